@@ -1,0 +1,63 @@
+"""peclip: facial expression recognition in video with CLIP.
+
+from peclip import PEClip
+
+prediction = PEClip.from_pretrained().predict("video.mp4")
+print(prediction.label, prediction.scores)
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from peclip.config import PEClipConfig, PredictOptions
+    from peclip.errors import PEClipError, UserError
+    from peclip.labels import LabelSet
+    from peclip.prediction import Prediction, Row
+    from peclip.recognizer import PEClip, Recognizer, load
+    from peclip.types import Frames
+
+# Names are loaded on first use (PEP 562): importing peclip must not import torch.
+_HOMES = {
+    "Frames": "peclip.types",
+    "LabelSet": "peclip.labels",
+    "PEClip": "peclip.recognizer",
+    "PEClipConfig": "peclip.config",
+    "PEClipError": "peclip.errors",
+    "PredictOptions": "peclip.config",
+    "Prediction": "peclip.prediction",
+    "Recognizer": "peclip.recognizer",
+    "Row": "peclip.prediction",
+    "UserError": "peclip.errors",
+    "load": "peclip.recognizer",
+}
+
+__all__ = [
+    "Frames",
+    "LabelSet",
+    "PEClip",
+    "PEClipConfig",
+    "PEClipError",
+    "PredictOptions",
+    "Prediction",
+    "Recognizer",
+    "Row",
+    "UserError",
+    "load",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("peclip")
+    if name not in _HOMES:
+        raise AttributeError(f"module 'peclip' has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*__all__, "__version__"])

@@ -1,0 +1,174 @@
+"""Configurations: frozen, checked, and stored as `config.json` next to the weights."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from peclip.errors import ConfigError
+from peclip.labels import EMOTIONS, LabelSet
+
+_CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
+_CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
+
+
+class Config(BaseModel):
+    """The base of all configurations: frozen, and an unknown field is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+
+class PreprocessConfig(Config):
+    """How a face crop becomes the input of the vision tower."""
+
+    image_size: int = Field(224, ge=8, le=4096)
+    """Side of the square input in pixels."""
+    mean: tuple[float, float, float] = _CLIP_MEAN
+    """Per channel, of pixels in 0 to 1. CLIP's; the PE-CLIP release uses 0, i.e. no normalisation."""
+    std: tuple[float, float, float] = _CLIP_STD
+    """Per channel. CLIP's; the PE-CLIP release uses 1."""
+    grayscale: bool = False
+    """Replace the colours by their luma, for models that were trained on grey images."""
+    face_margin: float = Field(0.3, ge=-0.5, le=3.0)
+    """Room around the detected face, as a fraction of its longer side, both sides together."""
+    face_shift: float = Field(0.0, ge=-1.0, le=1.0)
+    """Moves the crop down by this fraction of the face's longer side."""
+    align: bool = True
+    """Turn the crop so that the eyes are level, where the detector gives them."""
+
+
+class PEClipConfig(Config):
+    """A PE-CLIP model. The defaults are the released layout, with the corrections of docs/models/pe-clip.md."""
+
+    architecture: Literal["pe-clip"] = "pe-clip"
+    backbone: str = "ViT-B-16-quickgelu"
+    """A ViT of open_clip, or one of peclip's own (`nano`, `debug`)."""
+    pretrained: str | None = "openai"
+    """Weight tag of open_clip. `None`: the weights of the backbone stand in the checkpoint itself."""
+    quick_gelu: bool = True
+    """The activation of the backbone; asserted when the model is built."""
+    labels: tuple[str, ...] = EMOTIONS[:7]
+    """Class names in the order of the logits."""
+    descriptions: str = "action_units"
+    """Style of the label texts: `action_units`, `sentences` or `names`."""
+    label_texts: dict[str, str] = {}
+    """Texts of the user's own by label name; they come before the style."""
+    num_frames: int = Field(16, ge=1, le=1024)
+    """Frames per window."""
+    adapter_reduction: int = Field(8, ge=1)
+    """The bottleneck of an adapter is the width of its tower divided by this (paper, Table 9)."""
+    shared_adapter: Literal["per_layer", "shared", "none"] = "per_layer"
+    """ShA: one per layer (release, 9.4 M), one per tower for all its layers (7.0 M), or none."""
+    temporal_adapter: Literal["gru", "none"] = "gru"
+    """TDA of the vision tower, or none (ablation)."""
+    text_adapter: Literal["per_layer", "none"] = "per_layer"
+    """TA of the text tower, or none (ablation)."""
+    adapter_init: Literal["zero", "default"] = "zero"
+    """Up-projection of ShA and TA: zero (identity at the start), or PyTorch's default (release)."""
+    prompt_length: int = Field(2, ge=0, le=64)
+    """Tokens of a learned prompt; 0 leaves the prompts out (ablation)."""
+    prompt_depth: int = Field(9, ge=1)
+    """How many layers receive a prompt of their own, the input included."""
+    prompt_half: bool = False
+    """Round the prompts to fp16 as the release does; set by `peclip convert`."""
+    temperature: float = Field(0.01, gt=0, le=10)
+    """Cosines are divided by this."""
+    preprocess: PreprocessConfig = PreprocessConfig()
+
+    @model_validator(mode="after")
+    def _check_labels(self) -> PEClipConfig:
+        LabelSet(self.labels)
+        unknown = set(self.label_texts) - set(self.labels)
+        if unknown:
+            raise ValueError(f"label_texts holds texts for {sorted(unknown)}, which are not labels")
+        return self
+
+    @property
+    def label_set(self) -> LabelSet:
+        return LabelSet(self.labels)
+
+    def derive(self, **changes: Any) -> PEClipConfig:
+        """Returns a checked copy with some fields changed.
+
+        Raises:
+            ConfigError: a field is unknown or its value is not accepted.
+        """
+        return read_config(self.model_dump() | changes)
+
+
+ModelConfig = PEClipConfig
+"""Any model's configuration; `architecture` says which."""
+
+
+class PredictOptions(Config):
+    """How a video is cut, searched for faces, and read. Field names are the flags of `peclip predict`."""
+
+    window: float = Field(1.0, gt=0)
+    """Seconds per window; infinity makes the whole video one window."""
+    hop: float = Field(0.5, gt=0)
+    """Seconds between the starts of windows."""
+    start: float = Field(0.0, ge=0)
+    """Seconds; what comes before is not looked at."""
+    end: float | None = Field(None, gt=0)
+    """Seconds; what comes after is not looked at."""
+    face_crop: bool = True
+    """Find and crop faces; false takes the whole frame, for videos already cropped to a face."""
+    detector: Literal["auto", "yunet", "haar"] = "auto"
+    """Face detector: YuNet, OpenCV's Haar cascade, or YuNet with Haar where it cannot be had."""
+    face_threshold: float = Field(0.7, ge=0, le=1)
+    """Faces below this confidence of the detector are not seen."""
+    min_face: float = Field(24.0, ge=0)
+    """Pixels; a window whose face is smaller has the status low_quality."""
+    min_coverage: float = Field(0.3, ge=0, le=1)
+    """A window whose face is seen in a smaller part of its frames has the status low_quality."""
+    decoder: Literal["auto", "torchcodec", "pyav"] = "auto"
+    """Video decoder: torchcodec where its FFmpeg is found, else PyAV."""
+    frame_rate: float = Field(25.0, gt=0, le=10_000)
+    """Frames per second of sources that do not know it: folders of images, and arrays."""
+    batch_size: int | None = Field(None, ge=1)
+    """Windows per call of the model; by default 8, and 1 for a webcam so that rows come at once."""
+
+    @model_validator(mode="after")
+    def _check_range(self) -> PredictOptions:
+        if self.end is not None and self.end <= self.start:
+            raise ValueError(f"end is {self.end}, which is not after start {self.start}")
+        return self
+
+
+Checked = TypeVar("Checked", bound=Config)
+
+
+def check(kind: type[Checked], values: Mapping[str, Any]) -> Checked:
+    """Makes a configuration from values.
+
+    Raises:
+        ConfigError: an unknown field, or a value that is not accepted; the message names the field.
+    """
+    try:
+        return kind.model_validate(dict(values))
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        field = ".".join(str(part) for part in first["loc"])
+        given = f" (given: {str(first['input'])[:80]!r})" if field else ""
+        message = first["msg"].removeprefix("Value error, ")
+        raise ConfigError(
+            f"{f'{field} is not accepted' if field else 'Not accepted'}: {message}{given}."
+        ) from None
+
+
+def read_config(content: Mapping[str, Any] | str) -> ModelConfig:
+    """Reads a model configuration from a mapping or JSON text.
+
+    Raises:
+        ConfigError: not JSON, an unknown field, or a value that is not accepted; names the field.
+    """
+    try:
+        values = json.loads(content) if isinstance(content, str) else content
+    except ValueError as error:
+        raise ConfigError(f"The model configuration is not JSON: {error}.") from None
+    if not isinstance(values, Mapping):
+        raise ConfigError("The model configuration must be a JSON object.")
+    return check(PEClipConfig, values)

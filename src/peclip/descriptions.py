@@ -1,0 +1,75 @@
+"""The texts that stand for labels in the text encoder.
+
+A style is one file of `peclip/texts/`, keyed by emotion name: `names`, `sentences`, or `action_units`.
+The Action-Unit texts of the seven basic emotions are Table 1 of PE-CLIP (Saadi et al., 2025). The paper
+gives none for contempt, anxiety, helplessness and disappointment: those four are ours, written with the
+same Action-Unit vocabulary.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from importlib import resources
+from pathlib import Path
+
+import yaml
+
+from peclip.errors import ConfigError
+from peclip.labels import LabelSet, canonical
+
+STYLES = ("action_units", "names", "sentences")
+
+
+def load_descriptions(style: str) -> dict[str, str]:
+    """Returns the texts of a style by emotion name.
+
+    Raises:
+        ConfigError: the style is not one of `STYLES`.
+    """
+    if style not in STYLES:
+        raise ConfigError(
+            f"The description style {style!r} is not known; choose one of {', '.join(STYLES)}."
+        )
+    text = (resources.files("peclip") / "texts" / f"{style}.json").read_text(encoding="utf-8")
+    return dict(json.loads(text))
+
+
+def describe(labels: LabelSet, style: str, own: Mapping[str, str] | None = None) -> tuple[str, ...]:
+    """Returns one text per label, in the order of the label set.
+
+    A text of the user's own comes first, then the text of the style. A name that the style does not
+    know is put into the sentence "a person with an expression of NAME.", since a bare word is a weak
+    prompt for CLIP; `Recognizer.texts` shows what was used.
+    """
+    known = load_descriptions(style) | {canonical(name): text for name, text in (own or {}).items()}
+    return tuple(known.get(name, f"a person with an expression of {name}.") for name in labels)
+
+
+def read_label_file(path: Path) -> tuple[LabelSet, dict[str, str]]:
+    """Reads a label set from a YAML or JSON file: a list of names, or a mapping of names to texts.
+
+    Raises:
+        ConfigError: the file is missing, is not YAML or JSON, or holds neither a list nor a mapping.
+    """
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(
+            f"The label file {str(path)!r} cannot be read: {error.strerror}."
+        ) from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        reason = str(error).splitlines()[0]
+        raise ConfigError(f"The label file {str(path)!r} is not YAML or JSON: {reason}.") from None
+    if isinstance(content, list) and all(isinstance(name, str) for name in content):
+        return LabelSet.of(content), {}
+    if isinstance(content, dict) and all(
+        isinstance(key, str) and (value is None or isinstance(value, str))
+        for key, value in content.items()
+    ):
+        own = {canonical(name): text for name, text in content.items() if text}
+        return LabelSet.of(content), own
+    raise ConfigError(
+        f"The label file {str(path)!r} must hold a list of names, or a mapping from each name to the "
+        "text that describes it."
+    )

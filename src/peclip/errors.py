@@ -1,0 +1,54 @@
+"""What can go wrong, and the exit code the command line gives for it.
+
+Every message for a user says what was given, what is accepted and what to do. `UserError` is safe to
+show to a person (one line on a terminal, status 400 of a web page); anything else is a bug in peclip.
+"""
+
+from __future__ import annotations
+
+
+class PEClipError(Exception):
+    """The root of peclip's own exceptions."""
+
+    exit_code = 1
+
+
+class UserError(PEClipError):
+    """Something that the person who called can put right."""
+
+    exit_code = 2
+
+
+class ConfigError(UserError, ValueError):
+    """An option, a configuration or a label set does not make sense."""
+
+
+class VideoError(UserError):
+    """A source cannot be read, or holds no video."""
+
+    exit_code = 3
+
+
+class WeightsError(UserError):
+    """Weights cannot be had: offline and not cached, a failed download, a wrong checksum."""
+
+    exit_code = 4
+
+
+class CheckpointError(WeightsError):
+    """A weight file does not fit the model that it names, or is not one."""
+
+
+class DeviceError(UserError):
+    """The device or the decoder that was asked for is not on this machine."""
+
+    exit_code = 5
+
+
+class MissingExtraError(UserError, ImportError):
+    """An optional package is not installed. The message carries the pip command."""
+
+    exit_code = 5
+
+    def __init__(self, purpose: str, extra: str) -> None:
+        super().__init__(f"{purpose} needs an optional package: pip install 'peclip[{extra}]'")

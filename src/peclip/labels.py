@@ -1,0 +1,99 @@
+"""Emotion names and ordered label sets.
+
+A label is a *name* everywhere in peclip. An index exists only next to the `LabelSet` that gives it its
+meaning, because index orders differ between every data set of the field.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from peclip.errors import ConfigError
+
+EMOTIONS = (
+    "happiness",
+    "sadness",
+    "neutral",
+    "anger",
+    "surprise",
+    "disgust",
+    "fear",
+    "contempt",
+    "anxiety",
+    "helplessness",
+    "disappointment",
+)
+"""The names of the field in the order of DFEW and FERV39k (the first seven) and MAFW (all eleven)."""
+
+ALIASES = {
+    "happy": "happiness",
+    "joy": "happiness",
+    "sad": "sadness",
+    "angry": "anger",
+    "surprised": "surprise",
+    "disgusted": "disgust",
+    "fearful": "fear",
+    "afraid": "fear",
+    "neutrality": "neutral",
+    "contemptuous": "contempt",
+    "anxious": "anxiety",
+    "helpless": "helplessness",
+    "disappointed": "disappointment",
+}
+
+
+def canonical(name: str) -> str:
+    """Returns the canonical spelling of an emotion name: `"Happy"` gives `"happiness"`.
+
+    A name that is not an emotion of the field is only lower-cased and stripped, so that any label set
+    of a user keeps its own words.
+    """
+    key = " ".join(name.strip().lower().split())
+    return ALIASES.get(key, key)
+
+
+@dataclass(frozen=True)
+class LabelSet:
+    """An ordered set of label names. The order is the class index of a model's logits.
+
+    Raises:
+        ConfigError: fewer than two names, an empty name, or a name given twice.
+    """
+
+    names: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        if len(self.names) < 2:
+            raise ConfigError(
+                f"A label set needs at least two names, and {list(self.names)} was given."
+            )
+        for name in self.names:
+            if not name:
+                raise ConfigError(f"An empty label name was given in {list(self.names)}.")
+            if self.names.count(name) > 1:
+                raise ConfigError(f"The label {name!r} was given twice; each name may stand once.")
+
+    @classmethod
+    def of(cls, names: Iterable[str]) -> LabelSet:
+        """Makes a label set from names in any usual spelling."""
+        return cls(tuple(canonical(name) for name in names))
+
+    def index(self, name: str) -> int:
+        """Returns the class index of a name in any usual spelling.
+
+        Raises:
+            ConfigError: the name is not in the set.
+        """
+        try:
+            return self.names.index(canonical(name))
+        except ValueError:
+            raise ConfigError(
+                f"{name!r} is not a label of this model; its labels are {', '.join(self.names)}."
+            ) from None
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.names)
