@@ -1,0 +1,249 @@
+"""Direct downloads over HTTP: files that are kept and verified, and source videos that are not.
+
+What a model hub serves is fetched by the hub's own client. Here are the few files that lie elsewhere.
+A file in the cache under its own name is complete and verified, for it is moved there only then; one
+that is under way is `NAME.part`, and a later call goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import requests
+from filelock import FileLock
+from requests.exceptions import ChunkedEncodingError
+
+from peclip.errors import ConfigError, VideoError, WeightsError
+from peclip.settings import Settings
+
+ATTEMPTS = 3
+RETRY_PAUSE_SECONDS = 1.0
+"""The pause before the second request; before the third it is twice as long."""
+
+CHUNK_BYTES = 1 << 16
+_CONTENT_RANGE = re.compile(r"bytes (\d+)-\d+/(\d+|\*)")
+
+Progress = Callable[[int, int | None], None]
+"""Told how many bytes there are and will be (None: not known). The first falls on starting over."""
+
+
+@dataclass(frozen=True)
+class RemoteFile:
+    """A file at a fixed address whose contents are known; `name` is what the cache calls it."""
+
+    name: str
+    url: str
+    sha256: str
+    size: int | None = None
+
+
+class _TransferError(Exception):
+    """Why a transfer failed, in words for a user; asking again would not help."""
+
+
+class _TransientError(_TransferError):
+    """A failure that another request may cure."""
+
+
+def fetch(
+    file: RemoteFile, directory: Path, *, settings: Settings, progress: Progress | None = None
+) -> Path:
+    """Returns the verified file in `directory`, downloading it the first time.
+
+    Raises:
+        ConfigError: The name is not a plain file name.
+        WeightsError: The file is not there and cannot be had.
+    """
+    path = directory / _plain(file.name)
+    try:
+        if path.is_file():
+            return path
+        if settings.offline:
+            raise WeightsError(
+                f"{file.name} is not at {path}, and peclip is offline. Unset PECLIP_OFFLINE and "
+                f"HF_HUB_OFFLINE to download it once, or save {file.url} there by hand."
+            )
+        directory.mkdir(parents=True, exist_ok=True)
+        with FileLock(f"{path}.lock"):
+            # Whoever held the lock before may have fetched it.
+            if not path.is_file():
+                _complete(file, path, settings, progress)
+    except _TransferError as error:
+        problem = f"{file.name} could not be downloaded from {file.url}: {error}"
+        raise WeightsError(f"{problem}. Try again, or save it as {path} by hand.") from error
+    except OSError as error:
+        raise WeightsError(
+            f"{file.name} cannot be kept as {path}: {error.strerror or error}. Free some space there, "
+            "or set PECLIP_CACHE_DIR to a folder that can be written."
+        ) from error
+    return path
+
+
+@contextmanager
+def open_remote(url: str, *, settings: Settings, suffix: str) -> Iterator[Path]:
+    """Downloads a source video to a temporary file and deletes it at exit.
+
+    The file's name ends in `suffix` (".mp4"), which some decoders go by.
+
+    Raises:
+        ConfigError: The suffix cannot end a file name.
+        VideoError: The video cannot be had.
+    """
+    name = _plain(f"video{suffix}")
+    if settings.offline:
+        raise VideoError(
+            f"{url} cannot be read: peclip is offline. Unset PECLIP_OFFLINE and HF_HUB_OFFLINE, "
+            "or give a file's path."
+        )
+    try:
+        folder = tempfile.TemporaryDirectory(prefix="peclip-", ignore_cleanup_errors=True)
+    except OSError as error:
+        raise _no_room(url, error) from error
+    with folder:
+        path = Path(folder.name) / name
+        try:
+            _Transfer(url, path, settings).run()
+        except _TransferError as error:
+            problem = f"{url} cannot be read: {error}"
+            raise VideoError(f"{problem}. Check the address, or give a file's path.") from error
+        except OSError as error:
+            raise _no_room(url, error) from error
+        yield path
+
+
+def _no_room(url: str, error: OSError) -> VideoError:
+    return VideoError(
+        f"{url} cannot be kept in a temporary file: {error.strerror or error}. "
+        "Free some space, or set TMPDIR to a folder that can be written."
+    )
+
+
+def _plain(name: str) -> str:
+    if name in {"", ".", ".."} or any(character in name for character in "/\\:\0"):
+        problem = f"A download cannot be named {name!r}: it takes a plain file name"
+        raise ConfigError(f"{problem}. Leave out folders, drive letters and '..'.")
+    return name
+
+
+def _complete(file: RemoteFile, path: Path, settings: Settings, progress: Progress | None) -> None:
+    part = path.with_name(f"{path.name}.part")
+    # Twice, for the first may have gone on from a partial file that was something else.
+    for _ in range(2):
+        _Transfer(file.url, part, settings, progress, total=file.size).run()
+        with part.open("rb+") as stream:
+            got = hashlib.file_digest(stream, "sha256").hexdigest()
+            # Without it a power cut could leave the final name on bytes that never reached the disk.
+            os.fsync(stream.fileno())
+        if got == file.sha256.lower():
+            os.replace(part, path)
+            return
+        part.unlink()
+    raise _TransferError(f"its sha256 is {got}, but {file.sha256} was expected")
+
+
+@dataclass
+class _Transfer:
+    """One download into the file `part`, over as many requests as it takes."""
+
+    url: str
+    part: Path
+    settings: Settings
+    progress: Progress | None = None
+    total: int | None = None
+    etag: str | None = None
+
+    def run(self) -> None:
+        """Fills `part`. After a failure it holds what a later transfer may go on from."""
+        # str.lower, not urlsplit, which raises on some of what a user can type.
+        if not self.url.lower().startswith(("http://", "https://")):
+            raise _TransferError("the address must start with http:// or https://")
+        for attempt in range(1, ATTEMPTS + 1):
+            try:
+                self._request()
+                return
+            except _TransientError:
+                if attempt == ATTEMPTS:
+                    raise
+            time.sleep(RETRY_PAUSE_SECONDS * attempt)
+
+    def _request(self) -> None:
+        offset = self.part.stat().st_size if self.part.exists() else 0
+        headers = {
+            # Compressed on the way, bytes in the file would not be those that a Range counts.
+            "Accept-Encoding": "identity",
+            "Range": f"bytes={offset}-" if offset else None,  # requests leaves out a None
+            "If-Range": self.etag if offset else None,
+        }
+        timeout = self.settings.http_timeout
+        try:
+            with requests.get(self.url, headers=headers, stream=True, timeout=timeout) as response:
+                self._receive(response, self._accept(response, offset))
+        except (requests.ConnectionError, requests.Timeout, ChunkedEncodingError) as error:
+            raise _TransientError(_reason(error)) from error
+        except requests.RequestException as error:
+            raise _TransferError(str(error)) from error
+
+    def _accept(self, response: requests.Response, offset: int) -> int:
+        """Returns where in the file the bytes of this answer belong, and notes its total and ETag."""
+        status = response.status_code
+        problem = f"the server answered {status} {response.reason}"
+        plain = response.headers.get("Content-Encoding", "identity") == "identity"
+        if status == 200:
+            length = response.headers.get("Content-Length", "")
+            self.total = int(length) if plain and length.isdecimal() else self.total
+            etag = response.headers.get("ETag", "")
+            self.etag = etag if etag.startswith('"') else None  # W/"…" promises no equal bytes
+            return 0
+        if status == 206:
+            match = _CONTENT_RANGE.fullmatch(response.headers.get("Content-Range", ""))
+            total = int(match[2]) if match and match[2] != "*" else self.total
+            if match and plain and int(match[1]) == offset and self.total in (None, total):
+                self.total = total
+                return offset
+        if offset and status in (206, 416):
+            # What is there does not fit what the server has: the next request asks for all of it.
+            self.part.unlink()
+            raise _TransientError(problem)
+        if status in {408, 425, 429} or status >= 500:
+            raise _TransientError(problem)
+        raise _TransferError(problem)
+
+    def _receive(self, response: requests.Response, done: int) -> None:
+        self._bound(self.total or 0)
+        with self.part.open("ab" if done else "wb") as stream:
+            for chunk in response.iter_content(CHUNK_BYTES):
+                done += len(chunk)
+                if done > self.settings.max_download_bytes:
+                    break
+                stream.write(chunk)
+                if self.progress is not None:
+                    self.progress(done, self.total)
+        self._bound(done)
+        if self.total is not None and done < self.total:
+            raise _TransientError(f"it ended after {done} of {self.total} bytes")
+
+    def _bound(self, size: int) -> None:
+        limit = self.settings.max_download_bytes
+        if size > limit:
+            self.part.unlink(missing_ok=True)
+            raise _TransferError(f"it is larger than PECLIP_MAX_DOWNLOAD_BYTES={limit} allows")
+
+
+def _reason(error: BaseException) -> str:
+    """Returns the system's words ("Connection refused") from below the three libraries' wrappers."""
+    if isinstance(error, ChunkedEncodingError):
+        return "the connection was cut"
+    if isinstance(error, requests.Timeout):
+        return "the server did not answer in time (PECLIP_HTTP_TIMEOUT, in seconds)"
+    below = error.__cause__ or error.__context__
+    if isinstance(error, requests.RequestException) or not isinstance(error, OSError):
+        return _reason(below) if below is not None else str(error)
+    return error.strerror or str(error)

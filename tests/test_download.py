@@ -1,0 +1,662 @@
+"""Downloads survive what networks do, against a real server on the loopback that does it on demand."""
+
+from __future__ import annotations
+
+import dataclasses
+import gzip
+import hashlib
+import os
+import random
+import re
+import shutil
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import filelock
+import pytest
+
+from peclip import download
+from peclip.download import CHUNK_BYTES, RemoteFile, fetch, open_remote
+from peclip.errors import ConfigError, VideoError, WeightsError
+from peclip.settings import Settings
+
+BODY = random.Random(0).randbytes(4 * CHUNK_BYTES + 123)
+OTHER = random.Random(1).randbytes(len(BODY))
+CUT = 2 * CHUNK_BYTES
+"""Where connections are cut: whole chunks, so that all that was sent before the cut also arrived."""
+
+
+@dataclass
+class Reply:
+    """One answer of the server, and what is wrong with it."""
+
+    status: int = 200
+    body: bytes = BODY
+    declared: int | None = None
+    """A Content-Length that is a lie; -1 leaves it out."""
+    cut_after: int | None = None
+    ranges: bool = True
+    headers: dict[str, str] = field(default_factory=dict)
+    before: Callable[[], object] = lambda: None
+
+
+class Handler(BaseHTTPRequestHandler):
+    """Gives the next reply of the script, and after its end the whole body without a fault."""
+
+    server: Server
+
+    def do_GET(self) -> None:
+        self.server.seen.append(dict(self.headers))
+        reply = self.server.script.pop(0) if self.server.script else Reply()
+        reply.before()
+        status, body, headers = reply.status, reply.body, dict(reply.headers)
+        asked = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", ""))
+        if_range = self.headers.get("If-Range")
+        if status == 200 and reply.ranges and asked and if_range in (None, headers.get("ETag")):
+            start = int(asked[1])
+            status = 206 if start < len(body) else 416
+            if status == 206:
+                headers.setdefault("Content-Range", f"bytes {start}-{len(body) - 1}/{len(body)}")
+            body = body[start:]
+        self.send_response(status)
+        length = len(body) if reply.declared is None else reply.declared
+        if length >= 0:
+            self.send_header("Content-Length", str(length))
+        for name, value in headers.items():
+            self.send_header(name, value)
+        self.end_headers()
+        sent = body[: reply.cut_after]
+        self.wfile.write(sent)
+        self.server.sent.append(len(sent))
+
+    def log_message(self, format: str, *args: Any) -> None:
+        pass
+
+
+class Server(ThreadingHTTPServer):
+    """A server with a script of faults that remembers what it was asked and what it sent."""
+
+    daemon_threads = False  # so that closing it waits for them
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.script: list[Reply] = []
+        self.seen: list[dict[str, str]] = []
+        self.sent: list[int] = []
+        self.url = f"http://127.0.0.1:{self.server_port}/file.bin"
+
+    @property
+    def ranges(self) -> list[str | None]:
+        return [headers.get("Range") for headers in self.seen]
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        pass  # a client that hangs up on a body that is too large
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    with Server() as running:
+        thread = threading.Thread(target=running.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield running
+        running.shutdown()
+        thread.join()
+
+
+@pytest.fixture
+def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    slept: list[float] = []
+    # Only for our module: the lock waits with the same function, and its waits are not ours.
+    monkeypatch.setattr("peclip.download.time", SimpleNamespace(sleep=slept.append))
+    return slept
+
+
+@pytest.fixture(autouse=True)
+def _quiet_surroundings(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, pauses: list[float]
+) -> None:
+    for name in [*os.environ]:
+        if name.upper().startswith("PECLIP_") or name.upper() in {"HF_HUB_OFFLINE", "HF_TOKEN"}:
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("NO_PROXY", "*")
+    temporary = tmp_path / "tmp"
+    temporary.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(temporary))
+
+
+@pytest.fixture
+def settings() -> Settings:
+    return Settings(offline=False, http_timeout=5)
+
+
+@pytest.fixture
+def file(server: Server) -> RemoteFile:
+    return RemoteFile("model.bin", server.url, hashlib.sha256(BODY).hexdigest())
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A cache folder that does not exist yet, two levels deep."""
+    return tmp_path / "cache" / "models"
+
+
+def put_part(folder: Path, contents: bytes) -> Path:
+    folder.mkdir(parents=True)
+    part = folder / "model.bin.part"
+    part.write_bytes(contents)
+    return part
+
+
+def temporary_files() -> list[str]:
+    return os.listdir(tempfile.gettempdir())
+
+
+# The cache
+
+
+def test_a_file_is_downloaded_once(
+    server: Server, file: RemoteFile, folder: Path, settings: Settings
+) -> None:
+    path = fetch(file, folder, settings=settings)
+    assert path == folder / "model.bin"
+    assert path.read_bytes() == BODY
+    assert not (folder / "model.bin.part").exists()
+    assert fetch(file, folder, settings=settings) == path
+    assert server.ranges == [None]
+    assert server.seen[0]["Accept-Encoding"] == "identity"
+
+
+def test_a_cached_file_needs_no_network_and_is_not_hashed_again(
+    server: Server, file: RemoteFile, folder: Path
+) -> None:
+    folder.mkdir(parents=True)
+    (folder / "model.bin").write_bytes(b"put here by hand")
+    path = fetch(file, folder, settings=Settings(offline=True))
+    assert path.read_bytes() == b"put here by hand"
+    assert server.seen == []
+
+
+def test_the_checksum_may_be_in_capitals(
+    file: RemoteFile, folder: Path, settings: Settings
+) -> None:
+    capitals = dataclasses.replace(file, sha256=file.sha256.upper())
+    assert fetch(capitals, folder, settings=settings).read_bytes() == BODY
+
+
+def test_offline_says_what_is_missing_where_and_how_to_get_it(
+    server: Server, file: RemoteFile, folder: Path
+) -> None:
+    with pytest.raises(WeightsError) as caught:
+        fetch(file, folder, settings=Settings(offline=True))
+    message = str(caught.value)
+    for part in ("model.bin", str(folder / "model.bin"), server.url, "PECLIP_OFFLINE"):
+        assert part in message
+    assert server.seen == []
+    assert not folder.exists()
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "a/b", "../a", "/etc/a", "a\\b", "C:a", "a\0b"])
+def test_only_a_plain_name_is_accepted(
+    server: Server, file: RemoteFile, folder: Path, settings: Settings, name: str
+) -> None:
+    with pytest.raises(ConfigError, match="plain file name"):
+        fetch(dataclasses.replace(file, name=name), folder, settings=settings)
+    assert server.seen == []
+
+
+def test_a_cache_that_cannot_be_made_says_what_to_do(
+    file: RemoteFile, tmp_path: Path, settings: Settings
+) -> None:
+    (tmp_path / "cache").write_bytes(b"a file where the folder should be")
+    with pytest.raises(WeightsError, match="PECLIP_CACHE_DIR") as caught:
+        fetch(file, tmp_path / "cache", settings=settings)
+    assert str(tmp_path / "cache" / "model.bin") in str(caught.value)
+
+
+def test_a_read_only_cache_says_what_to_do(
+    file: RemoteFile, folder: Path, settings: Settings
+) -> None:
+    folder.mkdir(parents=True)
+    folder.chmod(0o500)
+    if os.access(folder, os.W_OK):
+        pytest.skip("this user writes anywhere")
+    try:
+        with pytest.raises(WeightsError, match=r"Permission denied.*PECLIP_CACHE_DIR"):
+            fetch(file, folder, settings=settings)
+    finally:
+        folder.chmod(0o700)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a full disk needs Linux's /dev/full")
+def test_a_full_disk_says_what_to_do(file: RemoteFile, folder: Path, settings: Settings) -> None:
+    folder.mkdir(parents=True)
+    (folder / "model.bin.part").symlink_to("/dev/full")
+    with pytest.raises(WeightsError, match=r"No space left.*PECLIP_CACHE_DIR") as caught:
+        fetch(file, folder, settings=settings)
+    assert str(folder / "model.bin") in str(caught.value)
+
+
+def test_two_at_once_download_once(
+    monkeypatch: pytest.MonkeyPatch,
+    server: Server,
+    file: RemoteFile,
+    folder: Path,
+    settings: Settings,
+) -> None:
+    at_the_lock = threading.Semaphore(0)
+
+    class ObservedLock(filelock.FileLock):
+        def acquire(self, *args: Any, **kwargs: Any) -> Any:
+            at_the_lock.release()
+            return super().acquire(*args, **kwargs)
+
+    monkeypatch.setattr(download, "FileLock", ObservedLock)
+    first_asked, answer = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        first_asked.set()
+        answer.wait(30)
+
+    server.script = [Reply(before=hold)]
+    with ThreadPoolExecutor(2) as threads:
+        first = threads.submit(fetch, file, folder, settings=settings)
+        try:
+            assert first_asked.wait(30)
+            assert at_the_lock.acquire(timeout=30)
+            second = threads.submit(fetch, file, folder, settings=settings)
+            assert at_the_lock.acquire(timeout=30)
+        finally:
+            answer.set()
+        assert first.result() == second.result()
+    assert server.ranges == [None]
+
+
+# Faults on the way
+
+
+def test_a_cut_download_goes_on_where_it_stopped(
+    server: Server, file: RemoteFile, folder: Path, settings: Settings
+) -> None:
+    server.script = [Reply(cut_after=CUT)]
+    assert fetch(file, folder, settings=settings).read_bytes() == BODY
+    assert server.ranges == [None, f"bytes={CUT}-"]
+    assert server.sent == [CUT, len(BODY) - CUT]
+
+
+def test_a_download_that_is_always_cut_gives_up_and_keeps_what_arrived(
+    server: Server, file: RemoteFile, folder: Path, settings: Settings
+) -> None:
+    server.script = [Reply(cut_after=CUT), Reply(cut_after=0), Reply(cut_after=0)]
+    with pytest.raises(WeightsError, match="the connection was cut") as caught:
+        fetch(file, folder, settings=settings)
+    assert server.url in str(caught.value)
+    assert len(server.seen) == 3
+    assert not (folder / "model.bin").exists()
+    assert (folder / "model.bin.part").read_bytes() == BODY[:CUT]
+    fetch(file, folder, settings=settings)
+    assert server.ranges[-1] == f"bytes={CUT}-"
+
+
+def test_a_body_shorter_than_declared_is_asked_for_again(
+    server: Server, file: RemoteFile, folder: Path, settings: Settings
+) -> None:
+    server.script = [Reply(declared=len(BODY) + 10)]
+    assert fetch(file, folder, settings=settings).read_bytes() == BODY
+    # All of the body is there, yet one that claims more is not trusted: 416, then from the start.
+    assert server.ranges[-1] is None
+
+
+def test_a_body_longer_than_declared_is_not_taken_for_the_whole(
+    server: Server, file: RemoteFile, folder: Path, settings: Settings
+) -> None:
+    server.script = [Reply(declared=CUT)]
+    assert fetch(file, folder, settings=settings).read_bytes() == BODY
+    assert server.ranges == [None, None]
+
+
+def test_without_a_length_the_known_size_tells_a_cut(
+    server: Server, file: RemoteFile, folder: Path, settings: Settings
+) -> None:
+    server.script = [Reply(declared=-1, cut_after=CUT)]
+    sized = dataclasses.replace(file, size=len(BODY))
+    assert fetch(sized, folder, settings=settings).read_bytes() == BODY
+    assert server.ranges == [None, f"bytes={CUT}-"]
+
+
+def test_wrong_bytes_are_fetched_once_more_and_then_refused(
+    server: Server, file: RemoteFile, folder: Path, settings: Settings
+) -> None:
+    server.script = [Reply(body=OTHER), Reply(body=OTHER)]
+    with pytest.raises(WeightsError) as caught:
+        fetch(file, folder, settings=settings)
+    for part in (server.url, file.sha256, hashlib.sha256(OTHER).hexdigest()):
+        assert part in str(caught.value)
+    assert server.ranges == [None, None]
+    assert not (folder / "model.bin").exists()
+    assert not (folder / "model.bin.part").exists()
+
+
+def test_leftover_garbage_costs_one_fresh_download(
+    server: Server, file: RemoteFile, folder: Path, settings: Settings
+) -> None:
+    put_part(folder, b"garbage" * 100)
+    assert fetch(file, folder, settings=settings).read_bytes() == BODY
+    assert server.ranges == ["bytes=700-", None]
+
+
+def test_a_good_leftover_is_gone_on_from(
+    server: Server, file: RemoteFile, folder: Path, settings: Settings
+) -> None:
+    put_part(folder, BODY[:1000])
+    assert fetch(file, folder, settings=settings).read_bytes() == BODY
+    assert server.sent == [len(BODY) - 1000]
+
+
+def test_a_leftover_longer_than_the_file_starts_over(
+    server: Server, file: RemoteFile, folder: Path, settings: Settings
+) -> None:
+    put_part(folder, BODY + b"more")
+    assert fetch(file, folder, settings=settings).read_bytes() == BODY
+    assert server.ranges == [f"bytes={len(BODY) + 4}-", None]
+
+
+def test_a_server_without_ranges_starts_over(
+    server: Server, file: RemoteFile, folder: Path, settings: Settings
+) -> None:
+    server.script = [Reply(cut_after=CUT), Reply(ranges=False)]
+    assert fetch(file, folder, settings=settings).read_bytes() == BODY
+    assert server.ranges == [None, f"bytes={CUT}-"]
+
+
+@pytest.mark.parametrize(
+    "content_range",
+    [
+        f"bytes 0-{len(BODY) - 1}/{len(BODY)}",
+        f"bytes {CUT}-{len(BODY)}/{len(BODY) + 1}",
+        "items 1-2/3",
+        "",
+    ],
+)
+def test_a_range_that_was_not_asked_for_starts_over(
+    server: Server, file: RemoteFile, folder: Path, settings: Settings, content_range: str
+) -> None:
+    server.script = [Reply(cut_after=CUT), Reply(headers={"Content-Range": content_range})]
+    assert fetch(file, folder, settings=settings).read_bytes() == BODY
+    assert server.ranges == [None, f"bytes={CUT}-", None]
+
+
+def test_a_compressed_answer_is_unpacked_and_its_length_not_compared(
+    server: Server, file: RemoteFile, folder: Path, settings: Settings
+) -> None:
+    packed = gzip.compress(BODY)
+    assert len(packed) > len(BODY)
+    server.script = [Reply(body=packed, headers={"Content-Encoding": "gzip"})]
+    assert fetch(file, folder, settings=settings).read_bytes() == BODY
+    assert server.ranges == [None]
+
+
+def test_a_compressed_range_starts_over(
+    server: Server, file: RemoteFile, folder: Path, settings: Settings
+) -> None:
+    server.script = [Reply(cut_after=CUT), Reply(headers={"Content-Encoding": "gzip"})]
+    assert fetch(file, folder, settings=settings).read_bytes() == BODY
+    assert server.ranges == [None, f"bytes={CUT}-", None]
+
+
+@pytest.mark.parametrize("status", [408, 429, 500, 503])
+def test_a_busy_server_is_asked_again_after_a_pause(
+    server: Server,
+    file: RemoteFile,
+    folder: Path,
+    settings: Settings,
+    pauses: list[float],
+    monkeypatch: pytest.MonkeyPatch,
+    status: int,
+) -> None:
+    monkeypatch.setattr(download, "RETRY_PAUSE_SECONDS", 7.0)
+    server.script = [Reply(status, b"busy"), Reply(status, b"busy")]
+    assert fetch(file, folder, settings=settings).read_bytes() == BODY
+    assert pauses == [7, 14]
+
+
+def test_a_server_that_stays_busy_is_named_with_its_status(
+    server: Server, file: RemoteFile, folder: Path, settings: Settings, pauses: list[float]
+) -> None:
+    server.script = [Reply(503, b"busy")] * 3
+    with pytest.raises(WeightsError, match="the server answered 503 Service Unavailable"):
+        fetch(file, folder, settings=settings)
+    assert len(server.seen) == 3
+    assert len(pauses) == 2
+
+
+def test_a_missing_file_is_asked_for_once(
+    server: Server, file: RemoteFile, folder: Path, settings: Settings
+) -> None:
+    server.script = [Reply(404, b"<html>")]
+    with pytest.raises(WeightsError, match="the server answered 404 Not Found"):
+        fetch(file, folder, settings=settings)
+    assert len(server.seen) == 1
+    assert not (folder / "model.bin.part").exists()
+
+
+def test_a_redirect_is_followed(
+    server: Server, file: RemoteFile, folder: Path, settings: Settings
+) -> None:
+    server.script = [Reply(302, b"", headers={"Location": "/elsewhere"})]
+    assert fetch(file, folder, settings=settings).read_bytes() == BODY
+
+
+@pytest.mark.parametrize("target", ["file:///etc/passwd", "ftp://127.0.0.1/file.bin"])
+def test_a_redirect_leaves_http_for_nothing(
+    server: Server, file: RemoteFile, folder: Path, settings: Settings, target: str
+) -> None:
+    server.script = [Reply(302, b"", headers={"Location": target})]
+    with pytest.raises(WeightsError, match="No connection adapters"):
+        fetch(file, folder, settings=settings)
+    assert len(server.seen) == 1
+
+
+@pytest.mark.parametrize("url", ["file:///etc/passwd", "ftp://host/a", "a.mp4", "http:/a", ""])
+def test_only_http_addresses_are_accepted(
+    file: RemoteFile, folder: Path, settings: Settings, url: str
+) -> None:
+    with pytest.raises(WeightsError, match="http:// or https://"):
+        fetch(dataclasses.replace(file, url=url), folder, settings=settings)
+
+
+@pytest.mark.parametrize("url", ["http://", "http://[::1", "http://127.0.0.1:port/a"])
+def test_a_malformed_address_is_a_clear_error(
+    folder: Path, file: RemoteFile, settings: Settings, url: str, pauses: list[float]
+) -> None:
+    with pytest.raises(WeightsError, match="could not be downloaded"):
+        fetch(dataclasses.replace(file, url=url), folder, settings=settings)
+    assert pauses == []
+
+
+def test_a_refused_connection_is_told_in_the_systems_words(
+    server: Server, file: RemoteFile, folder: Path, settings: Settings
+) -> None:
+    server.shutdown()
+    server.server_close()  # the port was ours until now, so nobody else answers on it
+    with pytest.raises(WeightsError, match=r": Connection refused\. Try again") as caught:
+        fetch(file, folder, settings=settings)
+    assert "urllib3" not in str(caught.value)
+
+
+def test_a_silent_server_is_not_waited_for(server: Server, file: RemoteFile, folder: Path) -> None:
+    hung_up = threading.Event()
+    server.script = [Reply(before=lambda: hung_up.wait(5)) for _ in range(3)]
+    try:
+        with pytest.raises(WeightsError, match="PECLIP_HTTP_TIMEOUT"):
+            fetch(file, folder, settings=Settings(offline=False, http_timeout=0.05))
+    finally:
+        hung_up.set()
+
+
+@pytest.mark.parametrize("declared", [None, -1])
+def test_a_file_that_is_too_large_is_stopped_and_removed(
+    server: Server, file: RemoteFile, folder: Path, declared: int | None
+) -> None:
+    put_part(folder, BODY[:10])
+    server.script = [Reply(declared=declared, ranges=False)]
+    limited = Settings(offline=False, max_download_bytes=CUT)
+    heard: list[int] = []
+    with pytest.raises(WeightsError, match=f"PECLIP_MAX_DOWNLOAD_BYTES={CUT}"):
+        fetch(file, folder, settings=limited, progress=lambda done, total: heard.append(done))
+    assert len(server.seen) == 1
+    assert not (folder / "model.bin.part").exists()
+    # A declared length is believed before the first byte, else the limit is where it stops.
+    assert max(heard, default=0) <= (CUT if declared == -1 else 0)
+
+
+def test_a_file_of_just_the_limit_is_taken(file: RemoteFile, folder: Path) -> None:
+    limited = Settings(offline=False, max_download_bytes=len(BODY))
+    assert fetch(file, folder, settings=limited).read_bytes() == BODY
+
+
+def test_progress_counts_all_bytes_over_a_resume(
+    server: Server, file: RemoteFile, folder: Path, settings: Settings
+) -> None:
+    server.script = [Reply(cut_after=CUT)]
+    heard: list[tuple[int, int | None]] = []
+    fetch(file, folder, settings=settings, progress=lambda *counts: heard.append(counts))
+    done = [counts[0] for counts in heard]
+    assert done == sorted(set(done))
+    assert done[-1] == len(BODY)
+    assert {total for _, total in heard} == {len(BODY)}
+
+
+def test_progress_says_when_the_total_is_not_known(
+    server: Server, file: RemoteFile, folder: Path, settings: Settings
+) -> None:
+    server.script = [Reply(declared=-1)]
+    heard: list[tuple[int, int | None]] = []
+    fetch(file, folder, settings=settings, progress=lambda *counts: heard.append(counts))
+    assert heard[-1] == (len(BODY), None)
+
+
+# Source videos
+
+
+def test_a_video_is_there_inside_and_gone_after(server: Server, settings: Settings) -> None:
+    with open_remote(server.url, settings=settings, suffix=".mp4") as path:
+        assert path.suffix == ".mp4"
+        assert path.read_bytes() == BODY
+        assert temporary_files() != []
+    assert temporary_files() == []
+
+
+def test_a_video_is_gone_after_an_exception_which_passes_unchanged(
+    server: Server, settings: Settings
+) -> None:
+    # An OSError and a connection error of the caller's own are not about our download.
+    with (
+        pytest.raises(ConnectionError, match=r"^mine$"),
+        open_remote(server.url, settings=settings, suffix=".mp4"),
+    ):
+        raise ConnectionError("mine")
+    assert temporary_files() == []
+
+
+def test_a_cut_video_is_resumed(server: Server, settings: Settings) -> None:
+    tag = {"ETag": '"one"'}
+    server.script = [Reply(cut_after=CUT, headers=tag), Reply(headers=tag)]
+    with open_remote(server.url, settings=settings, suffix=".mp4") as path:
+        assert path.read_bytes() == BODY
+    assert server.sent == [CUT, len(BODY) - CUT]
+    assert server.seen[1]["If-Range"] == '"one"'
+
+
+def test_a_video_that_changes_between_two_requests_is_not_spliced(
+    server: Server, settings: Settings
+) -> None:
+    server.script = [
+        Reply(cut_after=CUT, headers={"ETag": '"one"'}),
+        Reply(body=OTHER, headers={"ETag": '"two"'}),
+    ]
+    with open_remote(server.url, settings=settings, suffix=".mp4") as path:
+        assert path.read_bytes() == OTHER
+
+
+def test_a_weak_tag_is_not_relied_upon(server: Server, settings: Settings) -> None:
+    server.script = [Reply(cut_after=CUT, headers={"ETag": 'W/"one"'})]
+    with open_remote(server.url, settings=settings, suffix=".mp4") as path:
+        assert path.read_bytes() == BODY
+    assert "If-Range" not in server.seen[1]
+
+
+@pytest.mark.parametrize(
+    ("script", "reason"),
+    [
+        ([Reply(404, b"")], "404 Not Found"),
+        ([Reply(503, b"")] * 3, "503 Service Unavailable"),
+        ([Reply(cut_after=0)] * 3, "the connection was cut"),
+        ([Reply(body=BODY + BODY)], "larger than PECLIP_MAX_DOWNLOAD_BYTES"),
+    ],
+)
+def test_a_video_that_cannot_be_had_says_why(
+    server: Server, script: list[Reply], reason: str
+) -> None:
+    server.script = [*script]
+    limited = Settings(offline=False, max_download_bytes=len(BODY))
+    with (
+        pytest.raises(VideoError, match=reason) as caught,
+        open_remote(server.url, settings=limited, suffix=".mp4"),
+    ):
+        pytest.fail("there is no video")
+    assert server.url in str(caught.value)
+    assert caught.value.exit_code == 3
+    assert server.script == []
+    assert temporary_files() == []
+
+
+def test_offline_forbids_a_remote_video(server: Server) -> None:
+    with (
+        pytest.raises(VideoError, match="PECLIP_OFFLINE") as caught,
+        open_remote(server.url, settings=Settings(offline=True), suffix=".mp4"),
+    ):
+        pytest.fail("there is no video")
+    assert server.url in str(caught.value)
+    assert server.seen == []
+
+
+def test_no_temporary_folder_is_a_clear_error(
+    monkeypatch: pytest.MonkeyPatch, server: Server, settings: Settings, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "missing"))
+    with (
+        pytest.raises(VideoError, match="TMPDIR"),
+        open_remote(server.url, settings=settings, suffix=".mp4"),
+    ):
+        pytest.fail("there is no video")
+
+
+def test_a_temporary_folder_that_is_swept_away_is_a_clear_error(
+    server: Server, settings: Settings
+) -> None:
+    def sweep() -> None:
+        for name in temporary_files():
+            shutil.rmtree(Path(tempfile.gettempdir()) / name)
+
+    server.script = [Reply(before=sweep)]
+    with (
+        pytest.raises(VideoError, match=r"No such file.*TMPDIR"),
+        open_remote(server.url, settings=settings, suffix=".mp4"),
+    ):
+        pytest.fail("there is no video")
+
+
+def test_a_suffix_cannot_leave_the_temporary_folder(server: Server, settings: Settings) -> None:
+    with (
+        pytest.raises(ConfigError, match="plain file name"),
+        open_remote(server.url, settings=settings, suffix="/../../evil.mp4"),
+    ):
+        pytest.fail("there is no video")
+    assert server.seen == []
