@@ -1,0 +1,21 @@
+"""The networks, one file per paper."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from peclip.config import ModelConfig
+from peclip.models.base import ExpressionModel, Output
+from peclip.models.pe_clip import PEClipModel, build_pe_clip
+
+ARCHITECTURES = {"pe-clip": build_pe_clip}
+
+
+def build_model(
+    config: ModelConfig, *, cache_dir: Path | None = None, offline: bool = False
+) -> ExpressionModel:
+    """Builds the network that a configuration describes, with its backbone's weights loaded."""
+    return ARCHITECTURES[config.architecture](config, cache_dir=cache_dir, offline=offline)
+
+
+__all__ = ["ARCHITECTURES", "ExpressionModel", "Output", "PEClipModel", "build_model"]

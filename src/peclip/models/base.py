@@ -1,0 +1,55 @@
+"""What every expression model offers to training, evaluation and prediction."""
+
+from __future__ import annotations
+
+import copy
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Self
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from peclip.labels import LabelSet
+from peclip.types import Batch
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Output:
+    """What a model says about a batch."""
+
+    logits: Tensor
+    """(B, C)"""
+    video_features: Tensor
+    """(B, D), unit length."""
+
+
+class ExpressionModel(nn.Module, ABC):
+    """A network that compares videos with the texts of labels."""
+
+    labels: LabelSet
+    texts: tuple[str, ...]
+
+    @abstractmethod
+    def encode_labels(self) -> Tensor:
+        """Returns the text features of the labels, (C, D), unit length; computed once per evaluation."""
+
+    @abstractmethod
+    def forward(self, batch: Batch, label_features: Tensor | None = None) -> Output:
+        """Compares the videos of a batch with the labels."""
+
+    def loss(self, output: Output, targets: Tensor) -> Tensor:
+        """Returns the mean cross-entropy of the logits against soft targets (B, C)."""
+        return F.cross_entropy(output.logits, targets)
+
+    @abstractmethod
+    def parts(self) -> dict[str, list[nn.Parameter]]:
+        """Returns all parameters by the part of the network that they belong to."""
+
+    def with_labels(self, labels: LabelSet, texts: Sequence[str]) -> Self:
+        """Returns a model of the same modules that answers with other labels."""
+        model = copy.copy(self)
+        model.labels = labels
+        model.texts = tuple(texts)
+        return model

@@ -1,0 +1,223 @@
+"""PE-CLIP: parameter-efficient CLIP for dynamic facial expressions.
+
+Saadi, Hadid, Cunningham, Taleb-Ahmed, El Hillali: "PE-CLIP: A Parameter-Efficient Fine-Tuning of Vision
+Language Models for Dynamic Facial Expression Recognition", arXiv 2503.16945 and ACM TOMM, 2026.
+docs/models/pe-clip.md maps the paper's symbols to the classes here and lists every deviation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from peclip.config import PEClipConfig
+from peclip.descriptions import describe
+from peclip.errors import ConfigError
+from peclip.labels import LabelSet
+from peclip.models.base import ExpressionModel, Output
+from peclip.nn.adapters import Adapter, IdentityAdapter, TemporalDynamicAdapter
+from peclip.nn.clip import Backbone, ClipBlock, TextTower, VisionTower, load_backbone
+from peclip.nn.prompts import CoupledPrompts
+from peclip.types import Batch
+
+
+class PEClipVisionBlock(nn.Module):
+    """A layer of the vision tower: `x + ShA(MSA(LN x))`, then `x + TDA(MLP(LN x))` (Figure 2)."""
+
+    def __init__(
+        self, block: ClipBlock, shared_adapter: nn.Module, temporal_adapter: nn.Module
+    ) -> None:
+        super().__init__()
+        self.block = block
+        self.shared_adapter = shared_adapter
+        self.temporal_adapter = temporal_adapter
+
+    def forward(self, x: Tensor, num_frames: int, mask: Tensor | None = None) -> Tensor:
+        """Maps (B*T, L, W) with T = `num_frames` to the same shape."""
+        x = x + self.shared_adapter(self.block.attention(x, mask))
+        adapted: Tensor = x + self.temporal_adapter(self.block.mlp(x), num_frames)
+        return adapted
+
+
+class PEClipTextBlock(nn.Module):
+    """A layer of the text tower: `x + ShA(MSA(LN x))`, then `x + TA(MLP(LN x))` (Figure 2)."""
+
+    def __init__(
+        self, block: ClipBlock, shared_adapter: nn.Module, text_adapter: nn.Module
+    ) -> None:
+        super().__init__()
+        self.block = block
+        self.shared_adapter = shared_adapter
+        self.text_adapter = text_adapter
+
+    def forward(self, x: Tensor, num_frames: int, mask: Tensor | None = None) -> Tensor:
+        """Maps (C, L, W) to (C, L, W)."""
+        x = x + self.shared_adapter(self.block.attention(x, mask))
+        adapted: Tensor = x + self.text_adapter(self.block.mlp(x))
+        return adapted
+
+
+class PEClipModel(ExpressionModel):
+    """A frozen CLIP with trained adapters and prompts.
+
+    The feature of a video is the mean over its frames, and the logits are cosines with the label
+    features, divided by the temperature.
+
+    Args:
+        vision: the tower whose blocks are already adapted.
+        text: likewise.
+        prompts: coupled prompts for both towers, or `None`.
+        labels: the classes.
+        texts: one text per class.
+        temperature: divides the cosines.
+    """
+
+    def __init__(
+        self,
+        vision: VisionTower,
+        text: TextTower,
+        prompts: CoupledPrompts | None,
+        labels: LabelSet,
+        texts: Sequence[str],
+        temperature: float,
+    ) -> None:
+        super().__init__()
+        self.vision = vision
+        self.text = text
+        self.prompts = prompts
+        self.labels = labels
+        self.texts = tuple(texts)
+        self.temperature = temperature
+
+    def encode_labels(self) -> Tensor:
+        """Returns the text features of the labels, (C, D), unit length."""
+        length = 0 if self.prompts is None else self.prompts.length
+        prompts: Sequence[Tensor] = () if self.prompts is None else self.prompts()[0]
+        tokens, ends = self.text.embed(self.texts, length)
+        return F.normalize(self.text(tokens, ends, prompts), dim=-1)
+
+    def forward(self, batch: Batch, label_features: Tensor | None = None) -> Output:
+        """Compares the videos of a batch with the labels.
+
+        Args:
+            batch: frames (B, T, 3, S, S).
+            label_features: what `encode_labels` gave, to save the text tower; computed if `None`.
+        """
+        if label_features is None:
+            label_features = self.encode_labels()
+        prompts: Sequence[Tensor] = () if self.prompts is None else self.prompts()[1]
+        features = F.normalize(self.vision(batch.frames, prompts).mean(dim=1), dim=-1)  # (B, D)
+        return Output(features @ label_features.to(features.dtype).T / self.temperature, features)
+
+    def parts(self) -> dict[str, list[nn.Parameter]]:
+        """Returns the parameters of the backbone, ShA, TDA, TA and prompts."""
+        places = {"shared_adapter": "ShA", "temporal_adapter": "TDA", "text_adapter": "TA"}
+        found: dict[str, list[nn.Parameter]] = {
+            part: [] for part in ("backbone", *places.values(), "prompts")
+        }
+        for name, parameter in self.named_parameters():  # an adapter that is shared comes once
+            steps = name.split(".")
+            part = "prompts" if steps[0] == "prompts" else "backbone"
+            found[next((places[step] for step in steps if step in places), part)].append(parameter)
+        return found
+
+
+def build_pe_clip(
+    config: PEClipConfig, *, cache_dir: Path | None = None, offline: bool = False
+) -> PEClipModel:
+    """Builds a PE-CLIP model with the weights of its backbone; adapters and prompts are fresh.
+
+    Raises:
+        ConfigError: the configuration does not fit the backbone.
+        WeightsError: the weights of the backbone cannot be had.
+    """
+    backbone = load_backbone(
+        config.backbone, config.pretrained, cache_dir=cache_dir, offline=offline
+    )
+    _check_fit(config, backbone)
+    _adapt(config, backbone)
+    vision, text = backbone.vision, backbone.text
+    prompts = None
+    if config.prompt_length:
+        prompts = CoupledPrompts(
+            text.width,
+            vision.width,
+            config.prompt_length,
+            config.prompt_depth,
+            half=config.prompt_half,
+        )
+    texts = describe(config.label_set, config.descriptions, config.label_texts)
+    return PEClipModel(vision, text, prompts, config.label_set, texts, config.temperature)
+
+
+def _adapt(config: PEClipConfig, backbone: Backbone) -> None:
+    """Puts the adapters of PE-CLIP around every block of both towers."""
+    vision, text = backbone.vision, backbone.text
+    shared = _shared_adapters(config, vision.width, len(vision.blocks))
+    wide = vision.width // config.adapter_reduction
+    temporal: dict[str, Callable[[], nn.Module]] = {
+        "gru": lambda: TemporalDynamicAdapter(vision.width, wide),
+        "none": IdentityAdapter,
+    }
+    vision.blocks = nn.ModuleList(
+        PEClipVisionBlock(_clip_block(block), adapter, temporal[config.temporal_adapter]())
+        for block, adapter in zip(vision.blocks, shared, strict=True)
+    )
+    shared = _shared_adapters(config, text.width, len(text.blocks))
+    narrow, zero = text.width // config.adapter_reduction, config.adapter_init == "zero"
+    textual: dict[str, Callable[[], nn.Module]] = {
+        "per_layer": lambda: Adapter(text.width, narrow, zero_init=zero),
+        "none": nn.Identity,
+    }
+    text.blocks = nn.ModuleList(
+        PEClipTextBlock(_clip_block(block), adapter, textual[config.text_adapter]())
+        for block, adapter in zip(text.blocks, shared, strict=True)
+    )
+
+
+def _shared_adapters(config: PEClipConfig, width: int, layers: int) -> list[nn.Module]:
+    """Returns the ShA of each layer of a tower; sharing is the same instance in every place."""
+
+    def new() -> Adapter:
+        zero = config.adapter_init == "zero"
+        return Adapter(width, width // config.adapter_reduction, zero_init=zero)
+
+    if config.shared_adapter == "none":
+        return [nn.Identity() for _ in range(layers)]
+    if config.shared_adapter == "shared":
+        return [new()] * layers
+    return [new() for _ in range(layers)]
+
+
+def _clip_block(block: nn.Module) -> ClipBlock:
+    assert isinstance(block, ClipBlock), "a tower is adapted once"
+    return block
+
+
+def _check_fit(config: PEClipConfig, backbone: Backbone) -> None:
+    if config.quick_gelu != backbone.quick_gelu:
+        raise ConfigError(
+            f"The configuration says quick_gelu={config.quick_gelu}, and the backbone "
+            f"{config.backbone!r} has quick_gelu={backbone.quick_gelu}. Loaded so, CLIP would be "
+            "silently wrong; set the field to the activation that the weights were trained with."
+        )
+    if config.preprocess.image_size != backbone.vision.image_size:
+        raise ConfigError(
+            f"The backbone {config.backbone!r} takes images of {backbone.vision.image_size} pixels, and "
+            f"preprocess.image_size is {config.preprocess.image_size}."
+        )
+    layers = min(len(backbone.vision.blocks), len(backbone.text.blocks))
+    if config.prompt_length and config.prompt_depth > layers:
+        raise ConfigError(
+            f"prompt_depth is {config.prompt_depth}, and the shorter tower of {config.backbone!r} has "
+            f"{layers} layers. Set prompt_depth to at most {layers}."
+        )
+    narrow = min(backbone.vision.width, backbone.text.width)
+    if config.adapter_reduction > narrow:
+        raise ConfigError(
+            f"adapter_reduction is {config.adapter_reduction}, and the narrower tower of "
+            f"{config.backbone!r} has width {narrow}. Set it to at most {narrow}."
+        )

@@ -1,0 +1,69 @@
+"""The adapters of PE-CLIP (Saadi et al., 2025, arXiv 2503.16945, section 3.2 and Figure 2)."""
+
+from __future__ import annotations
+
+import math
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class Adapter(nn.Module):
+    """A bottleneck with an inner residual: `x + up(gelu(down(x)))` (ShA and TA of PE-CLIP).
+
+    With `zero_init` the module is the identity before training, so that an adapted tower equals plain
+    CLIP. The authors' release keeps PyTorch's default initialisation here.
+    """
+
+    def __init__(self, width: int, bottleneck: int, *, zero_init: bool = True) -> None:
+        super().__init__()
+        self.down = nn.Linear(width, bottleneck)
+        self.up = nn.Linear(bottleneck, width)
+        if zero_init:
+            nn.init.zeros_(self.up.weight)
+            nn.init.zeros_(self.up.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Maps (…, W) to (…, W)."""
+        return x + self.up(F.gelu(self.down(x)))
+
+
+class TemporalDynamicAdapter(nn.Module):
+    """A bottleneck that follows each token through time with a GRU (TDA of PE-CLIP).
+
+    For a token `x_t` of frame `t`::
+
+        n_t = norm(x_t),   h_t = GRU(down(n))_t,   y_t = x_t + relu(scale(n_t)) * up(gelu(h_t))
+
+    `up` starts at zero, so the module is the identity before training. Time never leaves a video: the
+    GRU reads one sequence per video and token. The authors' release runs it over the whole batch.
+    """
+
+    def __init__(self, width: int, bottleneck: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(width)
+        self.scale = nn.Linear(width, 1)
+        self.down = nn.Linear(width, bottleneck)
+        self.gru = nn.GRU(bottleneck, bottleneck, batch_first=True)
+        self.up = nn.Linear(bottleneck, width)
+        nn.init.kaiming_uniform_(self.down.weight, a=math.sqrt(5))
+        nn.init.kaiming_uniform_(self.scale.weight, a=math.sqrt(5))
+        for parameter in (self.down.bias, self.scale.bias, self.up.weight, self.up.bias):
+            nn.init.zeros_(parameter)
+
+    def forward(self, x: Tensor, num_frames: int) -> Tensor:
+        """Maps (B*T, L, W) with T = `num_frames` to the same shape."""
+        normed = self.norm(x)
+        h = self.down(normed).unflatten(0, (-1, num_frames))  # (B, T, L, d)
+        B, T, L, d = h.shape
+        h, _ = self.gru(h.transpose(1, 2).reshape(B * L, T, d))  # one sequence per video and token
+        h = h.view(B, L, T, d).transpose(1, 2).flatten(0, 1)  # (B*T, L, d)
+        return x + F.relu(self.scale(normed)) * self.up(F.gelu(h))
+
+
+class IdentityAdapter(nn.Module):
+    """Stands where an ablation leaves a `TemporalDynamicAdapter` out."""
+
+    def forward(self, x: Tensor, num_frames: int) -> Tensor:
+        """Returns (B*T, L, W) as it is."""
+        return x
