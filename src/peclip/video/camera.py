@@ -1,0 +1,72 @@
+"""A webcam as a video without an end."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+
+import cv2
+import numpy as np
+
+from peclip.errors import DeviceError, VideoError
+from peclip.types import Frames
+from peclip.video.reader import VideoMetadata
+from peclip.video.streaming import Image, ProcessBound, in_chunks, stopped
+
+
+class CameraReader(ProcessBound):
+    """Reads a webcam; times are those of the machine's monotonic clock when a frame arrived.
+
+    Args:
+        index: number of the camera, 0 for the first one.
+
+    Raises:
+        DeviceError: there is no such camera, or it gives no frame.
+    """
+
+    def __init__(self, index: int) -> None:
+        super().__init__(f"Camera {index}")
+        self._capture = cv2.VideoCapture(index)
+        good, image = self._capture.read() if self._capture.isOpened() else (False, None)
+        if not good or image is None:
+            self._capture.release()
+            raise DeviceError(
+                f"Camera {index} cannot be opened. Give the number of a connected camera (the first is "
+                "0), close other programs that use it, and allow this program to use it."
+            )
+        height, width = image.shape[:2]
+        rate = float(self._capture.get(cv2.CAP_PROP_FPS))
+        self._metadata = VideoMetadata(
+            width, height, rate if rate > 0 else None, None, None, "camera"
+        )
+
+    @property
+    def metadata(self) -> VideoMetadata:
+        return self._metadata
+
+    def __len__(self) -> int:
+        raise TypeError(f"{self._name} has no length: use chunks().")
+
+    def chunks(self, max_frames: int = 16) -> Iterator[Frames]:
+        self._check_process()
+        return in_chunks(self._images(), max_frames)
+
+    def read(self, indices: Sequence[int]) -> Frames:
+        raise VideoError(f"{self._name} has no numbered frames: use chunks().")
+
+    def close(self) -> None:
+        self._capture.release()
+
+    def _images(self) -> Iterator[tuple[Image, float]]:
+        start: float | None = None
+        seconds: float | None = None
+        count = 0
+        while True:
+            good, image = self._capture.read()
+            if not good or image is None:
+                raise stopped(self._name, seconds, count, "the camera gives no more frames")
+            now = time.monotonic()
+            start = now if start is None else start
+            seconds = now - start
+            count += 1
+            yield np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), np.uint8), seconds

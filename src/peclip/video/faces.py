@@ -1,0 +1,219 @@
+"""Face detectors and face crops."""
+
+from __future__ import annotations
+
+import logging
+import math
+from pathlib import Path
+from typing import Literal, Protocol
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from peclip.download import RemoteFile, fetch
+from peclip.errors import ConfigError, WeightsError
+from peclip.settings import Settings
+from peclip.types import FaceBox
+
+Image = NDArray[np.uint8]
+"""uint8 (H, W, 3), RGB."""
+
+DetectorName = Literal["auto", "yunet", "haar"]
+
+YUNET = RemoteFile(
+    name="face_detection_yunet_2023mar.onnx",
+    url="https://github.com/opencv/opencv_zoo/raw/main/models/face_detection_yunet/face_detection_yunet_2023mar.onnx",
+    sha256="8f2383e4dd3cfbb4553ea8718107fc0423210dc964f9f4280604804ed2552fa4",
+    size=232_589,
+)
+"""YuNet (Wu et al., 2023), 75,856 parameters, MIT licence, from the OpenCV Zoo."""
+
+log = logging.getLogger("peclip")
+
+
+class FaceDetector(Protocol):
+    """Finds the faces of one upright frame."""
+
+    name: str
+
+    def detect(self, image: Image) -> list[FaceBox]:
+        """Returns the faces of an RGB image (H, W, 3), the most certain first."""
+        ...
+
+
+class YuNetDetector:
+    """YuNet through OpenCV, on the frame scaled to at most `max_side` pixels.
+
+    Faces of about 10 to 300 pixels in the scaled frame are found.
+    """
+
+    name = "yunet"
+
+    def __init__(self, model: str, *, threshold: float = 0.7, max_side: int = 640) -> None:
+        self._max_side = max_side
+        self._net = cv2.FaceDetectorYN.create(model, "", (320, 320), threshold, 0.3, 500)
+
+    def detect(self, image: Image) -> list[FaceBox]:
+        """Returns the faces of an RGB image (H, W, 3), the most certain first."""
+        height, width = image.shape[:2]
+        scale = min(1.0, self._max_side / max(height, width))
+        size = (max(1, round(width * scale)), max(1, round(height * scale)))
+        small = cv2.cvtColor(
+            cv2.resize(image, size, interpolation=cv2.INTER_AREA), cv2.COLOR_RGB2BGR
+        )
+        self._net.setInputSize(size)
+        _, found = self._net.detect(small)
+        if found is None:
+            return []
+        faces = [
+            _yunet_box(row, width / size[0], height / size[1])
+            for row in np.asarray(found, dtype=np.float64)
+            if np.isfinite(row).all() and row[2] > 0 and row[3] > 0
+        ]
+        return sorted(faces, key=lambda face: -face.score)
+
+
+def _yunet_box(row: NDArray[np.float64], scale_x: float, scale_y: float) -> FaceBox:
+    x, y, width, height, *points = (float(value) for value in row)
+    return FaceBox(
+        x=x * scale_x,
+        y=y * scale_y,
+        width=width * scale_x,
+        height=height * scale_y,
+        score=min(1.0, points[10]),
+        eyes=(
+            (points[0] * scale_x, points[1] * scale_y),
+            (points[2] * scale_x, points[3] * scale_y),
+        ),
+    )
+
+
+class HaarDetector:
+    """OpenCV's own frontal-face cascade: no download, frontal faces only, no eye points.
+
+    Its rejection level is no probability; it is mapped to 0 to 1 so that thresholds keep their meaning
+    roughly: level 3 gives 0.5, level 8 gives 0.92.
+    """
+
+    name = "haar"
+
+    def __init__(self, *, threshold: float = 0.7, max_side: int = 640) -> None:
+        self._threshold, self._max_side = threshold, max_side
+        folder = Path(cv2.__file__).parent / "data"  # cv2.data has no types
+        self._cascade = cv2.CascadeClassifier(str(folder / "haarcascade_frontalface_default.xml"))
+
+    def detect(self, image: Image) -> list[FaceBox]:
+        """Returns the faces of an RGB image (H, W, 3), the most certain first."""
+        height, width = image.shape[:2]
+        scale = min(1.0, self._max_side / max(height, width))
+        size = (max(1, round(width * scale)), max(1, round(height * scale)))
+        grey = cv2.cvtColor(
+            cv2.resize(image, size, interpolation=cv2.INTER_AREA), cv2.COLOR_RGB2GRAY
+        )
+        boxes, _, levels = self._cascade.detectMultiScale3(
+            grey, scaleFactor=1.1, minNeighbors=5, minSize=(20, 20), outputRejectLevels=True
+        )
+        faces = []
+        for (x, y, w, h), level in zip(boxes, np.ravel(levels), strict=True):
+            score = 1 / (1 + math.exp(-(float(level) - 3) / 2))
+            if score >= self._threshold:
+                # A Haar box is a square inside the face; YuNet's reaches from forehead to chin.
+                faces.append(
+                    FaceBox(x / scale, (y - 0.05 * h) / scale, w / scale, 1.15 * h / scale, score)
+                )
+        return sorted(faces, key=lambda face: -face.score)
+
+
+def load_detector(
+    name: DetectorName = "auto", *, settings: Settings, threshold: float = 0.7
+) -> FaceDetector:
+    """Loads a face detector; `"auto"` is YuNet, or Haar with one warning if YuNet cannot be had.
+
+    Raises:
+        ConfigError: the name is not known.
+        WeightsError: YuNet was asked for by name and is neither cached nor to be downloaded.
+    """
+    if name == "haar":
+        return HaarDetector(threshold=threshold)
+    if name not in ("auto", "yunet"):
+        raise ConfigError(f"The face detector {name!r} is not known; choose auto, yunet or haar.")
+    try:
+        return YuNetDetector(
+            str(fetch(YUNET, settings.cache_dir, settings=settings)), threshold=threshold
+        )
+    except WeightsError as error:
+        if name == "yunet":
+            raise
+        log.warning(
+            "the YuNet face detector is not available, so OpenCV's weaker Haar cascade is used "
+            "(frontal faces only): %s",
+            error,
+        )
+        return HaarDetector(threshold=threshold)
+
+
+def crop_face(
+    image: Image, face: FaceBox, *, size: int, margin: float, shift: float = 0.0, align: bool = True
+) -> Image:
+    """Cuts a square around a face, turned so that the eyes are level.
+
+    Args:
+        image: RGB, (H, W, 3).
+        face: the face in the image.
+        size: side of the result in pixels.
+        margin: the square's side is the face's longer side times one plus this.
+        shift: moves the square down, in the face's own direction, by this part of the longer side.
+        align: turn by the eyes where they are known.
+
+    Returns:
+        (size, size, 3). What lies outside the image repeats its border.
+    """
+    side = max(2.0, face.side * (1 + margin))
+    angle = _roll(face) if align else 0.0
+    center_x = face.center[0] - math.sin(angle) * shift * face.side
+    center_y = face.center[1] + math.cos(angle) * shift * face.side
+    # Warp at a whole multiple of the size and average down: bilinear warping alone would alias.
+    multiple = max(1, min(8, round(side / size)))
+    large = size * multiple
+    scale = large / side
+    cos, sin = math.cos(angle) * scale, math.sin(angle) * scale
+    matrix = np.array(
+        [
+            [cos, sin, (large - 1) / 2 - cos * center_x - sin * center_y],
+            [-sin, cos, (large - 1) / 2 + sin * center_x - cos * center_y],
+        ]
+    )
+    turned = cv2.warpAffine(
+        image, matrix, (large, large), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+    )
+    if multiple > 1:
+        turned = cv2.resize(turned, (size, size), interpolation=cv2.INTER_AREA)
+    return np.asarray(turned, dtype=np.uint8)
+
+
+def whole_frame(image: Image) -> FaceBox:
+    """Returns a box of the whole frame, for videos that are already cropped to a face."""
+    height, width = image.shape[:2]
+    return FaceBox(0.0, 0.0, float(width), float(height), 1.0)
+
+
+def resize_frame(image: Image, size: int) -> Image:
+    """Scales the shorter side of a frame to `size` and cuts the centre square, as CLIP does."""
+    height, width = image.shape[:2]
+    side = min(height, width)
+    top, left = (height - side) // 2, (width - side) // 2
+    square = image[top : top + side, left : left + side]
+    method = cv2.INTER_AREA if side >= size else cv2.INTER_CUBIC
+    return np.asarray(cv2.resize(square, (size, size), interpolation=method), dtype=np.uint8)
+
+
+def _roll(face: FaceBox) -> float:
+    """Angle of the eye line in radians, positive clockwise; 0 where eyes are unknown or degenerate."""
+    if face.eyes is None:
+        return 0.0
+    (x0, y0), (x1, y1) = face.eyes
+    if math.hypot(x1 - x0, y1 - y0) < 2:  # a profile view: the line means nothing
+        return 0.0
+    angle = math.atan2(y1 - y0, x1 - x0)
+    return angle if abs(angle) <= math.radians(60) else 0.0

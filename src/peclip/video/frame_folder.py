@@ -1,0 +1,101 @@
+"""A folder of images, or one image, read as a video."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import PIL.Image
+from PIL import ImageOps, UnidentifiedImageError
+
+from peclip.errors import ConfigError, VideoError
+from peclip.types import Frames
+from peclip.video.reader import VideoMetadata
+from peclip.video.sources import IMAGE_SUFFIXES, natural_key
+from peclip.video.streaming import Closing, Image, checked_indices, in_chunks, no_frames, to_frames
+
+
+class FrameFolder(Closing):
+    """Reads the images of a folder in natural order (`frame_2` before `frame_10`), upright by EXIF.
+
+    Args:
+        path: a folder with images, or one image file.
+        frame_rate: frames per second: images carry no times.
+
+    Raises:
+        VideoError: the path does not exist or holds no image; the first image cannot be decoded.
+        ConfigError: the frame rate is not positive.
+    """
+
+    def __init__(self, path: Path, *, frame_rate: float = 25.0) -> None:
+        if not frame_rate > 0:
+            raise ConfigError(f"A frame rate of {frame_rate} is not possible: give more than 0.")
+        self._path = path
+        self._frame_rate = frame_rate
+        self._files = _image_files(path)
+        self._shape = _decode(self._files[0]).shape
+
+    @property
+    def metadata(self) -> VideoMetadata:
+        height, width, _ = self._shape
+        length = len(self._files)
+        rate = self._frame_rate
+        return VideoMetadata(width, height, rate, length / rate, length, "images")
+
+    def __len__(self) -> int:
+        return len(self._files)
+
+    def chunks(self, max_frames: int = 16) -> Iterator[Frames]:
+        return in_chunks((self._image(index) for index in range(len(self))), max_frames)
+
+    def read(self, indices: Sequence[int]) -> Frames:
+        chosen = checked_indices(indices, len(self), str(self._path))
+        if not chosen:
+            return no_frames(self._shape[0], self._shape[1])
+        images = {index: self._image(index) for index in sorted(set(chosen))}
+        return to_frames([images[index] for index in chosen])
+
+    def _image(self, index: int) -> tuple[Image, float]:
+        image = _decode(self._files[index])
+        if image.shape != self._shape:
+            raise VideoError(
+                f"{self._files[index]} is {_size(image.shape)}, but {self._files[0].name} is "
+                f"{_size(self._shape)}: the images of one video have one size. Resize or remove it."
+            )
+        return image, index / self._frame_rate
+
+
+def _size(shape: tuple[int, ...]) -> str:
+    return f"{shape[1]}x{shape[0]}"
+
+
+def _image_files(path: Path) -> list[Path]:
+    if not path.exists():
+        raise VideoError(f"{path} does not exist. Give a video file or a folder of images.")
+    if not path.is_dir():
+        return [path]
+    files = [
+        file
+        for file in path.iterdir()
+        if file.suffix.lower() in IMAGE_SUFFIXES and not file.name.startswith(".")
+    ]
+    if not files:
+        kinds = " ".join(sorted(IMAGE_SUFFIXES))
+        raise VideoError(
+            f"{path} is a folder without images ({kinds}). Give a video or such a folder."
+        )
+    return sorted(files, key=lambda file: natural_key(file.name))
+
+
+def _decode(file: Path) -> Image:
+    try:
+        with PIL.Image.open(file) as image:
+            rgb = ImageOps.exif_transpose(image).convert("RGB")
+    except UnidentifiedImageError as error:
+        raise VideoError(
+            f"{file} is not an image that can be decoded. Remove or replace it."
+        ) from error
+    except (OSError, ValueError, SyntaxError, PIL.Image.DecompressionBombError) as error:
+        raise VideoError(f"{file} cannot be decoded: {error}. Remove or replace it.") from error
+    return np.array(rgb)

@@ -1,0 +1,145 @@
+"""Opening files with PyAV, and what their headers say: for both decoders."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import av
+from av.container import InputContainer
+from av.stream import Disposition
+from av.video.stream import VideoStream
+
+from peclip.errors import VideoError
+
+NOT_VIDEO = frozenset({"concat", "dash", "hls", "tty"})
+"""Playlists, which make FFmpeg open other files than the one that was named, and text as a picture."""
+
+NETWORK_TIMEOUT_S = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """What the header of a file says of its video stream."""
+
+    container: str
+    """FFmpeg's first name of the format: `mov`, `matroska`, `mpegts`."""
+    stream_index: int
+    frame_rate: float | None
+    duration_s: float | None
+    num_frames: int | None
+    missing_end: str | None
+    """Why the file is known to be cut off, if it is."""
+
+
+def open_container(source: Path | str) -> InputContainer:
+    """Opens a file or an http(s) address.
+
+    Raises:
+        VideoError: FFmpeg does not know what it is, or it is not there.
+    """
+    local = isinstance(source, Path)
+    try:
+        # "file:" keeps a colon in a name from being read as a protocol, and the list of protocols keeps a
+        # file from a stranger from making this machine fetch addresses.
+        return av.open(
+            f"file:{source}" if local else str(source),
+            options={"protocol_whitelist": "file" if local else "http,https,tcp,tls,crypto"},
+            metadata_errors="replace",
+            timeout=None if local else NETWORK_TIMEOUT_S,
+        )
+    except (av.FFmpegError, OSError, ValueError) as error:
+        raise VideoError(
+            f"{source} cannot be read as a video: {reason(error)}. Give a video file, a folder of images, "
+            "an http(s) address or the number of a camera."
+        ) from error
+
+
+def version() -> str:
+    """Returns the versions of PyAV and of the FFmpeg inside it."""
+    codec = ".".join(str(part) for part in av.library_versions["libavcodec"])
+    return f"PyAV {av.__version__}, libavcodec {codec}"
+
+
+def probe(source: Path | str) -> Probe:
+    """Reads the header of a video, for both decoders, so that both choose the same stream.
+
+    Raises:
+        VideoError: there is no such file, or it has no video stream.
+    """
+    if isinstance(source, Path):
+        _check_file(source)
+    with open_container(source) as container:
+        stream = _video_stream(container, source)
+        rate = stream.average_rate or stream.guessed_rate
+        duration = _duration(container, stream)
+        num_frames = stream.frames or (round(duration * rate) if duration and rate else None)
+        return Probe(
+            container=container.format.name.split(",")[0],
+            stream_index=stream.index,
+            frame_rate=float(rate) if rate else None,
+            duration_s=duration,
+            num_frames=num_frames,
+            missing_end=_missing_end(container, stream) if isinstance(source, Path) else None,
+        )
+
+
+def reason(error: Exception) -> str:
+    """Returns what FFmpeg says, in a few words."""
+    text = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    return str(text).splitlines()[0].rstrip(". ")
+
+
+def _check_file(path: Path) -> None:
+    if path.is_dir():
+        raise VideoError(f"{path} is a folder, not a video file.")
+    if not path.exists():
+        raise VideoError(f"{path} does not exist. Check the path.")
+    if path.is_file() and path.stat().st_size == 0:
+        raise VideoError(f"{path} is an empty file (0 bytes). Copy or download it again.")
+
+
+def _video_stream(container: InputContainer, source: Path | str) -> VideoStream:
+    kinds = container.format.name.split(",")
+    if isinstance(source, Path) and not NOT_VIDEO.isdisjoint(kinds):
+        raise VideoError(f"{source} is a playlist or a text, not a video. Give the video itself.")
+    videos = [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]
+    if not videos:
+        found = [_counted(len(container.streams.audio), "audio stream")]
+        if container.streams.video:  # the cover of an album is a stream of one picture
+            found.append(_counted(len(container.streams.video), "cover picture"))
+        raise VideoError(f"{source} has no video stream ({', '.join(found)} found).")
+    best = container.streams.best("video")
+    stream = next((s for s in videos if best is not None and s.index == best.index), videos[0])
+    if stream.codec_context is None:
+        raise VideoError(
+            f"{source} has a video stream of a kind that cannot be decoded here. Convert it to H.264, "
+            "for example with: ffmpeg -i INPUT -c:v libx264 output.mp4"
+        )
+    return stream
+
+
+def _duration(container: InputContainer, stream: VideoStream) -> float | None:
+    if stream.duration is not None and stream.time_base is not None:
+        return float(stream.duration * stream.time_base)
+    if container.duration is None:
+        return None
+    # Matroska and Flash say when the video ends, not how long it takes.
+    ends = not {"matroska", "flv"}.isdisjoint(container.format.name.split(","))
+    start = container.start_time if ends and container.start_time is not None else 0
+    return (container.duration - start) / av.time_base
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count} {noun}{'' if count == 1 else 's'}"
+
+
+def _missing_end(container: InputContainer, stream: VideoStream) -> str | None:
+    # An interrupted copy of a file whose index is at its front opens and decodes without any error.
+    entries = getattr(stream, "index_entries", ())  # not in older versions of PyAV
+    if not len(entries) or container.size <= 0:
+        return None
+    last = entries[len(entries) - 1]
+    if last.pos + last.size <= container.size:
+        return None
+    return "the file is cut off: its index lists frames past its end"

@@ -1,0 +1,231 @@
+"""Decoding with PyAV, which brings its own FFmpeg: no installation, nearly as fast."""
+
+from __future__ import annotations
+
+import bisect
+import functools
+import itertools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import av
+from av.container import InputContainer
+from av.packet import Packet
+from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
+
+from peclip.errors import VideoError
+from peclip.types import Frames
+from peclip.video.pyav_picture import Clock, ToRGB
+from peclip.video.pyav_probe import Probe, open_container, reason
+from peclip.video.reader import VideoMetadata
+from peclip.video.streaming import (
+    Closing,
+    Image,
+    checked_indices,
+    in_chunks,
+    no_frames,
+    stopped,
+    to_frames,
+)
+
+Threads = Literal["AUTO", "SLICE"]
+
+
+@dataclass(frozen=True, slots=True)
+class _Index:
+    """The packets of a video stream in the order in which their frames are shown."""
+
+    times: list[int]
+    """In units of the stream's time base."""
+    keys: list[int]
+    """Positions of the key frames, from which decoding can start."""
+    exact: bool
+    """Whether each packet has a time of its own, so that a frame is known by its time."""
+
+
+@dataclass(slots=True)
+class _Tally:
+    """What became of the packets."""
+
+    packets: int = 0
+    frames: int = 0
+    errors: int = 0
+    end: int | None = None
+    """The latest time of a packet, in units of the stream's time base."""
+    last: int | None = None
+    """The time of the last frame."""
+    error: str | None = None
+
+    def note_packet(self, packet: Packet[VideoStream]) -> None:
+        if packet.size > 0 and not packet.is_discard:
+            self.packets += 1
+            if packet.pts is not None:
+                self.end = packet.pts if self.end is None else max(self.end, packet.pts)
+
+    def note_error(self, error: Exception) -> None:
+        self.errors += 1
+        self.error = reason(error)
+
+    @property
+    def failure(self) -> str | None:
+        """Why the last frames are missing; `None` if they came, whatever was skipped before."""
+        came = self.last is not None and self.end is not None and self.last >= self.end
+        return None if came else self.error
+
+
+class PyAVReader(Closing):
+    """Reads a video with PyAV. It holds nothing open between two calls.
+
+    Raises:
+        VideoError: no frame can be decoded.
+    """
+
+    def __init__(self, source: Path | str, probe: Probe, *, num_threads: int = 0) -> None:
+        self._source = source
+        self._probe = probe
+        self._num_threads = num_threads
+        self._shape = next(self._images())[0].shape
+
+    @property
+    def metadata(self) -> VideoMetadata:
+        height, width, _ = self._shape
+        probe = self._probe
+        return VideoMetadata(
+            width, height, probe.frame_rate, probe.duration_s, probe.num_frames, "pyav"
+        )
+
+    def __len__(self) -> int:
+        return len(self._index.times)
+
+    def chunks(self, max_frames: int = 16) -> Iterator[Frames]:
+        return in_chunks(self._images(), max_frames)
+
+    def read(self, indices: Sequence[int]) -> Frames:
+        chosen = checked_indices(indices, len(self), str(self._source))
+        if not chosen:
+            return no_frames(self._shape[0], self._shape[1])
+        images = self._sought(sorted(set(chosen))) or self._counted(set(chosen))
+        return to_frames([images[index] for index in chosen])
+
+    def _images(self) -> Iterator[tuple[Image, float]]:
+        """Yields every frame, (H, W, 3), with its time in seconds."""
+        clock, to_rgb = Clock(self._probe.frame_rate), ToRGB()
+        shape: tuple[int, ...] | None = None
+        seconds: float | None = None
+        count = 0
+        kinds: tuple[Threads, ...] = ("AUTO", "SLICE")
+        for threads in kinds:
+            tally = _Tally()
+            with open_container(self._source) as container:
+                frames = self._frames(container, self._stream(container, threads), tally)
+                for frame in itertools.islice(frames, count, None):
+                    image = to_rgb(frame)
+                    if shape is not None and image.shape != shape:
+                        name = str(self._source)
+                        raise stopped(name, seconds, count, "the size of the picture changes")
+                    shape, seconds = image.shape, clock.seconds(frame)
+                    count += 1
+                    yield image, seconds
+            # PyAV drops what is left in frame threads if the last packets are damaged, and says nothing.
+            # Where frames are missing without an error, a pass without such threads tells.
+            if tally.packets - tally.frames - tally.errors <= 0:
+                break
+        failure = tally.failure or self._probe.missing_end
+        if failure is None and count == 0:
+            failure = "its packets hold no picture"
+        if failure is not None:
+            raise stopped(str(self._source), seconds, count, failure)
+
+    def _stream(self, container: InputContainer, threads: Threads) -> VideoStream:
+        stream = container.streams[self._probe.stream_index]
+        assert isinstance(stream, VideoStream)
+        stream.thread_type = threads
+        stream.codec_context.thread_count = self._num_threads
+        return stream
+
+    def _frames(
+        self, container: InputContainer, stream: VideoStream, tally: _Tally
+    ) -> Iterator[VideoFrame]:
+        """Yields what can be decoded from the container's position on, past damaged packets."""
+        packets = container.demux(stream)
+        while True:
+            decoded: list[VideoFrame] = []
+            try:
+                packet = next(packets, None)
+            except (av.FFmpegError, OSError) as error:
+                tally.note_error(error)
+                packet = None
+            try:
+                decoded = stream.decode(packet)
+            except EOFError:  # flushed already, by the empty packet with which `demux` ends
+                pass
+            except (av.FFmpegError, OSError) as error:
+                tally.note_error(error)
+            for frame in decoded:
+                tally.frames += 1
+                tally.last = frame.pts
+                yield frame
+            if packet is None:
+                return
+            tally.note_packet(packet)
+
+    @functools.cached_property
+    def _index(self) -> _Index:
+        found: list[tuple[int | None, bool]] = []
+        with open_container(self._source) as container:
+            packets = container.demux(self._stream(container, "SLICE"))
+            try:
+                for packet in packets:
+                    if packet.size > 0 and not packet.is_discard:
+                        time = packet.dts if packet.pts is None else packet.pts
+                        found.append((time, packet.is_keyframe))
+            except (av.FFmpegError, OSError):
+                pass  # the frames end where the packets do; decoding reports the damage
+        known = sorted((time, key) for time, key in found if time is not None)
+        times = [time for time, _ in known]
+        if len(set(times)) < len(found):
+            return _Index([0] * len(found), [], exact=False)
+        return _Index(times, [i for i, (_, key) in enumerate(known) if key], exact=True)
+
+    def _sought(self, wanted: list[int]) -> dict[int, tuple[Image, float]] | None:
+        """Returns frames by way of seeking, or `None` if that does not find each by its exact time."""
+        index, to_rgb = self._index, ToRGB()
+        if not index.exact or not index.keys or wanted[0] < index.keys[0]:
+            return None
+        images: dict[int, tuple[Image, float]] = {}
+        position = -1
+        frames: Iterator[VideoFrame] = iter(())
+        with open_container(self._source) as container:
+            stream = self._stream(container, "AUTO")
+            for target in wanted:
+                key = index.keys[bisect.bisect_right(index.keys, target) - 1]
+                if key > position:  # cheaper than decoding all that is between
+                    try:
+                        container.seek(index.times[key], stream=stream)
+                    except (av.FFmpegError, OSError):
+                        return None
+                    frames = self._frames(container, stream, _Tally())
+                time = index.times[target]
+                frame = next((f for f in frames if f.pts is None or f.pts >= time), None)
+                if frame is None or frame.pts != time or frame.time_base is None:
+                    return None
+                images[target] = to_rgb(frame), float((time - index.times[0]) * frame.time_base)
+                position = target
+        return images
+
+    def _counted(self, wanted: set[int]) -> dict[int, tuple[Image, float]]:
+        """Returns frames by counting from the start of the video."""
+        images = {}
+        for position, image in enumerate(self._images()):
+            if position in wanted:
+                images[position] = image
+            if len(images) == len(wanted):
+                return images
+        missing = min(wanted - images.keys())
+        raise VideoError(
+            f"{self._source} lists {len(self)} frames, but frame {missing} cannot be decoded. Repair it: "
+            "ffmpeg -i INPUT -c:v libx264 repaired.mp4"
+        )

@@ -1,0 +1,67 @@
+"""Which frames stand for a video: index arithmetic only.
+
+The sampling of temporal segment networks (Wang et al., 2016), which every work on facial expressions
+in video follows: cut the video into equal segments and take one frame of each.
+"""
+
+from __future__ import annotations
+
+import itertools
+from random import Random
+
+import torch
+
+from peclip.errors import ConfigError
+
+
+def segment_indices(num_frames: int, num_segments: int) -> list[int]:
+    """Returns the middle frame of each of `num_segments` equal segments, for evaluation.
+
+    With `tick = num_frames / num_segments` the k-th index is `int(tick / 2 + tick * k)`. A video with
+    fewer frames than segments gives all its frames, then its last one again and again, as in DFER-CLIP
+    and PE-CLIP.
+
+    Raises:
+        ConfigError: a number is less than one.
+    """
+    _check(num_frames, num_segments)
+    if num_frames < num_segments:
+        return _padded(num_frames, num_segments)
+    tick = num_frames / num_segments
+    return [int(tick / 2 + tick * k) for k in range(num_segments)]
+
+
+def random_segment_indices(
+    num_frames: int, num_segments: int, generator: torch.Generator | Random
+) -> list[int]:
+    """Returns one random frame of each of `num_segments` equal segments, for training.
+
+    A video with fewer frames than segments is padded as in `segment_indices`: there is no choice.
+
+    Raises:
+        ConfigError: a number is less than one.
+    """
+    _check(num_frames, num_segments)
+    if num_frames < num_segments:
+        return _padded(num_frames, num_segments)
+    # Whole numbers: segment k is [k * n // s, (k + 1) * n // s), so no frame is in two segments and none
+    # is left out, whatever the rounding of floats.
+    starts = [k * num_frames // num_segments for k in range(num_segments + 1)]
+    return [start + _draw(stop - start, generator) for start, stop in itertools.pairwise(starts)]
+
+
+def _padded(num_frames: int, num_segments: int) -> list[int]:
+    return [min(index, num_frames - 1) for index in range(num_segments)]
+
+
+def _draw(count: int, generator: torch.Generator | Random) -> int:
+    if isinstance(generator, torch.Generator):
+        return int(torch.randint(count, (), generator=generator))
+    return generator.randrange(count)
+
+
+def _check(num_frames: int, num_segments: int) -> None:
+    if num_frames < 1:
+        raise ConfigError(f"Frames cannot be taken from a video of {num_frames} frames: 1 or more.")
+    if num_segments < 1:
+        raise ConfigError(f"A video cannot be cut into {num_segments} segments: 1 or more.")

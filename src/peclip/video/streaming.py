@@ -1,0 +1,142 @@
+"""What the readers share: grouping frames into chunks, checking indices, staying in one process."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from types import TracebackType
+from typing import NoReturn, Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from peclip.errors import ConfigError, VideoError
+from peclip.types import Frames
+
+Image = NDArray[np.uint8]
+"""One upright RGB frame, (H, W, 3)."""
+
+CHUNK_BYTES = 64 * 2**20
+"""A chunk holds no more than this (but at least one frame), so that 8K video does not fill the memory."""
+
+
+def in_chunks(images: Iterator[tuple[Image, float]], max_frames: int) -> Iterator[Frames]:
+    """Groups images and their times in seconds into `Frames`.
+
+    The tensor of a chunk is a view of (T, H, W, 3): each `frame.permute(1, 2, 0)` is contiguous, as
+    OpenCV wants it.
+
+    Raises:
+        ConfigError: `max_frames` is less than one.
+        VideoError: the images ended in it; all images before it have been yielded by then.
+    """
+    chunk_length(
+        1, max_frames
+    )  # here, since a generator raises only when its first value is asked for
+    return _chunks(images, max_frames)
+
+
+def chunk_length(image_bytes: int, max_frames: int) -> int:
+    """Returns how many frames a chunk holds.
+
+    Raises:
+        ConfigError: `max_frames` is less than one.
+    """
+    if max_frames < 1:
+        raise ConfigError(f"A chunk cannot hold {max_frames} frames: give 1 or more.")
+    return max(1, min(max_frames, CHUNK_BYTES // max(image_bytes, 1)))
+
+
+def _chunks(images: Iterator[tuple[Image, float]], max_frames: int) -> Iterator[Frames]:
+    pending: list[tuple[Image, float]] = []
+    failure: VideoError | None = None
+    while True:
+        try:
+            image, seconds = next(images)
+        except StopIteration:
+            break
+        except VideoError as error:
+            failure = error
+            break
+        pending.append((image, seconds))
+        if len(pending) >= chunk_length(image.size, max_frames):
+            chunk, pending = to_frames(pending), []
+            yield chunk
+    if pending:
+        yield to_frames(pending)
+    if failure is not None:
+        raise failure
+
+
+def to_frames(images: Sequence[tuple[Image, float]]) -> Frames:
+    """Stacks one or more images with their times in seconds."""
+    # numpy, since a busy machine lets the threads of `torch.stack` wait for longer than the copy takes.
+    stacked = np.stack([image for image, _ in images])  # (T, H, W, 3)
+    data = torch.from_numpy(stacked).permute(0, 3, 1, 2)
+    return Frames(data, torch.tensor([seconds for _, seconds in images], dtype=torch.float64))
+
+
+def no_frames(height: int, width: int) -> Frames:
+    """Returns zero frames of a size."""
+    data = torch.empty((0, 3, height, width), dtype=torch.uint8)
+    return Frames(data, torch.empty(0, dtype=torch.float64))
+
+
+def checked_indices(indices: Sequence[int], length: int, name: str) -> list[int]:
+    """Returns the indices as ints.
+
+    Raises:
+        IndexError: one of them is not in 0 to `length - 1`.
+    """
+    checked = [int(index) for index in indices]
+    for index in checked:
+        if not 0 <= index < length:
+            raise IndexError(f"{name} has no frame {index}: it has frames 0 to {length - 1}.")
+    return checked
+
+
+def stopped(name: str, seconds: float | None, count: int, reason: str) -> VideoError:
+    """Returns the error of a video that is damaged after `count` good frames, the last at `seconds`."""
+    if seconds is None:
+        return VideoError(f"{name} has no frame that can be decoded: {reason}.")
+    return VideoError(f"{name}: decoding stopped after {seconds:.2f} s (frame {count}): {reason}.")
+
+
+class Closing:
+    """`with` for readers; closing twice is no error."""
+
+    def close(self) -> None:
+        """Frees what the reader holds."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+class ProcessBound(Closing):
+    """A reader with native handles, which break if they are used in another process after a fork."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._pid = os.getpid()
+
+    def _check_process(self) -> None:
+        if os.getpid() != self._pid:
+            raise VideoError(
+                f"{self._name} was opened in process {self._pid} and cannot be read in process "
+                f"{os.getpid()}. Call open_video inside the worker."
+            )
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(
+            f"The open reader of {self._name} cannot be pickled. Send the path, and call open_video "
+            "inside the worker."
+        )

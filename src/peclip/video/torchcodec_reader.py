@@ -1,0 +1,183 @@
+"""Decoding with torchcodec. The only file that imports it, and only when it is asked for."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import re
+from collections.abc import Iterator, Sequence
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from peclip.errors import VideoError
+from peclip.types import Frames
+from peclip.video.pyav_probe import Probe
+from peclip.video.pyav_reader import PyAVReader
+from peclip.video.reader import VideoMetadata
+from peclip.video.streaming import (
+    Image,
+    ProcessBound,
+    checked_indices,
+    in_chunks,
+    no_frames,
+    stopped,
+)
+
+if TYPE_CHECKING:
+    from torchcodec.decoders import VideoDecoder  # type: ignore[attr-defined]
+
+logger = logging.getLogger(__name__)
+
+EXACT_CONTAINERS = frozenset({"mov", "matroska", "avi", "gif"})
+"""Containers in which torchcodec's seeking is exact.
+
+In MPEG program and transport streams torchcodec 0.17 loses the first frames or all of them (it seeks to
+time 0 after its scan, and such streams start later), and it cannot open raw streams.
+"""
+
+DECODING_ERRORS = (RuntimeError, ValueError, OSError, IndexError)
+END = "no more frames left"
+
+
+@functools.cache
+def load_problem() -> str | None:
+    """Returns why torchcodec cannot decode on this machine, `None` if it can."""
+    try:
+        import torchcodec
+        import torchcodec.decoders  # versions before 0.17 fail here if there is no FFmpeg
+    except (ImportError, OSError, RuntimeError) as error:
+        return _reason(error)
+    if getattr(torchcodec, "ffmpeg_major_version", 0) is None:
+        return "no FFmpeg of version 4 to 9 was found"
+    return None
+
+
+def version() -> str:
+    """Returns the versions of torchcodec and of the FFmpeg that it found."""
+    import torchcodec
+
+    ffmpeg = getattr(torchcodec, "ffmpeg_major_version", "of an unknown version")
+    return f"torchcodec {metadata.version('torchcodec')}, FFmpeg {ffmpeg}"
+
+
+def reads_exactly(source: Path | str, probe: Probe) -> bool:
+    """Returns whether torchcodec gives every frame of a source.
+
+    An address is left to PyAV as well: torchcodec reads the whole file before the first frame.
+    """
+    return isinstance(source, Path) and probe.container in EXACT_CONTAINERS
+
+
+class TorchcodecReader(ProcessBound):
+    """Reads a video file with torchcodec on the CPU.
+
+    `seek_mode="exact"` also for streaming: it reads all packets once without decoding them (0.1 s for ten
+    minutes of 640x360), and the approximate mode computes times from the frame rate, which is wrong when
+    the rate varies.
+
+    Raises:
+        VideoError: torchcodec does not read this file, or not exactly.
+    """
+
+    def __init__(self, source: Path | str, probe: Probe, *, num_threads: int = 0) -> None:
+        super().__init__(str(source))
+        self._source = source
+        self._probe = probe
+        if not reads_exactly(source, probe):
+            raise VideoError(
+                f"{source} cannot be read exactly by torchcodec, which is for local files in MP4, MOV, "
+                "Matroska, WebM, AVI and GIF. Use the decoder auto or pyav."
+            )
+        from torchcodec.decoders import VideoDecoder  # type: ignore[attr-defined]
+
+        try:
+            # "file:" keeps a colon in a name from being read as a protocol.
+            self._decoder: VideoDecoder | None = VideoDecoder(
+                f"file:{source}", stream_index=probe.stream_index, num_ffmpeg_threads=num_threads
+            )
+            self._length = len(self._decoder)
+            first = self._decoder.get_frame_at(0)
+        except DECODING_ERRORS as error:
+            raise VideoError(
+                f"{source} cannot be opened with torchcodec: {_reason(error)}."
+            ) from error
+        start = self._decoder.metadata.begin_stream_seconds
+        # Some files begin before time 0, where torchcodec does not seek: it starts at a later key frame.
+        if start is None or abs(first.pts_seconds - start) > 1e-6:
+            raise VideoError(
+                f"{source} cannot be read exactly by torchcodec: it loses the first frames."
+            )
+        self._start: float = start
+        self._end = self._decoder.metadata.end_stream_seconds or start
+        self._shape = first.data.shape
+
+    @property
+    def metadata(self) -> VideoMetadata:
+        _, height, width = self._shape
+        probe = self._probe
+        return VideoMetadata(
+            width, height, probe.frame_rate, probe.duration_s, self._length, "torchcodec"
+        )
+
+    def __len__(self) -> int:
+        return self._length
+
+    def chunks(self, max_frames: int = 16) -> Iterator[Frames]:
+        return in_chunks(self._images(self._open_decoder()), max_frames)
+
+    def read(self, indices: Sequence[int]) -> Frames:
+        decoder = self._open_decoder()
+        chosen = checked_indices(indices, self._length, self._name)
+        if not chosen:
+            return no_frames(*self._shape[1:])
+        try:
+            batch = decoder.get_frames_at(chosen)
+        except DECODING_ERRORS as error:
+            # Damaged packets make torchcodec give up; PyAV goes on after them, as `chunks` does.
+            logger.warning("%s: %s. Reading it with PyAV instead.", self._name, _reason(error))
+            return PyAVReader(self._source, self._probe).read(chosen)
+        return Frames(batch.data, batch.pts_seconds.double() - self._start)
+
+    def close(self) -> None:
+        self._decoder = None
+
+    def _open_decoder(self) -> VideoDecoder:
+        self._check_process()
+        if self._decoder is None:
+            raise VideoError(f"{self._name} is closed. Open it again with open_video.")
+        return self._decoder
+
+    def _images(self, decoder: VideoDecoder) -> Iterator[tuple[Image, float]]:
+        index, failures = 0, 0
+        failure: str | None = None
+        seconds: float | None = None
+        end = self._start
+        # Frame by frame, since a batch is lost as a whole. After a failure the same index is asked for
+        # again: torchcodec then goes on with the next packet instead of seeking.
+        while index < self._length and failures <= self._length:
+            try:
+                frame = decoder.get_frame_at(index)
+            except DECODING_ERRORS as error:
+                if END in str(error):
+                    break
+                failure = _reason(error)
+                failures += 1
+                continue
+            if frame.data.shape != self._shape:
+                raise stopped(self._name, seconds, index, "the size of the picture changes")
+            seconds = frame.pts_seconds - self._start
+            end = max(end, frame.pts_seconds + frame.duration_seconds)
+            index += 1
+            yield frame.data.permute(1, 2, 0).numpy(), seconds
+        if end >= self._end - 1e-6:  # the last frame came, so what failed was skipped
+            failure = None
+        failure = failure or self._probe.missing_end
+        if failure is not None:
+            raise stopped(self._name, seconds, index, failure)
+
+
+def _reason(error: Exception) -> str:
+    """Returns the first line of an error, without the place in torchcodec's own source."""
+    line = next(iter(str(error).splitlines()), type(error).__name__)
+    return re.sub(r"^.*\.cpp:\d+, ", "", line).rstrip(". ")

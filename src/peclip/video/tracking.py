@@ -1,0 +1,113 @@
+"""Faces of single frames become people: tracks with ids that stay the same within a video."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from peclip.types import FaceBox
+
+_MIN_OVERLAP = 0.2
+_MAX_JUMP = 0.6  # of the face's side, where boxes do not overlap
+_SMOOTHING = 0.5  # of the velocity, per frame
+
+
+@dataclass(slots=True)
+class Track:
+    """One person while visible."""
+
+    track_id: int
+    box: FaceBox
+    time: float
+    hits: int = 1
+    velocity: tuple[float, float] = (0.0, 0.0)
+    """Of the centre, pixels per second, smoothed."""
+
+    def predict(self, time: float) -> FaceBox:
+        """Returns where the face should be at a time, moving on as it did."""
+        step = time - self.time
+        return FaceBox(
+            self.box.x + self.velocity[0] * step,
+            self.box.y + self.velocity[1] * step,
+            self.box.width,
+            self.box.height,
+            self.box.score,
+        )
+
+    def extend(self, box: FaceBox, time: float) -> None:
+        step = time - self.time
+        if step > 0:
+            (x0, y0), (x1, y1) = self.box.center, box.center
+            self.velocity = (
+                _SMOOTHING * self.velocity[0] + (1 - _SMOOTHING) * (x1 - x0) / step,
+                _SMOOTHING * self.velocity[1] + (1 - _SMOOTHING) * (y1 - y0) / step,
+            )
+        self.box, self.time, self.hits = box, time, self.hits + 1
+
+
+class FaceTracker:
+    """Joins detections over time by overlap with the predicted place (constant velocity).
+
+    Pairs are taken in the order of their affinity, so the order of the detections does not matter. A
+    person who is out of sight for longer than `max_gap` seconds gets a new id on return.
+    """
+
+    def __init__(self, *, max_gap: float = 1.0) -> None:
+        self._max_gap = max_gap
+        self._tracks: list[Track] = []
+        self._next_id = 0
+
+    def update(self, faces: list[FaceBox], time: float) -> list[tuple[int, FaceBox]]:
+        """Assigns the faces of the next frame, at `time` seconds, to tracks; returns (id, face)."""
+        self._tracks = [track for track in self._tracks if time - track.time <= self._max_gap]
+        pairs = sorted(
+            (
+                (affinity(track.predict(time), face), -row, -column)
+                for row, track in enumerate(self._tracks)
+                for column, face in enumerate(faces)
+            ),
+            reverse=True,
+        )
+        assigned: dict[int, Track] = {}
+        taken: set[int] = set()
+        for value, row, column in pairs:
+            if value <= 0:
+                break
+            if -row in taken or -column in assigned:
+                continue
+            taken.add(-row)
+            assigned[-column] = self._tracks[-row]
+        result = []
+        for column, face in enumerate(faces):
+            track = assigned.get(column)
+            if track is None:
+                track = Track(self._next_id, face, time)
+                self._next_id += 1
+                self._tracks.append(track)
+            else:
+                track.extend(face, time)
+            result.append((track.track_id, face))
+        return result
+
+
+def affinity(expected: FaceBox, face: FaceBox) -> float:
+    """Returns how well a face fits an expected place: above 0 is possible, 1 is perfect."""
+    size = face.side / expected.side
+    if not 0.5 <= size <= 2:
+        return 0.0
+    overlap = iou(expected, face)
+    if overlap >= _MIN_OVERLAP:
+        return overlap
+    (x0, y0), (x1, y1) = expected.center, face.center
+    jump = math.hypot(x0 - x1, y0 - y1) / max(expected.side, face.side)
+    return max(0.0, _MIN_OVERLAP * (1 - jump / _MAX_JUMP))
+
+
+def iou(a: FaceBox, b: FaceBox) -> float:
+    """Returns the intersection over union of two boxes, 0 to 1."""
+    width = min(a.x + a.width, b.x + b.width) - max(a.x, b.x)
+    height = min(a.y + a.height, b.y + b.height) - max(a.y, b.y)
+    if width <= 0 or height <= 0:
+        return 0.0
+    shared = width * height
+    return shared / (a.width * a.height + b.width * b.height - shared)

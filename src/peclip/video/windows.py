@@ -1,0 +1,246 @@
+"""From frames to windows: who is seen when, and the crops that a model reads.
+
+A window is a piece of time of the video. Every person seen in it gives one `FaceWindow`; a window in
+which nobody is seen gives one without crops, so that every moment of the video has an answer.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from statistics import median
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from peclip.types import FaceBox, Frames
+from peclip.video.faces import FaceDetector, Image, crop_face, resize_frame, whole_frame
+from peclip.video.sampling import segment_indices
+from peclip.video.tracking import FaceTracker
+
+WHOLE_FRAME = -1
+"""The track id of a row that is about the whole frame, or about a window without a face."""
+
+_MAX_KEPT = 1024  # frames of a window kept in memory; longer windows are thinned out evenly
+_MIN_HITS = (
+    3  # frames in which a face must be seen within a window: single false alarms are dropped
+)
+_EPSILON = 1e-6
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Sighting:
+    """One person in one frame."""
+
+    track_id: int
+    face: FaceBox
+    crop: Image
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Observation:
+    """One frame after detection, tracking and cropping."""
+
+    index: int
+    time: float
+    sightings: tuple[Sighting, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FaceWindow:
+    """One person in one window; `crops` is empty where no face was seen."""
+
+    track_id: int
+    window: int
+    start_s: float
+    end_s: float
+    start_frame: int
+    end_frame: int
+    """The last frame of the window, inclusive."""
+    num_frames_used: int
+    """Distinct frames among the crops."""
+    crops: Tensor
+    """uint8 (T, 3, S, S), or (0, 3, S, S)."""
+    box: FaceBox | None
+    """Median over the window."""
+    coverage: float
+    """Part of the window's frames in which this person was seen, 0 to 1."""
+    n_faces: int
+    """People in the window."""
+
+
+class Observer:
+    """Detects, tracks and crops the faces of frames in their order.
+
+    Args:
+        detector: finds faces; `None` takes every frame as one crop.
+        size: side of the crops in pixels.
+        margin: see `crop_face`.
+        shift: see `crop_face`.
+        align: see `crop_face`.
+        max_gap: seconds after which a person who was out of sight is somebody new.
+    """
+
+    def __init__(
+        self,
+        detector: FaceDetector | None,
+        *,
+        size: int,
+        margin: float = 0.3,
+        shift: float = 0.0,
+        align: bool = True,
+        max_gap: float = 1.0,
+    ) -> None:
+        self._detector = detector
+        self._size, self._margin, self._shift, self._align = size, margin, shift, align
+        self._tracker = FaceTracker(max_gap=max_gap)
+        self._index = 0
+
+    def observe(self, chunks: Iterable[Frames]) -> Iterator[Observation]:
+        """Yields one observation per frame."""
+        for frames in chunks:
+            images = frames.data.permute(0, 2, 3, 1).numpy()
+            for image, time in zip(images, frames.timestamps.tolist(), strict=True):
+                yield Observation(self._index, time, self._sightings(image, time))
+                self._index += 1
+
+    def _sightings(self, image: Image, time: float) -> tuple[Sighting, ...]:
+        if self._detector is None:
+            crop = resize_frame(image, self._size)
+            return (Sighting(WHOLE_FRAME, whole_frame(image), crop),)
+        image = np.ascontiguousarray(image)
+        return tuple(
+            Sighting(
+                track_id,
+                face,
+                crop_face(
+                    image,
+                    face,
+                    size=self._size,
+                    margin=self._margin,
+                    shift=self._shift,
+                    align=self._align,
+                ),
+            )
+            for track_id, face in self._tracker.update(self._detector.detect(image), time)
+        )
+
+
+def cut_windows(
+    observations: Iterable[Observation],
+    *,
+    window: float,
+    hop: float,
+    num_frames: int,
+    size: int,
+) -> Iterator[list[FaceWindow]]:
+    """Cuts a stream of observations into windows, each given as soon as it is complete.
+
+    Window `k` covers `window` seconds from `k * hop` after the first frame. What is left over at the end is covered by
+    one more window that ends with the video; a video shorter than a window is one window. A stretch
+    without any frame gives no window. Memory is bounded by the length of a window.
+
+    Args:
+        observations: in the order of time.
+        window: seconds, above 0; infinity makes one window of the whole video.
+        hop: seconds between the starts of windows, above 0.
+        num_frames: crops per person and window, by segment-centre sampling.
+        size: side of the crops.
+    """
+    kept: deque[Observation] = deque()
+    number, start, origin, covered = 0, 0.0, 0.0, -1
+    time, step, thinning = 0.0, 0.0, 1
+    public: dict[int, int] = {}
+    for arrived, observation in enumerate(observations):
+        if arrived == 0:
+            start = origin = observation.time
+        else:
+            step = observation.time - time
+        time = observation.time
+        while time >= start + window - _EPSILON:
+            inside = [o for o in kept if start - _EPSILON <= o.time < start + window - _EPSILON]
+            if inside:
+                yield _people(inside, number, start, start + window, num_frames, size, public)
+                number, covered = number + 1, inside[-1].index
+            start += hop if inside else hop * max(1, int((time - start - window) / hop))
+        # One window before the end is kept for the one that ends with the video.
+        while kept and kept[0].time < min(start, time - window) - _EPSILON:
+            kept.popleft()
+        if len(kept) >= _MAX_KEPT:
+            kept, thinning = deque(list(kept)[::2]), thinning * 2
+        if arrived % thinning == 0:
+            kept.append(observation)
+    end = time + step
+    rest = [o for o in kept if o.time >= end - window - _EPSILON]
+    if rest and rest[-1].index > covered:
+        first = max(origin, end - window)
+        yield _people(rest, number, first, end, num_frames, size, public)
+
+
+def _people(
+    inside: list[Observation],
+    number: int,
+    start: float,
+    end: float,
+    num_frames: int,
+    size: int,
+    public: dict[int, int],
+) -> list[FaceWindow]:
+    """Gathers the sightings of a window by person, in the order of their ids."""
+    by_track: dict[int, list[tuple[int, Sighting]]] = {}
+    for observation in inside:
+        for sighting in observation.sightings:
+            by_track.setdefault(sighting.track_id, []).append((observation.index, sighting))
+    hits = min(_MIN_HITS, len(inside))
+    seen = {track: found for track, found in by_track.items() if len(found) >= hits}
+    span: dict[str, Any] = {
+        "window": number,
+        "start_s": start,
+        "end_s": end,
+        "start_frame": inside[0].index,
+        "end_frame": inside[-1].index,
+    }
+    if not seen:
+        nothing = torch.zeros(0, 3, size, size, dtype=torch.uint8)
+        return [
+            FaceWindow(
+                **span,
+                track_id=WHOLE_FRAME,
+                num_frames_used=0,
+                crops=nothing,
+                box=None,
+                coverage=0.0,
+                n_faces=0,
+            )
+        ]
+    people = []
+    for track in sorted(seen):
+        # Ids are given to those who make it into a row, in the order of their appearance.
+        number_of = track if track == WHOLE_FRAME else public.setdefault(track, len(public))
+        places = segment_indices(len(seen[track]), num_frames)
+        crops = np.stack([seen[track][place][1].crop for place in places])
+        people.append(
+            FaceWindow(
+                **span,
+                track_id=number_of,
+                num_frames_used=len(set(places)),
+                crops=torch.from_numpy(crops).permute(0, 3, 1, 2),
+                box=_median_box([sighting.face for _, sighting in seen[track]]),
+                coverage=len(seen[track]) / len(inside),
+                n_faces=len(seen),
+            )
+        )
+    return people
+
+
+def _median_box(faces: list[FaceBox]) -> FaceBox:
+    return FaceBox(
+        x=median(face.x for face in faces),
+        y=median(face.y for face in faces),
+        width=median(face.width for face in faces),
+        height=median(face.height for face in faces),
+        score=sum(face.score for face in faces) / len(faces),
+    )

@@ -1,0 +1,115 @@
+from pathlib import Path
+
+import pytest
+
+from peclip.errors import VideoError
+from peclip.video.sources import Source, expand_sources, natural_key
+
+
+def touch(folder: Path, *names: str) -> None:
+    for name in names:
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+
+
+def names(folder: Path, *args: str | Path | int) -> list[str]:
+    return [
+        str(source.location.relative_to(folder))
+        for source in expand_sources(args)
+        if isinstance(source.location, Path)
+    ]
+
+
+def test_numbers_in_names_sort_as_numbers():
+    given = ["f10.png", "f2.png", "f1.png", "F1.png", "f02.png", "f.png"]
+    assert sorted(given, key=natural_key) == [
+        *["F1.png", "f1.png", "f02.png", "f2.png", "f10.png", "f.png"]
+    ]
+
+
+def test_a_file_is_itself_whatever_its_suffix(tmp_path):
+    touch(tmp_path, "talk.xyz")
+    path = tmp_path / "talk.xyz"
+    assert expand_sources([str(path)]) == [Source(str(path), path)]
+
+
+def test_a_folder_gives_its_videos_in_natural_order_at_any_depth(tmp_path):
+    touch(tmp_path, "v10.mp4", "v2.MOV", "notes.txt", "cover.jpg", "b/deep/x.mkv", ".hidden.mp4")
+    assert names(tmp_path, tmp_path) == ["b/deep/x.mkv", "v2.MOV", "v10.mp4"]
+
+
+def test_a_folder_of_images_is_one_source(tmp_path):
+    touch(tmp_path, "1.jpg", "2.jpg", "list.txt")
+    assert expand_sources([tmp_path]) == [Source(str(tmp_path), tmp_path)]
+
+
+def test_sub_folders_of_images_are_sources_beside_videos(tmp_path):
+    touch(tmp_path, "a.mp4", "00010/1.png", "00002/1.png", "00002/2.png", "empty/readme.txt")
+    assert names(tmp_path, tmp_path) == ["00002", "00010", "a.mp4"]
+
+
+def test_pictures_above_videos_are_thumbnails(tmp_path):
+    touch(tmp_path, "thumbnail.jpg", "session/a.mp4", "session/a.jpg")
+    assert names(tmp_path, tmp_path) == ["session/a.mp4"]
+
+
+def test_a_link_back_to_a_folder_above_ends(tmp_path):
+    touch(tmp_path, "in/a.mp4")
+    (tmp_path / "in" / "again").symlink_to(tmp_path)
+    assert names(tmp_path, tmp_path) == ["in/a.mp4"]
+
+
+def test_patterns(tmp_path):
+    touch(tmp_path, "c10.mp4", "c9.mp4", "c.txt", "sub/d.mp4", "sub/deep/e.mp4", "frames/1.png")
+    assert names(tmp_path, f"{tmp_path}/*.mp4") == ["c9.mp4", "c10.mp4"]
+    assert names(tmp_path, f"{tmp_path}/sub/**/*.mp4") == ["sub/d.mp4", "sub/deep/e.mp4"]
+    assert names(tmp_path, f"{tmp_path}/[fs]*") == ["frames", "sub/d.mp4", "sub/deep/e.mp4"]
+    with pytest.raises(VideoError, match=r"pattern '.*\*\.avi' matches nothing"):
+        expand_sources([f"{tmp_path}/*.avi"])
+
+
+def test_what_exists_is_a_path_first(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    touch(tmp_path, "0", "clip[1].mp4")
+    assert expand_sources(["0"]) == [Source("0", Path("0"))]
+    assert expand_sources(["clip[1].mp4"]) == [Source("clip[1].mp4", Path("clip[1].mp4"))]
+
+
+def test_addresses_and_cameras(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert expand_sources(["https://example.org/a.mp4?x=*", "0", 1]) == [
+        Source("https://example.org/a.mp4?x=*", "https://example.org/a.mp4?x=*"),
+        Source("camera:0", 0),
+        Source("camera:1", 1),
+    ]
+
+
+def test_what_comes_twice_is_taken_once_in_the_first_place(tmp_path):
+    touch(tmp_path, "a.mp4", "b.mp4")
+    again = tmp_path / "x" / ".." / "b.mp4"
+    (tmp_path / "x").mkdir()
+    assert names(tmp_path, tmp_path / "b.mp4", tmp_path, again) == ["b.mp4", "a.mp4"]
+    assert expand_sources([0, "0", 0]) == [Source("camera:0", 0)]
+
+
+@pytest.mark.parametrize("arg", ["missing.mp4", "ftp://example.org/a.mp4", "-1x", "", "a" * 5000])
+def test_what_is_not_there_is_named(arg, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    if arg == "":  # the current folder, which is empty
+        with pytest.raises(VideoError, match="without videos"):
+            expand_sources([arg])
+        return
+    with pytest.raises(VideoError, match=r"does not exist\. Accepted are"):
+        expand_sources([arg])
+
+
+def test_a_folder_with_nothing_to_read_is_an_error(tmp_path):
+    touch(tmp_path, "notes.txt")
+    with pytest.raises(VideoError, match=r"without videos .* and without images"):
+        expand_sources([tmp_path])
+
+
+def test_a_negative_camera_is_an_error():
+    with pytest.raises(VideoError, match="no camera -1"):
+        expand_sources([-1])
