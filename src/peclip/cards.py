@@ -1,0 +1,55 @@
+"""The model card that is saved next to weights."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from peclip.config import ModelConfig
+
+ETHICS = (
+    "This model describes what a face shows; it cannot know what a person feels, and its errors differ "
+    "between groups of people. Inferring emotions at work and in education is prohibited in the European "
+    "Union (AI Act, Art. 5(1)(f)), other uses are high-risk, and people should know and agree."
+)
+"""The two sentences that go with every model."""
+
+
+def model_card(name: str, config: ModelConfig, texts: Sequence[str], *, full: bool) -> str:
+    """Returns a model card in Markdown with the metadata that the hub reads."""
+    rows = "\n".join(
+        f"| {label} | {text} |" for label, text in zip(config.labels, texts, strict=True)
+    )
+    stored = "all weights" if full else f"the trained weights; the backbone is {config.backbone}"
+    stored += "" if full else f" with the weights {config.pretrained}"
+    preprocess = config.preprocess
+    return f"""---
+library_name: peclip
+license: other
+license_name: research-only
+tags: [facial-expression-recognition, video, clip, {config.architecture}]
+---
+
+# {name}
+
+A {config.architecture} model for facial expressions in video. This folder holds {stored}.
+
+```python
+from peclip import PEClip
+
+print(PEClip.from_pretrained("{name}").predict("video.mp4").label)
+```
+
+| label | text |
+|---|---|
+{rows}
+
+Input: {config.num_frames} frames of a face, {preprocess.image_size}x{preprocess.image_size} pixels,
+{"grey" if preprocess.grayscale else "colour"}, mean {preprocess.mean}, standard deviation {preprocess.std},
+face margin {preprocess.face_margin}.
+
+What it was trained on and how well it does: not recorded by `save_pretrained`; please write it here.
+
+## Use
+
+{ETHICS}
+"""

@@ -1,0 +1,81 @@
+"""The command `peclip`. Nothing here imports torch before a command runs."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+from peclip.cli import console
+from peclip.cli.convert import convert
+from peclip.cli.doctor import doctor
+from peclip.cli.models import models
+from peclip.cli.predict import predict
+from peclip.errors import UserError
+
+app = typer.Typer(
+    name="peclip",
+    help="Facial expression recognition in video with CLIP.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,  # its locals would show paths and tokens
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="Exit codes: 0 done; 1 a bug in peclip; 2 wrong usage; 3 input unreadable or no video in it; "
+    "4 weights unavailable; 5 device, decoder or optional package missing; 6 some sources failed and "
+    "the others were written; 130 interrupted.",
+)
+
+
+def _version(value: bool) -> None:
+    if value:
+        from importlib.metadata import version
+
+        typer.echo(f"peclip {version('peclip')}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    verbose: Annotated[
+        bool, typer.Option("-v", "--verbose", help="Show the log, and tracebacks of errors.")
+    ] = False,
+    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Show nothing but errors.")] = False,
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_version, is_eager=True, help="Show the version."),
+    ] = False,
+) -> None:
+    console.configure_logging(quiet=quiet, verbose=verbose)
+
+
+app.command()(predict)
+app.command()(convert)
+app.command()(doctor)
+app.add_typer(models, name="models")
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Runs a command line and returns its exit code; errors of users are one line."""
+    try:
+        app(list(arguments), standalone_mode=True)
+    except SystemExit as stop:
+        return stop.code if isinstance(stop.code, int) else 0
+    except UserError as error:
+        if logging.getLogger("peclip").level == logging.DEBUG:
+            traceback.print_exc()
+        console.error(str(error))
+        return error.exit_code
+    except BrokenPipeError:
+        # The reader has gone (`peclip predict … | head`). Python would complain once more at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 0
+
+
+def main() -> None:
+    """The entry point of the command."""
+    sys.exit(run(sys.argv[1:]))

@@ -1,0 +1,128 @@
+"""What commands print: data on standard output, everything else on standard error."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+from peclip.prediction import Prediction, Row
+
+_STYLES = {"ok": "", "low_quality": "yellow", "no_face": "dim", "decode_error": "red"}
+
+
+def out() -> Console:
+    """Standard output; made anew so that a redirected stream is honoured."""
+    return Console(file=sys.stdout, highlight=False, soft_wrap=True)
+
+
+def err() -> Console:
+    """Standard error."""
+    return Console(file=sys.stderr, highlight=False, soft_wrap=True)
+
+
+def error(message: str) -> None:
+    """Prints one line that starts with `peclip: error:`."""
+    one_line = " ".join(message.split())
+    err().print(f"[red]peclip: error:[/] {escape(one_line)}")
+
+
+def note(message: str) -> None:
+    """Prints a line for people; `--quiet` silences it."""
+    if logging.getLogger("peclip").level <= logging.WARNING:
+        err().print(f"[dim]{escape(message)}[/]")
+
+
+class _Warnings(logging.Handler):
+    def emit(self, record: logging.LogRecord) -> None:
+        one_line = " ".join(record.getMessage().split())
+        err().print(f"[yellow]peclip: {record.levelname.lower()}:[/] {escape(one_line)}")
+
+
+def configure_logging(*, quiet: bool, verbose: bool) -> None:
+    """Sends the library's log to standard error: warnings, everything, or only errors."""
+    log = logging.getLogger("peclip")
+    for handler in list(log.handlers):
+        log.removeHandler(handler)
+    log.addHandler(_Warnings())
+    log.propagate = False
+    log.setLevel(logging.ERROR if quiet else logging.DEBUG if verbose else logging.WARNING)
+
+
+@contextmanager
+def progress_bar(*, enabled: bool) -> Iterator[Progress]:
+    """Shows a bar on standard error if that is a terminal."""
+    console = err()
+    with Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.fields[position]}"),
+        TimeElapsedColumn(),
+        console=console,
+        transient=True,
+        disable=not (enabled and console.is_terminal),
+    ) as bar:
+        yield bar
+
+
+class RowTable:
+    """Prints rows as lines of a table while they are made, and a summary of each source."""
+
+    def __init__(self, top_k: int) -> None:
+        self._top_k = top_k
+        self._source: str | None = None
+
+    def write_row(self, row: Row) -> None:
+        """Prints one line, under a heading where a source begins."""
+        if row.source != self._source:
+            self._source = row.source
+            out().print(f"[bold]{escape(row.source)}[/]")
+            heading = (
+                f"{'person':>8}  {'seconds':>15}  {'expression':<15} {'score':>5}  {'face':>4}"
+            )
+            out().print(f"[dim]{heading}  next[/]")
+        who = "-" if row.track_id < 0 else str(row.track_id)
+        span = f"{row.start_s:.2f} - {row.end_s:.2f}"
+        label = escape(row.label or row.status.replace("_", " "))
+        score = "" if row.score is None else f"{row.score:.2f}"
+        face = "" if row.face_conf is None else f"{row.face_conf:.2f}"
+        ranked = sorted(row.scores.items(), key=lambda item: -item[1])[1 : self._top_k]
+        following = ", ".join(f"{name} {value:.2f}" for name, value in ranked)
+        if row.status == "low_quality":
+            following += "  (low quality)"
+        line = f"{who:>8}  {span:>15}  {label:<15} {score:>5}  {face:>4}  {escape(following)}"
+        out().print(line, style=_STYLES[row.status] or None)
+
+    def end_source(self, prediction: Prediction) -> None:
+        """Prints what the rows say together."""
+        for track in prediction.tracks.values():
+            who = "whole frame" if track.track_id < 0 else f"person {track.track_id}"
+            windows = f"{len(track.rows)} window{'s' if len(track.rows) != 1 else ''}"
+            best = next(iter(track.scores.values()))
+            out().print(f"  {who}: [bold]{escape(track.label or '')}[/] {best:.2f} ({windows})")
+        if prediction.label is None:
+            err().print(
+                f"[yellow]{escape(prediction.source)}: no face found. Use --no-face-crop if the video "
+                "is already cropped to a face.[/]"
+            )
+
+    def close(self) -> None:
+        """Nothing is left to print."""
+
+
+def print_table(heading: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Prints aligned columns."""
+    widths = [max(len(str(line[i])) for line in [heading, *rows]) for i in range(len(heading))]
+
+    def text(line: Sequence[str]) -> str:
+        cells = [str(cell).ljust(width) for cell, width in zip(line, widths, strict=True)]
+        return escape("  ".join(cells).rstrip())
+
+    out().print(f"[bold]{text(heading)}[/]")
+    for line in rows:
+        out().print(text(line))

@@ -1,0 +1,45 @@
+"""`peclip convert`: a checkpoint of the authors' released code becomes a peclip model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from peclip.cli import console
+
+
+def convert(
+    checkpoint: Annotated[Path, typer.Argument(help="A .pth with `state_dict` of the release.")],
+    output: Annotated[Path, typer.Argument(help="Directory to write.")],
+    backbone: Annotated[
+        str, typer.Option(help="BACKBONE/WEIGHTS that the checkpoint was trained on.")
+    ] = "ViT-B-16-quickgelu/openai",
+    labels: Annotated[
+        str | None,
+        typer.Option(
+            help="Names in the order of the training's class ids, separated by commas. By default "
+            "the labels are read from the texts in the checkpoint; lists of AFEW have another order."
+        ),
+    ] = None,
+    full: Annotated[
+        bool,
+        typer.Option(
+            "--full", help="Store the backbone of the checkpoint too (no download later)."
+        ),
+    ] = False,
+) -> None:
+    """Convert a checkpoint trained with the code of SAADI-Ibtissam/PE-CLIP.
+
+    The file is read without running any code in it. Example:
+
+    peclip convert PE-CLIP_BestModel.pth my-model --full
+    """
+    from peclip.conversion import convert_release
+
+    names = None if labels is None else labels.split(",")
+    config = convert_release(checkpoint, output, backbone=backbone, labels=names, full=full)
+    console.note(
+        f"{output}: {config.architecture} on {config.backbone}, {', '.join(config.labels)}"
+    )

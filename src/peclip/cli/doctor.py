@@ -1,0 +1,30 @@
+"""`peclip doctor`: what is here, what is missing, and what to do about it."""
+
+from __future__ import annotations
+
+import json
+
+import typer
+
+from peclip.cli import console
+from peclip.cli.options import ReportFormat, ReportFormatOpt
+
+
+def doctor(form: ReportFormatOpt = ReportFormat.table) -> None:
+    """Show versions, decoders, devices, cache and extras, and what to do about what is missing."""
+    from peclip.diagnosis import diagnose
+
+    findings = diagnose()
+    if form is ReportFormat.json:
+        typer.echo(json.dumps([finding.to_dict() for finding in findings], indent=2))
+    else:
+        marks = {"ok": "[green]ok[/]", "optional": "[yellow]--[/]", "missing": "[red]!![/]"}
+        from rich.markup import escape
+
+        for finding in findings:
+            line = f"{marks[finding.state]}  {finding.name:<14} {escape(finding.value)}"
+            console.out().print(line)
+            if finding.advice:
+                console.out().print(f"{'':<19}{escape(finding.advice)}", style="dim")
+    if any(finding.state == "missing" for finding in findings):
+        raise typer.Exit(5)

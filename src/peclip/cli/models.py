@@ -1,0 +1,98 @@
+"""`peclip models`: what can be loaded, what it is, and where it is kept."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Any
+
+import typer
+
+from peclip.cli import console
+from peclip.cli.options import ReportFormat, ReportFormatOpt
+
+models = typer.Typer(no_args_is_help=True, help="List, describe, download and locate models.")
+
+NameArg = Annotated[str, typer.Argument(help="As for --model.")]
+
+
+@models.command("list")
+def list_models(form: ReportFormatOpt = ReportFormat.table) -> None:
+    """List the models that can be loaded by name."""
+    from peclip.weights import BACKBONES, EMBEDDED, SPECIAL
+
+    known = EMBEDDED | BACKBONES | SPECIAL
+    if form is ReportFormat.json:
+        typer.echo(json.dumps([{"name": n, "description": text} for n, text in known.items()]))
+        return
+    console.print_table(["name", "what it is"], list(known.items()))
+    console.note(
+        "Any other open_clip ViT works as BACKBONE/WEIGHTS, and so does a directory or a hub repository."
+    )
+
+
+@models.command()
+def info(name: NameArg, form: ReportFormatOpt = ReportFormat.table) -> None:
+    """Show architecture, labels and parameters of a model without downloading a backbone."""
+    from peclip.descriptions import describe
+    from peclip.settings import load_settings
+    from peclip.weights import count_parameters, resolve
+
+    checkpoint = resolve(name, settings=load_settings())
+    config, counts = checkpoint.config, count_parameters(checkpoint.config)
+    texts = describe(config.label_set, config.descriptions, config.label_texts)
+    about: dict[str, Any] = {
+        "name": checkpoint.name,
+        "revision": checkpoint.revision,
+        "architecture": config.architecture,
+        "backbone": config.backbone,
+        "pretrained": config.pretrained,
+        "labels": dict(zip(config.labels, texts, strict=True)),
+        "total": sum(counts["total"].values()),
+        "trainable": sum(counts["trainable"].values()),
+        "parts": {
+            part: {kind: counts[kind][part] for kind in ("total", "trainable")}
+            for part in counts["total"]
+        },
+        "config": config.model_dump(mode="json"),
+    }
+    if form is ReportFormat.json:
+        typer.echo(json.dumps(about, indent=2))
+        return
+    for key in ("name", "architecture", "backbone", "pretrained"):
+        typer.echo(f"{key:<13} {about[key] or '-'}")
+    typer.echo(f"{'frames':<13} {config.num_frames} of {config.preprocess.image_size} pixels")
+    typer.echo()
+    console.print_table(["label", "text"], list(about["labels"].items()))
+    rows = [
+        [part, f"{n['total']:>14,}", f"{n['trainable']:>14,}"] for part, n in about["parts"].items()
+    ]
+    rows.append(["all", f"{about['total']:>14,}", f"{about['trainable']:>14,}"])
+    typer.echo()
+    console.print_table(["part", f"{'parameters':>14}", f"{'trainable':>14}"], rows)
+
+
+@models.command()
+def download(name: NameArg) -> None:
+    """Download a model (or `yunet`, the face detector) to the cache, for use without a network."""
+    from peclip.settings import load_settings
+
+    settings = load_settings()
+    if name == "yunet":
+        from peclip.download import fetch
+        from peclip.video.faces import YUNET
+
+        typer.echo(fetch(YUNET, settings.cache_dir, settings=settings))
+        return
+    from peclip.weights import load_model, resolve
+
+    load_model(resolve(name, settings=settings), settings=settings)
+    console.note(f"{name} is complete.")
+
+
+@models.command()
+def path(name: NameArg) -> None:
+    """Print where the files of a model are."""
+    from peclip.settings import load_settings
+    from peclip.weights import locate
+
+    typer.echo(locate(name, settings=load_settings()))

@@ -1,0 +1,97 @@
+"""Options that several commands share, declared once."""
+
+from __future__ import annotations
+
+import math
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+class Precision(StrEnum):
+    """Values of `--precision`."""
+
+    auto = "auto"
+    fp32 = "fp32"
+    bf16 = "bf16"
+    fp16 = "fp16"
+
+
+class Detector(StrEnum):
+    """Values of `--detector`."""
+
+    auto = "auto"
+    yunet = "yunet"
+    haar = "haar"
+
+
+class Decoder(StrEnum):
+    """Values of `--decoder`."""
+
+    auto = "auto"
+    torchcodec = "torchcodec"
+    pyav = "pyav"
+
+
+class RowFormat(StrEnum):
+    """Values of `--format` for rows."""
+
+    csv = "csv"
+    jsonl = "jsonl"
+    json = "json"
+    parquet = "parquet"
+
+
+class ReportFormat(StrEnum):
+    """Values of `--format` for reports."""
+
+    table = "table"
+    json = "json"
+
+
+def seconds(text: str) -> float:
+    """Reads `4`, `4s`, `500ms` or `all` as seconds."""
+    word = text.strip().lower()
+    if word == "all":
+        return math.inf
+    unit = 0.001 if word.endswith("ms") else 1.0
+    try:
+        value = float(word.removesuffix("ms").removesuffix("s")) * unit
+    except ValueError:
+        raise typer.BadParameter(
+            f"{text!r} is no time; give seconds such as 4, 4s or 500ms."
+        ) from None
+    if math.isnan(value):
+        raise typer.BadParameter(f"{text!r} is no time; give seconds such as 4, 4s or 500ms.")
+    return value
+
+
+ModelOpt = Annotated[
+    str,
+    typer.Option(
+        "-m",
+        "--model",
+        help="nano, BACKBONE/WEIGHTS such as ViT-B-16-quickgelu/openai, a directory, or a hub "
+        "repository owner/name[@revision].",
+    ),
+]
+DeviceOpt = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:N or mps.")]
+PrecisionOpt = Annotated[
+    Precision, typer.Option("--precision", help="auto is bf16 on CUDA and fp32 elsewhere.")
+]
+ReportFormatOpt = Annotated[ReportFormat, typer.Option("-f", "--format", help="table or json.")]
+LabelsOpt = Annotated[
+    str | None,
+    typer.Option(
+        "--labels",
+        help="Own labels: names separated by commas, or a YAML/JSON file of names or of names with "
+        "descriptions.",
+    ),
+]
+OutputOpt = Annotated[
+    Path | None,
+    typer.Option("-o", "--output", help="File to write, or - for standard output."),
+]
+OverwriteOpt = Annotated[bool, typer.Option("--overwrite", help="Replace the output if it exists.")]

@@ -1,0 +1,82 @@
+"""Which device and which precision to compute with."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from typing import Literal
+
+import torch
+
+from peclip.errors import ConfigError, DeviceError
+
+Precision = Literal["auto", "fp32", "bf16", "fp16"]
+
+_DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+def choose_device(name: str = "auto") -> torch.device:
+    """Returns a device: `"auto"` is CUDA, else MPS, else the CPU.
+
+    Raises:
+        ConfigError: the name is no device.
+        DeviceError: this machine does not have the device.
+    """
+    if name == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        device = None
+    if device is None or device.type not in ("cpu", "cuda", "mps"):
+        raise ConfigError(f"{name!r} is no device; choose auto, cpu, cuda, cuda:N or mps.")
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise DeviceError(
+            f"The device {name!r} was asked for, and torch finds no CUDA device here. Use --device "
+            "auto or cpu, or install a CUDA build of torch and a driver."
+        )
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise DeviceError(
+            f"The device {name!r} was asked for, and this machine has cuda:0 to "
+            f"cuda:{torch.cuda.device_count() - 1}."
+        )
+    if device.type == "mps" and not torch.backends.mps.is_available():
+        raise DeviceError("The device 'mps' was asked for, and this machine has none. Use cpu.")
+    return device
+
+
+def choose_precision(name: Precision, device: torch.device) -> str:
+    """Returns `"fp32"`, `"bf16"` or `"fp16"`.
+
+    `"auto"` is bf16 on CUDA where the hardware computes with it, else fp16 on CUDA, and fp32 elsewhere,
+    so that a CPU gives the same numbers on every machine.
+
+    Raises:
+        ConfigError: the name is no precision.
+        DeviceError: the device cannot compute with it.
+    """
+    if name not in ("auto", *_DTYPES):
+        raise ConfigError(f"{name!r} is no precision; choose auto, {', '.join(_DTYPES)}.")
+    if name == "auto":
+        if device.type != "cuda":
+            return "fp32"
+        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
+    if name == "fp16" and device.type == "cpu":
+        raise DeviceError(
+            "The precision fp16 was asked for, and a CPU does not compute with it. Use bf16 or fp32."
+        )
+    return name
+
+
+def autocast(device: torch.device, precision: str) -> AbstractContextManager[object]:
+    """Returns the context in which a model computes with a precision."""
+    return torch.autocast(device.type, _DTYPES[precision], enabled=precision != "fp32")
+
+
+def device_name(device: torch.device) -> str:
+    """Returns what a person calls the device: `"cuda:0 (NVIDIA H200)"`."""
+    if device.type == "cuda":
+        index = torch.cuda.current_device() if device.index is None else device.index
+        return f"cuda:{index} ({torch.cuda.get_device_name(index)})"
+    return device.type

@@ -1,0 +1,119 @@
+"""What this machine has for peclip: versions, decoders, devices, cache, optional packages."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Literal
+
+import torch
+
+from peclip.settings import Settings, load_settings
+from peclip.video.faces import YUNET
+from peclip.video.reader import available_decoders
+from peclip.video.torchcodec_reader import load_problem
+
+_CORE = ("peclip", "torch", "torchvision", "open_clip_torch", "opencv-python-headless")
+_EXTRAS = {"pandas": "data", "pyarrow": "data", "matplotlib": "plot"}
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that is here or not."""
+
+    name: str
+    value: str
+    state: Literal["ok", "optional", "missing"] = "ok"
+    advice: str = ""
+
+    def to_dict(self) -> dict[str, str]:
+        """Returns the JSON form."""
+        return asdict(self)
+
+
+def diagnose() -> list[Finding]:
+    """Looks at everything that peclip may use; downloads nothing."""
+    settings = load_settings()
+    return [
+        Finding("python", f"{platform.python_version()} on {platform.platform(terse=True)}"),
+        *(Finding(name, version(name)) for name in _CORE),
+        *_decoders(),
+        *_devices(),
+        *_cache(settings),
+        *_extras(),
+    ]
+
+
+def _decoders() -> Iterator[Finding]:
+    found = available_decoders()
+    for name, about in found.items():
+        yield Finding(name, about)
+    if "torchcodec" not in found:
+        yield Finding(
+            "torchcodec",
+            f"not usable: {load_problem()}",
+            "optional",
+            "PyAV decodes instead. For torchcodec: apt install ffmpeg, brew install ffmpeg, or conda "
+            "install -c conda-forge ffmpeg.",
+        )
+
+
+def _devices() -> Iterator[Finding]:
+    if torch.cuda.is_available():
+        for index in range(torch.cuda.device_count()):
+            memory = torch.cuda.get_device_properties(index).total_memory / 2**30
+            yield Finding(f"cuda:{index}", f"{torch.cuda.get_device_name(index)}, {memory:.0f} GiB")
+    elif torch.backends.mps.is_available():
+        yield Finding("mps", "Apple GPU")
+    else:
+        yield Finding(
+            "gpu",
+            "none found",
+            "optional",
+            "The CPU computes; nano is fast there, ViT-B/16 is not.",
+        )
+    yield Finding("cpu", f"{os.cpu_count()} cores, {torch.get_num_threads()} threads for torch")
+
+
+def _cache(settings: Settings) -> Iterator[Finding]:
+    folder = settings.cache_dir
+    # The folder may not exist yet: what counts is the first one above it that does.
+    existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    writable = existing.is_dir() and os.access(existing, os.W_OK)
+    yield Finding(
+        "cache",
+        f"{folder} ({_megabytes(folder):.0f} MB)",
+        "ok" if writable else "missing",
+        ""
+        if writable
+        else f"{existing} cannot be written. Set PECLIP_CACHE_DIR to another folder.",
+    )
+    yield Finding("network", "offline by setting" if settings.offline else "allowed")
+    cached = (folder / YUNET.name).is_file()
+    yield Finding(
+        "yunet",
+        "cached" if cached else "not cached",
+        "ok" if cached else "optional",
+        ""
+        if cached
+        else "The face detector is downloaded at first use (0.2 MB); without it the Haar cascade finds "
+        "frontal faces only. Now: peclip models download yunet",
+    )
+
+
+def _extras() -> Iterator[Finding]:
+    for package, extra in _EXTRAS.items():
+        try:
+            yield Finding(package, version(package))
+        except PackageNotFoundError:
+            advice = f"For tables and plots: pip install 'peclip[{extra}]'"
+            yield Finding(package, "not installed", "optional", advice)
+
+
+def _megabytes(folder: Path) -> float:
+    files = (path for path in folder.rglob("*") if path.is_file() and not path.is_symlink())
+    return sum(path.stat().st_size for path in files) / 1e6

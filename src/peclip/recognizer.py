@@ -1,0 +1,272 @@
+"""What people use: a model that is loaded by name and answers about videos."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Self
+
+import torch
+from torch import Tensor
+
+from peclip.cards import model_card
+from peclip.config import ModelConfig, PredictOptions
+from peclip.descriptions import describe
+from peclip.devices import Precision, autocast, choose_device, choose_precision, device_name
+from peclip.errors import ConfigError
+from peclip.labels import LabelSet, canonical
+from peclip.models import ExpressionModel
+from peclip.prediction import Prediction, Row
+from peclip.session import Session, Video
+from peclip.settings import load_settings
+from peclip.types import Batch
+from peclip.video.preprocess import Preprocess
+from peclip.video.windows import FaceWindow
+from peclip.weights import CARD, load_model, push_folder, resolve, save_model
+
+DEFAULT_OPTIONS = PredictOptions()
+
+
+class Recognizer:
+    """Has a model, and turns videos into predictions. Each method is a few steps that are public too.
+
+    Args:
+        model: the network, in eval mode.
+        config: its configuration.
+        name: what it is called in the rows.
+        revision: likewise.
+        device: where it computes.
+        precision: `"fp32"`, `"bf16"` or `"fp16"`.
+    """
+
+    architecture: str | None = None
+    """The architecture that this class loads; `None` takes any."""
+
+    def __init__(
+        self,
+        model: ExpressionModel,
+        config: ModelConfig,
+        *,
+        name: str = "unnamed",
+        revision: str = "",
+        device: torch.device,
+        precision: str,
+    ) -> None:
+        self.model = model.to(device)
+        self.config = config
+        self.name = name
+        self.revision = revision
+        self.device = device
+        self.precision = precision
+        preprocess = config.preprocess
+        self.preprocess = Preprocess(
+            preprocess.image_size,
+            preprocess.mean,
+            preprocess.std,
+            grayscale=preprocess.grayscale,
+        )
+        self._label_features: Tensor | None = None
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        name: str | Path | None = None,
+        *,
+        revision: str | None = None,
+        device: str = "auto",
+        precision: Precision = "auto",
+    ) -> Self:
+        """Loads a model by name.
+
+        Args:
+            name: `None` or `"nano"` (embedded), `"ViT-B-16-quickgelu/openai"` or another open_clip ViT
+                and weight tag, a directory, a hub repository `"owner/name[@revision]"`, or `"debug"`.
+            revision: of a hub repository.
+            device: `"auto"`, `"cpu"`, `"cuda"`, `"cuda:N"` or `"mps"`.
+            precision: `"auto"`, `"fp32"`, `"bf16"` or `"fp16"`.
+
+        Raises:
+            ConfigError: nothing goes by this name, or it is a model of another class.
+            WeightsError: the weights are not cached and cannot be downloaded, or do not fit.
+            DeviceError: the device or precision is not to be had here.
+        """
+        chosen = choose_device(device)
+        exact = choose_precision(precision, chosen)
+        settings = load_settings()
+        checkpoint = resolve(name, settings=settings, revision=revision)
+        if cls.architecture not in (None, checkpoint.config.architecture):
+            raise ConfigError(
+                f"{checkpoint.name!r} is a {checkpoint.config.architecture} model, and "
+                f"{cls.__name__} loads {cls.architecture}. Use peclip.load({checkpoint.name!r})."
+            )
+        model = load_model(checkpoint, settings=settings)
+        return cls(
+            model,
+            checkpoint.config,
+            name=checkpoint.name,
+            revision=checkpoint.revision,
+            device=chosen,
+            precision=exact,
+        )
+
+    @property
+    def labels(self) -> LabelSet:
+        """The classes, in the order of the logits."""
+        return self.model.labels
+
+    @property
+    def texts(self) -> dict[str, str]:
+        """The text that stands for each label."""
+        return dict(zip(self.model.labels, self.model.texts, strict=True))
+
+    def predict(self, video: Video, options: PredictOptions = DEFAULT_OPTIONS) -> Prediction:
+        """Recognises the expressions of everyone in a video.
+
+        Args:
+            video: a file, a folder of frames, an address, a webcam index, or pixels (see `Video`).
+            options: windows, faces and decoding.
+
+        Raises:
+            VideoError: the source cannot be read.
+        """
+        session = self.open(video, options)
+        for _ in session:
+            pass
+        return session.prediction()
+
+    def stream(self, video: Video, options: PredictOptions = DEFAULT_OPTIONS) -> Iterator[Row]:
+        """Yields rows as they are made, with flat memory; for long videos and webcams.
+
+        Raises:
+            VideoError: the source cannot be read.
+        """
+        yield from self.open(video, options)
+
+    def open(self, video: Video, options: PredictOptions = DEFAULT_OPTIONS) -> Session:
+        """Returns the reading of a source: iterate it for rows, then ask it for the prediction."""
+        return Session(
+            video,
+            self.score,
+            config=self.config,
+            labels=self.labels,
+            model=(self.name, self.revision),
+            options=options,
+            settings=load_settings(),
+            metadata=self.describe(),
+        )
+
+    @torch.inference_mode()
+    def score(self, windows: Sequence[FaceWindow]) -> list[list[float]]:
+        """Returns the probabilities of windows, each in the order of the labels.
+
+        Args:
+            windows: with crops uint8 (T, 3, S, S) of the same T.
+        """
+        crops = torch.stack([window.crops for window in windows]).to(self.device)
+        with autocast(self.device, self.precision):
+            output = self.model(Batch(self.preprocess(crops)), self.label_features())
+        return [list(row) for row in output.logits.float().softmax(-1).cpu().tolist()]
+
+    @torch.inference_mode()
+    def label_features(self) -> Tensor:
+        """Returns the text features (C, D), computed once for a set of labels."""
+        if self._label_features is None:
+            with autocast(self.device, self.precision):
+                self._label_features = self.model.encode_labels()
+        return self._label_features
+
+    def with_labels(self, labels: Sequence[str] | Mapping[str, str]) -> Self:
+        """Returns a recognizer of the same weights that answers with other labels (zero-shot).
+
+        Args:
+            labels: names, or names with the texts that describe them.
+
+        Raises:
+            ConfigError: fewer than two names, or a name twice.
+        """
+        chosen = LabelSet.of(labels)
+        own: dict[str, str] = {}
+        if isinstance(labels, Mapping):
+            own = {canonical(name): text for name, text in labels.items() if text}
+        texts = describe(chosen, self.config.descriptions, own)
+        config = self.config.derive(labels=chosen.names, label_texts=own)
+        return type(self)(
+            self.model.with_labels(chosen, texts),
+            config,
+            name=self.name,
+            revision=self.revision,
+            device=self.device,
+            precision=self.precision,
+        )
+
+    def describe(self) -> dict[str, Any]:
+        """Returns what a report must say of the model: name, device, precision, preprocessing, texts."""
+        return {
+            "model": self.name,
+            "model_revision": self.revision,
+            "architecture": self.config.architecture,
+            "backbone": self.config.backbone,
+            "device": device_name(self.device),
+            "precision": self.precision,
+            "num_frames": self.config.num_frames,
+            "preprocessing": self.config.preprocess.model_dump(),
+            "label_texts": self.texts,
+        }
+
+    def save_pretrained(self, directory: str | Path, *, full: bool = False) -> None:
+        """Writes the model to a directory: trained weights and the name of the backbone.
+
+        Args:
+            directory: made if needed; a README.md in it is kept.
+            full: store the backbone too, so that loading needs no download.
+
+        Raises:
+            ConfigError: the directory cannot be written.
+        """
+        folder = Path(directory)
+        save_model(self.model, self.config, folder, full=full)
+        card = folder / CARD
+        if not card.exists():
+            whole = full or self.config.pretrained is None
+            text = model_card(folder.name, self.config, self.model.texts, full=whole)
+            card.write_text(text, encoding="utf-8")
+
+    def push_to_hub(
+        self, repo_id: str, *, private: bool = True, full: bool = False, message: str = "Add model"
+    ) -> str:
+        """Uploads the model to a hub repository, private unless asked otherwise; returns its address.
+
+        Raises:
+            WeightsError: offline, or the hub does not take it.
+        """
+        with tempfile.TemporaryDirectory() as directory:
+            folder = Path(directory) / repo_id.rsplit("/", maxsplit=1)[-1]
+            self.save_pretrained(folder, full=full)
+            return push_folder(
+                folder, repo_id, private=private, message=message, settings=load_settings()
+            )
+
+
+class PEClip(Recognizer):
+    """PE-CLIP (Saadi et al., 2025): frozen CLIP with temporal adapters and coupled prompts."""
+
+    architecture = "pe-clip"
+
+
+RECOGNIZERS: dict[str, type[Recognizer]] = {"pe-clip": PEClip}
+
+
+def load(
+    name: str | Path | None = None,
+    *,
+    revision: str | None = None,
+    device: str = "auto",
+    precision: Precision = "auto",
+) -> Recognizer:
+    """Loads any model by name, as the class of its architecture; see `Recognizer.from_pretrained`."""
+    settings = load_settings()
+    architecture = resolve(name, settings=settings, revision=revision).config.architecture
+    return RECOGNIZERS[architecture].from_pretrained(
+        name, revision=revision, device=device, precision=precision
+    )

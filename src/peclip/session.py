@@ -1,0 +1,245 @@
+"""One source on its way through a model: pixels in, rows out, as they are made."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from peclip.config import ModelConfig, PredictOptions
+from peclip.download import open_remote
+from peclip.errors import VideoError
+from peclip.labels import LabelSet
+from peclip.prediction import Prediction, Row, Status
+from peclip.settings import Settings
+from peclip.types import Frames
+from peclip.video.faces import FaceDetector, load_detector
+from peclip.video.reader import VideoReader, open_video
+from peclip.video.sources import is_address
+from peclip.video.windows import WHOLE_FRAME, FaceWindow, Observer, cut_windows
+
+Video = str | Path | int | NDArray[np.uint8] | Tensor | Frames
+"""A file, a folder of frames, an http(s) address, a webcam index, or pixels: numpy uint8 (T, H, W, 3) or
+torch uint8 (T, 3, H, W), RGB."""
+
+Score = Callable[[list[FaceWindow]], list[list[float]]]
+"""Probabilities of windows that have crops, each in the order of the labels."""
+
+_BATCH = 8
+
+
+class Session:
+    """Reads one source and yields its rows. Iterate once; then `prediction()` is complete.
+
+    Args:
+        video: the source.
+        score: the model.
+        config: of the model; decides the crops.
+        labels: in the order of the scores.
+        model: what the model and its revision are called in the rows.
+        options: how to cut, search and read.
+        settings: cache and network.
+        metadata: what is known of the model, for `Prediction.metadata`.
+
+    Raises (while iterating):
+        VideoError: the source cannot be read at all. What breaks in the middle ends the rows with one
+            of the status `decode_error`, and `failure` says why.
+    """
+
+    def __init__(
+        self,
+        video: Video,
+        score: Score,
+        *,
+        config: ModelConfig,
+        labels: LabelSet,
+        model: tuple[str, str],
+        options: PredictOptions,
+        settings: Settings,
+        metadata: dict[str, Any],
+    ) -> None:
+        self.source = str(video) if isinstance(video, str | Path | int) else "array"
+        self.failure: VideoError | None = None
+        self.position_s = 0.0
+        self.duration_s: float | None = None
+        self._video, self._score, self._labels = video, score, labels
+        self._config, self._options, self._settings = config, options, settings
+        self._model, self._revision = model
+        self._metadata = metadata
+        self._rows: list[Row] = []
+
+    def __iter__(self) -> Iterator[Row]:
+        """Yields rows in the order of time, as soon as their window is complete."""
+        with ExitStack() as stack:
+            reader = stack.enter_context(self._open(stack))
+            detector = self._load_detector()
+            self._describe(reader, detector)
+            live = isinstance(self._video, int)
+            size = self._options.batch_size or (1 if live else _BATCH)
+            waiting: list[FaceWindow] = []
+            for people in self._windows(reader, detector):
+                waiting += people
+                if len(waiting) >= size:
+                    yield from self._keep(waiting)
+                    waiting = []
+            yield from self._keep(waiting)
+            if self.failure is not None:
+                yield self.fail(self.failure)
+
+    def prediction(self) -> Prediction:
+        """Returns what the rows so far say."""
+        return Prediction(self.source, self._labels.names, tuple(self._rows), dict(self._metadata))
+
+    def _open(self, stack: ExitStack) -> VideoReader:
+        video = self._video
+        if isinstance(video, str) and is_address(video):
+            video = stack.enter_context(open_remote(video, settings=self._settings, suffix=""))
+        elif isinstance(video, str):
+            video = Path(video)
+        return open_video(video, decoder=self._options.decoder, frame_rate=self._options.frame_rate)
+
+    def _load_detector(self) -> FaceDetector | None:
+        if not self._options.face_crop:
+            return None
+        return load_detector(
+            self._options.detector,
+            settings=self._settings,
+            threshold=self._options.face_threshold,
+        )
+
+    def _describe(self, reader: VideoReader, detector: FaceDetector | None) -> None:
+        about = reader.metadata
+        self.duration_s = about.duration_s
+        self._metadata |= {
+            "decoder": about.decoder,
+            "face_detector": None if detector is None else detector.name,
+            "video": {
+                "width": about.width,
+                "height": about.height,
+                "frame_rate": about.frame_rate,
+                "duration_s": about.duration_s,
+            },
+            "options": self._options.model_dump(exclude={"batch_size"}),
+            "peclip_version": version("peclip"),
+        }
+
+    def _windows(
+        self, reader: VideoReader, detector: FaceDetector | None
+    ) -> Iterator[list[FaceWindow]]:
+        preprocess = self._config.preprocess
+        observer = Observer(
+            detector,
+            size=preprocess.image_size,
+            margin=preprocess.face_margin,
+            shift=preprocess.face_shift,
+            align=preprocess.align,
+        )
+        return cut_windows(
+            observer.observe(self._until_failure(self._trimmed(reader.chunks()))),
+            window=self._options.window,
+            hop=self._options.hop,
+            num_frames=self._config.num_frames,
+            size=preprocess.image_size,
+        )
+
+    def _trimmed(self, chunks: Iterable[Frames]) -> Iterator[Frames]:
+        """Leaves out the frames before `start` and stops at `end`."""
+        start, end = self._options.start, self._options.end
+        for frames in chunks:
+            last = float(frames.timestamps[-1])
+            self.position_s = last
+            inside = frames.timestamps >= start
+            if end is not None:
+                inside &= frames.timestamps < end
+            if inside.all():
+                yield frames
+            elif inside.any():
+                yield Frames(frames.data[inside], frames.timestamps[inside])
+            if end is not None and last >= end:
+                return
+
+    def _until_failure(self, chunks: Iterable[Frames]) -> Iterator[Frames]:
+        """Ends quietly where decoding breaks after the first frames; `failure` keeps the reason."""
+        any_frame = False
+        try:
+            for frames in chunks:
+                any_frame = True
+                yield frames
+        except VideoError as error:
+            if not any_frame:
+                raise
+            self.failure = error
+        if not any_frame:
+            raise VideoError(
+                f"{self.source} has no frame between {self._options.start} s and "
+                f"{'its end' if self._options.end is None else f'{self._options.end} s'}."
+            )
+
+    def _keep(self, windows: list[FaceWindow]) -> Iterator[Row]:
+        seen = [window for window in windows if len(window.crops)]
+        scores = iter(self._score(seen) if seen else [])
+        for window in windows:
+            row = self._row(window, next(scores) if len(window.crops) else None)
+            self._rows.append(row)
+            yield row
+
+    def _row(self, window: FaceWindow, probabilities: list[float] | None) -> Row:
+        scores = dict(zip(self._labels, probabilities, strict=True)) if probabilities else {}
+        label = max(scores, key=lambda name: scores[name]) if scores else None
+        box = window.box
+        return Row(
+            source=self.source,
+            model=self._model,
+            model_revision=self._revision,
+            track_id=window.track_id,
+            window=window.window,
+            start_s=window.start_s,
+            end_s=window.end_s,
+            start_frame=window.start_frame,
+            end_frame=window.end_frame,
+            num_frames_used=window.num_frames_used,
+            n_faces=window.n_faces,
+            status=self._status(window),
+            label=label,
+            score=None if label is None else scores[label],
+            scores=scores,
+            face_conf=None if box is None else box.score,
+            face_coverage=window.coverage,
+            box=None if box is None else (box.x, box.y, box.width, box.height),
+        )
+
+    def _status(self, window: FaceWindow) -> Status:
+        if window.box is None:
+            return "no_face"
+        small = window.box.side < self._options.min_face
+        if small or window.coverage < self._options.min_coverage:
+            return "low_quality"
+        return "ok"
+
+    def fail(self, failure: VideoError) -> Row:
+        """Adds and returns the row that says where reading ended; what was read before stays."""
+        self.failure = failure
+        self._metadata["error"] = str(failure)
+        last = self._rows[-1] if self._rows else None
+        row = Row(
+            source=self.source,
+            model=self._model,
+            model_revision=self._revision,
+            track_id=WHOLE_FRAME,
+            window=last.window + 1 if last else 0,
+            start_s=last.end_s if last else 0.0,
+            end_s=last.end_s if last else 0.0,
+            start_frame=last.end_frame + 1 if last else 0,
+            end_frame=last.end_frame + 1 if last else 0,
+            num_frames_used=0,
+            n_faces=0,
+            status="decode_error",
+        )
+        self._rows.append(row)
+        return row

@@ -1,0 +1,354 @@
+"""Where weights come from and how they are kept: a folder with `config.json` and `model.safetensors`.
+
+A model on a published backbone stores only what was trained and names the backbone; a model whose
+backbone has no published weights stores everything. Nothing is ever unpickled.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+
+import torch
+from huggingface_hub import HfApi, constants, snapshot_download
+from huggingface_hub.errors import (
+    HfHubHTTPError,
+    HFValidationError,
+    LocalEntryNotFoundError,
+    OfflineModeIsEnabled,
+    RepositoryNotFoundError,
+    RevisionNotFoundError,
+)
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from peclip.config import ModelConfig, PEClipConfig, PreprocessConfig, read_config
+from peclip.errors import CheckpointError, ConfigError, WeightsError
+from peclip.models import ExpressionModel, build_model
+from peclip.nn.clip import backbone_config, own_backbones
+from peclip.settings import Settings
+
+CONFIG, TENSORS, CARD = "config.json", "model.safetensors", "README.md"
+
+EMBEDDED = {"nano": "a small PE-CLIP inside the package, trained on FER2013; works offline"}
+SPECIAL = {
+    "debug": "two layers of random weights, for tests and examples; its answers mean nothing"
+}
+BACKBONES = {
+    "ViT-B-32-quickgelu/openai": "PE-CLIP on CLIP ViT-B/32, adapters untrained (zero-shot)",
+    "ViT-B-16-quickgelu/openai": "PE-CLIP on CLIP ViT-B/16 (the paper's), adapters untrained",
+    "ViT-L-14-quickgelu/openai": "PE-CLIP on CLIP ViT-L/14, adapters untrained (zero-shot)",
+}
+"""Models that can be named without a training; any other open_clip ViT works in the same form."""
+
+_DEBUG_SEED = 20260101
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """A configuration, and the tensors to load into what it builds."""
+
+    name: str
+    revision: str
+    config: ModelConfig
+    tensors: Path | None
+    """`None`: freshly initialised adapters."""
+
+
+def resolve(
+    name: str | Path | None, *, settings: Settings, revision: str | None = None
+) -> Checkpoint:
+    """Finds a model by name.
+
+    Args:
+        name: `None` or `"nano"`, `"debug"`, `"ViT-B-16-quickgelu/openai"` (any open_clip ViT and weight
+            tag), a directory, or a hub repository `"owner/name[@revision]"`.
+        settings: cache, network and token.
+        revision: of a hub repository; may also stand behind an `@`.
+
+    Raises:
+        ConfigError: nothing goes by this name.
+        WeightsError: a hub repository is not cached and cannot be downloaded.
+        CheckpointError: the directory or repository does not hold a peclip model.
+    """
+    text = "nano" if name is None else str(name)
+    if text in EMBEDDED:
+        folder = resources.files("peclip") / "assets" / text
+        return read_checkpoint(Path(str(folder)), name=text)
+    if text == "debug":
+        return Checkpoint(text, "", debug_config(), None)
+    if Path(text).is_dir():
+        return read_checkpoint(Path(text), name=text)
+    owner, _, rest = text.partition("/")
+    if rest and "/" not in rest and _is_backbone(owner):
+        return Checkpoint(text, rest, backbone_model_config(owner, rest), None)
+    if text.count("/") == 1 and not text.startswith((".", "/", "~")):
+        repo, _, behind = text.partition("@")
+        return _from_hub(repo, behind or revision, settings)
+    raise ConfigError(
+        f"No model goes by {text!r}. Accepted are {', '.join([*EMBEDDED, *SPECIAL])}, "
+        "BACKBONE/WEIGHTS such as ViT-B-16-quickgelu/openai, a directory with a config.json, and a hub "
+        "repository owner/name[@revision]. See: peclip models list"
+    )
+
+
+def read_checkpoint(folder: Path, *, name: str, revision: str = "") -> Checkpoint:
+    """Reads the configuration of a model directory.
+
+    Raises:
+        CheckpointError: a file is missing or the configuration is not accepted.
+    """
+    for file in (CONFIG, TENSORS):
+        if not (folder / file).is_file():
+            raise CheckpointError(
+                f"{str(folder)!r} holds no {file}. A model directory of peclip holds {CONFIG} and "
+                f"{TENSORS}, as save_pretrained writes them."
+            )
+    try:
+        config = read_config((folder / CONFIG).read_text(encoding="utf-8"))
+    except (ConfigError, UnicodeDecodeError) as error:
+        raise CheckpointError(f"{str(folder / CONFIG)!r} cannot be used: {error}") from None
+    return Checkpoint(name, revision, config, folder / TENSORS)
+
+
+def load_model(checkpoint: Checkpoint, *, settings: Settings) -> ExpressionModel:
+    """Builds the network of a checkpoint on the CPU in eval mode.
+
+    Raises:
+        WeightsError: the weights of the backbone cannot be had.
+        CheckpointError: the tensors do not fit the configuration.
+    """
+    with _seeded(_DEBUG_SEED):  # untrained parts are random, and must be the same in every run
+        model = build_model(
+            checkpoint.config, cache_dir=hub_cache(settings), offline=settings.offline
+        )
+    if checkpoint.tensors is not None:
+        load_tensors(model, checkpoint.config, checkpoint.tensors)
+    return model.eval()
+
+
+def load_tensors(model: ExpressionModel, config: ModelConfig, path: Path) -> None:
+    """Loads exactly the stored parameters of a model from a safetensors file.
+
+    Raises:
+        CheckpointError: not a safetensors file, or its names or shapes are not those of the model.
+    """
+    try:
+        loaded = load_file(path)
+    except (SafetensorError, OSError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise CheckpointError(
+            f"{str(path)!r} is not a complete safetensors file: {reason}. Download or save it again."
+        ) from None
+    expected = stored_tensors(model, config)
+    missing, unexpected = sorted(expected.keys() - loaded), sorted(loaded.keys() - expected)
+    wrong = [
+        f"{name} is {tuple(loaded[name].shape)} instead of {tuple(expected[name].shape)}"
+        for name in expected.keys() & loaded.keys()
+        if loaded[name].shape != expected[name].shape
+    ]
+    if missing or unexpected or wrong:
+        raise CheckpointError(
+            f"{str(path)!r} does not fit {config.architecture} on {config.backbone}: "
+            f"{_some('parameters missing', missing)}, {_some('unexpected', unexpected)}, "
+            f"{_some('of another shape', sorted(wrong))}. The {CONFIG} beside it must be its own."
+        )
+    with torch.no_grad():
+        for name, tensor in expected.items():
+            tensor.copy_(loaded[name])
+
+
+def save_model(
+    model: ExpressionModel,
+    config: ModelConfig,
+    folder: Path,
+    *,
+    full: bool = False,
+    half: bool = False,
+) -> None:
+    """Writes `config.json` and `model.safetensors`, each complete or not at all.
+
+    Args:
+        model: what to save.
+        config: its configuration.
+        folder: made if it does not exist.
+        full: store the backbone too, so that the folder needs no download.
+        half: store fp16; loaded models compute in fp32 again.
+
+    Raises:
+        ConfigError: the folder cannot be written.
+    """
+    if full and config.pretrained is not None:
+        config = config.derive(pretrained=None)
+    tensors = {
+        name: tensor.detach().to("cpu", torch.float16 if half else tensor.dtype).contiguous()
+        for name, tensor in stored_tensors(model, config).items()
+    }
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        partial = folder / f"{TENSORS}.part"
+        save_file(tensors, partial, metadata={"format": "pt"})
+        os.replace(partial, folder / TENSORS)
+        partial = folder / f"{CONFIG}.part"
+        partial.write_text(config.model_dump_json(indent=2) + "\n", encoding="utf-8")
+        os.replace(partial, folder / CONFIG)
+    except (OSError, SafetensorError) as error:
+        raise ConfigError(f"The model cannot be saved in {str(folder)!r}: {error}") from None
+
+
+def push_folder(folder: Path, repo: str, *, private: bool, message: str, settings: Settings) -> str:
+    """Uploads a model directory to a hub repository as one commit; returns its address.
+
+    Raises:
+        WeightsError: offline, or the hub does not accept it.
+    """
+    if settings.offline:
+        raise WeightsError(
+            f"peclip is offline, so {repo!r} cannot be written. Unset PECLIP_OFFLINE."
+        )
+    api = HfApi(token=_token(settings))
+    try:
+        api.create_repo(repo, private=private, exist_ok=True)
+        commit = api.upload_folder(repo_id=repo, folder_path=folder, commit_message=message)
+    except (HfHubHTTPError, HFValidationError, OSError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise WeightsError(
+            f"The hub did not take {repo!r}: {reason}. Check the name, and the token in HF_TOKEN."
+        ) from error
+    return str(commit.commit_url)
+
+
+def stored_tensors(model: ExpressionModel, config: ModelConfig) -> dict[str, Tensor]:
+    """Returns the parameters that belong into a checkpoint, by name."""
+    return {
+        name: parameter
+        for name, parameter in model.named_parameters()
+        if parameter.requires_grad or config.pretrained is None
+    }
+
+
+def count_parameters(config: ModelConfig) -> dict[str, dict[str, int]]:
+    """Counts the parameters of a configuration per part, without any weights.
+
+    Returns:
+        `{"total": {part: n, …, "all": n}, "trainable": {…}}`.
+    """
+    bare = config.derive(pretrained=None)
+    with torch.device("meta"):
+        model = build_model(bare)
+    parts = model.parts()
+    counts: dict[str, dict[str, int]] = {"total": {}, "trainable": {}}
+    for part, parameters in parts.items():
+        counts["total"][part] = sum(p.numel() for p in parameters)
+        counts["trainable"][part] = sum(p.numel() for p in parameters if p.requires_grad)
+    return counts
+
+
+def debug_config() -> PEClipConfig:
+    """Returns the configuration of `"debug"`."""
+    return PEClipConfig(
+        backbone="debug",
+        pretrained=None,
+        num_frames=4,
+        prompt_depth=2,
+        preprocess=PreprocessConfig(image_size=32),
+    )
+
+
+def backbone_model_config(backbone: str, tag: str) -> PEClipConfig:
+    """Returns the default PE-CLIP on a backbone of open_clip.
+
+    Raises:
+        ConfigError: the backbone is not known.
+    """
+    sizes = backbone_config(backbone)
+    layers = min(sizes["vision_cfg"]["layers"], sizes["text_cfg"]["layers"])
+    size = sizes["vision_cfg"]["image_size"]
+    return PEClipConfig(
+        backbone=backbone,
+        pretrained=tag,
+        quick_gelu=bool(sizes.get("quick_gelu", False)),
+        prompt_depth=min(9, layers),
+        preprocess=PreprocessConfig(image_size=size),
+    )
+
+
+def hub_cache(settings: Settings) -> Path | None:
+    """Where hub files are kept: `HF_HOME` and `HF_HUB_CACHE` if the user set one, else our cache."""
+    if any(os.environ.get(name) for name in ("HF_HOME", "HF_HUB_CACHE")):
+        return None
+    return settings.cache_dir / "hub"
+
+
+def _from_hub(repo: str, revision: str | None, settings: Settings) -> Checkpoint:
+    try:
+        folder = snapshot_download(
+            repo,
+            revision=revision,
+            allow_patterns=[CONFIG, TENSORS, CARD],
+            cache_dir=hub_cache(settings),
+            token=_token(settings),
+            local_files_only=settings.offline,
+            etag_timeout=settings.http_timeout,
+        )
+    except HFValidationError:
+        raise ConfigError(
+            f"{repo!r} is no name of a hub repository; it has the form owner/name[@revision]."
+        ) from None
+    except (RepositoryNotFoundError, RevisionNotFoundError):
+        raise WeightsError(
+            f"The hub has no repository {repo!r}{f' at {revision!r}' if revision else ''}, or it is "
+            "private: then put a token into HF_TOKEN."
+        ) from None
+    except (LocalEntryNotFoundError, OfflineModeIsEnabled, HfHubHTTPError, OSError) as error:
+        state = "peclip is offline" if settings.offline else "the hub cannot be reached"
+        raise WeightsError(
+            f"{repo!r} is not in the cache {str(hub_cache(settings) or 'of HF_HOME')!r}, and {state}. "
+            f"Download it where there is a network: peclip models download {repo}"
+        ) from error
+    return read_checkpoint(Path(folder), name=repo, revision=Path(folder).name)
+
+
+def _token(settings: Settings) -> str | None:
+    return None if settings.token is None else settings.token.get_secret_value()
+
+
+def _is_backbone(name: str) -> bool:
+    if name in own_backbones():
+        return False
+    try:
+        backbone_config(name)
+    except ConfigError:
+        return False
+    return True
+
+
+def _some(what: str, names: list[str]) -> str:
+    shown = f" ({', '.join(names[:2])}{', …' if len(names) > 2 else ''})" if names else ""
+    return f"{len(names)} {what}{shown}"
+
+
+@contextmanager
+def _seeded(seed: int) -> Iterator[None]:
+    """Draws from a generator of its own and leaves the caller's as it was."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        yield
+
+
+def locate(name: str, *, settings: Settings) -> Path:
+    """Returns where the files of a model are: its directory, or the cache that its backbone is kept in.
+
+    Raises:
+        ConfigError: nothing goes by this name.
+        WeightsError: a hub repository is not cached and cannot be downloaded.
+    """
+    checkpoint = resolve(name, settings=settings)
+    if checkpoint.tensors is not None:
+        return checkpoint.tensors.parent
+    return hub_cache(settings) or Path(constants.HF_HUB_CACHE)

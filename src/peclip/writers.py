@@ -1,0 +1,208 @@
+"""Files of rows: csv, jsonl, json and parquet. Rows are on disk as soon as they are made."""
+
+from __future__ import annotations
+
+import csv
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any, Protocol
+
+from peclip.errors import ConfigError, MissingExtraError
+from peclip.prediction import Prediction, Row
+
+STDOUT = Path("-")
+
+_COLUMNS = [
+    *("source", "model", "model_revision", "schema_version", "track_id", "window"),
+    *("start_s", "end_s", "mid_s", "start_frame", "end_frame", "num_frames_used", "n_faces"),
+    *("status", "label", "score", "face_conf", "face_coverage", "x", "y", "w", "h"),
+]
+
+
+class RowWriter(Protocol):
+    """Takes rows as they are made, and the end of each source."""
+
+    def write_row(self, row: Row) -> None:
+        """Writes one row; formats that stream put it on disk at once."""
+        ...
+
+    def end_source(self, prediction: Prediction) -> None:
+        """Takes the whole source after its rows, for formats that need it."""
+        ...
+
+    def close(self) -> None:
+        """Completes the file."""
+        ...
+
+
+class CsvWriter:
+    """A header, then one line per row."""
+
+    def __init__(self, stream: IO[str], labels: Sequence[str]) -> None:
+        self._stream, self._labels = stream, labels
+        names = [*_COLUMNS, *(f"prob_{name}" for name in labels)]
+        self._writer = csv.DictWriter(stream, names, lineterminator="\n")
+        self._writer.writeheader()
+        stream.flush()
+
+    def write_row(self, row: Row) -> None:
+        """Writes one line."""
+        self._writer.writerow(row.to_dict(self._labels))
+        self._stream.flush()
+
+    def end_source(self, prediction: Prediction) -> None:
+        """Nothing is left to write: the lines stand already."""
+
+    def close(self) -> None:
+        """Nothing is left to write."""
+
+
+class JsonLinesWriter:
+    """One JSON object per row and line."""
+
+    def __init__(self, stream: IO[str], labels: Sequence[str]) -> None:
+        self._stream, self._labels = stream, labels
+
+    def write_row(self, row: Row) -> None:
+        """Writes one line."""
+        print(json.dumps(row.to_dict(self._labels)), file=self._stream, flush=True)
+
+    def end_source(self, prediction: Prediction) -> None:
+        """Nothing is left to write: the lines stand already."""
+
+    def close(self) -> None:
+        """Nothing is left to write."""
+
+
+class JsonWriter:
+    """One document: `Prediction.to_dict()` of one source, or a list of them for several.
+
+    Each source is written when it is complete; the brackets of the list come with the second source.
+    """
+
+    def __init__(self, stream: IO[str], labels: Sequence[str]) -> None:
+        self._stream = stream
+        self._first: str | None = None
+        self._count = 0
+
+    def write_row(self, row: Row) -> None:
+        """A document needs the whole source; rows wait for `end_source`."""
+
+    def end_source(self, prediction: Prediction) -> None:
+        """Writes the document of one source."""
+        document = json.dumps(prediction.to_dict(), indent=2)
+        self._count += 1
+        if self._count == 1:
+            self._first = document
+            return
+        if self._first is not None:
+            self._stream.write("[\n" + self._first)
+            self._first = None
+        self._stream.write(",\n" + document)
+        self._stream.flush()
+
+    def close(self) -> None:
+        """Writes what waits, and closes the list."""
+        if self._first is not None:
+            self._stream.write(self._first + "\n")
+        elif self._count:
+            self._stream.write("\n]\n")
+        else:
+            self._stream.write("[]\n")
+        self._stream.flush()
+
+
+class ParquetWriter:
+    """One row group per source."""
+
+    def __init__(self, path: Path, labels: Sequence[str]) -> None:
+        try:
+            import pyarrow as pa
+            import pyarrow.parquet as pq
+        except ImportError:
+            raise MissingExtraError("Writing parquet", "data") from None
+        text, whole, real = pa.string(), pa.int64(), pa.float64()
+        kinds = dict.fromkeys(("source", "model", "model_revision", "schema_version"), text)
+        kinds |= {"status": text, "label": text}
+        counts = ("track_id", "window", "start_frame", "end_frame", "num_frames_used", "n_faces")
+        kinds |= dict.fromkeys(counts, whole)
+        names = [*_COLUMNS, *(f"prob_{name}" for name in labels)]
+        self._schema = pa.schema([(name, kinds.get(name, real)) for name in names])
+        self._table = pa.Table
+        self._labels = labels
+        self._writer = pq.ParquetWriter(str(path), self._schema)
+
+    def write_row(self, row: Row) -> None:
+        """A row group is a source; rows wait for `end_source`."""
+
+    def end_source(self, prediction: Prediction) -> None:
+        """Writes the rows of one source."""
+        rows = [row.to_dict(self._labels) for row in prediction.rows]
+        self._writer.write_table(self._table.from_pylist(rows, schema=self._schema))
+
+    def close(self) -> None:
+        """Writes the footer."""
+        self._writer.close()
+
+
+_STREAMS: dict[str, Any] = {"csv": CsvWriter, "jsonl": JsonLinesWriter, "json": JsonWriter}
+FORMATS = (*_STREAMS, "parquet")
+
+
+def format_of(path: Path) -> str:
+    """Returns the format that a file's ending stands for.
+
+    Raises:
+        ConfigError: the ending is not known.
+    """
+    ending = path.suffix.lower().removeprefix(".")
+    if ending not in FORMATS:
+        raise ConfigError(
+            f"The ending of {path.name!r} does not say a format; use {', '.join(FORMATS)}, or give "
+            "the format with -f."
+        )
+    return ending
+
+
+@contextmanager
+def open_writer(form: str, path: Path, labels: Sequence[str]) -> Iterator[RowWriter]:
+    """Opens a writer of a format on a file, or on standard output for `-`.
+
+    Raises:
+        ConfigError: the format is not known, or the file cannot be written.
+        MissingExtraError: the format needs an optional package.
+    """
+    if form not in FORMATS:
+        raise ConfigError(f"The format {form!r} is not known; choose one of {', '.join(FORMATS)}.")
+    if form == "parquet":
+        if path == STDOUT:
+            raise ConfigError("Parquet cannot be written to standard output; give a file with -o.")
+        writer: RowWriter = ParquetWriter(path, labels)
+        try:
+            yield writer
+        finally:
+            writer.close()
+        return
+    stream = sys.stdout if path == STDOUT else _open_text(path)
+    try:
+        writer = _STREAMS[form](stream, labels)
+        try:
+            yield writer
+        finally:
+            writer.close()
+    finally:
+        if path != STDOUT:
+            stream.close()
+
+
+def _open_text(path: Path) -> IO[str]:
+    try:
+        return path.open("w", encoding="utf-8", newline="")
+    except OSError as error:
+        raise ConfigError(
+            f"The output {str(path)!r} cannot be written: {error.strerror}. Give a file in a folder "
+            "that exists and can be written."
+        ) from None
