@@ -1,0 +1,73 @@
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+
+from peclip.nn.adapters import Adapter, IdentityAdapter, TemporalDynamicAdapter
+
+
+def randomise(module: torch.nn.Module, std: float = 0.5) -> None:
+    with torch.no_grad():
+        for parameter in module.parameters():
+            parameter.normal_(std=std)
+
+
+def test_adapters_are_identity_at_init() -> None:
+    x = torch.randn(6, 5, 16)
+    assert torch.equal(Adapter(16, 2)(x), x)
+    assert torch.equal(TemporalDynamicAdapter(16, 2)(x, 3), x)
+    assert torch.equal(IdentityAdapter()(x, 3), x)
+    assert not torch.allclose(Adapter(16, 2, zero_init=False)(x), x)
+
+
+def test_adapter_is_the_papers_equation() -> None:
+    adapter, x = Adapter(16, 2, zero_init=False), torch.randn(3, 16)
+    w0, b0, w1, b1 = (p.detach() for p in adapter.parameters())
+    assert torch.allclose(adapter(x), x + F.gelu(x @ w0.T + b0) @ w1.T + b1, atol=1e-6)
+
+
+def test_temporal_adapter_is_the_papers_equation() -> None:
+    """The GRU is written out gate by gate: r, z, n of PyTorch's definition, from a zero state."""
+    adapter = TemporalDynamicAdapter(8, 2)
+    randomise(adapter)
+    video = torch.randn(4, 3, 8)  # 4 frames, 3 tokens
+    normed = F.layer_norm(video, (8,), adapter.norm.weight, adapter.norm.bias)
+    w_in, w_h, b_in, b_h = (p.detach() for p in adapter.gru.parameters())
+    expected = torch.empty_like(video)
+    for token in range(3):
+        state = torch.zeros(2)
+        for frame in range(4):
+            n = normed[frame, token]
+            i = w_in @ adapter.down(n) + b_in
+            h = w_h @ state + b_h
+            reset, update = torch.sigmoid(i[:2] + h[:2]), torch.sigmoid(i[2:4] + h[2:4])
+            new = torch.tanh(i[4:] + reset * h[4:])
+            state = (1 - update) * new + update * state
+            scale = torch.relu(adapter.scale(n))
+            expected[frame, token] = video[frame, token] + scale * adapter.up(F.gelu(state))
+    assert torch.allclose(adapter(video, 4), expected, atol=1e-5)
+
+
+def test_time_never_leaves_a_video() -> None:
+    adapter = TemporalDynamicAdapter(8, 2)
+    randomise(adapter)
+    a, b, c = torch.randn(4, 3, 8), torch.randn(4, 3, 8), torch.randn(4, 3, 8)
+    alone = adapter(b, 4)
+    assert torch.allclose(adapter(torch.cat([a, b, c]), 4)[4:8], alone, atol=1e-6)
+
+
+def test_the_order_of_frames_matters() -> None:
+    adapter = TemporalDynamicAdapter(8, 2)
+    randomise(adapter)
+    video = torch.randn(4, 3, 8)
+    assert not torch.allclose(adapter(video.flip(0), 4).flip(0), adapter(video, 4), atol=1e-2)
+
+
+def test_a_token_with_scale_zero_is_left_alone() -> None:
+    adapter = TemporalDynamicAdapter(8, 2)
+    randomise(adapter)
+    with torch.no_grad():
+        adapter.scale.weight.zero_()
+        adapter.scale.bias.fill_(-1)
+    x = torch.randn(4, 3, 8)
+    assert torch.equal(adapter(x, 4), x)

@@ -1,0 +1,160 @@
+from __future__ import annotations
+
+import open_clip
+import pytest
+import torch
+
+from peclip.errors import ConfigError, WeightsError
+from peclip.nn import clip
+from peclip.nn.clip import ClipBlock, ConvStem, TextTower, VisionTower, load_backbone
+
+SMALL = {
+    "embed_dim": 24,
+    "vision_cfg": {"image_size": 32, "patch_size": 16, "width": 64, "layers": 3, "head_width": 32},
+    "text_cfg": {"context_length": 77, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 3},
+}
+TEXTS = ["a happy face", "Inner Brow Raiser, Brow Lowerer, Lip Corner Depressor.", "fear"]
+
+
+@pytest.mark.parametrize("quick_gelu", [True, False])
+@pytest.mark.parametrize("custom_text", [True, False])
+def test_tower_equals_open_clip(quick_gelu: bool, custom_text: bool) -> None:
+    kind = open_clip.CustomTextCLIP if custom_text else open_clip.CLIP
+    model = kind(**SMALL, quick_gelu=quick_gelu).eval()
+    frames = torch.randn(2, 3, 3, 32, 32)
+    tokenizer = open_clip.get_tokenizer("ViT-B-32")
+    with torch.inference_mode():
+        images = model.encode_image(frames.flatten(0, 1)).unflatten(0, (2, 3))
+        texts = model.encode_text(tokenizer(TEXTS))
+        # The towers take the parts over, so the reference comes first.
+        vision = VisionTower(model.visual)
+        text = TextTower(model.text if custom_text else model, tokenizer)
+        assert torch.allclose(vision(frames), images, atol=1e-5)
+        assert torch.allclose(text(*text.embed(TEXTS)), texts, atol=1e-5)
+
+
+def test_the_paper_s_backbone_equals_open_clip() -> None:
+    config = clip.backbone_config("ViT-B-32-quickgelu")
+    model = open_clip.CLIP(**config).eval()
+    tokenizer = open_clip.get_tokenizer("ViT-B-32")
+    frames = torch.randn(1, 2, 3, 224, 224)
+    with torch.inference_mode():
+        images, texts = model.encode_image(frames[0]), model.encode_text(tokenizer(TEXTS))
+        vision, text = VisionTower(model.visual), TextTower(model, tokenizer)
+        assert torch.allclose(vision(frames)[0], images, atol=1e-5)
+        assert torch.allclose(text(*text.embed(TEXTS)), texts, atol=1e-5)
+
+
+def test_a_text_does_not_depend_on_the_longest_one() -> None:
+    text = load_backbone("debug", None).text
+    alone = text(*text.embed(TEXTS[:1]))
+    together = text(*text.embed(TEXTS))
+    assert torch.allclose(alone[0], together[0], atol=1e-6)
+
+
+def test_prompts_reach_the_layers_up_to_their_depth() -> None:
+    backbone = load_backbone("debug", None)
+    frames = torch.randn(1, 2, 3, 32, 32)
+    prompts = [torch.randn(2, backbone.vision.width) for _ in range(2)]
+    base = backbone.vision(frames, prompts)
+    for depth in range(2):
+        other = list(prompts)
+        other[depth] = torch.randn(2, backbone.vision.width)  # LN removes a mere shift
+        assert not torch.allclose(backbone.vision(frames, other), base, atol=1e-3)
+    assert backbone.vision(frames, prompts[:1]).shape == base.shape
+
+
+def test_a_deep_prompt_replaces_the_one_before_it() -> None:
+    vision = load_backbone("debug", None).vision
+    seen: list[int] = []
+    for block in vision.blocks:
+        block.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].shape[1]))
+    vision(torch.randn(1, 1, 3, 32, 32), [torch.randn(2, 64), torch.randn(2, 64)])
+    assert seen == [1 + 4 + 2, 1 + 4 + 2]
+
+
+def test_everything_is_frozen_and_nothing_is_registered_twice() -> None:
+    backbone = load_backbone("debug", None)
+    towers = torch.nn.ModuleList([backbone.vision, backbone.text])
+    assert not any(p.requires_grad for p in towers.parameters())
+    names = [name for name, _ in towers.named_parameters(remove_duplicate=False)]
+    assert len(names) == len({id(p) for p in towers.parameters()})
+
+
+def test_a_short_vocabulary_spells_every_text() -> None:
+    full, short = load_backbone("ViT-S-16", None).text, load_backbone("nano", None).text
+    for word in ["Brow", "Überraschung", "kŕdeľ", "表情", "a b"]:
+        tokens = short.tokenizer.encode(word)
+        assert max(tokens) < short.token_embedding.num_embeddings
+        assert short.tokenizer.decode(tokens).strip() == word.lower()
+        assert len(tokens) >= len(full.tokenizer.encode(word))
+
+
+def test_a_text_beyond_the_context_is_refused() -> None:
+    text = load_backbone("debug", None).text
+    with pytest.raises(ConfigError, match=r"has \d+ tokens.*takes 77"):
+        text.embed(["brow " * 99], prompt_length=2)
+
+
+def test_a_stem_makes_the_grid_of_the_patches() -> None:
+    assert ConvStem([8, 16, 24], 32)(torch.randn(2, 3, 48, 48)).shape == (2, 32, 6, 6)
+    assert load_backbone("nano", None).vision(torch.randn(1, 2, 3, 48, 48)).shape == (1, 2, 192)
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("ViT-B-61", "is not known.*ViT-B-16"),
+        ("RN50", "not a plain CLIP ViT"),
+        ("ViT-B-16-SigLIP", "not a plain CLIP ViT"),
+        ("coca_ViT-B-32", "not a plain CLIP ViT"),
+        ("", "is not known"),
+        ("../clip", "is not known"),
+    ],
+)
+def test_a_backbone_that_does_not_fit_is_refused(name: str, says: str) -> None:
+    with pytest.raises(ConfigError, match=says):
+        load_backbone(name, None)
+
+
+def test_the_quickgelu_trap_is_an_error() -> None:
+    with pytest.raises(ConfigError, match="trained with QuickGELU.*ViT-B-16-quickgelu/openai"):
+        load_backbone("ViT-B-16", "openai", offline=True)
+    with pytest.raises(ConfigError, match="are not known.*openai"):
+        load_backbone("ViT-B-16-quickgelu", "nobody", offline=True)
+
+
+def test_offline_weights_that_are_not_cached_say_how_to_get_them(tmp_path) -> None:
+    with pytest.raises(
+        WeightsError, match="offline.*peclip models download ViT-B-32-quickgelu/openai"
+    ):
+        load_backbone("ViT-B-32-quickgelu", "openai", cache_dir=tmp_path, offline=True)
+
+
+def test_cached_weights_load_without_a_network(tmp_path) -> None:
+    """A hub cache that holds the file is all that is needed; the names are those of the hub."""
+    from huggingface_hub.file_download import repo_folder_name
+    from safetensors.torch import save_file
+
+    model = open_clip.CLIP(**clip.backbone_config("ViT-B-32-quickgelu"))
+    weights = open_clip.get_pretrained_cfg("ViT-B-32-quickgelu", "openai")
+    repo = weights["hf_hub"].rpartition("/")[0]
+    folder = tmp_path / repo_folder_name(repo_id=repo, repo_type="model")
+    snapshot = folder / "snapshots" / ("0" * 40)
+    snapshot.mkdir(parents=True)
+    (folder / "refs").mkdir()
+    (folder / "refs" / "main").write_text("0" * 40)
+    save_file(
+        {name: value.contiguous() for name, value in model.state_dict().items()},
+        snapshot / "open_clip_model.safetensors",
+    )
+    backbone = load_backbone("ViT-B-32-quickgelu", "openai", cache_dir=tmp_path, offline=True)
+    expected = model.visual.proj
+    assert torch.equal(backbone.vision.projection, expected)
+
+
+def test_a_plain_block_is_clip_s_own() -> None:
+    model = open_clip.CLIP(**SMALL).eval()
+    block = model.visual.transformer.resblocks[0]
+    x = torch.randn(4, 5, 64)
+    assert torch.allclose(ClipBlock(block)(x), block(x), atol=1e-6)

@@ -1,0 +1,172 @@
+"""`peclip convert`: a checkpoint of the release gives the release's logits."""
+
+from __future__ import annotations
+
+import pickle
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from parity.released import ReleasedPECLIP
+from peclip import PEClip
+from peclip.cli import run
+from peclip.conversion import convert_release, our_name, read_release
+from peclip.descriptions import load_descriptions
+from peclip.errors import CheckpointError, ConfigError
+from peclip.labels import EMOTIONS
+from peclip.nn.clip import load_backbone
+from peclip.types import Batch
+
+SMALL = {
+    "size": 32,
+    "patch": 16,
+    "vision": (64, 2, 2),
+    "text": (32, 2, 2),
+    "vocabulary": 1024,
+    "out": 32,
+    "depth": 2,
+}
+PAPER = {
+    "size": 224,
+    "patch": 16,
+    "vision": (768, 12, 12),
+    "text": (512, 12, 8),
+    "vocabulary": 49408,
+    "out": 512,
+    "depth": 9,
+}
+
+
+class RecorderMeter:
+    """Stands for the object that the release pickles beside the weights."""
+
+    def __init__(self) -> None:
+        self.epoch_losses = np.zeros((5, 2), dtype=np.float32)
+
+
+def tokenise(backbone: str, texts: list[str]) -> torch.Tensor:
+    """Tokens as the release makes them: `X X text`, padded with zeros to the context of 77."""
+    with torch.device("meta"):
+        tokenizer = load_backbone(backbone, None).text.tokenizer
+    return tokenizer([f"X X {text}" for text in texts], context_length=77)
+
+
+def released(backbone: str, sizes: dict, texts: list[str]) -> ReleasedPECLIP:
+    model = ReleasedPECLIP(tokenise(backbone, texts), **sizes).eval()
+    with torch.no_grad():  # the temporal adapters start at zero; a trained one does not
+        for block in model.image_encoder.transformer.resblocks:
+            block.adapter_pre_mlp.up_proj.weight.normal_(std=0.1)
+            block.adapter_pre_mlp.up_proj.bias.normal_(std=0.1)
+    return model
+
+
+def save(
+    model: ReleasedPECLIP, path: Path, monkeypatch: pytest.MonkeyPatch, *, module: bool
+) -> None:
+    state = {f"module.{k}" if module else k: v for k, v in model.state_dict().items()}
+    monkeypatch.setattr(RecorderMeter, "__module__", "__main__")
+    monkeypatch.setattr(sys.modules["__main__"], "RecorderMeter", RecorderMeter, raising=False)
+    content = {
+        "epoch": 3,
+        "state_dict": state,
+        "best_acc": np.float64(75.35),
+        "recorder": RecorderMeter(),
+    }
+    torch.save(content, path)
+
+
+AU_TEXTS = [load_descriptions("action_units")[name] for name in EMOTIONS[:7]]
+
+
+@pytest.fixture
+def checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[ReleasedPECLIP, Path]:
+    model = released("debug", SMALL, AU_TEXTS)
+    save(model, tmp_path / "release.pth", monkeypatch, module=True)
+    return model, tmp_path / "release.pth"
+
+
+def test_a_converted_checkpoint_gives_the_logits_of_the_release(
+    checkpoint: tuple[ReleasedPECLIP, Path], tmp_path: Path
+) -> None:
+    model, path = checkpoint
+    assert run(["convert", str(path), str(tmp_path / "ours"), "--backbone", "debug", "--full"]) == 0
+    ours = PEClip.from_pretrained(tmp_path / "ours", device="cpu")
+    assert ours.labels.names == EMOTIONS[:7]
+    frames = torch.rand(5, 3, 32, 32)
+    with torch.inference_mode():
+        expected = model(frames)
+        logits = ours.model(Batch(frames[None])).logits[0]
+    assert expected.std() > 0.5, "logits that are all alike would prove nothing"
+    assert torch.allclose(logits, expected, atol=1e-4)
+
+
+@pytest.mark.slow
+def test_the_same_on_the_paper_s_backbone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = released("ViT-B-16-quickgelu", PAPER, AU_TEXTS)
+    save(model, tmp_path / "release.pth", monkeypatch, module=False)
+    convert_release(tmp_path / "release.pth", tmp_path / "ours", full=True)
+    ours = PEClip.from_pretrained(tmp_path / "ours", device="cpu")
+    frames = torch.rand(3, 3, 224, 224)
+    with torch.inference_mode():
+        expected = model(frames)
+        logits = ours.model(Batch(frames[None])).logits[0]
+    assert expected.std() > 0.5
+    assert torch.allclose(logits, expected, atol=1e-4)
+    trainable = sum(p.numel() for p in ours.model.parameters() if p.requires_grad)
+    assert trainable == 9_399_564
+
+
+def test_the_labels_are_read_back_from_the_texts(tmp_path: Path, monkeypatch) -> None:
+    order = ["surprise", "anger", "happiness"]
+    texts = [load_descriptions("action_units")[name] for name in order]
+    save(released("debug", SMALL, texts), tmp_path / "a.pth", monkeypatch, module=False)
+    config = convert_release(tmp_path / "a.pth", tmp_path / "ours", backbone="debug", full=True)
+    assert config.labels == tuple(order)
+
+
+def test_unknown_texts_need_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    texts = ["a face that waits", "a face that hopes"]
+    save(released("debug", SMALL, texts), tmp_path / "a.pth", monkeypatch, module=False)
+    with pytest.raises(ConfigError, match="a face that waits.*--labels"):
+        convert_release(tmp_path / "a.pth", tmp_path / "ours", backbone="debug")
+    config = convert_release(
+        tmp_path / "a.pth",
+        tmp_path / "b",
+        backbone="debug",
+        labels=["waiting", "hoping"],
+        full=True,
+    )
+    assert config.labels == ("waiting", "hoping")
+    assert config.label_texts["hoping"] == "a face that hopes"
+
+
+def test_the_wrong_backbone_is_named(
+    checkpoint: tuple[ReleasedPECLIP, Path], tmp_path: Path
+) -> None:
+    with pytest.raises(CheckpointError, match="does not fit the backbone.*--backbone"):
+        convert_release(checkpoint[1], tmp_path / "ours", backbone="nano")
+
+
+def test_a_hostile_pickle_is_refused_and_not_run(tmp_path: Path, capsys) -> None:
+    victim = tmp_path / "executed"
+    payload = type("P", (), {"__reduce__": lambda self: (Path.touch, (victim,))})()
+    path = tmp_path / "evil.pth"
+    torch.save({"state_dict": {}, "x": payload}, path)
+    assert run(["convert", str(path), str(tmp_path / "out")]) == 4
+    assert not victim.exists()
+    assert "can run code" in capsys.readouterr().err
+    with path.open("wb") as file:  # the old format, a bare pickle
+        pickle.dump(payload, file)
+    with pytest.raises(CheckpointError):
+        read_release(path)
+    assert not victim.exists()
+
+
+def test_names_that_hold_no_weights_are_left_out() -> None:
+    assert our_name("clip_model.visual.proj") is None
+    assert our_name("prompt_learner.token_prefix") is None
+    assert our_name("prompt_learner.proj.bias") == "prompts.to_vision.0.bias"
+    assert our_name("prompt_learner.compound_prompts_text.7") == "prompts.text.8"
