@@ -13,6 +13,9 @@ import torch
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 YUNET = SHARED / "models" / "yunet_s_640_640.onnx"
 
+# The tensors here are small: threads that wait for each other would cost more than they bring.
+torch.set_num_threads(1)
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:

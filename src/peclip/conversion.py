@@ -107,7 +107,9 @@ def read_release(path: Path) -> dict[str, Tensor]:
     ]
     try:
         with torch.serialization.safe_globals(allowed), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about the age of the format; refused or read, not both
+            warnings.simplefilter(
+                "ignore"
+            )  # about the age of the format; refused or read, not both
             content = torch.load(path, map_location="cpu", weights_only=True)
     except (UnpicklingError, RuntimeError, EOFError, OSError, zipfile.BadZipFile) as error:
         found = re.search(r"GLOBAL (\S+)", str(error))

@@ -1,0 +1,144 @@
+from __future__ import annotations
+
+import logging
+import math
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from peclip.errors import ConfigError, WeightsError
+from peclip.settings import load_settings
+from peclip.types import FaceBox
+from peclip.video.faces import HaarDetector, YuNetDetector, crop_face, load_detector, resize_frame
+from peclip.video.reader import open_video
+
+
+def portrait(astronaut: Path) -> np.ndarray:
+    with open_video(astronaut) as reader:
+        return np.ascontiguousarray(reader.read([0]).data[0].permute(1, 2, 0).numpy())
+
+
+def marked(angle: float) -> tuple[np.ndarray, FaceBox]:
+    """A white disc left and a grey one right of the centre, where the eyes are, turned by an angle."""
+    image = np.zeros((200, 300, 3), np.uint8)
+    dx, dy = 20 * math.cos(angle), 20 * math.sin(angle)
+    eyes = ((150 - dx, 100 - dy), (150 + dx, 100 + dy))
+    for (x, y), grey in zip(eyes, (255, 128), strict=True):
+        cv2.circle(image, (round(x), round(y)), 5, (grey,) * 3, -1)
+    return image, FaceBox(110, 60, 80, 80, 0.9, eyes)
+
+
+@pytest.mark.parametrize("angle", [0.0, 0.5, -0.5])
+def test_a_crop_is_turned_so_that_the_eyes_are_level(angle: float) -> None:
+    image, face = marked(angle)
+    crop = crop_face(image, face, size=64, margin=0.0)
+    assert crop.shape == (64, 64, 3)
+    # 80 pixels become 64, so the eyes stand 16 pixels beside the centre, on its line.
+    assert crop[32, 32 - 16].min() > 200
+    assert 90 < crop[32, 32 + 16].mean() < 160
+    assert crop[10].max() == 0
+
+
+def test_without_alignment_or_eyes_the_crop_is_not_turned() -> None:
+    image, face = marked(0.5)
+    plain = crop_face(image, face, size=64, margin=0.0, align=False)
+    unknown = FaceBox(face.x, face.y, face.width, face.height, face.score)
+    assert np.array_equal(plain, crop_face(image, unknown, size=64, margin=0.0))
+    assert plain[32, 32 - 16].max() < 50
+
+
+def test_margin_and_shift_move_the_frame_of_the_crop() -> None:
+    image, face = marked(0.0)
+    wide = crop_face(image, face, size=64, margin=1.0)  # 160 pixels become 64
+    assert wide[32, 32 - 8].min() > 150
+    lower = crop_face(image, face, size=64, margin=0.0, shift=0.25)  # the eyes move up by a quarter
+    assert lower[16, 32 - 16].min() > 150
+
+
+def test_a_crop_beyond_the_border_repeats_it() -> None:
+    image = np.full((40, 40, 3), 77, np.uint8)
+    crop = crop_face(image, FaceBox(-20, -20, 60, 60, 0.9), size=32, margin=1.0)
+    assert (crop == 77).all()
+
+
+def test_a_large_face_is_averaged_and_not_sampled() -> None:
+    stripes = np.zeros((512, 512, 3), np.uint8)
+    stripes[:, ::2] = 255
+    crop = crop_face(stripes, FaceBox(0, 0, 512, 512, 0.9), size=64, margin=0.0)
+    assert abs(crop[8:-8, 8:-8].astype(float) - 127.5).max() < 20
+
+
+@pytest.mark.parametrize(("height", "width"), [(100, 60), (60, 100), (7, 9)])
+def test_a_whole_frame_is_its_centre_square(height: int, width: int) -> None:
+    image = np.zeros((height, width, 3), np.uint8)
+    image[height // 2, width // 2] = 255
+    square = resize_frame(image, 32)
+    assert square.shape == (32, 32, 3)
+    y, x = np.unravel_index(square[..., 0].argmax(), (32, 32))
+    assert abs(y - 16) <= 4
+    assert abs(x - 16) <= 4
+
+
+@pytest.mark.shared
+def test_yunet_finds_the_face_and_its_eyes(yunet: Path, astronaut: Path) -> None:
+    image = portrait(astronaut)
+    (face,) = YuNetDetector(str(yunet)).detect(image)
+    assert face.score > 0.8
+    assert face.eyes is not None
+    (x0, y0), (x1, y1) = face.eyes
+    assert face.x < x0 < x1 < face.x + face.width
+    assert face.y < min(y0, y1) < face.center[1]
+    # The same face in a larger picture: boxes are in pixels of the frame that was given.
+    large = cv2.resize(image, None, fx=4, fy=4, interpolation=cv2.INTER_CUBIC)
+    (again,) = YuNetDetector(str(yunet)).detect(large)
+    assert again.center == pytest.approx((4 * face.center[0], 4 * face.center[1]), rel=0.05)
+
+
+@pytest.mark.shared
+def test_both_detectors_agree_on_the_place(yunet: Path, astronaut: Path) -> None:
+    image = portrait(astronaut)
+    (fine,) = YuNetDetector(str(yunet)).detect(image)
+    (coarse,) = HaarDetector().detect(image)
+    assert coarse.eyes is None
+    assert math.dist(fine.center, coarse.center) < 0.15 * fine.side
+    assert 0.75 < coarse.side / fine.side < 1.33
+
+
+@pytest.mark.shared
+def test_five_people_are_five_faces(yunet: Path, clips: Path) -> None:
+    with open_video(clips / "multi_face.jpg") as reader:
+        image = np.ascontiguousarray(reader.read([0]).data[0].permute(1, 2, 0).numpy())
+    faces = YuNetDetector(str(yunet)).detect(image)
+    assert len(faces) == 5
+    assert [face.score for face in faces] == sorted((f.score for f in faces), reverse=True)
+    assert len(YuNetDetector(str(yunet), threshold=0.9999).detect(image)) < 5
+
+
+@pytest.mark.parametrize("kind", ["yunet", "haar"])
+@pytest.mark.shared
+def test_an_empty_or_tiny_picture_has_no_face(kind: str, yunet: Path) -> None:
+    detector = load_detector(kind, settings=load_settings())
+    assert detector.name == kind
+    for shape in [(240, 320, 3), (1, 1, 3), (3, 500, 3)]:
+        assert detector.detect(np.zeros(shape, np.uint8)) == []
+
+
+def test_without_yunet_there_is_one_warning_and_the_cascade(
+    astronaut: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.WARNING, "peclip"):
+        logging.getLogger("peclip").propagate = True
+        detector = load_detector(settings=load_settings())
+    assert detector.name == "haar"
+    (record,) = caplog.records
+    assert "YuNet" in record.getMessage()
+    assert len(detector.detect(portrait(astronaut))) == 1
+
+
+def test_yunet_by_name_is_never_replaced() -> None:
+    with pytest.raises(WeightsError, match="yunet"):
+        load_detector("yunet", settings=load_settings())
+    with pytest.raises(ConfigError, match="choose auto, yunet or haar"):
+        load_detector("mtcnn", settings=load_settings())

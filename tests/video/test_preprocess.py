@@ -1,0 +1,32 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from peclip.errors import ConfigError
+from peclip.video.preprocess import Preprocess
+
+
+def test_pixels_are_scaled_and_normalised() -> None:
+    crops = torch.tensor([0, 51, 255], dtype=torch.uint8).view(1, 3, 1, 1).expand(2, 3, 4, 4)
+    x = Preprocess(4, (0.5, 0.1, 0.0), (0.25, 0.5, 2.0))(crops)
+    assert x.dtype == torch.float32
+    assert x.shape == (2, 3, 4, 4)
+    assert x[0, :, 0, 0].tolist() == pytest.approx([-2.0, 0.2, 0.5])
+
+
+def test_grey_is_the_luma_in_all_channels() -> None:
+    crops = torch.tensor([255, 0, 0], dtype=torch.uint8).view(3, 1, 1).expand(3, 2, 2)
+    x = Preprocess(2, (0, 0, 0), (1, 1, 1), grayscale=True)(crops)
+    assert x[:, 0, 0].tolist() == pytest.approx([0.299] * 3)
+
+
+def test_leading_dimensions_are_kept_and_do_not_mix() -> None:
+    crops = torch.randint(0, 256, (2, 5, 3, 4, 4), dtype=torch.uint8)
+    preprocess = Preprocess(4, (0.5,) * 3, (0.5,) * 3)
+    assert torch.equal(preprocess(crops)[1, 3], preprocess(crops[1, 3]))
+
+
+def test_another_size_is_an_error() -> None:
+    with pytest.raises(ConfigError, match="32x32 pixels, and 4x4"):
+        Preprocess(32, (0,) * 3, (1,) * 3)(torch.zeros(1, 3, 4, 4, dtype=torch.uint8))

@@ -1,0 +1,74 @@
+from __future__ import annotations
+
+from itertools import permutations
+
+import pytest
+
+from peclip.types import FaceBox
+from peclip.video.tracking import FaceTracker, affinity, iou
+
+
+def face(x: float, y: float = 100.0, side: float = 50.0) -> FaceBox:
+    return FaceBox(x - side / 2, y - side / 2, side, side, 0.9)
+
+
+def test_iou_by_hand() -> None:
+    a = FaceBox(0, 0, 10, 10, 1)
+    assert iou(a, a) == 1
+    assert iou(a, FaceBox(5, 0, 10, 10, 1)) == pytest.approx(50 / 150)
+    assert iou(a, FaceBox(10, 0, 10, 10, 1)) == 0
+
+
+def test_a_face_of_another_size_is_somebody_else() -> None:
+    assert affinity(face(100, side=50), face(100, side=120)) == 0
+    assert affinity(face(100, side=50), face(100, side=60)) > 0.2
+
+
+def test_one_person_who_moves_keeps_the_id() -> None:
+    tracker = FaceTracker()
+    ids = {tracker.update([face(100 + 8 * n)], n / 25)[0][0] for n in range(50)}
+    assert ids == {0}
+
+
+def test_two_people_who_cross_keep_their_ids() -> None:
+    """They walk through each other at the same height: only the motion tells them apart."""
+    tracker = FaceTracker()
+    for n in range(41):
+        left, right = face(100 + 10 * n), face(500 - 10 * n)
+        found = {round(f.center[0]): track for track, f in tracker.update([right, left], n / 25)}
+        if len(found) == 2:
+            first = found[100 + 10 * n]
+            second = found[500 - 10 * n]
+            if n == 0:
+                ids = (first, second)
+            assert (first, second) == ids
+    assert n == 40
+
+
+def test_the_order_of_detections_does_not_matter() -> None:
+    people = [face(100), face(200), face(320)]
+    for order in permutations(range(3)):
+        tracker = FaceTracker()
+        first = {f.center: track for track, f in tracker.update(people, 0.0)}
+        moved = {f.center: track for track, f in tracker.update([people[i] for i in order], 0.04)}
+        assert first == moved
+
+
+def test_a_short_gap_keeps_the_id_and_a_long_one_does_not() -> None:
+    tracker = FaceTracker(max_gap=1.0)
+    tracker.update([face(100)], 0.0)
+    tracker.update([], 0.5)
+    assert tracker.update([face(104)], 0.9)[0][0] == 0
+    assert tracker.update([face(104)], 2.5)[0][0] == 1
+
+
+def test_one_track_takes_one_face() -> None:
+    tracker = FaceTracker()
+    tracker.update([face(100)], 0.0)
+    assert sorted(track for track, _ in tracker.update([face(102), face(110)], 0.04)) == [0, 1]
+
+
+def test_a_jump_across_the_picture_is_somebody_new() -> None:
+    tracker = FaceTracker()
+    tracker.update([face(100)], 0.0)
+    assert tracker.update([face(400)], 0.04)[0][0] == 1

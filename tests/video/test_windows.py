@@ -1,0 +1,188 @@
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+import numpy as np
+import pytest
+import torch
+
+from peclip.types import FaceBox, Frames
+from peclip.video.faces import Image
+from peclip.video.windows import (
+    WHOLE_FRAME,
+    FaceWindow,
+    Observation,
+    Observer,
+    Sighting,
+    cut_windows,
+)
+
+
+def observations(
+    times: Iterable[float], people: dict[int, range] | None = None
+) -> list[Observation]:
+    """People by track id, with the frames in which they are seen; crops carry the frame number."""
+    people = {0: range(10**6)} if people is None else people
+    made = []
+    for index, time in enumerate(times):
+        crop = np.full((2, 2, 3), index % 256, np.uint8)
+        box = FaceBox(10.0 + index, 20.0, 30.0, 40.0, 0.8)
+        seen = tuple(Sighting(t, box, crop) for t, frames in people.items() if index in frames)
+        made.append(Observation(index, time, seen))
+    return made
+
+
+def cut(
+    items: list[Observation], window: float = 1.0, hop: float = 0.5, num_frames: int = 4
+) -> list[list[FaceWindow]]:
+    return list(cut_windows(items, window=window, hop=hop, num_frames=num_frames, size=2))
+
+
+def spans(groups: list[list[FaceWindow]]) -> list[tuple[float, float]]:
+    return [(round(g[0].start_s, 4), round(g[0].end_s, 4)) for g in groups]
+
+
+def test_windows_lie_on_the_grid_and_the_last_ends_with_the_video() -> None:
+    groups = cut(observations(n / 30 for n in range(72)))
+    assert spans(groups) == [(0, 1), (0.5, 1.5), (1, 2), (1.4, 2.4)]
+    assert [(g[0].start_frame, g[0].end_frame) for g in groups] == [
+        (0, 29),
+        (15, 44),
+        (30, 59),
+        (42, 71),
+    ]
+    assert [g[0].window for g in groups] == [0, 1, 2, 3]
+
+
+def test_a_video_that_the_grid_fills_has_no_extra_window() -> None:
+    assert spans(cut(observations(n / 10 for n in range(30)))) == [
+        (0, 1),
+        (0.5, 1.5),
+        (1, 2),
+        (1.5, 2.5),
+        (2, 3),
+    ]
+
+
+@pytest.mark.parametrize("count", [1, 2, 7, 9])
+def test_a_short_video_is_one_window(count: int) -> None:
+    groups = cut(observations(n / 10 for n in range(count)))
+    assert len(groups) == 1
+    assert groups[0][0].end_frame == count - 1
+    assert groups[0][0].end_s == pytest.approx(0 if count == 1 else count / 10)
+
+
+def test_every_frame_is_in_a_window() -> None:
+    for count in range(1, 60):
+        groups = cut(observations(n / 10 for n in range(count)), window=0.7, hop=0.3)
+        covered = {f for g in groups for f in range(g[0].start_frame, g[0].end_frame + 1)}
+        assert covered == set(range(count))
+
+
+def test_crops_are_segment_centres_of_the_persons_frames() -> None:
+    ((window,),) = cut(observations(n / 10 for n in range(8)))
+    assert window.crops[:, 0, 0, 0].tolist() == [1, 3, 5, 7]
+    assert window.crops.shape == (4, 3, 2, 2)
+    assert window.num_frames_used == 4
+    ((short,),) = cut(observations(n / 10 for n in range(3)))
+    assert short.crops[:, 0, 0, 0].tolist() == [0, 1, 2, 2]
+    assert short.num_frames_used == 3
+
+
+def test_variable_frame_rate_counts_in_seconds() -> None:
+    times = [0.0, 0.1, 0.2, 0.9, 1.0, 1.01, 1.02, 1.8, 2.0]
+    groups = cut(observations(times), hop=1.0)
+    assert [(g[0].start_frame, g[0].end_frame) for g in groups][:2] == [(0, 3), (4, 7)]
+
+
+def test_a_gap_in_time_makes_no_windows_and_takes_no_time() -> None:
+    times = [n / 10 for n in range(10)] + [1e9 + n / 10 for n in range(10)]
+    groups = cut(observations(times))
+    assert len(groups) < 6
+    assert groups[0][0].end_frame == 9
+    assert groups[-1][0].end_frame == 19
+
+
+def test_people_have_ids_in_the_order_of_their_rows() -> None:
+    people = {7: range(3), 5: range(20, 99), 2: range(99)}  # 7 is seen in three frames only
+    groups = cut(observations((n / 10 for n in range(30)), people), hop=1.0)
+    assert [[w.track_id for w in g] for g in groups] == [[0, 1], [0], [0, 2]]
+    assert [w.n_faces for w in groups[0]] == [2, 2]
+    assert groups[0][1].coverage == pytest.approx(0.3)
+
+
+def test_a_face_of_one_frame_is_a_false_alarm() -> None:
+    groups = cut(observations((n / 10 for n in range(10)), {3: range(4, 5)}))
+    (window,) = groups[0]
+    assert (window.track_id, window.n_faces, len(window.crops)) == (WHOLE_FRAME, 0, 0)
+    assert window.box is None
+
+
+def test_the_box_is_the_median_and_the_score_the_mean() -> None:
+    ((window,),) = cut(observations(n / 10 for n in range(5)))
+    assert window.box == FaceBox(12.0, 20.0, 30.0, 40.0, pytest.approx(0.8))
+
+
+def test_windows_come_while_the_video_runs() -> None:
+    read = 0
+
+    def endless() -> Iterable[Observation]:
+        nonlocal read
+        for item in observations(n / 10 for n in range(10_000)):
+            read += 1
+            yield item
+
+    stream = cut_windows(endless(), window=1.0, hop=0.5, num_frames=4, size=2)
+    next(stream)
+    assert read <= 12
+    next(stream)
+    assert read <= 17
+
+
+def test_a_window_of_the_whole_video_keeps_few_frames() -> None:
+    ((window,),) = cut(observations(n / 10 for n in range(5000)), window=math.inf)
+    assert window.end_s == pytest.approx(500)
+    assert window.num_frames_used == 4
+    assert window.coverage == 1
+    places = window.crops[:, 0, 0, 0].tolist()
+    expected = [(5000 // 8 + 1250 * k) % 256 for k in range(4)]
+    assert all(abs(a - b) <= 8 for a, b in zip(places, expected, strict=True))
+
+
+class Sees:
+    """A detector that finds a face where the red channel is bright."""
+
+    name = "bright"
+
+    def detect(self, image: Image) -> list[FaceBox]:
+        columns = np.flatnonzero(image[..., 0].max(0) > 200)
+        if not len(columns):
+            return []
+        return [FaceBox(float(columns[0]), 10.0, float(len(columns)), 20.0, 0.9)]
+
+
+def frames(count: int, seen: range) -> Frames:
+    data = torch.zeros(count, 3, 40, 60, dtype=torch.uint8)
+    for index in seen:
+        data[index, 0, 10:30, 20:40] = 255
+    return Frames(data, torch.arange(count, dtype=torch.float64) / 10)
+
+
+def test_an_observer_numbers_frames_over_all_chunks() -> None:
+    video = frames(6, range(6))
+    chunks = [
+        Frames(video.data[:4], video.timestamps[:4]),
+        Frames(video.data[4:], video.timestamps[4:]),
+    ]
+    seen = list(Observer(Sees(), size=8, margin=0.0).observe(chunks))
+    assert [o.index for o in seen] == list(range(6))
+    assert [o.time for o in seen] == pytest.approx([0, 0.1, 0.2, 0.3, 0.4, 0.5])
+    assert {s.track_id for o in seen for s in o.sightings} == {0}
+    assert seen[0].sightings[0].crop[4, 4, 0] > 200
+
+
+def test_without_a_detector_every_frame_is_one_crop() -> None:
+    seen = list(Observer(None, size=8).observe([frames(3, range(0))]))
+    assert [[s.track_id for s in o.sightings] for o in seen] == [[WHOLE_FRAME]] * 3
+    assert seen[0].sightings[0].face == FaceBox(0, 0, 60, 40, 1.0)
