@@ -1,0 +1,239 @@
+"""`peclip predict` as a person types it, in process."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import threading
+from collections.abc import Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from peclip.cli import run
+
+QUICK = ["-m", "debug", "--device", "cpu", "--detector", "haar"]
+
+
+def test_a_table_for_people(astronaut: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["predict", str(astronaut), *QUICK]) == 0
+    out, err = capsys.readouterr()
+    lines = out.splitlines()
+    assert lines[0] == str(astronaut)
+    assert lines[1].split() == ["person", "seconds", "expression", "score", "face", "next"]
+    assert lines[2].split()[:4] == ["0", "0.00", "-", "1.00"]
+    assert lines[-1].startswith("  person 0: ")
+    assert err.strip() == "debug on cpu in fp32"
+
+
+def test_json_is_one_document(astronaut: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["predict", str(astronaut), "-f", "json", *QUICK]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["source"] == str(astronaut)
+    assert document["label"] == document["tracks"][0]["label"]
+    assert len(document["rows"]) == 5
+    assert document["rows"][0]["status"] == "ok"
+
+
+def test_several_sources_in_json_are_a_list(astronaut: Path, tmp_path: Path, capsys) -> None:
+    copy = tmp_path / "copy.mp4"
+    copy.write_bytes(astronaut.read_bytes())
+    assert run(["predict", str(astronaut), str(copy), "-f", "json", *QUICK]) == 0
+    documents = json.loads(capsys.readouterr().out)
+    assert [d["source"] for d in documents] == [str(astronaut), str(copy)]
+    assert documents[0]["scores"] == documents[1]["scores"]
+
+
+@pytest.mark.parametrize("ending", ["csv", "jsonl", "json", "parquet"])
+def test_the_ending_says_the_format(ending: str, astronaut: Path, tmp_path: Path) -> None:
+    path = tmp_path / f"rows.{ending}"
+    assert run(["predict", str(astronaut), "-o", str(path), *QUICK]) == 0
+    if ending == "csv":
+        rows = list(csv.DictReader(io.StringIO(path.read_text())))
+    elif ending == "jsonl":
+        rows = [json.loads(line) for line in path.read_text().splitlines()]
+    elif ending == "json":
+        rows = json.loads(path.read_text())["rows"]
+    else:
+        import pyarrow.parquet as pq
+
+        rows = pq.read_table(path).to_pylist()
+    assert len(rows) == 5
+    assert {row["source"] for row in rows} == {str(astronaut)}
+    assert float(rows[-1]["end_s"]) == pytest.approx(3.0)
+
+
+def test_dash_streams_json_lines(astronaut: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["predict", str(astronaut), "-o", "-", *QUICK]) == 0
+    rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [row["window"] for row in rows] == [0, 1, 2, 3, 4]
+
+
+def test_windows_and_times_in_any_unit(astronaut: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["--window", "2s", "--hop", "500ms", "-f", "csv", *QUICK]
+    assert run(["predict", str(astronaut), *arguments]) == 0
+    rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
+    assert [(float(r["start_s"]), float(r["end_s"])) for r in rows] == [(0, 2), (0.5, 2.5), (1, 3)]
+    assert run(["predict", str(astronaut), "--window", "all", "-f", "csv", *QUICK]) == 0
+    (row,) = csv.DictReader(io.StringIO(capsys.readouterr().out))
+    assert (row["start_frame"], row["end_frame"]) == ("0", "71")
+
+
+def test_an_output_is_not_replaced_unasked(astronaut: Path, tmp_path: Path, capsys) -> None:
+    path = tmp_path / "rows.csv"
+    path.write_text("precious")
+    assert run(["predict", str(astronaut), "-o", str(path), *QUICK]) == 2
+    assert "--overwrite" in capsys.readouterr().err
+    assert path.read_text() == "precious"
+    assert run(["predict", str(astronaut), "-o", str(path), "--overwrite", *QUICK]) == 0
+    assert path.read_text().startswith("source,")
+
+
+def test_a_text_renamed_to_mp4_is_one_line_and_exit_3(tmp_path: Path, capsys) -> None:
+    fake = tmp_path / "fake.mp4"
+    fake.write_text("not a video at all\n" * 50)
+    assert run(["predict", str(fake), "-f", "json", "-o", str(tmp_path / "o.json"), *QUICK]) == 3
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert len(err.splitlines()) == 1
+    assert "fake.mp4" in err
+    assert not (tmp_path / "o.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (["nowhere.mp4"], 3),
+        (["nowhere/*.mp4"], 3),
+        (["EXAMPLE", "-m", "no-such-model"], 2),
+        (["EXAMPLE", "-m", "ViT-B-16-quickgelu/openai"], 4),
+        (["EXAMPLE", "-m", "somebody/something"], 4),
+        (["EXAMPLE", "--window", "soon"], 2),
+        (["EXAMPLE", "--window", "0"], 2),
+        (["EXAMPLE", "-f", "xml"], 2),
+        (["EXAMPLE", "-o", "rows.docx"], 2),
+        (["EXAMPLE", "-o", "no/such/folder/rows.csv"], 2),
+        (["EXAMPLE", "--labels", "one"], 2),
+        (["EXAMPLE", "--labels", "missing.yaml"], 2),
+        (["http://127.0.0.1:9/v.mp4"], 3),
+        ([], 2),
+    ],
+)
+def test_exit_codes(arguments: list[str], code: int, astronaut: Path, capsys) -> None:
+    words = [str(astronaut) if word == "EXAMPLE" else word for word in arguments]
+    quick = [] if "-m" in words else ["-m", "debug"]
+    assert run(["predict", *words, *quick, "--detector", "haar"]) == code
+    out, err = capsys.readouterr()
+    assert "Traceback" not in out + err
+    assert err.strip()
+
+
+def test_one_bad_file_does_not_stop_the_others(astronaut: Path, tmp_path: Path, capsys) -> None:
+    bad, path = tmp_path / "bad.mp4", tmp_path / "rows.csv"
+    bad.write_bytes(b"")
+    assert run(["predict", str(bad), str(astronaut), "-o", str(path), *QUICK]) == 6
+    rows = list(csv.DictReader(io.StringIO(path.read_text())))
+    assert [row["status"] for row in rows] == ["decode_error", *["ok"] * 5]
+    assert rows[0]["source"] == str(bad)
+    errors = [line for line in capsys.readouterr().err.splitlines() if "error:" in line]
+    assert len(errors) == 1
+
+
+def test_if_all_fail_the_code_says_why(tmp_path: Path, capsys) -> None:
+    for name in ("a.mp4", "b.mp4"):
+        (tmp_path / name).write_text("no")
+    assert run(["predict", str(tmp_path), *QUICK]) == 3
+    assert len([x for x in capsys.readouterr().err.splitlines() if "error:" in x]) == 2
+
+
+def test_a_truncated_video_keeps_its_rows(astronaut: Path, tmp_path: Path, capsys) -> None:
+    import av
+
+    whole, cut = tmp_path / "whole.mp4", tmp_path / "cut.mp4"
+    options = {"movflags": "+faststart"}  # the index stands in front, so the first part can be read
+    with av.open(str(astronaut)) as old, av.open(str(whole), "w", options=options) as new:
+        stream = new.add_stream_from_template(old.streams.video[0])
+        for packet in old.demux(video=0):
+            if packet.dts is not None:
+                packet.stream = stream
+                new.mux(packet)
+    content = whole.read_bytes()
+    cut.write_bytes(content[: int(len(content) * 0.7)])
+    assert run(["predict", str(cut), "-f", "jsonl", *QUICK]) == 6
+    out, err = capsys.readouterr()
+    rows = [json.loads(line) for line in out.splitlines()]
+    assert rows[0]["status"] == "ok"
+    assert rows[-1]["status"] == "decode_error"
+    assert [row["status"] for row in rows].count("decode_error") == 1
+    assert len([line for line in err.splitlines() if "error:" in line]) == 1
+
+    cut.write_bytes(astronaut.read_bytes()[: astronaut.stat().st_size // 2])
+    assert run(["predict", str(cut), *QUICK]) == 3, (
+        "its index stood at the end: nothing can be read"
+    )
+
+
+def test_a_folder_of_frames_and_own_labels(astronaut: Path, tmp_path: Path, capsys) -> None:
+    import cv2
+    import numpy as np
+
+    from peclip.video.reader import open_video
+
+    with open_video(astronaut) as reader:
+        frames = reader.read(range(0, 20)).data.permute(0, 2, 3, 1).numpy()
+    folder = tmp_path / "frames"
+    folder.mkdir()
+    for number, frame in enumerate(frames):
+        cv2.imwrite(str(folder / f"{number}.png"), np.ascontiguousarray(frame[..., ::-1]))
+    labels = tmp_path / "labels.yaml"
+    labels.write_text("awake: Upper Lid Raiser.\nasleep: Eyes Closed.\n")
+    arguments = ["--fps", "10", "--labels", str(labels), "-f", "jsonl", *QUICK]
+    assert run(["predict", str(folder), *arguments]) == 0
+    rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert rows[-1]["end_s"] == pytest.approx(2.0)
+    assert {name for name in rows[0] if name.startswith("prob_")} == {"prob_awake", "prob_asleep"}
+
+
+@pytest.fixture
+def server(astronaut: Path) -> Iterator[str]:
+    class Quiet(SimpleHTTPRequestHandler):
+        def log_message(self, *_: object) -> None: ...
+
+    handler = partial(Quiet, directory=str(astronaut.parent))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as httpd:
+        thread = threading.Thread(target=httpd.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{httpd.server_port}"
+        httpd.shutdown()
+        thread.join()
+
+
+def test_an_address_is_a_source(server: str, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+    monkeypatch.setenv("PECLIP_OFFLINE", "0")
+    monkeypatch.setenv("NO_PROXY", "*")
+    assert run(["predict", f"{server}/astronaut.mp4", "-f", "jsonl", *QUICK]) == 0
+    rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert len(rows) == 5
+    assert rows[0]["source"] == f"{server}/astronaut.mp4"
+    assert run(["predict", f"{server}/none.mp4", *QUICK]) == 3
+    assert "404" in capsys.readouterr().err
+
+
+@pytest.mark.shared
+def test_a_video_without_a_face_is_answered(yunet: Path, clips: Path, capsys) -> None:
+    arguments = ["predict", str(clips / "no_face.mp4"), "-m", "debug", "--device", "cpu"]
+    assert run([*arguments, "-f", "json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["label"] is None
+    assert {row["status"] for row in document["rows"]} == {"no_face"}
+    assert run(arguments) == 0
+    assert "no face found. Use --no-face-crop" in capsys.readouterr().err
+
+
+@pytest.mark.shared
+def test_happy_is_happy(yunet: Path, clips: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["predict", str(clips / "happy.mp4"), "-f", "json"]) == 0
+    assert json.loads(capsys.readouterr().out)["label"] == "happiness"

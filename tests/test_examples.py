@@ -1,0 +1,38 @@
+"""Every example runs as it is printed."""
+
+from __future__ import annotations
+
+import runpy
+import sys
+from pathlib import Path
+
+import pytest
+
+EXAMPLES = sorted((Path(__file__).parents[1] / "examples").glob("[0-9]*.py"))
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+def test_example(
+    path: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", [str(path)])
+    runpy.run_path(str(path), run_name="__main__")
+    assert capsys.readouterr().out.strip()
+
+
+def test_the_demo_video_is_made_by_its_script(
+    tmp_path: Path, astronaut: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from peclip.video.reader import open_video
+
+    script = astronaut.with_name("make_demo_video.py")
+    monkeypatch.setattr(sys, "argv", [str(script), str(tmp_path / "again.mp4")])
+    runpy.run_path(str(script), run_name="__main__")
+    with open_video(astronaut) as shipped, open_video(tmp_path / "again.mp4") as made:
+        a, b = shipped.read([40]).data.float(), made.read([40]).data.float()
+        assert len(shipped) == len(made)
+    assert (a - b).abs().mean() < 3, "encoders differ a little from version to version"

@@ -1,0 +1,81 @@
+"""The README tells the truth: its commands run and its Python runs."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import shutil
+from pathlib import Path
+
+import matplotlib as mpl
+import pytest
+
+from peclip.cli import run
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+QUICKSTART = (ROOT / "docs" / "quickstart.md").read_text(encoding="utf-8")
+
+
+def blocks(text: str, language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", text, re.DOTALL)
+
+
+COMMANDS = [
+    line.split(" #")[0].strip()
+    for block in blocks(README, "sh")
+    for line in block.splitlines()
+    if line.startswith("peclip ")
+]
+
+
+@pytest.fixture
+def workplace(tmp_path: Path, astronaut: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with the files that the README speaks of."""
+    for place in ("clip.mp4", "videos/a.mp4", "examples/astronaut.mp4"):
+        (tmp_path / place).parent.mkdir(exist_ok=True)
+        shutil.copy(astronaut, tmp_path / place)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_there_are_commands() -> None:
+    assert len(COMMANDS) >= 9
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_readme_commands_run(command: str, workplace: Path, capsys) -> None:
+    words = shlex.split(command)[1:]
+    assert run(words) == 0, capsys.readouterr().err
+    assert capsys.readouterr().out.strip() or (workplace / "rows.csv").exists()
+
+
+@pytest.mark.parametrize("text", [README, QUICKSTART], ids=["readme", "quickstart"])
+def test_the_python_runs(text: str, workplace: Path) -> None:
+    mpl.use("Agg")
+    for block in blocks(text, "python"):
+        exec(compile(block, "README.md", "exec"), {})
+
+
+def test_the_make_targets_are_there() -> None:
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    targets = re.findall(r"^make (\w+)", "\n".join(blocks(README, "sh")), re.MULTILINE)
+    assert targets == ["demo", "test"]
+    for target in targets:
+        assert re.search(rf"^{target}:", makefile, re.MULTILINE)
+
+
+def test_links_lead_somewhere() -> None:
+    for path in [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]:
+        for link in re.findall(r"\]\(([^)#]+)\)", path.read_text(encoding="utf-8")):
+            if not link.startswith("http"):
+                assert (path.parent / link).exists(), f"{path.name}: {link}"
+
+
+@pytest.mark.parametrize(
+    "path", ["README.md", "docs/models/pe-clip.md", "src/peclip/assets/nano/README.md"]
+)
+def test_the_limits_of_use_are_said(path: str) -> None:
+    text = " ".join((ROOT / path).read_text(encoding="utf-8").split())
+    assert "Art. 5(1)(f)" in text
+    assert "cannot know what" in text

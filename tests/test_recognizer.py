@@ -1,0 +1,140 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+import peclip
+from peclip import PEClip, PredictOptions
+from peclip.errors import ConfigError, DeviceError
+from peclip.video.windows import FaceWindow
+
+
+@pytest.fixture(scope="module")
+def debug() -> PEClip:
+    return PEClip.from_pretrained("debug", device="cpu")
+
+
+def window(seed: int, frames: int = 4) -> FaceWindow:
+    generator = torch.Generator().manual_seed(seed)
+    crops = torch.randint(0, 256, (frames, 3, 32, 32), dtype=torch.uint8, generator=generator)
+    return FaceWindow(0, 0, 0.0, 1.0, 0, 3, frames, crops, None, 1.0, 1)
+
+
+def test_a_high_level_call_is_made_of_public_steps(debug: PEClip) -> None:
+    crops = window(1).crops
+    x = debug.preprocess(crops)[None]
+    with torch.inference_mode():
+        logits = debug.model(peclip.types.Batch(x), debug.label_features()).logits
+    assert debug.score([window(1)])[0] == pytest.approx(logits.softmax(-1)[0].tolist(), abs=1e-6)
+
+
+def test_label_features_are_computed_once(debug: PEClip, monkeypatch: pytest.MonkeyPatch) -> None:
+    debug.label_features()
+    monkeypatch.setattr(debug.model, "encode_labels", lambda: pytest.fail("computed again"))
+    debug.score([window(1)])
+
+
+def test_own_labels_answer_with_the_same_weights(debug: PEClip) -> None:
+    own = debug.with_labels({"awake": "Upper Lid Raiser.", "asleep": "Eyes Closed."})
+    assert own.labels.names == ("awake", "asleep")
+    assert own.texts == {"awake": "Upper Lid Raiser.", "asleep": "Eyes Closed."}
+    assert own.config.labels == ("awake", "asleep")
+    assert len(own.score([window(1)])[0]) == 2
+    assert own.model.vision is debug.model.vision
+    assert debug.labels.names[0] == "happiness"
+    named = debug.with_labels(["Happy", "bored"])
+    assert named.texts == {
+        "happiness": "Cheek Raiser, Lip Corner Puller.",
+        "bored": "a person with an expression of bored.",
+    }
+    with pytest.raises(ConfigError, match="twice"):
+        debug.with_labels(["happy", "joy"])
+
+
+def test_label_order_does_not_matter(debug: PEClip) -> None:
+    names = list(debug.labels)
+    reversed_ = debug.with_labels(names[::-1])
+    expected = dict(zip(names, debug.score([window(2)])[0], strict=True))
+    found = dict(zip(reversed_.labels, reversed_.score([window(2)])[0], strict=True))
+    assert found == pytest.approx(expected, abs=1e-5)
+
+
+def test_save_and_load_keep_the_labels_and_the_answers(debug: PEClip, tmp_path: Path) -> None:
+    own = debug.with_labels({"awake": "Upper Lid Raiser.", "asleep": "Eyes Closed."})
+    own.save_pretrained(tmp_path / "m")
+    again = peclip.load(tmp_path / "m", device="cpu")
+    assert type(again) is PEClip
+    assert again.texts == own.texts
+    assert again.score([window(3)]) == own.score([window(3)])
+
+
+def test_nano_is_the_default_and_needs_no_network() -> None:
+    nano = PEClip.from_pretrained(device="cpu")
+    assert nano.name == "nano"
+    assert nano.config.architecture == "pe-clip"
+    assert nano.config.num_frames == 16
+    assert sum(row[0] for row in [[sum(s)] for s in nano.score([_nano_window()])]) == pytest.approx(
+        1
+    )
+
+
+def _nano_window() -> FaceWindow:
+    crops = torch.zeros(16, 3, 48, 48, dtype=torch.uint8)
+    return FaceWindow(0, 0, 0.0, 1.0, 0, 15, 16, crops, None, 1.0, 1)
+
+
+def test_bf16_gives_nearly_the_same_probabilities() -> None:
+    exact = PEClip.from_pretrained(device="cpu", precision="fp32").score([_nano_window()])[0]
+    rough = PEClip.from_pretrained(device="cpu", precision="bf16").score([_nano_window()])[0]
+    assert rough == pytest.approx(exact, abs=0.03)
+
+
+def test_what_the_machine_does_not_have_is_an_error() -> None:
+    if not torch.cuda.is_available():
+        with pytest.raises(DeviceError, match="'cuda'.*cpu"):
+            PEClip.from_pretrained("debug", device="cuda")
+    with pytest.raises(ConfigError, match="'tpu9' is no device"):
+        PEClip.from_pretrained("debug", device="tpu9")
+
+
+@pytest.mark.gpu
+def test_cuda_is_chosen_and_agrees_with_the_cpu() -> None:
+    on_cpu = PEClip.from_pretrained(device="cpu").score([_nano_window()])[0]
+    fast = PEClip.from_pretrained()
+    assert fast.device.type == "cuda"
+    assert fast.score([_nano_window()])[0] == pytest.approx(on_cpu, abs=0.03)
+    exact = PEClip.from_pretrained(precision="fp32")
+    assert exact.score([_nano_window()])[0] == pytest.approx(on_cpu, abs=1e-3)
+
+
+@pytest.mark.shared
+@pytest.mark.parametrize("name", ["angry", "happy", "neutral", "surprise"])
+def test_nano_reads_the_clear_clips(name: str, yunet: Path, clips: Path) -> None:
+    expected = {"angry": "anger", "happy": "happiness"}.get(name, name)
+    prediction = PEClip.from_pretrained(device="cpu").predict(clips / f"{name}.mp4")
+    assert prediction.label == expected
+    assert list(prediction.tracks) == [0]
+
+
+@pytest.mark.shared
+def test_a_smile_comes_over_time(yunet: Path, clips: Path) -> None:
+    rows = PEClip.from_pretrained(device="cpu").predict(clips / "single_face.mp4").rows
+    assert len(rows) >= 2
+    assert rows[-1].scores["happiness"] > rows[0].scores["happiness"] + 0.1
+
+
+@pytest.mark.shared
+def test_both_decoders_give_the_same_prediction(yunet: Path, clips: Path) -> None:
+    from peclip.video.reader import available_decoders
+
+    if "torchcodec" not in available_decoders():
+        pytest.skip("torchcodec finds no FFmpeg")
+    nano = PEClip.from_pretrained(device="cpu")
+    a, b = (
+        nano.predict(clips / "single_face.mp4", PredictOptions(decoder=decoder))
+        for decoder in ("torchcodec", "pyav")
+    )
+    assert a.rows == b.rows
+    assert (a.metadata["decoder"], b.metadata["decoder"]) == ("torchcodec", "pyav")

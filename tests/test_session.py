@@ -1,0 +1,236 @@
+"""The way of one source through a model, with the network of `debug` and faces that are drawn."""
+
+from __future__ import annotations
+
+import tracemalloc
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from peclip.config import PredictOptions
+from peclip.errors import ConfigError, VideoError
+from peclip.prediction import Row
+from peclip.recognizer import PEClip
+from peclip.types import FaceBox, Frames
+from peclip.video.faces import Image
+
+
+class Bright:
+    """A detector that finds the bright rectangles of drawn videos, left to right."""
+
+    name = "bright"
+
+    def detect(self, image: Image) -> list[FaceBox]:
+        columns = (image[..., 0] > 200).any(0).astype(np.int8)
+        edges = np.flatnonzero(np.diff(np.concatenate([[0], columns, [0]])))
+        return [
+            FaceBox(float(a), 10.0, float(b - a), 30.0, 0.9)
+            for a, b in zip(edges[::2], edges[1::2], strict=True)
+        ]
+
+
+@pytest.fixture(scope="module")
+def debug() -> PEClip:
+    return PEClip.from_pretrained("debug", device="cpu")
+
+
+@pytest.fixture
+def bright(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("peclip.session.load_detector", lambda *_, **__: Bright())
+
+
+def drawn(count: int, *people: tuple[int, range], width: int = 30) -> np.ndarray:
+    """A video (T, 60, 200, 3) with people as (place, frames)."""
+    video = np.zeros((count, 60, 200, 3), np.uint8)
+    for left, frames in people:
+        for frame in frames:
+            video[frame, 10:40, left : left + width] = 220
+    return video
+
+
+def test_rows_cover_people_and_windows(debug: PEClip, bright: None) -> None:
+    video = drawn(50, (10, range(50)), (100, range(25, 50)))
+    prediction = debug.predict(video, PredictOptions(window=1, hop=1, frame_rate=25))
+    assert [(r.window, r.track_id, r.n_faces, r.status) for r in prediction.rows] == [
+        (0, 0, 1, "ok"),
+        (1, 0, 2, "ok"),
+        (1, 1, 2, "ok"),
+    ]
+    for row in prediction.rows:
+        assert sum(row.scores.values()) == pytest.approx(1, abs=1e-5)
+        assert tuple(row.scores) == debug.labels.names
+        assert row.label == max(row.scores, key=lambda name: row.scores[name])
+        assert row.score == row.scores[row.label]
+        assert (row.model, row.source) == ("debug", "array")
+    assert prediction.rows[0].box == (10, 10, 30, 30)
+    assert prediction.main_track is not None
+    assert prediction.main_track.track_id == 0
+
+
+def test_no_face_is_an_answer(debug: PEClip, bright: None) -> None:
+    prediction = debug.predict(drawn(30), PredictOptions())
+    assert prediction.label is None
+    assert prediction.scores == {}
+    assert {(r.status, r.label, r.n_faces, r.track_id) for r in prediction.rows} == {
+        ("no_face", None, 0, -1)
+    }
+
+
+def test_small_and_rare_faces_are_marked_and_do_not_decide(debug: PEClip, bright: None) -> None:
+    video = drawn(50, (10, range(50)))
+    video[25:] = drawn(25, (10, range(5)))
+    options = PredictOptions(window=1, hop=1)
+    assert [r.status for r in debug.predict(video, options).rows] == ["ok", "low_quality"]
+    small = debug.predict(video, PredictOptions(window=1, hop=1, min_face=31))
+    assert [r.status for r in small.rows] == ["low_quality"] * 2
+    assert small.label is not None, "poor views decide where there is nothing better"
+
+
+def test_a_video_cropped_already_is_taken_whole(debug: PEClip) -> None:
+    video = np.random.default_rng(0).integers(0, 256, (10, 40, 40, 3), np.uint8)
+    (row,) = debug.predict(video, PredictOptions(face_crop=False)).rows
+    assert (row.track_id, row.status, row.box) == (-1, "ok", (0, 0, 40, 40))
+    assert row.label is not None
+
+
+def test_arrays_tensors_and_frames_give_the_same(debug: PEClip, bright: None) -> None:
+    video = drawn(20, (10, range(20)))
+    tensor = torch.from_numpy(video).permute(0, 3, 1, 2)
+    times = torch.arange(20, dtype=torch.float64) / 25
+    rows = [debug.predict(v).rows for v in (video, tensor, Frames(tensor, times))]
+    assert rows[0] == rows[1] == rows[2]
+
+
+def test_the_batch_size_does_not_matter(debug: PEClip, bright: None) -> None:
+    rng = np.random.default_rng(0)
+    video = drawn(100, (10, range(100)), (100, range(100)))
+    video[..., 1:] = rng.integers(0, 256, video[..., 1:].shape)
+    one = debug.predict(video, PredictOptions(batch_size=1)).rows
+    many = debug.predict(video, PredictOptions(batch_size=64)).rows
+    for a, b in zip(one, many, strict=True):
+        assert (a.track_id, a.window, a.label) == (b.track_id, b.window, b.label)
+        assert list(a.scores.values()) == pytest.approx(list(b.scores.values()), abs=1e-5)
+
+
+def test_start_and_end_cut_the_video(debug: PEClip, bright: None) -> None:
+    video = drawn(100, (10, range(100)))
+    rows = debug.predict(video, PredictOptions(start=1.0, end=3.0, window=1, hop=1)).rows
+    assert [(r.start_s, r.end_s) for r in rows] == [(1, 2), (2, pytest.approx(3))]
+    with pytest.raises(VideoError, match=r"no frame between 9\.0 s and its end"):
+        debug.predict(video, PredictOptions(start=9))
+
+
+def test_rows_come_before_the_video_ends(debug: PEClip, bright: None, monkeypatch) -> None:
+    seen = 0
+
+    class Endless:
+        from peclip.video.reader import VideoMetadata
+
+        metadata = VideoMetadata(200, 60, 25.0, None, None, "test")
+
+        def __enter__(self) -> Endless:
+            return self
+
+        def __exit__(self, *_: object) -> None: ...
+
+        def chunks(self) -> Iterator[Frames]:
+            nonlocal seen
+            picture = torch.from_numpy(drawn(1, (10, range(1)))).permute(0, 3, 1, 2)
+            while True:
+                yield Frames(picture, torch.tensor([seen / 25], dtype=torch.float64))
+                seen += 1
+
+    monkeypatch.setattr("peclip.session.open_video", lambda *_, **__: Endless())
+    rows: Iterator[Row] = debug.stream(0)  # a webcam: a batch of one
+    next(rows)
+    assert seen <= 26
+    tracemalloc.start()
+    for _ in range(50):
+        next(rows)
+    before = tracemalloc.get_traced_memory()[0]
+    for _ in range(150):
+        next(rows)
+    grown = tracemalloc.get_traced_memory()[0] - before
+    tracemalloc.stop()
+    assert grown < 1_000_000, "memory must not grow with the video (150 windows kept no frames)"
+
+
+class Breaking:
+    """A reader that fails after some frames."""
+
+    def __init__(self, frames: int) -> None:
+        from peclip.video.reader import VideoMetadata
+
+        self.metadata = VideoMetadata(200, 60, 25.0, None, None, "test")
+        self._frames = frames
+
+    def __enter__(self) -> Breaking:
+        return self
+
+    def __exit__(self, *_: object) -> None: ...
+
+    def chunks(self) -> Iterator[Frames]:
+        if self._frames:
+            data = torch.from_numpy(drawn(self._frames, (10, range(self._frames))))
+            times = torch.arange(self._frames, dtype=torch.float64) / 25
+            yield Frames(data.permute(0, 3, 1, 2), times)
+        raise VideoError("decoding stopped")
+
+
+def test_what_breaks_in_the_middle_keeps_what_was_read(
+    debug: PEClip, bright: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("peclip.session.open_video", lambda *_, **__: Breaking(40))
+    session = debug.open("x.mp4", PredictOptions(window=1, hop=1))
+    rows = list(session)
+    assert [r.status for r in rows] == ["ok", "ok", "decode_error"]
+    assert rows[1].end_s == pytest.approx(1.6)
+    assert rows[2].start_s == pytest.approx(1.6)
+    assert str(session.failure) == "decoding stopped"
+    assert session.prediction().metadata["error"] == "decoding stopped"
+    assert session.prediction().label is not None
+
+
+def test_what_cannot_be_read_at_all_is_an_error(debug: PEClip, bright: None, monkeypatch) -> None:
+    monkeypatch.setattr("peclip.session.open_video", lambda *_, **__: Breaking(0))
+    with pytest.raises(VideoError, match="decoding stopped"):
+        debug.predict("x.mp4")
+
+
+def test_the_metadata_says_how_it_was_done(debug: PEClip, astronaut: Path) -> None:
+    about = debug.predict(astronaut, PredictOptions(detector="haar", decoder="pyav")).metadata
+    assert about["device"] == "cpu"
+    assert about["precision"] == "fp32"
+    assert about["decoder"] == "pyav"
+    assert about["face_detector"] == "haar"
+    assert about["video"]["width"] == 320
+    assert about["preprocessing"]["image_size"] == 32
+    assert about["label_texts"]["happiness"] == "Cheek Raiser, Lip Corner Puller."
+    assert about["options"]["window"] == 1.0
+
+
+@pytest.mark.parametrize(
+    "values", [{"window": 0}, {"hop": -1}, {"start": 2, "end": 1}, {"face_threshold": 2}, {"x": 1}]
+)
+def test_options_that_make_no_sense_are_errors(values: dict) -> None:
+    from peclip.config import check
+
+    with pytest.raises(ConfigError, match="[nN]ot accepted"):
+        check(PredictOptions, values)
+
+
+@pytest.mark.shared
+def test_a_looped_photo_of_five_people_gives_five_tracks(
+    debug: PEClip, yunet: Path, clips: Path
+) -> None:
+    from peclip.video.reader import open_video
+
+    with open_video(clips / "multi_face.jpg") as reader:
+        photo = reader.read([0]).data
+    video = Frames(photo.expand(30, -1, -1, -1), torch.arange(30, dtype=torch.float64) / 25)
+    prediction = debug.predict(video)
+    assert sorted(prediction.tracks) == [0, 1, 2, 3, 4]
+    assert {row.n_faces for row in prediction.rows} == {5}
