@@ -23,7 +23,8 @@ DetectorName = Literal["auto", "yunet", "haar"]
 
 YUNET = RemoteFile(
     name="face_detection_yunet_2023mar.onnx",
-    url="https://github.com/opencv/opencv_zoo/raw/main/models/face_detection_yunet/face_detection_yunet_2023mar.onnx",
+    url="https://github.com/opencv/opencv_zoo/raw/fef72f8fa7c52eaf116d3df358d24e6e959ada0e"
+    "/models/face_detection_yunet/face_detection_yunet_2023mar.onnx",
     sha256="8f2383e4dd3cfbb4553ea8718107fc0423210dc964f9f4280604804ed2552fa4",
     size=232_589,
 )
