@@ -12,7 +12,8 @@ FILES = sorted(SOURCE.rglob("*.py"))
 
 # From the top to the bottom: a file imports only from layers below its own, or beside it in its package.
 LAYERS = [
-    {"cli", "__main__"},
+    {"__main__"},
+    {"cli"},
     {"recognizer"},
     {"session", "conversion", "diagnosis"},
     {"weights"},

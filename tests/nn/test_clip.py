@@ -6,7 +6,9 @@ import torch
 
 from peclip.errors import ConfigError, WeightsError
 from peclip.nn import clip
-from peclip.nn.clip import ClipBlock, ConvStem, TextTower, VisionTower, load_backbone
+from peclip.nn.clip import load_backbone
+from peclip.nn.stem import ConvStem
+from peclip.nn.towers import ClipBlock, TextTower, VisionTower
 
 SMALL = {
     "embed_dim": 24,

@@ -19,8 +19,9 @@ from peclip.errors import ConfigError
 from peclip.labels import LabelSet
 from peclip.models.base import ExpressionModel, Output
 from peclip.nn.adapters import Adapter, IdentityAdapter, TemporalDynamicAdapter
-from peclip.nn.clip import Backbone, ClipBlock, TextTower, VisionTower, load_backbone
+from peclip.nn.clip import Backbone, load_backbone
 from peclip.nn.prompts import CoupledPrompts
+from peclip.nn.towers import ClipBlock, TextTower, VisionTower
 from peclip.types import Batch
 
 

@@ -1,7 +1,7 @@
-"""CLIP from open_clip, as two towers that accept prompts and other blocks.
+"""CLIP from open_clip: which backbones there are, their weights and their tokenizer.
 
-This is the only file that imports open_clip. A tower takes over the parts of an open_clip model and
-drops the original, so that no weight is registered twice. What comes from here is frozen: whatever a
+This is the only file that imports open_clip. The towers take over the parts of an open_clip model and
+drop the original, so that no weight is registered twice. What comes from here is frozen: whatever a
 model adds afterwards requires a gradient, and `requires_grad` is the only record of what trains.
 """
 
@@ -11,218 +11,22 @@ import copy
 import gzip
 import json
 import tempfile
-from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import open_clip
-import torch
 from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled
 from open_clip.tokenizer import SimpleTokenizer, default_bpe
 from open_clip.transformer import VisionTransformer
-from torch import Tensor, nn
 
 from peclip.errors import CheckpointError, ConfigError, WeightsError
+from peclip.nn.stem import ConvStem
+from peclip.nn.towers import TextTower, VisionTower
 
-OPENAI_MEAN: tuple[float, ...] = open_clip.OPENAI_DATASET_MEAN
-OPENAI_STD: tuple[float, ...] = open_clip.OPENAI_DATASET_STD
 
 _FULL_VOCABULARY = 49408
-
-
-class ClipBlock(nn.Module):
-    """A uniform view of an open_clip block: its two branches, with the residual left to the caller.
-
-    Towers call a block as `block(x, num_frames, mask)`; a model may put any module of that form in its
-    place. On its own this is the plain CLIP block.
-    """
-
-    def __init__(self, block: nn.Module) -> None:
-        super().__init__()
-        self.block = block
-
-    def attention(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Attention branch `MSA(LN x)`, (N, L, W) to (N, L, W).
-
-        open_clip calls `nn.MultiheadAttention` without weights, and that runs
-        `scaled_dot_product_attention`.
-        """
-        block: Any = self.block
-        attended: Tensor = block.ls_1(block.attention(q_x=block.ln_1(x), attn_mask=mask))
-        return attended
-
-    def mlp(self, x: Tensor) -> Tensor:
-        """MLP branch `MLP(LN x)`, (N, L, W) to (N, L, W)."""
-        block: Any = self.block
-        mixed: Tensor = block.ls_2(block.mlp(block.ln_2(x)))
-        return mixed
-
-    def forward(self, x: Tensor, num_frames: int = 1, mask: Tensor | None = None) -> Tensor:
-        """Maps (N, L, W) to (N, L, W); a plain block does not look at `num_frames`."""
-        x = x + self.attention(x, mask)
-        return x + self.mlp(x)
-
-
-class ConvStem(nn.Module):
-    """Three strided convolutions with residual refinement in place of the patch projection.
-
-    A small ViT that is trained from scratch learns far better behind a convolutional stem (Xiao et al.,
-    2021, "Early Convolutions Help Transformers See Better"). There is no normalisation layer here:
-    batch norms of the training are folded into the convolutions, so that a frozen stem has no state.
-    """
-
-    def __init__(self, channels: Sequence[int], width: int) -> None:
-        super().__init__()
-        layers: list[nn.Module] = []
-        before = 3
-        for after in channels:
-            layers += [nn.Conv2d(before, after, 3, stride=2, padding=1), nn.GELU()]
-            layers += [ResidualConv(after)]
-            before = after
-        self.layers = nn.Sequential(*layers, nn.Conv2d(before, width, 1))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Maps images (N, 3, S, S) to a grid (N, W, S/8, S/8) for three stages."""
-        grid: Tensor = self.layers(x)
-        return grid
-
-
-class ResidualConv(nn.Module):
-    """`x + conv(gelu(conv(x)))`, then GELU: one refinement step of the stem."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.first = nn.Conv2d(channels, channels, 3, padding=1)
-        self.second = nn.Conv2d(channels, channels, 3, padding=1)
-        self.activation = nn.GELU()
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Maps (N, C, H, W) to (N, C, H, W)."""
-        y: Tensor = self.activation(x + self.second(self.activation(self.first(x))))
-        return y
-
-
-class VisionTower(nn.Module):
-    """The image encoder of CLIP, applied to every frame of a video."""
-
-    def __init__(self, visual: VisionTransformer) -> None:
-        super().__init__()
-        self.image_size = int(visual.image_size[0])
-        self.width = int(visual.class_embedding.shape[0])
-        self.patch_embedding: nn.Module = visual.conv1
-        self.class_embedding: nn.Parameter = visual.class_embedding
-        self.positional_embedding: nn.Parameter = visual.positional_embedding
-        self.ln_pre: nn.Module = visual.ln_pre
-        self.blocks = nn.ModuleList(ClipBlock(block) for block in visual.transformer.resblocks)
-        self.ln_post: nn.Module = visual.ln_post
-        self.projection: nn.Parameter = visual.proj
-
-    def forward(self, frames: Tensor, prompts: Sequence[Tensor] = ()) -> Tensor:
-        """Encodes the frames of videos.
-
-        Args:
-            frames: (B, T, 3, S, S), normalised.
-            prompts: one (P, W) per layer from the first on; they stand behind the patches, without a
-                position, and each replaces the one before it.
-
-        Returns:
-            Features of the frames, (B, T, D), not normalised.
-        """
-        num_frames = frames.shape[1]
-        x = self.patch_embedding(frames.flatten(0, 1)).flatten(2).transpose(1, 2)  # (B*T, L, W)
-        start = self.class_embedding.to(x.dtype).expand(x.shape[0], 1, -1)
-        x = torch.cat([start, x], dim=1) + self.positional_embedding.to(x.dtype)
-        if prompts:
-            x = torch.cat([x, prompts[0].to(x.dtype).expand(x.shape[0], -1, -1)], dim=1)
-        x = self.ln_pre(x)
-        for depth, block in enumerate(self.blocks):
-            if 0 < depth < len(prompts):
-                prompt = prompts[depth].to(x.dtype).expand(x.shape[0], -1, -1)
-                x = torch.cat([x[:, : -prompt.shape[1]], prompt], dim=1)
-            x = block(x, num_frames, None)
-        features = self.ln_post(x[:, 0]) @ self.projection
-        return features.unflatten(0, (-1, num_frames))
-
-
-class TextTower(nn.Module):
-    """The text encoder of CLIP, with room for prompts behind the start token."""
-
-    causal_mask: Tensor
-
-    def __init__(self, text: nn.Module, tokenizer: SimpleTokenizer) -> None:
-        super().__init__()
-        parts: Any = text
-        self.tokenizer = tokenizer
-        self.width = int(parts.token_embedding.weight.shape[1])
-        self.token_embedding: nn.Embedding = parts.token_embedding
-        self.positional_embedding: nn.Parameter = parts.positional_embedding
-        self.blocks = nn.ModuleList(ClipBlock(block) for block in parts.transformer.resblocks)
-        self.ln_final: nn.Module = parts.ln_final
-        self.projection: nn.Parameter = parts.text_projection
-        self.register_buffer("causal_mask", parts.attn_mask, persistent=False)
-
-    def embed(self, texts: Sequence[str], prompt_length: int = 0) -> tuple[Tensor, Tensor]:
-        """Turns texts into token embeddings without positions.
-
-        The sequence is cut behind the longest text: the mask is causal, so what stands behind the end
-        token never reaches it, and the features stay exactly the same.
-
-        Args:
-            texts: C texts.
-            prompt_length: places kept free behind the start token for a prompt.
-
-        Returns:
-            Embeddings (C, L, W) and the places of the end tokens (C,).
-
-        Raises:
-            ConfigError: a text does not fit the context of the text encoder.
-        """
-        context = self.positional_embedding.shape[0]
-        start, end = self.tokenizer.all_special_ids
-        rows = []
-        for text in texts:
-            row = [start, *[0] * prompt_length, *self.tokenizer.encode(text), end]
-            if len(row) > context:
-                raise ConfigError(
-                    f"The text {text[:40]!r}… has {len(row)} tokens with its prompt; the text encoder "
-                    f"takes {context}. Shorten the description."
-                )
-            rows.append(row)
-        longest = max(len(row) for row in rows)
-        device = self.token_embedding.weight.device
-        tokens = torch.tensor([row + [0] * (longest - len(row)) for row in rows], device=device)
-        ends = torch.tensor([len(row) - 1 for row in rows], device=device)
-        return self.token_embedding(tokens), ends
-
-    def forward(self, tokens: Tensor, ends: Tensor, prompts: Sequence[Tensor] = ()) -> Tensor:
-        """Encodes embedded texts.
-
-        Args:
-            tokens: (C, L, W) from `embed`.
-            ends: (C,), places of the end tokens.
-            prompts: one (P, W) per layer from the first on, put behind the start token.
-
-        Returns:
-            Features (C, D), not normalised.
-        """
-        length = tokens.shape[1]
-        x = _put_prompt(tokens, prompts[0]) if prompts else tokens
-        x = x + self.positional_embedding[:length].to(x.dtype)
-        mask = self.causal_mask[:length, :length]
-        for depth, block in enumerate(self.blocks):
-            if 0 < depth < len(prompts):
-                x = _put_prompt(x, prompts[depth])
-            x = block(x, 1, mask)
-        x = self.ln_final(x[torch.arange(len(x), device=x.device), ends])
-        return x @ self.projection
-
-
-def _put_prompt(x: Tensor, prompt: Tensor) -> Tensor:
-    """Replaces the tokens behind the start token of (C, L, W) by a prompt (P, W)."""
-    prompt = prompt.to(x.dtype).expand(x.shape[0], -1, -1)
-    return torch.cat([x[:, :1], prompt, x[:, 1 + prompt.shape[1] :]], dim=1)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -274,7 +78,9 @@ def backbone_config(name: str) -> dict[str, Any]:
     own = resources.files("peclip.nn") / "backbones" / f"{name}.json"
     if name in own_backbones():
         return dict(json.loads(own.read_text(encoding="utf-8")))
-    config: dict[str, Any] | None = open_clip.get_model_config(name) if name else None
+    config: dict[str, Any] | None = None
+    if name in open_clip.list_models():  # else open_clip would follow hf-hub: and local-dir:
+        config = open_clip.get_model_config(name)
     if config is None:
         close = [known for known in open_clip.list_models() if known.startswith("ViT-B")]
         raise ConfigError(
@@ -294,6 +100,11 @@ def backbone_config(name: str) -> dict[str, Any]:
             "Choose for instance ViT-B-16-quickgelu, ViT-B-32-quickgelu or ViT-L-14-quickgelu."
         )
     return copy.deepcopy(config)
+
+
+def is_published(name: str) -> bool:
+    """Says whether open_clip knows a model of this name; it may still be one that does not fit."""
+    return name in open_clip.list_models()
 
 
 def own_backbones() -> tuple[str, ...]:

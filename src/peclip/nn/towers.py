@@ -1,0 +1,181 @@
+"""CLIP's two encoders, taken over from an open_clip model, with room for prompts and other blocks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from peclip.errors import ConfigError
+
+
+class Tokenizer(Protocol):
+    """What the text tower needs of CLIP's tokenizer."""
+
+    all_special_ids: list[int]
+    """The start and the end token."""
+
+    def encode(self, text: str) -> list[int]:
+        """Returns the tokens of a text, without start and end."""
+        ...
+
+    def decode(self, tokens: list[int]) -> str:
+        """Returns the text of tokens."""
+        ...
+
+
+class ClipBlock(nn.Module):
+    """A uniform view of an open_clip block: its two branches, with the residual left to the caller.
+
+    Towers call a block as `block(x, num_frames, mask)`; a model may put any module of that form in its
+    place. On its own this is the plain CLIP block.
+    """
+
+    def __init__(self, block: nn.Module) -> None:
+        super().__init__()
+        self.block = block
+
+    def attention(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Attention branch `MSA(LN x)`, (N, L, W) to (N, L, W).
+
+        open_clip calls `nn.MultiheadAttention` without weights, and that runs
+        `scaled_dot_product_attention`.
+        """
+        block: Any = self.block
+        attended: Tensor = block.ls_1(block.attention(q_x=block.ln_1(x), attn_mask=mask))
+        return attended
+
+    def mlp(self, x: Tensor) -> Tensor:
+        """MLP branch `MLP(LN x)`, (N, L, W) to (N, L, W)."""
+        block: Any = self.block
+        mixed: Tensor = block.ls_2(block.mlp(block.ln_2(x)))
+        return mixed
+
+    def forward(self, x: Tensor, num_frames: int = 1, mask: Tensor | None = None) -> Tensor:
+        """Maps (N, L, W) to (N, L, W); a plain block does not look at `num_frames`."""
+        x = x + self.attention(x, mask)
+        return x + self.mlp(x)
+
+
+class VisionTower(nn.Module):
+    """The image encoder of CLIP, applied to every frame of a video."""
+
+    def __init__(self, visual: nn.Module) -> None:
+        super().__init__()
+        parts: Any = visual
+        self.image_size = int(parts.image_size[0])
+        self.width = int(parts.class_embedding.shape[0])
+        self.patch_embedding: nn.Module = parts.conv1
+        self.class_embedding: nn.Parameter = parts.class_embedding
+        self.positional_embedding: nn.Parameter = parts.positional_embedding
+        self.ln_pre: nn.Module = parts.ln_pre
+        self.blocks = nn.ModuleList(ClipBlock(block) for block in parts.transformer.resblocks)
+        self.ln_post: nn.Module = parts.ln_post
+        self.projection: nn.Parameter = parts.proj
+
+    def forward(self, frames: Tensor, prompts: Sequence[Tensor] = ()) -> Tensor:
+        """Encodes the frames of videos.
+
+        Args:
+            frames: (B, T, 3, S, S), normalised.
+            prompts: one (P, W) per layer from the first on; they stand behind the patches, without a
+                position, and each replaces the one before it.
+
+        Returns:
+            Features of the frames, (B, T, D), not normalised.
+        """
+        num_frames = frames.shape[1]
+        x = self.patch_embedding(frames.flatten(0, 1)).flatten(2).transpose(1, 2)  # (B*T, L, W)
+        start = self.class_embedding.to(x.dtype).expand(x.shape[0], 1, -1)
+        x = torch.cat([start, x], dim=1) + self.positional_embedding.to(x.dtype)
+        if prompts:
+            x = torch.cat([x, prompts[0].to(x.dtype).expand(x.shape[0], -1, -1)], dim=1)
+        x = self.ln_pre(x)
+        for depth, block in enumerate(self.blocks):
+            if 0 < depth < len(prompts):
+                prompt = prompts[depth].to(x.dtype).expand(x.shape[0], -1, -1)
+                x = torch.cat([x[:, : -prompt.shape[1]], prompt], dim=1)
+            x = block(x, num_frames, None)
+        features = self.ln_post(x[:, 0]) @ self.projection
+        return features.unflatten(0, (-1, num_frames))
+
+
+class TextTower(nn.Module):
+    """The text encoder of CLIP, with room for prompts behind the start token."""
+
+    causal_mask: Tensor
+
+    def __init__(self, text: nn.Module, tokenizer: Tokenizer) -> None:
+        super().__init__()
+        parts: Any = text
+        self.tokenizer = tokenizer
+        self.width = int(parts.token_embedding.weight.shape[1])
+        self.token_embedding: nn.Embedding = parts.token_embedding
+        self.positional_embedding: nn.Parameter = parts.positional_embedding
+        self.blocks = nn.ModuleList(ClipBlock(block) for block in parts.transformer.resblocks)
+        self.ln_final: nn.Module = parts.ln_final
+        self.projection: nn.Parameter = parts.text_projection
+        self.register_buffer("causal_mask", parts.attn_mask, persistent=False)
+
+    def embed(self, texts: Sequence[str], prompt_length: int = 0) -> tuple[Tensor, Tensor]:
+        """Turns texts into token embeddings without positions.
+
+        The sequence is cut behind the longest text: the mask is causal, so what stands behind the end
+        token never reaches it, and the features stay exactly the same.
+
+        Args:
+            texts: C texts.
+            prompt_length: places kept free behind the start token for a prompt.
+
+        Returns:
+            Embeddings (C, L, W) and the places of the end tokens (C,).
+
+        Raises:
+            ConfigError: a text does not fit the context of the text encoder.
+        """
+        context = self.positional_embedding.shape[0]
+        start, end = self.tokenizer.all_special_ids
+        rows = []
+        for text in texts:
+            row = [start, *[0] * prompt_length, *self.tokenizer.encode(text), end]
+            if len(row) > context:
+                raise ConfigError(
+                    f"The text {text[:40]!r}… has {len(row)} tokens with its prompt; the text encoder "
+                    f"takes {context}. Shorten the description."
+                )
+            rows.append(row)
+        longest = max(len(row) for row in rows)
+        device = self.token_embedding.weight.device
+        tokens = torch.tensor([row + [0] * (longest - len(row)) for row in rows], device=device)
+        ends = torch.tensor([len(row) - 1 for row in rows], device=device)
+        return self.token_embedding(tokens), ends
+
+    def forward(self, tokens: Tensor, ends: Tensor, prompts: Sequence[Tensor] = ()) -> Tensor:
+        """Encodes embedded texts.
+
+        Args:
+            tokens: (C, L, W) from `embed`.
+            ends: (C,), places of the end tokens.
+            prompts: one (P, W) per layer from the first on, put behind the start token.
+
+        Returns:
+            Features (C, D), not normalised.
+        """
+        length = tokens.shape[1]
+        x = _put_prompt(tokens, prompts[0]) if prompts else tokens
+        x = x + self.positional_embedding[:length].to(x.dtype)
+        mask = self.causal_mask[:length, :length]
+        for depth, block in enumerate(self.blocks):
+            if 0 < depth < len(prompts):
+                x = _put_prompt(x, prompts[depth])
+            x = block(x, 1, mask)
+        x = self.ln_final(x[torch.arange(len(x), device=x.device), ends])
+        return x @ self.projection
+
+
+def _put_prompt(x: Tensor, prompt: Tensor) -> Tensor:
+    """Replaces the tokens behind the start token of (C, L, W) by a prompt (P, W)."""
+    prompt = prompt.to(x.dtype).expand(x.shape[0], -1, -1)
+    return torch.cat([x[:, :1], prompt, x[:, 1 + prompt.shape[1] :]], dim=1)
