@@ -102,17 +102,16 @@ def to_batch(grey: Tensor) -> Batch:
 
 
 @torch.inference_mode()
-def logits_of_stills(model: PEClipModel, images: Tensor) -> Tensor:
+def logits_of_stills(model: PEClipModel, images: Tensor, repeats: int = 16) -> Tensor:
     """Returns logits (N, C) of images as one-frame windows, repeated as `segment_indices` does."""
     model.eval()
-    labels = model.encode_labels()
-    repeats = 16
-    return torch.cat(
-        [
-            model(to_batch(part[:, None].expand(-1, repeats, -1, -1)), labels).logits
-            for part in images.split(64)
+    with torch.autocast("cpu", torch.bfloat16):
+        labels = model.encode_labels()
+        parts = [
+            model(to_batch(part[:, None].expand(-1, repeats, -1, -1)), labels).logits.float()
+            for part in images.split(32)
         ]
-    )
+    return torch.cat(parts)
 
 
 def report(logits: Tensor, targets: Tensor) -> dict[str, object]:
@@ -163,7 +162,7 @@ def train(arguments: argparse.Namespace) -> None:
     )
     model = build_model(config)
     load_backbone_weights(model, load_file(arguments.backbone))
-    before = report(logits_of_stills(model, data["public"][0]), data["public"][1])
+    before = report(logits_of_stills(model, data["public"][0], 1), data["public"][1])
     print(json.dumps({"public_before": before["war"], "uar": before["uar"]}), flush=True)
     trained = [p for p in model.parameters() if p.requires_grad]
     average = copy.deepcopy(model)

@@ -17,7 +17,8 @@ ETHICS = (
 def model_card(name: str, config: ModelConfig, texts: Sequence[str], *, full: bool) -> str:
     """Returns a model card in Markdown with the metadata that the hub reads."""
     rows = "\n".join(
-        f"| {label} | {text} |" for label, text in zip(config.labels, texts, strict=True)
+        f"| {_cell(label)} | {_cell(text)} |"
+        for label, text in zip(config.labels, texts, strict=True)
     )
     stored = "all weights" if full else f"the trained weights; the backbone is {config.backbone}"
     stored += "" if full else f" with the weights {config.pretrained}"
@@ -53,3 +54,7 @@ What it was trained on and how well it does: not recorded by `save_pretrained`; 
 
 {ETHICS}
 """
+
+
+def _cell(text: str) -> str:
+    return " ".join(text.split()).replace("|", "\\|")

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from typing import Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from peclip.errors import ConfigError
 from peclip.labels import EMOTIONS, LabelSet
@@ -38,6 +39,20 @@ class PreprocessConfig(Config):
     """Moves the crop down by this fraction of the face's longer side."""
     align: bool = True
     """Turn the crop so that the eyes are level, where the detector gives them."""
+
+    @field_validator("mean", "std")
+    @classmethod
+    def _check_finite(cls, value: tuple[float, ...]) -> tuple[float, ...]:
+        if not all(math.isfinite(number) for number in value):
+            raise ValueError("it takes three finite numbers")
+        return value
+
+    @field_validator("std")
+    @classmethod
+    def _check_above_zero(cls, value: tuple[float, ...]) -> tuple[float, ...]:
+        if min(value) <= 0:
+            raise ValueError("pixels are divided by it, so it takes three numbers above 0")
+        return value
 
 
 class PEClipConfig(Config):
@@ -153,7 +168,7 @@ def check(kind: type[Checked], values: Mapping[str, Any]) -> Checked:
         first = error.errors(include_url=False)[0]
         field = ".".join(str(part) for part in first["loc"])
         given = f" (given: {str(first['input'])[:80]!r})" if field else ""
-        message = first["msg"].removeprefix("Value error, ")
+        message = first["msg"].removeprefix("Value error, ").removesuffix(".")
         raise ConfigError(
             f"{f'{field} is not accepted' if field else 'Not accepted'}: {message}{given}."
         ) from None

@@ -43,7 +43,9 @@ def describe(labels: LabelSet, style: str, own: Mapping[str, str] | None = None)
     prompt for CLIP; `Recognizer.texts` shows what was used.
     """
     known = load_descriptions(style) | {canonical(name): text for name, text in (own or {}).items()}
-    return tuple(known.get(name, f"a person with an expression of {name}.") for name in labels)
+    return tuple(
+        known.get(canonical(name), f"a person with an expression of {name}.") for name in labels
+    )
 
 
 def read_label_file(path: Path) -> tuple[LabelSet, dict[str, str]]:
@@ -58,7 +60,10 @@ def read_label_file(path: Path) -> tuple[LabelSet, dict[str, str]]:
         raise ConfigError(
             f"The label file {str(path)!r} cannot be read: {error.strerror}."
         ) from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (
+        yaml.YAMLError,
+        ValueError,
+    ) as error:  # ValueError: bytes that are no text, an impossible date
         reason = str(error).splitlines()[0]
         raise ConfigError(f"The label file {str(path)!r} is not YAML or JSON: {reason}.") from None
     if isinstance(content, list) and all(isinstance(name, str) for name in content):

@@ -25,25 +25,24 @@ def choose_device(name: str = "auto") -> torch.device:
         if torch.cuda.is_available():
             return torch.device("cuda")
         return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-    except RuntimeError:
-        device = None
-    if device is None or device.type not in ("cpu", "cuda", "mps"):
+    kind, colon, number = name.partition(":")
+    # torch keeps the number in 8 bits: its cuda:256 is cuda:0.
+    counted = not colon or (number.isascii() and number.isdecimal())
+    if kind not in ("cpu", "cuda", "mps") or not counted or (colon and kind != "cuda"):
         raise ConfigError(f"{name!r} is no device; choose auto, cpu, cuda, cuda:N or mps.")
-    if device.type == "cuda" and not torch.cuda.is_available():
+    if kind == "cuda" and not torch.cuda.is_available():
         raise DeviceError(
             f"The device {name!r} was asked for, and torch finds no CUDA device here. Use --device "
             "auto or cpu, or install a CUDA build of torch and a driver."
         )
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+    if kind == "cuda" and int(number or 0) >= torch.cuda.device_count():
         raise DeviceError(
             f"The device {name!r} was asked for, and this machine has cuda:0 to "
             f"cuda:{torch.cuda.device_count() - 1}."
         )
-    if device.type == "mps" and not torch.backends.mps.is_available():
+    if kind == "mps" and not torch.backends.mps.is_available():
         raise DeviceError("The device 'mps' was asked for, and this machine has none. Use cpu.")
-    return device
+    return torch.device(name)
 
 
 def choose_precision(name: Precision, device: torch.device) -> str:

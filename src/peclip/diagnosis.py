@@ -40,12 +40,20 @@ def diagnose() -> list[Finding]:
     settings = load_settings()
     return [
         Finding("python", f"{platform.python_version()} on {platform.platform(terse=True)}"),
-        *(Finding(name, version(name)) for name in _CORE),
+        *_core(),
         *_decoders(),
         *_devices(),
         *_cache(settings),
         *_extras(),
     ]
+
+
+def _core() -> Iterator[Finding]:
+    for package in _CORE:
+        try:
+            yield Finding(package, version(package))
+        except PackageNotFoundError:  # it may be there under another name: opencv-python, conda
+            yield Finding(package, "not installed", "optional", f"pip install {package}")
 
 
 def _decoders() -> Iterator[Finding]:
@@ -82,8 +90,8 @@ def _devices() -> Iterator[Finding]:
 def _cache(settings: Settings) -> Iterator[Finding]:
     folder = settings.cache_dir
     # The folder may not exist yet: what counts is the first one above it that does.
-    existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
-    writable = existing.is_dir() and os.access(existing, os.W_OK)
+    existing = next(path for path in (folder, *folder.absolute().parents) if os.path.exists(path))
+    writable = existing.is_dir() and os.access(existing, os.W_OK) and _can_be_named(folder)
     yield Finding(
         "cache",
         f"{folder} ({_megabytes(folder):.0f} MB)",
@@ -93,7 +101,7 @@ def _cache(settings: Settings) -> Iterator[Finding]:
         else f"{existing} cannot be written. Set PECLIP_CACHE_DIR to another folder.",
     )
     yield Finding("network", "offline by setting" if settings.offline else "allowed")
-    cached = (folder / YUNET.name).is_file()
+    cached = os.path.isfile(folder / YUNET.name)
     yield Finding(
         "yunet",
         "cached" if cached else "not cached",
@@ -114,6 +122,12 @@ def _extras() -> Iterator[Finding]:
             yield Finding(package, "not installed", "optional", advice)
 
 
+def _can_be_named(folder: Path) -> bool:
+    return all(len(os.fsencode(part)) <= 255 for part in folder.parts)
+
+
 def _megabytes(folder: Path) -> float:
+    if not os.path.isdir(folder):
+        return 0.0
     files = (path for path in folder.rglob("*") if path.is_file() and not path.is_symlink())
     return sum(path.stat().st_size for path in files) / 1e6

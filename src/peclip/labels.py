@@ -85,6 +85,8 @@ class LabelSet:
         Raises:
             ConfigError: the name is not in the set.
         """
+        if name in self.names:  # a set may have been made with spellings of its own
+            return self.names.index(name)
         try:
             return self.names.index(canonical(name))
         except ValueError:

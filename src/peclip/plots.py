@@ -46,5 +46,5 @@ def plot_timeline(prediction: Prediction) -> Figure:
     if tracks:
         panels[-1].set_xlabel("seconds")
         panels[0].legend(loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False, fontsize=8)
-    figure.suptitle(prediction.source)
+    figure.suptitle(prediction.source, parse_math=False)
     return figure

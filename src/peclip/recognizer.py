@@ -19,11 +19,11 @@ from peclip.labels import LabelSet, canonical
 from peclip.models import ExpressionModel
 from peclip.prediction import Prediction, Row
 from peclip.session import Session, Video
-from peclip.settings import load_settings
+from peclip.settings import Settings, load_settings
 from peclip.types import Batch
 from peclip.video.preprocess import Preprocess
 from peclip.video.windows import FaceWindow
-from peclip.weights import CARD, load_model, push_folder, resolve, save_model
+from peclip.weights import CARD, Checkpoint, load_model, push_folder, resolve, save_model
 
 DEFAULT_OPTIONS = PredictOptions()
 
@@ -92,22 +92,35 @@ class Recognizer:
             DeviceError: the device or precision is not to be had here.
         """
         chosen = choose_device(device)
-        exact = choose_precision(precision, chosen)
         settings = load_settings()
         checkpoint = resolve(name, settings=settings, revision=revision)
-        if cls.architecture not in (None, checkpoint.config.architecture):
+        return cls.from_checkpoint(
+            checkpoint, chosen, choose_precision(precision, chosen), settings
+        )
+
+    @classmethod
+    def from_checkpoint(
+        cls, checkpoint: Checkpoint, device: torch.device, precision: str, settings: Settings
+    ) -> Self:
+        """Loads a model that was found already.
+
+        Raises:
+            ConfigError: it is a model of another class.
+            WeightsError: the weights are not cached and cannot be downloaded, or do not fit.
+        """
+        config = checkpoint.config
+        if cls.architecture not in (None, config.architecture):
             raise ConfigError(
-                f"{checkpoint.name!r} is a {checkpoint.config.architecture} model, and "
-                f"{cls.__name__} loads {cls.architecture}. Use peclip.load({checkpoint.name!r})."
+                f"{checkpoint.name!r} is a {config.architecture} model, and {cls.__name__} loads "
+                f"{cls.architecture}. Use peclip.load({checkpoint.name!r})."
             )
-        model = load_model(checkpoint, settings=settings)
         return cls(
-            model,
-            checkpoint.config,
+            load_model(checkpoint, settings=settings),
+            config,
             name=checkpoint.name,
             revision=checkpoint.revision,
-            device=chosen,
-            precision=exact,
+            device=device,
+            precision=precision,
         )
 
     @property
@@ -214,12 +227,15 @@ class Recognizer:
             "label_texts": self.texts,
         }
 
-    def save_pretrained(self, directory: str | Path, *, full: bool = False) -> None:
+    def save_pretrained(
+        self, directory: str | Path, *, full: bool = False, name: str | None = None
+    ) -> None:
         """Writes the model to a directory: trained weights and the name of the backbone.
 
         Args:
             directory: made if needed; a README.md in it is kept.
             full: store the backbone too, so that loading needs no download.
+            name: what the model card calls it; by default as the directory.
 
         Raises:
             ConfigError: the directory cannot be written.
@@ -229,8 +245,13 @@ class Recognizer:
         card = folder / CARD
         if not card.exists():
             whole = full or self.config.pretrained is None
-            text = model_card(folder.name, self.config, self.model.texts, full=whole)
-            card.write_text(text, encoding="utf-8")
+            text = model_card(
+                name or folder.resolve().name, self.config, self.model.texts, full=whole
+            )
+            try:
+                card.write_text(text, encoding="utf-8")
+            except OSError as error:
+                raise ConfigError(f"{str(card)!r} cannot be written: {error.strerror}.") from None
 
     def push_to_hub(
         self, repo_id: str, *, private: bool = True, full: bool = False, message: str = "Add model"
@@ -241,8 +262,8 @@ class Recognizer:
             WeightsError: offline, or the hub does not take it.
         """
         with tempfile.TemporaryDirectory() as directory:
-            folder = Path(directory) / repo_id.rsplit("/", maxsplit=1)[-1]
-            self.save_pretrained(folder, full=full)
+            folder = Path(directory)
+            self.save_pretrained(folder, full=full, name=repo_id)
             return push_folder(
                 folder, repo_id, private=private, message=message, settings=load_settings()
             )
@@ -265,8 +286,7 @@ def load(
     precision: Precision = "auto",
 ) -> Recognizer:
     """Loads any model by name, as the class of its architecture; see `Recognizer.from_pretrained`."""
-    settings = load_settings()
-    architecture = resolve(name, settings=settings, revision=revision).config.architecture
-    return RECOGNIZERS[architecture].from_pretrained(
-        name, revision=revision, device=device, precision=precision
-    )
+    chosen, settings = choose_device(device), load_settings()
+    checkpoint = resolve(name, settings=settings, revision=revision)
+    kind = RECOGNIZERS[checkpoint.config.architecture]
+    return kind.from_checkpoint(checkpoint, chosen, choose_precision(precision, chosen), settings)

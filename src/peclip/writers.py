@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import IO, Any, Protocol
+from typing import IO, Any, Protocol, cast
 
-from peclip.errors import ConfigError, MissingExtraError
+from peclip.errors import ConfigError, MissingExtraError, UserError
 from peclip.prediction import Prediction, Row
 
 STDOUT = Path("-")
@@ -93,7 +94,7 @@ class JsonWriter:
 
     def end_source(self, prediction: Prediction) -> None:
         """Writes the document of one source."""
-        document = json.dumps(prediction.to_dict(), indent=2)
+        document = json.dumps(_finite(prediction.to_dict()), indent=2)
         self._count += 1
         if self._count == 1:
             self._first = document
@@ -141,11 +142,22 @@ class ParquetWriter:
     def end_source(self, prediction: Prediction) -> None:
         """Writes the rows of one source."""
         rows = [row.to_dict(self._labels) for row in prediction.rows]
+        for row in rows:  # a name that is no UTF-8 holds surrogates, which Arrow does not take
+            row["source"] = row["source"].encode("utf-8", "backslashreplace").decode("utf-8")
         self._writer.write_table(self._table.from_pylist(rows, schema=self._schema))
 
     def close(self) -> None:
         """Writes the footer."""
         self._writer.close()
+
+
+def _finite(value: Any) -> Any:
+    """Returns a JSON value with null for the infinite numbers, which JSON does not have."""
+    if isinstance(value, Mapping):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 _STREAMS: dict[str, Any] = {"csv": CsvWriter, "jsonl": JsonLinesWriter, "json": JsonWriter}
@@ -177,32 +189,57 @@ def open_writer(form: str, path: Path, labels: Sequence[str]) -> Iterator[RowWri
     """
     if form not in FORMATS:
         raise ConfigError(f"The format {form!r} is not known; choose one of {', '.join(FORMATS)}.")
-    if form == "parquet":
-        if path == STDOUT:
-            raise ConfigError("Parquet cannot be written to standard output; give a file with -o.")
-        writer: RowWriter = ParquetWriter(path, labels)
-        try:
-            yield writer
-        finally:
-            writer.close()
-        return
-    stream = sys.stdout if path == STDOUT else _open_text(path)
-    try:
-        writer = _STREAMS[form](stream, labels)
-        try:
-            yield writer
-        finally:
-            writer.close()
-    finally:
-        if path != STDOUT:
-            stream.close()
+    if form == "parquet" and path == STDOUT:
+        raise ConfigError("Parquet cannot be written to standard output; give a file with -o.")
+    with ExitStack() as stack:
+        with _writing(path):
+            writer = _Checked(_new_writer(form, path, labels, stack), path)
+        stack.callback(writer.close)
+        yield writer
 
 
-def _open_text(path: Path) -> IO[str]:
+class _Checked:
+    """Says of which file it was that writing failed: the disk is full, or is gone."""
+
+    def __init__(self, writer: RowWriter, path: Path) -> None:
+        self._writer, self._path = writer, path
+
+    def write_row(self, row: Row) -> None:
+        with _writing(self._path):
+            self._writer.write_row(row)
+
+    def end_source(self, prediction: Prediction) -> None:
+        with _writing(self._path):
+            self._writer.end_source(prediction)
+
+    def close(self) -> None:
+        with _writing(self._path):
+            self._writer.close()
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
     try:
-        return path.open("w", encoding="utf-8", newline="")
+        yield
+    except (BrokenPipeError, UserError):  # MissingExtraError is both
+        raise
     except OSError as error:
         raise ConfigError(
-            f"The output {str(path)!r} cannot be written: {error.strerror}. Give a file in a folder "
-            "that exists and can be written."
+            f"The output {str(path)!r} cannot be written: {error.strerror or error}. Give a file in a "
+            "folder that exists and can be written."
         ) from None
+
+
+def _new_writer(form: str, path: Path, labels: Sequence[str], stack: ExitStack) -> RowWriter:
+    if form == "parquet":
+        return ParquetWriter(path, labels)
+    if path == STDOUT:
+        return cast(RowWriter, _STREAMS[form](sys.stdout, labels))
+    stream = path.open("w", encoding="utf-8", errors="backslashreplace", newline="")
+    stack.callback(_close, stream, path)
+    return cast(RowWriter, _STREAMS[form](stream, labels))
+
+
+def _close(stream: IO[str], path: Path) -> None:
+    with _writing(path):
+        stream.close()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import sys
 import traceback
 from collections.abc import Sequence
@@ -62,17 +61,18 @@ app.add_typer(models, name="models")
 def run(arguments: Sequence[str]) -> int:
     """Runs a command line and returns its exit code; errors of users are one line."""
     try:
-        app(list(arguments), standalone_mode=True)
+        app(list(arguments), standalone_mode=True, prog_name="peclip")
     except SystemExit as stop:
+        if isinstance(stop.__context__, BrokenPipeError):
+            return (
+                0  # the reader has gone (`peclip predict … | head`); typer has silenced the streams
+            )
         return stop.code if isinstance(stop.code, int) else 0
     except UserError as error:
         if logging.getLogger("peclip").level == logging.DEBUG:
             traceback.print_exc()
         console.error(str(error))
         return error.exit_code
-    except BrokenPipeError:
-        # The reader has gone (`peclip predict … | head`). Python would complain once more at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0
 
 

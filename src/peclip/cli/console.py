@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.text import Text
 
 from peclip.prediction import Prediction, Row
 
@@ -18,18 +19,18 @@ _STYLES = {"ok": "", "low_quality": "yellow", "no_face": "dim", "decode_error": 
 
 def out() -> Console:
     """Standard output; made anew so that a redirected stream is honoured."""
-    return Console(file=sys.stdout, highlight=False, soft_wrap=True)
+    return Console(file=sys.stdout, highlight=False, emoji=False, soft_wrap=True)
 
 
 def err() -> Console:
     """Standard error."""
-    return Console(file=sys.stderr, highlight=False, soft_wrap=True)
+    return Console(file=sys.stderr, highlight=False, emoji=False, soft_wrap=True)
 
 
 def error(message: str) -> None:
     """Prints one line that starts with `peclip: error:`."""
     one_line = " ".join(message.split())
-    err().print(f"[red]peclip: error:[/] {escape(one_line)}")
+    err().print(Text.assemble(("peclip: error:", "red"), " ", one_line))
 
 
 def note(message: str) -> None:

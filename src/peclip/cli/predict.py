@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -146,7 +147,7 @@ def read_labels(text: str) -> dict[str, str]:
     """Reads `--labels`: a file if there is one of this name or ending, else names with commas."""
     from peclip.descriptions import read_label_file
 
-    if Path(text).suffix.lower() in (".yaml", ".yml", ".json") or Path(text).is_file():
+    if text.lower().endswith((".yaml", ".yml", ".json")) or os.path.isfile(text):
         names, own = read_label_file(Path(text))
         return {name: own.get(name, "") for name in names}
     return dict.fromkeys(text.split(","), "")

@@ -1,0 +1,158 @@
+"""`peclip data`: which data sets are known, and whether a copy of one is whole."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from peclip.cli import console
+from peclip.cli.options import Detector, ReportFormat, ReportFormatOpt
+
+if TYPE_CHECKING:
+    from peclip.data.report import CheckReport, FaceShare
+    from peclip.video.faces import FaceDetector
+
+data = typer.Typer(no_args_is_help=True, help="List data sets, and check a copy of one.")
+
+_PROBLEMS_FOUND = 6
+_SHOWN = 5
+"""Findings of each kind that the table shows; JSON has them all."""
+
+_VERDICTS = {
+    "face": "cropped faces: use them with --no-face-crop",
+    "scene": "whole scenes: faces have to be cropped",
+    "unclear": "unclear, look at some frames",
+}
+
+DatasetOpt = Annotated[str, typer.Option("--dataset", help="As `peclip data list` names it.")]
+DataRootOpt = Annotated[Path, typer.Option("--data-root", help="Folder of the data set.")]
+AnnotationsOpt = Annotated[
+    Path | None,
+    typer.Option(
+        "--annotations",
+        help="Folder of the lists, or the table; by default looked for in the root.",
+    ),
+]
+FoldOpt = Annotated[int | None, typer.Option("--fold", min=1, help="One fold; by default all.")]
+
+
+@data.command("list")
+def list_datasets(form: ReportFormatOpt = ReportFormat.table) -> None:
+    """List the data sets: classes, folds, where to get them, and what to sign."""
+    from peclip.data import DATASETS
+
+    sets = [
+        {
+            "name": known.name,
+            "title": known.title,
+            "labels": None if known.labels is None else list(known.labels),
+            "folds": known.folds,
+            "splits": list(known.splits),
+            "test_split": known.test_split,
+            "tree": list(known.tree),
+            "source": known.source,
+            "licence": known.licence,
+        }
+        for known in DATASETS.values()
+    ]
+    if form is ReportFormat.json:
+        typer.echo(json.dumps(sets, indent=2))
+        return
+    rows = [
+        [
+            known.name,
+            "own" if known.labels is None else str(len(known.labels)),
+            "-" if known.folds is None else str(known.folds),
+            " ".join(known.splits),
+            known.licence,
+            known.source,
+        ]
+        for known in DATASETS.values()
+    ]
+    console.print_table(["name", "classes", "folds", "splits", "licence", "source"], rows)
+
+
+@data.command()
+def check(
+    dataset: DatasetOpt,
+    data_root: DataRootOpt,
+    annotations: AnnotationsOpt = None,
+    fold: FoldOpt = None,
+    face_videos: Annotated[
+        int, typer.Option(min=0, help="Videos in which faces are looked for; 0 leaves it out.")
+    ] = 20,
+    detector: Annotated[Detector, typer.Option(help="Face detector.")] = Detector.auto,
+    workers: Annotated[int | None, typer.Option(min=1, help="Threads that count frames.")] = None,
+    form: ReportFormatOpt = ReportFormat.table,
+    progress: Annotated[
+        bool, typer.Option("--progress/--no-progress", help="A bar, if stderr is a terminal.")
+    ] = True,
+) -> None:
+    """Check lists and videos: missing, damaged, doubled, miscounted, shared between splits.
+
+    The exit code is 6 if problems were found. Short videos are told, but are no problem.
+    """
+    from peclip.data import find_benchmark
+    from peclip.data.check import check_dataset
+
+    data_root = data_root.expanduser()
+    find_benchmark(dataset).check_root(data_root)  # before a detector is downloaded for nothing
+    with console.progress_bar(enabled=progress) as bar:
+        task = bar.add_task(f"checking {dataset}", total=None, position="")
+        report = check_dataset(
+            dataset,
+            data_root,
+            None if annotations is None else annotations.expanduser(),
+            fold,
+            detector=_load_detector(detector) if face_videos else None,
+            face_videos=face_videos,
+            workers=workers,
+            on_progress=lambda done, total: bar.update(
+                task, completed=done, total=total, position=f"{done:,} of {total:,}"
+            ),
+        )
+    if form is ReportFormat.json:
+        typer.echo(json.dumps(report.to_dict(), indent=2))
+    else:
+        _print(report)
+    if not report.ok:
+        raise typer.Exit(_PROBLEMS_FOUND)
+
+
+def _load_detector(name: Detector) -> FaceDetector:
+    from peclip.settings import load_settings
+    from peclip.video.faces import load_detector
+
+    return load_detector(name.value, settings=load_settings())
+
+
+def _print(report: CheckReport) -> None:
+    from peclip.data.report import KINDS, NOTES
+
+    labels = list(report.splits[0].counts)
+    rows = [
+        [split.title, f"{split.samples:,}", *(f"{split.counts[name]:,}" for name in labels)]
+        for split in report.splits
+    ]
+    console.print_table(["split", "videos", *labels], rows)
+    for kind, count in report.by_kind().items():
+        mark = "note" if kind in NOTES else "problem"
+        typer.echo(f"\n{mark}: {kind.replace('_', ' ')}, {count:,} ({KINDS[kind]})")
+        found = [finding for finding in report.findings if finding.kind == kind]
+        for finding in found[:_SHOWN]:
+            typer.echo(f"  {finding.where}: {finding.detail}")
+        if count > _SHOWN:
+            typer.echo(f"  and {count - _SHOWN:,} more; -f json shows all")
+    if report.faces is not None:
+        typer.echo(f"\nframes: {_describe(report.faces)}")
+    verdict = "no problems" if report.ok else f"{len(report.problems):,} problems"
+    typer.echo(f"\n{report.videos:,} videos, {verdict}")
+
+
+def _describe(faces: FaceShare) -> str:
+    share = "no face seen" if faces.median_share is None else f"median {faces.median_share:.0%}"
+    seen = f"{faces.frames_with_face} of {faces.frames} frames with a face, {faces.detector}"
+    return f"{_VERDICTS[faces.verdict]} ({share} of the frame; {seen})"

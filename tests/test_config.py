@@ -1,0 +1,206 @@
+"""Configurations are frozen and checked, and go through JSON unchanged."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any
+
+import pytest
+
+from peclip.config import Config, PEClipConfig, PredictOptions, PreprocessConfig, check, read_config
+from peclip.errors import ConfigError
+from peclip.labels import EMOTIONS, LabelSet
+
+
+def test_defaults_are_those_of_the_release() -> None:
+    config = PEClipConfig()
+    assert config.backbone == "ViT-B-16-quickgelu"
+    assert config.pretrained == "openai"
+    assert config.labels == EMOTIONS[:7]
+    assert config.label_set == LabelSet(EMOTIONS[:7])
+    assert (config.num_frames, config.adapter_reduction) == (16, 8)
+    assert (config.prompt_length, config.prompt_depth) == (2, 9)
+    assert config.preprocess.image_size == 224
+
+
+@pytest.mark.parametrize(
+    ("config", "field"),
+    [
+        (PEClipConfig(), "backbone"),
+        (PreprocessConfig(), "image_size"),
+        (PredictOptions(), "window"),
+    ],
+)
+def test_a_configuration_does_not_change(config: Config, field: str) -> None:
+    with pytest.raises(ValueError, match="frozen"):
+        setattr(config, field, getattr(config, field))
+
+
+@pytest.mark.parametrize("kind", [PEClipConfig, PreprocessConfig, PredictOptions])
+def test_an_unknown_field_is_refused(kind: type[Config]) -> None:
+    with pytest.raises(ConfigError, match="windwo is not accepted"):
+        check(kind, {"windwo": 1})
+    with pytest.raises(ValueError, match="windwo"):
+        kind(windwo=1)  # type: ignore[call-arg]
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("architecture", "s2d"),
+        ("backbone", None),
+        ("quick_gelu", "perhaps"),
+        ("labels", "anger"),
+        ("label_texts", {"anger": 3}),
+        ("num_frames", 0),
+        ("num_frames", 1025),
+        ("num_frames", 1.5),
+        ("adapter_reduction", 0),
+        ("shared_adapter", "some"),
+        ("temporal_adapter", "lstm"),
+        ("text_adapter", "shared"),
+        ("adapter_init", "ones"),
+        ("prompt_length", -1),
+        ("prompt_length", 65),
+        ("prompt_depth", 0),
+        ("temperature", 0),
+        ("temperature", -0.01),
+        ("temperature", 11),
+        ("temperature", math.nan),
+    ],
+)
+def test_a_bad_value_of_a_model_is_named(field: str, value: Any) -> None:
+    with pytest.raises(ConfigError, match=rf"^{field}(\.\w+)? is not accepted: ") as caught:
+        read_config({field: value})
+    assert "\n" not in str(caught.value)
+    assert caught.value.__cause__ is None
+    with pytest.raises(ConfigError, match=f"^{field}"):
+        PEClipConfig().derive(**{field: value})
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("image_size", 7),
+        ("image_size", 4097),
+        ("mean", [0.5, 0.5]),
+        ("mean", [math.nan, 0.5, 0.5]),
+        ("std", "grey"),
+        ("std", [0.0, 1.0, 1.0]),  # a division by zero
+        ("std", [math.inf, 1.0, 1.0]),
+        ("face_margin", -0.6),
+        ("face_margin", 3.1),
+        ("face_shift", 2),
+        ("align", "maybe"),
+    ],
+)
+def test_a_bad_value_of_the_preprocessing_is_named(field: str, value: Any) -> None:
+    with pytest.raises(ConfigError, match=rf"^preprocess\.{field}(\.\d)? is not accepted: "):
+        read_config({"preprocess": {field: value}})
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("window", 0),
+        ("window", -1),
+        ("window", math.nan),
+        ("hop", 0),
+        ("hop", math.nan),
+        ("start", -0.1),
+        ("start", math.nan),
+        ("end", 0),
+        ("face_crop", 2),
+        ("detector", "mtcnn"),
+        ("face_threshold", 1.1),
+        ("face_threshold", -0.1),
+        ("face_threshold", math.nan),
+        ("min_face", -1),
+        ("min_coverage", 1.5),
+        ("decoder", "opencv"),
+        ("frame_rate", 0),
+        ("frame_rate", 10_001),
+        ("frame_rate", math.inf),
+        ("batch_size", 0),
+    ],
+)
+def test_a_bad_option_is_named_with_what_was_given(field: str, value: Any) -> None:
+    with pytest.raises(ConfigError, match=f"^{field} is not accepted: ") as caught:
+        check(PredictOptions, {field: value})
+    assert f"(given: {str(value)!r})" in str(caught.value)
+
+
+def test_a_whole_video_is_an_infinite_window() -> None:
+    assert check(PredictOptions, {"window": math.inf}).window == math.inf
+
+
+def test_the_end_comes_after_the_start() -> None:
+    for end in (2.0, 1.0):
+        with pytest.raises(ConfigError, match=rf"end is {end}.*not after start 2\.0"):
+            check(PredictOptions, {"start": 2.0, "end": end})
+    assert check(PredictOptions, {"start": 2.0, "end": 2.1}).end == 2.1
+
+
+@pytest.mark.parametrize(
+    ("values", "problem"),
+    [
+        ({"labels": ["anger"]}, "at least two"),
+        ({"labels": ["anger", "anger"]}, "'anger' was given twice"),
+        ({"labels": ["anger", ""]}, "empty label"),
+        ({"labels": ["anger", "fear"], "label_texts": {"joy": "x"}}, r"label_texts.*\['joy'\]"),
+    ],
+)
+def test_labels_are_checked(values: dict[str, Any], problem: str) -> None:
+    with pytest.raises(ConfigError, match=problem) as caught:
+        read_config(values)
+    assert not str(caught.value).endswith("..")
+
+
+def test_a_long_value_is_not_quoted_whole() -> None:
+    with pytest.raises(ConfigError) as caught:
+        read_config({"num_frames": "9" * 10_000 + "x"})
+    assert len(str(caught.value)) < 400
+
+
+def test_a_configuration_goes_through_json_unchanged() -> None:
+    config = PEClipConfig(
+        backbone="debug",
+        pretrained=None,
+        labels=("wach", "müde"),
+        label_texts={"müde": "Augen halb geschlossen."},
+        shared_adapter="shared",
+        temperature=0.07,
+        preprocess=PreprocessConfig(
+            image_size=32, mean=(0, 0, 0), std=(1, 1, 1), grayscale=True, face_shift=-0.1
+        ),
+    )
+    assert read_config(config.model_dump_json()) == config
+    assert read_config(json.loads(json.dumps(config.model_dump(mode="json")))) == config
+    assert read_config("{}") == PEClipConfig()
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        ("", "not JSON"),
+        ("{", "not JSON"),
+        ("backbone: debug", "not JSON"),
+        ("[]", "must be a JSON object"),
+        ("null", "must be a JSON object"),
+        ('"text"', "must be a JSON object"),
+    ],
+)
+def test_another_content_is_refused(content: str, problem: str) -> None:
+    with pytest.raises(ConfigError, match=problem):
+        read_config(content)
+
+
+def test_derive_changes_a_copy_and_checks_it() -> None:
+    config = PEClipConfig()
+    changed = config.derive(num_frames=8, preprocess={"image_size": 32})
+    assert (changed.num_frames, changed.preprocess.image_size) == (8, 32)
+    assert changed.backbone == config.backbone
+    assert config.num_frames == 16
+    with pytest.raises(ConfigError, match="frames is not accepted"):
+        config.derive(frames=8)

@@ -1,0 +1,123 @@
+"""The device and the precision that compute, and what to do where they are not there."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+
+from peclip.devices import autocast, choose_device, choose_precision, device_name
+from peclip.errors import ConfigError, DeviceError
+
+CPU, CUDA = torch.device("cpu"), torch.device("cuda")
+
+
+@pytest.fixture
+def machine(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Makes this machine one with so many CUDA devices, with or without bf16, or with MPS."""
+
+    def become(*, cuda: int = 0, mps: bool = False, bf16: bool = True) -> None:
+        monkeypatch.setattr("torch.cuda.is_available", lambda: cuda > 0)
+        monkeypatch.setattr("torch.cuda.device_count", lambda: cuda)
+        monkeypatch.setattr("torch.cuda.current_device", lambda: 0)
+        monkeypatch.setattr("torch.cuda.get_device_name", lambda index: f"Card {index}")
+        monkeypatch.setattr("torch.cuda.is_bf16_supported", lambda including_emulation: bf16)
+        monkeypatch.setattr("torch.backends.mps.is_available", lambda: mps)
+
+    become()
+    return become
+
+
+def test_auto_takes_the_fastest(machine: Any) -> None:
+    assert choose_device("auto") == CPU
+    assert choose_device() == CPU
+    machine(mps=True)
+    assert choose_device("auto") == torch.device("mps")
+    machine(cuda=1, mps=True)
+    assert choose_device("auto") == CUDA
+
+
+def test_a_device_is_taken_by_name(machine: Any) -> None:
+    machine(cuda=2, mps=True)
+    for name in ("cpu", "cuda", "cuda:0", "cuda:1", "mps"):
+        assert choose_device(name) == torch.device(name)
+
+
+@pytest.mark.parametrize(
+    "name", ["", "gpu", "tpu9", "cuda:", "cuda:x", "cuda:-1", "cuda:1:2", "meta", "xpu", "CPU", "0"]
+)
+def test_what_is_no_device_is_answered_with_those_there_are(machine: Any, name: str) -> None:
+    machine(cuda=2)
+    with pytest.raises(
+        ConfigError, match=rf"^'{name}' is no device.*auto, cpu, cuda, cuda:N or mps"
+    ):
+        choose_device(name)
+
+
+@pytest.mark.parametrize("name", ["cuda", "cuda:0", "cuda:7"])
+def test_cuda_that_is_not_there_is_said(machine: Any, name: str) -> None:
+    with pytest.raises(DeviceError, match=rf"'{name}'.*no CUDA device.*--device auto or cpu"):
+        choose_device(name)
+
+
+@pytest.mark.parametrize("name", ["cuda:2", "cuda:100", "cuda:127"])
+def test_a_card_that_is_not_there_is_said(machine: Any, name: str) -> None:
+    machine(cuda=2)
+    with pytest.raises(DeviceError, match=rf"'{name}'.*cuda:0 to cuda:1"):
+        choose_device(name)
+
+
+@pytest.mark.parametrize("number", [128, 256, 257, 1000])
+def test_a_number_that_no_card_can_have_never_becomes_another_one(
+    machine: Any, number: int
+) -> None:
+    machine(cuda=2)
+    with pytest.raises((ConfigError, DeviceError)):
+        choose_device(f"cuda:{number}")
+
+
+def test_mps_that_is_not_there_is_said(machine: Any) -> None:
+    with pytest.raises(DeviceError, match="'mps'.*Use cpu"):
+        choose_device("mps")
+
+
+def test_auto_precision_gives_the_same_numbers_on_every_cpu(machine: Any) -> None:
+    assert choose_precision("auto", CPU) == "fp32"
+    assert choose_precision("auto", torch.device("mps")) == "fp32"
+    assert choose_precision("auto", CUDA) == "bf16"
+    machine(cuda=1, bf16=False)
+    assert choose_precision("auto", CUDA) == "fp16"
+    assert choose_precision("auto", torch.device("cuda:0")) == "fp16"
+
+
+def test_a_precision_is_taken_by_name() -> None:
+    assert choose_precision("bf16", CPU) == "bf16"
+    assert choose_precision("fp32", CUDA) == "fp32"
+    assert choose_precision("fp16", CUDA) == "fp16"
+    with pytest.raises(DeviceError, match="fp16.*CPU.*bf16 or fp32"):
+        choose_precision("fp16", CPU)
+    with pytest.raises(ConfigError, match="'int8' is no precision.*auto, fp32, bf16, fp16"):
+        choose_precision("int8", CPU)  # type: ignore[arg-type]
+
+
+def test_autocast_computes_with_the_precision() -> None:
+    x = torch.ones(2, 2)
+    with autocast(CPU, "fp32"):
+        assert (x @ x).dtype == torch.float32
+    with autocast(CPU, "bf16"):
+        assert (x @ x).dtype == torch.bfloat16
+
+
+def test_fp32_is_exact_inside_the_autocast_of_a_caller() -> None:
+    x = torch.ones(2, 2)
+    with torch.autocast("cpu", torch.bfloat16), autocast(CPU, "fp32"):
+        assert (x @ x).dtype == torch.float32
+
+
+def test_a_device_is_called_what_it_is(machine: Any) -> None:
+    assert device_name(CPU) == "cpu"
+    assert device_name(torch.device("mps")) == "mps"
+    machine(cuda=2)
+    assert device_name(CUDA) == "cuda:0 (Card 0)"
+    assert device_name(torch.device("cuda:1")) == "cuda:1 (Card 1)"

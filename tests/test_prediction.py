@@ -1,0 +1,320 @@
+"""Rows become people, labels, tables and files."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+from matplotlib.figure import Figure
+
+from peclip.errors import ConfigError, MissingExtraError
+from peclip.prediction import SCHEMA_VERSION, UNITS, Prediction, Row
+
+LABELS = ("anger", "fear", "joy of mine")
+
+SCHEMA = {
+    "source": str,
+    "model": str,
+    "model_revision": str,
+    "schema_version": str,
+    "track_id": int,
+    "window": int,
+    "start_s": float,
+    "end_s": float,
+    "mid_s": float,
+    "start_frame": int,
+    "end_frame": int,
+    "num_frames_used": int,
+    "label": str,
+    "score": float,
+    "face_conf": float,
+    "face_coverage": float,
+    "x": float,
+    "y": float,
+    "w": float,
+    "h": float,
+    "n_faces": int,
+    "status": str,
+}
+"""The columns that the project promises (research/ecosystem.md, 3.5), but for `prob_<label>`."""
+
+
+def row(
+    track: int = 0,
+    window: int = 0,
+    probabilities: tuple[float, float, float] | None = (0.7, 0.2, 0.1),
+    **changes: Any,
+) -> Row:
+    scores = {} if probabilities is None else dict(zip(LABELS, probabilities, strict=True))
+    label = max(scores, key=lambda name: scores[name]) if scores else None
+    values: dict[str, Any] = {
+        "source": "a,b.mp4",
+        "model": "debug",
+        "model_revision": "abc",
+        "track_id": track,
+        "window": window,
+        "start_s": window * 0.5,
+        "end_s": window * 0.5 + 1,
+        "start_frame": window * 12,
+        "end_frame": window * 12 + 24,
+        "num_frames_used": 16,
+        "n_faces": 1,
+        "status": "ok" if scores else "no_face",
+        "label": label,
+        "score": None if label is None else scores[label],
+        "scores": scores,
+        "face_conf": 0.9 if scores else None,
+        "face_coverage": 1.0 if scores else 0.0,
+        "box": (10.0, 20.0, 30.0, 40.0) if scores else None,
+    }
+    return Row(**(values | changes))
+
+
+def prediction(*rows: Row, **metadata: Any) -> Prediction:
+    return Prediction("a,b.mp4", LABELS, rows, metadata)
+
+
+WITHOUT_FACE = row(-1, 0, None)
+BROKEN = row(-1, 9, None, status="decode_error")
+
+
+def test_without_rows_there_is_no_answer() -> None:
+    for empty in (prediction(), prediction(WITHOUT_FACE, BROKEN)):
+        assert empty.tracks == {}
+        assert empty.main_track is None
+        assert empty.label is None
+        assert empty.confidence is None
+        assert empty.scores == {}
+        assert empty.to_dict()["label"] is None
+
+
+def test_a_track_is_the_mean_of_its_windows() -> None:
+    a, b = row(0, 0, (0.7, 0.2, 0.1)), row(0, 1, (0.1, 0.8, 0.1))
+    answer = prediction(WITHOUT_FACE, a, b)
+    track = answer.tracks[0]
+    assert track.rows == (a, b)
+    assert track.label == "fear"
+    assert list(track.scores) == ["fear", "anger", "joy of mine"]
+    assert track.scores == pytest.approx({"anger": 0.4, "fear": 0.5, "joy of mine": 0.1})
+    assert answer.label == "fear"
+    assert answer.confidence == pytest.approx(0.5)
+    assert answer.scores == dict(track.scores)
+
+
+def test_a_poor_view_only_counts_where_there_is_no_better_one() -> None:
+    good = row(0, 0, (0.6, 0.3, 0.1))
+    poor = [row(0, n, (0.0, 0.0, 1.0), status="low_quality") for n in (1, 2, 3)]
+    answer = prediction(good, *poor)
+    assert answer.label == "anger"
+    assert answer.confidence == pytest.approx(0.6)
+    assert len(answer.tracks[0].rows) == 4
+    only_poor = prediction(*poor)
+    assert only_poor.label == "joy of mine"
+    assert only_poor.confidence == pytest.approx(1.0)
+
+
+def test_tracks_stand_in_the_order_of_their_ids() -> None:
+    answer = prediction(row(2), row(0), row(1), row(2, 1))
+    assert list(answer.tracks) == [0, 1, 2]
+    assert [track.track_id for track in answer.tracks.values()] == [0, 1, 2]
+    assert len(answer.tracks[2].rows) == 2
+
+
+def test_the_main_person_is_seen_for_longest() -> None:
+    brief = row(0, 0, (0.1, 0.8, 0.1), box=(0, 0, 500, 500))
+    long = [row(1, n, (0.8, 0.1, 0.1), box=(0, 0, 50, 50)) for n in (0, 1)]
+    answer = prediction(brief, *long)
+    assert answer.main_track is not None
+    assert answer.main_track.track_id == 1
+    assert answer.label == "anger"
+
+
+def test_windows_of_the_same_number_are_told_apart_by_coverage_then_size() -> None:
+    rows = [
+        row(0, face_coverage=0.5, box=(0, 0, 500, 500)),
+        row(1, face_coverage=0.9, box=(0, 0, 50, 50)),
+        row(2, face_coverage=0.9, box=(0, 0, 60, 50)),
+    ]
+    for order in (rows, rows[::-1]):
+        main = prediction(*order).main_track
+        assert main is not None
+        assert main.track_id == 2
+
+
+def test_good_windows_come_before_poor_ones() -> None:
+    poor = [row(0, n, status="low_quality") for n in range(3)]
+    main = prediction(*poor, row(1)).main_track
+    assert main is not None
+    assert main.track_id == 1
+
+
+def test_a_face_without_a_box_can_be_the_main_person() -> None:
+    main = prediction(row(-1, box=None)).main_track
+    assert main is not None
+    assert main.track_id == -1
+
+
+def test_a_row_has_every_column_of_the_schema() -> None:
+    flat = row().to_dict(LABELS)
+    probabilities = {f"prob_{name}": float for name in LABELS}
+    assert {name: type(value) for name, value in flat.items()} == SCHEMA | probabilities
+    assert list(flat)[-3:] == list(probabilities)
+    assert sum(flat[name] for name in probabilities) == pytest.approx(1)
+    assert (flat["x"], flat["y"], flat["w"], flat["h"]) == (10, 20, 30, 40)
+    assert (flat["start_s"], flat["mid_s"], flat["end_s"]) == (0, 0.5, 1)
+    assert flat["schema_version"] == SCHEMA_VERSION
+
+
+def test_a_row_without_a_face_has_the_same_columns() -> None:
+    flat = WITHOUT_FACE.to_dict(LABELS)
+    assert list(flat) == list(row().to_dict(LABELS))
+    empty = {name for name, value in flat.items() if value is None}
+    assert empty == {"label", "score", "face_conf", *"xywh", *(f"prob_{name}" for name in LABELS)}
+    assert flat["track_id"] == -1
+    assert flat["status"] == "no_face"
+
+
+def test_numbers_are_rounded_to_what_they_are_worth() -> None:
+    flat = row(
+        start_s=1 / 3, end_s=2 / 3, score=2 / 3, face_conf=2 / 3, face_coverage=1 / 3,
+        box=(1 / 3, 2 / 3, 1.26, 1.0),
+    ).to_dict()  # fmt: skip
+    assert (flat["start_s"], flat["end_s"], flat["mid_s"]) == (0.333333, 0.666667, 0.5)
+    assert (flat["score"], flat["face_conf"], flat["face_coverage"]) == (0.666667, 0.6667, 0.3333)
+    assert (flat["x"], flat["y"], flat["w"], flat["h"]) == (0.3, 0.7, 1.3, 1.0)
+
+
+def test_the_probability_columns_follow_the_labels_or_the_scores() -> None:
+    assert list(row().to_dict())[-3:] == [f"prob_{name}" for name in LABELS]
+    assert list(row().to_dict(["fear"]))[-1] == "prob_fear"
+    assert list(WITHOUT_FACE.to_dict())[-1] == "h"
+
+
+def test_rows_and_predictions_do_not_change() -> None:
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        row().label = "fear"  # type: ignore[misc]
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        prediction().source = "b"  # type: ignore[misc]
+
+
+def test_the_json_form_says_all_that_a_reader_needs() -> None:
+    answer = prediction(row(1, 0, (0.2, 1 / 3, 7 / 15)), WITHOUT_FACE, preprocessing={"mean": [0]})
+    document = json.loads(json.dumps(answer.to_dict()))
+    assert document["schema_version"] == SCHEMA_VERSION
+    assert document["source"] == "a,b.mp4"
+    assert document["labels"] == list(LABELS)
+    assert document["label"] == "joy of mine"
+    assert document["scores"] == {"joy of mine": 0.466667, "fear": 0.333333, "anger": 0.2}
+    assert list(document["scores"]) == ["joy of mine", "fear", "anger"]
+    assert document["tracks"] == [
+        {"track_id": 1, "label": "joy of mine", "scores": document["scores"]}
+    ]
+    assert document["preprocessing"] == {"mean": [0]}
+    assert document["units"] == UNITS
+    assert [r["track_id"] for r in document["rows"]] == [1, -1]
+    assert document["rows"][1]["prob_fear"] is None
+
+
+def test_units_name_columns_that_exist() -> None:
+    columns = {name for key in UNITS for name in key.split(",")}
+    assert columns <= {*SCHEMA, "prob_*"}
+
+
+def test_a_table_has_the_rows(tmp_path: Path) -> None:
+    answer = prediction(row(), WITHOUT_FACE)
+    table = answer.to_dataframe()
+    assert list(table.columns) == list(row().to_dict(LABELS))
+    assert list(table["track_id"]) == [0, -1]
+    assert table["prob_anger"][0] == 0.7
+    assert pd.isna(table["prob_anger"][1])
+    assert pd.isna(table["label"][1])
+
+
+ROWS = (row(0, 0), row(1, 0, (0.25, 0.5, 0.25)), WITHOUT_FACE, BROKEN)
+FLAT = [r.to_dict(LABELS) for r in ROWS]
+
+
+def test_csv_reads_back_equal(tmp_path: Path) -> None:
+    prediction(*ROWS).save(tmp_path / "rows.csv")
+    with (tmp_path / "rows.csv").open(encoding="utf-8", newline="") as stream:
+        found = list(csv.DictReader(stream))
+    assert found == [{k: "" if v is None else str(v) for k, v in flat.items()} for flat in FLAT]
+    assert list(found[0]) == list(FLAT[0])
+
+
+def test_json_lines_read_back_equal(tmp_path: Path) -> None:
+    prediction(*ROWS).save(tmp_path / "rows.jsonl")
+    lines = (tmp_path / "rows.jsonl").read_text(encoding="utf-8").splitlines()
+    assert [json.loads(line) for line in lines] == FLAT
+
+
+def test_json_reads_back_equal(tmp_path: Path) -> None:
+    answer = prediction(*ROWS, model="debug")
+    answer.save(tmp_path / "rows.json")
+    document = json.loads((tmp_path / "rows.json").read_text(encoding="utf-8"))
+    assert document == json.loads(json.dumps(answer.to_dict()))
+    assert document["rows"] == FLAT
+
+
+def test_parquet_reads_back_equal(tmp_path: Path) -> None:
+    prediction(*ROWS).save(str(tmp_path / "rows.PARQUET"))
+    table = pq.read_table(tmp_path / "rows.PARQUET")
+    assert table.to_pylist() == FLAT
+    assert table.column_names == list(FLAT[0])
+
+
+def test_a_column_of_nothing_keeps_its_type(tmp_path: Path) -> None:
+    prediction(WITHOUT_FACE).save(tmp_path / "a.parquet")
+    prediction(row()).save(tmp_path / "b.parquet")
+    assert pq.read_schema(tmp_path / "a.parquet") == pq.read_schema(tmp_path / "b.parquet")
+
+
+def test_saving_again_replaces_the_file(tmp_path: Path) -> None:
+    prediction(*ROWS).save(tmp_path / "rows.jsonl")
+    prediction(row()).save(tmp_path / "rows.jsonl")
+    assert len((tmp_path / "rows.jsonl").read_text(encoding="utf-8").splitlines()) == 1
+
+
+@pytest.mark.parametrize("name", ["rows.xlsx", "rows", "csv"])
+def test_another_ending_is_refused_and_leaves_no_file(tmp_path: Path, name: str) -> None:
+    with pytest.raises(ConfigError, match=rf"'{name}'.*csv, jsonl, json, parquet"):
+        prediction(row()).save(tmp_path / name)
+    assert not list(tmp_path.iterdir())
+
+
+def test_without_pandas_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    with pytest.raises(MissingExtraError, match=r"pip install 'peclip\[data\]'") as caught:
+        prediction(row()).to_dataframe()
+    assert caught.value.exit_code == 5
+    assert isinstance(caught.value, ImportError)
+
+
+def test_without_pyarrow_the_error_says_what_to_install(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    with pytest.raises(MissingExtraError, match=r"pip install 'peclip\[data\]'"):
+        prediction(row()).save(tmp_path / "rows.parquet")
+    assert not list(tmp_path.iterdir())
+    prediction(row()).save(tmp_path / "rows.csv")  # the others do not need it
+
+
+def test_without_matplotlib_the_error_says_what_to_install(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    with pytest.raises(MissingExtraError, match=r"pip install 'peclip\[plot\]'"):
+        prediction(row()).plot()
+
+
+def test_plot_draws_the_timeline() -> None:
+    assert isinstance(prediction(row()).plot(), Figure)
