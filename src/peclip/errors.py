@@ -29,6 +29,12 @@ class VideoError(UserError):
     exit_code = 3
 
 
+class DatasetError(UserError):
+    """A data set, or a list of it, is not where or not what it should be."""
+
+    exit_code = 3
+
+
 class WeightsError(UserError):
     """Weights cannot be had: offline and not cached, a failed download, a wrong checksum."""
 

@@ -190,6 +190,7 @@ def save_model(
         folder.mkdir(parents=True, exist_ok=True)
         partial = folder / f"{TENSORS}.part"
         save_file(tensors, partial, metadata={"format": "pt"})
+        partial.chmod(0o644)  # safetensors makes files that only their owner can read
         os.replace(partial, folder / TENSORS)
         partial = folder / f"{CONFIG}.part"
         partial.write_text(config.model_dump_json(indent=2) + "\n", encoding="utf-8")

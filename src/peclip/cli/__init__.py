@@ -12,6 +12,7 @@ import typer
 
 from peclip.cli import console
 from peclip.cli.convert import convert
+from peclip.cli.data import data
 from peclip.cli.doctor import doctor
 from peclip.cli.models import models
 from peclip.cli.predict import predict
@@ -26,7 +27,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="Exit codes: 0 done; 1 a bug in peclip; 2 wrong usage; 3 input unreadable or no video in it; "
     "4 weights unavailable; 5 device, decoder or optional package missing; 6 some sources failed and "
-    "the others were written; 130 interrupted.",
+    "the others were written, or a check found problems; 130 interrupted.",
 )
 
 
@@ -56,6 +57,7 @@ app.command()(predict)
 app.command()(convert)
 app.command()(doctor)
 app.add_typer(models, name="models")
+app.add_typer(data, name="data")
 
 
 def run(arguments: Sequence[str]) -> int:

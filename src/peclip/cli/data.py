@@ -85,16 +85,12 @@ def check(
         int, typer.Option(min=0, help="Videos in which faces are looked for; 0 leaves it out.")
     ] = 20,
     detector: Annotated[Detector, typer.Option(help="Face detector.")] = Detector.auto,
-    workers: Annotated[int | None, typer.Option(min=1, help="Threads that count frames.")] = None,
     form: ReportFormatOpt = ReportFormat.table,
     progress: Annotated[
         bool, typer.Option("--progress/--no-progress", help="A bar, if stderr is a terminal.")
     ] = True,
 ) -> None:
-    """Check lists and videos: missing, damaged, doubled, miscounted, shared between splits.
-
-    The exit code is 6 if problems were found. Short videos are told, but are no problem.
-    """
+    """Check lists and videos for what is missing, damaged, doubled, miscounted or in two splits."""
     from peclip.data import find_benchmark
     from peclip.data.check import check_dataset
 
@@ -109,7 +105,6 @@ def check(
             fold,
             detector=_load_detector(detector) if face_videos else None,
             face_videos=face_videos,
-            workers=workers,
             on_progress=lambda done, total: bar.update(
                 task, completed=done, total=total, position=f"{done:,} of {total:,}"
             ),

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from peclip.errors import ConfigError
 
 
 class Precision(StrEnum):
@@ -66,6 +69,25 @@ def seconds(text: str) -> float:
     if math.isnan(value):
         raise typer.BadParameter(f"{text!r} is no time; give seconds such as 4, 4s or 500ms.")
     return value
+
+
+def check_output(output: Path | None, *, overwrite: bool, endings: Sequence[str] = ()) -> None:
+    """Fails before anything is computed where the output could not be written after it.
+
+    Raises:
+        ConfigError: the file exists and may not be replaced, its folder does not exist, or its ending
+            is none of those given.
+    """
+    if output is None or str(output) == "-":
+        return
+    if output.is_dir() or not output.absolute().parent.is_dir():
+        raise ConfigError(f"The output {str(output)!r} must be a file in a folder that exists.")
+    if output.exists() and not overwrite:
+        raise ConfigError(f"The output {str(output)!r} exists; give another one, or --overwrite.")
+    if endings and output.suffix.lower() not in endings:
+        raise ConfigError(
+            f"The ending of {output.name!r} does not say a format; use {', '.join(endings)}."
+        )
 
 
 ModelOpt = Annotated[

@@ -23,9 +23,10 @@ from peclip.cli.options import (
     Precision,
     PrecisionOpt,
     RowFormat,
+    check_output,
     seconds,
 )
-from peclip.errors import ConfigError, UserError, VideoError
+from peclip.errors import UserError, VideoError
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -122,7 +123,7 @@ def predict(
             "batch_size": batch_size,
         },
     )
-    _check_output(output, overwrite=overwrite)
+    check_output(output, overwrite=overwrite)
     sources = expand_sources(source)
     recognizer = _load(model, device, precision, labels)
     with ExitStack() as stack:
@@ -151,16 +152,6 @@ def read_labels(text: str) -> dict[str, str]:
         names, own = read_label_file(Path(text))
         return {name: own.get(name, "") for name in names}
     return dict.fromkeys(text.split(","), "")
-
-
-def _check_output(output: Path | None, *, overwrite: bool) -> None:
-    """Fails before anything is computed where the output could not be written after it."""
-    if output is None or str(output) == "-":
-        return
-    if output.is_dir() or not output.absolute().parent.is_dir():
-        raise ConfigError(f"The output {str(output)!r} must be a file in a folder that exists.")
-    if output.exists() and not overwrite:
-        raise ConfigError(f"The output {str(output)!r} exists; give another one, or --overwrite.")
 
 
 class _LazyWriter:

@@ -1,0 +1,91 @@
+"""Data sets: `load_split` turns a benchmark, a folder or a table into samples with named labels."""
+
+from __future__ import annotations
+
+from peclip.data.afew import AFEW
+from peclip.data.benchmark import Benchmark
+from peclip.data.config import DataConfig
+from peclip.data.cremad import CREMAD
+from peclip.data.dfew import DFEW
+from peclip.data.fer2013 import FER2013
+from peclip.data.ferv39k import FERV39K
+from peclip.data.folder import FOLDER
+from peclip.data.mafw import MAFW
+from peclip.data.ravdess import RAVDESS
+from peclip.data.samples import Sample, Split
+from peclip.data.split import carve_validation
+from peclip.data.table import TABLE
+from peclip.errors import ConfigError, DatasetError
+
+__all__ = [
+    "DATASETS",
+    "Benchmark",
+    "DataConfig",
+    "Sample",
+    "Split",
+    "carve_validation",
+    "find_benchmark",
+    "load_split",
+    "read_split",
+]
+
+DATASETS = {
+    benchmark.name: benchmark
+    for benchmark in (DFEW, FERV39K, MAFW, AFEW, RAVDESS, CREMAD, FER2013, FOLDER, TABLE)
+}
+
+
+def find_benchmark(name: str) -> Benchmark:
+    """Returns what is known of a data set.
+
+    Raises:
+        ConfigError: the name is not known.
+    """
+    if name not in DATASETS:
+        raise ConfigError(
+            f"The data set {name!r} is not known; choose one of {', '.join(DATASETS)}."
+        )
+    return DATASETS[name]
+
+
+def read_split(config: DataConfig) -> Split:
+    """Reads a split with all that is listed, whether it is there or not, for checking it.
+
+    Raises:
+        DatasetError: the data set is not there, or a list or name of it is wrong.
+        ConfigError: the data set is not known, or has no test subjects to choose.
+    """
+    benchmark = find_benchmark(config.dataset)
+    if not config.test_subjects:
+        split = benchmark.load(config.root, config.fold, config.split, config.annotations)
+    elif benchmark.load_subjects is None or config.fold is not None:
+        reason = "a fold was given too" if benchmark.load_subjects else "it has none to choose"
+        raise ConfigError(
+            f"test_subjects cannot be used with {config.dataset}: {reason}. Give a fold or subjects."
+        )
+    else:
+        split = benchmark.load_subjects(config.root, config.split, config.test_subjects)
+    if len(split.missing) == len(split):
+        first = f", the first one at {split.samples[0].source}" if len(split) else ""
+        raise DatasetError(
+            f"None of the {len(split):,} videos of {split.title} is below {config.root}{first}. "
+            f"{benchmark.expected(config.root)}"
+        )
+    return split
+
+
+def load_split(config: DataConfig) -> Split:
+    """Reads a split whose videos are all there; `allow_missing` leaves out those that are not.
+
+    Raises:
+        DatasetError: the data set or some of its videos are not there, or a list or name is wrong.
+        ConfigError: the data set is not known, or has no test subjects to choose.
+    """
+    split = read_split(config)
+    if split.missing and not config.allow_missing:
+        raise DatasetError(
+            f"{len(split.missing):,} of the {len(split):,} videos of {split.title} are not there, the "
+            f"first one at {split.missing[0].source}. See which: peclip data check; or set allow_missing "
+            "to leave them out, which makes other numbers than those of papers."
+        )
+    return split.without_missing()

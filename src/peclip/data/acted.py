@@ -1,0 +1,95 @@
+"""Acted data sets: label and actor are coded in the name of each video, and folds are blocks of actors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from peclip.data.benchmark import Benchmark
+from peclip.data.media import find_media
+from peclip.data.samples import Sample, Split
+from peclip.errors import ConfigError, DatasetError
+
+
+@dataclass(frozen=True, slots=True)
+class ActedName:
+    """What a file name says."""
+
+    label: str
+    subject: str
+    id: str
+    """The same for two recordings of one performance."""
+    rank: int = 0
+    """Of two recordings the one with the lower rank is taken."""
+
+
+def read_acted(
+    benchmark: Benchmark, root: Path, parse: Callable[[str], ActedName | None]
+) -> tuple[Sample, ...]:
+    """Reads the samples below a root.
+
+    Args:
+        benchmark: the data set, for errors.
+        root: searched at any depth.
+        parse: reads a name without its suffix; `None` leaves the video out, a ValueError is not a name.
+
+    Raises:
+        DatasetError: no video is there, a name does not fit, or a recording is there twice.
+    """
+    chosen: dict[str, tuple[int, Sample]] = {}
+    for path in find_media(root):
+        stem = path.name if path.is_dir() else path.stem
+        try:
+            name = parse(stem)
+        except ValueError as error:
+            raise DatasetError(
+                f"{path} is not a name of {benchmark.name}: {error}. Rename or remove it, or use the "
+                "data set 'folder' or 'table'."
+            ) from None
+        if name is None:
+            continue
+        rank, other = chosen.get(name.id, (name.rank + 1, None))
+        if other is not None and rank == name.rank:
+            raise DatasetError(
+                f"{name.id} is there twice: {other.source} and {path}. Give a root with one of them."
+            )
+        if name.rank < rank:
+            chosen[name.id] = (name.rank, Sample(path, name.label, name.id, name.subject))
+    if not chosen:
+        raise DatasetError(f"There is no video of it in {root}. {benchmark.expected(root)}")
+    return tuple(sample for _, sample in chosen.values())
+
+
+def split_by_subject(
+    benchmark: Benchmark,
+    fold: int | None,
+    split: str,
+    samples: Sequence[Sample],
+    test_subjects: Sequence[str],
+) -> Split:
+    """Takes the samples of the test subjects as `test`, and the others as `train`; `all` is both.
+
+    Raises:
+        DatasetError: nothing is left.
+    """
+    assert benchmark.labels is not None
+    test = frozenset(test_subjects)
+    wanted = {"train": (False,), "test": (True,), "all": (False, True)}[split]
+    kept = tuple(sample for sample in samples if (sample.subject in test) in wanted)
+    if not kept:
+        raise DatasetError(
+            f"{benchmark.name} {split} is empty: the test subjects are {', '.join(sorted(test))}. "
+            "Give the folder of all actors, or other test subjects."
+        )
+    return Split(benchmark.name, fold, split, kept, benchmark.labels)
+
+
+def check_subjects(benchmark: Benchmark, given: Sequence[str], known: Sequence[str]) -> None:
+    """Raises a ConfigError if a test subject is not an actor of the data set."""
+    unknown = [name for name in given if name not in known]
+    if unknown or not given:
+        raise ConfigError(
+            f"{benchmark.name} has no subject {', '.join(map(repr, unknown)) or 'without a name'}; its "
+            f"subjects are {known[0]} to {known[-1]}."
+        )

@@ -1,0 +1,170 @@
+"""Annotation lists of the field: `<path> <number of frames> <label>` or `<path> <label>` per line.
+
+The label column is a number in the data set's own order, or a name. It becomes a name here, and no
+number leaves this file: AFEW's lists count alphabetically and DFEW's do not, and the released PE-CLIP
+mixes the two up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from peclip.data.benchmark import Benchmark
+from peclip.errors import DatasetError
+from peclip.labels import canonical
+from peclip.video.sources import VIDEO_SUFFIXES
+
+_FOLDERS = ("", "annotation", "annotations", "Annotation", "Annotations")
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One line of a list."""
+
+    parts: tuple[str, ...]
+    """The path as written, usually of another machine, without a video's suffix."""
+    label: str
+    """Canonical name."""
+    num_frames: int | None
+    """The claim of the list."""
+    line: int
+    """From 1."""
+
+    def id(self, parts: int) -> str:
+        """Returns the last parts of the path, which name the video within the data set."""
+        return "/".join(self.parts[-parts:])
+
+
+def find_list(
+    benchmark: Benchmark, root: Path, annotations: Path | None, names: Sequence[str]
+) -> Path:
+    """Finds an annotation list.
+
+    Args:
+        benchmark: the data set.
+        root: the folder of the data set.
+        annotations: the folder of the lists, or the list itself; by default the root, and `annotation`
+            or `annotations` in it.
+        names: file names, or paths below the folder, the best first.
+
+    Raises:
+        DatasetError: none is there, or the list that was given is one of another fold or split.
+    """
+    if annotations is not None and annotations.is_file():
+        if annotations.name.casefold() in {Path(name).name.casefold() for name in names}:
+            return annotations
+        raise DatasetError(
+            f"{annotations} is not the list that is needed, {' or '.join(names)}. Give the folder of "
+            "the lists, so that each fold and split finds its own."
+        )
+    folders = [annotations] if annotations is not None else [root / name for name in _FOLDERS]
+    for name in names:
+        for folder in folders:
+            found = _find_file(folder / name)
+            if found is not None:
+                return found
+    looked = " or ".join(str(folders[0] / name) for name in names)
+    raise DatasetError(
+        f"There is no list {looked}. Give the folder of the lists as annotations. "
+        f"{benchmark.expected(root)}"
+    )
+
+
+def _find_file(path: Path) -> Path | None:
+    """Finds a file in its folder, whatever the case of its letters: FERV39K and FERV39k are both used."""
+    if path.is_file():
+        return path
+    if not path.parent.is_dir():
+        return None
+    same = (other for other in path.parent.iterdir() if other.name.lower() == path.name.lower())
+    return min((other for other in same if other.is_file()), default=None)
+
+
+def read_lines(path: Path) -> list[tuple[int, str]]:
+    """Returns the lines of a list that are not blank, with their numbers from 1.
+
+    Raises:
+        DatasetError: the file cannot be read, is not text, or is empty.
+    """
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise DatasetError(f"The list {path} cannot be read: {error.strerror}.") from None
+    except UnicodeDecodeError:
+        raise DatasetError(f"The list {path} is not a text in UTF-8.") from None
+    lines = [(number, line) for number, line in enumerate(text.splitlines(), 1) if line.strip()]
+    if not lines:
+        raise DatasetError(f"The list {path} is empty. Get it again.")
+    return lines
+
+
+def read_list(path: Path, order: Sequence[str]) -> list[Entry]:
+    """Reads a list whose label column counts from 0 in the order that is given, or is a name.
+
+    Raises:
+        DatasetError: the list cannot be read or a line is not of this form; names file and line.
+    """
+    return [_entry(path, number, line, order) for number, line in read_lines(path)]
+
+
+def _entry(path: Path, number: int, line: str, order: Sequence[str]) -> Entry:
+    # From the right, because paths of other machines may hold spaces.
+    *_, last = columns = line.rsplit(maxsplit=2)
+    claim = int(columns[1]) if len(columns) == 3 and columns[1].isdecimal() else None
+    place = columns[0] if claim is not None else line.rsplit(maxsplit=1)[0]
+    if len(columns) < 2 or (claim is None and last.isdecimal()):
+        raise DatasetError(
+            f"{path}, line {number}: {line.strip()!r} is not '<folder> <number of frames> <label>'. "
+            "Correct the line."
+        )
+    return Entry(path_parts(place), label_name(path, number, last, order), claim, number)
+
+
+def label_name(path: Path, line: int, column: str, order: Sequence[str]) -> str:
+    """Returns the name for the label column of a list, which counts from 0.
+
+    Raises:
+        DatasetError: there is no such label; names file and line.
+    """
+    if column.isdecimal():
+        if int(column) < len(order):
+            return order[int(column)]
+    elif canonical(column) in order:
+        return canonical(column)
+    numbered = ", ".join(f"{index} {name}" for index, name in enumerate(order))
+    raise DatasetError(
+        f"{path}, line {line}: the label {column!r} is not one of {numbered}. Correct the list, or give "
+        "the one of this data set."
+    )
+
+
+def path_parts(place: str) -> tuple[str, ...]:
+    r"""Splits a path of any system: `D:\data\DFEW\00001` gives its four parts.
+
+    What stands before a `..` is left out, so that no list leads out of the root, and so is a video's
+    suffix, because the same lists serve videos and folders of frames.
+    """
+    parts = [part for part in place.replace("\\", "/").split("/") if part not in ("", ".")]
+    if ".." in parts:
+        parts = parts[len(parts) - parts[::-1].index("..") :]
+    if parts and Path(parts[-1]).suffix.lower() in VIDEO_SUFFIXES:
+        parts[-1] = Path(parts[-1]).stem
+    return tuple(parts) or (place,)
+
+
+def check_folder_labels(path: Path, entries: Iterable[Entry]) -> None:
+    """Checks labels against the emotion that the folder above a video is named after.
+
+    Raises:
+        DatasetError: they contradict each other; names file and line.
+    """
+    for entry in entries:
+        folder = entry.parts[-2] if len(entry.parts) > 1 else ""
+        if canonical(folder) != entry.label:
+            raise DatasetError(
+                f"{path}, line {entry.line}: the folder {folder!r} of {entry.id(2)} says "
+                f"{canonical(folder)!r}, and the label column says {entry.label!r}. The list counts its "
+                "labels in another order than this data set's lists do, or the line is wrong."
+            )

@@ -1,0 +1,177 @@
+"""Checks a copy of a data set before hours are spent on it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import combinations
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from peclip.data import find_benchmark, read_split
+from peclip.data.config import DataConfig
+from peclip.data.face_share import measure_face_share
+from peclip.data.media import count_images, is_still
+from peclip.data.report import CheckReport, FaceShare, Finding, SplitSummary
+from peclip.data.samples import Sample, Split
+from peclip.errors import DatasetError, VideoError
+
+if TYPE_CHECKING:
+    from peclip.video.faces import FaceDetector
+
+SHORT = 16
+"""Frames of a window of PE-CLIP: shorter videos are read with repeats."""
+
+Progress = Callable[[int, int], None]
+"""Is called with the number of videos done, and of all."""
+
+
+def check_dataset(
+    dataset: str,
+    root: Path,
+    annotations: Path | None = None,
+    fold: int | None = None,
+    *,
+    detector: FaceDetector | None = None,
+    face_videos: int = 20,
+    workers: int | None = None,
+    on_progress: Progress | None = None,
+) -> CheckReport:
+    """Checks lists against each other and against the disk.
+
+    Args:
+        dataset: one of `DATASETS`.
+        root: the folder of the data set.
+        annotations: the folder of the lists, or the table.
+        fold: one fold; by default all of them, and whether their test splits are apart.
+        detector: tells cropped faces from whole scenes; `None` leaves this out.
+        face_videos: how many videos the detector looks at.
+        workers: threads that count frames; by default as `ThreadPoolExecutor` has it.
+        on_progress: is told how far it is.
+
+    Raises:
+        DatasetError: the data set or a list is not there, or cannot be read at all.
+        ConfigError: the data set is not known.
+    """
+    splits = _read_splits(dataset, root, annotations, fold)
+    samples = {sample.source: sample for split in splits for sample in split.samples}
+    missing = {sample.source: sample for split in splits for sample in split.missing}
+    present = [sample for source, sample in samples.items() if source not in missing]
+    findings = [Finding("missing", s.id, f"not at {s.source}") for s in missing.values()]
+    findings += _check_files(present, workers, on_progress)
+    findings += _check_lists(splits)
+    faces = _check_faces(present, findings, detector, face_videos)
+    summaries = tuple(SplitSummary.of(split) for split in splits)
+    return CheckReport(dataset, root, summaries, len(samples), tuple(findings), faces)
+
+
+def _read_splits(
+    dataset: str, root: Path, annotations: Path | None, fold: int | None
+) -> list[Split]:
+    benchmark = find_benchmark(dataset)
+    benchmark.check_root(root)
+    folds = benchmark.fold_numbers() if fold is None else (fold,)
+    names = benchmark.splits_found(root, annotations)
+    if fold is None and benchmark.folds is not None and "all" in benchmark.splits:
+        folds, names = (None,), ("all",)  # folds made by a rule: nothing in them can be wrong
+    config = DataConfig(dataset=dataset, root=root, annotations=annotations)
+    return [
+        read_split(config.model_copy(update={"fold": number, "split": name}))
+        for number in folds
+        for name in names
+    ]
+
+
+def _check_files(
+    samples: Sequence[Sample], workers: int | None, on_progress: Progress | None
+) -> list[Finding]:
+    findings: list[Finding] = []
+    with ThreadPoolExecutor(workers) as pool:
+        for done, found in enumerate(pool.map(check_file, samples), start=1):
+            findings += found
+            if on_progress is not None:
+                on_progress(done, len(samples))
+    return findings
+
+
+def check_file(sample: Sample) -> list[Finding]:
+    """Counts the frames of a video that is there, and compares them with the claim of its list.
+
+    Only folders of frames are compared: the lists count extracted frames, and frames without a face are
+    often left out of them.
+    """
+    source = sample.source
+    if is_still(source):
+        empty = source.stat().st_size == 0
+        return [Finding("unreadable", sample.id, f"{source} has 0 bytes")] if empty else []
+    try:
+        count = count_images(source) if source.is_dir() else _count_frames(source)
+    except (VideoError, DatasetError) as error:
+        return [Finding("unreadable", sample.id, str(error))]
+    if count == 0:
+        return [Finding("empty", sample.id, f"no frames in {source}")]
+    findings = []
+    if source.is_dir() and sample.num_frames not in (None, count):
+        detail = f"{count} frames in {source}, and {sample.num_frames} in the list"
+        findings.append(Finding("frame_count", sample.id, detail))
+    if count < SHORT:
+        findings.append(Finding("short", sample.id, f"{count} frames in {source}"))
+    return findings
+
+
+def _count_frames(path: Path) -> int:
+    from peclip.video.reader import open_video
+
+    with open_video(path, decoder="pyav", num_threads=1) as reader:
+        return len(reader)
+
+
+def _check_lists(splits: Sequence[Split]) -> list[Finding]:
+    """Checks splits for repeats, for contradictions, and against each other."""
+    findings = [finding for split in splits for finding in _check_repeats(split)]
+    labels: dict[str, tuple[str, str]] = {}
+    for split in splits:
+        for sample in split.samples:
+            label, title = labels.setdefault(sample.id, (sample.label, split.title))
+            if label != sample.label:
+                detail = f"{label} in {title}, and {sample.label} in {split.title}"
+                findings.append(Finding("conflict", sample.id, detail))
+    for one, other in combinations(splits, 2):
+        # Parts of one fold must be apart, and so must the test parts of folds.
+        if one.fold == other.fold or one.split == other.split == "test":
+            findings += _check_overlap(one, other)
+    return findings
+
+
+def _check_repeats(split: Split) -> Iterator[Finding]:
+    seen: dict[str, Path] = {}
+    for sample in split.samples:
+        if sample.id in seen:
+            detail = f"{seen[sample.id]} and {sample.source} in {split.title}"
+            yield Finding("duplicate", sample.id, detail)
+        seen[sample.id] = sample.source
+
+
+def _check_overlap(one: Split, other: Split) -> Iterator[Finding]:
+    where = f"in {one.title} and in {other.title}"
+    for name in _shared((s.id for s in one.samples), (s.id for s in other.samples)):
+        yield Finding("overlap", name, f"the video is {where}")
+    for subject in _shared(one.subjects, other.subjects):
+        yield Finding("overlap", f"subject {subject}", f"the person is {where}")
+
+
+def _shared(one: Iterable[str], other: Iterable[str]) -> list[str]:
+    return sorted(set(one) & set(other))
+
+
+def _check_faces(
+    present: Sequence[Sample],
+    findings: Iterable[Finding],
+    detector: FaceDetector | None,
+    videos: int,
+) -> FaceShare | None:
+    if detector is None or videos < 1:
+        return None
+    bad = {finding.where for finding in findings if finding.kind in ("empty", "unreadable")}
+    sources = [sample.source for sample in present if sample.id not in bad]
+    return measure_face_share(sources, detector, videos=videos) if sources else None

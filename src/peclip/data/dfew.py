@@ -1,0 +1,65 @@
+"""DFEW (Jiang et al., ACM MM 2020): 11,697 single-labelled videos from films, 7 classes, 5 folds."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+from peclip.data.annotation_list import Entry, find_list, label_name, read_lines, read_list
+from peclip.data.benchmark import Benchmark
+from peclip.data.locator import Locator, locate
+from peclip.data.samples import Split
+from peclip.errors import DatasetError
+from peclip.labels import EMOTIONS, LabelSet
+
+_LABELS = LabelSet(EMOTIONS[:7])
+_HOMES = ("DFEW_Frame_Face", "Clip/clip_224x224", "Clip/jpg_256", "Clip/original")
+
+
+def load_dfew(root: Path, fold: int | None, split: str, annotations: Path | None = None) -> Split:
+    """Reads a split of DFEW from a list of DFER-CLIP or PE-CLIP, or from the official csv.
+
+    Raises:
+        DatasetError: the root, the fold or its list is not there, or a line is wrong.
+    """
+    DFEW.check_request(root, fold, split)
+    official = f"{split}(single-labeled)/set_{fold}.csv"
+    names = (f"DFEW_set_{fold}_{split}.txt", f"EmoLabel_DataSplit/{official}", official)
+    path = find_list(DFEW, root, annotations, names)
+    entries = _read_csv(path) if path.suffix == ".csv" else read_list(path, _LABELS.names)
+    samples, missing = locate(entries, Locator(root, homes=_HOMES), id_parts=1)
+    return Split("dfew", fold, split, samples, _LABELS, missing)
+
+
+def _read_csv(path: Path) -> list[Entry]:
+    """Reads `video_name,label`, where labels count from 1 and names have lost their zeros."""
+    entries = []
+    for number, line in read_lines(path):
+        name, label = (*(cell.strip() for cell in next(csv.reader([line]))), "", "")[:2]
+        if number == 1 and not label.isdecimal():  # the heading
+            continue
+        if not (name.isdecimal() and label.isdecimal()) or label == "0":
+            raise DatasetError(
+                f"{path}, line {number}: {line.strip()!r} is not 'video_name,label' with a number and a "
+                "label from 1 to 7. Correct the line."
+            )
+        emotion = label_name(path, number, str(int(label) - 1), _LABELS.names)
+        entries.append(Entry((f"{int(name):05d}",), emotion, None, number))
+    return entries
+
+
+DFEW = Benchmark(
+    name="dfew",
+    title="DFEW: Dynamic Facial Expression in the Wild",
+    labels=_LABELS,
+    folds=5,
+    splits=("train", "test"),
+    test_split="test",
+    tree=(
+        "DFEW_Frame_Face/00001/*.jpg, or Clip/clip_224x224/00001/*.jpg, or Clip/original/1.mp4",
+        "annotation/DFEW_set_1_train.txt, or EmoLabel_DataSplit/train(single-labeled)/set_1.csv",
+    ),
+    source="https://dfew-dataset.github.io",
+    licence="signed agreement, research only",
+    load=load_dfew,
+)

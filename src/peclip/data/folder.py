@@ -1,0 +1,83 @@
+"""Videos of the user's own: a folder per label, and above it a folder per split if there are splits."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from peclip.data.benchmark import Benchmark
+from peclip.data.media import find_media, sub_folders
+from peclip.data.samples import Sample, Split, label_set_of
+from peclip.errors import DatasetError
+from peclip.labels import canonical
+
+_SPLITS = ("train", "val", "test")
+
+
+def load_folder(root: Path, fold: int | None, split: str, annotations: Path | None = None) -> Split:
+    """Reads a split of a folder. Without folders train, val or test there is only `train`, which is `all`.
+
+    The labels are those of all splits together, so that the splits of a folder have one label set.
+
+    Raises:
+        DatasetError: the root, the split, the labels or the videos are not there.
+    """
+    FOLDER.check_no_lists(annotations)
+    FOLDER.check_request(root, fold, split)
+    found = find_splits(root)
+    if split != "all" and split not in found:
+        raise DatasetError(
+            f"{root} has no split {split!r}; it has {', '.join(found)}. Put the label folders into "
+            f"folders named train, val and test. {FOLDER.expected(root)}"
+        )
+    _check_strangers(root, found)
+    bases = {name: root / name if (root / name).is_dir() else root for name in found}
+    folders = {name: sub_folders(base) for name, base in bases.items()}
+    labels = label_set_of((f.name for group in folders.values() for f in group), str(root))
+    wanted = found if split == "all" else (split,)
+    samples = [
+        _sample(path, label, root)
+        for name in wanted
+        for label in folders[name]
+        for path in find_media(label)
+    ]
+    if not samples:
+        raise DatasetError(f"There are no videos for {split!r} in {root}. {FOLDER.expected(root)}")
+    return Split("folder", None, split, tuple(samples), labels)
+
+
+def find_splits(root: Path, annotations: Path | None = None) -> tuple[str, ...]:
+    """Returns the splits of a folder; a folder without any is all train."""
+    return tuple(name for name in _SPLITS if (root / name).is_dir()) or ("train",)
+
+
+def _check_strangers(root: Path, found: tuple[str, ...]) -> None:
+    """Refuses a folder `valid` or `happy` next to `train`, which would be left out without a word."""
+    strangers = [folder.name for folder in sub_folders(root) if folder.name not in found]
+    if strangers and (root / found[0]).is_dir():
+        raise DatasetError(
+            f"{root} holds {', '.join(map(repr, strangers))} next to {', '.join(found)}. A folder with "
+            "splits holds train, val and test and no other folder: rename or remove it."
+        )
+
+
+def _sample(path: Path, label: Path, root: Path) -> Sample:
+    # With the split: 001.mp4 of train and 001.mp4 of test are usually two videos.
+    return Sample(path, canonical(label.name), path.relative_to(root).as_posix())
+
+
+FOLDER = Benchmark(
+    name="folder",
+    title="A folder of your own",
+    labels=None,
+    folds=None,
+    splits=("train", "val", "test", "all"),
+    test_split="test",
+    tree=(
+        "happy/one.mp4, or train/happy/one.mp4 with val and test beside train",
+        "sad/two/*.jpg (a folder of frames), or sad/*.jpg (each a still)",
+    ),
+    source="your own recordings",
+    licence="yours",
+    load=load_folder,
+    find_splits=find_splits,
+)

@@ -1,0 +1,113 @@
+"""What a check of a data set found."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from peclip.data.samples import Split
+
+Kind = Literal[
+    "missing", "empty", "unreadable", "frame_count", "duplicate", "conflict", "overlap", "short"
+]
+
+KINDS: dict[Kind, str] = {
+    "missing": "listed, but not there",
+    "empty": "a folder without a frame",
+    "unreadable": "a file that is no video",
+    "frame_count": "not as many frames as the list claims",
+    "duplicate": "the same video twice in one split",
+    "conflict": "the same video with two labels",
+    "overlap": "in two splits that must be apart",
+    "short": "fewer frames than a model reads, some of which it will read twice",
+}
+"""What each kind means. All are problems but `short`, which benchmarks hold by nature."""
+
+NOTES: frozenset[Kind] = frozenset({"short"})
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was found."""
+
+    kind: Kind
+    where: str
+    """The id of a sample, or a subject."""
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class SplitSummary:
+    """The size of a split."""
+
+    title: str
+    fold: int | None
+    split: str
+    samples: int
+    subjects: int
+    """0 where they are not known."""
+    counts: dict[str, int]
+    """Samples of each label, in the order of the labels."""
+
+    @classmethod
+    def of(cls, split: Split) -> SplitSummary:
+        """Sums up a split."""
+        subjects = len(split.subjects)
+        return cls(split.title, split.fold, split.split, len(split), subjects, split.counts())
+
+
+@dataclass(frozen=True, slots=True)
+class FaceShare:
+    """Whether frames look like a cropped face or a whole scene, from a few of them."""
+
+    verdict: Literal["face", "scene", "unclear"]
+    median_share: float | None
+    """Part of the frame that the face takes, 0 to 1; `None` if no face was seen."""
+    frames: int
+    """How many were looked at."""
+    frames_with_face: int
+    detector: str
+
+
+@dataclass(frozen=True, slots=True)
+class CheckReport:
+    """The whole check."""
+
+    dataset: str
+    root: Path
+    splits: tuple[SplitSummary, ...]
+    videos: int
+    """Different videos that were looked at, over all splits and folds."""
+    findings: tuple[Finding, ...] = field(default=())
+    faces: FaceShare | None = None
+    """`None` if no frames were looked at."""
+
+    @property
+    def problems(self) -> tuple[Finding, ...]:
+        """What has to be put right."""
+        return tuple(finding for finding in self.findings if finding.kind not in NOTES)
+
+    @property
+    def ok(self) -> bool:
+        """Whether there are no problems."""
+        return not self.problems
+
+    def by_kind(self) -> dict[Kind, int]:
+        """Returns how many findings there are of each kind, in the order of `KINDS`."""
+        counts = Counter(finding.kind for finding in self.findings)
+        return {kind: counts[kind] for kind in KINDS if counts[kind]}
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns the report as values that JSON knows."""
+        return {
+            "dataset": self.dataset,
+            "root": str(self.root),
+            "ok": self.ok,
+            "videos": self.videos,
+            "splits": [asdict(split) for split in self.splits],
+            "by_kind": dict(self.by_kind()),
+            "findings": [asdict(finding) for finding in self.findings],
+            "faces": None if self.faces is None else asdict(self.faces),
+        }

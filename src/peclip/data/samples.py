@@ -1,0 +1,104 @@
+"""What every data set is turned into: samples with a label's name, and splits of them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from peclip.errors import ConfigError, DatasetError
+from peclip.labels import EMOTIONS, LabelSet, canonical
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One labelled video, or one still."""
+
+    source: Path
+    """A video file, a folder of frames, or an image; where it should be if it is missing."""
+    label: str
+    """The canonical name, never an index."""
+    id: str
+    """Names the video within its data set, whatever the folder and the split."""
+    subject: str | None = None
+    """Who is seen, where the data set says it."""
+    num_frames: int | None = None
+    """What a list claims. Lists are wrong for damaged copies: count, and let `check` compare."""
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """The samples of one part of a data set, and the label set that they are named in."""
+
+    dataset: str
+    fold: int | None
+    """From 1; `None` where the data set has no folds."""
+    split: str
+    """`train`, `val`, `test` or `all`."""
+    samples: tuple[Sample, ...]
+    """Everything that the data set says belongs here, the missing ones included."""
+    labels: LabelSet
+    """In the order of the data set's authors."""
+    missing: tuple[Sample, ...] = ()
+    """Those of `samples` whose video was not found."""
+
+    def __post_init__(self) -> None:
+        known = frozenset(self.labels)
+        for sample in self.samples:
+            if sample.label not in known:
+                raise DatasetError(
+                    f"{self.title}: {sample.id} has the label {sample.label!r}; the labels are "
+                    f"{', '.join(self.labels)}. Correct its label."
+                )
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    @property
+    def title(self) -> str:
+        """`dfew fold 1 train`."""
+        fold = "" if self.fold is None else f" fold {self.fold}"
+        return f"{self.dataset}{fold} {self.split}"
+
+    @property
+    def subjects(self) -> frozenset[str]:
+        """Who is seen; empty where nobody is known."""
+        return frozenset(s.subject for s in self.samples if s.subject is not None)
+
+    def counts(self) -> dict[str, int]:
+        """Returns the number of samples of each label, in the order of the labels, zeros included."""
+        found = Counter(sample.label for sample in self.samples)
+        return {label: found[label] for label in self.labels}
+
+    def with_samples(self, samples: Iterable[Sample], split: str | None = None) -> Split:
+        """Returns this split with only some of its samples, under another name if one is given."""
+        kept = tuple(samples)
+        missing = frozenset(self.missing)
+        return replace(
+            self,
+            split=self.split if split is None else split,
+            samples=kept,
+            missing=tuple(sample for sample in kept if sample in missing),
+        )
+
+    def without_missing(self) -> Split:
+        """Returns this split without the samples that were not found."""
+        missing = frozenset(self.missing)
+        return self.with_samples(sample for sample in self.samples if sample not in missing)
+
+
+def label_set_of(names: Iterable[str], where: str) -> LabelSet:
+    """Orders the labels of a data set of the user's own: the emotions of the field, then the alphabet.
+
+    The order must not depend on the file system, or a trained model could not be evaluated elsewhere.
+
+    Raises:
+        DatasetError: fewer than two labels.
+    """
+    found = {canonical(name) for name in names}
+    ordered = [name for name in EMOTIONS if name in found] + sorted(found - set(EMOTIONS))
+    try:
+        return LabelSet(tuple(ordered))
+    except ConfigError as error:
+        raise DatasetError(f"{where}: {error}") from None

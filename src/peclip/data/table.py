@@ -1,0 +1,90 @@
+"""Videos of the user's own: a CSV with the columns `path,label,split` and, if known, `subject`."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+from peclip.data.benchmark import Benchmark
+from peclip.data.samples import Sample, Split, label_set_of
+from peclip.errors import DatasetError
+from peclip.labels import canonical
+
+_SPLITS = ("train", "val", "test")
+
+
+def load_table(root: Path, fold: int | None, split: str, annotations: Path | None = None) -> Split:
+    """Reads a split of a table. Paths are absolute, or below the root; other columns are not read.
+
+    The labels are those of all rows, so that the splits of a table have one label set.
+
+    Raises:
+        DatasetError: the table is not there, has not these columns, or a row of it is wrong.
+    """
+    TABLE.check_request(root, fold, split)
+    rows = _read_rows(root, annotations)
+    labels = label_set_of((sample.label for _, sample in rows), str(annotations))
+    samples = tuple(sample for name, sample in rows if split in (name, "all"))
+    if not samples:
+        found = ", ".join(find_splits(root, annotations))
+        raise DatasetError(f"{annotations} has no rows with the split {split!r}; it has {found}.")
+    missing = tuple(sample for sample in samples if not sample.source.exists())
+    return Split("table", None, split, samples, labels, missing)
+
+
+def find_splits(root: Path, annotations: Path | None = None) -> tuple[str, ...]:
+    """Returns the splits that the rows of a table name."""
+    names = {name for name, _ in _read_rows(root, annotations)}
+    return tuple(split for split in _SPLITS if split in names)
+
+
+def _read_rows(root: Path, annotations: Path | None) -> list[tuple[str, Sample]]:
+    """Returns (split, sample) for each row."""
+    if annotations is None or not annotations.is_file():
+        given = "none was given" if annotations is None else f"{str(annotations)!r} is not a file"
+        raise DatasetError(
+            f"The data set 'table' needs a CSV as annotations, and {given}. {TABLE.expected(root)}"
+        )
+    try:
+        with annotations.open(encoding="utf-8-sig", newline="") as file:
+            reader = csv.DictReader(file)
+            reader.fieldnames = [name.strip().lower() for name in reader.fieldnames or ()]
+            absent = [n for n in ("path", "label", "split") if n not in reader.fieldnames]
+            if absent:
+                raise DatasetError(
+                    f"{annotations} has no column {', '.join(absent)}; its first line must be "
+                    "path,label,split or path,label,split,subject."
+                )
+            return [_row(annotations, reader.line_num, row, root) for row in reader]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DatasetError(f"{annotations} cannot be read as a CSV in UTF-8: {error}.") from None
+
+
+def _row(table: Path, line: int, row: dict[str, str | None], root: Path) -> tuple[str, Sample]:
+    cells = {name: (row.get(name) or "").strip() for name in ("path", "label", "split", "subject")}
+    split = cells["split"].lower()
+    if not cells["path"] or not cells["label"] or split not in _SPLITS:
+        raise DatasetError(
+            f"{table}, line {line}: a row needs a path, a label and a split (train, val or test); given "
+            f"are {cells['path']!r}, {cells['label']!r} and {cells['split']!r}. Correct the row."
+        )
+    # An absolute path stays what it is when it is put below the root.
+    source = root / cells["path"].replace("\\", "/")
+    return split, Sample(
+        source, canonical(cells["label"]), cells["path"], subject=cells["subject"] or None
+    )
+
+
+TABLE = Benchmark(
+    name="table",
+    title="A table of your own",
+    labels=None,
+    folds=None,
+    splits=("train", "val", "test", "all"),
+    test_split="test",
+    tree=("one.mp4 and the other paths of the table: path,label,split[,subject]",),
+    source="your own recordings",
+    licence="yours",
+    load=load_table,
+    find_splits=find_splits,
+)

@@ -1,0 +1,175 @@
+"""Data sets without lists of a benchmark: FER2013, folders and tables."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from peclip.data import DATASETS, DataConfig, load_split
+from peclip.errors import DatasetError
+
+
+def touch(root: Path, *names: str) -> Path:
+    for name in names:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).touch()
+    return root
+
+
+def table(root: Path, *lines: str, name: str = "labels.csv", encoding: str = "utf-8") -> Path:
+    (root / name).write_text("\n".join(lines), encoding=encoding)
+    return root / name
+
+
+FER = (
+    "train/angry/Training_1.jpg",
+    "train/happy/Training_2.jpg",
+    "test/angry/PublicTest_3.jpg",
+    "test/happy/PrivateTest_4.jpg",
+)
+
+
+@pytest.mark.parametrize("below", ["", "fer2013"])
+def test_the_names_of_fer2013_say_the_split(below: str, tmp_path: Path) -> None:
+    touch(tmp_path / below, *FER)
+    ids = {}
+    for split in ("train", "val", "test", "all"):
+        found = load_split(DataConfig(dataset="fer2013", root=tmp_path, split=split))
+        ids[split] = [sample.id for sample in found.samples]
+        assert len(found.labels) == 7
+    assert ids == {
+        "train": ["angry/Training_1", "happy/Training_2"],
+        "val": ["angry/PublicTest_3"],
+        "test": ["happy/PrivateTest_4"],
+        "all": [
+            "angry/Training_1",
+            "happy/Training_2",
+            "angry/PublicTest_3",
+            "happy/PrivateTest_4",
+        ],
+    }
+
+
+def test_errors_of_fer2013(tmp_path: Path) -> None:
+    (tmp_path / "fer2013.tar.gz").touch()
+    with pytest.raises(DatasetError, match=r"(?s)no folder .*train.*unpack fer2013\.tar\.gz first"):
+        DATASETS["fer2013"].load(tmp_path, None, "train", None)
+    touch(tmp_path, *FER)
+    with pytest.raises(DatasetError, match="has no annotation lists"):
+        DATASETS["fer2013"].load(tmp_path, None, "train", tmp_path)
+    touch(tmp_path, "test/happy/5.jpg")
+    with pytest.raises(DatasetError, match=r"5\.jpg is not an image whose name starts with one of"):
+        DATASETS["fer2013"].load(tmp_path, None, "train", None)
+    touch(tmp_path, "train/bored/Training_6.jpg")
+    with pytest.raises(DatasetError, match="bored is not one of anger, disgust"):
+        DATASETS["fer2013"].load(tmp_path, None, "train", None)
+
+
+def test_a_folder_without_splits(tmp_path: Path) -> None:
+    touch(
+        tmp_path,
+        "Happy/b10.mp4",
+        "Happy/b9.MOV",
+        "Happy/.hidden.mp4",
+        "Happy/notes.txt",
+        "Happy/deep/frames/1.jpg",
+        "Happy/deep/frames/2.jpg",
+        "bored/still.png",
+        ".git/x/y.mp4",
+    )
+    for split in ("train", "all"):
+        found = load_split(DataConfig(dataset="folder", root=tmp_path, split=split))
+        assert [(s.id, s.label) for s in found.samples] == [
+            ("bored/still.png", "bored"),
+            ("Happy/b9.MOV", "happiness"),
+            ("Happy/b10.mp4", "happiness"),
+            ("Happy/deep/frames", "happiness"),
+        ]
+        assert found.labels.names == ("happiness", "bored")
+    with pytest.raises(DatasetError, match="has no split 'test'; it has train"):
+        load_split(DataConfig(dataset="folder", root=tmp_path, split="test"))
+
+
+def test_a_folder_with_splits_has_one_label_set(tmp_path: Path) -> None:
+    touch(tmp_path, "train/fear/1.mp4", "train/zeal/1.mp4", "test/fear/1.mp4", "test/sad/1.mp4")
+    config = DataConfig(dataset="folder", root=tmp_path)
+    assert load_split(config).counts() == {"sadness": 0, "fear": 1, "zeal": 1}
+    test = load_split(config.model_copy(update={"split": "test"}))
+    assert test.counts() == {"sadness": 1, "fear": 1, "zeal": 0}
+    assert [s.id for s in test.samples] == ["test/fear/1.mp4", "test/sad/1.mp4"]
+    assert len(load_split(config.model_copy(update={"split": "all"}))) == 4
+    with pytest.raises(DatasetError, match="no split 'val'; it has train, test"):
+        load_split(config.model_copy(update={"split": "val"}))
+
+
+def test_errors_of_folders(tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match="at least two names"):
+        DATASETS["folder"].load(tmp_path, None, "train", None)
+    (tmp_path / "happy").mkdir()
+    (tmp_path / "sad").mkdir()
+    with pytest.raises(DatasetError, match=r"(?s)no videos for 'train'.*Expected for folder"):
+        DATASETS["folder"].load(tmp_path, None, "train", None)
+    (tmp_path / "train").mkdir()
+    with pytest.raises(DatasetError, match="holds 'happy', 'sad' next to train"):
+        DATASETS["folder"].load(tmp_path, None, "train", None)
+    with pytest.raises(DatasetError, match="has no annotation lists"):
+        DATASETS["folder"].load(tmp_path, None, "train", tmp_path)
+    with pytest.raises(DatasetError, match="has no folds"):
+        DATASETS["folder"].load(tmp_path, 1, "train", None)
+
+
+def test_a_table(tmp_path: Path) -> None:
+    touch(tmp_path, "a.mp4", "sub/b c.mp4")
+    absolute = touch(tmp_path / "elsewhere", "d.mp4") / "d.mp4"
+    path = table(
+        tmp_path,
+        "Path, Label ,split,subject,comment",
+        'a.mp4,Happy,train,ann,"one, two"',
+        "sub\\b c.mp4,bored,TRAIN,,",
+        "",
+        f"{absolute},sad,test,bob,",
+        encoding="utf-8-sig",
+    )
+    config = DataConfig(dataset="table", root=tmp_path, annotations=path)
+    train = load_split(config)
+    assert [(s.source, s.label, s.subject) for s in train.samples] == [
+        (tmp_path / "a.mp4", "happiness", "ann"),
+        (tmp_path / "sub" / "b c.mp4", "bored", None),
+    ]
+    assert train.labels.names == ("happiness", "sadness", "bored")
+    test = load_split(config.model_copy(update={"split": "test"}))
+    assert [s.source for s in test.samples] == [absolute]
+    assert len(load_split(config.model_copy(update={"split": "all"}))) == 3
+    with pytest.raises(DatasetError, match="no rows with the split 'val'; it has train, test"):
+        load_split(config.model_copy(update={"split": "val"}))
+    absolute.unlink()
+    with pytest.raises(DatasetError, match=r"None of the 1 videos of table test.*d\.mp4"):
+        load_split(config.model_copy(update={"split": "test"}))
+
+
+@pytest.mark.parametrize(
+    ("lines", "words"),
+    [
+        (["path,emotion,split", "a,b,train"], "has no column label; its first line must be"),
+        ([], "has no column path, label, split"),
+        (["path,label,split", "a.mp4,happy,train", "b.mp4,,train"], "line 3: a row needs"),
+        (["path,label,split", "a.mp4,happy"], "line 2: a row needs"),
+        (["path,label,split", "a.mp4,happy,dev"], "line 2: .*'dev'"),
+        (["path,label,split", "a.mp4,happy,train"], "at least two names"),
+    ],
+)
+def test_wrong_tables(lines: list[str], words: str, tmp_path: Path) -> None:
+    path = table(tmp_path, *lines)
+    with pytest.raises(DatasetError, match=words):
+        DATASETS["table"].load(tmp_path, None, "train", path)
+
+
+def test_tables_that_cannot_be_read(tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match="needs a CSV as annotations, and none was given"):
+        DATASETS["table"].load(tmp_path, None, "train", None)
+    with pytest.raises(DatasetError, match="is not a file"):
+        DATASETS["table"].load(tmp_path, None, "train", tmp_path)
+    path = table(tmp_path, "path,label,split", "ä,b,train", encoding="latin-1")
+    with pytest.raises(DatasetError, match="cannot be read as a CSV in UTF-8"):
+        DATASETS["table"].load(tmp_path, None, "train", path)
