@@ -1,4 +1,4 @@
-"""`peclip data`: which data sets are known, and whether a copy of one is whole."""
+"""`peclip data`: which data sets are known, whether a copy of one is whole, and its face crops."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from peclip.cli import console
-from peclip.cli.options import Detector, ReportFormat, ReportFormatOpt
+from peclip.cli.options import Detector, ModelOpt, ReportFormat, ReportFormatOpt
 
 if TYPE_CHECKING:
     from peclip.data.report import CheckReport, FaceShare
     from peclip.video.faces import FaceDetector
 
-data = typer.Typer(no_args_is_help=True, help="List data sets, and check a copy of one.")
+data = typer.Typer(no_args_is_help=True, help="List, check and prepare data sets.")
 
 _PROBLEMS_FOUND = 6
 _SHOWN = 5
@@ -117,11 +117,67 @@ def check(
         raise typer.Exit(_PROBLEMS_FOUND)
 
 
-def _load_detector(name: Detector) -> FaceDetector:
+@data.command()
+def prepare(
+    dataset: DatasetOpt,
+    data_root: DataRootOpt,
+    output: Annotated[Path, typer.Option("-o", "--output", help="Folder for the crops.")],
+    annotations: AnnotationsOpt = None,
+    fold: FoldOpt = None,
+    model: ModelOpt = "nano",
+    size: Annotated[
+        int | None, typer.Option(min=16, help="Side of a crop in pixels; by default the model's.")
+    ] = None,
+    detector: Annotated[Detector, typer.Option(help="Face detector.")] = Detector.auto,
+    face_threshold: Annotated[float, typer.Option(help="Least confidence of a face.")] = 0.7,
+    workers: Annotated[
+        int | None, typer.Option("-j", "--workers", min=1, help="Threads; by default the cores.")
+    ] = None,
+    progress: Annotated[
+        bool, typer.Option("--progress/--no-progress", help="A bar, if stderr is a terminal.")
+    ] = True,
+) -> None:
+    """Decode, detect, track and crop once; training and evaluation then read the crops.
+
+    The crops have the geometry of the model. A run that was interrupted goes on where it stopped.
+    """
+    from peclip.data import read_splits
+    from peclip.preparation import CropConfig, count_status
+    from peclip.preparation import prepare as prepare_samples
+    from peclip.settings import load_settings
+    from peclip.weights import resolve
+
+    preprocess = resolve(model, settings=load_settings()).config.preprocess
+    root, lists = data_root.expanduser(), annotations and annotations.expanduser()
+    splits = read_splits(dataset, root, lists, fold)
+    samples = {s.source: s for split in splits for s in split.without_missing().samples}
+    first = _load_detector(detector, face_threshold)  # fails or warns once, before the threads
+    config = CropConfig.of(preprocess, size=size, detector=first.name, threshold=face_threshold)
+    with console.progress_bar(enabled=progress) as bar:
+        task = bar.add_task(f"preparing {dataset}", total=len(samples), position="")
+        results = prepare_samples(
+            samples.values(),
+            root,
+            output.expanduser(),
+            config,
+            lambda: _load_detector(Detector(first.name), face_threshold),
+            workers=workers,
+            on_video=lambda _: bar.advance(task),
+        )
+    for result in results:
+        if result.reason:
+            console.error(f"{result.id}: {result.reason}")
+    counts = count_status(results)
+    typer.echo(", ".join(f"{count:,} {status}" for status, count in counts.items()))
+    if counts.get("decode_error") or counts.get("no_face"):
+        raise typer.Exit(_PROBLEMS_FOUND)
+
+
+def _load_detector(name: Detector, threshold: float = 0.7) -> FaceDetector:
     from peclip.settings import load_settings
     from peclip.video.faces import load_detector
 
-    return load_detector(name.value, settings=load_settings())
+    return load_detector(name.value, settings=load_settings(), threshold=threshold)
 
 
 def _print(report: CheckReport) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from peclip.data.afew import AFEW
 from peclip.data.benchmark import Benchmark
 from peclip.data.config import DataConfig
@@ -27,6 +29,7 @@ __all__ = [
     "find_benchmark",
     "load_split",
     "read_split",
+    "read_splits",
 ]
 
 DATASETS = {
@@ -89,3 +92,26 @@ def load_split(config: DataConfig) -> Split:
             "to leave them out, which makes other numbers than those of papers."
         )
     return split.without_missing()
+
+
+def read_splits(
+    dataset: str, root: Path, annotations: Path | None = None, fold: int | None = None
+) -> list[Split]:
+    """Reads all splits of a fold, or of all folds: together, everything that a copy should hold.
+
+    Raises:
+        DatasetError: the data set or a list is not there, or cannot be read at all.
+        ConfigError: the data set is not known.
+    """
+    benchmark = find_benchmark(dataset)
+    benchmark.check_root(root)
+    folds = benchmark.fold_numbers() if fold is None else (fold,)
+    names = benchmark.splits_found(root, annotations)
+    if fold is None and benchmark.folds is not None and "all" in benchmark.splits:
+        folds, names = (None,), ("all",)  # folds made by a rule: nothing in them can be wrong
+    config = DataConfig(dataset=dataset, root=root, annotations=annotations)
+    return [
+        read_split(config.model_copy(update={"fold": number, "split": name}))
+        for number in folds
+        for name in names
+    ]

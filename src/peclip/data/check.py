@@ -8,8 +8,7 @@ from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from peclip.data import find_benchmark, read_split
-from peclip.data.config import DataConfig
+from peclip.data import read_splits
 from peclip.data.face_share import measure_face_share
 from peclip.data.media import count_images, is_still
 from peclip.data.report import CheckReport, FaceShare, Finding, SplitSummary
@@ -53,7 +52,7 @@ def check_dataset(
         DatasetError: the data set or a list is not there, or cannot be read at all.
         ConfigError: the data set is not known.
     """
-    splits = _read_splits(dataset, root, annotations, fold)
+    splits = read_splits(dataset, root, annotations, fold)
     samples = {sample.source: sample for split in splits for sample in split.samples}
     missing = {sample.source: sample for split in splits for sample in split.missing}
     present = [sample for source, sample in samples.items() if source not in missing]
@@ -63,23 +62,6 @@ def check_dataset(
     faces = _check_faces(present, findings, detector, face_videos)
     summaries = tuple(SplitSummary.of(split) for split in splits)
     return CheckReport(dataset, root, summaries, len(samples), tuple(findings), faces)
-
-
-def _read_splits(
-    dataset: str, root: Path, annotations: Path | None, fold: int | None
-) -> list[Split]:
-    benchmark = find_benchmark(dataset)
-    benchmark.check_root(root)
-    folds = benchmark.fold_numbers() if fold is None else (fold,)
-    names = benchmark.splits_found(root, annotations)
-    if fold is None and benchmark.folds is not None and "all" in benchmark.splits:
-        folds, names = (None,), ("all",)  # folds made by a rule: nothing in them can be wrong
-    config = DataConfig(dataset=dataset, root=root, annotations=annotations)
-    return [
-        read_split(config.model_copy(update={"fold": number, "split": name}))
-        for number in folds
-        for name in names
-    ]
 
 
 def _check_files(

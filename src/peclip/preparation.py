@@ -1,0 +1,219 @@
+"""Face crops of whole data sets, made once: decode, detect, track and crop, then train on the crops.
+
+Beside the crops stands `preprocessing.json`, which says how they were made; a second run goes on only with
+the same settings. A video is complete when its folder has its name: until then it has a hidden one.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Literal
+
+import cv2
+
+from peclip.config import Config, PreprocessConfig
+from peclip.data.samples import Sample
+from peclip.errors import ConfigError, VideoError
+from peclip.video.faces import FaceDetector
+from peclip.video.reader import open_video
+from peclip.video.windows import Observation, Observer
+
+RECORD, ABOUT = "preprocessing.json", "frames.json"
+
+MakeDetector = Callable[[], FaceDetector]
+"""Makes a detector for one thread: OpenCV's are not safe to share."""
+
+
+class CropConfig(Config):
+    """How crops are made. The geometry is the model's, so that training sees what prediction sees."""
+
+    size: int
+    """Side of a crop in pixels."""
+    margin: float
+    shift: float
+    align: bool
+    detector: str
+    threshold: float
+
+    @classmethod
+    def of(
+        cls, preprocess: PreprocessConfig, *, size: int | None, detector: str, threshold: float
+    ) -> CropConfig:
+        """Takes the geometry of a model; the size is the model's too, unless one is given."""
+        return cls(
+            size=size or preprocess.image_size,
+            margin=preprocess.face_margin,
+            shift=preprocess.face_shift,
+            align=preprocess.align,
+            detector=detector,
+            threshold=threshold,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """What became of one video."""
+
+    id: str
+    status: Literal["ok", "no_face", "decode_error", "kept"]
+    """`kept`: an earlier run had done it."""
+    frames: int = 0
+    """Frames in the video."""
+    crops: int = 0
+    """Frames in which the main person was seen."""
+    people: int = 0
+    reason: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns the JSON form."""
+        return asdict(self)
+
+
+def prepare(
+    samples: Iterable[Sample],
+    root: Path,
+    output: Path,
+    config: CropConfig,
+    make_detector: MakeDetector,
+    *,
+    workers: int | None = None,
+    on_video: Callable[[Prepared], None] = lambda _: None,
+) -> list[Prepared]:
+    """Crops the main person of every video: the one who is seen in the most frames.
+
+    The tree below `output` is that below `root`, with a folder of JPEG files for each video, so that
+    the readers of the data set find the crops with `--data-root OUTPUT`.
+
+    Args:
+        samples: what to prepare; a video that comes twice is taken once.
+        root: the data set's folder.
+        output: made if needed.
+        config: how.
+        make_detector: is called once per thread.
+        workers: threads; by default as many as there are cores.
+        on_video: is told of each video when it is done.
+
+    Raises:
+        ConfigError: the output is inside the root or holds crops that were made otherwise.
+    """
+    _check_record(root, output, config)
+    sources = {sample.source: sample for sample in samples}
+    local = threading.local()
+
+    def one(sample: Sample) -> Prepared:
+        if not hasattr(local, "detector"):
+            local.detector = make_detector()
+        return _prepare_video(sample, root, output, config, local.detector)
+
+    results = []
+    with ThreadPoolExecutor(workers or os.cpu_count()) as pool:
+        for done in pool.map(one, sources.values()):
+            results.append(done)
+            on_video(done)
+    return results
+
+
+def count_status(results: Sequence[Prepared]) -> dict[str, int]:
+    """Returns how many videos came to each end."""
+    return dict(Counter(result.status for result in results))
+
+
+def _check_record(root: Path, output: Path, config: CropConfig) -> None:
+    if output.resolve().is_relative_to(root.resolve()):
+        raise ConfigError(
+            f"The output {str(output)!r} is inside the data set {str(root)!r}, whose files would then "
+            "be mixed with the crops; give a folder outside."
+        )
+    record = output / RECORD
+    if record.exists():
+        before = json.loads(record.read_text(encoding="utf-8"))
+        changed = [name for name, value in config.model_dump().items() if before.get(name) != value]
+        if changed:
+            was = ", ".join(f"{name}={before.get(name)}" for name in changed)
+            raise ConfigError(
+                f"{str(output)!r} holds crops that were made otherwise ({was}); give another folder."
+            )
+        return
+    output.mkdir(parents=True, exist_ok=True)
+    content = config.model_dump() | {"peclip_version": version("peclip")}
+    record.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+
+
+def _prepare_video(
+    sample: Sample, root: Path, output: Path, config: CropConfig, detector: FaceDetector
+) -> Prepared:
+    target = (output / sample.source.relative_to(root)).with_suffix("")
+    if (target / ABOUT).exists():
+        return Prepared(sample.id, "kept")
+    hidden = target.with_name(f".{target.name}.part")
+    shutil.rmtree(hidden, ignore_errors=True)  # of a run that was killed
+    hidden.mkdir(parents=True)
+    try:
+        result = _write_crops(sample, hidden, config, detector)
+        if result.status == "ok":
+            shutil.rmtree(target, ignore_errors=True)
+            hidden.rename(target)
+        return result
+    except VideoError as error:
+        return Prepared(sample.id, "decode_error", reason=str(error))
+    finally:
+        shutil.rmtree(hidden, ignore_errors=True)
+
+
+def _write_crops(
+    sample: Sample, folder: Path, config: CropConfig, detector: FaceDetector
+) -> Prepared:
+    """Writes the crops of everyone frame by frame, then keeps those of the main person.
+
+    Crops go to disk at once, so that memory does not grow with the video.
+    """
+    observer = Observer(
+        detector, size=config.size, margin=config.margin, shift=config.shift, align=config.align
+    )
+    seen: dict[int, list[dict[str, Any]]] = {}
+    frames = 0
+    with open_video(sample.source, num_threads=1) as reader:
+        for observation in observer.observe(reader.chunks()):
+            frames += 1
+            _write_sightings(observation, folder, seen)
+    if not seen:
+        return Prepared(sample.id, "no_face", frames=frames)
+    main = max(seen, key=lambda track: (len(seen[track]), -track))
+    for track in seen.keys() - {main}:
+        shutil.rmtree(folder / str(track))
+    for file in (folder / str(main)).iterdir():
+        file.rename(folder / file.name)
+    (folder / str(main)).rmdir()
+    about = {"source": sample.id, "frames": frames, "people": len(seen), "crops": seen[main]}
+    (folder / ABOUT).write_text(json.dumps(about), encoding="utf-8")
+    return Prepared(sample.id, "ok", frames, len(seen[main]), len(seen))
+
+
+def _write_sightings(
+    observation: Observation, folder: Path, seen: dict[int, list[dict[str, Any]]]
+) -> None:
+    for sighting in observation.sightings:
+        place = folder / str(sighting.track_id)
+        place.mkdir(exist_ok=True)
+        name = f"{observation.index:06d}.jpg"
+        pixels = cv2.cvtColor(sighting.crop, cv2.COLOR_RGB2BGR)
+        if not cv2.imwrite(str(place / name), pixels, [cv2.IMWRITE_JPEG_QUALITY, 95]):
+            raise ConfigError(f"{str(place / name)!r} cannot be written; is the disk full?")
+        face = sighting.face
+        seen.setdefault(sighting.track_id, []).append(
+            {
+                "file": name,
+                "time_s": round(observation.time, 6),
+                "box": [round(v, 1) for v in (face.x, face.y, face.width, face.height)],
+                "face_conf": round(face.score, 4),
+            }
+        )

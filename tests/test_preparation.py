@@ -1,0 +1,169 @@
+"""Face crops of a data set, with drawn people and a detector that sees them."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+from peclip.cli import run
+from peclip.config import PreprocessConfig
+from peclip.data import DataConfig, load_split
+from peclip.data.samples import Sample
+from peclip.errors import ConfigError
+from peclip.preparation import CropConfig, Prepared, count_status, prepare
+from peclip.types import FaceBox
+from peclip.video.faces import Image
+from peclip.video.reader import open_video
+
+CONFIG = CropConfig.of(PreprocessConfig(), size=32, detector="bright", threshold=0.7)
+
+
+class Bright:
+    """Finds bright rectangles, left to right, and counts how often it is asked."""
+
+    name = "bright"
+    asked = 0
+
+    def detect(self, image: Image) -> list[FaceBox]:
+        type(self).asked += 1
+        columns = (image[..., 0] > 150).any(0).astype(np.int8)
+        edges = np.flatnonzero(np.diff(np.concatenate([[0], columns, [0]])))
+        return [
+            FaceBox(float(a), 10.0, float(b - a), 30.0, 0.9)
+            for a, b in zip(edges[::2], edges[1::2], strict=True)
+        ]
+
+
+def write_video(path: Path, people: dict[int, range], count: int = 12) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 160, 64, "yuv420p"
+        for index in range(count):
+            picture = np.zeros((64, 160, 3), np.uint8)
+            for left, frames in people.items():
+                if index in frames:
+                    picture[10:40, left : left + 30] = 255
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        container.mux(stream.encode())
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    folder = tmp_path / "data"
+    write_video(folder / "happy" / "a.mp4", {10: range(12), 100: range(4)})
+    write_video(folder / "happy" / "b.mp4", {60: range(3, 12)})
+    write_video(folder / "sad" / "c.mp4", {100: range(12)})
+    return folder
+
+
+def samples(root: Path) -> tuple[Sample, ...]:
+    return load_split(DataConfig(dataset="folder", root=root, split="all")).samples
+
+
+def test_the_main_person_of_every_video_is_cropped(root: Path, tmp_path: Path) -> None:
+    done = prepare(samples(root), root, tmp_path / "out", CONFIG, Bright)
+    assert sorted((d.status, d.frames, d.crops, d.people) for d in done) == [
+        ("ok", 12, 9, 1),
+        ("ok", 12, 12, 1),
+        ("ok", 12, 12, 2),
+    ]
+    with open_video(tmp_path / "out" / "happy" / "a") as reader:
+        assert len(reader) == 12
+        assert reader.read([0]).data.shape == (1, 3, 32, 32)
+    about = json.loads((tmp_path / "out" / "happy" / "b" / "frames.json").read_text())
+    assert about["crops"][0]["file"] == "000003.jpg"
+    assert about["crops"][0]["time_s"] == pytest.approx(0.12)
+    record = json.loads((tmp_path / "out" / "preprocessing.json").read_text())
+    assert (record["size"], record["detector"], record["margin"]) == (32, "bright", 0.3)
+
+
+def test_the_readers_of_the_data_set_find_the_crops(root: Path, tmp_path: Path) -> None:
+    prepare(samples(root), root, tmp_path / "out", CONFIG, Bright)
+    again = samples(tmp_path / "out")
+    assert [s.label for s in again] == [s.label for s in samples(root)]
+    assert all(s.source.is_dir() for s in again)
+
+
+def test_a_second_run_does_nothing_twice(root: Path, tmp_path: Path) -> None:
+    prepare(samples(root), root, tmp_path / "out", CONFIG, Bright)
+    Bright.asked = 0
+    done = prepare(samples(root), root, tmp_path / "out", CONFIG, Bright)
+    assert Bright.asked == 0
+    assert count_status(done) == {"kept": 3}
+
+
+def test_a_killed_run_leaves_no_half_video(root: Path, tmp_path: Path) -> None:
+    class Killed(Bright):
+        def detect(self, image: Image) -> list[FaceBox]:
+            if Killed.asked > 15:
+                raise KeyboardInterrupt
+            return super().detect(image)
+
+    Killed.asked = 0
+    out = tmp_path / "out"
+    with pytest.raises(KeyboardInterrupt):
+        prepare(samples(root), root, out, CONFIG, Killed, workers=1)
+    complete = [path.parent for path in out.rglob("frames.json")]
+    assert len(complete) == 1
+    assert {path.parent for path in out.rglob("*.jpg")} == set(complete)
+    done = prepare(samples(root), root, out, CONFIG, Bright, workers=1)
+    assert count_status(done) == {"kept": 1, "ok": 2}
+
+
+def test_leftovers_of_kill_9_are_removed(root: Path, tmp_path: Path) -> None:
+    left = tmp_path / "out" / "happy" / ".a.part" / "0"
+    left.mkdir(parents=True)
+    (left / "000000.jpg").write_bytes(b"half")
+    prepare(samples(root), root, tmp_path / "out", CONFIG, Bright)
+    assert not left.exists()
+
+
+def test_threads_do_not_change_the_crops(root: Path, tmp_path: Path) -> None:
+    trees = []
+    for workers in (1, 3):
+        out = tmp_path / f"out{workers}"
+        prepare(samples(root), root, out, CONFIG, Bright, workers=workers)
+        trees.append({p.relative_to(out): p.read_bytes() for p in out.rglob("*") if p.is_file()})
+    assert trees[0] == trees[1]
+
+
+def test_what_has_no_face_or_no_picture_is_told_and_does_not_stop(
+    root: Path, tmp_path: Path
+) -> None:
+    write_video(root / "sad" / "empty.mp4", {})
+    (root / "sad" / "broken.mp4").write_text("no video")
+    told: list[Prepared] = []
+    done = prepare(samples(root), root, tmp_path / "out", CONFIG, Bright, on_video=told.append)
+    assert told == done
+    assert count_status(done) == {"ok": 3, "no_face": 1, "decode_error": 1}
+    assert not (tmp_path / "out" / "sad" / "empty").exists()
+    (broken,) = (d for d in done if d.status == "decode_error")
+    assert "broken.mp4" in broken.reason
+
+
+def test_other_settings_do_not_mix(root: Path, tmp_path: Path) -> None:
+    prepare(samples(root), root, tmp_path / "out", CONFIG, Bright)
+    other = CONFIG.model_copy(update={"margin": 0.5})
+    with pytest.raises(ConfigError, match=r"margin=0\.3.*another folder"):
+        prepare(samples(root), root, tmp_path / "out", other, Bright)
+    with pytest.raises(ConfigError, match="inside the data set"):
+        prepare(samples(root), root, root / "crops", CONFIG, Bright)
+
+
+def test_the_command(astronaut: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for place in ("happiness/a.mp4", "neutral/b.mp4"):
+        (tmp_path / "data" / place).parent.mkdir(parents=True)
+        shutil.copy(astronaut, tmp_path / "data" / place)
+    arguments = ["--dataset", "folder", "--data-root", str(tmp_path / "data"), "-m", "debug"]
+    arguments += ["--detector", "haar", "-o", str(tmp_path / "crops")]
+    assert run(["data", "prepare", *arguments]) == 0
+    assert capsys.readouterr().out.strip() == "2 ok"
+    assert run(["data", "prepare", *arguments]) == 0
+    assert capsys.readouterr().out.strip() == "2 kept"
+    assert len(list((tmp_path / "crops" / "happiness" / "a").glob("*.jpg"))) > 60
