@@ -93,6 +93,7 @@ def test_a_video_cropped_already_is_taken_whole(debug: PEClip) -> None:
     video = np.random.default_rng(0).integers(0, 256, (10, 40, 40, 3), np.uint8)
     (row,) = debug.predict(video, PredictOptions(face_crop=False)).rows
     assert (row.track_id, row.status, row.box) == (-1, "ok", (0, 0, 40, 40))
+    assert (row.face_conf, row.n_faces) == (None, 0), "nobody was looked for"
     assert row.label is not None
 
 
@@ -115,10 +116,35 @@ def test_the_batch_size_does_not_matter(debug: PEClip, bright: None) -> None:
         assert list(a.scores.values()) == pytest.approx(list(b.scores.values()), abs=1e-5)
 
 
+def test_a_call_of_the_model_holds_no_more_windows_than_asked(
+    debug: PEClip, bright: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes: list[int] = []
+    score = debug.score
+    monkeypatch.setattr(debug, "score", lambda w: sizes.append(len(w)) or score(w))
+    people = [(5 + 38 * n, range(30)) for n in range(5)]
+    debug.predict(drawn(30, *people), PredictOptions(batch_size=2))
+    assert max(sizes) == 2
+    assert sum(sizes) == 10
+
+
+def test_a_video_of_few_frames_a_second_is_one_person(debug: PEClip, bright: None) -> None:
+    video = drawn(12, (10, range(12)))
+    rows = debug.predict(video, PredictOptions(frame_rate=0.5, window=8, hop=8)).rows
+    assert {(row.track_id, row.status) for row in rows} == {(0, "ok")}
+
+
+def test_what_is_no_source_is_one_sentence(debug: PEClip) -> None:
+    for source in ([np.zeros((4, 4, 3))], True, None, 1.5):
+        with pytest.raises(ConfigError, match="is no source of frames"):
+            debug.predict(source)
+
+
 def test_start_and_end_cut_the_video(debug: PEClip, bright: None) -> None:
     video = drawn(100, (10, range(100)))
     rows = debug.predict(video, PredictOptions(start=1.0, end=3.0, window=1, hop=1)).rows
     assert [(r.start_s, r.end_s) for r in rows] == [(1, 2), (2, pytest.approx(3))]
+    assert [(r.start_frame, r.end_frame) for r in rows] == [(25, 49), (50, 74)]
     with pytest.raises(VideoError, match=r"no frame between 9\.0 s and its end"):
         debug.predict(video, PredictOptions(start=9))
 

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from peclip.config import ModelConfig
+from peclip.errors import ConfigError
+
+CARD = "README.md"
 
 ETHICS = (
     "This model describes what a face shows; it cannot know what a person feels, and its errors differ "
@@ -54,6 +58,24 @@ What it was trained on and how well it does: not recorded by `save_pretrained`; 
 
 {ETHICS}
 """
+
+
+def write_card(
+    folder: Path, name: str, config: ModelConfig, texts: Sequence[str], *, full: bool
+) -> None:
+    """Writes the model card into a model directory, unless there is one already.
+
+    Raises:
+        ConfigError: the file cannot be written.
+    """
+    card = folder / CARD
+    if card.exists():
+        return
+    whole = full or config.pretrained is None
+    try:
+        card.write_text(model_card(name, config, texts, full=whole), encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"{str(card)!r} cannot be written: {error.strerror}.") from None
 
 
 def _cell(text: str) -> str:

@@ -21,6 +21,7 @@ import torch
 from numpy._core import multiarray
 from torch import Tensor
 
+from peclip.cards import write_card
 from peclip.config import PEClipConfig
 from peclip.descriptions import STYLES, load_descriptions
 from peclip.errors import CheckpointError, ConfigError
@@ -80,6 +81,7 @@ def convert_release(
         pretrained=None if full else tag or "openai",
     )
     save_model(model, config, output, full=full)
+    write_card(output, output.resolve().name, config, texts, full=full)
     return config
 
 
@@ -126,10 +128,12 @@ def read_release(path: Path) -> dict[str, Tensor]:
         for key, value in state.items()
         if isinstance(value, Tensor)
     }
-    if "prompt_learner.ctx" not in tensors:
-        raise CheckpointError(
-            f"{str(path)!r} has no prompt_learner.ctx, so it is not a PE-CLIP checkpoint of the release."
-        )
+    for name, dimensions in (("prompt_learner.ctx", 2), ("prompt_learner.token_suffix", 3)):
+        if name not in tensors or tensors[name].ndim != dimensions:
+            raise CheckpointError(
+                f"{str(path)!r} has no {name} with {dimensions} dimensions, so it is not a PE-CLIP "
+                "checkpoint of the release."
+            )
     return tensors
 
 
@@ -226,6 +230,8 @@ def _texts(model: PEClipModel, state: Mapping[str, Tensor]) -> list[str]:
     texts = []
     for row in suffix.to(embedding.dtype):  # (L, W)
         nearest = torch.cdist(row, embedding).argmin(-1).tolist()
+        if end not in nearest:
+            raise CheckpointError("The texts in the checkpoint have no end token; it is damaged.")
         texts.append(model.text.tokenizer.decode(nearest[: nearest.index(end)]).strip())
     return texts
 

@@ -164,7 +164,7 @@ class Prediction:
                 for track in self.tracks.values()
             ],
             "units": UNITS,
-            **self.metadata,
+            **_finite(self.metadata),
             "rows": [row.to_dict(self.labels) for row in self.rows],
         }
 
@@ -222,3 +222,12 @@ def _presence(track: TrackSummary) -> tuple[int, float, float]:
 
 def _rounded(value: float | None, digits: int) -> float | None:
     return None if value is None else round(float(value), digits)
+
+
+def _finite(value: Any) -> Any:
+    """Returns a JSON value with null for the infinite numbers, which JSON does not have."""
+    if isinstance(value, Mapping):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

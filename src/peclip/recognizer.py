@@ -10,7 +10,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
-from peclip.cards import model_card
+from peclip.cards import write_card
 from peclip.config import ModelConfig, PredictOptions
 from peclip.descriptions import describe
 from peclip.devices import Precision, autocast, choose_device, choose_precision, device_name
@@ -24,7 +24,7 @@ from peclip.types import Batch
 from peclip.video.faces import FaceDetector, load_detector
 from peclip.video.preprocess import Preprocess
 from peclip.video.windows import FaceWindow
-from peclip.weights import CARD, Checkpoint, load_model, push_folder, resolve, save_model
+from peclip.weights import Checkpoint, load_model, push_folder, resolve, save_model
 
 DEFAULT_OPTIONS = PredictOptions()
 
@@ -156,9 +156,11 @@ class Recognizer:
         Raises:
             VideoError: the source cannot be read.
         """
-        yield from self.open(video, options)
+        yield from self.open(video, options, keep_rows=False)
 
-    def open(self, video: Video, options: PredictOptions = DEFAULT_OPTIONS) -> Session:
+    def open(
+        self, video: Video, options: PredictOptions = DEFAULT_OPTIONS, *, keep_rows: bool = True
+    ) -> Session:
         """Returns the reading of a source: iterate it for rows, then ask it for the prediction."""
         return Session(
             video,
@@ -170,6 +172,7 @@ class Recognizer:
             options=options,
             settings=load_settings(),
             metadata=self.describe(),
+            keep_rows=keep_rows,
         )
 
     def detector(self, options: PredictOptions) -> FaceDetector | None:
@@ -260,16 +263,7 @@ class Recognizer:
         """
         folder = Path(directory)
         save_model(self.model, self.config, folder, full=full)
-        card = folder / CARD
-        if not card.exists():
-            whole = full or self.config.pretrained is None
-            text = model_card(
-                name or folder.resolve().name, self.config, self.model.texts, full=whole
-            )
-            try:
-                card.write_text(text, encoding="utf-8")
-            except OSError as error:
-                raise ConfigError(f"{str(card)!r} cannot be written: {error.strerror}.") from None
+        write_card(folder, name or folder.resolve().name, self.config, self.model.texts, full=full)
 
     def push_to_hub(
         self, repo_id: str, *, private: bool = True, full: bool = False, message: str = "Add model"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from importlib.metadata import version
@@ -14,7 +15,7 @@ from torch import Tensor
 
 from peclip.config import ModelConfig, PredictOptions
 from peclip.download import open_remote
-from peclip.errors import VideoError
+from peclip.errors import UserError, VideoError
 from peclip.labels import LabelSet
 from peclip.prediction import Prediction, Row, Status
 from peclip.settings import Settings
@@ -22,7 +23,7 @@ from peclip.types import Frames
 from peclip.video.faces import FaceDetector
 from peclip.video.reader import VideoReader, open_video
 from peclip.video.sources import is_address
-from peclip.video.windows import WHOLE_FRAME, FaceWindow, Observer, cut_windows
+from peclip.video.windows import WHOLE_FRAME, FaceWindow, Observation, Observer, cut_windows
 
 Video = str | Path | int | NDArray[np.uint8] | Tensor | Frames
 """A file, a folder of frames, an http(s) address, a webcam index, or pixels: numpy uint8 (T, H, W, 3) or
@@ -47,6 +48,7 @@ class Session:
         options: how to cut, search and read.
         settings: cache and network.
         metadata: what is known of the model, for `Prediction.metadata`.
+        keep_rows: false for endless sources; there is no `prediction()` then.
 
     Raises (while iterating):
         VideoError: the source cannot be read at all. What breaks in the middle ends the rows with one
@@ -65,9 +67,10 @@ class Session:
         options: PredictOptions,
         settings: Settings,
         metadata: dict[str, Any],
+        keep_rows: bool = True,
     ) -> None:
         self.source = str(video) if isinstance(video, str | Path | int) else "array"
-        self.failure: VideoError | None = None
+        self.failure: UserError | None = None
         self.position_s = 0.0
         self.duration_s: float | None = None
         self._video, self._score, self._labels = video, score, labels
@@ -75,6 +78,7 @@ class Session:
         self._config, self._options, self._settings = config, options, settings
         self._model, self._revision = model
         self._metadata = metadata
+        self._keep_rows = keep_rows
         self._rows: list[Row] = []
 
     def __iter__(self) -> Iterator[Row]:
@@ -88,9 +92,9 @@ class Session:
             waiting: list[FaceWindow] = []
             for people in self._windows(reader, detector):
                 waiting += people
-                if len(waiting) >= size:
-                    yield from self._keep(waiting)
-                    waiting = []
+                while len(waiting) >= size:
+                    yield from self._keep(waiting[:size])
+                    waiting = waiting[size:]
             yield from self._keep(waiting)
             if self.failure is not None:
                 yield self.fail(self.failure)
@@ -98,6 +102,10 @@ class Session:
     def prediction(self) -> Prediction:
         """Returns what the rows so far say."""
         return Prediction(self.source, self._labels.names, tuple(self._rows), dict(self._metadata))
+
+    def note(self, error: str) -> None:
+        """Says in the metadata why there are no more rows."""
+        self._metadata["error"] = error
 
     def _open(self, stack: ExitStack) -> VideoReader:
         video = self._video
@@ -135,36 +143,32 @@ class Session:
             align=preprocess.align,
         )
         return cut_windows(
-            observer.observe(self._until_failure(self._trimmed(reader.chunks()))),
+            self._until_failure(
+                observer.observe(
+                    self._followed(reader.chunks()),
+                    start=self._options.start,
+                    end=math.inf if self._options.end is None else self._options.end,
+                )
+            ),
             window=self._options.window,
             hop=self._options.hop,
             num_frames=self._config.num_frames,
             size=preprocess.image_size,
         )
 
-    def _trimmed(self, chunks: Iterable[Frames]) -> Iterator[Frames]:
-        """Leaves out the frames before `start` and stops at `end`."""
-        start, end = self._options.start, self._options.end
+    def _followed(self, chunks: Iterable[Frames]) -> Iterator[Frames]:
+        """Notes how far the video was read, for a progress bar."""
         for frames in chunks:
-            last = float(frames.timestamps[-1])
-            self.position_s = last
-            inside = frames.timestamps >= start
-            if end is not None:
-                inside &= frames.timestamps < end
-            if inside.all():
-                yield frames
-            elif inside.any():
-                yield Frames(frames.data[inside], frames.timestamps[inside])
-            if end is not None and last >= end:
-                return
+            self.position_s = float(frames.timestamps[-1])
+            yield frames
 
-    def _until_failure(self, chunks: Iterable[Frames]) -> Iterator[Frames]:
+    def _until_failure(self, observations: Iterable[Observation]) -> Iterator[Observation]:
         """Ends quietly where decoding breaks after the first frames; `failure` keeps the reason."""
         any_frame = False
         try:
-            for frames in chunks:
+            for observation in observations:
                 any_frame = True
-                yield frames
+                yield observation
         except VideoError as error:
             if not any_frame:
                 raise
@@ -180,7 +184,7 @@ class Session:
         scores = iter(self._score(seen) if seen else [])
         for window in windows:
             row = self._row(window, next(scores) if len(window.crops) else None)
-            self._rows.append(row)
+            self._add(row)
             yield row
 
     def _row(self, window: FaceWindow, probabilities: list[float] | None) -> Row:
@@ -203,7 +207,7 @@ class Session:
             label=label,
             score=None if label is None else scores[label],
             scores=scores,
-            face_conf=None if box is None else box.score,
+            face_conf=None if box is None or self._detector is None else box.score,
             face_coverage=window.coverage,
             box=None if box is None else (box.x, box.y, box.width, box.height),
         )
@@ -211,15 +215,17 @@ class Session:
     def _status(self, window: FaceWindow) -> Status:
         if window.box is None:
             return "no_face"
+        if self._detector is None:
+            return "ok"  # the user says that the frame is a face
         small = window.box.side < self._options.min_face
         if small or window.coverage < self._options.min_coverage:
             return "low_quality"
         return "ok"
 
-    def fail(self, failure: VideoError) -> Row:
+    def fail(self, failure: UserError) -> Row:
         """Adds and returns the row that says where reading ended; what was read before stays."""
         self.failure = failure
-        self._metadata["error"] = str(failure)
+        self.note(str(failure))
         last = self._rows[-1] if self._rows else None
         row = Row(
             source=self.source,
@@ -235,5 +241,10 @@ class Session:
             n_faces=0,
             status="decode_error",
         )
-        self._rows.append(row)
+        self._add(row)
         return row
+
+    def _add(self, row: Row) -> None:
+        if not self._keep_rows:
+            self._rows.clear()  # but the last one, which says how far the rows are
+        self._rows.append(row)

@@ -24,13 +24,14 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from peclip.cards import CARD
 from peclip.config import ModelConfig, PEClipConfig, PreprocessConfig, read_config
 from peclip.errors import CheckpointError, ConfigError, WeightsError
 from peclip.models import ExpressionModel, build_model
 from peclip.nn.clip import backbone_config, is_published
 from peclip.settings import Settings
 
-CONFIG, TENSORS, CARD = "config.json", "model.safetensors", "README.md"
+CONFIG, TENSORS = "config.json", "model.safetensors"
 
 EMBEDDED = {"nano": "a small PE-CLIP inside the package, trained on FER2013; works offline"}
 SPECIAL = {
@@ -58,7 +59,11 @@ class Checkpoint:
 
 
 def resolve(
-    name: str | Path | None, *, settings: Settings, revision: str | None = None
+    name: str | Path | None,
+    *,
+    settings: Settings,
+    revision: str | None = None,
+    with_tensors: bool = True,
 ) -> Checkpoint:
     """Finds a model by name.
 
@@ -67,6 +72,7 @@ def resolve(
             tag), a directory, or a hub repository `"owner/name[@revision]"`.
         settings: cache, network and token.
         revision: of a hub repository; may also stand behind an `@`.
+        with_tensors: false if the configuration is enough; the tensors are then not downloaded.
 
     Raises:
         ConfigError: nothing goes by this name.
@@ -74,6 +80,10 @@ def resolve(
         CheckpointError: the directory or repository does not hold a peclip model.
     """
     text = "nano" if name is None else str(name)
+    if revision is not None and (text.count("/") != 1 or os.path.isdir(text)):
+        raise ConfigError(
+            f"The revision {revision!r} was given for {text!r}; only hub repositories have revisions."
+        )
     if text in EMBEDDED:
         folder = resources.files("peclip") / "assets" / text
         return read_checkpoint(Path(str(folder)), name=text)
@@ -82,11 +92,15 @@ def resolve(
     if text and os.path.isdir(text):  # unlike Path.is_dir, false for a name that is too long
         return read_checkpoint(Path(text), name=text)
     owner, _, rest = text.partition("/")
-    if rest and "/" not in rest and is_published(owner):
+    if rest and "/" not in rest and is_published(owner) and revision is None:
         return Checkpoint(text, rest, backbone_model_config(owner, rest), None)
     repo, _, behind = text.partition("@")  # a branch may have slashes in its name
     if repo.count("/") == 1 and not text.startswith((".", "/", "~")):
-        return _from_hub(repo, behind or revision, settings)
+        if behind and revision and behind != revision:
+            raise ConfigError(
+                f"{text!r} was given with the revision {revision!r}; give one of both."
+            )
+        return _from_hub(repo, behind or revision, settings, with_tensors=with_tensors)
     raise ConfigError(
         f"No model goes by {text!r}. Accepted are {', '.join([*EMBEDDED, *SPECIAL])}, "
         "BACKBONE/WEIGHTS such as ViT-B-16-quickgelu/openai, a directory with a config.json, and a hub "
@@ -94,13 +108,15 @@ def resolve(
     )
 
 
-def read_checkpoint(folder: Path, *, name: str, revision: str = "") -> Checkpoint:
+def read_checkpoint(
+    folder: Path, *, name: str, revision: str = "", with_tensors: bool = True
+) -> Checkpoint:
     """Reads the configuration of a model directory.
 
     Raises:
         CheckpointError: a file is missing or the configuration is not accepted.
     """
-    for file in (CONFIG, TENSORS):
+    for file in (CONFIG, TENSORS) if with_tensors else (CONFIG,):
         if not (folder / file).is_file():
             raise CheckpointError(
                 f"{str(folder)!r} holds no {file}. A model directory of peclip holds {CONFIG} and "
@@ -283,12 +299,14 @@ def hub_cache(settings: Settings) -> Path | None:
     return settings.cache_dir / "hub"
 
 
-def _from_hub(repo: str, revision: str | None, settings: Settings) -> Checkpoint:
+def _from_hub(
+    repo: str, revision: str | None, settings: Settings, *, with_tensors: bool
+) -> Checkpoint:
     try:
         folder = snapshot_download(
             repo,
             revision=revision,
-            allow_patterns=[CONFIG, TENSORS, CARD],
+            allow_patterns=[CONFIG, CARD, *([TENSORS] if with_tensors else [])],
             cache_dir=hub_cache(settings),
             token=_token(settings),
             local_files_only=settings.offline,
@@ -304,12 +322,15 @@ def _from_hub(repo: str, revision: str | None, settings: Settings) -> Checkpoint
             "private: then put a token into HF_TOKEN."
         ) from None
     except Exception as error:  # the client's own connection errors have no root but this one
-        state = "peclip is offline" if settings.offline else "the hub cannot be reached"
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        state = "peclip is offline" if settings.offline else f"the hub cannot be reached ({reason})"
         raise WeightsError(
             f"{repo!r} is not in the cache {str(hub_cache(settings) or 'of HF_HOME')!r}, and {state}. "
             f"Download it where there is a network: peclip models download {repo}"
         ) from error
-    return read_checkpoint(Path(folder), name=repo, revision=Path(folder).name)
+    return read_checkpoint(
+        Path(folder), name=repo, revision=Path(folder).name, with_tensors=with_tensors
+    )
 
 
 def _token(settings: Settings) -> str | None:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
-import math
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import IO, Any, Protocol, cast
@@ -94,7 +93,7 @@ class JsonWriter:
 
     def end_source(self, prediction: Prediction) -> None:
         """Writes the document of one source."""
-        document = json.dumps(_finite(prediction.to_dict()), indent=2)
+        document = json.dumps(prediction.to_dict(), indent=2)
         self._count += 1
         if self._count == 1:
             self._first = document
@@ -149,15 +148,6 @@ class ParquetWriter:
     def close(self) -> None:
         """Writes the footer."""
         self._writer.close()
-
-
-def _finite(value: Any) -> Any:
-    """Returns a JSON value with null for the infinite numbers, which JSON does not have."""
-    if isinstance(value, Mapping):
-        return {key: _finite(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 _STREAMS: dict[str, Any] = {"csv": CsvWriter, "jsonl": JsonLinesWriter, "json": JsonWriter}

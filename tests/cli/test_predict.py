@@ -142,6 +142,48 @@ def test_one_bad_file_does_not_stop_the_others(astronaut: Path, tmp_path: Path, 
     assert len(errors) == 1
 
 
+def test_a_missing_file_or_camera_does_not_stop_the_others(
+    astronaut: Path, tmp_path: Path, capsys
+) -> None:
+    path = tmp_path / "rows.csv"
+    words = [str(astronaut), "nowhere.mp4", "7", "-o", str(path), *QUICK]
+    assert run(["predict", *words]) == 6
+    rows = list(csv.DictReader(io.StringIO(path.read_text())))
+    assert [row["status"] for row in rows] == [*["ok"] * 5, "decode_error", "decode_error"]
+    assert rows[5]["source"] == "nowhere.mp4"
+    err = capsys.readouterr().err
+    assert "no face found" not in err
+
+
+@pytest.mark.parametrize("ending", ["csv", "jsonl", "json", "parquet"])
+def test_an_interrupted_run_keeps_what_it_has(
+    ending: str, astronaut: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from peclip.session import Session
+
+    whole = Session.__iter__
+
+    def stopped(self: Session) -> Iterator[object]:
+        for number, row in enumerate(whole(self)):
+            if number == 2:
+                raise KeyboardInterrupt
+            yield row
+
+    monkeypatch.setattr(Session, "__iter__", stopped)
+    path = tmp_path / f"rows.{ending}"
+    assert run(["predict", str(astronaut), "-o", str(path), *QUICK]) == 130
+    if ending == "parquet":
+        import pyarrow.parquet as pq
+
+        assert pq.read_table(path).num_rows >= 2
+    elif ending == "json":
+        document = json.loads(path.read_text())
+        assert len(document["rows"]) >= 2
+        assert document["error"] == "interrupted"
+    else:
+        assert len(path.read_text().splitlines()) >= 2
+
+
 def test_if_all_fail_the_code_says_why(tmp_path: Path, capsys) -> None:
     for name in ("a.mp4", "b.mp4"):
         (tmp_path / name).write_text("no")

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import random
 from itertools import permutations
 
 import pytest
@@ -72,3 +73,26 @@ def test_a_jump_across_the_picture_is_somebody_new() -> None:
     tracker = FaceTracker()
     tracker.update([face(100)], 0.0)
     assert tracker.update([face(400)], 0.04)[0][0] == 1
+
+
+def test_a_slow_video_counts_frames_and_not_seconds() -> None:
+    tracker = FaceTracker(max_gap=1.0)
+    ids = {tracker.update([face(100 + n)], 4.0 * n)[0][0] for n in range(10)}
+    assert ids == {0}
+    tracker.update([], 40.0)
+    assert tracker.update([face(110)], 44.0)[0][0] == 0, "one frame was missed"
+    tracker.update([], 48.0)
+    tracker.update([], 52.0)
+    assert tracker.update([face(110)], 56.0)[0][0] == 1
+
+
+def test_jitter_does_not_carry_a_lost_face_away() -> None:
+    """Boxes of a still face shake by two pixels; after a gap of 0.8 s it is still the same person."""
+    rng = random.Random(0)
+    kept = 0
+    for _ in range(200):
+        tracker = FaceTracker()
+        for n in range(30):
+            tracker.update([face(100 + rng.gauss(0, 2), 100 + rng.gauss(0, 2), 40)], n / 30)
+        kept += tracker.update([face(100, 100, 40)], 29 / 30 + 0.8)[0][0] == 0
+    assert kept == 200

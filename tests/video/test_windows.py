@@ -185,4 +185,15 @@ def test_an_observer_numbers_frames_over_all_chunks() -> None:
 def test_without_a_detector_every_frame_is_one_crop() -> None:
     seen = list(Observer(None, size=8).observe([frames(3, range(0))]))
     assert [[s.track_id for s in o.sightings] for o in seen] == [[WHOLE_FRAME]] * 3
-    assert seen[0].sightings[0].face == FaceBox(0, 0, 60, 40, 1.0)
+    assert seen[0].sightings[0].face == FaceBox(10, 0, 40, 40, 1.0), "the square that is read"
+
+
+def test_frames_are_numbered_from_the_beginning_of_the_video() -> None:
+    seen = list(Observer(Sees(), size=8).observe([frames(20, range(20))], start=0.5, end=1.0))
+    assert [o.index for o in seen] == [5, 6, 7, 8, 9]
+
+
+def test_a_thinned_window_ends_with_the_video() -> None:
+    for count in (1025, 2100, 4097):
+        ((window,),) = cut(observations(n / 10 for n in range(count)), window=math.inf)
+        assert (window.start_frame, window.end_frame) == (0, count - 1)

@@ -106,7 +106,8 @@ class RowTable:
             windows = f"{len(track.rows)} window{'s' if len(track.rows) != 1 else ''}"
             best = next(iter(track.scores.values()))
             out().print(f"  {who}: [bold]{escape(track.label or '')}[/] {best:.2f} ({windows})")
-        if prediction.label is None:
+        broken = any(row.status == "decode_error" for row in prediction.rows)
+        if prediction.label is None and not broken:
             err().print(
                 f"[yellow]{escape(prediction.source)}: no face found. Use --no-face-crop if the video "
                 "is already cropped to a face.[/]"

@@ -37,7 +37,7 @@ def info(name: NameArg, form: ReportFormatOpt = ReportFormat.table) -> None:
     from peclip.settings import load_settings
     from peclip.weights import count_parameters, resolve
 
-    checkpoint = resolve(name, settings=load_settings())
+    checkpoint = resolve(name, settings=load_settings(), with_tensors=False)
     config, counts = checkpoint.config, count_parameters(checkpoint.config)
     texts = describe(config.label_set, config.descriptions, config.label_texts)
     about: dict[str, Any] = {

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
     from peclip.config import PredictOptions
     from peclip.recognizer import Recognizer
+    from peclip.session import Session
     from peclip.video.sources import Source
     from peclip.writers import RowWriter
 
@@ -105,7 +106,6 @@ def predict(
     peclip predict talk.mp4 -f jsonl -o - | jq .label
     """
     from peclip.config import PredictOptions, check
-    from peclip.video.sources import expand_sources
 
     options = check(
         PredictOptions,
@@ -124,7 +124,7 @@ def predict(
         },
     )
     check_output(output, overwrite=overwrite)
-    sources = expand_sources(source)
+    sources = _expand(source)
     recognizer = _load(model, device, precision, labels)
     with ExitStack() as stack:
         writer = _LazyWriter(stack, recognizer, output, form, top_k)
@@ -133,6 +133,23 @@ def predict(
     if failures:
         # Nothing at all could be read: the code says why. Otherwise some rows are there.
         raise typer.Exit(_PARTIAL_FAILURE if recognised else failures[0].exit_code)
+
+
+def _expand(arguments: Sequence[str]) -> list[Source]:
+    """Finds the sources; of several, one that does not exist is left to fail when its turn comes."""
+    from peclip.video.sources import Source, expand_sources
+
+    if len(arguments) == 1:
+        return expand_sources(arguments)
+    found: dict[object, Source] = {}
+    for argument in arguments:
+        try:
+            sources = expand_sources([argument])
+        except VideoError:
+            sources = [Source(argument, Path(argument))]
+        for source in sources:
+            found.setdefault(source.location, source)
+    return list(found.values())
 
 
 def _load(model: str, device: str, precision: Precision, labels: str | None) -> Recognizer:
@@ -147,11 +164,12 @@ def _load(model: str, device: str, precision: Precision, labels: str | None) -> 
 def read_labels(text: str) -> dict[str, str]:
     """Reads `--labels`: a file if there is one of this name or ending, else names with commas."""
     from peclip.descriptions import read_label_file
+    from peclip.labels import LabelSet
 
     if text.lower().endswith((".yaml", ".yml", ".json")) or os.path.isfile(text):
         names, own = read_label_file(Path(text))
         return {name: own.get(name, "") for name in names}
-    return dict.fromkeys(text.split(","), "")
+    return dict.fromkeys(LabelSet.of(text.split(",")), "")
 
 
 class _LazyWriter:
@@ -189,6 +207,13 @@ class _LazyWriter:
                 self.opened = self._stack.enter_context(writer)
         return self.opened
 
+    def finish(self, session: Session, error: str | None = None) -> None:
+        """Hands over the whole of a source, or what there is of it."""
+        if error is not None:
+            session.note(error)
+        if self.opened is not None:
+            self.opened.end_source(session.prediction())
+
 
 def _predict_all(
     recognizer: Recognizer,
@@ -217,14 +242,16 @@ def _predict_all(
                     completed=session.position_s,
                     position=f"{session.position_s:.1f} s",
                 )
-        except VideoError as error:
+        except UserError as error:
             row = session.fail(error)
             if len(sources) > 1:  # a single one that cannot be read is one line and no output
                 writer.open().write_row(row)
+        except KeyboardInterrupt:
+            writer.finish(session, "interrupted")  # what was recognised is not lost
+            raise
         if session.failure is not None:
             console.error(str(session.failure))
             failures.append(session.failure)
-        if writer.opened is not None:
-            writer.opened.end_source(session.prediction())
+        writer.finish(session)
         bar.remove_task(task)
     return recognised, failures

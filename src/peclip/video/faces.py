@@ -200,10 +200,11 @@ def crop_face(
     return np.asarray(turned, dtype=np.uint8)
 
 
-def whole_frame(image: Image) -> FaceBox:
-    """Returns a box of the whole frame, for videos that are already cropped to a face."""
+def centre_square(image: Image) -> FaceBox:
+    """Returns the box that `resize_frame` cuts out, for videos that are already cropped to a face."""
     height, width = image.shape[:2]
-    return FaceBox(0.0, 0.0, float(width), float(height), 1.0)
+    side = min(height, width)
+    return FaceBox((width - side) // 2, (height - side) // 2, side, side, 1.0)
 
 
 def resize_frame(image: Image, size: int) -> Image:

@@ -7,11 +7,12 @@ torchcodec is the faster one, but needs an FFmpeg on the machine; PyAV brings it
 from __future__ import annotations
 
 import logging
+import operator
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, Protocol, Self, get_args
+from typing import Any, Literal, Protocol, Self, SupportsIndex, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -116,7 +117,13 @@ def open_video(
         from peclip.video.array_reader import ArrayReader
 
         return ArrayReader(source, frame_rate=frame_rate)
-    if isinstance(source, int):
+    if isinstance(source, bool) or not isinstance(source, SupportsIndex | str | Path):
+        raise ConfigError(
+            f"{type(source).__name__} is no source of frames. Accepted are a path, an http(s) address, the "
+            "number of a camera, a numpy array (T, H, W, 3), a tensor (T, 3, H, W) and Frames."
+        )
+    if isinstance(source, SupportsIndex):
+        source = operator.index(source)  # numpy's whole numbers too
         from peclip.video.camera import CameraReader
 
         return CameraReader(source)

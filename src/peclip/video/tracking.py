@@ -10,6 +10,7 @@ from peclip.types import FaceBox
 _MIN_OVERLAP = 0.2
 _MAX_JUMP = 0.6  # of the face's side, where boxes do not overlap
 _SMOOTHING = 0.5  # of the velocity, per frame
+_COASTING = 0.3  # seconds after which a lost face has come to rest: jitter must not carry it away
 
 
 @dataclass(slots=True)
@@ -24,8 +25,8 @@ class Track:
     """Of the centre, pixels per second, smoothed."""
 
     def predict(self, time: float) -> FaceBox:
-        """Returns where the face should be at a time, moving on as it did."""
-        step = time - self.time
+        """Returns where the face should be at a time, moving on as it did and slowing down."""
+        step = _COASTING * (1 - math.exp(-(time - self.time) / _COASTING))
         return FaceBox(
             self.box.x + self.velocity[0] * step,
             self.box.y + self.velocity[1] * step,
@@ -33,6 +34,10 @@ class Track:
             self.box.height,
             self.box.score,
         )
+
+    def affinity(self, face: FaceBox, time: float) -> float:
+        """Returns how well a face fits this person: where it should be, or where it last was."""
+        return max(affinity(self.predict(time), face), affinity(self.box, face))
 
     def extend(self, box: FaceBox, time: float) -> None:
         step = time - self.time
@@ -49,20 +54,28 @@ class FaceTracker:
     """Joins detections over time by overlap with the predicted place (constant velocity).
 
     Pairs are taken in the order of their affinity, so the order of the detections does not matter. A
-    person who is out of sight for longer than `max_gap` seconds gets a new id on return.
+    person who is out of sight for longer than `max_gap` seconds, and for more than two frames, gets a new
+    id on return.
     """
 
     def __init__(self, *, max_gap: float = 1.0) -> None:
         self._max_gap = max_gap
         self._tracks: list[Track] = []
         self._next_id = 0
+        self._last_time: float | None = None
+        self._interval = math.inf  # the shortest time between two frames so far
 
     def update(self, faces: list[FaceBox], time: float) -> list[tuple[int, FaceBox]]:
         """Assigns the faces of the next frame, at `time` seconds, to tracks; returns (id, face)."""
-        self._tracks = [track for track in self._tracks if time - track.time <= self._max_gap]
+        if self._last_time is not None:
+            self._interval = min(self._interval, time - self._last_time)
+        self._last_time = time
+        # Where frames come more than a second apart, one second is no time to be out of sight.
+        gap = max(self._max_gap, 2.5 * self._interval)
+        self._tracks = [track for track in self._tracks if time - track.time <= gap]
         pairs = sorted(
             (
-                (affinity(track.predict(time), face), -row, -column)
+                (track.affinity(face, time), -row, -column)
                 for row, track in enumerate(self._tracks)
                 for column, face in enumerate(faces)
             ),

@@ -6,6 +6,7 @@ which nobody is seen gives one without crops, so that every moment of the video 
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ import torch
 from torch import Tensor
 
 from peclip.types import FaceBox, Frames
-from peclip.video.faces import FaceDetector, Image, crop_face, resize_frame, whole_frame
+from peclip.video.faces import FaceDetector, Image, centre_square, crop_face, resize_frame
 from peclip.video.sampling import segment_indices
 from peclip.video.tracking import FaceTracker
 
@@ -69,7 +70,7 @@ class FaceWindow:
     coverage: float
     """Part of the window's frames in which this person was seen, 0 to 1."""
     n_faces: int
-    """People in the window."""
+    """People in the window; 0 where nobody was looked for."""
 
 
 class Observer:
@@ -99,18 +100,26 @@ class Observer:
         self._tracker = FaceTracker(max_gap=max_gap)
         self._index = 0
 
-    def observe(self, chunks: Iterable[Frames]) -> Iterator[Observation]:
-        """Yields one observation per frame."""
+    def observe(
+        self, chunks: Iterable[Frames], *, start: float = 0.0, end: float = math.inf
+    ) -> Iterator[Observation]:
+        """Yields one observation per frame from `start` to before `end`, in seconds.
+
+        Frames are numbered from the beginning of the video, whatever is left out.
+        """
         for frames in chunks:
             images = frames.data.permute(0, 2, 3, 1).numpy()
             for image, time in zip(images, frames.timestamps.tolist(), strict=True):
-                yield Observation(self._index, time, self._sightings(image, time))
+                if time >= end:
+                    return
+                if time >= start:
+                    yield Observation(self._index, time, self._sightings(image, time))
                 self._index += 1
 
     def _sightings(self, image: Image, time: float) -> tuple[Sighting, ...]:
         if self._detector is None:
             crop = resize_frame(image, self._size)
-            return (Sighting(WHOLE_FRAME, whole_frame(image), crop),)
+            return (Sighting(WHOLE_FRAME, centre_square(image), crop),)
         image = np.ascontiguousarray(image)
         return tuple(
             Sighting(
@@ -173,6 +182,9 @@ def cut_windows(
             kept, thinning = deque(list(kept)[::2]), thinning * 2
         if arrived % thinning == 0:
             kept.append(observation)
+        newest = observation
+    if kept and kept[-1] is not newest:
+        kept.append(newest)  # thinned out, but the video ends with it
     end = time + step
     rest = [o for o in kept if o.time >= end - window - _EPSILON]
     if rest and rest[-1].index > covered:
@@ -230,7 +242,7 @@ def _people(
                 crops=torch.from_numpy(crops).permute(0, 3, 1, 2),
                 box=_median_box([sighting.face for _, sighting in seen[track]]),
                 coverage=len(seen[track]) / len(inside),
-                n_faces=len(seen),
+                n_faces=len(seen.keys() - {WHOLE_FRAME}),
             )
         )
     return people
