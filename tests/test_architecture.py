@@ -19,7 +19,7 @@ LAYERS = [
     {"weights"},
     {"models", "data"},
     {"nn", "video", "cards"},
-    {"download", "devices", "writers", "plots", "scoring"},
+    {"download", "hub", "devices", "writers", "plots", "scoring"},
     {"types", "prediction", "metrics", "answers"},
     {"config", "descriptions", "confusion"},
     {"labels", "settings"},

@@ -15,6 +15,7 @@ from peclip.config import ModelConfig, PredictOptions
 from peclip.descriptions import describe
 from peclip.devices import Precision, autocast, choose_device, choose_precision, device_name
 from peclip.errors import ConfigError
+from peclip.hub import push_folder
 from peclip.labels import LabelSet, canonical
 from peclip.models import ExpressionModel
 from peclip.prediction import Prediction, Row
@@ -24,7 +25,7 @@ from peclip.types import Batch
 from peclip.video.faces import FaceDetector, load_detector
 from peclip.video.preprocess import Preprocess
 from peclip.video.windows import FaceWindow
-from peclip.weights import Checkpoint, load_model, push_folder, resolve, save_model
+from peclip.weights import Checkpoint, load_model, resolve, save_model
 
 DEFAULT_OPTIONS = PredictOptions()
 

@@ -14,19 +14,15 @@ from importlib import resources
 from pathlib import Path
 
 import torch
-from huggingface_hub import HfApi, constants, snapshot_download
-from huggingface_hub.errors import (
-    HFValidationError,
-    RepositoryNotFoundError,
-    RevisionNotFoundError,
-)
+from huggingface_hub import constants
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from peclip.cards import CARD
 from peclip.config import ModelConfig, PEClipConfig, PreprocessConfig, read_config
-from peclip.errors import CheckpointError, ConfigError, WeightsError
+from peclip.errors import CheckpointError, ConfigError
+from peclip.hub import download_repository, hub_cache
 from peclip.models import ExpressionModel, build_model
 from peclip.nn.clip import backbone_config, is_published
 from peclip.settings import Settings
@@ -100,7 +96,9 @@ def resolve(
             raise ConfigError(
                 f"{text!r} was given with the revision {revision!r}; give one of both."
             )
-        return _from_hub(repo, behind or revision, settings, with_tensors=with_tensors)
+        files = (CONFIG, CARD, TENSORS) if with_tensors else (CONFIG, CARD)
+        folder = download_repository(repo, behind or revision, files, settings)
+        return read_checkpoint(folder, name=repo, revision=folder.name, with_tensors=with_tensors)
     raise ConfigError(
         f"No model goes by {text!r}. Accepted are {', '.join([*EMBEDDED, *SPECIAL])}, "
         "BACKBONE/WEIGHTS such as ViT-B-16-quickgelu/openai, a directory with a config.json, and a hub "
@@ -215,28 +213,6 @@ def save_model(
         raise ConfigError(f"The model cannot be saved in {str(folder)!r}: {error}") from None
 
 
-def push_folder(folder: Path, repo: str, *, private: bool, message: str, settings: Settings) -> str:
-    """Uploads a model directory to a hub repository as one commit; returns its address.
-
-    Raises:
-        WeightsError: offline, or the hub does not accept it.
-    """
-    if settings.offline:
-        raise WeightsError(
-            f"peclip is offline, so {repo!r} cannot be written. Unset PECLIP_OFFLINE."
-        )
-    api = HfApi(token=_token(settings))
-    try:
-        api.create_repo(repo, private=private, exist_ok=True)
-        commit = api.upload_folder(repo_id=repo, folder_path=folder, commit_message=message)
-    except Exception as error:  # the client's own connection errors have no root but this one
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise WeightsError(
-            f"The hub did not take {repo!r}: {reason}. Check the name, and the token in HF_TOKEN."
-        ) from error
-    return str(commit.commit_url)
-
-
 def stored_tensors(model: ExpressionModel, config: ModelConfig) -> dict[str, Tensor]:
     """Returns the parameters that belong into a checkpoint, by name."""
     return {
@@ -290,51 +266,6 @@ def backbone_model_config(backbone: str, tag: str) -> PEClipConfig:
         prompt_depth=min(9, layers),
         preprocess=PreprocessConfig(image_size=size),
     )
-
-
-def hub_cache(settings: Settings) -> Path | None:
-    """Where hub files are kept: `HF_HOME` and `HF_HUB_CACHE` if the user set one, else our cache."""
-    if any(os.environ.get(name) for name in ("HF_HOME", "HF_HUB_CACHE")):
-        return None
-    return settings.cache_dir / "hub"
-
-
-def _from_hub(
-    repo: str, revision: str | None, settings: Settings, *, with_tensors: bool
-) -> Checkpoint:
-    try:
-        folder = snapshot_download(
-            repo,
-            revision=revision,
-            allow_patterns=[CONFIG, CARD, *([TENSORS] if with_tensors else [])],
-            cache_dir=hub_cache(settings),
-            token=_token(settings),
-            local_files_only=settings.offline,
-            etag_timeout=settings.http_timeout,
-        )
-    except HFValidationError:
-        raise ConfigError(
-            f"{repo!r} is no name of a hub repository; it has the form owner/name[@revision]."
-        ) from None
-    except (RepositoryNotFoundError, RevisionNotFoundError):
-        raise WeightsError(
-            f"The hub has no repository {repo!r}{f' at {revision!r}' if revision else ''}, or it is "
-            "private: then put a token into HF_TOKEN."
-        ) from None
-    except Exception as error:  # the client's own connection errors have no root but this one
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        state = "peclip is offline" if settings.offline else f"the hub cannot be reached ({reason})"
-        raise WeightsError(
-            f"{repo!r} is not in the cache {str(hub_cache(settings) or 'of HF_HOME')!r}, and {state}. "
-            f"Download it where there is a network: peclip models download {repo}"
-        ) from error
-    return read_checkpoint(
-        Path(folder), name=repo, revision=Path(folder).name, with_tensors=with_tensors
-    )
-
-
-def _token(settings: Settings) -> str | None:
-    return None if settings.token is None else settings.token.get_secret_value()
 
 
 def _some(what: str, names: list[str]) -> str:

@@ -7,6 +7,7 @@ import json
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import IO, Any, Protocol, cast
 
@@ -169,6 +170,23 @@ def format_of(path: Path) -> str:
     return ending
 
 
+def check_format(form: str, path: Path) -> None:
+    """Checks that a format can be written, before anything is computed.
+
+    Raises:
+        ConfigError: the format is not known, or cannot go to standard output.
+        MissingExtraError: the format needs an optional package.
+    """
+    if form not in FORMATS:
+        raise ConfigError(f"The format {form!r} is not known; choose one of {', '.join(FORMATS)}.")
+    if form != "parquet":
+        return
+    if path == STDOUT:
+        raise ConfigError("Parquet cannot be written to standard output; give a file with -o.")
+    if sys.modules.get("pyarrow", find_spec) is None or find_spec("pyarrow") is None:
+        raise MissingExtraError("Writing parquet", "data")
+
+
 @contextmanager
 def open_writer(form: str, path: Path, labels: Sequence[str]) -> Iterator[RowWriter]:
     """Opens a writer of a format on a file, or on standard output for `-`.
@@ -177,10 +195,7 @@ def open_writer(form: str, path: Path, labels: Sequence[str]) -> Iterator[RowWri
         ConfigError: the format is not known, or the file cannot be written.
         MissingExtraError: the format needs an optional package.
     """
-    if form not in FORMATS:
-        raise ConfigError(f"The format {form!r} is not known; choose one of {', '.join(FORMATS)}.")
-    if form == "parquet" and path == STDOUT:
-        raise ConfigError("Parquet cannot be written to standard output; give a file with -o.")
+    check_format(form, path)
     with ExitStack() as stack:
         with _writing(path):
             writer = _Checked(_new_writer(form, path, labels, stack), path)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import sys
 import threading
 from collections.abc import Iterator
 from functools import partial
@@ -140,6 +141,16 @@ def test_one_bad_file_does_not_stop_the_others(astronaut: Path, tmp_path: Path, 
     assert rows[0]["source"] == str(bad)
     errors = [line for line in capsys.readouterr().err.splitlines() if "error:" in line]
     assert len(errors) == 1
+
+
+def test_a_missing_package_is_said_before_anything_is_computed(
+    astronaut: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
+) -> None:
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    monkeypatch.setattr("peclip.recognizer.load", lambda *_, **__: pytest.fail("loaded a model"))
+    assert run(["predict", str(astronaut), "-o", str(tmp_path / "rows.parquet"), *QUICK]) == 5
+    assert "pip install 'peclip[data]'" in capsys.readouterr().err
+    assert run(["predict", str(astronaut), "-f", "parquet", *QUICK]) == 2
 
 
 def test_a_missing_file_or_camera_does_not_stop_the_others(

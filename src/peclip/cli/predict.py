@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress
 
     from peclip.config import PredictOptions
+    from peclip.prediction import Row
     from peclip.recognizer import Recognizer
     from peclip.session import Session
     from peclip.video.sources import Source
@@ -124,10 +125,11 @@ def predict(
         },
     )
     check_output(output, overwrite=overwrite)
+    chosen = _format(output, form)
     sources = _expand(source)
     recognizer = _load(model, device, precision, labels)
     with ExitStack() as stack:
-        writer = _LazyWriter(stack, recognizer, output, form, top_k)
+        writer = _LazyWriter(stack, recognizer, output, chosen, top_k)
         bar = stack.enter_context(console.progress_bar(enabled=progress))
         recognised, failures = _predict_all(recognizer, sources, options, writer, bar)
     if failures:
@@ -172,6 +174,19 @@ def read_labels(text: str) -> dict[str, str]:
     return dict.fromkeys(LabelSet.of(text.split(",")), "")
 
 
+def _format(output: Path | None, form: RowFormat | None) -> str | None:
+    """Returns the format of the rows, or `None` for a table, before a model is loaded for nothing."""
+    from peclip.writers import STDOUT, check_format, format_of
+
+    if output is None and form is None:
+        return None
+    path = STDOUT if output is None else output
+    if form is None:
+        form = RowFormat.jsonl if path == STDOUT else RowFormat(format_of(path))
+    check_format(form.value, path)
+    return form.value
+
+
 class _LazyWriter:
     """Opens the output when the first row comes, so that a bad source leaves no empty file."""
 
@@ -180,18 +195,14 @@ class _LazyWriter:
         stack: ExitStack,
         recognizer: Recognizer,
         output: Path | None,
-        form: RowFormat | None,
+        form: str | None,
         top_k: int,
     ) -> None:
-        from peclip.writers import STDOUT, format_of
+        from peclip.writers import STDOUT
 
         self._stack, self._recognizer, self._top_k = stack, recognizer, top_k
         self._path = STDOUT if output is None else output
-        self._format: str | None = None if form is None else form.value
-        if self._format is None and self._path != STDOUT:
-            self._format = format_of(self._path)
-        if self._format is None and output is not None:
-            self._format = RowFormat.jsonl.value
+        self._format = form
         self.opened: RowWriter | None = None
 
     def open(self) -> RowWriter:
@@ -215,6 +226,19 @@ class _LazyWriter:
             self.opened.end_source(session.prediction())
 
 
+def _readable(session: Session, *, several: bool) -> Iterator[Row]:
+    """Yields the rows of a source, and one that says so where it cannot be read.
+
+    Only what is wrong with the source ends here: an output that cannot be written stops the run.
+    """
+    try:
+        yield from session
+    except UserError as error:
+        row = session.fail(error)
+        if several:  # a single source that cannot be read is one line and no output
+            yield row
+
+
 def _predict_all(
     recognizer: Recognizer,
     sources: Sequence[Source],
@@ -233,7 +257,7 @@ def _predict_all(
         name = Path(source.name).name or source.name
         task = bar.add_task(f"{name} ({number}/{len(sources)})", total=None, position="")
         try:
-            for row in session:
+            for row in _readable(session, several=len(sources) > 1):
                 recognised += row.window == 0 and row.status != "decode_error"
                 writer.open().write_row(row)
                 bar.update(
@@ -242,10 +266,6 @@ def _predict_all(
                     completed=session.position_s,
                     position=f"{session.position_s:.1f} s",
                 )
-        except UserError as error:
-            row = session.fail(error)
-            if len(sources) > 1:  # a single one that cannot be read is one line and no output
-                writer.open().write_row(row)
         except KeyboardInterrupt:
             writer.finish(session, "interrupted")  # what was recognised is not lost
             raise

@@ -1,0 +1,88 @@
+"""The model hub: repositories come from it and go to it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from huggingface_hub import HfApi, snapshot_download
+from huggingface_hub.errors import (
+    HFValidationError,
+    RepositoryNotFoundError,
+    RevisionNotFoundError,
+)
+
+from peclip.errors import ConfigError, WeightsError
+from peclip.settings import Settings
+
+
+def hub_cache(settings: Settings) -> Path | None:
+    """Where hub files are kept: `HF_HOME` and `HF_HUB_CACHE` if the user set one, else our cache."""
+    if any(os.environ.get(name) for name in ("HF_HOME", "HF_HUB_CACHE")):
+        return None
+    return settings.cache_dir / "hub"
+
+
+def download_repository(
+    repo: str, revision: str | None, files: Sequence[str], settings: Settings
+) -> Path:
+    """Returns the local folder of a hub repository, downloaded if it has to be.
+
+    Raises:
+        ConfigError: this cannot be the name of a repository.
+        WeightsError: it does not exist, or is not cached and cannot be downloaded.
+    """
+    try:
+        folder = snapshot_download(
+            repo,
+            revision=revision,
+            allow_patterns=list(files),
+            cache_dir=hub_cache(settings),
+            token=_token(settings),
+            local_files_only=settings.offline,
+            etag_timeout=settings.http_timeout,
+        )
+    except HFValidationError:
+        raise ConfigError(
+            f"{repo!r} is no name of a hub repository; it has the form owner/name[@revision]."
+        ) from None
+    except (RepositoryNotFoundError, RevisionNotFoundError):
+        raise WeightsError(
+            f"The hub has no repository {repo!r}{f' at {revision!r}' if revision else ''}, or it is "
+            "private: then put a token into HF_TOKEN."
+        ) from None
+    except Exception as error:  # the client's own connection errors have no root but this one
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        state = "peclip is offline" if settings.offline else f"the hub cannot be reached ({reason})"
+        raise WeightsError(
+            f"{repo!r} is not in the cache {str(hub_cache(settings) or 'of HF_HOME')!r}, and {state}. "
+            f"Download it where there is a network: peclip models download {repo}"
+        ) from error
+    return Path(folder)
+
+
+def push_folder(folder: Path, repo: str, *, private: bool, message: str, settings: Settings) -> str:
+    """Uploads a model directory to a hub repository as one commit; returns its address.
+
+    Raises:
+        WeightsError: offline, or the hub does not accept it.
+    """
+    if settings.offline:
+        raise WeightsError(
+            f"peclip is offline, so {repo!r} cannot be written. Unset PECLIP_OFFLINE."
+        )
+    api = HfApi(token=_token(settings))
+    try:
+        api.create_repo(repo, private=private, exist_ok=True)
+        commit = api.upload_folder(repo_id=repo, folder_path=folder, commit_message=message)
+    except Exception as error:  # the client's own connection errors have no root but this one
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise WeightsError(
+            f"The hub did not take {repo!r}: {reason}. Check the name, and the token in HF_TOKEN."
+        ) from error
+    return str(commit.commit_url)
+
+
+def _token(settings: Settings) -> str | None:
+    return None if settings.token is None else settings.token.get_secret_value()
