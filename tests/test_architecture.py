@@ -15,7 +15,7 @@ LAYERS = [
     {"__main__"},
     {"cli"},
     {"recognizer"},
-    {"session", "conversion", "diagnosis"},
+    {"session", "conversion", "diagnosis", "training"},
     {"weights"},
     {"models", "data"},
     {"nn", "video", "cards"},
