@@ -1,16 +1,20 @@
-"""The timeline shows every label of every person."""
+"""The timeline shows every label of every person, and the confusion matrix every answer."""
 
 from __future__ import annotations
 
 import io
 import sys
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 
-from peclip.errors import MissingExtraError
-from peclip.plots import plot_timeline
+from peclip.errors import ConfigError, MissingExtraError
+from peclip.metrics import ConfusionMatrix, Report
+from peclip.plots import plot_confusion, plot_timeline, save_figure
 from peclip.prediction import Prediction, Row
 
 LABELS = ("anger", "fear", "neutral")
@@ -113,3 +117,64 @@ def test_without_matplotlib_the_error_says_what_to_install(
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     with pytest.raises(MissingExtraError, match=r"pip install 'peclip\[plot\]'"):
         plot_timeline(predict())
+
+
+# The confusion matrix ---------------------------------------------------------------------------
+
+
+def texts(figure: Figure) -> list[str]:
+    return [text.get_text() for text in figure.axes[0].texts]
+
+
+def test_the_confusion_matrix_shows_per_cent_counts_and_names() -> None:
+    confusion = ConfusionMatrix(LABELS, [[3, 1, 0], [0, 0, 0], [1, 0, 1]])
+    figure = plot_confusion(Report.of(confusion, resamples=0))
+    (axes,) = figure.axes
+    assert texts(figure) == [
+        *("75.0", "3", "25.0", "1", "0.0", "0"),
+        *("-", "0", "-", "0", "-", "0"),  # a class that never occurs
+        *("50.0", "1", "0.0", "0", "50.0", "1"),
+    ]
+    assert [text.get_text() for text in axes.get_xticklabels()] == list(LABELS)
+    names = [text.get_text() for text in axes.get_yticklabels()]
+    assert names == ["anger (4)", "fear (0)", "neutral (2)"]
+    assert figure.get_suptitle() == "UAR 62.50, WAR 66.67, 6 videos"
+    assert axes.images[0].get_array().tolist() == [[75, 25, 0], [0, 0, 0], [50, 0, 50]]
+    assert draw(figure)
+
+
+@pytest.mark.parametrize("size", [1, 7, 11])
+def test_nothing_of_the_confusion_matrix_is_cut_off(size: int) -> None:
+    names = [f"disappointment {n}" for n in range(size)]
+    figure = plot_confusion(Report.of(ConfusionMatrix(names, np.full((size, size), 1234))))
+    draw(figure)
+    whole = figure.bbox
+    for text in figure.findobj(Text):
+        if text.get_text():
+            box = text.get_window_extent()
+            assert box.x0 >= whole.x0 - 1
+            assert box.x1 <= whole.x1 + 1
+            assert box.y0 >= whole.y0 - 1
+            assert box.y1 <= whole.y1 + 1
+
+
+def test_a_label_is_no_formula() -> None:
+    report = Report.of(ConfusionMatrix([r"$\frac$", "_b"], [[1, 0], [0, 1]]))
+    assert draw(plot_confusion(report, title="of mine"))
+
+
+def test_a_figure_is_saved_by_its_ending(tmp_path: Path) -> None:
+    figure = plot_confusion(Report.of(ConfusionMatrix(["a", "b"], [[1, 0], [0, 1]])))
+    for ending, start in ((".png", b"\x89PNG"), (".pdf", b"%PDF"), (".SVG", b"<?xml")):
+        save_figure(figure, tmp_path / f"picture{ending}")
+        assert (tmp_path / f"picture{ending}").read_bytes().startswith(start)
+    with pytest.raises(ConfigError, match=r"use \.png, \.pdf, \.svg"):
+        save_figure(figure, tmp_path / "picture.txt")
+    with pytest.raises(ConfigError, match="cannot be written"):
+        save_figure(figure, tmp_path / "none" / "picture.png")
+
+
+def test_without_matplotlib_there_is_no_confusion_matrix(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    with pytest.raises(MissingExtraError, match=r"pip install 'peclip\[plot\]'"):
+        plot_confusion(Report.of(ConfusionMatrix(["a", "b"], [[1, 0], [0, 1]])))

@@ -36,6 +36,17 @@ def test_label_features_are_computed_once(debug: PEClip, monkeypatch: pytest.Mon
     debug.score([window(1)])
 
 
+def test_a_detector_is_loaded_once(
+    debug: PEClip, astronaut: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Many sources without YuNet give one warning, and one attempt to download it."""
+    debug._detectors.clear()
+    for _ in range(3):
+        debug.predict(astronaut, PredictOptions(end=0.2))
+    assert len([r for r in caplog.records if "YuNet" in r.getMessage()]) == 1
+    assert debug.detector(PredictOptions(face_crop=False)) is None
+
+
 def test_own_labels_answer_with_the_same_weights(debug: PEClip) -> None:
     own = debug.with_labels({"awake": "Upper Lid Raiser.", "asleep": "Eyes Closed."})
     assert own.labels.names == ("awake", "asleep")

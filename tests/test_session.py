@@ -38,8 +38,8 @@ def debug() -> PEClip:
 
 
 @pytest.fixture
-def bright(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("peclip.session.load_detector", lambda *_, **__: Bright())
+def bright(debug: PEClip, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(debug, "detector", lambda options: Bright() if options.face_crop else None)
 
 
 def drawn(count: int, *people: tuple[int, range], width: int = 30) -> np.ndarray:

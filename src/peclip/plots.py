@@ -1,14 +1,19 @@
-"""Pictures of predictions (extra `plot`)."""
+"""Pictures of predictions and of reports (extra `plot`)."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from peclip.errors import MissingExtraError
+from peclip.errors import ConfigError, MissingExtraError
+from peclip.metrics import Report
 from peclip.prediction import Prediction
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+FIGURE_ENDINGS = (".png", ".pdf", ".svg")
 
 # Okabe and Ito's palette, which people with colour blindness can tell apart, and three greys.
 _COLOURS = (
@@ -48,3 +53,85 @@ def plot_timeline(prediction: Prediction) -> Figure:
         panels[0].legend(loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False, fontsize=8)
     figure.suptitle(prediction.source, parse_math=False)
     return figure
+
+
+def plot_confusion(report: Report, *, title: str | None = None) -> Figure:
+    """Draws the confusion matrix: of each true class the per cent of every answer, and the counts.
+
+    Args:
+        report: what to draw; the labels may be any.
+        title: by default UAR, WAR and the number of videos.
+
+    Raises:
+        MissingExtraError: matplotlib is not installed.
+    """
+    try:
+        from matplotlib.figure import Figure
+    except ImportError:
+        raise MissingExtraError("A plot of the confusion matrix", "plot") from None
+    size = len(report.labels)
+    longest = max(len(name) for name in report.labels)
+    width = max(5.5, 1.4 + 0.08 * longest + 0.72 * size)
+    figure = Figure((width, 1.5 + 0.05 * longest + 0.62 * size), layout="constrained")
+    axes = figure.subplots()
+    if title is None:
+        title = (
+            f"UAR {100 * report.uar:.2f}, WAR {100 * report.war:.2f}, {report.num_videos} videos"
+        )
+    figure.suptitle(title, fontsize=12)
+    _draw_cells(axes, report)
+    places = range(size)
+    axes.set_xticks(places, report.labels, rotation=35, ha="right", rotation_mode="anchor")
+    axes.set_yticks(places, [f"{name} ({n})" for name, n in report.support.items()])
+    for text in (*axes.get_xticklabels(), *axes.get_yticklabels()):
+        text.set_parse_math(False)  # a label with dollar signs is no formula
+    axes.tick_params(length=0)
+    axes.spines[:].set_visible(False)
+    axes.set_ylabel("true class (videos)")
+    figure.supxlabel("answer (per cent of the true class, and videos)", fontsize="medium")
+    return figure
+
+
+def _draw_cells(axes: Axes, report: Report) -> None:
+    videos = list(report.support.values())
+    counts = report.confusion.counts.tolist()
+    share = [
+        [100 * n / max(total, 1) for n in row] for row, total in zip(counts, videos, strict=True)
+    ]
+    axes.imshow(share, cmap="Blues", vmin=0, vmax=100, aspect="auto")
+    for row, total in enumerate(videos):
+        for column, number in enumerate(counts[row]):
+            colour = "white" if share[row][column] > 60 else "black"
+            # A class that never occurs has counts of 0 and no per cent.
+            above = f"{share[row][column]:.1f}" if total else "-"
+            axes.text(
+                column, row - 0.12, above, ha="center", va="center", color=colour, fontsize=10
+            )
+            axes.text(
+                column, row + 0.26, number, ha="center", va="center", color=colour, fontsize=8
+            )
+    edges = [place - 0.5 for place in range(1, len(videos))]
+    axes.set_xticks(edges, minor=True)
+    axes.set_yticks(edges, minor=True)
+    axes.grid(which="minor", color="white", linewidth=1.5)
+    axes.tick_params(which="minor", length=0)
+
+
+def save_figure(figure: Figure, path: str | Path) -> None:
+    """Writes a `.png`, `.pdf` or `.svg` file.
+
+    Raises:
+        ConfigError: the ending is another one, or the file cannot be written.
+    """
+    path = Path(path)
+    if path.suffix.lower() not in FIGURE_ENDINGS:
+        raise ConfigError(
+            f"The ending of {path.name!r} does not say a format; use {', '.join(FIGURE_ENDINGS)}."
+        )
+    try:
+        figure.savefig(path, dpi=150)
+    except OSError as error:
+        raise ConfigError(
+            f"The picture {str(path)!r} cannot be written: {error.strerror}. Give a file in a folder "
+            "that exists and can be written."
+        ) from None

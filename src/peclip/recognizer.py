@@ -21,6 +21,7 @@ from peclip.prediction import Prediction, Row
 from peclip.session import Session, Video
 from peclip.settings import Settings, load_settings
 from peclip.types import Batch
+from peclip.video.faces import FaceDetector, load_detector
 from peclip.video.preprocess import Preprocess
 from peclip.video.windows import FaceWindow
 from peclip.weights import CARD, Checkpoint, load_model, push_folder, resolve, save_model
@@ -67,6 +68,7 @@ class Recognizer:
             grayscale=preprocess.grayscale,
         )
         self._label_features: Tensor | None = None
+        self._detectors: dict[tuple[str, float], FaceDetector] = {}
 
     @classmethod
     def from_pretrained(
@@ -161,6 +163,7 @@ class Recognizer:
         return Session(
             video,
             self.score,
+            self.detector(options),
             config=self.config,
             labels=self.labels,
             model=(self.name, self.revision),
@@ -168,6 +171,21 @@ class Recognizer:
             settings=load_settings(),
             metadata=self.describe(),
         )
+
+    def detector(self, options: PredictOptions) -> FaceDetector | None:
+        """Returns the face detector for some options, loaded once; `None` for whole frames.
+
+        Raises:
+            WeightsError: YuNet was asked for by name and cannot be had.
+        """
+        if not options.face_crop:
+            return None
+        key = (options.detector, options.face_threshold)
+        if key not in self._detectors:
+            self._detectors[key] = load_detector(
+                options.detector, settings=load_settings(), threshold=options.face_threshold
+            )
+        return self._detectors[key]
 
     @torch.inference_mode()
     def score(self, windows: Sequence[FaceWindow]) -> list[list[float]]:

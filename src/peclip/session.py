@@ -19,7 +19,7 @@ from peclip.labels import LabelSet
 from peclip.prediction import Prediction, Row, Status
 from peclip.settings import Settings
 from peclip.types import Frames
-from peclip.video.faces import FaceDetector, load_detector
+from peclip.video.faces import FaceDetector
 from peclip.video.reader import VideoReader, open_video
 from peclip.video.sources import is_address
 from peclip.video.windows import WHOLE_FRAME, FaceWindow, Observer, cut_windows
@@ -40,6 +40,7 @@ class Session:
     Args:
         video: the source.
         score: the model.
+        detector: finds faces; `None` takes whole frames.
         config: of the model; decides the crops.
         labels: in the order of the scores.
         model: what the model and its revision are called in the rows.
@@ -56,6 +57,7 @@ class Session:
         self,
         video: Video,
         score: Score,
+        detector: FaceDetector | None,
         *,
         config: ModelConfig,
         labels: LabelSet,
@@ -69,6 +71,7 @@ class Session:
         self.position_s = 0.0
         self.duration_s: float | None = None
         self._video, self._score, self._labels = video, score, labels
+        self._detector = detector
         self._config, self._options, self._settings = config, options, settings
         self._model, self._revision = model
         self._metadata = metadata
@@ -78,7 +81,7 @@ class Session:
         """Yields rows in the order of time, as soon as their window is complete."""
         with ExitStack() as stack:
             reader = stack.enter_context(self._open(stack))
-            detector = self._load_detector()
+            detector = self._detector
             self._describe(reader, detector)
             live = isinstance(self._video, int)
             size = self._options.batch_size or (1 if live else _BATCH)
@@ -103,15 +106,6 @@ class Session:
         elif isinstance(video, str):
             video = Path(video)
         return open_video(video, decoder=self._options.decoder, frame_rate=self._options.frame_rate)
-
-    def _load_detector(self) -> FaceDetector | None:
-        if not self._options.face_crop:
-            return None
-        return load_detector(
-            self._options.detector,
-            settings=self._settings,
-            threshold=self._options.face_threshold,
-        )
 
     def _describe(self, reader: VideoReader, detector: FaceDetector | None) -> None:
         about = reader.metadata

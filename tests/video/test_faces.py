@@ -129,7 +129,6 @@ def test_without_yunet_there_is_one_warning_and_the_cascade(
     astronaut: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.WARNING, "peclip"):
-        logging.getLogger("peclip").propagate = True
         detector = load_detector(settings=load_settings())
     assert detector.name == "haar"
     (record,) = caplog.records

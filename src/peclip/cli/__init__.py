@@ -14,6 +14,7 @@ from peclip.cli import console
 from peclip.cli.convert import convert
 from peclip.cli.data import data
 from peclip.cli.doctor import doctor
+from peclip.cli.evaluate import evaluate
 from peclip.cli.models import models
 from peclip.cli.predict import predict
 from peclip.errors import UserError
@@ -55,6 +56,7 @@ def options(
 
 app.command()(predict)
 app.command()(convert)
+app.command()(evaluate)
 app.command()(doctor)
 app.add_typer(models, name="models")
 app.add_typer(data, name="data")

@@ -25,7 +25,6 @@ from peclip.errors import CheckpointError, ConfigError, WeightsError
 from peclip.nn.stem import ConvStem
 from peclip.nn.towers import TextTower, VisionTower
 
-
 _FULL_VOCABULARY = 49408
 
 

@@ -1,0 +1,314 @@
+"""UAR, WAR and their company, computed by hand and against published logs."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from peclip.errors import ConfigError
+from peclip.labels import EMOTIONS, LabelSet
+from peclip.metrics import (
+    ConfusionMatrix,
+    Report,
+    bootstrap,
+    calibration_error,
+    mean_over_folds,
+)
+
+ABC = ("a", "b", "c")
+# Rows are targets: 4 of a, 2 of b, 4 of c.
+COUNTS = [[3, 1, 0], [1, 1, 0], [1, 1, 2]]
+
+
+def report(counts: list[list[int]], resamples: int = 0) -> Report:
+    return Report.of(ConfusionMatrix(ABC[: len(counts)], counts), resamples=resamples)
+
+
+# The confusion matrix ---------------------------------------------------------------------------
+
+
+def test_rows_are_targets_and_columns_are_answers() -> None:
+    confusion = ConfusionMatrix(LabelSet.of(["anger", "fear"]))
+    confusion.add("anger", "fear")
+    confusion.add("Angry", "afraid")
+    confusion.add("fear", "fear")
+    assert confusion.counts.tolist() == [[0, 2], [0, 1]]
+    assert confusion.counts.dtype == np.int64
+    assert confusion.num_videos == 3
+    assert confusion.support.tolist() == [2, 1]
+    assert confusion.hits.tolist() == [0, 1]
+
+
+def test_pairs_of_names_are_counted_in_any_spelling() -> None:
+    confusion = ConfusionMatrix.of(["Happy", "sad"], ["joy", "SAD", "sad"], ["happiness"] * 3)
+    assert confusion.labels == ("happiness", "sadness")
+    assert confusion.counts.tolist() == [[1, 0], [2, 0]]
+
+
+def test_folds_and_ranks_add_up() -> None:
+    targets, answers = list("aabbccab"), list("abbccaab")
+    parts = [ConfusionMatrix.of(ABC, targets[rank::3], answers[rank::3]) for rank in range(3)]
+    assert parts[0] + parts[1] + parts[2] == ConfusionMatrix.of(ABC, targets, answers)
+
+
+def test_adding_leaves_both_as_they_were() -> None:
+    first, second = ConfusionMatrix(ABC, COUNTS), ConfusionMatrix(ABC, COUNTS)
+    (first + second).add("a", "a")
+    assert first == second == ConfusionMatrix(ABC, COUNTS)
+
+
+@pytest.mark.parametrize("labels", [("a", "b"), ("a", "c", "b"), ("a", "b", "d")])
+def test_other_labels_are_not_added(labels: tuple[str, ...]) -> None:
+    with pytest.raises(ConfigError, match="cannot be added"):
+        ConfusionMatrix(ABC) + ConfusionMatrix(labels)
+
+
+def test_an_unknown_name_is_an_error_that_lists_the_names() -> None:
+    with pytest.raises(ConfigError, match=r"'d' is not a class .* a, b, c"):
+        ConfusionMatrix(ABC).add("a", "d")
+
+
+def test_sequences_must_pair() -> None:
+    with pytest.raises(ConfigError, match="2 targets and 1 answers"):
+        ConfusionMatrix.of(ABC, ["a", "b"], ["a"])
+
+
+@pytest.mark.parametrize("labels", [(), ("a", "a"), ("happy", "Joy")])
+def test_names_must_differ(labels: tuple[str, ...]) -> None:
+    with pytest.raises(ConfigError, match="names that differ"):
+        ConfusionMatrix(labels)
+
+
+@pytest.mark.parametrize("counts", [[[1, 2]], [[1, -1], [0, 0]], [[0.5, 0], [0, 0]]])
+def test_counts_must_be_whole_and_fit(counts: list[list[float]]) -> None:
+    with pytest.raises(ConfigError, match="2 x 2 whole numbers"):
+        ConfusionMatrix(("a", "b"), counts)
+
+
+# The report -------------------------------------------------------------------------------------
+
+
+def test_uar_by_hand() -> None:
+    found = report(COUNTS)
+    assert found.num_videos == 10
+    assert found.support == {"a": 4, "b": 2, "c": 4}
+    assert found.recall == {"a": 3 / 4, "b": 1 / 2, "c": 2 / 4}
+    assert found.precision == {"a": 3 / 5, "b": 1 / 3, "c": 1.0}
+    assert found.f1 == {"a": 6 / 9, "b": 2 / 5, "c": 4 / 6}
+    assert found.war == 6 / 10
+    assert found.uar == pytest.approx((3 / 4 + 1 / 2 + 2 / 4) / 3)
+    assert found.macro_f1 == pytest.approx((6 / 9 + 2 / 5 + 4 / 6) / 3)
+    assert (found.ece, found.uar_ci, found.war_ci) == (None, None, None)
+
+
+def test_uar_is_over_the_classes_that_occur() -> None:
+    """The case of ecosystem.md, finding 4: torchmetrics says 0.50."""
+    found = Report.of(ConfusionMatrix.of(ABC, list("abba"), list("abbc")))
+    assert found.uar == 0.75
+    assert found.recall == {"a": 0.5, "b": 1.0, "c": None}
+    assert found.f1 == {"a": pytest.approx(2 / 3), "b": 1.0, "c": None}
+    assert found.precision["c"] == 0.0
+    assert found.macro_f1 == pytest.approx(5 / 6)
+
+
+def test_a_class_that_is_never_the_answer_has_no_precision() -> None:
+    found = report([[2, 0], [1, 0]])
+    assert found.precision == {"a": 2 / 3, "b": None}
+    assert found.f1["b"] == found.recall["b"] == 0.0
+
+
+def test_perfect_and_worst() -> None:
+    perfect, worst = report([[5, 0], [0, 1]], 50), report([[0, 5], [1, 0]], 50)
+    assert (perfect.uar, perfect.war, perfect.macro_f1) == (1, 1, 1)
+    assert perfect.uar_ci == perfect.war_ci == (1, 1)
+    assert (worst.uar, worst.war, worst.macro_f1) == (0, 0, 0)
+    assert worst.uar_ci == worst.war_ci == (0, 0)
+
+
+def test_a_report_is_not_changed_by_what_is_counted_later() -> None:
+    confusion = ConfusionMatrix(ABC, COUNTS)
+    before = Report.of(confusion)
+    confusion.add("a", "b")
+    assert before.confusion == ConfusionMatrix(ABC, COUNTS)
+
+
+def test_nothing_counted_is_no_report() -> None:
+    with pytest.raises(ConfigError, match="No video was counted"):
+        Report.of(ConfusionMatrix(ABC))
+
+
+def test_the_json_form_is_in_per_cent() -> None:
+    document = Report.of(ConfusionMatrix.of(ABC, list("abba"), list("abbc")), ece=0.125).to_dict()
+    assert json.loads(json.dumps(document)) == document
+    assert (document["uar"], document["war"], document["ece"]) == (75.0, 75.0, 0.125)
+    assert document["num_videos"] == 4
+    assert document["labels"] == ["a", "b", "c"]
+    assert document["recall"] == {"a": 50.0, "b": 100.0, "c": None}
+    assert document["f1"] == {"a": 66.666667, "b": 100.0, "c": None}
+    assert document["confusion"] == [[1, 0, 1], [0, 2, 0], [0, 0, 0]]
+    for name in ("uar", "war"):
+        low, high = document[f"{name}_ci"]
+        assert 0 <= low <= document[name] <= high <= 100
+    assert set(document["units"]) <= set(document)
+
+
+# Published logs of MAE-DFER ---------------------------------------------------------------------
+
+# MAFW's own order, which the log uses, is alphabetical for the first seven.
+_MAFW = (
+    *("anger", "disgust", "fear", "happiness", "neutral", "sadness", "surprise"),
+    *EMOTIONS[7:],
+)
+
+
+@pytest.mark.shared
+@pytest.mark.parametrize(
+    ("name", "labels", "uar", "war", "macro_f1"),
+    [
+        ("dfew", EMOTIONS[:7], 62.59, 74.88, 0.6357),
+        ("ferv39k", EMOTIONS[:7], 43.12, 52.07, 0.4366),
+        ("mafw", _MAFW, 46.08, 59.25, 0.4598),
+    ],
+)
+def test_golden_logs_are_reproduced(
+    name: str, labels: tuple[str, ...], uar: float, war: float, macro_f1: float, clips: Path
+) -> None:
+    text = (clips.parent / "golden" / f"{name}.out").read_text(encoding="utf-8")
+    matrix = re.search(r"Confusion Matrix:\n(\[\[.*?\]\])", text, re.DOTALL)
+    recalls = re.search(r"Class Accuracies: \[(.*)\]", text)
+    assert matrix is not None
+    assert recalls is not None
+    counts = [[int(n) for n in re.findall(r"\d+", row)] for row in matrix[1].splitlines()]
+    found = Report.of(ConfusionMatrix(labels, counts))
+    assert f"UAR: {100 * found.uar:.2f}%, WAR: {100 * found.war:.2f}%" in text
+    assert round(100 * found.uar, 2) == uar
+    assert round(100 * found.war, 2) == war
+    assert round(found.macro_f1, 4) == macro_f1
+    printed = [f"'{100 * value:.2f}%'" for value in found.recall.values() if value is not None]
+    assert ", ".join(printed) == recalls[1]
+
+
+# The bootstrap ----------------------------------------------------------------------------------
+
+
+def test_the_interval_holds_the_point_and_shrinks_with_more_videos() -> None:
+    few = report([[30, 10, 5], [8, 20, 4], [2, 6, 15]], 1000)
+    many = report([[3000, 1000, 500], [800, 2000, 400], [200, 600, 1500]], 1000)
+    for name in ("uar", "war"):
+        (low, high), (near_low, near_high) = getattr(few, f"{name}_ci"), getattr(many, f"{name}_ci")
+        assert low < getattr(few, name) < high
+        assert near_low < getattr(many, name) < near_high
+        # A hundred times the videos: a tenth of the width.
+        assert (high - low) / (near_high - near_low) == pytest.approx(10, rel=0.15)
+
+
+def test_the_interval_of_war_is_that_of_a_binomial() -> None:
+    low, high = report([[700, 100], [100, 100]], 20_000).war_ci or (0, 0)
+    half = 1.96 * math.sqrt(0.8 * 0.2 / 1000)
+    assert (low, high) == pytest.approx((0.8 - half, 0.8 + half), abs=0.002)
+
+
+def test_the_interval_is_that_of_drawing_videos_one_by_one() -> None:
+    confusion = ConfusionMatrix(ABC, COUNTS)
+    pairs = np.repeat(np.arange(9), confusion.counts.ravel())
+    generator = np.random.default_rng(1)
+    drawn = generator.choice(pairs, (20_000, len(pairs)))
+    uars = []
+    for row in drawn:
+        counts = np.bincount(row, minlength=9).reshape(3, 3)
+        support = counts.sum(axis=1)
+        uars.append((counts.diagonal()[support > 0] / support[support > 0]).mean())
+    interval, _ = bootstrap(confusion, resamples=20_000)
+    assert interval == pytest.approx(np.quantile(uars, [0.025, 0.975]), abs=0.01)
+
+
+def test_the_same_seed_gives_the_same_interval() -> None:
+    confusion = ConfusionMatrix(ABC, COUNTS)
+    assert bootstrap(confusion, seed=3) == bootstrap(confusion, seed=3)
+    large = ConfusionMatrix(ABC, [[311, 57, 12], [40, 200, 33], [17, 29, 150]])
+    assert bootstrap(large, seed=3) != bootstrap(large, seed=4)
+
+
+def test_the_order_of_the_videos_plays_no_part() -> None:
+    targets, answers = list("aaabbbccab"), list("abcabbccaa")
+    forward = Report.of(ConfusionMatrix.of(ABC, targets, answers))
+    backward = Report.of(ConfusionMatrix.of(ABC, targets[::-1], answers[::-1]))
+    assert forward == backward
+
+
+def test_ten_thousand_videos_take_no_time() -> None:
+    counts = np.full((11, 11), 80) + np.eye(11, dtype=int) * 100
+    start = time.perf_counter()
+    Report.of(ConfusionMatrix(EMOTIONS, counts))
+    assert time.perf_counter() - start < 2
+
+
+def test_a_negative_number_of_draws_is_refused() -> None:
+    with pytest.raises(ConfigError, match="bootstrap is -1"):
+        report(COUNTS, -1)
+
+
+# Calibration ------------------------------------------------------------------------------------
+
+
+def test_calibration_error_by_hand() -> None:
+    """Two bins: {0.1 wrong, 0.4 right} and {0.6 right, 0.8 wrong, 0.9 right}."""
+    error = calibration_error([0.1, 0.6, 0.4, 0.8, 0.9], [0, 1, 1, 0, 1], num_bins=2)
+    first = abs(1 / 2 - (0.1 + 0.4) / 2)
+    second = abs(2 / 3 - (0.6 + 0.8 + 0.9) / 3)
+    assert error == pytest.approx(2 / 5 * first + 3 / 5 * second)
+
+
+def test_a_bin_holds_its_upper_edge() -> None:
+    # In one bin, a wrong 0.5 and a right 0.3 cancel partly; in two, they would not.
+    assert calibration_error([0.5, 0.3], [0, 1], num_bins=2) == pytest.approx(0.1)
+    assert calibration_error([0.51, 0.3], [0, 1], num_bins=2) == pytest.approx((0.51 + 0.7) / 2)
+
+
+@pytest.mark.parametrize(("confidence", "correct"), [(1.0, 1), (0.0, 0)])
+def test_the_ends_are_in_a_bin(confidence: float, correct: int) -> None:
+    assert calibration_error([confidence], [correct]) == 0
+    assert calibration_error([confidence], [1 - correct]) == 1
+
+
+# Folds ------------------------------------------------------------------------------------------
+
+
+def test_mean_and_deviation_over_folds_by_hand() -> None:
+    folds = [report([[6, 0], [2, 2]]), report([[1, 0], [1, 0]]), report([[1, 0], [0, 1]])]
+    found = mean_over_folds(folds)
+    assert [fold.war for fold in folds] == [0.8, 0.5, 1.0]
+    assert [fold.uar for fold in folds] == [0.75, 0.5, 1.0]
+    assert found.num_folds == 3
+    assert found.war == pytest.approx(2.3 / 3)
+    assert found.uar == pytest.approx(0.75)
+    assert found.uar_sd == pytest.approx(0.25)  # sqrt((0 + 1/16 + 1/16) / 2)
+    expected = sum((x - 2.3 / 3) ** 2 for x in (0.8, 0.5, 1.0)) / 2
+    assert found.war_sd == pytest.approx(math.sqrt(expected))
+    assert found.to_dict() == {
+        **{"num_folds": 3, "uar": 75.0, "uar_sd": 25.0},
+        **{"war": 76.666667, "war_sd": 25.166115},
+    }
+
+
+def test_every_fold_weighs_the_same() -> None:
+    small, large = report([[1, 0], [0, 1]]), report([[0, 50], [50, 0]])
+    assert mean_over_folds([small, large]).war == 0.5
+    merged = Report.of(small.confusion + large.confusion)
+    assert merged.war == pytest.approx(2 / 102)
+
+
+def test_one_fold_has_no_deviation() -> None:
+    found = mean_over_folds([report(COUNTS)])
+    assert (found.war, found.war_sd, found.uar_sd) == (0.6, None, None)
+
+
+def test_no_fold_has_no_mean() -> None:
+    with pytest.raises(ConfigError, match="at least one report"):
+        mean_over_folds([])
