@@ -16,7 +16,7 @@ from peclip.data.dataset import VideoDataset
 from peclip.labels import LabelSet
 from peclip.settings import load_settings
 from peclip.training.config import LearningRates, MixingConfig, TrainConfig
-from peclip.training.trainer import TrainResult, train
+from peclip.training.trainer import TrainResult, train_model
 from peclip.weights import Checkpoint, debug_config, load_model
 
 LABELS = LabelSet(("happiness", "sadness", "anger"))
@@ -90,7 +90,9 @@ def run(
     ]
     assert data[0] is not None
     device = torch.device("cpu")
-    result = train(model, data[0], data[1], recognizer.preprocess, config, device=device, **more)  # type: ignore[arg-type]
+    result = train_model(
+        model, data[0], data[1], recognizer.preprocess, config, device=device, **more
+    )  # type: ignore[arg-type]
     return recognizer, result
 
 

@@ -215,13 +215,13 @@ def test_a_gradient_that_is_no_number_stops_before_the_weights_change(videos: Sp
     parameter.register_hook(lambda gradient: gradient * float("inf"))
     before = weights(recognizer)
     from peclip.data.dataset import VideoDataset
-    from peclip.training.trainer import train
+    from peclip.training.trainer import train_model
 
     data = VideoDataset(
         videos, recognizer.config.preprocess, 4, train=True, labels=recognizer.labels
     )
     with pytest.raises(TrainingError, match="gradient is (inf|nan) in step 1 of epoch 1"):
-        train(
+        train_model(
             recognizer.model, data, None, recognizer.preprocess, exact(), device=recognizer.device
         )
     assert all(torch.equal(weight, before[name]) for name, weight in weights(recognizer).items())

@@ -17,6 +17,7 @@ from peclip.cli.doctor import doctor
 from peclip.cli.evaluate import evaluate
 from peclip.cli.models import models
 from peclip.cli.predict import predict
+from peclip.cli.train import train
 from peclip.errors import UserError
 
 app = typer.Typer(
@@ -55,6 +56,7 @@ def options(
 
 
 app.command()(predict)
+app.command()(train)
 app.command()(convert)
 app.command()(evaluate)
 app.command()(doctor)

@@ -35,7 +35,7 @@ class TrainResult:
     stopped_early: bool
 
 
-def train(
+def train_model(
     model: ExpressionModel,
     data: VideoDataset,
     watched: VideoDataset | None,
