@@ -335,3 +335,57 @@ def test_a_training_that_stops_gives_7(
     assert run(command(root, tmp_path / "run")) == 7
     error = " ".join(capsys.readouterr().err.split())
     assert "peclip: error: The loss is nan in step 1 of epoch 1" in error
+
+
+def test_recipes_are_complete_and_say_what_they_are() -> None:
+    from importlib import resources
+
+    from peclip.training.recipe import merged, read_recipe, recipe_names, run_config
+
+    assert recipe_names() == ["pe-clip-afew", "pe-clip-dfew", "pe-clip-ferv39k", "pe-clip-mafw"]
+    for name in recipe_names():
+        text = (resources.files("peclip") / f"recipes/{name}.yaml").read_text(encoding="utf-8")
+        assert f"peclip train --recipe {name} --data-root DIR" in text
+        assert "Published: " in text
+        config = run_config(merged(read_recipe(name), {"data": {"root": "."}}))
+        assert config.data.dataset == name.removeprefix("pe-clip-")
+        assert config.train.select_on == "val"
+
+
+@pytest.mark.parametrize(
+    ("dataset", "place", "lists"),
+    [
+        ("ferv39k", "2_ClipsforFaceCrop/Action/{folder}/{n:04d}", "FERV39K_{split}.txt"),
+        ("afew", "AFEW_Face_Retina/{split}/{folder}/{n:09d}", "AFEW_{split}.txt"),
+        ("mafw", "data/faces/{n:05d}", "MAFW_set_1_{split}.txt"),
+    ],
+)
+def test_recipes_train_on_trees_of_their_form(
+    tmp_path: Path, capsys: Output, dataset: str, place: str, lists: str
+) -> None:
+    folders = ["Happy", "Sad", "Neutral", "Angry", "Surprise", "Disgust", "Fear"]
+    if dataset == "afew":
+        folders.sort()  # its lists count alphabetically
+    if dataset == "mafw":
+        folders = list(EMOTIONS)
+    test = "val" if dataset == "afew" else "test"
+    (tmp_path / "d/annotation").mkdir(parents=True)
+    number = 0
+    for split, count in (("train", 3), (test, 1)):
+        lines = []
+        for label in [label for label in range(len(folders)) for _ in range(count)]:
+            number += 1
+            path = place.format(folder=folders[label], n=number, split=split)
+            write_frames(tmp_path / "d" / path, (9 * label, 99, 9), number, frames=2)
+            lines.append(f"/elsewhere/{path} 2 {label}")
+        (tmp_path / "d/annotation" / lists.format(split=split)).write_text("\n".join(lines))
+    report = trained(
+        capsys,
+        *("train", "--recipe", f"pe-clip-{dataset}", "--data-root", str(tmp_path / "d")),
+        *("-m", "debug", "--device", "cpu", "--epochs", "1", "--workers", "0", "-b", "16"),
+        *("-f", "json", "--out", str(tmp_path / "run")),
+        *(("--fold", "1") if dataset == "mafw" else ()),
+    )
+    assert report["num_videos"] == len(folders)
+    assert report["reported_on"].endswith(test)
+    assert set(report["labels"]) == set(EMOTIONS[: len(folders)])

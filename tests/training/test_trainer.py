@@ -178,7 +178,8 @@ def test_class_weights_by_hand() -> None:
 
 
 @pytest.mark.parametrize(
-    "changes", [{"balance": "loss"}, {"balance": "sampling"}, {"label_smoothing": 0.1}]
+    "changes",
+    [{"balance": "loss"}, {"balance": "sampling"}, {"label_smoothing": 0.1}, {"precision": "bf16"}],
 )
 def test_options_of_the_loss_train(videos: Split, changes: dict[str, object]) -> None:
     one, _ = run(videos, exact(epochs=1))
