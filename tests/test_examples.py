@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
-EXAMPLES = sorted((Path(__file__).parents[1] / "examples").glob("[0-9]*.py"))
+FOLDER = Path(__file__).parents[1] / "examples"
+ORDER_OF_TIME = FOLDER / "05_order_of_time.py"
+EXAMPLES = sorted(set(FOLDER.glob("[0-9]*.py")) - {ORDER_OF_TIME})
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
@@ -36,3 +38,14 @@ def test_the_demo_video_is_made_by_its_script(
         a, b = shipped.read([40]).data.float(), made.read([40]).data.float()
         assert len(shipped) == len(made)
     assert (a - b).abs().mean() < 3, "encoders differ a little from version to version"
+
+
+@pytest.mark.slow
+def test_only_the_temporal_adapter_tells_the_order_of_frames(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", [str(ORDER_OF_TIME), str(tmp_path)])
+    scores = runpy.run_path(str(ORDER_OF_TIME), run_name="__main__")["results"]
+    assert scores["with TDA"] >= 95
+    assert 35 <= scores["without TDA"] <= 65
+    assert (tmp_path / "order_of_time.png").exists()

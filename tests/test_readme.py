@@ -21,8 +21,8 @@ def blocks(text: str, language: str) -> list[str]:
     return re.findall(rf"```{language}\n(.*?)```", text, re.DOTALL)
 
 
-# A benchmark needs a licence and is not here: the command must say so in one line.
-NEEDS_DATA = "peclip data check --dataset dfew --data-root DIR"
+# A data set is not here, and the folder DIR is empty: the command must say so, with the code for it.
+NEEDS_DATA = "--data-root DIR"
 
 COMMANDS = [
     line.split(" #")[0].strip()
@@ -51,7 +51,7 @@ def test_there_are_commands() -> None:
 @pytest.mark.parametrize("command", COMMANDS)
 def test_readme_commands_run(command: str, workplace: Path, capsys) -> None:
     words = shlex.split(command)[1:]
-    if command == NEEDS_DATA:
+    if NEEDS_DATA in command:
         assert run(words) == 3
         return
     assert run(words) == 0, capsys.readouterr().err

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from peclip.labels import LabelSet
     from peclip.prediction import Prediction, Row
     from peclip.recognizer import PEClip, Recognizer, load
+    from peclip.training.config import TrainConfig
     from peclip.types import Frames
 
 # Names are loaded on first use (PEP 562): importing peclip must not import torch.
@@ -30,6 +31,7 @@ _HOMES = {
     "Prediction": "peclip.prediction",
     "Recognizer": "peclip.recognizer",
     "Row": "peclip.prediction",
+    "TrainConfig": "peclip.training.config",
     "UserError": "peclip.errors",
     "load": "peclip.recognizer",
 }
@@ -44,6 +46,7 @@ __all__ = [
     "Prediction",
     "Recognizer",
     "Row",
+    "TrainConfig",
     "UserError",
     "load",
 ]

@@ -58,3 +58,9 @@ class MissingExtraError(UserError, ImportError):
 
     def __init__(self, purpose: str, extra: str) -> None:
         super().__init__(f"{purpose} needs an optional package: pip install 'peclip[{extra}]'")
+
+
+class TrainingError(UserError):
+    """A training cannot go on: the loss is not a number, or its state cannot be kept."""
+
+    exit_code = 7

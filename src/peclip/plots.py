@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from peclip.errors import ConfigError, MissingExtraError
 from peclip.metrics import Report
@@ -135,3 +136,38 @@ def save_figure(figure: Figure, path: str | Path) -> None:
             f"The picture {str(path)!r} cannot be written: {error.strerror}. Give a file in a folder "
             "that exists and can be written."
         ) from None
+
+
+def plot_curve(history: Sequence[Mapping[str, Any]]) -> Figure:
+    """Draws a training: loss, UAR and WAR of every epoch, on each of the splits that were looked at.
+
+    Args:
+        history: an entry per epoch, as `metrics.jsonl` has it.
+
+    Raises:
+        MissingExtraError: matplotlib is not installed.
+    """
+    try:
+        from matplotlib.figure import Figure
+    except ImportError:
+        raise MissingExtraError("A plot of the training", "plot") from None
+    figure = Figure(figsize=(10, 3.4), layout="constrained")
+    epochs = [entry["epoch"] for entry in history]
+    splits = [name for name in ("train", "val", "test") if history and name in history[0]]
+    for panel, (key, title) in zip(
+        figure.subplots(1, 3),
+        (("loss", "loss"), ("uar", "UAR (per cent)"), ("war", "WAR (per cent)")),
+        strict=True,
+    ):
+        for number, name in enumerate(splits):
+            values = [entry[name][key] for entry in history]
+            panel.plot(
+                epochs, values, color=_COLOURS[number + 1], label=name, marker="o", markersize=3
+            )
+        panel.set_title(title, fontsize=10)
+        panel.set_xlabel("epoch")
+        panel.grid(alpha=0.3)
+        panel.xaxis.get_major_locator().set_params(integer=True)
+    if splits:
+        figure.axes[0].legend(frameon=False, fontsize=8)
+    return figure

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from peclip.cards import write_card
 from peclip.config import ModelConfig, PredictOptions
+from peclip.data.samples import Split
 from peclip.descriptions import describe
 from peclip.devices import Precision, autocast, choose_device, choose_precision, device_name
 from peclip.errors import ConfigError
@@ -21,6 +22,10 @@ from peclip.models import ExpressionModel
 from peclip.prediction import Prediction, Row
 from peclip.session import Session, Video
 from peclip.settings import Settings, load_settings
+from peclip.training.config import TrainConfig
+from peclip.training.fitting import fit
+from peclip.training.progress import Hooks
+from peclip.training.trainer import TrainResult
 from peclip.types import Batch
 from peclip.video.faces import FaceDetector, load_detector
 from peclip.video.preprocess import Preprocess
@@ -61,13 +66,8 @@ class Recognizer:
         self.revision = revision
         self.device = device
         self.precision = precision
-        preprocess = config.preprocess
-        self.preprocess = Preprocess(
-            preprocess.image_size,
-            preprocess.mean,
-            preprocess.std,
-            grayscale=preprocess.grayscale,
-        )
+        own = config.preprocess
+        self.preprocess = Preprocess(own.image_size, own.mean, own.std, grayscale=own.grayscale)
         self._label_features: Tensor | None = None
         self._detectors: dict[tuple[str, float], FaceDetector] = {}
 
@@ -233,6 +233,42 @@ class Recognizer:
             revision=self.revision,
             device=self.device,
             precision=self.precision,
+        )
+
+    def fit(
+        self,
+        train: Split,
+        val: Split | None = None,
+        config: TrainConfig | None = None,
+        *,
+        run_dir: str | Path | None = None,
+        resume: bool = False,
+        hooks: Hooks | None = None,
+    ) -> TrainResult:
+        """Trains adapters and prompts in place; the model then has the weights of the selected epoch.
+
+        Args:
+            train: its labels must be labels of this model (see `with_labels`).
+            val: selects the epoch; by default a part of `train` that is not trained on.
+            config: how; by default as the PE-CLIP release.
+            run_dir: keeps `checkpoints/last`, the state, and `checkpoints/best`, a model.
+            resume: go on from the state in there.
+            hooks: what to call after steps and epochs.
+
+        Raises:
+            UserError: a label is unknown, a video unreadable, the loss not finite, or the disk full.
+        """
+        self._label_features = None  # those of the weights before
+        return fit(
+            self.model,
+            self.config,
+            self.preprocess,
+            (train, val),
+            config or TrainConfig(),
+            device=self.device,
+            run_dir=run_dir,
+            resume=resume,
+            hooks=hooks,
         )
 
     def describe(self) -> dict[str, Any]:

@@ -64,7 +64,7 @@ def the_error(capsys: Output) -> str:
 def test_help_documents_every_command_and_exit_code(capsys: Output) -> None:
     assert run(["--help"]) == 0
     text = plain(capsys.readouterr().out)
-    for command in ("predict", "convert", "doctor", "models"):
+    for command in ("predict", "train", "convert", "doctor", "models"):
         assert command in text
     codes = text.partition("Exit codes:")[2]
     assert re.findall(r"(?:^|; )(\d+) \w", codes.strip()) == [
@@ -75,6 +75,7 @@ def test_help_documents_every_command_and_exit_code(capsys: Output) -> None:
         "4",
         "5",
         "6",
+        "7",
         "130",
     ]
 
@@ -88,13 +89,22 @@ def test_the_documented_codes_are_those_of_the_errors(capsys: Output) -> None:
         for kind in vars(errors).values()
         if isinstance(kind, type) and issubclass(kind, errors.PEClipError)
     }
-    assert used == {1, 2, 3, 4, 5}
+    assert used == {1, 2, 3, 4, 5, 7}
     assert used <= documented
 
 
 @pytest.mark.parametrize(
     "command",
-    ["predict", "convert", "doctor", "models", "models list", "models info", "models download"],
+    [
+        "predict",
+        "train",
+        "convert",
+        "doctor",
+        "models",
+        "models list",
+        "models info",
+        "models download",
+    ],
 )
 @pytest.mark.parametrize("option", ["-h", "--help"])
 def test_every_command_has_help(command: str, option: str, capsys: Output) -> None:

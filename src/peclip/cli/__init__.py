@@ -17,6 +17,7 @@ from peclip.cli.doctor import doctor
 from peclip.cli.evaluate import evaluate
 from peclip.cli.models import models
 from peclip.cli.predict import predict
+from peclip.cli.train import train
 from peclip.errors import UserError
 
 app = typer.Typer(
@@ -28,7 +29,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="Exit codes: 0 done; 1 a bug in peclip; 2 wrong usage; 3 input unreadable or no video in it; "
     "4 weights unavailable; 5 device, decoder or optional package missing; 6 some sources failed and "
-    "the others were written, or a check found problems; 130 interrupted.",
+    "the others were written, or a check found problems; 7 a training had to stop; 130 interrupted.",
 )
 
 
@@ -55,6 +56,7 @@ def options(
 
 
 app.command()(predict)
+app.command()(train)
 app.command()(convert)
 app.command()(evaluate)
 app.command()(doctor)

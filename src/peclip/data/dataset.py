@@ -1,0 +1,147 @@
+"""The videos of a split as tensors, opened in the worker that needs them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from random import Random
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from peclip.config import PreprocessConfig
+from peclip.data.augmentation import Augmentation, AugmentConfig
+from peclip.data.samples import Split
+from peclip.errors import VideoError
+from peclip.labels import LabelSet
+from peclip.video.faces import resize_frame
+from peclip.video.reader import open_video
+from peclip.video.sampling import random_segment_indices, segment_indices
+
+
+class Draw(NamedTuple):
+    """One video of one epoch. Nothing else decides what is drawn for it."""
+
+    epoch: int
+    video: int
+    """In the split."""
+    repeat: int = 0
+    """How often this video came before in this epoch; above 0 only with balanced sampling."""
+
+
+class Item(NamedTuple):
+    """One video, read."""
+
+    crops: Tensor
+    """uint8 (T, 3, S, S)."""
+    target: int
+    """In the label set of the model."""
+    video: int
+    """In the split."""
+
+
+class Videos(NamedTuple):
+    """A few videos, before they are scaled and normalised on the device."""
+
+    crops: Tensor
+    """uint8 (B, T, 3, S, S)."""
+    targets: Tensor
+    """int64 (B,)."""
+    indices: Tensor
+    """int64 (B,), in the split."""
+
+
+class VideoDataset(Dataset[Item | str]):
+    """Reads the frames of a split's videos as whole pictures, as `predict --no-face-crop` does.
+
+    What is random depends on the seed, the epoch and the video alone: not on the number of workers or
+    machines, nor on where a training was interrupted.
+
+    Args:
+        split: the videos.
+        preprocess: of the model.
+        num_frames: frames per video.
+        train: random frames and augmentation; otherwise the middles of segments and none.
+        seed: of everything random.
+        labels: of the model, which decide the targets; by default those of the split.
+        augment: what may happen to a video in training.
+    """
+
+    def __init__(
+        self,
+        split: Split,
+        preprocess: PreprocessConfig,
+        num_frames: int,
+        *,
+        train: bool,
+        seed: int = 0,
+        labels: LabelSet | None = None,
+        augment: AugmentConfig | None = None,
+    ) -> None:
+        self.split = split
+        self.num_frames = num_frames
+        self.train = train
+        self.size = preprocess.image_size
+        labels = labels or split.labels
+        self.targets = [labels.index(sample.label) for sample in split.samples]
+        self._seed = seed
+        self._augmentation = Augmentation(augment or AugmentConfig(), self.size)
+
+    def __len__(self) -> int:
+        return len(self.split)
+
+    def __getitem__(self, draw: Draw | int) -> Item | str:
+        """Returns a video, or a sentence that says why it cannot be read.
+
+        A sentence, because an exception of a worker reaches the user inside a traceback of the loader.
+        """
+        draw = draw if isinstance(draw, Draw) else Draw(0, draw)
+        try:
+            crops = self.read(draw)
+        except VideoError as error:
+            return (
+                f"{self.split.title}: {self.split.samples[draw.video].id} cannot be read: {error}"
+            )
+        return Item(crops, self.targets[draw.video], draw.video)
+
+    def read(self, draw: Draw) -> Tensor:
+        """Returns the crops of a video, uint8 (T, 3, S, S).
+
+        Raises:
+            VideoError: it cannot be opened, or one of its frames cannot be decoded.
+        """
+        random = Random(self._key(draw))
+        with open_video(self.split.samples[draw.video].source, num_threads=1) as reader:
+            indices = self._indices(len(reader), random)
+            frames = reader.read(indices).data
+        images = frames.permute(0, 2, 3, 1).numpy()
+        crops = np.stack([resize_frame(image, self.size) for image in images])
+        x = torch.from_numpy(crops).permute(0, 3, 1, 2).contiguous()
+        return self._augmentation(x, random.getrandbits(63)) if self.train else x
+
+    def _indices(self, num_frames: int, random: Random) -> list[int]:
+        if self.train:
+            return random_segment_indices(num_frames, self.num_frames, random)
+        return segment_indices(num_frames, self.num_frames)
+
+    def _key(self, draw: Draw) -> int:
+        text = f"{self._seed}:{draw.epoch}:{draw.video}:{draw.repeat}"
+        return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8])
+
+
+def collate(items: Sequence[Item | str]) -> Videos | str | None:
+    """Puts videos together; `None` for none, and the first sentence where one cannot be read."""
+    for item in items:
+        if isinstance(item, str):
+            return item
+    read = [item for item in items if isinstance(item, Item)]
+    if not read:
+        return None
+    return Videos(
+        torch.stack([item.crops for item in read]),
+        torch.tensor([item.target for item in read]),
+        torch.tensor([item.video for item in read]),
+    )

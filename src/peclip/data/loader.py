@@ -1,0 +1,97 @@
+"""Which videos come when, and on which rank; and the workers that read them.
+
+A batch is a batch of all ranks together, and rank r of n takes its videos r, r + n, r + 2n, … Nothing is
+padded or left out, so that any number of ranks sees the same videos in the same steps.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+from random import Random
+from typing import Any, Literal
+
+import torch
+from torch.utils.data import DataLoader
+
+from peclip.data.dataset import Draw, VideoDataset, Videos, collate
+from peclip.errors import DatasetError
+
+Balance = Literal["none", "sampling", "loss"]
+
+
+def epoch_draws(
+    targets: Sequence[int], *, seed: int, epoch: int, balanced: bool = False
+) -> list[Draw]:
+    """Returns the videos of an epoch in their random order, as many as there are.
+
+    Args:
+        targets: the class of every video.
+        seed: together with the epoch it decides the order.
+        epoch: from 0.
+        balanced: every class comes equally often, its videos in turn; else every video comes once.
+    """
+    random = Random(f"{seed}:{epoch}:order")
+    if not balanced:
+        order = list(range(len(targets)))
+        random.shuffle(order)
+        return [Draw(epoch, index) for index in order]
+    members: dict[int, list[int]] = defaultdict(list)
+    for index, target in enumerate(targets):
+        members[target].append(index)
+    for group in members.values():
+        random.shuffle(group)
+    turns = {target: itertools.cycle(group) for target, group in members.items()}
+    classes = list(itertools.islice(itertools.cycle(sorted(members)), len(targets)))
+    random.shuffle(classes)
+    seen: Counter[int] = Counter()
+    draws = []
+    for target in classes:
+        index = next(turns[target])
+        draws.append(Draw(epoch, index, seen[index]))
+        seen[index] += 1
+    return draws
+
+
+def batches_of(draws: Sequence[Draw], batch_size: int) -> list[list[Draw]]:
+    """Cuts an epoch into batches; the last one may be smaller, and none is left out."""
+    return [list(draws[start : start + batch_size]) for start in range(0, len(draws), batch_size)]
+
+
+def share(batches: Sequence[Sequence[Draw]], rank: int, world_size: int) -> list[list[Draw]]:
+    """Returns what one rank reads of every batch, which is nothing where a batch has too few videos."""
+    return [list(batch[rank::world_size]) for batch in batches]
+
+
+def load_batches(
+    dataset: VideoDataset,
+    batches: Sequence[Sequence[Draw]],
+    *,
+    workers: int = 0,
+    pin_memory: bool = False,
+) -> Iterator[Videos | None]:
+    """Reads batches in their order, ahead of time where there are workers.
+
+    Yields:
+        The videos of each batch; `None` for a batch without any.
+
+    Raises:
+        DatasetError: a video cannot be read.
+    """
+    loader: DataLoader[Any] = DataLoader(
+        dataset,
+        batch_sampler=[list(batch) for batch in batches],
+        collate_fn=collate,
+        num_workers=workers,
+        pin_memory=pin_memory,
+        # Without one of its own the loader would draw from the global generator.
+        generator=torch.Generator().manual_seed(0),
+    )
+    for videos in loader:
+        if isinstance(videos, str):
+            raise DatasetError(
+                f"{videos} Get the video again, or take it out of the list; all such videos at once: "
+                "peclip data check."
+            )
+        yield videos

@@ -1,0 +1,238 @@
+"""A run from its configuration to its report: data, model, training, answers, for one fold or for all."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from peclip.data import find_benchmark
+from peclip.devices import choose_precision, device_name
+from peclip.labels import LabelSet
+from peclip.metrics import ConfusionMatrix, Report, mean_over_folds
+from peclip.recognizer import RECOGNIZERS, Recognizer
+from peclip.settings import load_settings
+from peclip.training.distributed import SINGLE, World
+from peclip.training.divisions import Divisions, divisions
+from peclip.training.fitting import answer, fit
+from peclip.training.progress import Hooks, Progress
+from peclip.training.recipe import RunConfig, model_config, to_yaml
+from peclip.training.run_folder import COMMAND, MODEL, RunFolder, read_report
+from peclip.training.run_folder import CONFIG as CONFIG_FILE
+from peclip.training.trainer import TrainResult
+from peclip.training.warm_start import load_what_fits
+from peclip.weights import load_model, resolve
+
+TEST_WARNING = (
+    "The epoch was selected on the test videos themselves, as the papers of the field do, so the result is "
+    "too high. Use select_on val for numbers of your own."
+)
+VAL_WARNING = (
+    "There are no test videos: these are the validation videos, which also select the epoch where "
+    "select_on is val, so the result may be too high."
+)
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a run computes and writes."""
+
+    folder: Path
+    device: torch.device
+    world: World = SINGLE
+    command: str = ""
+    overwrite: bool = False
+    resume: bool = False
+
+
+Listener = Callable[[str, Progress], None]
+"""(title of the training videos, progress), after every step."""
+
+
+def run(config: RunConfig, place: Place, on_step: Listener | None = None) -> dict[str, Any]:
+    """Runs one fold, or every fold in a folder of its own and then their mean; returns the report.
+
+    Raises:
+        UserError: what was asked for does not fit, cannot be read or written, or cannot be learned.
+    """
+    folds = find_benchmark(config.data.dataset).fold_numbers()
+    if not config.all_folds or folds == (None,):
+        return run_fold(config, place, on_step)
+    top = RunFolder(place.folder)
+    if place.world.is_main and not place.resume:
+        top.begin(overwrite=place.overwrite)
+        top.write(CONFIG_FILE, to_yaml(config))
+        top.write(COMMAND, place.command)
+    reports = []
+    for fold in folds:
+        data = config.data.model_copy(update={"fold": fold})
+        own = config.model_copy(update={"data": data, "all_folds": False})
+        here = replace(place, folder=place.folder / f"fold-{fold}", overwrite=False)
+        place.world.wait()  # the first rank has made the folders
+        reports.append(run_fold(own, here, on_step))
+    report = {**_mean(reports), "folds": reports}
+    if place.world.is_main:
+        top.write_report(report)
+    return report
+
+
+def run_fold(config: RunConfig, place: Place, on_step: Listener | None = None) -> dict[str, Any]:
+    """Trains one model, answers to the videos that are reported, and fills the run folder."""
+    folder, world = RunFolder(place.folder), place.world
+    if place.resume and folder.is_finished:
+        return read_report(place.folder)
+    splits = divisions(config.data, config.train)
+    recognizer, fresh = base_recognizer(config, splits.train.labels, place.device)
+    resume = place.resume and folder.can_resume
+    if world.is_main:
+        _begin(folder, config, place, recognizer, splits)
+        folder.log(f"{'resuming' if resume else 'training'} {config.base} on {splits.train.title}")
+        if fresh:
+            folder.log(f"not in the base model, untrained at the start: {', '.join(fresh)}")
+    result = fit(
+        recognizer.model,
+        recognizer.config,
+        recognizer.preprocess,
+        (splits.train, splits.val),
+        config.train,
+        device=place.device,
+        world=world,
+        run_dir=place.folder,
+        resume=resume,
+        hooks=_hooks(folder if world.is_main else None, splits.train.title, on_step),
+    )
+    return _finish(config, place, recognizer, splits, result)
+
+
+def base_recognizer(
+    config: RunConfig, labels: LabelSet, device: torch.device
+) -> tuple[Recognizer, list[str]]:
+    """Loads the model to start from, with the changes of the run and the labels of the data.
+
+    Returns:
+        The model, and the names of trained parameters that its base does not have.
+    """
+    settings = load_settings()
+    base = resolve(config.base, settings=settings)
+    own = base.config
+    if set(labels) != set(own.labels):  # otherwise the order of the base is kept
+        kept = {name: text for name, text in own.label_texts.items() if name in labels.names}
+        own = own.derive(labels=labels.names, label_texts=kept)
+    changed = replace(base, config=model_config(own, config.model))
+    fresh: list[str] = []
+    if base.tensors is None or not config.model:
+        model = load_model(changed, settings=settings)
+    else:
+        model = load_model(replace(changed, tensors=None), settings=settings)
+        fresh = load_what_fits(model, changed.config, base.tensors)
+    recognizer = RECOGNIZERS[changed.config.architecture](
+        model,
+        changed.config,
+        name=base.name,
+        revision=base.revision,
+        device=device,
+        precision=choose_precision(config.train.precision, device),
+    )
+    return recognizer, fresh
+
+
+def _begin(
+    folder: RunFolder, config: RunConfig, place: Place, recognizer: Recognizer, splits: Divisions
+) -> None:
+    if not place.resume:
+        folder.begin(overwrite=place.overwrite)
+    folder.path.mkdir(parents=True, exist_ok=True)
+    resolved = config.model_copy(update={"model": recognizer.config.model_dump(mode="json")})
+    folder.write(CONFIG_FILE, to_yaml(resolved))
+    folder.write(COMMAND, place.command)
+    parts = {"train": splits.train, "val": splits.val, "test": splits.test}
+    folder.write_environment(
+        device_name(place.device),
+        precision=recognizer.precision,
+        processes=place.world.size,
+        videos={name: len(part) for name, part in parts.items() if part is not None},
+    )
+
+
+def _hooks(folder: RunFolder | None, title: str, on_step: Listener | None) -> Hooks:
+    def on_epoch(progress: Progress) -> None:
+        if folder is None:
+            return
+        folder.write_history(progress.history)
+        entry = progress.history[-1]
+        parts = [
+            f"{name} loss {entry[name]['loss']:.4f} UAR {entry[name]['uar']:.2f} WAR {entry[name]['war']:.2f}"
+            for name in ("train", "val", "test")
+            if name in entry
+        ]
+        best = " (best so far)" if progress.best_epoch == entry["epoch"] else ""
+        folder.log(f"epoch {entry['epoch']} of {progress.epochs}: {'; '.join(parts)}{best}")
+
+    def step(progress: Progress) -> None:
+        if on_step is not None:
+            on_step(title, progress)
+
+    return Hooks(on_step=step, on_epoch=on_epoch)
+
+
+def _finish(
+    config: RunConfig, place: Place, recognizer: Recognizer, splits: Divisions, result: TrainResult
+) -> dict[str, Any]:
+    """Answers to the videos that are reported, and writes everything that comes of a run."""
+    report: dict[str, Any] = {
+        "dataset": config.data.dataset,
+        "fold": config.data.fold,
+        "base": config.base,
+        "selected_on": result.selected_on,
+        "selected_epoch": result.selected_epoch,
+        "epochs": len(result.history),
+        "stopped_early": result.stopped_early,
+    }
+    reported = splits.test or splits.val
+    folder = RunFolder(place.folder)
+    if place.world.is_main:
+        recognizer.save_pretrained(folder.path / MODEL, name=folder.path.name)
+        folder.draw_curve(result.history)
+    if result.selected_on == "test":
+        report["warning"] = TEST_WARNING
+    elif splits.test is None:
+        report["warning"] = VAL_WARNING if splits.val else "There are no videos to report."
+    if reported is not None:
+        answers = answer(
+            recognizer.model,
+            recognizer.config,
+            recognizer.preprocess,
+            reported,
+            device=place.device,
+            precision=recognizer.precision,
+            world=place.world,
+            batch_size=config.train.batch_size,
+            workers=config.train.workers,
+        )
+        score = answers.report()
+        report |= {"reported_on": reported.title, **score.to_dict()}
+        if place.world.is_main:
+            folder.write_answers(answers, score)
+    if place.world.is_main:
+        folder.write_report(report)
+        folder.log("finished")
+    place.world.wait()
+    return report
+
+
+def _mean(reports: list[dict[str, Any]]) -> dict[str, Any]:
+    """Returns the mean over folds, and what was said of any of them."""
+    scores = [
+        Report.of(ConfusionMatrix(report["labels"], report["confusion"]), resamples=0)
+        for report in reports
+    ]
+    warnings = {report["warning"]: None for report in reports if "warning" in report}
+    found: dict[str, Any] = {
+        "dataset": reports[0]["dataset"],
+        "selected_on": reports[0]["selected_on"],
+        **mean_over_folds(scores).to_dict(),
+    }
+    return found | ({"warning": " ".join(warnings)} if warnings else {})

@@ -1,0 +1,1 @@
+"""Training and evaluation of any expression model, in plain torch."""

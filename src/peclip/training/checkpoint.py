@@ -1,0 +1,68 @@
+"""The state of an interrupted training on the disk: complete or not at all, and never unpickled freely."""
+
+from __future__ import annotations
+
+import io
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from peclip.errors import CheckpointError, TrainingError
+
+STATE = "state.pt"
+_FORMAT = 1
+
+
+def save_state(state: dict[str, Any], folder: Path) -> None:
+    """Writes a state of tensors, numbers, texts, lists and dicts; a failure leaves the former one.
+
+    Raises:
+        TrainingError: the disk is full, or the folder cannot be written.
+    """
+    content = io.BytesIO()
+    torch.save({"format": _FORMAT, **state}, content)
+    partial = folder / f"{STATE}.part"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with partial.open("wb") as file:
+            file.write(content.getbuffer())
+            file.flush()
+            os.fsync(file.fileno())  # else the new name may reach the disk before what it names
+        os.replace(partial, folder / STATE)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        kept = (
+            f"The state before is whole, in {str(folder)!r}: make room, and go on with --resume."
+            if (folder / STATE).is_file()
+            else "Give a folder that can be written and has room."
+        )
+        raise TrainingError(
+            f"The state of the training cannot be saved in {str(folder)!r}: {error.strerror}. {kept}"
+        ) from None
+
+
+def load_state(folder: Path) -> dict[str, Any]:
+    """Reads what `save_state` wrote.
+
+    Raises:
+        CheckpointError: there is no state, or it is damaged or of another version.
+    """
+    path = folder / STATE
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise CheckpointError(
+            f"There is no {STATE} in {str(folder)!r}, so nothing can be resumed. Give the folder of a run "
+            "that has finished an epoch, or start without --resume."
+        ) from None
+    except Exception as error:  # a damaged archive fails in many ways, all of them meaning this
+        raise CheckpointError(
+            f"{str(path)!r} is not the state of a training: {str(error).splitlines()[0]}. Start anew."
+        ) from None
+    if not isinstance(state, dict) or state.get("format") != _FORMAT:
+        raise CheckpointError(
+            f"{str(path)!r} was written by another version of peclip. Start anew, or use that version."
+        )
+    return state

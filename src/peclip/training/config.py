@@ -1,0 +1,105 @@
+"""How a model is trained. The defaults are those of the PE-CLIP release, where it has them."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from peclip.config import Config
+from peclip.data.augmentation import AugmentConfig
+
+
+class LearningRates(Config):
+    """Peak learning rates by part of the model."""
+
+    adapters: float = Field(2e-4, ge=0)
+    """ShA, TDA and TA."""
+    prompts: float = Field(3e-5, ge=0)
+    """Prompts of both towers, and their coupling."""
+
+
+class MixingConfig(Config):
+    """Which batches are mixed, and how strongly. The probabilities of both add up to at most 1."""
+
+    mixup: float = Field(0.4, ge=0, le=1)
+    """Probability of mixup."""
+    mixup_alpha: float = Field(0.4, gt=0)
+    """The share of the first video is drawn from Beta(alpha, alpha)."""
+    mixup_range: tuple[float, float] = (0.3, 0.7)
+    """And clipped to this range."""
+    fmix: float = Field(0.3, ge=0, le=1)
+    """Probability of FMix."""
+    fmix_alpha: float = Field(1.0, gt=0)
+    """The masked share is drawn from Beta(alpha, alpha)."""
+    fmix_decay: float = Field(3.0, ge=0)
+    """Power by which high frequencies of the mask are weakened."""
+
+    @model_validator(mode="after")
+    def _check_sums(self) -> MixingConfig:
+        if self.mixup + self.fmix > 1 + 1e-9:
+            raise ValueError(
+                f"mixup {self.mixup} and fmix {self.fmix} are probabilities of one draw, and add up to "
+                "more than 1"
+            )
+        low, high = self.mixup_range
+        if not 0 <= low <= high <= 1:
+            raise ValueError(
+                f"mixup_range is ({low}, {high}); give two numbers from 0 to 1 in order"
+            )
+        return self
+
+
+class TrainConfig(Config):
+    """A training. Any field can be set on the command line, e.g. `--set train.lr.adapters=1e-4`."""
+
+    epochs: int = Field(30, ge=1)
+    batch_size: int = Field(8, ge=1)
+    """Videos per forward pass, over all ranks together."""
+    grad_accum: int = Field(1, ge=1)
+    """Forward passes per step of the optimiser."""
+    lr: LearningRates = LearningRates()
+    weight_decay: float = Field(0.01, ge=0)
+    """AdamW's, of every trained parameter."""
+    warmup_epochs: float = Field(3.0, ge=0)
+    """Linear from `warmup_lr` to the peak."""
+    warmup_lr: float = Field(2e-5, ge=0)
+    min_lr: float = Field(0.0, ge=0)
+    """Where the cosine ends; no part goes below it, and none above its peak."""
+    clip_grad: float | None = Field(None, gt=0)
+    """Longest allowed gradient of all parameters together; the release clips nothing."""
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    mixing: MixingConfig = MixingConfig()
+    augment: AugmentConfig = AugmentConfig()
+    label_smoothing: float = Field(0.0, ge=0, lt=1)
+    balance: Literal["none", "sampling", "loss"] = "none"
+    """`sampling`: every class comes equally often. `loss`: rare classes weigh more."""
+    ema: float | None = Field(None, gt=0, lt=1)
+    """Decay of an exponential moving average of the weights, which is then the model."""
+    seed: int = Field(42, ge=0, lt=2**63)
+    select_on: Literal["val", "last", "test"] = "val"
+    """Which videos choose the epoch that is kept; `last` keeps the last one. `test` is what the papers
+    of the field do; it overstates the result, and reports say so."""
+    select_by: Literal["war", "uar"] = "war"
+    val_fraction: float = Field(0.1, gt=0, lt=1)
+    """Part of train that validates where there is no validation split."""
+    patience: int | None = Field(None, ge=1)
+    """Epochs without a better one after which training ends."""
+    checkpoint_steps: int | None = Field(None, ge=1)
+    """Steps after which the state is saved within an epoch; by default only between epochs."""
+    workers: int = Field(4, ge=0)
+    """Processes that read videos, for every rank."""
+
+    @field_validator("warmup_epochs", "warmup_lr", "min_lr", "weight_decay")
+    @classmethod
+    def _check_finite(cls, value: float) -> float:
+        if not math.isfinite(value):
+            raise ValueError("it takes a finite number")
+        return value
+
+    @model_validator(mode="after")
+    def _check_selection(self) -> TrainConfig:
+        if self.patience is not None and self.select_on == "last":
+            raise ValueError("patience needs select_on val or test: `last` keeps the last epoch")
+        return self

@@ -1,0 +1,111 @@
+"""Several processes that train one model, started by torchrun."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+from peclip.errors import ConfigError
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """Which of how many processes this one is."""
+
+    rank: int = 0
+    size: int = 1
+    local_rank: int = 0
+    """Among those of this machine."""
+
+    @property
+    def is_main(self) -> bool:
+        """Whether this process writes files and talks."""
+        return self.rank == 0
+
+    def sum(self, tensor: Tensor) -> Tensor:
+        """Adds a tensor up over all ranks, in place, and returns it."""
+        if self.size > 1:
+            dist.all_reduce(tensor)
+        return tensor
+
+    def sum_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
+        """Adds the gradients up over all ranks; a parameter without one counts as 0.
+
+        Every rank divides its loss by the videos of all ranks, so the sum is the gradient of the mean,
+        however unevenly the videos are shared. One call for all of them: adapters are small.
+        """
+        if self.size == 1:
+            return
+        parameters = list(parameters)
+        for parameter in parameters:
+            if parameter.grad is None:  # this rank had no video in this step
+                parameter.grad = torch.zeros_like(parameter)
+        grads = [parameter.grad for parameter in parameters if parameter.grad is not None]
+        flat = self.sum(torch.cat([grad.flatten() for grad in grads]))
+        start = 0
+        for grad in grads:
+            grad.copy_(flat[start : start + grad.numel()].view_as(grad))
+            start += grad.numel()
+
+    def copy_from_main(self, tensors: Iterable[Tensor]) -> None:
+        """Gives all ranks the tensors of the first one."""
+        if self.size > 1:
+            for tensor in tensors:
+                dist.broadcast(tensor, src=0)
+
+    def wait(self) -> None:
+        """Waits for all ranks."""
+        if self.size > 1:
+            dist.barrier()
+
+
+SINGLE = World()
+
+
+def world_of(environment: dict[str, str] | None = None) -> World:
+    """Reads the variables of torchrun; without them there is one process.
+
+    Raises:
+        ConfigError: they are no numbers, or contradict each other.
+    """
+    values = dict(os.environ) if environment is None else environment
+    names = ("RANK", "WORLD_SIZE", "LOCAL_RANK")
+    if "RANK" not in values and "WORLD_SIZE" not in values:
+        return SINGLE
+    given = {name: values.get(name, "") for name in names}
+    try:
+        world = World(*(int(given[name]) for name in names))
+    except ValueError:
+        raise ConfigError(
+            f"The variables of torchrun are {given}, and each takes a number. Start with torchrun, or "
+            "unset them."
+        ) from None
+    if not 0 <= world.rank < world.size or world.local_rank < 0:
+        raise ConfigError(
+            f"The rank {world.rank} is not one of {world.size} processes. Start with torchrun, or unset "
+            "RANK and WORLD_SIZE."
+        )
+    return world
+
+
+@contextmanager
+def joined(world: World, device: torch.device) -> Iterator[World]:
+    """Joins the processes for as long as the block runs: nccl between GPUs, else gloo."""
+    if world.size == 1 or dist.is_initialized():
+        yield world
+        return
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+    dist.init_process_group(
+        "nccl" if device.type == "cuda" else "gloo", rank=world.rank, world_size=world.size
+    )
+    try:
+        yield world
+    finally:
+        dist.destroy_process_group()

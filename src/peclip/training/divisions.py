@@ -1,0 +1,48 @@
+"""Which videos of a data set are trained on, which select the epoch, and which are reported."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from peclip.data import DataConfig, Split, carve_validation, find_benchmark, load_split
+from peclip.errors import ConfigError
+from peclip.training.config import TrainConfig
+
+
+@dataclass(frozen=True)
+class Divisions:
+    """The splits of a run."""
+
+    train: Split
+    val: Split | None
+    """Selects the epoch, or is only looked at where the last one is kept."""
+    test: Split | None
+    """Is reported; without it, `val` is."""
+
+
+def divisions(data: DataConfig, config: TrainConfig) -> Divisions:
+    """Reads the splits of a run, and carves the validation videos from train where there are none.
+
+    Raises:
+        ConfigError: the epoch is to be selected on test videos, and there are none.
+        DatasetError: the data set or its videos are not there.
+    """
+    benchmark = find_benchmark(data.dataset)
+    train = load_split(data.model_copy(update={"split": "train"}))
+    found = benchmark.splits_found(data.root.expanduser(), data.annotations)
+
+    def read(name: str) -> Split | None:
+        return load_split(data.model_copy(update={"split": name})) if name in found else None
+
+    test = read(benchmark.test_split)
+    if config.select_on == "test":
+        if test is None:
+            raise ConfigError(
+                f"select_on is 'test', and {data.dataset} in {data.root} has no test videos. Use val."
+            )
+        return Divisions(train, replace(test, split="test"), test)
+    # The val split of AFEW is what papers report: it is not looked at before the end.
+    val = read("val") if benchmark.test_split != "val" else None
+    if val is None and config.select_on == "val":
+        train, val = carve_validation(train, config.val_fraction, config.seed)
+    return Divisions(train, val, test)

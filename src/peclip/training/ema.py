@@ -1,0 +1,51 @@
+"""An exponential moving average of trained weights."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+
+class Ema:
+    """Follows weights: `average = decay * average + (1 - decay) * weight` after every step.
+
+    Args:
+        weights: the trained parameters by name; the average starts as they are.
+        decay: above 0 and below 1.
+    """
+
+    def __init__(self, weights: Mapping[str, nn.Parameter], decay: float) -> None:
+        self._weights = weights
+        self._decay = decay
+        self.averages = {name: weight.detach().clone() for name, weight in weights.items()}
+
+    @torch.no_grad()
+    def update(self) -> None:
+        """Takes one step towards the weights."""
+        for name, weight in self._weights.items():
+            self.averages[name].lerp_(weight, 1 - self._decay)
+
+    @torch.no_grad()
+    def load(self, averages: Mapping[str, Tensor]) -> None:
+        """Goes on from averages that were saved."""
+        for name, average in self.averages.items():
+            average.copy_(averages[name])
+
+    @contextmanager
+    def in_place(self) -> Iterator[None]:
+        """Puts the averages into the model for as long as the block runs."""
+        self._swap()
+        try:
+            yield
+        finally:
+            self._swap()
+
+    @torch.no_grad()
+    def _swap(self) -> None:
+        for name, weight in self._weights.items():
+            kept = weight.detach().clone()
+            weight.copy_(self.averages[name])
+            self.averages[name].copy_(kept)

@@ -1,0 +1,112 @@
+"""From splits to a trained model, and to its answers: what `Recognizer.fit` and `peclip train` do."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from peclip.config import ModelConfig
+from peclip.data.dataset import VideoDataset
+from peclip.data.samples import Split
+from peclip.data.split import carve_validation
+from peclip.models.base import ExpressionModel
+from peclip.training.config import TrainConfig
+from peclip.training.distributed import SINGLE, World
+from peclip.training.evaluate import Answers, evaluate
+from peclip.training.progress import Hooks, Progress
+from peclip.training.run_folder import BEST, STATES
+from peclip.training.trainer import TrainResult, train_model
+from peclip.video.preprocess import Preprocess
+from peclip.weights import save_model
+
+
+def fit(
+    model: ExpressionModel,
+    model_config: ModelConfig,
+    preprocess: Preprocess,
+    splits: tuple[Split, Split | None],
+    config: TrainConfig,
+    *,
+    device: torch.device,
+    world: World = SINGLE,
+    run_dir: str | Path | None = None,
+    resume: bool = False,
+    hooks: Hooks | None = None,
+) -> TrainResult:
+    """Trains a model in place on videos of `splits`: to train on, and to select by; see `train_model`.
+
+    Without a second split, a part of the first is left out for it, where the epoch is selected on it.
+    """
+    train, val = splits
+    if val is None and config.select_on == "val":
+        train, val = carve_validation(train, config.val_fraction, config.seed)
+    folder = None if run_dir is None else Path(run_dir)
+    hooks = hooks or Hooks()
+    told = hooks.on_best
+
+    def on_best(progress: Progress) -> None:
+        if folder is not None and world.is_main:
+            save_model(model, model_config, folder / BEST)
+        told(progress)
+
+    return train_model(
+        model,
+        videos_of(train, model, model_config, config),
+        None if val is None else videos_of(val, model, model_config),
+        preprocess,
+        config,
+        device=device,
+        world=world,
+        state_folder=None if folder is None else folder / STATES,
+        resume=resume,
+        hooks=replace(hooks, on_best=on_best),
+    )
+
+
+def answer(
+    model: ExpressionModel,
+    model_config: ModelConfig,
+    preprocess: Preprocess,
+    split: Split,
+    *,
+    device: torch.device,
+    precision: str,
+    world: World = SINGLE,
+    batch_size: int = 8,
+    workers: int = 0,
+) -> Answers:
+    """Returns the answers of a model to a split, whose labels must be labels of the model."""
+    return evaluate(
+        model,
+        videos_of(split, model, model_config),
+        preprocess,
+        device=device,
+        precision=precision,
+        world=world,
+        batch_size=batch_size,
+        workers=workers,
+    )
+
+
+def videos_of(
+    split: Split,
+    model: ExpressionModel,
+    model_config: ModelConfig,
+    config: TrainConfig | None = None,
+) -> VideoDataset:
+    """Returns the videos of a split as a model takes them; with a training's configuration, to train on.
+
+    Raises:
+        ConfigError: a label is not one of the model's.
+    """
+    return VideoDataset(
+        split,
+        model_config.preprocess,
+        model_config.num_frames,
+        train=config is not None,
+        seed=0 if config is None else config.seed,
+        labels=model.labels,
+        augment=None if config is None else config.augment,
+    )

@@ -1,0 +1,204 @@
+"""A model that learns: one step of the optimiser, and all of its state."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from random import Random
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from peclip.data.dataset import Videos
+from peclip.devices import autocast, choose_precision
+from peclip.errors import TrainingError
+from peclip.models.base import ExpressionModel
+from peclip.training.config import TrainConfig
+from peclip.training.distributed import World
+from peclip.training.ema import Ema
+from peclip.training.mixing import mix
+from peclip.training.optim import make_optimizer, set_learning_rates
+from peclip.training.tally import Tally
+from peclip.types import Batch
+from peclip.video.preprocess import Preprocess
+
+
+class Learner:
+    """Has a model, its optimiser and, if asked for, the average of its weights.
+
+    Args:
+        model: on its device; what requires a gradient is trained, nothing else.
+        config: of the training.
+        preprocess: of the model.
+        device: of the model.
+        world: the processes that train together; all begin with the weights of the first.
+        targets: classes of all training videos, for the weights of `balance="loss"`.
+    """
+
+    def __init__(
+        self,
+        model: ExpressionModel,
+        config: TrainConfig,
+        preprocess: Preprocess,
+        device: torch.device,
+        world: World,
+        targets: Sequence[int],
+    ) -> None:
+        self.model, self.config, self.device, self.world = model, config, device, world
+        self.trained = {n: p for n, p in model.named_parameters() if p.requires_grad}
+        world.copy_from_main(parameter.data for parameter in self.trained.values())
+        self.optimizer = make_optimizer(model, config)
+        self.precision = choose_precision(config.precision, device)
+        self._scaler = torch.amp.GradScaler(device.type, enabled=self.precision == "fp16")
+        self._ema = None if config.ema is None else Ema(self.trained, config.ema)
+        self._preprocess = preprocess
+        self._weights = class_weights(targets, len(model.labels), config).to(device)
+
+    def step(
+        self,
+        passes: Iterable[Videos | None],
+        tally: Tally,
+        *,
+        num_videos: int,
+        epoch: int,
+        step: int,
+        steps_per_epoch: int,
+    ) -> dict[str, float]:
+        """Takes one step: forward and backward passes, then the optimiser.
+
+        Args:
+            passes: this rank's videos of every pass, `None` where it has none.
+            tally: what is seen is added to it.
+            num_videos: of this step, over all passes and ranks.
+            epoch: from 0.
+            step: within the epoch, from 0.
+            steps_per_epoch: of this epoch and every other.
+
+        Returns:
+            The learning rates by part.
+
+        Raises:
+            TrainingError: the loss or the gradient is not finite; the weights are still those before.
+        """
+        now = epoch * steps_per_epoch + step
+        rates = set_learning_rates(self.optimizer, self.config, now, steps_per_epoch)
+        self.optimizer.zero_grad(set_to_none=True)
+        num_classes = len(self.model.labels)
+        seen = torch.zeros(1 + num_classes**2, device=self.device)
+        for number, videos in enumerate(passes):
+            if videos is not None:
+                random = Random(f"{self.config.seed}:{epoch}:{step}:{number}:mix")
+                seen += self._backward(videos, random, num_videos)
+        self.world.sum_gradients(self.trained.values())
+        loss_sum, *counts = self.world.sum(seen).tolist()
+        self._check(loss_sum, "loss", epoch, step, rates)
+        self._update(epoch, step, rates)
+        tally.add(loss_sum, np.array(counts, np.int64).reshape(num_classes, num_classes))
+        return rates
+
+    def _backward(self, videos: Videos, random: Random, num_videos: int) -> Tensor:
+        """Adds the gradients of a pass; returns its summed loss and its counts in one row."""
+        targets = videos.targets.to(self.device)
+        num_classes = len(self.model.labels)
+        one_hot = F.one_hot(targets, num_classes).float()
+        frames = self._preprocess(videos.crops.to(self.device, non_blocking=True))
+        batch = mix(Batch(frames, one_hot), self.config.mixing, random)
+        assert batch.targets is not None, "a mixed batch has targets"
+        with autocast(self.device, self.precision):
+            output = self.model(batch)
+            loss = self.model.loss(output, self._soften(batch.targets))
+        total = loss.float() * len(targets)
+        self._scaler.scale(total / num_videos).backward()  # type: ignore[no-untyped-call]
+        cells = targets * num_classes + output.logits.detach().argmax(-1)
+        counts = torch.bincount(cells, minlength=num_classes**2).float()
+        return torch.cat([total.detach().view(1), counts])
+
+    def _soften(self, targets: Tensor) -> Tensor:
+        """Spreads a part of every target over all classes, then weighs the classes."""
+        smoothing = self.config.label_smoothing
+        return ((1 - smoothing) * targets + smoothing / targets.shape[-1]) * self._weights
+
+    def _update(self, epoch: int, step: int, rates: Mapping[str, float]) -> None:
+        self._scaler.unscale_(self.optimizer)
+        longest = self.config.clip_grad or math.inf
+        norm = torch.nn.utils.clip_grad_norm_(self.trained.values(), longest)
+        if self.precision != "fp16":  # there the scaler leaves such a step out, and scales less
+            self._check(norm.item(), "gradient", epoch, step, rates)
+        self._scaler.step(self.optimizer)
+        self._scaler.update()
+        if self._ema is not None:
+            self._ema.update()
+
+    def _check(
+        self, value: float, what: str, epoch: int, step: int, rates: Mapping[str, float]
+    ) -> None:
+        if not math.isfinite(value):
+            used = ", ".join(f"{part} {rate:.2g}" for part, rate in rates.items())
+            raise TrainingError(
+                f"The {what} is {value} in step {step + 1} of epoch {epoch + 1} (learning rates: {used}; "
+                f"{self.precision}). The weights are those before this step. Lower the learning rates "
+                "(--set train.lr.adapters=…), clip gradients (--set train.clip_grad=1) or compute in "
+                "fp32 (--precision fp32); --resume goes on from the last saved state."
+            )
+
+    @contextmanager
+    def evaluating(self) -> Iterator[None]:
+        """Holds the weights that count for as long as the block runs: the averages, if there are any."""
+        self.model.eval()
+        if self._ema is None:
+            yield
+        else:
+            with self._ema.in_place():
+                yield
+
+    def training(self) -> None:
+        """Puts what is trained into training mode, which cuDNN's GRU needs; what is frozen has none."""
+        self.model.eval()
+        for module in self.model.modules():
+            if any(parameter.requires_grad for parameter in module.parameters(recurse=False)):
+                module.training = True
+
+    def weights(self) -> dict[str, Tensor]:
+        """Returns a copy of the weights that are in the model now, on the CPU."""
+        return {name: p.detach().to("cpu", copy=True) for name, p in self.trained.items()}
+
+    @torch.no_grad()
+    def load_weights(self, weights: Mapping[str, Tensor]) -> None:
+        """Puts weights into the model."""
+        for name, parameter in self.trained.items():
+            parameter.copy_(weights[name])
+
+    def to_state(self) -> dict[str, Any]:
+        """Returns everything that a later step depends on."""
+        return {
+            "weights": self.weights(),
+            "optimizer": self.optimizer.state_dict(),
+            "scaler": self._scaler.state_dict(),
+            "ema": None if self._ema is None else self._ema.averages,
+        }
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Goes on from what `to_state` returned."""
+        self.load_weights(state["weights"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self._scaler.load_state_dict(state["scaler"])
+        if self._ema is not None:
+            self._ema.load(state["ema"])
+
+
+def class_weights(targets: Sequence[int], num_classes: int, config: TrainConfig) -> Tensor:
+    """Returns the weight of every class in the loss, (C,): all 1, or the rarer the more.
+
+    `balance="loss"` weighs a class of n of N videos by N / (K n), K classes occurring: a weight of 1 in
+    the mean over the videos.
+    """
+    counts = torch.bincount(torch.tensor(targets, dtype=torch.int64), minlength=num_classes).float()
+    present = counts > 0
+    weights = torch.ones(num_classes)
+    if config.balance == "loss":
+        weights[present] = counts.sum() / (present.sum() * counts[present])
+    return weights

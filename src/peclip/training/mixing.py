@@ -1,0 +1,87 @@
+"""Mixup and FMix: two videos of a batch become one, and so do their targets.
+
+The cross-entropy is linear in the target, so a loss of the mixed target is the mixed loss of the two.
+"""
+
+from __future__ import annotations
+
+from random import Random
+
+import torch
+from torch import Tensor
+
+from peclip.training.config import MixingConfig
+from peclip.types import Batch
+
+
+def mix(batch: Batch, config: MixingConfig, random: Random) -> Batch:
+    """Mixes a batch by mixup, by FMix or not at all, as one draw decides.
+
+    Args:
+        batch: with targets.
+        config: the probabilities.
+        random: ranks that are given the same one mix in the same way, each the videos that it has.
+    """
+    draw = random.random()
+    if draw < config.mixup:
+        low, high = config.mixup_range
+        share = random.betavariate(config.mixup_alpha, config.mixup_alpha)
+        return mixup(batch, partners(batch, random), min(max(share, low), high))
+    if draw < config.mixup + config.fmix:
+        share = random.betavariate(config.fmix_alpha, config.fmix_alpha)
+        size = (batch.frames.shape[-2], batch.frames.shape[-1])
+        mask = fourier_mask(size, share, config.fmix_decay, random.getrandbits(63))
+        return fmix(batch, partners(batch, random), mask)
+    return batch
+
+
+def partners(batch: Batch, random: Random) -> list[int]:
+    """Returns which video is mixed into each; some may meet themselves."""
+    order = list(range(batch.frames.shape[0]))
+    random.shuffle(order)
+    return order
+
+
+def mixup(batch: Batch, order: list[int], share: float) -> Batch:
+    """Blends videos (Zhang et al., 2018, "mixup"): `share * x + (1 - share) * x[order]`."""
+    assert batch.targets is not None, "videos without targets are not mixed"
+    return Batch(
+        share * batch.frames + (1 - share) * batch.frames[order],
+        share * batch.targets + (1 - share) * batch.targets[order],
+    )
+
+
+def fmix(batch: Batch, order: list[int], mask: Tensor) -> Batch:
+    """Joins videos along a mask (Harris et al., 2020, "FMix"), the same one for all frames.
+
+    Args:
+        batch: frames (B, T, 3, S, S).
+        order: the videos that show where the mask is 0.
+        mask: (S, S) of 0 and 1; its mean is the first video's share of the target.
+    """
+    assert batch.targets is not None, "videos without targets are not mixed"
+    share = float(mask.mean())
+    mask = mask.to(batch.frames.device, batch.frames.dtype)
+    return Batch(
+        mask * batch.frames + (1 - mask) * batch.frames[order],
+        share * batch.targets + (1 - share) * batch.targets[order],
+    )
+
+
+def fourier_mask(size: tuple[int, int], share: float, decay: float, seed: int) -> Tensor:
+    """Returns a mask (H, W) of 0 and 1 with a few large blots, of which `share` is 1.
+
+    Noise in the frequency domain is divided by the frequency to the power `decay`; the brightest pixels
+    of its picture are the mask.
+    """
+    height, width = size
+    generator = torch.Generator().manual_seed(seed)
+    vertical = torch.fft.fftfreq(height)[:, None]
+    horizontal = torch.fft.rfftfreq(width)[None, :]
+    frequency = (vertical**2 + horizontal**2).sqrt().clamp(min=1 / max(height, width))
+    noise = torch.randn(*frequency.shape, 2, generator=generator)
+    spectrum = torch.view_as_complex(noise) / frequency**decay
+    picture = torch.fft.irfft2(spectrum, s=(height, width)).flatten()
+    mask = torch.zeros(height * width)
+    mask[picture.argsort(descending=True)[: round(share * mask.numel())]] = 1
+    return mask.view(height, width)

@@ -1,0 +1,56 @@
+"""The optimiser and its learning rates, which are functions of the step."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import nn
+
+from peclip.models.base import ExpressionModel
+from peclip.training.config import TrainConfig
+
+_PART = "part"
+
+
+def make_optimizer(model: ExpressionModel, config: TrainConfig) -> torch.optim.AdamW:
+    """Returns AdamW over the trained parameters, with a group for adapters and one for prompts."""
+    members: dict[str, list[nn.Parameter]] = {"adapters": [], "prompts": []}
+    for part, parameters in model.parts().items():
+        trained = [parameter for parameter in parameters if parameter.requires_grad]
+        members["prompts" if part == "prompts" else "adapters"] += trained
+    groups = [
+        {"params": trained, _PART: name, "lr": getattr(config.lr, name)}
+        for name, trained in members.items()
+        if trained
+    ]
+    return torch.optim.AdamW(groups, weight_decay=config.weight_decay)
+
+
+def learning_rate(step: int, peak: float, config: TrainConfig, steps_per_epoch: int) -> float:
+    """Returns the learning rate of a step, counted from 0.
+
+    With W warm-up steps of N in all::
+
+        step < W:   warmup_lr + (peak - warmup_lr) * step / W
+        otherwise:  min_lr + (peak - min_lr) * (1 + cos(pi * (step - W) / (N - W))) / 2
+    """
+    total = config.epochs * steps_per_epoch
+    warmup = min(round(config.warmup_epochs * steps_per_epoch), total)
+    lowest = min(config.min_lr, peak)
+    if step < warmup:
+        start = min(config.warmup_lr, peak)
+        return start + (peak - start) * step / warmup
+    done = (step - warmup) / max(1, total - warmup)
+    return lowest + (peak - lowest) * (1 + math.cos(math.pi * min(done, 1.0))) / 2
+
+
+def set_learning_rates(
+    optimizer: torch.optim.Optimizer, config: TrainConfig, step: int, steps_per_epoch: int
+) -> dict[str, float]:
+    """Sets the learning rate of every part for a step, and returns them."""
+    rates = {}
+    for group in optimizer.param_groups:
+        peak = getattr(config.lr, group[_PART])
+        group["lr"] = rates[group[_PART]] = learning_rate(step, peak, config, steps_per_epoch)
+    return rates

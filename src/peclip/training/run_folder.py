@@ -1,0 +1,170 @@
+"""The folder of a run: what was asked for, what happened, and what came of it."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import shutil
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+from platform import platform, python_version
+from typing import Any
+
+import torch
+
+from peclip.errors import ConfigError, MissingExtraError, TrainingError
+from peclip.metrics import Report
+from peclip.plots import plot_confusion, plot_curve, save_figure
+from peclip.training.checkpoint import STATE
+from peclip.training.evaluate import Answers
+
+CONFIG, COMMAND, ENVIRONMENT, HISTORY, LOG = (
+    "config.yaml",
+    "command.txt",
+    "env.json",
+    "metrics.jsonl",
+    "log.txt",
+)
+REPORT, ANSWERS, CONFUSION, CURVE = "report.json", "predictions.csv", "confusion", "curve.png"
+STATES, BEST, MODEL = Path("checkpoints/last"), Path("checkpoints/best"), Path("model")
+
+
+class RunFolder:
+    """Writes the files of a run; each is complete or not there.
+
+    Args:
+        path: made if needed.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @property
+    def can_resume(self) -> bool:
+        """Whether a state was saved."""
+        return (self.path / STATES / STATE).is_file()
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether the report is there, which is written last."""
+        return (self.path / REPORT).is_file()
+
+    def begin(self, *, overwrite: bool) -> None:
+        """Makes the folder, or empties one of an earlier run.
+
+        Raises:
+            ConfigError: it holds something, and may not be overwritten or is not the folder of a run.
+        """
+        held = sorted(self.path.iterdir()) if self.path.is_dir() else []
+        if held and not overwrite:
+            raise ConfigError(
+                f"The run folder {str(self.path)!r} is not empty. Give another --name or --out, go on with "
+                "it by --resume, or replace it with --overwrite."
+            )
+        if held and not (self.path / CONFIG).is_file():
+            raise ConfigError(
+                f"{str(self.path)!r} holds {held[0].name!r} and no {CONFIG}, so it is not the folder of a "
+                "run and is not overwritten. Give another folder."
+            )
+        with self._writing():
+            for entry in held:
+                shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
+            self.path.mkdir(parents=True, exist_ok=True)
+
+    def write(self, name: str, text: str) -> None:
+        """Writes a text file."""
+        with self._writing():
+            partial = self.path / f"{name}.part"
+            partial.write_text(text, encoding="utf-8")
+            os.replace(partial, self.path / name)
+
+    def log(self, line: str) -> None:
+        """Adds a line with the time to the log."""
+        with self._writing(), (self.path / LOG).open("a", encoding="utf-8") as file:
+            file.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {line}\n")
+
+    def write_environment(self, device: str, **more: Any) -> None:
+        """Writes what was computed with."""
+        packages = ("peclip", "torch", "torchvision", "open_clip_torch", "av", "numpy")
+        found = {
+            "python": python_version(),
+            "platform": platform(),
+            "packages": {name: version(name) for name in packages},
+            "cuda": torch.version.cuda,
+            "device": device,
+            **more,
+        }
+        self.write(ENVIRONMENT, json.dumps(found, indent=2) + "\n")
+
+    def write_history(self, history: Sequence[Mapping[str, Any]]) -> None:
+        """Writes one line per epoch, all of them anew: a resumed run leaves no epoch twice."""
+        self.write(HISTORY, "".join(json.dumps(entry) + "\n" for entry in history))
+
+    def draw_curve(self, history: Sequence[Mapping[str, Any]]) -> None:
+        """Draws loss, UAR and WAR over the epochs, where matplotlib is installed."""
+        self._draw(lambda: plot_curve(history), CURVE)
+
+    def write_answers(self, answers: Answers, report: Report) -> None:
+        """Writes the predictions and the confusion matrix."""
+        rows = list(answers.rows())
+        self._write_csv(ANSWERS, list(rows[0]), [list(row.values()) for row in rows])
+        matrix = zip(report.labels, report.confusion.counts.tolist(), strict=True)
+        heading = ["target", *report.labels]
+        self._write_csv(f"{CONFUSION}.csv", heading, [[name, *row] for name, row in matrix])
+        self._draw(lambda: plot_confusion(report), f"{CONFUSION}.png")
+
+    def write_report(self, report: Mapping[str, Any]) -> None:
+        """Writes the report, which says that the run is finished."""
+        self.write(REPORT, json.dumps(report, indent=2) + "\n")
+
+    def _write_csv(self, name: str, heading: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+        with self._writing():
+            partial = self.path / f"{name}.part"
+            with partial.open("w", encoding="utf-8", newline="") as file:
+                writer = csv.writer(file, lineterminator="\n")
+                writer.writerow(heading)
+                writer.writerows(rows)
+            os.replace(partial, self.path / name)
+
+    def _draw(self, plot: Any, name: str) -> None:
+        try:
+            figure = plot()
+        except MissingExtraError as error:
+            self.log(f"{name} is not drawn: {error}")
+            return
+        save_figure(figure, self.path / name)
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise TrainingError(
+                f"The run folder {str(self.path)!r} cannot be written: {error.strerror}. Make room or give "
+                "another folder; what was saved before is whole, and --resume goes on from it."
+            ) from None
+
+
+def read_report(path: Path) -> dict[str, Any]:
+    """Reads the report of a finished run."""
+    return dict(json.loads((path / REPORT).read_text(encoding="utf-8")))
+
+
+def free_path(parent: Path, name: str) -> Path:
+    """Returns a folder that is not there yet: `name`, `name2`, `name3` and so on."""
+    path, number = parent / name, 2
+    while path.exists():
+        path, number = parent / f"{name}{number}", number + 1
+    return path
+
+
+def command_line() -> str:
+    """Returns the command that this process was started with, for a shell."""
+    import shlex
+
+    return shlex.join(["peclip", *sys.argv[1:]]) + "\n"

@@ -1,0 +1,182 @@
+"""The training loop."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from peclip.data.dataset import VideoDataset
+from peclip.data.loader import batches_of, epoch_draws, load_batches, share
+from peclip.errors import ConfigError
+from peclip.models.base import ExpressionModel
+from peclip.training.config import TrainConfig
+from peclip.training.distributed import SINGLE, World
+from peclip.training.evaluate import Answers, evaluate
+from peclip.training.keeper import Keeper
+from peclip.training.learner import Learner
+from peclip.training.progress import Hooks, Progress
+from peclip.training.tally import Tally
+from peclip.video.preprocess import Preprocess
+
+
+@dataclass(frozen=True, slots=True)
+class TrainResult:
+    """What a training came to. The model holds the weights that were selected."""
+
+    history: tuple[dict[str, Any], ...]
+    selected_epoch: int
+    """From 1."""
+    selected_on: str
+    """`val`, `last` or `test`."""
+    stopped_early: bool
+
+
+def train_model(
+    model: ExpressionModel,
+    data: VideoDataset,
+    watched: VideoDataset | None,
+    preprocess: Preprocess,
+    config: TrainConfig,
+    *,
+    device: torch.device,
+    world: World = SINGLE,
+    state_folder: Path | None = None,
+    resume: bool = False,
+    hooks: Hooks | None = None,
+) -> TrainResult:
+    """Trains a model, epoch by epoch, and leaves the selected weights in it, in eval mode.
+
+    Args:
+        model: what requires a gradient is trained.
+        data: the training videos.
+        watched: videos that are evaluated after every epoch and, unless `select_on` is `last`, select it.
+        preprocess: of the model.
+        config: how.
+        device: where.
+        world: the processes that train together.
+        state_folder: keeps the state after every epoch, for `resume`.
+        resume: go on from the state in that folder.
+        hooks: what to call on the way.
+
+    Raises:
+        ConfigError: the epoch cannot be selected without `watched`, or another training is resumed.
+        TrainingError: the loss is not finite, or the state cannot be saved.
+        CheckpointError: there is no state to resume.
+        DatasetError: a video cannot be read.
+    """
+    if watched is None and config.select_on != "last":
+        raise ConfigError(
+            f"select_on is {config.select_on!r}, and no videos were given for it. Give a split, or set "
+            "select_on to last."
+        )
+    hooks = hooks or Hooks()
+    forked = [device] if device.type == "cuda" else []
+    with torch.random.fork_rng(forked):  # the caller's random numbers are left alone
+        torch.manual_seed(config.seed)
+        learner = Learner(model.to(device), config, preprocess, device, world, data.targets)
+        steps = -(-len(data) // (config.batch_size * config.grad_accum))
+        progress = Progress(config.epochs, steps, Tally.empty(len(model.labels)))
+        keeper = Keeper(learner, progress, state_folder, data)
+        if resume:
+            keeper.restore()
+        while not progress.is_complete(config):
+            train_one_epoch(learner, data, progress, hooks, keeper)
+            with learner.evaluating():
+                answers = _evaluate(learner, watched, preprocess)
+                _close_epoch(learner, answers, progress, hooks)
+            keeper.save()
+            hooks.on_epoch(progress)
+        if progress.best_weights is not None:
+            learner.load_weights(progress.best_weights)
+        else:
+            with learner.evaluating():
+                weights = learner.weights()
+            learner.load_weights(weights)
+    model.eval()
+    return TrainResult(
+        tuple(progress.history),
+        progress.best_epoch or progress.epoch,
+        config.select_on,
+        progress.has_stopped(config) and progress.epoch < config.epochs,
+    )
+
+
+def train_one_epoch(
+    learner: Learner, data: VideoDataset, progress: Progress, hooks: Hooks, keeper: Keeper
+) -> None:
+    """Trains from the step that an epoch has reached to its end."""
+    config, world, epoch = learner.config, learner.world, progress.epoch
+    balanced = config.balance == "sampling"
+    draws = epoch_draws(data.targets, seed=config.seed, epoch=epoch, balanced=balanced)
+    size = config.batch_size * config.grad_accum
+    todo = batches_of(draws, size)[progress.step :]
+    passes = [batches_of(step, config.batch_size) for step in todo]
+    own = share([videos for step in passes for videos in step], world.rank, world.size)
+    pinned = learner.device.type == "cuda"
+    loaded = load_batches(data, own, workers=config.workers, pin_memory=pinned)
+    learner.training()
+    for step, parts in zip(todo, passes, strict=True):
+        start = time.monotonic()
+        progress.rates = learner.step(
+            (next(loaded) for _ in parts),
+            progress.tally,
+            num_videos=len(step),
+            epoch=epoch,
+            step=progress.step,
+            steps_per_epoch=progress.steps,
+        )
+        progress.step += 1
+        progress.seconds += time.monotonic() - start
+        every = config.checkpoint_steps
+        if every is not None and progress.step % every == 0 and progress.step < progress.steps:
+            keeper.save()
+        hooks.on_step(progress)
+
+
+def _evaluate(
+    learner: Learner, watched: VideoDataset | None, preprocess: Preprocess
+) -> Answers | None:
+    if watched is None:
+        return None
+    return evaluate(
+        learner.model,
+        watched,
+        preprocess,
+        device=learner.device,
+        precision=learner.precision,
+        world=learner.world,
+        batch_size=learner.config.batch_size,
+        workers=learner.config.workers,
+    )
+
+
+def _close_epoch(
+    learner: Learner, answers: Answers | None, progress: Progress, hooks: Hooks
+) -> None:
+    """Writes an epoch into the history, and keeps its weights if it is the best so far."""
+    tally, config = progress.tally, learner.config
+    entry: dict[str, Any] = {
+        "epoch": progress.epoch + 1,
+        "step": (progress.epoch + 1) * progress.steps,
+        "lr": progress.rates,
+        "train": {"loss": tally.loss, "uar": 100 * tally.uar, "war": 100 * tally.war},
+        "seconds": round(progress.seconds, 3),
+    }
+    progress.epoch += 1
+    progress.step, progress.seconds = 0, 0.0
+    progress.tally = Tally.empty(len(tally.counts))
+    if answers is not None:
+        report = answers.report(resamples=0)
+        scores = {"loss": answers.loss, "uar": 100 * report.uar, "war": 100 * report.war}
+        entry[answers.split.split] = scores
+    progress.history.append(entry)
+    if answers is not None and config.select_on != "last":
+        value = scores[config.select_by]
+        if value > progress.best_value:  # of equals the first one, which has learned least by heart
+            progress.best_value, progress.best_epoch = value, progress.epoch
+            progress.best_weights = learner.weights()
+            hooks.on_best(progress)

@@ -1,0 +1,391 @@
+"""`peclip train` as a person types it, in process, on a model of two layers."""
+
+from __future__ import annotations
+
+import csv
+import json
+import logging
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+import torch
+import yaml
+
+import peclip
+from peclip.cli import run
+from peclip.experiment import TEST_WARNING
+from peclip.labels import EMOTIONS
+from peclip.scoring import score_files
+
+COLOURS = {"happy": (40, 220, 220), "sad": (220, 60, 40)}
+Output = pytest.CaptureFixture[str]
+
+
+@pytest.fixture(autouse=True)
+def _own_log() -> Iterator[None]:
+    log = logging.getLogger("peclip")
+    before = list(log.handlers), log.level, log.propagate
+    yield
+    log.handlers[:], log.level, log.propagate = before
+
+
+def write_frames(folder: Path, colour: tuple[int, int, int], seed: int, frames: int = 5) -> None:
+    random = np.random.default_rng(seed)
+    folder.mkdir(parents=True)
+    for frame in range(frames):
+        picture = np.clip(np.array(colour) + random.normal(0, 20, (36, 36, 3)), 0, 255)
+        cv2.imwrite(str(folder / f"{frame}.png"), picture.astype(np.uint8))
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of own videos: two colours, six videos each to train on and three to test."""
+    root = tmp_path_factory.mktemp("own")
+    for split, count in (("train", 6), ("test", 3)):
+        for label, colour in COLOURS.items():
+            for number in range(count):
+                write_frames(root / split / label / str(number), colour, 100 * count + number)
+    return root
+
+
+def command(root: Path, out: Path, *more: str) -> list[str]:
+    """A quick training without anything random but the order."""
+    return [
+        *(
+            "train",
+            "--dataset",
+            "folder",
+            "--data-root",
+            str(root),
+            "-m",
+            "debug",
+            "--device",
+            "cpu",
+        ),
+        *("--out", str(out), "--workers", "0", "--epochs", "6", "-b", "4", "-f", "json"),
+        *("--set", "train.lr.adapters=1e-2", "--set", "train.warmup_epochs=0"),
+        *("--set", "train.mixing={mixup: 0, fmix: 0}", "--set", "train.val_fraction=0.34"),
+        *("--set", "train.augment={crop_scale: [1, 1], crop_ratio: [1, 1], brightness: 0}"),
+        *more,
+    ]
+
+
+def trained(capsys: Output, *arguments: str) -> dict[str, Any]:
+    assert run(list(arguments)) == 0, capsys.readouterr().err
+    return dict(json.loads(capsys.readouterr().out))
+
+
+def refused(capsys: Output, *arguments: str) -> str:
+    assert run(list(arguments)) == 2
+    return " ".join(capsys.readouterr().err.split())
+
+
+def test_learns_and_fills_the_run_folder(root: Path, tmp_path: Path, capsys: Output) -> None:
+    out = tmp_path / "run"
+    report = trained(capsys, *command(root, out))
+    assert (report["uar"], report["war"], report["num_videos"]) == (100, 100, 6)
+    assert (report["selected_on"], report["reported_on"]) == ("val", "folder test")
+    assert "warning" not in report
+    names = {path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_file()}
+    assert names == {
+        *("config.yaml", "command.txt", "env.json", "metrics.jsonl", "log.txt", "report.json"),
+        *("predictions.csv", "confusion.csv", "confusion.png", "curve.png"),
+        *("checkpoints/last/state.pt", "checkpoints/best/config.json"),
+        *("checkpoints/best/model.safetensors", "model/config.json", "model/model.safetensors"),
+        "model/README.md",
+    }
+    rows = list(csv.DictReader((out / "predictions.csv").read_text().splitlines()))
+    assert list(rows[0]) == ["source", "target", "label", "prob_happiness", "prob_sadness"]
+    scored = score_files([out / "predictions.csv"]).folds[0].report.to_dict()
+    assert scored == {name: report[name] for name in scored}, "peclip evaluate says the same"
+    matrix = list(csv.reader((out / "confusion.csv").read_text().splitlines()))
+    assert matrix == [
+        ["target", "happiness", "sadness"],
+        ["happiness", "3", "0"],
+        ["sadness", "0", "3"],
+    ]
+    epochs = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+    assert [entry["epoch"] for entry in epochs] == [1, 2, 3, 4, 5, 6]
+    assert set(epochs[0]) == {"epoch", "step", "lr", "train", "val", "seconds"}
+    environment = json.loads((out / "env.json").read_text())
+    assert environment["videos"] == {"train": 8, "val": 4, "test": 6}
+    assert torch.__version__.startswith(environment["packages"]["torch"])
+    assert "epoch 6 of 6: train loss" in (out / "log.txt").read_text()
+    model = peclip.load(out / "model", device="cpu")
+    assert model.labels.names == ("happiness", "sadness")
+    config = yaml.safe_load((out / "config.yaml").read_text())
+    assert config["train"]["lr"] == {"adapters": 0.01, "prompts": 3e-5}
+    assert config["model"]["num_frames"] == 4, "the configuration is resolved"
+
+
+def test_config_of_a_run_repeats_it(root: Path, tmp_path: Path, capsys: Output) -> None:
+    first = trained(capsys, *command(root, tmp_path / "a", "--epochs", "1"))
+    recipe = ["--recipe", str(tmp_path / "a/config.yaml"), "--device", "cpu", "-f", "json"]
+    second = trained(capsys, "train", *recipe, "--out", str(tmp_path / "b"))
+    assert first | {"run_folder": ""} == second | {"run_folder": ""}
+    files = [(tmp_path / name / "model/model.safetensors").read_bytes() for name in "ab"]
+    assert files[0] == files[1]
+
+
+def test_resume_after_the_end_and_after_an_interruption(
+    root: Path, tmp_path: Path, capsys: Output, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from peclip.training.run_folder import RunFolder
+
+    short = ("--epochs", "2")
+    whole = trained(capsys, *command(root, tmp_path / "whole", *short))
+    out, write = tmp_path / "run", RunFolder.write_history
+
+    def interrupted(self: RunFolder, history: list[Any]) -> None:
+        write(self, history)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(RunFolder, "write_history", interrupted)
+    assert run(command(root, out, *short)) != 0
+    monkeypatch.undo()
+    capsys.readouterr()
+    resumed = trained(capsys, "train", "--resume", str(out), "--device", "cpu", "-f", "json")
+    assert whole | {"run_folder": ""} == resumed | {"run_folder": ""}
+    files = [(p / "model/model.safetensors").read_bytes() for p in (tmp_path / "whole", out)]
+    assert files[0] == files[1]
+    lines = (out / "metrics.jsonl").read_text().splitlines()
+    assert [json.loads(line)["epoch"] for line in lines] == [1, 2]
+    again = trained(capsys, "train", "--resume", str(out), "--device", "cpu", "-f", "json")
+    assert again == resumed
+    text = refused(capsys, "train", "--resume", str(out), "--dataset", "folder", "--fold", "1")
+    assert "--fold, --dataset was given too" in text
+    text = refused(capsys, "train", "--resume", str(tmp_path))
+    assert "no config.yaml" in text
+
+
+@pytest.mark.parametrize(
+    ("change", "absent"),
+    [
+        ("model.shared_adapter=none", "shared_adapter"),
+        ("model.temporal_adapter=none", "temporal_adapter"),
+        ("model.text_adapter=none", "text_adapter"),
+        ("model.prompt_length=0", "prompts"),
+        ("model.descriptions=names", None),
+    ],
+)
+def test_ablations_by_set_alone(
+    root: Path, tmp_path: Path, capsys: Output, change: str, absent: str | None
+) -> None:
+    out = tmp_path / "run"
+    report = trained(capsys, *command(root, out, "--epochs", "1", "--set", change))
+    assert 0 <= report["war"] <= 100
+    model = peclip.load(out / "model", device="cpu")
+    names = {step for name, _ in model.model.named_parameters() for step in name.split(".")}
+    assert absent not in names
+    if absent is None:
+        assert model.texts == {"happiness": "happiness", "sadness": "sadness"}
+
+
+def test_an_ablation_of_a_trained_model_keeps_the_rest(
+    root: Path, tmp_path: Path, capsys: Output
+) -> None:
+    trained(capsys, *command(root, tmp_path / "a", "--epochs", "1"))
+    report = trained(
+        capsys,
+        *(
+            "train",
+            "--dataset",
+            "folder",
+            "--data-root",
+            str(root),
+            "--device",
+            "cpu",
+            "-f",
+            "json",
+        ),
+        *("-m", str(tmp_path / "a/model"), "--out", str(tmp_path / "b"), "--workers", "0"),
+        *("--epochs", "1", "--set", "train.lr={adapters: 0, prompts: 0}"),
+        *("--set", "model.temporal_adapter=none", "--set", "model.prompt_length=3"),
+    )
+    assert report["epochs"] == 1
+    before = dict(peclip.load(tmp_path / "a/model", device="cpu").model.named_parameters())
+    after = dict(peclip.load(tmp_path / "b/model", device="cpu").model.named_parameters())
+    same = {name for name in after if name in before and before[name].shape == after[name].shape}
+    assert all(torch.equal(before[name], after[name]) for name in same)
+    assert any("shared_adapter" in name for name in same)
+    log = (tmp_path / "b/log.txt").read_text()
+    assert "untrained at the start: prompts." in log
+
+
+def test_selection_on_test_is_marked(root: Path, tmp_path: Path, capsys: Output) -> None:
+    changes = ("--epochs", "1", "--set", "train.select_on=test")
+    report = trained(capsys, *command(root, tmp_path / "run", *changes))
+    assert report["warning"] == TEST_WARNING
+    assert json.loads((tmp_path / "run/report.json").read_text())["selected_on"] == "test"
+    assert "test" in json.loads((tmp_path / "run/metrics.jsonl").read_text())
+
+
+def test_without_test_videos(root: Path, tmp_path: Path, capsys: Output) -> None:
+    shutil.copytree(root / "train", tmp_path / "own")
+    changes = ("--epochs", "1", "--set", "train.val_fraction=0.5")
+    report = trained(capsys, *command(tmp_path / "own", tmp_path / "run", *changes))
+    assert report["reported_on"] == "folder val"
+    assert "no test videos" in report["warning"]
+    last = ("--epochs", "1", "--set", "train.select_on=last")
+    report = trained(capsys, *command(tmp_path / "own", tmp_path / "last", *last))
+    assert "uar" not in report
+    assert (tmp_path / "last/model/model.safetensors").is_file()
+
+
+def write_dfew(root: Path) -> None:
+    """Five folds of DFEW's form: a video per class to test, and the others to train on."""
+    (root / "annotation").mkdir(parents=True)
+    colours = np.random.default_rng(0).integers(0, 256, (7, 3))
+    for number in range(1, 36):
+        colour = tuple(int(c) for c in colours[(number - 1) % 7])
+        write_frames(root / f"DFEW_Frame_Face/{number:05d}", colour, number, frames=2)
+    for fold in range(1, 6):
+        lines: dict[str, list[str]] = {"train": [], "test": []}
+        for number in range(1, 36):
+            split = "test" if (number - 1) // 7 == fold - 1 else "train"
+            lines[split].append(f"/elsewhere/DFEW/{number:05d} 2 {(number - 1) % 7}")
+        for split, entries in lines.items():
+            path = root / f"annotation/DFEW_set_{fold}_{split}.txt"
+            path.write_text("\n".join(entries))
+
+
+def test_all_folds_and_their_mean(tmp_path: Path, capsys: Output) -> None:
+    write_dfew(tmp_path / "dfew")
+    out = tmp_path / "run"
+    recipe = ("train", "--recipe", "pe-clip-dfew", "--data-root", str(tmp_path / "dfew"))
+    quick = ("-m", "debug", "--device", "cpu", "--epochs", "1", "--workers", "0", "-f", "json")
+    report = trained(capsys, *recipe, *quick, "--fold", "all", "--out", str(out), "-b", "16")
+    assert [fold["fold"] for fold in report["folds"]] == [1, 2, 3, 4, 5]
+    assert [fold["num_videos"] for fold in report["folds"]] == [7] * 5
+    for key in ("uar", "war"):
+        values = [fold[key] for fold in report["folds"]]
+        assert report[key] == pytest.approx(np.mean(values), abs=1e-5)
+        assert report[f"{key}_sd"] == pytest.approx(np.std(values, ddof=1), abs=1e-5)
+    assert json.loads((out / "report.json").read_text())["war"] == report["war"]
+    labels = json.loads((out / "fold-3/model/config.json").read_text())["labels"]
+    assert labels == list(EMOTIONS[:7])
+    # A run that was interrupted in fold 4: three folds are taken as they are.
+    shutil.rmtree(out / "fold-5")
+    (out / "fold-4/report.json").unlink()
+    (out / "report.json").unlink()
+    kept = (out / "fold-3/report.json").stat().st_mtime_ns
+    again = trained(capsys, "train", "--resume", str(out), "--device", "cpu", "-f", "json")
+    assert again | {"run_folder": ""} == report | {"run_folder": ""}
+    assert (out / "fold-3/report.json").stat().st_mtime_ns == kept
+
+
+def test_what_makes_no_sense_is_one_line(
+    root: Path, tmp_path: Path, capsys: Output, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert "needs --dataset" in refused(capsys, "train", "--data-root", str(root))
+    assert "choose one of pe-clip-afew" in refused(capsys, "train", "--recipe", "pe-clip")
+    own = command(root, tmp_path / "run")
+    for change, message in (
+        ("epochs=3", "SECTION.FIELD=VALUE"),
+        ("train.epoch=3", "train.epoch is not accepted"),
+        ("train.lr=3", "train.lr is not accepted"),
+        ("model.temporal_adapter=lstm", "temporal_adapter is not accepted"),
+        ("train.epochs={", "is not YAML"),
+    ):
+        assert message in refused(capsys, *own, "--set", change)
+    assert "a number or all" in refused(capsys, *own, "--fold", "two")
+    assert "both given" in refused(capsys, *own, "--name", "x")
+    assert run([*own, "--fold", "2"]) == 3, "a folder has no folds"
+    (tmp_path / "run").mkdir(exist_ok=True)
+    (tmp_path / "run/thesis.tex").touch()
+    capsys.readouterr()
+    assert "not empty" in refused(capsys, *own)
+    assert "not the folder of a run" in refused(capsys, *own, "--overwrite")
+    assert (tmp_path / "run/thesis.tex").exists()
+
+
+def test_names_and_overwriting(
+    root: Path, tmp_path: Path, capsys: Output, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    own = command(root, tmp_path, "--epochs", "1")
+    at = own.index("--out")
+    own = own[:at] + own[at + 2 :]
+    assert trained(capsys, *own)["run_folder"] == "runs/folder"
+    assert trained(capsys, *own)["run_folder"] == "runs/folder2"
+    assert trained(capsys, *own, "--name", "mine")["run_folder"] == "runs/mine"
+    assert "not empty" in refused(capsys, *own, "--name", "mine")
+    assert trained(capsys, *own, "--name", "mine", "--overwrite")["run_folder"] == "runs/mine"
+    own = [argument for argument in own if argument not in ("-f", "json")]
+    assert run([*own, "--name", "table"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].split() == ["videos", "epoch", "UAR", "WAR"]
+    assert lines[1].startswith("folder test")
+
+
+def test_a_training_that_stops_gives_7(
+    root: Path, tmp_path: Path, capsys: Output, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from peclip.models import PEClipModel
+
+    monkeypatch.setattr(
+        PEClipModel, "loss", lambda self, output, targets: output.logits.mean() * float("nan")
+    )
+    assert run(command(root, tmp_path / "run")) == 7
+    error = " ".join(capsys.readouterr().err.split())
+    assert "peclip: error: The loss is nan in step 1 of epoch 1" in error
+
+
+def test_recipes_are_complete_and_say_what_they_are() -> None:
+    from importlib import resources
+
+    from peclip.training.recipe import merged, read_recipe, recipe_names, run_config
+
+    assert recipe_names() == ["pe-clip-afew", "pe-clip-dfew", "pe-clip-ferv39k", "pe-clip-mafw"]
+    for name in recipe_names():
+        text = (resources.files("peclip") / f"recipes/{name}.yaml").read_text(encoding="utf-8")
+        assert f"peclip train --recipe {name} --data-root DIR" in text
+        assert "Published: " in text
+        config = run_config(merged(read_recipe(name), {"data": {"root": "."}}))
+        assert config.data.dataset == name.removeprefix("pe-clip-")
+        assert config.train.select_on == "val"
+
+
+@pytest.mark.parametrize(
+    ("dataset", "place", "lists"),
+    [
+        ("ferv39k", "2_ClipsforFaceCrop/Action/{folder}/{n:04d}", "FERV39K_{split}.txt"),
+        ("afew", "AFEW_Face_Retina/{split}/{folder}/{n:09d}", "AFEW_{split}.txt"),
+        ("mafw", "data/faces/{n:05d}", "MAFW_set_1_{split}.txt"),
+    ],
+)
+def test_recipes_train_on_trees_of_their_form(
+    tmp_path: Path, capsys: Output, dataset: str, place: str, lists: str
+) -> None:
+    folders = ["Happy", "Sad", "Neutral", "Angry", "Surprise", "Disgust", "Fear"]
+    if dataset == "afew":
+        folders.sort()  # its lists count alphabetically
+    if dataset == "mafw":
+        folders = list(EMOTIONS)
+    test = "val" if dataset == "afew" else "test"
+    (tmp_path / "d/annotation").mkdir(parents=True)
+    number = 0
+    for split, count in (("train", 3), (test, 1)):
+        lines = []
+        for label in [label for label in range(len(folders)) for _ in range(count)]:
+            number += 1
+            path = place.format(folder=folders[label], n=number, split=split)
+            write_frames(tmp_path / "d" / path, (9 * label, 99, 9), number, frames=2)
+            lines.append(f"/elsewhere/{path} 2 {label}")
+        (tmp_path / "d/annotation" / lists.format(split=split)).write_text("\n".join(lines))
+    report = trained(
+        capsys,
+        *("train", "--recipe", f"pe-clip-{dataset}", "--data-root", str(tmp_path / "d")),
+        *("-m", "debug", "--device", "cpu", "--epochs", "1", "--workers", "0", "-b", "16"),
+        *("-f", "json", "--out", str(tmp_path / "run")),
+        *(("--fold", "1") if dataset == "mafw" else ()),
+    )
+    assert report["num_videos"] == len(folders)
+    assert report["reported_on"].endswith(test)
+    assert set(report["labels"]) == set(EMOTIONS[: len(folders)])

@@ -1,0 +1,158 @@
+"""From a split to tensors: sampling, augmentation, shards."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from peclip import PEClip, PredictOptions
+from peclip.config import PreprocessConfig, check
+from peclip.data import Sample, Split
+from peclip.data.augmentation import NO_AUGMENTATION, AugmentConfig
+from peclip.data.dataset import Draw, Item, VideoDataset
+from peclip.data.loader import batches_of, epoch_draws, load_batches, share
+from peclip.errors import ConfigError, DatasetError
+from peclip.labels import LabelSet
+
+SMALL = PreprocessConfig(image_size=32)
+
+
+@pytest.fixture
+def split(tmp_path: Path) -> Split:
+    """Five videos of 3 to 11 frames, 48x40 pixels of noise."""
+    random = np.random.default_rng(0)
+    samples = []
+    for number, frames in enumerate((3, 5, 7, 9, 11)):
+        folder = tmp_path / f"v{number}"
+        folder.mkdir()
+        for frame in range(frames):
+            picture = random.integers(0, 256, (40, 48, 3), dtype=np.uint8)
+            cv2.imwrite(str(folder / f"{frame}.png"), picture)
+        samples.append(Sample(folder, ("happiness", "anger")[number % 2], f"v{number}"))
+    return Split("folder", None, "train", tuple(samples), LabelSet(("happiness", "anger")))
+
+
+def item(data: VideoDataset, draw: Draw) -> Item:
+    found = data[draw]
+    assert isinstance(found, Item)
+    return found
+
+
+def test_train_and_predict_preprocess_alike(split: Split, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What evaluation reads of a video is what `predict --no-face-crop` shows the model, bit for bit."""
+    debug = PEClip.from_pretrained("debug", device="cpu")
+    seen: list[torch.Tensor] = []
+    forward = debug.model.forward
+    monkeypatch.setattr(
+        debug.model,
+        "forward",
+        lambda batch, features=None: seen.append(batch.frames) or forward(batch, features),
+    )
+    options = PredictOptions(face_crop=False, window=float("inf"))
+    debug.predict(split.samples[4].source, options)
+    data = VideoDataset(split, debug.config.preprocess, debug.config.num_frames, train=False)
+    assert torch.equal(seen[0][0], debug.preprocess(item(data, Draw(0, 4)).crops))
+
+
+def test_random_numbers_depend_on_seed_epoch_and_video_alone(split: Split) -> None:
+    def crops(draw: Draw, seed: int = 1) -> torch.Tensor:
+        torch.rand(3)  # the global generator plays no part
+        return item(VideoDataset(split, SMALL, 4, train=True, seed=seed), draw).crops
+
+    before = torch.get_rng_state()
+    VideoDataset(split, SMALL, 4, train=True)[Draw(0, 1)]
+    assert torch.equal(before, torch.get_rng_state()), "the global generator is left alone"
+    first = crops(Draw(2, 4))
+    assert torch.equal(first, crops(Draw(2, 4)))
+    others = [crops(Draw(3, 4)), crops(Draw(2, 4, 1)), crops(Draw(2, 4), seed=2)]
+    assert not any(torch.equal(first, other) for other in others)
+
+
+def test_one_draw_per_video(split: Split, tmp_path: Path) -> None:
+    picture = np.random.default_rng(1).integers(0, 256, (40, 48, 3), dtype=np.uint8)
+    (tmp_path / "still").mkdir()
+    for frame in range(6):
+        cv2.imwrite(str(tmp_path / "still" / f"{frame}.png"), picture)
+    one = split.with_samples([Sample(tmp_path / "still", "anger", "still")])
+    augment = AugmentConfig(rotation=10)
+    crops = item(VideoDataset(one, SMALL, 6, train=True, augment=augment), Draw(0, 0)).crops
+    plain = item(VideoDataset(one, SMALL, 6, train=False), Draw(0, 0)).crops
+    assert torch.equal(crops, crops[:1].expand_as(crops)), "the same for all frames"
+    assert not torch.equal(crops, plain)
+
+
+def test_without_augmentation_only_the_frames_are_random(split: Split) -> None:
+    short = VideoDataset(split, SMALL, 4, train=True, augment=NO_AUGMENTATION)
+    plain = VideoDataset(split, SMALL, 4, train=False)
+    assert torch.equal(item(short, Draw(0, 0)).crops, item(plain, Draw(0, 0)).crops)
+    longer = [item(short, Draw(epoch, 4)).crops for epoch in range(3)]
+    assert not torch.equal(longer[0], longer[1]) or not torch.equal(longer[0], longer[2])
+
+
+def test_targets_are_of_the_models_labels(split: Split) -> None:
+    labels = LabelSet(("fear", "anger", "happiness"))
+    data = VideoDataset(split, SMALL, 4, train=False, labels=labels)
+    assert data.targets == [2, 1, 2, 1, 2]
+    with pytest.raises(ConfigError, match="'happiness' is not a label"):
+        VideoDataset(split, SMALL, 4, train=False, labels=LabelSet(("fear", "anger")))
+
+
+def test_augmentation_is_checked() -> None:
+    with pytest.raises(ConfigError, match="crop_scale is"):
+        check(AugmentConfig, {"crop_scale": (0.5, 1.5)})
+
+
+@pytest.mark.parametrize("world_size", [1, 2, 3, 8])
+def test_ranks_share_without_padding(world_size: int) -> None:
+    batches = batches_of(epoch_draws([0] * 13, seed=0, epoch=0), 4)
+    assert [len(batch) for batch in batches] == [4, 4, 4, 1]
+    shares = [share(batches, rank, world_size) for rank in range(world_size)]
+    for number, batch in enumerate(batches):
+        together = [draw for rank in shares for draw in rank[number]]
+        assert sorted(together) == sorted(batch)
+
+
+def test_order_of_an_epoch() -> None:
+    draws = epoch_draws([0] * 50, seed=3, epoch=1)
+    assert sorted(draw.video for draw in draws) == list(range(50))
+    assert draws == epoch_draws([0] * 50, seed=3, epoch=1)
+    indices = [draw.video for draw in draws]
+    assert indices != [draw.video for draw in epoch_draws([0] * 50, seed=3, epoch=2)]
+    assert indices != [draw.video for draw in epoch_draws([0] * 50, seed=4, epoch=1)]
+
+
+def test_balanced_sampling() -> None:
+    targets = [0] * 18 + [1] * 9 + [2] * 3
+    draws = epoch_draws(targets, seed=0, epoch=0, balanced=True)
+    assert Counter(targets[draw.video] for draw in draws) == {0: 10, 1: 10, 2: 10}
+    rare = Counter(draw.video for draw in draws if targets[draw.video] == 2)
+    assert sorted(rare.values()) == [3, 3, 4], "its videos come in turn"
+    assert len(set(draws)) == len(draws), "a video that comes again is drawn anew"
+
+
+def test_loading(split: Split) -> None:
+    data = VideoDataset(split, SMALL, 4, train=True)
+    batches = [[Draw(0, 3), Draw(0, 1)], [], [Draw(0, 2)]]
+    before = torch.get_rng_state()
+    first, none, last = load_batches(data, batches)
+    assert torch.equal(before, torch.get_rng_state())
+    assert none is None
+    assert first is not None
+    assert last is not None
+    assert first.crops.shape == (2, 4, 3, 32, 32)
+    assert (first.indices.tolist(), first.targets.tolist()) == ([3, 1], [1, 1])
+    again = next(load_batches(data, batches, workers=1))
+    assert again is not None
+    assert torch.equal(first.crops, again.crops), "workers change nothing"
+
+
+def test_a_video_that_cannot_be_read_is_one_sentence(split: Split) -> None:
+    (split.samples[1].source / "2.png").write_bytes(b"no picture")
+    data = VideoDataset(split, SMALL, 5, train=False)
+    with pytest.raises(DatasetError, match=r"^folder train: v1 cannot be read: .*2\.png.*check"):
+        list(load_batches(data, batches_of([Draw(0, i) for i in range(5)], 2), workers=1))

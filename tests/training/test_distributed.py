@@ -1,0 +1,39 @@
+"""What torchrun tells a process. Two ranks that train together are in test_processes.py."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from peclip.errors import ConfigError
+from peclip.training.distributed import SINGLE, World, joined, world_of
+
+
+def test_without_torchrun_there_is_one_process() -> None:
+    assert world_of({}) == SINGLE
+    total = torch.ones(3)
+    with joined(SINGLE, torch.device("cpu")) as world:
+        assert world.sum(total) is total
+        world.sum_gradients([])
+        world.copy_from_main([total])
+        world.wait()
+    assert world.is_main
+
+
+def test_torchruns_variables() -> None:
+    world = world_of({"RANK": "3", "WORLD_SIZE": "4", "LOCAL_RANK": "1"})
+    assert world == World(3, 4, 1)
+    assert not world.is_main
+
+
+@pytest.mark.parametrize(
+    "variables",
+    [
+        {"RANK": "0"},
+        {"RANK": "two", "WORLD_SIZE": "2", "LOCAL_RANK": "0"},
+        {"RANK": "2", "WORLD_SIZE": "2", "LOCAL_RANK": "0"},
+    ],
+)
+def test_variables_that_make_no_sense(variables: dict[str, str]) -> None:
+    with pytest.raises(ConfigError, match="torchrun"):
+        world_of(variables)
