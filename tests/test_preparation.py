@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 
 import av
+import cv2
 import numpy as np
 import pytest
 
@@ -14,7 +15,7 @@ from peclip.cli import run
 from peclip.config import PreprocessConfig
 from peclip.data import DataConfig, load_split
 from peclip.data.samples import Sample
-from peclip.errors import ConfigError
+from peclip.errors import ConfigError, DatasetError
 from peclip.preparation import CropConfig, Prepared, count_status, prepare
 from peclip.types import FaceBox
 from peclip.video.faces import Image
@@ -145,6 +146,68 @@ def test_what_has_no_face_or_no_picture_is_told_and_does_not_stop(
     assert not (tmp_path / "out" / "sad" / "empty").exists()
     (broken,) = (d for d in done if d.status == "decode_error")
     assert "broken.mp4" in broken.reason
+
+
+def test_every_video_has_a_folder_of_its_own(root: Path, tmp_path: Path) -> None:
+    for name in ("clip.01", "clip.02"):
+        (root / "sad" / name).mkdir()
+        picture = np.zeros((64, 160, 3), np.uint8)
+        picture[10:40, 20:50] = 255
+        assert cv2.imwrite(str(root / "sad" / name / "0.png"), picture)
+    out = tmp_path / "out"
+    assert count_status(prepare(samples(root), root, out, CONFIG, Bright)) == {"ok": 5}
+    assert sorted(s.source.name for s in samples(out)) == ["a", "b", "c", "clip.01", "clip.02"]
+
+
+@pytest.mark.parametrize(
+    ("other", "place"), [("happy/a.mkv", "happy/a"), ("happy/a/deep.mp4", "happy/a")]
+)
+def test_two_videos_for_one_folder_are_refused(
+    other: str, place: str, root: Path, tmp_path: Path
+) -> None:
+    write_video(root / other, {10: range(12)})
+    with pytest.raises(DatasetError, match=f"would both have their crops in the folder '{place}'"):
+        prepare(samples(root), root, tmp_path / "out", CONFIG, Bright)
+    assert not (tmp_path / "out").exists()
+
+
+def table_of(root: Path, tmp_path: Path, *paths: str) -> DataConfig:
+    lines = [f"{path},{label},train" for path, label in zip(paths, ("happy", "sad"), strict=True)]
+    (tmp_path / "t.csv").write_text("\n".join(["path,label,split", *lines]))
+    return DataConfig(dataset="table", root=root, annotations=tmp_path / "t.csv")
+
+
+def test_a_table_finds_the_crops(root: Path, tmp_path: Path) -> None:
+    config = table_of(root, tmp_path, "happy/a.mp4", "sad/c.mp4")
+    prepare(load_split(config).samples, root, tmp_path / "out", CONFIG, Bright)
+    again = load_split(config.model_copy(update={"root": tmp_path / "out"}))
+    assert [s.source for s in again.samples] == [
+        tmp_path / "out" / place for place in ("happy/a", "sad/c")
+    ]
+
+
+def test_crops_that_a_table_could_not_find_are_not_made(root: Path, tmp_path: Path) -> None:
+    write_video(tmp_path / "outside.mp4", {10: range(12)})
+    out = tmp_path / "out"
+    for path in (str(tmp_path / "outside.mp4"), "../outside.mp4", str(root / "happy" / "a.mp4")):
+        config = table_of(root, tmp_path, "happy/b.mp4", path)
+        with pytest.raises(
+            DatasetError, match="cannot be prepared: crops are found by their paths"
+        ):
+            prepare(load_split(config).samples, root, out, CONFIG, Bright)
+        assert not out.exists()
+
+
+def test_fer2013_is_not_cropped_again(tmp_path: Path) -> None:
+    for place in ("train/angry/Training_1.jpg", "test/sad/PrivateTest_2.jpg"):
+        (tmp_path / "fer" / place).parent.mkdir(parents=True)
+        cv2.imwrite(str(tmp_path / "fer" / place), np.zeros((48, 48, 3), np.uint8))
+    split = load_split(DataConfig(dataset="fer2013", root=tmp_path / "fer"))
+    with pytest.raises(
+        DatasetError, match=r"stills that are cropped .* already.* Train on the stills"
+    ):
+        prepare(split.samples, tmp_path / "fer", tmp_path / "out", CONFIG, Bright)
+    assert not (tmp_path / "out").exists()
 
 
 def test_other_settings_do_not_mix(root: Path, tmp_path: Path) -> None:

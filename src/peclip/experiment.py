@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +23,15 @@ from peclip.training.divisions import Divisions, divisions
 from peclip.training.fitting import answer, fit
 from peclip.training.progress import Hooks, Progress
 from peclip.training.recipe import RunConfig, model_config, to_yaml
-from peclip.training.run_folder import COMMAND, MODEL, RunFolder, read_report
+from peclip.training.reporting import reporting
+from peclip.training.run_folder import COMMAND, MODEL, RunFolder, read_report, writing
 from peclip.training.run_folder import CONFIG as CONFIG_FILE
+from peclip.training.trackers import TrackedRun, load_module
 from peclip.training.trainer import TrainResult
 from peclip.training.warm_start import load_what_fits
 from peclip.weights import load_model, resolve
+
+_log = logging.getLogger(__name__)
 
 TEST_WARNING = (
     "The epoch was selected on the test videos themselves, as the papers of the field do, so the result is "
@@ -46,21 +53,25 @@ class Place:
     command: str = ""
     overwrite: bool = False
     resume: bool = False
+    name: str = ""
+    """In trackers; by default the folder's."""
 
 
-Listener = Callable[[str, Progress], None]
-"""(title of the training videos, progress), after every step."""
+Listener = Callable[[str], Hooks]
+"""Title of the training videos → whom to tell how it goes."""
 
 
-def run(config: RunConfig, place: Place, on_step: Listener | None = None) -> dict[str, Any]:
+def run(config: RunConfig, place: Place, listen: Listener | None = None) -> dict[str, Any]:
     """Runs one fold, or every fold in a folder of its own and then their mean; returns the report.
 
     Raises:
         UserError: what was asked for does not fit, cannot be read or written, or cannot be learned.
     """
+    for tracker in config.report_to:
+        load_module(tracker)  # one that is missing is said before anything is read
     folds = find_benchmark(config.data.dataset).fold_numbers()
     if not config.all_folds or folds == (None,):
-        return run_fold(config, place, on_step)
+        return run_fold(config, place, listen)
     top = RunFolder(place.folder)
     if place.world.is_main and not place.resume:
         top.begin(overwrite=place.overwrite)
@@ -70,16 +81,18 @@ def run(config: RunConfig, place: Place, on_step: Listener | None = None) -> dic
     for fold in folds:
         data = config.data.model_copy(update={"fold": fold})
         own = config.model_copy(update={"data": data, "all_folds": False})
-        here = replace(place, folder=place.folder / f"fold-{fold}", overwrite=False)
+        name = f"{place.folder.resolve().name}-fold-{fold}"
+        folder = place.folder / f"fold-{fold}"
+        here = replace(place, folder=folder, name=name, overwrite=False)
         place.world.wait()  # the first rank has made the folders
-        reports.append(run_fold(own, here, on_step))
+        reports.append(run_fold(own, here, listen))
     report = {**_mean(reports), "folds": reports}
     if place.world.is_main:
         top.write_report(report)
     return report
 
 
-def run_fold(config: RunConfig, place: Place, on_step: Listener | None = None) -> dict[str, Any]:
+def run_fold(config: RunConfig, place: Place, listen: Listener | None = None) -> dict[str, Any]:
     """Trains one model, answers to the videos that are reported, and fills the run folder."""
     folder, world = RunFolder(place.folder), place.world
     if place.resume and folder.is_finished:
@@ -87,24 +100,38 @@ def run_fold(config: RunConfig, place: Place, on_step: Listener | None = None) -
     splits = divisions(config.data, config.train)
     recognizer, fresh = base_recognizer(config, splits.train.labels, place.device)
     resume = place.resume and folder.can_resume
+    config = config.model_copy(update={"model": recognizer.config.model_dump(mode="json")})
     if world.is_main:
         _begin(folder, config, place, recognizer, splits)
         folder.log(f"{'resuming' if resume else 'training'} {config.base} on {splits.train.title}")
         if fresh:
             folder.log(f"not in the base model, untrained at the start: {', '.join(fresh)}")
-    result = fit(
-        recognizer.model,
-        recognizer.config,
-        recognizer.preprocess,
-        (splits.train, splits.val),
-        config.train,
-        device=place.device,
-        world=world,
-        run_dir=place.folder,
-        resume=resume,
-        hooks=_hooks(folder if world.is_main else None, splits.train.title, on_step),
+    tracked = TrackedRun(
+        place.name or place.folder.resolve().name, place.folder, config.model_dump(mode="json")
     )
-    return _finish(config, place, recognizer, splits, result)
+    names = config.report_to if world.is_main else ()
+    with (
+        folder.logging_failures() if world.is_main else nullcontext(),
+        reporting(names, tracked, partial(_warn, folder), resume=place.resume) as trackers,
+    ):
+        hooks = listen(splits.train.title) if listen is not None else Hooks()
+        result = fit(
+            recognizer.model,
+            recognizer.config,
+            recognizer.preprocess,
+            (splits.train, splits.val),
+            config.train,
+            device=place.device,
+            world=world,
+            run_dir=place.folder,
+            resume=resume,
+            hooks=trackers.watch(_hooks(folder if world.is_main else None, hooks)),
+        )
+        hooks.on_phase("testing")
+        report = _finish(config, place, recognizer, splits, result)
+        trackers.log_epochs(result.history)  # also the last one of a run that ended just after it
+        trackers.log_report(report)
+    return report
 
 
 def base_recognizer(
@@ -145,8 +172,7 @@ def _begin(
     if not place.resume:
         folder.begin(overwrite=place.overwrite)
     folder.path.mkdir(parents=True, exist_ok=True)
-    resolved = config.model_copy(update={"model": recognizer.config.model_dump(mode="json")})
-    folder.write(CONFIG_FILE, to_yaml(resolved))
+    folder.write(CONFIG_FILE, to_yaml(config))
     folder.write(COMMAND, place.command)
     parts = {"train": splits.train, "val": splits.val, "test": splits.test}
     folder.write_environment(
@@ -157,8 +183,16 @@ def _begin(
     )
 
 
-def _hooks(folder: RunFolder | None, title: str, on_step: Listener | None) -> Hooks:
+def _warn(folder: RunFolder, line: str) -> None:
+    folder.log(f"warning: {line}")
+    _log.warning(line)
+
+
+def _hooks(folder: RunFolder | None, hooks: Hooks) -> Hooks:
+    """Returns hooks that also fill the run folder."""
+
     def on_epoch(progress: Progress) -> None:
+        hooks.on_epoch(progress)
         if folder is None:
             return
         folder.write_history(progress.history)
@@ -171,11 +205,7 @@ def _hooks(folder: RunFolder | None, title: str, on_step: Listener | None) -> Ho
         best = " (best so far)" if progress.best_epoch == entry["epoch"] else ""
         folder.log(f"epoch {entry['epoch']} of {progress.epochs}: {'; '.join(parts)}{best}")
 
-    def step(progress: Progress) -> None:
-        if on_step is not None:
-            on_step(title, progress)
-
-    return Hooks(on_step=step, on_epoch=on_epoch)
+    return replace(hooks, on_epoch=on_epoch)
 
 
 def _finish(
@@ -194,7 +224,9 @@ def _finish(
     reported = splits.test or splits.val
     folder = RunFolder(place.folder)
     if place.world.is_main:
-        recognizer.save_pretrained(folder.path / MODEL, name=folder.path.name)
+        with writing(folder.path):
+            recognizer.save_pretrained(folder.path / MODEL, name=folder.path.name)
+        folder.write_history(result.history)  # a run may have ended between the state and this file
         folder.draw_curve(result.history)
     if result.selected_on == "test":
         report["warning"] = TEST_WARNING

@@ -11,7 +11,7 @@ import os
 import shutil
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
@@ -21,8 +21,9 @@ from typing import Any, Literal
 import cv2
 
 from peclip.config import Config, PreprocessConfig
+from peclip.data.media import frames_folder, is_still
 from peclip.data.samples import Sample
-from peclip.errors import ConfigError, VideoError
+from peclip.errors import ConfigError, DatasetError, VideoError
 from peclip.video.faces import FaceDetector
 from peclip.video.reader import open_video
 from peclip.video.windows import Observation, Observer
@@ -104,15 +105,18 @@ def prepare(
 
     Raises:
         ConfigError: the output is inside the root or holds crops that were made otherwise.
+        DatasetError: the readers of the data set could not find the crops: a video is outside the root,
+            two would have one folder, or the data set is one of stills.
     """
-    _check_record(root, output, config)
     sources = {sample.source: sample for sample in samples}
+    targets = _find_targets(sources, root)
+    _check_record(root, output, config)
     local = threading.local()
 
     def one(sample: Sample) -> Prepared:
         if not hasattr(local, "detector"):
             local.detector = make_detector()
-        return _prepare_video(sample, root, output, config, local.detector)
+        return _prepare_video(sample, output / targets[sample.source], config, local.detector)
 
     results = []
     with ThreadPoolExecutor(workers or os.cpu_count()) as pool:
@@ -125,6 +129,38 @@ def prepare(
 def count_status(results: Sequence[Prepared]) -> dict[str, int]:
     """Returns how many videos came to each end."""
     return dict(Counter(result.status for result in results))
+
+
+def _find_targets(sources: Mapping[Path, Sample], root: Path) -> dict[Path, Path]:
+    """Returns source → folder of its crops below the output, where nobody else's crops are."""
+    targets = {source: _find_target(sample, root) for source, sample in sources.items()}
+    owners: dict[Path, Path] = {}
+    for source, target in sorted(targets.items(), key=lambda item: item[1]):  # parents come first
+        for place in (target, *target.parents):
+            if place in owners:
+                raise DatasetError(
+                    f"{owners[place]} and {source} would both have their crops in the folder "
+                    f"{place.as_posix()!r} of the output. Rename one of them."
+                )
+        owners[target] = source
+    return targets
+
+
+def _find_target(sample: Sample, root: Path) -> Path:
+    source, base = Path(os.path.abspath(sample.source)), Path(os.path.abspath(root))
+    if Path(sample.id).is_absolute() or base not in source.parents:
+        raise DatasetError(
+            f"{sample.id} cannot be prepared: crops are found by their paths below the root, here {root}. "
+            "Give a root that holds all videos, and write the paths of the table relative to it."
+        )
+    if (
+        is_still(source) and sample.num_frames == 1
+    ):  # FER2013; a still of one's own is a short video
+        raise DatasetError(
+            f"{sample.id} is of a data set of stills that are cropped to the face already, and whose "
+            "reader needs files, where crops are folders. Train on the stills themselves."
+        )
+    return frames_folder(source).relative_to(base)
 
 
 def _check_record(root: Path, output: Path, config: CropConfig) -> None:
@@ -149,9 +185,8 @@ def _check_record(root: Path, output: Path, config: CropConfig) -> None:
 
 
 def _prepare_video(
-    sample: Sample, root: Path, output: Path, config: CropConfig, detector: FaceDetector
+    sample: Sample, target: Path, config: CropConfig, detector: FaceDetector
 ) -> Prepared:
-    target = (output / sample.source.relative_to(root)).with_suffix("")
     if (target / ABOUT).exists():
         return Prepared(sample.id, "kept")
     hidden = target.with_name(f".{target.name}.part")

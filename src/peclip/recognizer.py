@@ -25,6 +25,7 @@ from peclip.settings import Settings, load_settings
 from peclip.training.config import TrainConfig
 from peclip.training.fitting import fit
 from peclip.training.progress import Hooks
+from peclip.training.reporting import following
 from peclip.training.trainer import TrainResult
 from peclip.types import Batch
 from peclip.video.faces import FaceDetector, load_detector
@@ -244,6 +245,7 @@ class Recognizer:
         run_dir: str | Path | None = None,
         resume: bool = False,
         hooks: Hooks | None = None,
+        report_to: Sequence[str] = (),
     ) -> TrainResult:
         """Trains adapters and prompts in place; the model then has the weights of the selected epoch.
 
@@ -254,22 +256,26 @@ class Recognizer:
             run_dir: keeps `checkpoints/last`, the state, and `checkpoints/best`, a model.
             resume: go on from the state in there.
             hooks: what to call after steps and epochs.
+            report_to: experiment trackers that follow it, e.g. `["tensorboard"]`; needs `run_dir`.
 
         Raises:
             UserError: a label is unknown, a video unreadable, the loss not finite, or the disk full.
         """
         self._label_features = None  # those of the weights before
-        return fit(
-            self.model,
-            self.config,
-            self.preprocess,
-            (train, val),
-            config or TrainConfig(),
-            device=self.device,
-            run_dir=run_dir,
-            resume=resume,
-            hooks=hooks,
-        )
+        config = config or TrainConfig()
+        told = {"model": self.config.model_dump(), "train": config.model_dump()}
+        with following(report_to, run_dir, told, hooks, resume=resume) as followed:
+            return fit(
+                self.model,
+                self.config,
+                self.preprocess,
+                (train, val),
+                config,
+                device=self.device,
+                run_dir=run_dir,
+                resume=resume,
+                hooks=followed,
+            )
 
     def describe(self) -> dict[str, Any]:
         """Returns what a report must say of the model: name, device, precision, preprocessing, texts."""

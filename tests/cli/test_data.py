@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import PIL.Image
 import pytest
 
 from peclip.cli import run
@@ -18,7 +19,7 @@ def root(tmp_path: Path) -> Path:
     for name in ("one", "two"):
         (tmp_path / name).mkdir()
         for number in range(16):
-            (tmp_path / name / f"{number}.jpg").touch()
+            PIL.Image.new("RGB", (8, 8)).save(tmp_path / name / f"{number}.jpg")
     lines = ["path,label,split,subject", "one,happy,train,ann", "two,sad,test,bob"]
     (tmp_path / "labels.csv").write_text("\n".join(lines))
     return tmp_path

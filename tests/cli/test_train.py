@@ -4,85 +4,21 @@ from __future__ import annotations
 
 import csv
 import json
-import logging
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import pytest
 import torch
 import yaml
+from trainings import Output, command, refused, trained, write_frames
 
 import peclip
 from peclip.cli import run
 from peclip.experiment import TEST_WARNING
 from peclip.labels import EMOTIONS
 from peclip.scoring import score_files
-
-COLOURS = {"happy": (40, 220, 220), "sad": (220, 60, 40)}
-Output = pytest.CaptureFixture[str]
-
-
-@pytest.fixture(autouse=True)
-def _own_log() -> Iterator[None]:
-    log = logging.getLogger("peclip")
-    before = list(log.handlers), log.level, log.propagate
-    yield
-    log.handlers[:], log.level, log.propagate = before
-
-
-def write_frames(folder: Path, colour: tuple[int, int, int], seed: int, frames: int = 5) -> None:
-    random = np.random.default_rng(seed)
-    folder.mkdir(parents=True)
-    for frame in range(frames):
-        picture = np.clip(np.array(colour) + random.normal(0, 20, (36, 36, 3)), 0, 255)
-        cv2.imwrite(str(folder / f"{frame}.png"), picture.astype(np.uint8))
-
-
-@pytest.fixture(scope="module")
-def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of own videos: two colours, six videos each to train on and three to test."""
-    root = tmp_path_factory.mktemp("own")
-    for split, count in (("train", 6), ("test", 3)):
-        for label, colour in COLOURS.items():
-            for number in range(count):
-                write_frames(root / split / label / str(number), colour, 100 * count + number)
-    return root
-
-
-def command(root: Path, out: Path, *more: str) -> list[str]:
-    """A quick training without anything random but the order."""
-    return [
-        *(
-            "train",
-            "--dataset",
-            "folder",
-            "--data-root",
-            str(root),
-            "-m",
-            "debug",
-            "--device",
-            "cpu",
-        ),
-        *("--out", str(out), "--workers", "0", "--epochs", "6", "-b", "4", "-f", "json"),
-        *("--set", "train.lr.adapters=1e-2", "--set", "train.warmup_epochs=0"),
-        *("--set", "train.mixing={mixup: 0, fmix: 0}", "--set", "train.val_fraction=0.34"),
-        *("--set", "train.augment={crop_scale: [1, 1], crop_ratio: [1, 1], brightness: 0}"),
-        *more,
-    ]
-
-
-def trained(capsys: Output, *arguments: str) -> dict[str, Any]:
-    assert run(list(arguments)) == 0, capsys.readouterr().err
-    return dict(json.loads(capsys.readouterr().out))
-
-
-def refused(capsys: Output, *arguments: str) -> str:
-    assert run(list(arguments)) == 2
-    return " ".join(capsys.readouterr().err.split())
 
 
 def test_learns_and_fills_the_run_folder(root: Path, tmp_path: Path, capsys: Output) -> None:

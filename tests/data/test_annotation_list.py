@@ -17,7 +17,8 @@ ORDER = ("happiness", "sadness")
     ("place", "parts"),
     [
         ("/data/DFEW/00001", ("data", "DFEW", "00001")),
-        ("D:\\data\\DFEW\\00001", ("D:", "data", "DFEW", "00001")),
+        ("D:\\data\\DFEW\\00001", ("data", "DFEW", "00001")),
+        ("C:/data/D:/DFEW/00001", ("data", "DFEW", "00001")),
         ("./a/b/", ("a", "b")),
         ("clips/00025.mp4", ("clips", "00025")),
         ("clips/00025.v2", ("clips", "00025.v2")),
@@ -78,18 +79,46 @@ def test_the_longest_tail_wins(tmp_path: Path) -> None:
     for folder in ("frames/1", "a/frames/1", "1", "home/frames/1"):
         (tmp_path / folder).mkdir(parents=True)
     locator = Locator(tmp_path, homes=("home",))
-    assert locator.find(("x", "a", "frames", "1")) == (tmp_path / "a" / "frames" / "1", True)
-    assert locator.find(("x", "b", "frames", "1")) == (tmp_path / "frames" / "1", True)
-    assert locator.find(("1",)) == (tmp_path / "1", True)
-    assert locator.find(("frames", "2")) == (tmp_path / "frames" / "2", False)
+    assert locator.find([("x", "a", "frames", "1")]) == [(tmp_path / "a" / "frames" / "1", True)]
+    assert locator.find([("x", "b", "frames", "1")]) == [(tmp_path / "frames" / "1", True)]
+    assert locator.find([("1",)]) == [(tmp_path / "1", True)]
+    assert locator.find([("frames", "2")]) == [(tmp_path / "frames" / "2", False)]
+    assert locator.find([]) == []
+
+
+def test_a_split_has_one_home(tmp_path: Path) -> None:
+    for folder in ("crops/1", "crops/2", "scenes/1", "scenes/2", "scenes/3", "3"):
+        (tmp_path / folder).mkdir(parents=True)
+    locator = Locator(tmp_path, homes=("crops", "scenes"))
+    for prefix in (("crops",), ("gone", "crops")):
+        places = [(*prefix, name) for name in "123"]
+        assert locator.find(places) == [
+            (tmp_path / "crops" / "1", True),
+            (tmp_path / "crops" / "2", True),
+            (tmp_path / "crops" / "3", False),  # not that of the scenes, nor that of the root
+        ]
+    locator = Locator(tmp_path, homes=("none", "scenes", "crops"))
+    assert [path for path, _ in locator.find([("1",), ("2",)])] == [
+        tmp_path / "scenes" / name for name in "12"
+    ]
+
+
+def test_paths_of_two_machines_in_one_list(tmp_path: Path) -> None:
+    for name in "12":
+        (tmp_path / "frames" / name).mkdir(parents=True)
+    places = [("a", "long", "way", "frames", "1"), ("frames", "2")]
+    assert Locator(tmp_path).find(places) == [(tmp_path / "frames" / n, True) for n in "12"]
 
 
 def test_a_tail_may_not_be_too_short(tmp_path: Path) -> None:
     (tmp_path / "Happy" / "1").mkdir(parents=True)
     (tmp_path / "1").mkdir()
-    assert Locator(tmp_path, parts=2).find(("x", "Happy", "1")) == (tmp_path / "Happy" / "1", True)
-    assert Locator(tmp_path, parts=2).find(("x", "Sad", "1")) == (tmp_path / "Sad" / "1", False)
-    assert Locator(tmp_path, parts=3).find(("Happy", "1"))[1] is False
+    for parts, place, found in (
+        (2, ("x", "Happy", "1"), (tmp_path / "Happy" / "1", True)),
+        (2, ("x", "Sad", "1"), (tmp_path / "Sad" / "1", False)),
+        (3, ("Happy", "1"), (tmp_path / "Happy" / "1", False)),
+    ):
+        assert Locator(tmp_path, parts=parts).find([place]) == [found]
 
 
 def test_videos_and_folders(tmp_path: Path) -> None:
@@ -99,11 +128,12 @@ def test_videos_and_folders(tmp_path: Path) -> None:
     (tmp_path / "00008.mp4").touch()
     (tmp_path / "00009.txt").touch()
     (tmp_path / "folder.mp4").mkdir()
-    locator = Locator(tmp_path)
-    assert locator.find(("00007",)) == (tmp_path / "7.avi", True)
-    assert locator.find(("00008",)) == (tmp_path / "00008", True)
-    assert locator.find(("00009",))[1] is False
-    assert locator.find(("00000",))[1] is False
+    assert Locator(tmp_path).find([("00007",), ("00008",), ("00009",), ("00000",)]) == [
+        (tmp_path / "7.avi", True),
+        (tmp_path / "00008", True),
+        (tmp_path / "00009", False),
+        (tmp_path / "00000", False),
+    ]
 
 
 def test_each_folder_is_listed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

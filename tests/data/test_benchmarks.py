@@ -98,7 +98,7 @@ def test_the_official_lists_of_ferv39k_and_mafw_name_their_labels(tmp_path: Path
 
     official = "Train & Test Set/single/no_caption/set_1/train.txt"
     write(tmp_path / official, "00025.mp4 anger", "10338.mp4 disappointment")
-    frames(tmp_path / "data" / "faces" / "00025")
+    write(tmp_path / "data" / "clips" / "00025.mp4")
     write(tmp_path / "data" / "clips" / "10338.mp4")
     split = load_split(DataConfig(dataset="mafw", root=tmp_path, fold=1))
     assert [(s.id, s.label) for s in split.samples] == [
@@ -106,6 +106,26 @@ def test_the_official_lists_of_ferv39k_and_mafw_name_their_labels(tmp_path: Path
         ("10338", "disappointment"),
     ]
     assert split.samples[1].source == tmp_path / "data" / "clips" / "10338.mp4"
+
+
+def test_a_video_missing_among_the_crops_is_not_taken_from_the_scenes(tmp_path: Path) -> None:
+    write(tmp_path / "DFEW_set_1_train.txt", "/x/00001 3 0", "/x/00002 3 1")
+    frames(tmp_path / "Clip" / "clip_224x224" / "00001")
+    write(tmp_path / "MAFW_set_1_train.txt", "/x/00001 3 0", "/x/00002 3 1")
+    frames(tmp_path / "data" / "faces" / "00001")
+    write(tmp_path / "AFEW_train.txt", "x/train/Sad/1 38 5", "x/train/Happy/2 38 3")
+    frames(tmp_path / "AFEW_Face_Retina" / "Sad" / "1")
+    for scene in ("Clip/original/1", "Clip/original/2", "data/clips/00001", "data/clips/00002"):
+        write(tmp_path / f"{scene}.mp4")
+    write(tmp_path / "Train_AFEW" / "Happy" / "2.avi")
+    for name, fold, crops, lost in (
+        ("dfew", 1, "Clip/clip_224x224/00001", "00002"),
+        ("mafw", 1, "data/faces/00001", "00002"),
+        ("afew", None, "AFEW_Face_Retina/Sad/1", "Happy/2"),
+    ):
+        split = DATASETS[name].load(tmp_path, fold, "train", None)
+        assert split.samples[0].source == tmp_path / crops
+        assert [sample.id for sample in split.missing] == [lost]
 
 
 def test_ferv39k_labels_must_agree_with_their_folders(tmp_path: Path) -> None:

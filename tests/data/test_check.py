@@ -159,12 +159,27 @@ def test_videos_are_counted_and_opened(tmp_path: Path, astronaut: Path) -> None:
     assert report.by_kind() == {"unreadable": 2}
 
 
+def test_pictures_that_stop_training_are_found(dfew: Path) -> None:
+    home = dfew / "DFEW_Frame_Face"
+    for path in (home / "00000").iterdir():
+        path.write_bytes(b"this is no picture at all")
+    PIL.Image.new("RGB", (48, 32)).save(home / "00001" / "010.jpg")
+    whole = (home / "00002" / "010.jpg").read_bytes()
+    (home / "00002" / "010.jpg").write_bytes(whole[: len(whole) // 2])
+    report = check_dataset("dfew", dfew, fold=1)
+    found = [(f.kind, f.where) for f in report.findings]
+    assert found == [("unreadable", f"0000{number}") for number in range(3)]
+    assert "010.jpg is 48x32, but 000.jpg is 32x32" in report.findings[1].detail
+    assert not report.ok
+
+
 def test_stills_are_not_short(tmp_path: Path) -> None:
     frame_folder(tmp_path / "happy", 2)
     frame_folder(tmp_path / "sad", 1)
     assert check_dataset("folder", tmp_path).findings == ()
-    (tmp_path / "sad" / "000.jpg").write_bytes(b"")
-    assert check_dataset("folder", tmp_path).by_kind() == {"unreadable": 1}
+    for content in (b"", b"this is no picture at all"):
+        (tmp_path / "sad" / "000.jpg").write_bytes(content)
+        assert check_dataset("folder", tmp_path).by_kind() == {"unreadable": 1}
 
 
 def test_folds_made_by_a_rule_are_read_once(tmp_path: Path) -> None:

@@ -103,6 +103,35 @@ def test_a_folder_with_splits_has_one_label_set(tmp_path: Path) -> None:
         load_split(config.model_copy(update={"split": "val"}))
 
 
+def test_names_of_splits_in_any_case(tmp_path: Path) -> None:
+    touch(tmp_path, "Train/happy/1.mp4", "Train/sad/2.mp4", "TEST/happy/1.mp4")
+    assert DATASETS["folder"].splits_found(tmp_path, None) == ("train", "test")
+    config = DataConfig(dataset="folder", root=tmp_path)
+    assert load_split(config).counts() == {"happiness": 1, "sadness": 1}
+    test = load_split(config.model_copy(update={"split": "test"}))
+    assert [s.source for s in test.samples] == [tmp_path / "TEST" / "happy" / "1.mp4"]
+    with pytest.raises(DatasetError, match="no split 'val'; it has train, test"):
+        load_split(config.model_copy(update={"split": "val"}))
+
+
+def test_a_split_has_one_folder(tmp_path: Path) -> None:
+    touch(tmp_path, "train/happy/1.mp4", "train/sad/2.mp4", "Train/happy/3.mp4")
+    if len(list(tmp_path.iterdir())) == 1:
+        pytest.skip("the file system does not tell Train from train")
+    with pytest.raises(DatasetError, match="'T?t?rain' and 'T?t?rain', which are one split"):
+        load_split(DataConfig(dataset="folder", root=tmp_path))
+
+
+@pytest.mark.parametrize(
+    "name", ["valid/1.mp4", "Validation/1.mp4", "train/test/1.mp4", "train/Val/1.mp4"]
+)
+def test_a_split_is_no_label(name: str, tmp_path: Path) -> None:
+    label = "train/happy/1.mp4" if name.startswith("train/") else "happy/1.mp4"
+    touch(tmp_path, label, name)
+    with pytest.raises(DatasetError, match="stands where a label is expected, and is named like a"):
+        load_split(DataConfig(dataset="folder", root=tmp_path))
+
+
 def test_errors_of_folders(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match="at least two names"):
         DATASETS["folder"].load(tmp_path, None, "train", None)
@@ -146,6 +175,31 @@ def test_a_table(tmp_path: Path) -> None:
     absolute.unlink()
     with pytest.raises(DatasetError, match=r"None of the 1 videos of table test.*d\.mp4"):
         load_split(config.model_copy(update={"split": "test"}))
+
+
+def test_a_table_on_folders_of_frames(tmp_path: Path) -> None:
+    path = table(tmp_path, "path,label,split", "one.mp4,happy,train", "a/2.b.png,sad,train")
+    touch(tmp_path / "crops", "one/0.jpg", "a/2.b/0.jpg")
+    config = DataConfig(dataset="table", root=tmp_path / "crops", annotations=path)
+    assert [(s.source, s.id) for s in load_split(config).samples] == [
+        (tmp_path / "crops" / "one", "one.mp4"),
+        (tmp_path / "crops" / "a" / "2.b", "a/2.b.png"),
+    ]
+    touch(
+        tmp_path / "crops", "a/2.b.png"
+    )  # a root of files: what is missing is not taken from crops
+    with pytest.raises(DatasetError, match=r"1 of the 2 videos .* are not there.*one\.mp4"):
+        load_split(config)
+
+
+@pytest.mark.parametrize("again", ["a.mp4", "./a.mp4", "x/../a.mp4", ".\\a.mp4"])
+def test_a_video_is_in_one_split_of_a_table(again: str, tmp_path: Path) -> None:
+    touch(tmp_path, "a.mp4", "b.mp4")
+    rows = ["path,label,split", "a.mp4,happy,train", "b.mp4,sad,train", f"{again},happy,test"]
+    config = DataConfig(dataset="table", root=tmp_path, annotations=table(tmp_path, *rows))
+    for split in ("train", "test", "all"):
+        with pytest.raises(DatasetError, match="in train and in test: .* Leave it in one of them"):
+            load_split(config.model_copy(update={"split": split}))
 
 
 @pytest.mark.parametrize(

@@ -108,6 +108,44 @@ def test_large_subjects() -> None:
     assert len(train.subjects) == 1
 
 
+def people(**labels: str) -> Split:
+    """Five videos of each label of each person."""
+    samples = [
+        Sample(Path(f"/{who}/{label}/{k}"), label, f"{who}/{label}/{k}", subject=who)
+        for who, words in labels.items()
+        for label in words.split()
+        for k in range(5)
+    ]
+    return Split("x", None, "train", tuple(samples), LABELS)
+
+
+@pytest.mark.parametrize("seed", range(20))
+@pytest.mark.parametrize("fraction", [0.1, 0.34, 0.9])
+def test_no_label_leaves_train_with_a_person(fraction: float, seed: int) -> None:
+    whole = people(ann="happiness sadness", bob="happiness sadness", eve="disgust happiness")
+    train, val = carve_validation(whole, fraction, seed=seed)
+    assert all(train.counts().values())
+    assert val.subjects <= {"ann", "bob"}
+    pairs = people(a="happiness", b="happiness", c="sadness", d="sadness", e="disgust", f="disgust")
+    train, val = carve_validation(pairs, fraction, seed=seed)
+    assert all(train.counts().values())
+    assert val.samples
+
+
+def test_videos_without_a_person_may_be_all_that_can_go() -> None:
+    whole = people(ann="happiness", bob="sadness")
+    mixed = whole.with_samples(whole.samples + split_of({"disgust": 10}).samples)
+    train, val = carve_validation(mixed, 0.2, seed=0)
+    assert val.counts() == {"happiness": 0, "sadness": 0, "disgust": 2}
+    assert train.subjects == {"ann", "bob"}
+
+
+def test_nobody_can_go() -> None:
+    whole = people(ann="happiness", bob="sadness", eve="disgust")
+    with pytest.raises(DatasetError, match=r"3 subjects .*Give a val split.*select_on=last"):
+        carve_validation(whole, 0.1, seed=0)
+
+
 def test_a_video_listed_twice_stays_together() -> None:
     whole = split_of({"happiness": 10, "sadness": 10, "disgust": 10})
     twice = whole.with_samples(whole.samples * 2)

@@ -29,7 +29,8 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="Exit codes: 0 done; 1 a bug in peclip; 2 wrong usage; 3 input unreadable or no video in it; "
     "4 weights unavailable; 5 device, decoder or optional package missing; 6 some sources failed and "
-    "the others were written, or a check found problems; 7 a training had to stop; 130 interrupted.",
+    "the others were written, or a check found problems; 7 a training had to stop; 130 interrupted; "
+    "143 terminated.",
 )
 
 

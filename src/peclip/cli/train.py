@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import shlex
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,11 +18,7 @@ from peclip.cli.options import DeviceOpt, Precision, ReportFormat, ReportFormatO
 from peclip.errors import ConfigError
 
 if TYPE_CHECKING:
-    from rich.progress import Progress as Bar
-
-    from peclip.experiment import Listener
     from peclip.training.distributed import World
-    from peclip.training.progress import Progress
     from peclip.training.recipe import RunConfig
 
 _RUNS = Path("runs")
@@ -65,6 +65,12 @@ def train(
     seed: Annotated[int | None, typer.Option(min=0, help="train.seed")] = None,
     workers: Annotated[int | None, typer.Option(min=0, help="train.workers")] = None,
     precision: Annotated[Precision | None, typer.Option(help="train.precision")] = None,
+    report_to: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="tensorboard, wandb, mlflow or trackio; several with commas between them."
+        ),
+    ] = None,
     device: DeviceOpt = "auto",
     name: Annotated[
         str | None, typer.Option(help="Of the run folder in ./runs; by default the data set's.")
@@ -98,6 +104,7 @@ def train(
             "workers": workers,
             "precision": None if precision is None else precision.value,
         },
+        "report_to": _names(report_to),
     }
     if resume is None:
         config = _configure(recipe, flags, fold, changes or [])
@@ -127,6 +134,12 @@ def _configure(
     for change in changes:
         values = merged(values, assignment(change))
     return run_config(values)
+
+
+def _names(lists: list[str] | None) -> list[str] | None:
+    if lists is None:
+        return None
+    return [name.strip() for part in lists for name in part.split(",")]
 
 
 def _given(flags: dict[str, Any]) -> dict[str, Any]:
@@ -166,6 +179,7 @@ def _run(
     config: RunConfig, folder: Path, device: str, resume: bool, overwrite: bool, progress: bool
 ) -> dict[str, Any] | None:
     """Runs in the processes that there are; returns the report in the first of them."""
+    from peclip.cli.training_bar import listener
     from peclip.experiment import Place, run
     from peclip.training.distributed import joined, world_of
     from peclip.training.run_folder import command_line
@@ -176,7 +190,8 @@ def _run(
         place = Place(folder, chosen, world, command_line(), overwrite, resume)
         if world.is_main:
             console.note(f"run folder: {folder}")
-        report = run(config, place, _listener(bar))
+        with _terminable(folder):
+            report = run(config, place, listener(bar))
     return report if world.is_main else None
 
 
@@ -189,24 +204,23 @@ def _device_of(name: str, world: World) -> Any:
     return device
 
 
-def _listener(bar: Bar) -> Listener:
-    tasks: dict[str, Any] = {}
+@contextmanager
+def _terminable(folder: Path) -> Iterator[None]:
+    """Lets SIGTERM end the block as Ctrl-C does: files, trackers and the bar are closed."""
 
-    def on_step(title: str, progress: Progress) -> None:
-        if title not in tasks:
-            tasks[title] = bar.add_task(title, total=progress.epochs * progress.steps, position="")
-        done = progress.epoch * progress.steps + progress.step
-        tally = progress.tally
-        left = progress.seconds / progress.step * (progress.epochs * progress.steps - done)
-        bar.update(
-            tasks[title],
-            completed=done,
-            description=f"{title}, epoch {progress.epoch + 1} of {progress.epochs}",
-            position=f"loss {tally.loss:.3f} UAR {100 * tally.uar:.1f} WAR {100 * tally.war:.1f}, "
-            f"{left // 60:.0f}:{left % 60:02.0f} left",
-        )
+    def stop(number: int, frame: object) -> None:
+        raise SystemExit(128 + number)
 
-    return on_step
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    except (KeyboardInterrupt, SystemExit):
+        if (folder / "config.yaml").is_file():
+            resume = shlex.join(["peclip", "train", "--resume", str(folder)])
+            console.note(f"interrupted; go on with: {resume}")
+        raise
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _print(report: dict[str, Any], folder: Path, form: ReportFormat) -> None:

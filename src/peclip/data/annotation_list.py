@@ -141,12 +141,13 @@ def label_name(path: Path, line: int, column: str, order: Sequence[str]) -> str:
 
 
 def path_parts(place: str) -> tuple[str, ...]:
-    r"""Splits a path of any system: `D:\data\DFEW\00001` gives its four parts.
+    r"""Splits a path of any system: `D:\data\DFEW\00001` gives the parts below its drive.
 
-    What stands before a `..` is left out, so that no list leads out of the root, and so is a video's
-    suffix, because the same lists serve videos and folders of frames.
+    A drive and what stands before a `..` are left out, so that no list leads out of the root, and so is
+    a video's suffix, because the same lists serve videos and folders of frames.
     """
     parts = [part for part in place.replace("\\", "/").split("/") if part not in ("", ".")]
+    parts = [part for part in parts if not part.endswith(":")]
     if ".." in parts:
         parts = parts[len(parts) - parts[::-1].index("..") :]
     if parts and Path(parts[-1]).suffix.lower() in VIDEO_SUFFIXES:

@@ -18,8 +18,8 @@ from peclip.errors import DatasetError, VideoError
 if TYPE_CHECKING:
     from peclip.video.faces import FaceDetector
 
-SHORT = 16
-"""Frames of a window of PE-CLIP: shorter videos are read with repeats."""
+FRAMES = 16
+"""Frames that PE-CLIP reads of a video: of shorter ones it reads some twice."""
 
 Progress = Callable[[int, int], None]
 """Is called with the number of videos done, and of all."""
@@ -45,7 +45,7 @@ def check_dataset(
         fold: one fold; by default all of them, and whether their test splits are apart.
         detector: tells cropped faces from whole scenes; `None` leaves this out.
         face_videos: how many videos the detector looks at.
-        workers: threads that count frames; by default as `ThreadPoolExecutor` has it.
+        workers: threads that read videos; by default as `ThreadPoolExecutor` has it.
         on_progress: is told how far it is.
 
     Raises:
@@ -77,17 +77,16 @@ def _check_files(
 
 
 def check_file(sample: Sample) -> list[Finding]:
-    """Counts the frames of a video that is there, and compares them with the claim of its list.
+    """Reads the frames of a video that evaluation reads, and compares their number with its list.
 
     Only folders of frames are compared: the lists count extracted frames, and frames without a face are
     often left out of them.
     """
     source = sample.source
-    if is_still(source):
-        empty = source.stat().st_size == 0
-        return [Finding("unreadable", sample.id, f"{source} has 0 bytes")] if empty else []
     try:
-        count = count_images(source) if source.is_dir() else _count_frames(source)
+        if source.is_dir() and count_images(source) == 0:
+            return [Finding("empty", sample.id, f"no frames in {source}")]
+        count = _read_frames(source)
     except (VideoError, DatasetError) as error:
         return [Finding("unreadable", sample.id, str(error))]
     if count == 0:
@@ -96,16 +95,25 @@ def check_file(sample: Sample) -> list[Finding]:
     if source.is_dir() and sample.num_frames not in (None, count):
         detail = f"{count} frames in {source}, and {sample.num_frames} in the list"
         findings.append(Finding("frame_count", sample.id, detail))
-    if count < SHORT:
+    if count < FRAMES and not is_still(source):
         findings.append(Finding("short", sample.id, f"{count} frames in {source}"))
     return findings
 
 
-def _count_frames(path: Path) -> int:
-    from peclip.video.reader import open_video
+def _read_frames(path: Path) -> int:
+    """Decodes the middles of the segments of a video, and returns how many frames it has in all.
 
-    with open_video(path, decoder="pyav", num_threads=1) as reader:
-        return len(reader)
+    Raises:
+        VideoError: it cannot be opened, one of the frames cannot be decoded or has another size.
+    """
+    from peclip.video.reader import open_video
+    from peclip.video.sampling import segment_indices
+
+    with open_video(path, num_threads=1) as reader:  # the decoder that training takes
+        count = len(reader)
+        if count:
+            reader.read(segment_indices(count, FRAMES))
+        return count
 
 
 def _check_lists(splits: Sequence[Split]) -> list[Finding]:

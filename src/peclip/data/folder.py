@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from peclip.data.benchmark import Benchmark
@@ -11,6 +12,8 @@ from peclip.errors import DatasetError
 from peclip.labels import canonical
 
 _SPLITS = ("train", "val", "test")
+_RESERVED = frozenset({*_SPLITS, "valid", "validation"})
+"""No labels: such a folder in the place of a label is a split that is misnamed or misplaced."""
 
 
 def load_folder(root: Path, fold: int | None, split: str, annotations: Path | None = None) -> Split:
@@ -19,19 +22,21 @@ def load_folder(root: Path, fold: int | None, split: str, annotations: Path | No
     The labels are those of all splits together, so that the splits of a folder have one label set.
 
     Raises:
-        DatasetError: the root, the split, the labels or the videos are not there.
+        DatasetError: the root, the split, the labels or the videos are not there; a folder is in the
+            place of a label or of a split and is none.
     """
     FOLDER.check_no_lists(annotations)
     FOLDER.check_request(root, fold, split)
-    found = find_splits(root)
+    bases = _split_folders(root) or {"train": root}
+    found = tuple(bases)
     if split != "all" and split not in found:
         raise DatasetError(
             f"{root} has no split {split!r}; it has {', '.join(found)}. Put the label folders into "
             f"folders named train, val and test. {FOLDER.expected(root)}"
         )
-    _check_strangers(root, found)
-    bases = {name: root / name if (root / name).is_dir() else root for name in found}
+    _check_strangers(root, bases)
     folders = {name: sub_folders(base) for name, base in bases.items()}
+    _check_labels(folder for group in folders.values() for folder in group)
     labels = label_set_of((f.name for group in folders.values() for f in group), str(root))
     wanted = found if split == "all" else (split,)
     samples = [
@@ -47,17 +52,44 @@ def load_folder(root: Path, fold: int | None, split: str, annotations: Path | No
 
 def find_splits(root: Path, annotations: Path | None = None) -> tuple[str, ...]:
     """Returns the splits of a folder; a folder without any is all train."""
-    return tuple(name for name in _SPLITS if (root / name).is_dir()) or ("train",)
+    return tuple(_split_folders(root)) or ("train",)
 
 
-def _check_strangers(root: Path, found: tuple[str, ...]) -> None:
+def _split_folders(root: Path) -> dict[str, Path]:
+    """Returns the folders of splits; `Train` is one too, whatever the file system thinks of it."""
+    folders = sub_folders(root)
+    found: dict[str, Path] = {}
+    for split in _SPLITS:
+        same = [folder for folder in folders if folder.name.casefold() == split]
+        if len(same) > 1:
+            raise DatasetError(
+                f"{root} holds {' and '.join(repr(folder.name) for folder in same)}, which are one split. "
+                "Put their videos together, or remove one."
+            )
+        if same:
+            found[split] = same[0]
+    return found
+
+
+def _check_strangers(root: Path, bases: dict[str, Path]) -> None:
     """Refuses a folder `valid` or `happy` next to `train`, which would be left out without a word."""
-    strangers = [folder.name for folder in sub_folders(root) if folder.name not in found]
-    if strangers and (root / found[0]).is_dir():
+    bare = root in bases.values()
+    strangers = [] if bare else [f.name for f in sub_folders(root) if f not in bases.values()]
+    if strangers:
         raise DatasetError(
-            f"{root} holds {', '.join(map(repr, strangers))} next to {', '.join(found)}. A folder with "
+            f"{root} holds {', '.join(map(repr, strangers))} next to {', '.join(bases)}. A folder with "
             "splits holds train, val and test and no other folder: rename or remove it."
         )
+
+
+def _check_labels(folders: Iterable[Path]) -> None:
+    for folder in folders:
+        if folder.name.casefold() in _RESERVED:
+            raise DatasetError(
+                f"The folder {folder} stands where a label is expected, and is named like a split. Splits "
+                "are folders named train, val and test directly in the root, with the labels in them: "
+                "move or rename it."
+            )
 
 
 def _sample(path: Path, label: Path, root: Path) -> Sample:

@@ -91,7 +91,7 @@ def load_batches(
     for videos in loader:
         if isinstance(videos, str):
             raise DatasetError(
-                f"{videos} Get the video again, or take it out of the list; all such videos at once: "
-                "peclip data check."
+                f"{videos} Get the video again, or take it out of the data set; peclip data check reads "
+                "some frames of every video and names those that cannot be read."
             )
         yield videos

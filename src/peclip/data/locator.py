@@ -12,7 +12,10 @@ from peclip.video.sources import VIDEO_SUFFIXES
 
 
 class Locator:
-    """Finds paths of a list by their longest tail that exists below a root.
+    """Finds the videos of a split in the one folder that holds them.
+
+    A data set may be there as face crops and as whole scenes. A split is read from one of them: a video
+    that is missing among the crops is missing, and is not taken from the scenes.
 
     Each folder is listed once, so that the 31,088 lines of FERV39k ask the disk some hundred times.
 
@@ -26,47 +29,76 @@ class Locator:
     def __init__(self, root: Path, *, homes: Sequence[str] = (), parts: int = 1) -> None:
         self._bases = [root, *(root / home for home in homes)]
         self._parts = parts
-        self._folders: dict[tuple[str, ...], list[Path]] = {}
+        self._folders: dict[tuple[Path, tuple[str, ...]], Path] = {}
         self._listings: dict[Path, dict[str, str]] = {}
 
-    def find(self, parts: tuple[str, ...]) -> tuple[Path, bool]:
-        """Returns where a video is and True, or where it should be and False."""
-        folders = self._folders_of(parts[:-1])
+    def find(self, places: Sequence[tuple[str, ...]]) -> list[tuple[Path, bool]]:
+        """Returns where each video of a split is and True, or where it should be and False.
+
+        The home is the first one that holds any of them, and the others are looked for only there.
+
+        Args:
+            places: the parts of the path of each video, as its list has them.
+        """
+        home = self._home_of(places)
+        found = []
+        for parts in places:
+            name = self._name(*home, parts)
+            folder = self._folder(*home, parts)
+            found.append((folder / (name or parts[-1]), name is not None))
+        return found
+
+    def _home_of(self, places: Sequence[tuple[str, ...]]) -> tuple[Path, int]:
+        """Returns a base, and how many parts of a path, its last one aside, lie below that base."""
+        longest = max((len(parts) for parts in places), default=self._parts) - 1
+        lengths = range(longest, self._parts - 2, -1)
+        homes = [(base, length) for base in self._bases for length in lengths]
+        for home in homes:
+            if any(self._name(*home, parts) for parts in places):
+                return home
+        # None of them is there: they should be in a folder that exists, if there is one.
+        for base, length in homes:
+            if length and any(self._folder(base, length, parts).is_dir() for parts in places):
+                return base, length
+        return self._bases[0], self._parts - 1
+
+    def _name(self, base: Path, length: int, parts: tuple[str, ...]) -> str | None:
+        """Returns what a video is called on the disk, or `None` if it is not in this home."""
+        if len(parts) <= length:  # a shorter path than the others: it has no tail of this length
+            return None
+        listing = self._listing(self._folder(base, length, parts))
         name = parts[-1]
         # DFEW's frames are in 00001, and its videos are called 1.mp4.
         names = (name, name.lstrip("0") or "0") if name.isdecimal() else (name,)
-        for folder in folders:
-            listing = self._listing(folder)
-            for wanted in names:
-                if wanted in listing:
-                    return folder / listing[wanted], True
-        expected = folders[0] if folders else self._bases[0].joinpath(*parts[-self._parts : -1])
-        return expected / name, False
+        return next((listing[wanted] for wanted in names if wanted in listing), None)
 
-    def _folders_of(self, parts: tuple[str, ...]) -> list[Path]:
-        """Returns the folders below the root that these parts may mean, those of long tails first."""
-        if parts not in self._folders:
-            # The last part is not among these, so a tail has one part less than is needed.
-            tails = [parts[start:] for start in range(len(parts) - self._parts + 2)]
-            found = [base.joinpath(*tail) for base in self._bases for tail in tails]
-            self._folders[parts] = [folder for folder in found if folder.is_dir()]
-        return self._folders[parts]
+    def _folder(self, base: Path, length: int, parts: tuple[str, ...]) -> Path:
+        """Returns the folder of a video in a home, whether it is there or not."""
+        tail = parts[max(0, len(parts) - 1 - length) : -1]
+        if (base, tail) not in self._folders:
+            self._folders[base, tail] = base.joinpath(*tail)
+        return self._folders[base, tail]
 
     def _listing(self, folder: Path) -> dict[str, str]:
-        """Returns names of videos without suffix → names on the disk; folders come before files."""
+        """Returns names of videos without suffix → names on the disk; none where there is no folder."""
         if folder not in self._listings:
-            folders: dict[str, str] = {}
-            files: dict[str, str] = {}
-            with os.scandir(folder) as entries:
-                for entry in entries:
-                    stem, suffix = os.path.splitext(entry.name)
-                    if entry.is_dir():
-                        folders[entry.name] = entry.name
-                    elif suffix.lower() in VIDEO_SUFFIXES:
-                        # Two files of one name (.mp4 and .avi): always the same one of them.
-                        files[stem] = min(entry.name, files.get(stem, entry.name))
-            self._listings[folder] = files | folders
+            self._listings[folder] = _list(folder) if folder.is_dir() else {}
         return self._listings[folder]
+
+
+def _list(folder: Path) -> dict[str, str]:
+    """Returns names of videos without suffix → names on the disk; folders come before files."""
+    folders: dict[str, str] = {}
+    files: dict[str, str] = {}
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            stem, suffix = os.path.splitext(entry.name)
+            if entry.is_dir():
+                folders[entry.name] = entry.name
+            elif suffix.lower() in VIDEO_SUFFIXES:
+                # Two files of one name (.mp4 and .avi): always the same one of them.
+                files[stem] = min(entry.name, files.get(stem, entry.name))
+    return files | folders
 
 
 def locate(
@@ -74,8 +106,9 @@ def locate(
 ) -> tuple[tuple[Sample, ...], tuple[Sample, ...]]:
     """Returns the samples of a list, and those of them whose video is not there."""
     samples, missing = [], []
-    for entry in entries:
-        source, found = locator.find(entry.parts)
+    entries = tuple(entries)
+    places = locator.find([entry.parts for entry in entries])
+    for entry, (source, found) in zip(entries, places, strict=True):
         sample = Sample(source, entry.label, entry.id(id_parts), num_frames=entry.num_frames)
         samples.append(sample)
         if not found:

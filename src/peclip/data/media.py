@@ -45,6 +45,15 @@ def is_still(path: Path) -> bool:
     return path.suffix.lower() in IMAGE_SUFFIXES
 
 
+def frames_folder(path: Path) -> Path:
+    """Returns the folder of frames that stands for a video: `one.mp4` gives `one`, and a folder itself.
+
+    Only the suffixes of videos and images are taken off, because `clip.01` and `clip.02` are two.
+    """
+    known = path.suffix.lower() in VIDEO_SUFFIXES | IMAGE_SUFFIXES
+    return path.with_suffix("") if known and not path.is_dir() else path
+
+
 def _below(folder: Path, *, stills: bool) -> list[Path]:
     folders, videos, images = _list(folder)
     found = list(videos)

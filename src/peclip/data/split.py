@@ -15,8 +15,8 @@ def carve_validation(split: Split, fraction: float, seed: int) -> tuple[Split, S
 
     Each label gives the same fraction, at least one sample and never its last one. Where subjects are
     known, nobody is in both parts, and whole subjects are chosen so that the labels come close to the
-    fraction. A video that is listed twice stays in one part. Names and seed alone decide who is chosen,
-    through a hash, not the order of the samples.
+    fraction; a label whose videos all show one subject gives none. A video that is listed twice stays in
+    one part. Names and seed alone decide who is chosen, through a hash, not the order of the samples.
 
     Args:
         split: usually train.
@@ -28,7 +28,7 @@ def carve_validation(split: Split, fraction: float, seed: int) -> tuple[Split, S
 
     Raises:
         ConfigError: the fraction is not above 0 and below 1.
-        DatasetError: there are too few videos or subjects for two parts.
+        DatasetError: nothing can be chosen that leaves each label a video to train on.
     """
     if not 0 < fraction < 1:
         raise ConfigError(f"A validation fraction of {fraction} is not above 0 and below 1.")
@@ -38,13 +38,14 @@ def carve_validation(split: Split, fraction: float, seed: int) -> tuple[Split, S
     names = sorted(groups, key=lambda name: hashlib.sha256(f"{seed}:{name}".encode()).digest())
     subjects = [name for name in names if groups[name][0].subject is not None]
     singles = [name for name in names if groups[name][0].subject is None]
-    chosen = _choose_subjects(subjects, groups, fraction) | _choose_singles(
-        singles, groups, fraction
-    )
-    if not chosen or len(chosen) == len(groups):
+    chosen = _choose_singles(singles, groups, fraction)
+    rest = Counter(s.label for s in split.samples if _group(s) not in chosen)
+    chosen |= _choose_subjects(subjects, groups, fraction, rest)
+    if not chosen:
         raise DatasetError(
-            f"{split.title} cannot be divided: it has {len(subjects)} subjects and {len(singles)} "
-            "videos without one. Give more of them, or a validation split of your own."
+            f"{split.title} cannot be divided into train and val: it has {len(subjects)} subjects and "
+            f"{len(singles)} videos without one, and each choice would take the last videos of a label "
+            "out of train. Give a val split of your own, or train without one: select_on=last."
         )
     return (
         split.with_samples(s for s in split.samples if _group(s) not in chosen),
@@ -70,9 +71,12 @@ def _choose_singles(
 
 
 def _choose_subjects(
-    names: Sequence[str], groups: dict[str, list[Sample]], fraction: float
+    names: Sequence[str], groups: dict[str, list[Sample]], fraction: float, rest: Counter[str]
 ) -> set[str]:
-    """Adds whoever brings the labels nearer to the fraction; the order of the names decides who is asked."""
+    """Adds whoever brings the labels nearer to the fraction; the order of the names decides who is asked.
+
+    Whoever has the last videos of a label in `rest`, which is what stays in train, is not chosen.
+    """
     total = Counter(sample.label for name in names for sample in groups[name])
 
     def distance(have: Counter[str]) -> float:
@@ -81,14 +85,18 @@ def _choose_subjects(
     def labels_of(name: str) -> Counter[str]:
         return Counter(sample.label for sample in groups[name])
 
+    def can_go(name: str) -> bool:
+        return all(rest[label] - have[label] > count for label, count in labels_of(name).items())
+
+    if len(names) < 2:
+        return set()
     chosen: set[str] = set()
     have: Counter[str] = Counter()
-    for name in names[: len(names) if len(names) > 1 else 0]:
-        if distance(have + labels_of(name)) < distance(have):
+    for name in names:
+        if can_go(name) and distance(have + labels_of(name)) < distance(have):
             have += labels_of(name)
             chosen.add(name)
-    if not chosen and len(names) > 1:  # each of them is more than the fraction: take the nearest
-        chosen.add(min(names, key=lambda name: distance(labels_of(name))))
-    if len(names) > 1 and len(chosen) == len(names):
-        chosen.remove(max(chosen))
+    if not chosen:  # each of them is more than the fraction: take the nearest
+        nearest = sorted(filter(can_go, names), key=lambda name: distance(labels_of(name)))
+        chosen = set(nearest[:1])
     return chosen

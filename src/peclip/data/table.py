@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import csv
+import os
+from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 from peclip.data.benchmark import Benchmark
+from peclip.data.media import frames_folder
 from peclip.data.samples import Sample, Split, label_set_of
 from peclip.errors import DatasetError
 from peclip.labels import canonical
@@ -16,10 +20,12 @@ _SPLITS = ("train", "val", "test")
 def load_table(root: Path, fold: int | None, split: str, annotations: Path | None = None) -> Split:
     """Reads a split of a table. Paths are absolute, or below the root; other columns are not read.
 
-    The labels are those of all rows, so that the splits of a table have one label set.
+    The labels are those of all rows, so that the splits of a table have one label set. Where the root
+    holds no file of the table, as one of face crops does, the folder `one` stands for `one.mp4`.
 
     Raises:
-        DatasetError: the table is not there, has not these columns, or a row of it is wrong.
+        DatasetError: the table is not there, has not these columns, or a row of it is wrong; a video is
+            in two splits.
     """
     TABLE.check_request(root, fold, split)
     rows = _read_rows(root, annotations)
@@ -55,9 +61,30 @@ def _read_rows(root: Path, annotations: Path | None) -> list[tuple[str, Sample]]
                     f"{annotations} has no column {', '.join(absent)}; its first line must be "
                     "path,label,split or path,label,split,subject."
                 )
-            return [_row(annotations, reader.line_num, row, root) for row in reader]
+            rows = [_row(annotations, reader.line_num, row, root) for row in reader]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DatasetError(f"{annotations} cannot be read as a CSV in UTF-8: {error}.") from None
+    # All or none: a video that is missing among files is not taken from crops that lie beside them.
+    if not any(sample.source.is_file() for _, sample in rows):
+        rows = [(split, _as_folder(sample)) for split, sample in rows]
+    _check_apart(annotations, rows)
+    return rows
+
+
+def _as_folder(sample: Sample) -> Sample:
+    folder = frames_folder(sample.source)
+    return replace(sample, source=folder) if folder.is_dir() else sample
+
+
+def _check_apart(table: Path, rows: Iterable[tuple[str, Sample]]) -> None:
+    splits: dict[str, str] = {}
+    for split, sample in rows:
+        other = splits.setdefault(os.path.normpath(sample.source), split)
+        if other != split:
+            raise DatasetError(
+                f"{table} has {sample.id!r} in {other} and in {split}: a model that has seen a video "
+                "cannot be tested on it. Leave it in one of them."
+            )
 
 
 def _row(table: Path, line: int, row: dict[str, str | None], root: Path) -> tuple[str, Sample]:

@@ -47,6 +47,10 @@ class ExpressionModel(nn.Module, ABC):
     def parts(self) -> dict[str, list[nn.Parameter]]:
         """Returns all parameters by the part of the network that they belong to."""
 
+    @abstractmethod
+    def checkpoint_activations(self, enabled: bool) -> None:
+        """Keeps less for the backward pass and computes it anew there; no number changes."""
+
     def with_labels(self, labels: LabelSet, texts: Sequence[str]) -> Self:
         """Returns a model of the same modules that answers with other labels."""
         model = copy.copy(self)

@@ -125,6 +125,10 @@ class PEClipModel(ExpressionModel):
             found[next((places[step] for step in steps if step in places), part)].append(parameter)
         return found
 
+    def checkpoint_activations(self, enabled: bool) -> None:
+        """Lets both towers compute the activations of their blocks anew in the backward pass, or not."""
+        self.vision.checkpoint_activations = self.text.checkpoint_activations = enabled
+
 
 def build_pe_clip(
     config: PEClipConfig, *, cache_dir: Path | None = None, offline: bool = False

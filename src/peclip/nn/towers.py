@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from peclip.errors import ConfigError
 
@@ -62,6 +63,9 @@ class ClipBlock(nn.Module):
 class VisionTower(nn.Module):
     """The image encoder of CLIP, applied to every frame of a video."""
 
+    checkpoint_activations = False
+    """Whether the backward pass computes the activations inside blocks anew, instead of keeping them."""
+
     def __init__(self, visual: nn.Module) -> None:
         super().__init__()
         parts: Any = visual
@@ -97,7 +101,7 @@ class VisionTower(nn.Module):
             if 0 < depth < len(prompts):
                 prompt = prompts[depth].to(x.dtype).expand(x.shape[0], -1, -1)
                 x = torch.cat([x[:, : -prompt.shape[1]], prompt], dim=1)
-            x = block(x, num_frames, None)
+            x = _through(block, x, num_frames, None, checkpointed=self.checkpoint_activations)
         features = self.ln_post(x[:, 0]) @ self.projection
         return features.unflatten(0, (-1, num_frames))
 
@@ -106,6 +110,8 @@ class TextTower(nn.Module):
     """The text encoder of CLIP, with room for prompts behind the start token."""
 
     causal_mask: Tensor
+    checkpoint_activations = False
+    """As `VisionTower.checkpoint_activations`."""
 
     def __init__(self, text: nn.Module, tokenizer: Tokenizer) -> None:
         super().__init__()
@@ -170,9 +176,19 @@ class TextTower(nn.Module):
         for depth, block in enumerate(self.blocks):
             if 0 < depth < len(prompts):
                 x = _put_prompt(x, prompts[depth])
-            x = block(x, 1, mask)
+            x = _through(block, x, 1, mask, checkpointed=self.checkpoint_activations)
         x = self.ln_final(x[torch.arange(len(x), device=x.device), ends])
         return x @ self.projection
+
+
+def _through(
+    block: nn.Module, x: Tensor, num_frames: int, mask: Tensor | None, *, checkpointed: bool
+) -> Tensor:
+    """Calls a block; one that is checkpointed keeps its input alone for the backward pass."""
+    if checkpointed and torch.is_grad_enabled():
+        recomputed: Tensor = checkpoint(block, x, num_frames, mask, use_reentrant=False)
+        return recomputed
+    return block(x, num_frames, mask)
 
 
 def _put_prompt(x: Tensor, prompt: Tensor) -> Tensor:

@@ -88,6 +88,8 @@ class TrainConfig(Config):
     """Epochs without a better one after which training ends."""
     checkpoint_steps: int | None = Field(None, ge=1)
     """Steps after which the state is saved within an epoch; by default only between epochs."""
+    checkpoint_activations: bool = False
+    """Recompute the activations of every block in the backward pass: less memory, more time."""
     workers: int = Field(4, ge=0)
     """Processes that read videos, for every rank."""
 

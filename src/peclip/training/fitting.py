@@ -16,7 +16,7 @@ from peclip.training.config import TrainConfig
 from peclip.training.distributed import SINGLE, World
 from peclip.training.evaluate import Answers, evaluate
 from peclip.training.progress import Hooks, Progress
-from peclip.training.run_folder import BEST, STATES
+from peclip.training.run_folder import BEST, STATES, writing
 from peclip.training.trainer import TrainResult, train_model
 from peclip.video.preprocess import Preprocess
 from peclip.weights import save_model
@@ -48,7 +48,8 @@ def fit(
 
     def on_best(progress: Progress) -> None:
         if folder is not None and world.is_main:
-            save_model(model, model_config, folder / BEST)
+            with writing(folder):
+                save_model(model, model_config, folder / BEST)
         told(progress)
 
     return train_model(

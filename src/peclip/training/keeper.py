@@ -15,7 +15,7 @@ from peclip.training.learner import Learner
 from peclip.training.progress import Progress
 from peclip.training.tally import Tally
 
-_MAY_CHANGE = {"workers", "patience", "checkpoint_steps"}
+_MAY_CHANGE = {"workers", "patience", "checkpoint_steps", "checkpoint_activations"}
 """Fields that do not decide any weight, so that a resumed training may have others."""
 
 

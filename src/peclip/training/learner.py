@@ -149,6 +149,7 @@ class Learner:
     def evaluating(self) -> Iterator[None]:
         """Holds the weights that count for as long as the block runs: the averages, if there are any."""
         self.model.eval()
+        self.model.checkpoint_activations(False)
         if self._ema is None:
             yield
         else:
@@ -158,6 +159,7 @@ class Learner:
     def training(self) -> None:
         """Puts what is trained into training mode, which cuDNN's GRU needs; what is frozen has none."""
         self.model.eval()
+        self.model.checkpoint_activations(self.config.checkpoint_activations)
         for module in self.model.modules():
             if any(parameter.requires_grad for parameter in module.parameters(recurse=False)):
                 module.training = True

@@ -33,6 +33,8 @@ class Progress:
     """From 1; `None` where no epoch was compared."""
     best_value: float = -1.0
     best_weights: dict[str, Tensor] | None = None
+    loss: float = 0.0
+    """Of the last step, the mean over its videos."""
     rates: dict[str, float] = field(default_factory=dict)
     """Learning rates of the last step, by part."""
 
@@ -51,6 +53,8 @@ class Hooks:
     """What others want to know; an exception of a hook ends the training at that point."""
 
     on_step: Callable[[Progress], None] = lambda progress: None
+    on_phase: Callable[[str], None] = lambda name: None
+    """Before `validating` or `testing`, which have no steps."""
     on_best: Callable[[Progress], None] = lambda progress: None
     """The model has the weights that are kept."""
     on_epoch: Callable[[Progress], None] = lambda progress: None

@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from peclip.config import Config, ModelConfig, check, read_config
 from peclip.data.config import DataConfig
 from peclip.errors import ConfigError
 from peclip.training.config import TrainConfig
+from peclip.training.trackers import check_names
 
 Values = dict[str, Any]
 
@@ -30,6 +31,14 @@ class RunConfig(Config):
     all_folds: bool = False
     """One model per fold, and the mean of their reports."""
     train: TrainConfig = TrainConfig()
+    report_to: tuple[str, ...] = ()
+    """Experiment trackers: tensorboard, wandb, mlflow, trackio."""
+
+    @field_validator("report_to")
+    @classmethod
+    def _check_trackers(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        check_names(names)
+        return names
 
 
 def recipe_names() -> list[str]:

@@ -9,7 +9,7 @@ import shutil
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.metadata import version
 from pathlib import Path
 from platform import platform, python_version
@@ -71,22 +71,34 @@ class RunFolder:
                 f"{str(self.path)!r} holds {held[0].name!r} and no {CONFIG}, so it is not the folder of a "
                 "run and is not overwritten. Give another folder."
             )
-        with self._writing():
+        with writing(self.path):
             for entry in held:
                 shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
             self.path.mkdir(parents=True, exist_ok=True)
 
     def write(self, name: str, text: str) -> None:
         """Writes a text file."""
-        with self._writing():
+        with writing(self.path):
             partial = self.path / f"{name}.part"
             partial.write_text(text, encoding="utf-8")
             os.replace(partial, self.path / name)
 
     def log(self, line: str) -> None:
         """Adds a line with the time to the log."""
-        with self._writing(), (self.path / LOG).open("a", encoding="utf-8") as file:
+        with writing(self.path), (self.path / LOG).open("a", encoding="utf-8") as file:
             file.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {line}\n")
+
+    @contextmanager
+    def logging_failures(self) -> Iterator[None]:
+        """Says in the log what ends the block before its time, an interruption too."""
+        try:
+            yield
+        except BaseException as error:
+            asked = isinstance(error, (KeyboardInterrupt, SystemExit))
+            reason = "interrupted" if asked else str(error) or type(error).__name__
+            with suppress(TrainingError):  # a full disk may be the reason, and takes no line either
+                self.log(f"stopped: {reason}")
+            raise
 
     def write_environment(self, device: str, **more: Any) -> None:
         """Writes what was computed with."""
@@ -123,7 +135,7 @@ class RunFolder:
         self.write(REPORT, json.dumps(report, indent=2) + "\n")
 
     def _write_csv(self, name: str, heading: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
-        with self._writing():
+        with writing(self.path):
             partial = self.path / f"{name}.part"
             with partial.open("w", encoding="utf-8", newline="") as file:
                 writer = csv.writer(file, lineterminator="\n")
@@ -137,17 +149,25 @@ class RunFolder:
         except MissingExtraError as error:
             self.log(f"{name} is not drawn: {error}")
             return
-        save_figure(figure, self.path / name)
+        with writing(self.path):
+            save_figure(figure, self.path / name)
 
-    @contextmanager
-    def _writing(self) -> Iterator[None]:
-        try:
-            yield
-        except OSError as error:
-            raise TrainingError(
-                f"The run folder {str(self.path)!r} cannot be written: {error.strerror}. Make room or give "
-                "another folder; what was saved before is whole, and --resume goes on from it."
-            ) from None
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Turns what a full disk or a locked folder leads to into an error that says how to go on.
+
+    Raises:
+        TrainingError: something in the block could not be written.
+    """
+    try:
+        yield
+    except (OSError, ConfigError) as error:
+        reason = str(getattr(error, "strerror", None) or error).removesuffix(".")
+        raise TrainingError(
+            f"The run folder {str(path)!r} cannot be written: {reason}. Make room or give another folder; "
+            "what was saved before is whole, and --resume goes on from it."
+        ) from None
 
 
 def read_report(path: Path) -> dict[str, Any]:

@@ -86,7 +86,7 @@ def train_model(
         while not progress.is_complete(config):
             train_one_epoch(learner, data, progress, hooks, keeper)
             with learner.evaluating():
-                answers = _evaluate(learner, watched, preprocess)
+                answers = _evaluate(learner, watched, preprocess, hooks)
                 _close_epoch(learner, answers, progress, hooks)
             keeper.save()
             hooks.on_epoch(progress)
@@ -120,7 +120,7 @@ def train_one_epoch(
     loaded = load_batches(data, own, workers=config.workers, pin_memory=pinned)
     learner.training()
     for step, parts in zip(todo, passes, strict=True):
-        start = time.monotonic()
+        start, before = time.monotonic(), progress.tally.loss_sum
         progress.rates = learner.step(
             (next(loaded) for _ in parts),
             progress.tally,
@@ -129,6 +129,7 @@ def train_one_epoch(
             step=progress.step,
             steps_per_epoch=progress.steps,
         )
+        progress.loss = (progress.tally.loss_sum - before) / len(step)
         progress.step += 1
         progress.seconds += time.monotonic() - start
         every = config.checkpoint_steps
@@ -138,10 +139,11 @@ def train_one_epoch(
 
 
 def _evaluate(
-    learner: Learner, watched: VideoDataset | None, preprocess: Preprocess
+    learner: Learner, watched: VideoDataset | None, preprocess: Preprocess, hooks: Hooks
 ) -> Answers | None:
     if watched is None:
         return None
+    hooks.on_phase("validating")
     return evaluate(
         learner.model,
         watched,

@@ -1,0 +1,45 @@
+"""How far a training is, on a bar."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from rich.progress import Progress as Bar
+
+from peclip.experiment import Listener
+from peclip.training.progress import Hooks, Progress
+
+
+def listener(bar: Bar) -> Listener:
+    """Returns what shows a training after another on a bar, which needs a field `position`."""
+
+    def listen(title: str) -> Hooks:
+        for finished in bar.task_ids:
+            bar.remove_task(finished)
+        task = bar.add_task(title.removesuffix(" train"), total=None, position="starting")
+        epoch = ""
+
+        def on_step(progress: Progress) -> None:
+            nonlocal epoch
+            total = progress.epochs * progress.steps
+            done = progress.epoch * progress.steps + progress.step
+            tally, left = progress.tally, progress.seconds / progress.step * (total - done)
+            epoch = f"epoch {progress.epoch + 1}/{progress.epochs}"
+            position = (
+                f"{epoch} loss {tally.loss:.3f} UAR {100 * tally.uar:.1f} WAR {100 * tally.war:.1f} "
+                f"{_clock(left)} left"
+            )
+            bar.update(task, total=total, completed=done, position=position)
+
+        def on_phase(name: str) -> None:
+            bar.update(task, total=None, position=f"{epoch} {name}".strip())  # the bar pulses
+
+        return Hooks(on_step=on_step, on_phase=on_phase)
+
+    return listen
+
+
+def _clock(seconds: float) -> str:
+    """Returns 3:25 or 1:03:25."""
+    minutes, rest = divmod(round(seconds), 60)
+    return str(timedelta(seconds=round(seconds))) if minutes >= 60 else f"{minutes}:{rest:02}"

@@ -1,0 +1,198 @@
+"""Experiment trackers that follow a run: TensorBoard, Weights & Biases, MLflow and trackio."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Protocol
+
+from peclip.errors import ConfigError, MissingExtraError
+
+PROJECT = "peclip"
+_BATCH = 100
+"""MLflow takes so many parameters at once, and a request per step would be slow."""
+
+
+@dataclass(frozen=True, slots=True)
+class TrackedRun:
+    """What a tracker is told of a run at its start."""
+
+    name: str
+    folder: Path
+    """Where the trackers' own files go, and what is needed to go on with the same runs."""
+    config: Mapping[str, Any]
+    """May be nested."""
+
+
+@dataclass(slots=True)
+class Position:
+    """How far a tracker has been told."""
+
+    run_id: str | None = None
+    """The run in the tracker; `None` where it has not begun."""
+    epoch: int = 0
+    """Complete epochs that it knows."""
+    step: int = 0
+    """The last step that it knows, from 1, counted over all epochs."""
+
+
+class Tracker(Protocol):
+    """One run in a tracker; made with (the tracker's module, the run, where it was left)."""
+
+    run_id: str
+
+    def log(self, values: Mapping[str, float], step: int) -> None:
+        """Takes numbers of a step; steps never go back."""
+        ...
+
+    def finish(self, *, complete: bool) -> None:
+        """Sends what is left, and says whether the run has come to its end."""
+        ...
+
+
+class TensorBoard:
+    """Event files in the folder `tensorboard` of the run."""
+
+    def __init__(self, module: Any, run: TrackedRun, left: Position) -> None:
+        self.run_id = "tensorboard"
+        # What a crashed run, or an earlier one, left in the folder behind this step is hidden.
+        purged = 0 if left.run_id is None else left.step + 1
+        self._writer = module.SummaryWriter(str(run.folder / self.run_id), purge_step=purged)
+        if left.run_id is None:
+            text = json.dumps(run.config, indent=4, default=str)
+            self._writer.add_text("config", "    " + text.replace("\n", "\n    "))
+
+    def log(self, values: Mapping[str, float], step: int) -> None:
+        for name, value in values.items():
+            self._writer.add_scalar(name, value, step)
+
+    def finish(self, *, complete: bool) -> None:
+        self._writer.close()
+
+
+class WandB:
+    """A run of Weights & Biases, in the project `WANDB_PROJECT` or `peclip`."""
+
+    def __init__(self, module: Any, run: TrackedRun, left: Position) -> None:
+        self.run_id = left.run_id or uuid.uuid4().hex[:8]
+        self._run = module.init(
+            project=os.environ.get("WANDB_PROJECT", PROJECT),
+            name=run.name,
+            id=self.run_id,
+            resume="allow",
+            dir=str(run.folder),
+            config=dict(run.config),
+            settings={"console": "off"},  # the progress bar is nobody's log
+        )
+
+    def log(self, values: Mapping[str, float], step: int) -> None:
+        self._run.log(dict(values), step=step)
+
+    def finish(self, *, complete: bool) -> None:
+        self._run.finish(exit_code=0 if complete else 1)
+
+
+class MLflow:
+    """A run of MLflow, in the experiment `MLFLOW_EXPERIMENT_NAME` or `peclip`."""
+
+    def __init__(self, module: Any, run: TrackedRun, left: Position) -> None:
+        self._entities, self._client = module.entities, module.MlflowClient()
+        self._waiting: list[Any] = []
+        if left.run_id is not None:
+            self.run_id = left.run_id
+            self._client.update_run(self.run_id, status="RUNNING")
+            return
+        experiment = module.set_experiment(os.environ.get("MLFLOW_EXPERIMENT_NAME", PROJECT))
+        begun = self._client.create_run(experiment.experiment_id, run_name=run.name)
+        self.run_id = begun.info.run_id
+        params = [self._entities.Param(k, str(v)[:5000]) for k, v in flat(run.config).items()]
+        for start in range(0, len(params), _BATCH):
+            self._client.log_batch(self.run_id, params=params[start : start + _BATCH])
+
+    def log(self, values: Mapping[str, float], step: int) -> None:
+        now = int(1000 * time.time())
+        self._waiting += [self._entities.Metric(k, v, now, step) for k, v in values.items()]
+        if len(self._waiting) >= _BATCH:
+            self._send()
+
+    def finish(self, *, complete: bool) -> None:
+        self._send()
+        self._client.set_terminated(self.run_id, "FINISHED" if complete else "KILLED")
+
+    def _send(self) -> None:
+        if self._waiting:
+            self._client.log_batch(self.run_id, metrics=self._waiting)
+        self._waiting = []
+
+
+class Trackio:
+    """A run of trackio, in the project `TRACKIO_PROJECT` or `peclip`; its runs go by their names."""
+
+    def __init__(self, module: Any, run: TrackedRun, left: Position) -> None:
+        self.run_id = left.run_id or f"{run.name}-{uuid.uuid4().hex[:8]}"
+        self._run = module.init(
+            project=os.environ.get("TRACKIO_PROJECT", PROJECT),
+            name=self.run_id,
+            config=flat(run.config),
+            resume="allow",
+        )
+
+    def log(self, values: Mapping[str, float], step: int) -> None:
+        self._run.log(dict(values), step=step)
+
+    def finish(self, *, complete: bool) -> None:
+        self._run.finish()
+
+
+TRACKERS: dict[str, tuple[str, Callable[[Any, TrackedRun, Position], Tracker]]] = {
+    "tensorboard": ("torch.utils.tensorboard", TensorBoard),
+    "wandb": ("wandb", WandB),
+    "mlflow": ("mlflow", MLflow),
+    "trackio": ("trackio", Trackio),
+}
+"""By the name that `--report-to` and the extra have: the module, and the class of its runs."""
+
+
+def check_names(names: Sequence[str]) -> None:
+    """Checks that there are such trackers.
+
+    Raises:
+        ConfigError: one is not known.
+    """
+    for name in names:
+        if name not in TRACKERS:
+            raise ConfigError(
+                f"No tracker goes by {name!r}; choose among {', '.join(TRACKERS)}, separated by commas."
+            )
+
+
+def load_module(name: str) -> Any:
+    """Imports the library of a tracker.
+
+    Raises:
+        MissingExtraError: it is not installed.
+    """
+    module = TRACKERS[name][0]
+    try:
+        return import_module(module)
+    except ModuleNotFoundError:
+        raise MissingExtraError(f"Reporting to {name}", name) from None
+
+
+def flat(values: Mapping[str, Any], separator: str = ".") -> dict[str, Any]:
+    """Returns nested values on one level: `{"lr": {"adapters": 1}}` has the key `lr.adapters`."""
+    return dict(_pairs(values, "", separator))
+
+
+def _pairs(values: Mapping[str, Any], prefix: str, separator: str) -> Iterator[tuple[str, Any]]:
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            yield from _pairs(value, f"{prefix}{key}{separator}", separator)
+        else:
+            yield f"{prefix}{key}", value
