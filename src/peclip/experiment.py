@@ -92,7 +92,7 @@ def run_fold(config: RunConfig, place: Place, on_step: Listener | None = None) -
         folder.log(f"{'resuming' if resume else 'training'} {config.base} on {splits.train.title}")
         if fresh:
             folder.log(f"not in the base model, untrained at the start: {', '.join(fresh)}")
-    result = fit(
+    result, recognizer.config = fit(
         recognizer.model,
         recognizer.config,
         recognizer.preprocess,

@@ -259,7 +259,7 @@ class Recognizer:
             UserError: a label is unknown, a video unreadable, the loss not finite, or the disk full.
         """
         self._label_features = None  # those of the weights before
-        return fit(
+        result, self.config = fit(
             self.model,
             self.config,
             self.preprocess,
@@ -270,6 +270,7 @@ class Recognizer:
             resume=resume,
             hooks=hooks,
         )
+        return result
 
     def describe(self) -> dict[str, Any]:
         """Returns what a report must say of the model: name, device, precision, preprocessing, texts."""

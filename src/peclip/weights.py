@@ -31,7 +31,8 @@ CONFIG, TENSORS = "config.json", "model.safetensors"
 
 EMBEDDED = {"nano": "a small PE-CLIP inside the package, trained on FER2013; works offline"}
 SPECIAL = {
-    "debug": "two layers of random weights, for tests and examples; its answers mean nothing"
+    "debug": "two layers of random weights, for tests and examples; its answers mean nothing",
+    "nano-untrained": "the network of nano with random weights, to be trained from scratch",
 }
 BACKBONES = {
     "ViT-B-32-quickgelu/openai": "PE-CLIP on CLIP ViT-B/32, adapters untrained (zero-shot)",
@@ -83,8 +84,9 @@ def resolve(
     if text in EMBEDDED:
         folder = resources.files("peclip") / "assets" / text
         return read_checkpoint(Path(str(folder)), name=text)
-    if text == "debug":
-        return Checkpoint(text, "", debug_config(), None)
+    if text in SPECIAL:
+        config = debug_config() if text == "debug" else nano_config()
+        return Checkpoint(text, "", config, None)
     if text and os.path.isdir(text):  # unlike Path.is_dir, false for a name that is too long
         return read_checkpoint(Path(text), name=text)
     owner, _, rest = text.partition("/")
@@ -197,7 +199,9 @@ def save_model(
     if full and config.pretrained is not None:
         config = config.derive(pretrained=None)
     tensors = {
-        name: tensor.detach().to("cpu", torch.float16 if half else tensor.dtype).contiguous()
+        name: (tensor.detach().half() if half and tensor.is_floating_point() else tensor.detach())
+        .to("cpu")
+        .contiguous()
         for name, tensor in stored_tensors(model, config).items()
     }
     try:
@@ -214,11 +218,12 @@ def save_model(
 
 
 def stored_tensors(model: ExpressionModel, config: ModelConfig) -> dict[str, Tensor]:
-    """Returns the parameters that belong into a checkpoint, by name."""
+    """Returns the parameters that belong into a checkpoint, by name, and the statistics of norms."""
+    whole = config.pretrained is None
     return {
-        name: parameter
-        for name, parameter in model.named_parameters()
-        if parameter.requires_grad or config.pretrained is None
+        name: tensor
+        for name, tensor in model.state_dict(keep_vars=True).items()
+        if tensor.requires_grad or whole
     }
 
 
@@ -247,6 +252,18 @@ def debug_config() -> PEClipConfig:
         num_frames=4,
         prompt_depth=2,
         preprocess=PreprocessConfig(image_size=32),
+    )
+
+
+def nano_config() -> PEClipConfig:
+    """Returns the configuration of `"nano-untrained"`."""
+    return PEClipConfig(
+        backbone="nano",
+        pretrained=None,
+        quick_gelu=False,
+        num_frames=8,
+        prompt_depth=3,
+        preprocess=PreprocessConfig(image_size=48),
     )
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from random import Random
 from typing import NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
@@ -105,7 +107,11 @@ class VideoDataset(Dataset[Item | str]):
             return (
                 f"{self.split.title}: {self.split.samples[draw.video].id} cannot be read: {error}"
             )
-        return Item(crops, self.targets[draw.video], draw.video)
+        return Item(crops, self.target(draw), draw.video)
+
+    def target(self, draw: Draw) -> int:
+        """Returns the class of what `read` returns, in the label set of the model."""
+        return self.targets[draw.video]
 
     def read(self, draw: Draw) -> Tensor:
         """Returns the crops of a video, uint8 (T, 3, S, S).
@@ -114,18 +120,30 @@ class VideoDataset(Dataset[Item | str]):
             VideoError: it cannot be opened, or one of its frames cannot be decoded.
         """
         random = Random(self._key(draw))
-        with open_video(self.split.samples[draw.video].source, num_threads=1) as reader:
-            indices = self._indices(len(reader), random)
-            frames = reader.read(indices).data
-        images = frames.permute(0, 2, 3, 1).numpy()
-        crops = np.stack([resize_frame(image, self.size) for image in images])
+        source = self.split.samples[draw.video].source
+        if not self.train:
+            crops = self.crops(source, lambda n: segment_indices(n, self.num_frames))
+            return torch.from_numpy(crops).permute(0, 3, 1, 2).contiguous()
+        crops = self.crops(source, lambda n: random_segment_indices(n, self.num_frames, random))
         x = torch.from_numpy(crops).permute(0, 3, 1, 2).contiguous()
-        return self._augmentation(x, random.getrandbits(63)) if self.train else x
+        return self._augmentation(x, random.getrandbits(63))
 
-    def _indices(self, num_frames: int, random: Random) -> list[int]:
-        if self.train:
-            return random_segment_indices(num_frames, self.num_frames, random)
-        return segment_indices(num_frames, self.num_frames)
+    def crops(self, source: Path, choose: Callable[[int], list[int]]) -> NDArray[np.uint8]:
+        """Returns frames of a video as squares, uint8 (T, S, S, 3).
+
+        Args:
+            source: the video.
+            choose: returns the numbers of the frames, from how many there are; they may repeat.
+
+        Raises:
+            VideoError: it cannot be opened, or one of its frames cannot be decoded.
+        """
+        with open_video(source, num_threads=1) as reader:
+            indices = choose(len(reader))
+            wanted = sorted(set(indices))  # a still is decoded once, however often it is shown
+            frames = reader.read(wanted).data.permute(0, 2, 3, 1).numpy()
+        squares = np.stack([resize_frame(frame, self.size) for frame in frames])
+        return squares[[wanted.index(index) for index in indices]]
 
     def _key(self, draw: Draw) -> int:
         text = f"{self._seed}:{draw.epoch}:{draw.video}:{draw.repeat}"

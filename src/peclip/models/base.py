@@ -30,6 +30,7 @@ class ExpressionModel(nn.Module, ABC):
 
     labels: LabelSet
     texts: tuple[str, ...]
+    temperature: float
 
     @abstractmethod
     def encode_labels(self) -> Tensor:
@@ -46,6 +47,15 @@ class ExpressionModel(nn.Module, ABC):
     @abstractmethod
     def parts(self) -> dict[str, list[nn.Parameter]]:
         """Returns all parameters by the part of the network that they belong to."""
+
+    @abstractmethod
+    def encoders(self) -> list[nn.Module]:
+        """Returns the encoders of the videos, where nearly all of the time goes."""
+
+    @property
+    @abstractmethod
+    def num_tokens(self) -> int:
+        """Tokens that attend to each other in a frame."""
 
     def with_labels(self, labels: LabelSet, texts: Sequence[str]) -> Self:
         """Returns a model of the same modules that answers with other labels."""

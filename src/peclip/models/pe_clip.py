@@ -113,6 +113,15 @@ class PEClipModel(ExpressionModel):
         features = F.normalize(self.vision(batch.frames, prompts).mean(dim=1), dim=-1)  # (B, D)
         return Output(features @ label_features.to(features.dtype).T / self.temperature, features)
 
+    def encoders(self) -> list[nn.Module]:
+        """Returns the vision tower."""
+        return [self.vision]
+
+    @property
+    def num_tokens(self) -> int:
+        """Class token, patches and prompt of a frame."""
+        return len(self.vision.positional_embedding) + (self.prompts.length if self.prompts else 0)
+
     def parts(self) -> dict[str, list[nn.Parameter]]:
         """Returns the parameters of the backbone, ShA, TDA, TA and prompts."""
         places = {"shared_adapter": "ShA", "temporal_adapter": "TDA", "text_adapter": "TA"}

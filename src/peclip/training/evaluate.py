@@ -38,8 +38,13 @@ class Answers:
     @property
     def loss(self) -> float:
         """Mean negative log-probability of the targets."""
-        own = torch.tensor([[self.labels.index(s.label)] for s in self.split.samples])
-        return float(-self.probabilities.gather(1, own).clamp(min=1e-12).log().mean())
+        own = self.probabilities.gather(1, self.targets[:, None])
+        return float(-own.clamp(min=1e-12).log().mean())
+
+    @property
+    def targets(self) -> Tensor:
+        """The class of every video, int64 (N,)."""
+        return torch.tensor([self.labels.index(sample.label) for sample in self.split.samples])
 
     def report(self, *, resamples: int = RESAMPLES, seed: int = 0) -> Report:
         """Returns WAR, UAR and all the rest; labels are compared by name."""
