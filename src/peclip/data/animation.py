@@ -128,7 +128,7 @@ class AnimatedStills(VideoDataset):
         if share < 1:
             other = self._still(random.choice(self._neutral))
             weights = expression_weights(self.num_frames, share, random.random())
-            frames = [cv2.addWeighted(face, w, other, 1 - w, 0) for w in weights.tolist()]
+            frames = [_blend(face, other, weight) for weight in weights.tolist()]
         moved = degrade(move(frames, self._animate, numbers), self._animate, numbers)
         return torch.from_numpy(moved).permute(0, 3, 1, 2).contiguous()
 
@@ -143,7 +143,12 @@ class AnimatedStills(VideoDataset):
         return 1.0
 
     def _still(self, index: int) -> Frames:
-        return self.crops(self.split.samples[index].source, lambda num_frames: [0])[0]
+        still: Frames = self.crops(self.split.samples[index].source, lambda num_frames: [0])[0]
+        return still
+
+
+def _blend(face: Frames, other: Frames, weight: float) -> Frames:
+    return np.asarray(cv2.addWeighted(face, weight, other, 1 - weight, 0), np.uint8)
 
 
 def expression_weights(num_frames: int, share: float, place: float) -> NDArray[np.float64]:
@@ -217,11 +222,13 @@ def degrade(frames: Frames, config: AnimateConfig, random: np.random.Generator) 
     changed: Frames = np.clip(x, 0, 255).astype(np.uint8)
     if compression < config.compression:
         quality = [cv2.IMWRITE_JPEG_QUALITY, int(random.integers(15, 71))]
-        packed = [cv2.imencode(".jpg", frame, quality)[1] for frame in changed]
-        changed = np.stack([cv2.imdecode(data, cv2.IMREAD_COLOR) for data in packed]).astype(
-            np.uint8
-        )
+        changed = np.stack([_compress(frame, quality) for frame in changed])
     return changed
+
+
+def _compress(frame: Frames, quality: list[int]) -> Frames:
+    _, data = cv2.imencode(".jpg", frame, quality)
+    return np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR), np.uint8)
 
 
 def _path(
@@ -229,4 +236,6 @@ def _path(
 ) -> NDArray[np.float64]:
     """Draws a line through the window, (T,): it starts within the spread, and drifts a part of it."""
     start, slope = random.uniform(-spread, spread, 2)
-    return start + drift * slope * (np.linspace(0, 1, num_frames) - 0.5)
+    line = np.linspace(0, 1, num_frames) - 0.5
+    path: NDArray[np.float64] = start + drift * slope * line
+    return path

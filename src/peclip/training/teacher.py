@@ -51,7 +51,8 @@ class Teacher:
         with autocast(self._device, self._precision):
             logits = self.model(batch, self._label_features).logits
         answers = (logits.float() / self._config.temperature).softmax(-1)[:, self._columns]
-        return targets + self._config.share * (answers - targets)
+        softened: Tensor = targets + self._config.share * (answers - targets)
+        return softened
 
 
 def load_teacher(
