@@ -18,7 +18,7 @@ from peclip.training.calibration import fit_temperature
 from peclip.training.config import LearningRates, TeacherConfig, TrainConfig
 from peclip.training.distributed import World
 from peclip.training.ema import Ema
-from peclip.training.learner import Learner
+from peclip.training.learner import Learner, mean_squared_cosine
 from peclip.training.optim import make_optimizer
 from peclip.training.teacher import load_teacher
 from peclip.types import Batch
@@ -242,3 +242,18 @@ def test_stills_are_trained_on_as_windows(tmp_path: Path) -> None:
     before = weights(recognizer)
     recognizer.fit(split, config=quick(epochs=1, animate={"erase": 0.5}))
     assert any(not torch.equal(before[name], w) for name, w in weights(recognizer).items())
+
+
+def test_likeness_of_texts_by_hand() -> None:
+    features = torch.tensor([[1.0, 0.0], [0.6, 0.8], [0.0, 1.0]])
+    assert mean_squared_cosine(features).item() == pytest.approx((0.36 + 0.64 + 0.0) / 3)
+
+
+def test_spread_keeps_texts_apart(videos: Split) -> None:
+    alike = []
+    for spread in (0.0, 20.0):
+        recognizer = small_nano()
+        recognizer.fit(videos, config=scratch(epochs=3, spread=spread))
+        with torch.no_grad():
+            alike.append(mean_squared_cosine(recognizer.model.encode_labels()).item())
+    assert alike[1] < 0.7 * alike[0]

@@ -45,6 +45,15 @@ class Item(NamedTuple):
     """In the split."""
 
 
+class Unreadable(NamedTuple):
+    """A video that cannot be read. No exception, because one of a worker reaches the user in a traceback."""
+
+    video: int
+    """In the split."""
+    reason: str
+    """A sentence that names the video."""
+
+
 class Videos(NamedTuple):
     """A few videos, before they are scaled and normalised on the device."""
 
@@ -56,7 +65,7 @@ class Videos(NamedTuple):
     """int64 (B,), in the split."""
 
 
-class VideoDataset(Dataset[Item | str]):
+class VideoDataset(Dataset[Item | Unreadable]):
     """Reads the frames of a split's videos as whole pictures, as `predict --no-face-crop` does.
 
     What is random depends on the seed, the epoch and the video alone: not on the number of workers or
@@ -95,18 +104,14 @@ class VideoDataset(Dataset[Item | str]):
     def __len__(self) -> int:
         return len(self.split)
 
-    def __getitem__(self, draw: Draw | int) -> Item | str:
-        """Returns a video, or a sentence that says why it cannot be read.
-
-        A sentence, because an exception of a worker reaches the user inside a traceback of the loader.
-        """
+    def __getitem__(self, draw: Draw | int) -> Item | Unreadable:
+        """Returns a video, or says why it cannot be read."""
         draw = draw if isinstance(draw, Draw) else Draw(0, draw)
         try:
             crops = self.read(draw)
         except VideoError as error:
-            return (
-                f"{self.split.title}: {self.split.samples[draw.video].id} cannot be read: {error}"
-            )
+            name = f"{self.split.title}: {self.split.samples[draw.video].id}"
+            return Unreadable(draw.video, f"{name} cannot be read: {error}")
         return Item(crops, self.target(draw), draw.video)
 
     def target(self, draw: Draw) -> int:
@@ -150,16 +155,15 @@ class VideoDataset(Dataset[Item | str]):
         return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8])
 
 
-def collate(items: Sequence[Item | str]) -> Videos | str | None:
-    """Puts videos together; `None` for none, and the first sentence where one cannot be read."""
-    for item in items:
-        if isinstance(item, str):
-            return item
+def collate(items: Sequence[Item | Unreadable]) -> tuple[Videos | None, list[Unreadable]]:
+    """Puts the videos together that can be read, `None` for none of them, and returns the others."""
     read = [item for item in items if isinstance(item, Item)]
+    unreadable = [item for item in items if isinstance(item, Unreadable)]
     if not read:
-        return None
-    return Videos(
+        return None, unreadable
+    videos = Videos(
         torch.stack([item.crops for item in read]),
         torch.tensor([item.target for item in read]),
         torch.tensor([item.video for item in read]),
     )
+    return videos, unreadable

@@ -16,7 +16,7 @@ from typing import Any, Literal
 import torch
 from torch.utils.data import DataLoader
 
-from peclip.data.dataset import Draw, VideoDataset, Videos, collate
+from peclip.data.dataset import Draw, Unreadable, VideoDataset, Videos, collate
 from peclip.errors import DatasetError
 
 Balance = Literal["none", "sampling", "loss"]
@@ -84,8 +84,16 @@ def load_batches(
     *,
     workers: int = 0,
     pin_memory: bool = False,
+    skipped: list[Unreadable] | None = None,
 ) -> Iterator[Videos | None]:
     """Reads batches in their order, ahead of time where there are workers.
+
+    Args:
+        dataset: of the videos.
+        batches: which of them.
+        workers: processes that read.
+        pin_memory: for a copy to CUDA that does not wait.
+        skipped: takes the videos that cannot be read; `None` makes the first one an error.
 
     Yields:
         The videos of each batch; `None` for a batch without any.
@@ -102,10 +110,12 @@ def load_batches(
         # Without one of its own the loader would draw from the global generator.
         generator=torch.Generator().manual_seed(0),
     )
-    for videos in loader:
-        if isinstance(videos, str):
+    for videos, unreadable in loader:
+        if unreadable and skipped is None:
             raise DatasetError(
-                f"{videos} Get the video again, or take it out of the list; all such videos at once: "
-                "peclip data check."
+                f"{unreadable[0].reason} Get the video again, or take it out of the list; all such videos "
+                "at once: peclip data check."
             )
+        if skipped is not None:
+            skipped += unreadable
         yield videos

@@ -23,6 +23,8 @@ class Output:
     """(B, C)"""
     video_features: Tensor
     """(B, D), unit length."""
+    label_features: Tensor
+    """(C, D), unit length: what the videos were compared with."""
 
 
 class ExpressionModel(nn.Module, ABC):

@@ -111,7 +111,8 @@ class PEClipModel(ExpressionModel):
             label_features = self.encode_labels()
         prompts: Sequence[Tensor] = () if self.prompts is None else self.prompts()[1]
         features = F.normalize(self.vision(batch.frames, prompts).mean(dim=1), dim=-1)  # (B, D)
-        return Output(features @ label_features.to(features.dtype).T / self.temperature, features)
+        logits = features @ label_features.to(features.dtype).T / self.temperature
+        return Output(logits, features, label_features)
 
     def encoders(self) -> list[nn.Module]:
         """Returns the vision tower."""

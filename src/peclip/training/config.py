@@ -100,6 +100,9 @@ class TrainConfig(Config):
     text_styles: tuple[str, ...] = ()
     """Each step describes every label in one of these styles, drawn anew (see `descriptions`); by default
     always in the model's own."""
+    spread: float = Field(0.0, ge=0)
+    """Weight of the mean squared cosine between the texts of different labels, added to the loss. Without
+    it, a text tower that is trained from scratch makes all texts alike before the images tell anything."""
     teacher: TeacherConfig | None = None
     calibrate: bool = False
     """Fit the temperature of the finished model on the validation videos."""

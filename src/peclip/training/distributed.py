@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -58,6 +59,14 @@ class World:
         if self.size > 1:
             for tensor in tensors:
                 dist.broadcast(tensor, src=0)
+
+    def gather(self, values: Sequence[Any]) -> list[Any]:
+        """Returns the values of all ranks, in the order of the ranks, on every one."""
+        if self.size == 1:
+            return list(values)
+        found: list[Any] = [None] * self.size
+        dist.all_gather_object(found, list(values))
+        return [value for part in found for value in part]
 
     def wait(self) -> None:
         """Waits for all ranks."""

@@ -132,6 +132,8 @@ class Learner:
         with autocast(self.device, self.precision), kernels:
             output = self.model(batch)
             loss = self.model.loss(output, self._soften(batch, batch.targets))
+        if self.config.spread:
+            loss = loss + self.config.spread * mean_squared_cosine(output.label_features)
         total = loss.float() * len(targets)
         self._scaler.scale(total / num_videos).backward()  # type: ignore[no-untyped-call]
         cells = targets * num_classes + output.logits.detach().argmax(-1)
@@ -219,6 +221,13 @@ class Learner:
         self._scaler.load_state_dict(state["scaler"])
         if self._ema is not None:
             self._ema.load(state["ema"])
+
+
+def mean_squared_cosine(features: Tensor) -> Tensor:
+    """Returns how alike different rows of (C, D), unit length, are: 0 where all are orthogonal."""
+    cosines = features.float() @ features.float().T
+    count = len(features)
+    return (cosines - torch.diag(cosines.diagonal())).square().sum() / (count * (count - 1))
 
 
 def _statistics(model: ExpressionModel) -> dict[str, Tensor]:
