@@ -259,17 +259,20 @@ class Recognizer:
             UserError: a label is unknown, a video unreadable, the loss not finite, or the disk full.
         """
         self._label_features = None  # those of the weights before
-        result, self.config = fit(
-            self.model,
-            self.config,
-            self.preprocess,
-            (train, val),
-            config or TrainConfig(),
-            device=self.device,
-            run_dir=run_dir,
-            resume=resume,
-            hooks=hooks,
-        )
+        try:
+            result, self.config = fit(
+                self.model,
+                self.config,
+                self.preprocess,
+                (train, val),
+                config or TrainConfig(),
+                device=self.device,
+                run_dir=run_dir,
+                resume=resume,
+                hooks=hooks,
+            )
+        finally:
+            self._label_features = None  # a hook may have asked the model on the way
         return result
 
     def describe(self) -> dict[str, Any]:

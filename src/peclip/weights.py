@@ -129,14 +129,22 @@ def read_checkpoint(
     return Checkpoint(name, revision, config, folder / TENSORS)
 
 
-def load_model(checkpoint: Checkpoint, *, settings: Settings) -> ExpressionModel:
+def load_model(
+    checkpoint: Checkpoint, *, settings: Settings, seed: int = _DEBUG_SEED
+) -> ExpressionModel:
     """Builds the network of a checkpoint on the CPU in eval mode.
+
+    Args:
+        checkpoint: what to load.
+        settings: cache, network and token.
+        seed: of everything that the checkpoint does not hold: the same in every run, unless a training
+            asks for its own.
 
     Raises:
         WeightsError: the weights of the backbone cannot be had.
         CheckpointError: the tensors do not fit the configuration.
     """
-    with _seeded(_DEBUG_SEED):  # untrained parts are random, and must be the same in every run
+    with _seeded(seed):
         model = build_model(
             checkpoint.config, cache_dir=hub_cache(settings), offline=settings.offline
         )
@@ -220,11 +228,13 @@ def save_model(
 def stored_tensors(model: ExpressionModel, config: ModelConfig) -> dict[str, Tensor]:
     """Returns the parameters that belong into a checkpoint, by name, and the statistics of norms."""
     whole = config.pretrained is None
-    return {
-        name: tensor
-        for name, tensor in model.state_dict(keep_vars=True).items()
-        if tensor.requires_grad or whole
+    found: dict[str, Tensor] = {
+        name: parameter
+        for name, parameter in model.named_parameters()  # one that is shared comes once
+        if parameter.requires_grad or whole
     }
+    kept = model.state_dict() if whole else {}
+    return found | {name: buffer for name, buffer in model.named_buffers() if name in kept}
 
 
 def count_parameters(config: ModelConfig) -> dict[str, dict[str, int]]:

@@ -129,7 +129,7 @@ def test_folds(tmp_path: Path, capsys: Output) -> None:
     assert [fold["fold"] for fold in found["folds"]] == list(range(1, len(found["folds"]) + 1))
     second, _ = scored(capsys, "evaluate", *plain, "-m", out, "--fold", "2")
     assert second["war"] == found["folds"][1]["war"]
-    assert run(["evaluate", *plain, "-m", out]) == 2, "a run of folds needs one"
+    assert run(["evaluate", *plain, "-m", out]) == 3, "it has folds, and none was given"
 
 
 @pytest.mark.parametrize(

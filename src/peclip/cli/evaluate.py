@@ -45,73 +45,91 @@ class Augmented(StrEnum):
     flip = "flip"
 
 
+PredictionsOpt = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--predictions",
+        help="A .csv or .jsonl file with source, target, label and, for the calibration error, "
+        "prob_<label>: one video per row. Repeat it for folds.",
+    ),
+]
+DatasetOpt = Annotated[
+    str | None, typer.Option("--dataset", help="As `peclip data list` names it.")
+]
+RootOpt = Annotated[Path | None, typer.Option("--data-root", help="Folder of the data set.")]
+FoldOpt = Annotated[
+    str | None, typer.Option("--fold", help="A number, or `all` for the mean over folds.")
+]
+SplitOpt = Annotated[
+    str | None, typer.Option("--split", help="By default the one that papers report.")
+]
+ModelOpt = Annotated[
+    str | None,
+    typer.Option(
+        "-m",
+        "--model",
+        help="As for predict, or the folder of a run; with --fold all, of a run with all folds.",
+    ),
+]
+FramesOpt = Annotated[
+    FrameOrder, typer.Option("--frames", help="Destroys time, to see what a model makes of it.")
+]
+AugmentedOpt = Annotated[
+    Augmented, typer.Option("--tta", help="flip: the mean over a video and its mirror image.")
+]
+SkipOpt = Annotated[
+    bool, typer.Option("--skip-unreadable", help="Score the rest; they are counted.")
+]
+MissingOpt = Annotated[
+    bool, typer.Option("--allow-missing", help="Leave out listed videos that are not there.")
+]
+AnswersOpt = Annotated[
+    Path | None,
+    typer.Option("--save-predictions", help="A .csv file for the answer to every video."),
+]
+BatchOpt = Annotated[int, typer.Option("-b", "--batch-size", min=1)]
+WorkersOpt = Annotated[int, typer.Option("--workers", min=0, help="Processes that read videos.")]
+PlotOpt = Annotated[
+    Path | None,
+    typer.Option("--plot", help="Draw the confusion matrix: .png, .pdf or .svg (extra `plot`)."),
+]
+BootstrapOpt = Annotated[
+    int,
+    typer.Option(
+        "--bootstrap", min=0, max=1_000_000, help="Draws for the intervals; 0 leaves them out."
+    ),
+]
+SeedOpt = Annotated[int, typer.Option("--seed", min=0, help="Of the bootstrap and of --frames.")]
+ProgressOpt = Annotated[
+    bool, typer.Option("--progress/--no-progress", help="A bar, if stderr is a terminal.")
+]
+
+
 def evaluate(
-    predictions: Annotated[
-        list[Path] | None,
-        typer.Option(
-            help="A .csv or .jsonl file with source, target, label and, for the calibration error, "
-            "prob_<label>: one video per row. Repeat it for folds."
-        ),
-    ] = None,
-    dataset: Annotated[
-        str | None, typer.Option("--dataset", help="As `peclip data list` names it.")
-    ] = None,
-    data_root: Annotated[
-        Path | None, typer.Option("--data-root", help="Folder of the data set.")
-    ] = None,
+    predictions: PredictionsOpt = None,
+    dataset: DatasetOpt = None,
+    data_root: RootOpt = None,
     annotations: AnnotationsOpt = None,
-    fold: Annotated[
-        str | None, typer.Option("--fold", help="A number, or `all` for the mean over folds.")
-    ] = None,
-    split: Annotated[
-        str | None, typer.Option("--split", help="By default the one that papers report.")
-    ] = None,
-    model: Annotated[
-        str | None,
-        typer.Option(
-            "-m",
-            "--model",
-            help="As for predict, or the folder of a run; with --fold all, of a run with all folds.",
-        ),
-    ] = None,
+    fold: FoldOpt = None,
+    split: SplitOpt = None,
+    model: ModelOpt = None,
     labels: LabelsOpt = None,
-    frames: Annotated[
-        FrameOrder,
-        typer.Option("--frames", help="Destroys time, to see what a model makes of it."),
-    ] = FrameOrder.as_recorded,
-    tta: Annotated[
-        Augmented, typer.Option("--tta", help="flip: the mean over a video and its mirror image.")
-    ] = Augmented.none,
-    skip_unreadable: Annotated[
-        bool, typer.Option("--skip-unreadable", help="Score the rest; they are counted.")
-    ] = False,
-    allow_missing: Annotated[
-        bool, typer.Option("--allow-missing", help="Leave out listed videos that are not there.")
-    ] = False,
-    save_predictions: Annotated[
-        Path | None, typer.Option(help="A .csv file for the answer to every video.")
-    ] = None,
-    batch_size: Annotated[int, typer.Option("-b", "--batch-size", min=1)] = 8,
-    workers: Annotated[int, typer.Option(min=0, help="Processes that read videos.")] = 4,
+    frames: FramesOpt = FrameOrder.as_recorded,
+    tta: AugmentedOpt = Augmented.none,
+    skip_unreadable: SkipOpt = False,
+    allow_missing: MissingOpt = False,
+    save_predictions: AnswersOpt = None,
+    batch_size: BatchOpt = 8,
+    workers: WorkersOpt = 4,
     device: DeviceOpt = "auto",
     precision: PrecisionOpt = Precision.auto,
     form: ReportFormatOpt = ReportFormat.table,
     output: OutputOpt = None,
-    plot: Annotated[
-        Path | None,
-        typer.Option(help="Draw the confusion matrix: .png, .pdf or .svg (extra `plot`)."),
-    ] = None,
-    resamples: Annotated[
-        int,
-        typer.Option(
-            "--bootstrap", min=0, max=1_000_000, help="Draws for the intervals; 0 leaves them out."
-        ),
-    ] = 1000,
-    seed: Annotated[int, typer.Option(min=0, help="Of the bootstrap and of --frames.")] = 0,
+    plot: PlotOpt = None,
+    resamples: BootstrapOpt = 1000,
+    seed: SeedOpt = 0,
     overwrite: OverwriteOpt = False,
-    progress: Annotated[
-        bool, typer.Option("--progress/--no-progress", help="A bar, if stderr is a terminal.")
-    ] = True,
+    progress: ProgressOpt = True,
 ) -> None:
     """Score a file of predictions, or a model on a data set: UAR, WAR, and recall and F1 of every class.
 
@@ -122,46 +140,42 @@ def evaluate(
 
     peclip evaluate --dataset dfew --data-root DFEW --fold all -m runs/dfew -o dfew.json
     """
-    from peclip.plots import FIGURE_ENDINGS
-    from peclip.scoring import REPORT_ENDINGS, score_files
-
-    check_output(output, overwrite=overwrite, endings=REPORT_ENDINGS)
-    check_output(plot, overwrite=overwrite, endings=FIGURE_ENDINGS)
-    check_output(save_predictions, overwrite=overwrite, endings=[".csv"])
+    _check_outputs(output, plot, save_predictions, overwrite=overwrite)
     if predictions:
-        of_a_model = {"--dataset": dataset, "--data-root": data_root, "-m": model, "--fold": fold}
-        of_a_model |= {"--split": split, "--save-predictions": save_predictions}
-        _refuse(of_a_model | {"--annotations": annotations})
-        names = None if labels is None else labels.split(",")
-        evaluation = score_files(predictions, labels=names, resamples=resamples, seed=seed)
-        show(evaluation, form, output, plot)
+        paths = {"--data-root": data_root, "--annotations": annotations}
+        names = {"--dataset": dataset, "--fold": fold, "--split": split, "-m": model}
+        _refuse({**names, **paths, "--save-predictions": save_predictions})
+        show(_score(predictions, labels, resamples, seed), form, output, plot)
         return
-    if dataset is None or data_root is None:
-        raise ConfigError(
-            "evaluate takes --predictions FILE, or --dataset NAME with --data-root DIR and -m MODEL."
-        )
-    values = {
-        "split": split,
-        "labels": labels,
-        "frames": frames.value,
-        "tta": tta.value,
-        "seed": seed,
-        "batch_size": batch_size,
-        "workers": workers,
-        "resamples": resamples,
-        "skip_unreadable": skip_unreadable,
-    }
-    data = {
-        "dataset": dataset,
-        "root": data_root,
-        "annotations": annotations,
-        "allow_missing": allow_missing,
-    }
-    computing = {"device": device, "precision": precision.value, "progress": progress}
-    found = _ask(model, data, fold, values, computing, save_predictions)
+    asked = {"split": split, "labels": labels, "frames": frames.value, "tta": tta.value}
+    counted: dict[str, Any] = {"seed": seed, "resamples": resamples, "batch_size": batch_size}
+    counted |= {"workers": workers, "skip_unreadable": skip_unreadable}
+    data: dict[str, Any] = {"dataset": dataset, "root": data_root, "annotations": annotations}
+    data |= {"allow_missing": allow_missing}
+    computing: dict[str, Any] = {"device": device, "precision": precision.value}
+    with console.progress_bar(enabled=progress) as bar:
+        found = _ask(model, data, fold, counted | asked, computing, save_predictions, bar)
     if found is not None:
         _tell(found)
         show(found, form, output, plot)
+
+
+def _check_outputs(
+    output: Path | None, plot: Path | None, answers: Path | None, *, overwrite: bool
+) -> None:
+    from peclip.plots import FIGURE_ENDINGS
+    from peclip.scoring import REPORT_ENDINGS
+
+    check_output(output, overwrite=overwrite, endings=REPORT_ENDINGS)
+    check_output(plot, overwrite=overwrite, endings=FIGURE_ENDINGS)
+    check_output(answers, overwrite=overwrite, endings=[".csv"])
+
+
+def _score(predictions: list[Path], labels: str | None, resamples: int, seed: int) -> Evaluation:
+    from peclip.scoring import score_files
+
+    names = None if labels is None else labels.split(",")
+    return score_files(predictions, labels=names, resamples=resamples, seed=seed)
 
 
 def _ask(
@@ -171,6 +185,7 @@ def _ask(
     values: dict[str, Any],
     computing: dict[str, Any],
     answers_path: Path | None,
+    bar: Any,
 ) -> Evaluation | None:
     """Asks the model in the processes that there are; returns the scores in the first of them."""
     from peclip.cli.predict import read_labels
@@ -180,6 +195,10 @@ def _ask(
     from peclip.evaluation import EvaluateOptions, evaluate_dataset
     from peclip.training.distributed import joined, world_of
 
+    if data["dataset"] is None or data["root"] is None:
+        raise ConfigError(
+            "evaluate takes --predictions FILE, or --dataset NAME with --data-root DIR and -m MODEL."
+        )
     if fold is not None and fold != "all" and not fold.isdecimal():
         raise ConfigError(f"--fold takes a number or all, and {fold!r} was given.")
     one = None if fold in (None, "all") else int(str(fold))
@@ -188,8 +207,7 @@ def _ask(
         values = values | {"labels": read_labels(values["labels"])}
     world = world_of()
     chosen = device_of(computing["device"], world)
-    shown = computing["progress"] and world.is_main
-    with joined(world, chosen), console.progress_bar(enabled=shown) as bar:
+    with joined(world, chosen):
         evaluation = evaluate_dataset(
             model or "nano",
             config,
@@ -199,7 +217,7 @@ def _ask(
             precision=computing["precision"],
             world=world,
             answers_path=answers_path,
-            on_batch=_listener(bar),
+            on_batch=_listener(bar) if world.is_main else None,
         )
     return evaluation if world.is_main else None
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Self
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -41,6 +42,17 @@ class ExpressionModel(nn.Module, ABC):
     @abstractmethod
     def forward(self, batch: Batch, label_features: Tensor | None = None) -> Output:
         """Compares the videos of a batch with the labels."""
+
+    def compare(self, features: Tensor, label_features: Tensor) -> Output:
+        """Returns cosines of features (B, D) with those of the labels, divided by the temperature.
+
+        At least in fp32: logits of 16 to 32 in bf16 are multiples of 0.125, and many would be equal.
+        """
+        dtype = torch.promote_types(features.dtype, torch.float32)
+        with torch.autocast(features.device.type, enabled=False):
+            features = F.normalize(features.to(dtype), dim=-1)
+            logits = features @ label_features.to(dtype).T / self.temperature
+        return Output(logits, features, label_features)
 
     def loss(self, output: Output, targets: Tensor) -> Tensor:
         """Returns the mean cross-entropy of the logits against soft targets (B, C)."""

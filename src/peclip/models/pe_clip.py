@@ -110,9 +110,7 @@ class PEClipModel(ExpressionModel):
         if label_features is None:
             label_features = self.encode_labels()
         prompts: Sequence[Tensor] = () if self.prompts is None else self.prompts()[1]
-        features = F.normalize(self.vision(batch.frames, prompts).mean(dim=1), dim=-1)  # (B, D)
-        logits = features @ label_features.to(features.dtype).T / self.temperature
-        return Output(logits, features, label_features)
+        return self.compare(self.vision(batch.frames, prompts).mean(dim=1), label_features)
 
     def encoders(self) -> list[nn.Module]:
         """Returns the vision tower."""

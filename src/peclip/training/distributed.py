@@ -95,6 +95,11 @@ def world_of(environment: dict[str, str] | None = None) -> World:
             f"The variables of torchrun are {given}, and each takes a number. Start with torchrun, or "
             "unset them."
         ) from None
+    if world.size > 1 and not (values.get("MASTER_ADDR") and values.get("MASTER_PORT")):
+        raise ConfigError(
+            f"There are to be {world.size} processes, and MASTER_ADDR and MASTER_PORT do not say where the "
+            "first one is. Start with torchrun, or set them."
+        )
     if not 0 <= world.rank < world.size or world.local_rank < 0:
         raise ConfigError(
             f"The rank {world.rank} is not one of {world.size} processes. Start with torchrun, or unset "
