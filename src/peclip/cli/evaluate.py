@@ -134,7 +134,7 @@ def evaluate(
     """Score a file of predictions, or a model on a data set: UAR, WAR, and recall and F1 of every class.
 
     UAR is the mean recall of the classes that occur; WAR is the accuracy; the intervals are 95 %.
-    With several files or folds, the mean and the sample standard deviation over them. Examples:
+    With several files or folds, the mean and the sample standard deviation over them.
 
     peclip evaluate --predictions answers.csv
 
@@ -149,12 +149,12 @@ def evaluate(
         return
     asked = {"split": split, "labels": labels, "frames": frames.value, "tta": tta.value}
     counted: dict[str, Any] = {"seed": seed, "resamples": resamples, "batch_size": batch_size}
-    counted |= {"workers": workers, "skip_unreadable": skip_unreadable}
+    counted |= asked | {"workers": workers, "skip_unreadable": skip_unreadable}
     data: dict[str, Any] = {"dataset": dataset, "root": data_root, "annotations": annotations}
     data |= {"allow_missing": allow_missing}
     computing: dict[str, Any] = {"device": device, "precision": precision.value}
     with console.progress_bar(enabled=progress) as bar:
-        found = _ask(model, data, fold, counted | asked, computing, save_predictions, bar)
+        found = _ask(model, data, fold, counted, computing, save_predictions, bar)
     if found is not None:
         _tell(found)
         show(found, form, output, plot)
