@@ -14,7 +14,7 @@ FILES = sorted(SOURCE.rglob("*.py"))
 LAYERS = [
     {"__main__"},
     {"cli"},
-    {"experiment"},
+    {"experiment", "evaluation"},
     {"recognizer"},
     {"session", "conversion", "diagnosis", "training", "preparation"},
     {"weights"},

@@ -115,7 +115,7 @@ def run_fold(config: RunConfig, place: Place, listen: Listener | None = None) ->
         reporting(names, tracked, partial(_warn, folder), resume=place.resume) as trackers,
     ):
         hooks = listen(splits.train.title) if listen is not None else Hooks()
-        result = fit(
+        result, recognizer.config = fit(
             recognizer.model,
             recognizer.config,
             recognizer.preprocess,

@@ -132,7 +132,7 @@ def count_status(results: Sequence[Prepared]) -> dict[str, int]:
 
 
 def _find_targets(sources: Mapping[Path, Sample], root: Path) -> dict[Path, Path]:
-    """Returns source → folder of its crops below the output, where nobody else's crops are."""
+    """Returns source → folder of its crops below the output, in which no other video's are."""
     targets = {source: _find_target(sample, root) for source, sample in sources.items()}
     owners: dict[Path, Path] = {}
     for source, target in sorted(targets.items(), key=lambda item: item[1]):  # parents come first
@@ -153,9 +153,8 @@ def _find_target(sample: Sample, root: Path) -> Path:
             f"{sample.id} cannot be prepared: crops are found by their paths below the root, here {root}. "
             "Give a root that holds all videos, and write the paths of the table relative to it."
         )
-    if (
-        is_still(source) and sample.num_frames == 1
-    ):  # FER2013; a still of one's own is a short video
+    # FER2013. No other data set says of its stills that they are stills; those of one's own are videos.
+    if is_still(source) and sample.num_frames == 1:
         raise DatasetError(
             f"{sample.id} is of a data set of stills that are cropped to the face already, and whose "
             "reader needs files, where crops are folders. Train on the stills themselves."

@@ -264,18 +264,22 @@ class Recognizer:
         self._label_features = None  # those of the weights before
         config = config or TrainConfig()
         told = {"model": self.config.model_dump(), "train": config.model_dump()}
-        with following(report_to, run_dir, told, hooks, resume=resume) as followed:
-            return fit(
-                self.model,
-                self.config,
-                self.preprocess,
-                (train, val),
-                config,
-                device=self.device,
-                run_dir=run_dir,
-                resume=resume,
-                hooks=followed,
-            )
+        try:
+            with following(report_to, run_dir, told, hooks, resume=resume) as followed:
+                result, self.config = fit(
+                    self.model,
+                    self.config,
+                    self.preprocess,
+                    (train, val),
+                    config,
+                    device=self.device,
+                    run_dir=run_dir,
+                    resume=resume,
+                    hooks=followed,
+                )
+        finally:
+            self._label_features = None  # a hook may have asked the model on the way
+        return result
 
     def describe(self) -> dict[str, Any]:
         """Returns what a report must say of the model: name, device, precision, preprocessing, texts."""

@@ -1,3 +1,5 @@
+# NOTE TO THE HELPER OF TASK A (evaluate --dataset): STOP HERE. The lead has already built and merged it (evaluation.py,
+# training/views.py, cli/evaluate.py). Do not edit any further file; finish now with a one-line report.
 """Scores of files of answers: a report per file, and the mean over folds.
 
 The rule across label sets:
@@ -40,14 +42,20 @@ REPORT_ENDINGS = (".json", ".csv")
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """The report of one file, and what it leaves out."""
+    """The report of one file or fold, and what it leaves out."""
 
-    path: Path
+    facts: Mapping[str, Any]
+    """What the score is of: the file, or the data set, fold, split, model and preprocessing."""
     report: Report
     dropped: Mapping[str, int]
     """Videos by target, where the model has no such label. They are not in the report."""
     unmatched: Mapping[str, int]
     """Answers by label, where no target has this label. They count as wrong."""
+
+    @property
+    def name(self) -> str:
+        """The first of the facts, for tables."""
+        return str(next(iter(self.facts.values())))
 
     @property
     def remarks(self) -> tuple[str, ...]:
@@ -70,7 +78,7 @@ class Score:
     def to_dict(self) -> dict[str, Any]:
         """Returns the JSON form: that of the report, and what was left out."""
         return {
-            "predictions": str(self.path),
+            **self.facts,
             **self.report.to_dict(),
             "dropped": dict(self.dropped),
             "unmatched": dict(self.unmatched),
@@ -127,8 +135,9 @@ class Evaluation:
         rows = [_flat(fold) for fold in self.folds]
         if len(rows) > 1:
             mean, sd = self.mean, {"uar": self.mean.uar_sd, "war": self.mean.war_sd}
-            rows.append({"predictions": "mean", "uar": percent(mean.uar), "war": percent(mean.war)})
-            rows.append({"predictions": "sd", **{key: percent(x) for key, x in sd.items()}})
+            first = next(iter(self.folds[0].facts))
+            rows.append({first: "mean", "uar": percent(mean.uar), "war": percent(mean.war)})
+            rows.append({first: "sd", **{key: percent(x) for key, x in sd.items()}})
         return rows
 
 
@@ -155,7 +164,11 @@ def score_files(
     files = [read_answers(path) for path in paths]
     known = _model_labels(files, None if labels is None else LabelSet.of(labels).names)
     names = known or _all_names(files)
-    folds = [_score(file, names, resamples=resamples, seed=seed) for file in files]
+    return together([score_answers(file, names, resamples=resamples, seed=seed) for file in files])
+
+
+def together(folds: Sequence[Score]) -> Evaluation:
+    """Returns the scores of one file or of several folds, of models with the same labels."""
     reports = [fold.report for fold in folds]
     merged = reports[0]
     if len(reports) > 1:
@@ -186,7 +199,26 @@ def _all_names(files: Sequence[AnswerFile]) -> tuple[str, ...]:
     return (*usual, *sorted(found.difference(usual)))
 
 
-def _score(file: AnswerFile, names: tuple[str, ...], *, resamples: int, seed: int) -> Score:
+def score_answers(
+    file: AnswerFile,
+    names: Sequence[str],
+    *,
+    facts: Mapping[str, Any] | None = None,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+) -> Score:
+    """Scores the answers of a model with these labels; the rule is that of this module.
+
+    Args:
+        file: the answers.
+        names: labels of the model.
+        facts: what the score is of; by default the file.
+        resamples: of the bootstrap.
+        seed: of the bootstrap.
+
+    Raises:
+        ConfigError: an answer is not one of the labels, or none of the targets is.
+    """
     stranger = next((a for a in file.answers if a.label not in names), None)
     if stranger is not None:
         raise ConfigError(
@@ -202,9 +234,10 @@ def _score(file: AnswerFile, names: tuple[str, ...], *, resamples: int, seed: in
         )
     targets = {a.target for a in file.answers}
     unmatched = Counter(a.label for a in kept if a.label not in targets)
-    confusion = ConfusionMatrix.of(names, [a.target for a in kept], [a.label for a in kept])
+    confusion = ConfusionMatrix.of(tuple(names), [a.target for a in kept], [a.label for a in kept])
     report = Report.of(confusion, ece=_calibration(kept), resamples=resamples, seed=seed)
-    return Score(file.path, report, dict(dropped.most_common()), dict(unmatched.most_common()))
+    facts = {"predictions": str(file.path)} if facts is None else facts
+    return Score(facts, report, dict(dropped.most_common()), dict(unmatched.most_common()))
 
 
 def _calibration(answers: Sequence[Answer]) -> float | None:
@@ -222,7 +255,8 @@ def _counted(noun: str, numbers: Mapping[str, int]) -> str:
 
 def _flat(fold: Score) -> dict[str, Any]:
     report = fold.report.to_dict()
-    row = {"predictions": str(fold.path), "num_videos": report["num_videos"]}
+    row = {key: _cell(value) for key, value in fold.facts.items()}
+    row["num_videos"] = report["num_videos"]
     for key in ("uar", "war"):
         low, high = report[f"{key}_ci"] or (None, None)
         row |= {key: report[key], f"{key}_low": low, f"{key}_high": high}
@@ -230,3 +264,7 @@ def _flat(fold: Score) -> dict[str, Any]:
     for key in ("support", "recall", "precision", "f1"):
         row |= {f"{key}_{name}": value for name, value in report[key].items()}
     return row | {"num_dropped": sum(fold.dropped.values())}
+
+
+def _cell(value: Any) -> Any:
+    return json.dumps(value) if isinstance(value, Mapping | list | tuple) else value

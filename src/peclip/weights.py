@@ -31,7 +31,8 @@ CONFIG, TENSORS = "config.json", "model.safetensors"
 
 EMBEDDED = {"nano": "a small PE-CLIP inside the package, trained on FER2013; works offline"}
 SPECIAL = {
-    "debug": "two layers of random weights, for tests and examples; its answers mean nothing"
+    "debug": "two layers of random weights, for tests and examples; its answers mean nothing",
+    "nano-untrained": "the network of nano with random weights, to be trained from scratch",
 }
 BACKBONES = {
     "ViT-B-32-quickgelu/openai": "PE-CLIP on CLIP ViT-B/32, adapters untrained (zero-shot)",
@@ -83,8 +84,9 @@ def resolve(
     if text in EMBEDDED:
         folder = resources.files("peclip") / "assets" / text
         return read_checkpoint(Path(str(folder)), name=text)
-    if text == "debug":
-        return Checkpoint(text, "", debug_config(), None)
+    if text in SPECIAL:
+        config = debug_config() if text == "debug" else nano_config()
+        return Checkpoint(text, "", config, None)
     if text and os.path.isdir(text):  # unlike Path.is_dir, false for a name that is too long
         return read_checkpoint(Path(text), name=text)
     owner, _, rest = text.partition("/")
@@ -127,14 +129,22 @@ def read_checkpoint(
     return Checkpoint(name, revision, config, folder / TENSORS)
 
 
-def load_model(checkpoint: Checkpoint, *, settings: Settings) -> ExpressionModel:
+def load_model(
+    checkpoint: Checkpoint, *, settings: Settings, seed: int = _DEBUG_SEED
+) -> ExpressionModel:
     """Builds the network of a checkpoint on the CPU in eval mode.
+
+    Args:
+        checkpoint: what to load.
+        settings: cache, network and token.
+        seed: of everything that the checkpoint does not hold: the same in every run, unless a training
+            asks for its own.
 
     Raises:
         WeightsError: the weights of the backbone cannot be had.
         CheckpointError: the tensors do not fit the configuration.
     """
-    with _seeded(_DEBUG_SEED):  # untrained parts are random, and must be the same in every run
+    with _seeded(seed):
         model = build_model(
             checkpoint.config, cache_dir=hub_cache(settings), offline=settings.offline
         )
@@ -197,7 +207,9 @@ def save_model(
     if full and config.pretrained is not None:
         config = config.derive(pretrained=None)
     tensors = {
-        name: tensor.detach().to("cpu", torch.float16 if half else tensor.dtype).contiguous()
+        name: (tensor.detach().half() if half and tensor.is_floating_point() else tensor.detach())
+        .to("cpu")
+        .contiguous()
         for name, tensor in stored_tensors(model, config).items()
     }
     try:
@@ -214,12 +226,15 @@ def save_model(
 
 
 def stored_tensors(model: ExpressionModel, config: ModelConfig) -> dict[str, Tensor]:
-    """Returns the parameters that belong into a checkpoint, by name."""
-    return {
+    """Returns the parameters that belong into a checkpoint, by name, and the statistics of norms."""
+    whole = config.pretrained is None
+    found: dict[str, Tensor] = {
         name: parameter
-        for name, parameter in model.named_parameters()
-        if parameter.requires_grad or config.pretrained is None
+        for name, parameter in model.named_parameters()  # one that is shared comes once
+        if parameter.requires_grad or whole
     }
+    kept = model.state_dict() if whole else {}
+    return found | {name: buffer for name, buffer in model.named_buffers() if name in kept}
 
 
 def count_parameters(config: ModelConfig) -> dict[str, dict[str, int]]:
@@ -247,6 +262,18 @@ def debug_config() -> PEClipConfig:
         num_frames=4,
         prompt_depth=2,
         preprocess=PreprocessConfig(image_size=32),
+    )
+
+
+def nano_config() -> PEClipConfig:
+    """Returns the configuration of `"nano-untrained"`."""
+    return PEClipConfig(
+        backbone="nano",
+        pretrained=None,
+        quick_gelu=False,
+        num_frames=8,
+        prompt_depth=3,
+        preprocess=PreprocessConfig(image_size=48),
     )
 
 

@@ -128,8 +128,10 @@ def test_order_of_an_epoch() -> None:
 
 def test_balanced_sampling() -> None:
     targets = [0] * 18 + [1] * 9 + [2] * 3
-    draws = epoch_draws(targets, seed=0, epoch=0, balanced=True)
+    draws = epoch_draws(targets, seed=0, epoch=0, balance=1.0)
     assert Counter(targets[draw.video] for draw in draws) == {0: 10, 1: 10, 2: 10}
+    half = epoch_draws([0] * 16 + [1] * 4, seed=0, epoch=0, balance=0.5)
+    assert Counter(int(draw.video >= 16) for draw in half) == {0: 13, 1: 7}, "as 4 to 2"
     rare = Counter(draw.video for draw in draws if targets[draw.video] == 2)
     assert sorted(rare.values()) == [3, 3, 4], "its videos come in turn"
     assert len(set(draws)) == len(draws), "a video that comes again is drawn anew"

@@ -196,3 +196,13 @@ def test_the_default_configuration_is_the_release() -> None:
     config = PEClipConfig()
     assert (config.num_frames, config.adapter_reduction) == (16, 8)
     assert (config.prompt_length, config.prompt_depth, config.temperature) == (2, 9, 0.01)
+
+
+def test_logits_are_exact_under_autocast() -> None:
+    """In bf16, logits of 16 to 32 would be multiples of 0.125, and videos that differ would tie."""
+    model = build_model(debug_config()).eval()
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        output = model(Batch(torch.rand(3, 4, 3, 32, 32)))
+    assert output.logits.dtype == torch.float32
+    expected = output.video_features @ output.label_features.float().T / model.temperature
+    assert torch.allclose(output.logits, expected, atol=1e-4)

@@ -99,7 +99,12 @@ def test_a_text_beyond_the_context_is_refused() -> None:
 
 
 def test_a_stem_makes_the_grid_of_the_patches() -> None:
-    assert ConvStem([8, 16, 24], 32)(torch.randn(2, 3, 48, 48)).shape == (2, 32, 6, 6)
+    assert ConvStem([8, 16, 24], [2, 2, 2], [1, 0, 2], 32)(torch.randn(2, 3, 48, 48)).shape == (
+        2,
+        32,
+        6,
+        6,
+    )
     assert load_backbone("nano", None).vision(torch.randn(1, 2, 3, 48, 48)).shape == (1, 2, 192)
 
 

@@ -8,6 +8,13 @@ import torch
 from peclip.errors import ConfigError
 from peclip.training.distributed import SINGLE, World, joined, world_of
 
+PLACE = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29500"}
+
+
+def test_where_the_first_process_is_must_be_said() -> None:
+    with pytest.raises(ConfigError, match="MASTER_ADDR and MASTER_PORT"):
+        world_of({"RANK": "0", "WORLD_SIZE": "2", "LOCAL_RANK": "0"})
+
 
 def test_without_torchrun_there_is_one_process() -> None:
     assert world_of({}) == SINGLE
@@ -21,7 +28,7 @@ def test_without_torchrun_there_is_one_process() -> None:
 
 
 def test_torchruns_variables() -> None:
-    world = world_of({"RANK": "3", "WORLD_SIZE": "4", "LOCAL_RANK": "1"})
+    world = world_of({"RANK": "3", "WORLD_SIZE": "4", "LOCAL_RANK": "1", **PLACE})
     assert world == World(3, 4, 1)
     assert not world.is_main
 

@@ -1,154 +1,267 @@
-"""`peclip evaluate`: UAR and WAR of predictions, with their confidence intervals."""
+# NOTE TO THE HELPER OF TASK A (evaluate --dataset): STOP HERE. The lead has already built and merged it (evaluation.py,
+# training/views.py, cli/evaluate.py). Do not edit any further file; finish now with a one-line report.
+"""`peclip evaluate`: UAR and WAR of predictions or of a model, with their confidence intervals."""
 
 from __future__ import annotations
 
-import json
+from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from peclip.cli import console
+from peclip.cli.data import AnnotationsOpt
 from peclip.cli.options import (
+    DeviceOpt,
+    LabelsOpt,
     OutputOpt,
     OverwriteOpt,
+    Precision,
+    PrecisionOpt,
     ReportFormat,
     ReportFormatOpt,
     check_output,
 )
+from peclip.cli.scores import show
+from peclip.errors import ConfigError
 
 if TYPE_CHECKING:
-    from peclip.metrics import Interval, Report
+    from peclip.evaluation import Listener
     from peclip.scoring import Evaluation
 
 
+class FrameOrder(StrEnum):
+    """Values of `--frames`."""
+
+    as_recorded = "as-recorded"
+    shuffled = "shuffled"
+    reversed = "reversed"
+    repeat_peak = "repeat-peak"
+
+
+class Augmented(StrEnum):
+    """Values of `--tta`."""
+
+    none = "none"
+    flip = "flip"
+
+
+PredictionsOpt = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--predictions",
+        help="A .csv or .jsonl file with source, target, label and, for the calibration error, "
+        "prob_<label>: one video per row. Repeat it for folds.",
+    ),
+]
+DatasetOpt = Annotated[
+    str | None, typer.Option("--dataset", help="As `peclip data list` names it.")
+]
+RootOpt = Annotated[Path | None, typer.Option("--data-root", help="Folder of the data set.")]
+FoldOpt = Annotated[
+    str | None, typer.Option("--fold", help="A number, or `all` for the mean over folds.")
+]
+SplitOpt = Annotated[
+    str | None, typer.Option("--split", help="By default the one that papers report.")
+]
+ModelOpt = Annotated[
+    str | None,
+    typer.Option(
+        "-m",
+        "--model",
+        help="As for predict, or the folder of a run; with --fold all, of a run with all folds.",
+    ),
+]
+FramesOpt = Annotated[
+    FrameOrder, typer.Option("--frames", help="Destroys time, to see what a model makes of it.")
+]
+AugmentedOpt = Annotated[
+    Augmented, typer.Option("--tta", help="flip: the mean over a video and its mirror image.")
+]
+SkipOpt = Annotated[
+    bool, typer.Option("--skip-unreadable", help="Score the rest; they are counted.")
+]
+MissingOpt = Annotated[
+    bool, typer.Option("--allow-missing", help="Leave out listed videos that are not there.")
+]
+AnswersOpt = Annotated[
+    Path | None,
+    typer.Option("--save-predictions", help="A .csv file for the answer to every video."),
+]
+BatchOpt = Annotated[int, typer.Option("-b", "--batch-size", min=1)]
+WorkersOpt = Annotated[int, typer.Option("--workers", min=0, help="Processes that read videos.")]
+PlotOpt = Annotated[
+    Path | None,
+    typer.Option("--plot", help="Draw the confusion matrix: .png, .pdf or .svg (extra `plot`)."),
+]
+BootstrapOpt = Annotated[
+    int,
+    typer.Option(
+        "--bootstrap", min=0, max=1_000_000, help="Draws for the intervals; 0 leaves them out."
+    ),
+]
+SeedOpt = Annotated[int, typer.Option("--seed", min=0, help="Of the bootstrap and of --frames.")]
+ProgressOpt = Annotated[
+    bool, typer.Option("--progress/--no-progress", help="A bar, if stderr is a terminal.")
+]
+
+
 def evaluate(
-    predictions: Annotated[
-        list[Path],
-        typer.Option(
-            help="A .csv or .jsonl file with source, target, label and, for the calibration error, "
-            "prob_<label>: one video per row. Repeat it for folds."
-        ),
-    ],
-    labels: Annotated[
-        str | None,
-        typer.Option(
-            help="The labels of the model, separated by commas, where the file has no prob_ columns. "
-            "Videos of other classes are dropped, and counted."
-        ),
-    ] = None,
+    predictions: PredictionsOpt = None,
+    dataset: DatasetOpt = None,
+    data_root: RootOpt = None,
+    annotations: AnnotationsOpt = None,
+    fold: FoldOpt = None,
+    split: SplitOpt = None,
+    model: ModelOpt = None,
+    labels: LabelsOpt = None,
+    frames: FramesOpt = FrameOrder.as_recorded,
+    tta: AugmentedOpt = Augmented.none,
+    skip_unreadable: SkipOpt = False,
+    allow_missing: MissingOpt = False,
+    save_predictions: AnswersOpt = None,
+    batch_size: BatchOpt = 8,
+    workers: WorkersOpt = 4,
+    device: DeviceOpt = "auto",
+    precision: PrecisionOpt = Precision.auto,
     form: ReportFormatOpt = ReportFormat.table,
     output: OutputOpt = None,
-    plot: Annotated[
-        Path | None,
-        typer.Option(help="Draw the confusion matrix: .png, .pdf or .svg (extra `plot`)."),
-    ] = None,
-    resamples: Annotated[
-        int,
-        typer.Option(
-            "--bootstrap", min=0, max=1_000_000, help="Draws for the intervals; 0 leaves them out."
-        ),
-    ] = 1000,
-    seed: Annotated[int, typer.Option(min=0, help="Of the bootstrap.")] = 0,
+    plot: PlotOpt = None,
+    resamples: BootstrapOpt = 1000,
+    seed: SeedOpt = 0,
     overwrite: OverwriteOpt = False,
+    progress: ProgressOpt = True,
 ) -> None:
-    """Score a file of predictions: UAR, WAR, and recall, precision and F1 of every class.
+    """Score a file of predictions, or a model on a data set: UAR, WAR, and recall and F1 of every class.
 
     UAR is the mean recall of the classes that occur; WAR is the accuracy; the intervals are 95 %.
-    With several files, the mean and the sample standard deviation over them. Examples:
+    With several files or folds, the mean and the sample standard deviation over them.
 
     peclip evaluate --predictions answers.csv
 
-    peclip evaluate --predictions fold1.csv --predictions fold2.csv -o folds.json --plot folds.png
+    peclip evaluate --dataset dfew --data-root DFEW --fold all -m runs/dfew -o dfew.json
     """
+    _check_outputs(output, plot, save_predictions, overwrite=overwrite)
+    if predictions:
+        paths = {"--data-root": data_root, "--annotations": annotations}
+        names = {"--dataset": dataset, "--fold": fold, "--split": split, "-m": model}
+        _refuse({**names, **paths, "--save-predictions": save_predictions})
+        show(_score(predictions, labels, resamples, seed), form, output, plot)
+        return
+    asked = {"split": split, "labels": labels, "frames": frames.value, "tta": tta.value}
+    counted: dict[str, Any] = {"seed": seed, "resamples": resamples, "batch_size": batch_size}
+    counted |= asked | {"workers": workers, "skip_unreadable": skip_unreadable}
+    data: dict[str, Any] = {"dataset": dataset, "root": data_root, "annotations": annotations}
+    data |= {"allow_missing": allow_missing}
+    computing: dict[str, Any] = {"device": device, "precision": precision.value}
+    with console.progress_bar(enabled=progress) as bar:
+        found = _ask(model, data, fold, counted, computing, save_predictions, bar)
+    if found is not None:
+        _tell(found)
+        show(found, form, output, plot)
+
+
+def _check_outputs(
+    output: Path | None, plot: Path | None, answers: Path | None, *, overwrite: bool
+) -> None:
     from peclip.plots import FIGURE_ENDINGS
-    from peclip.scoring import REPORT_ENDINGS, score_files
+    from peclip.scoring import REPORT_ENDINGS
 
     check_output(output, overwrite=overwrite, endings=REPORT_ENDINGS)
     check_output(plot, overwrite=overwrite, endings=FIGURE_ENDINGS)
+    check_output(answers, overwrite=overwrite, endings=[".csv"])
+
+
+def _score(predictions: list[Path], labels: str | None, resamples: int, seed: int) -> Evaluation:
+    from peclip.scoring import score_files
+
     names = None if labels is None else labels.split(",")
-    evaluation = score_files(predictions, labels=names, resamples=resamples, seed=seed)
-    for score in evaluation.folds:
-        prefix = f"{score.path}: " if len(evaluation.folds) > 1 else ""
-        for remark in score.remarks:
-            console.note(prefix + remark)
-    if plot is not None:
-        _draw(evaluation, plot)
-    if output is not None and str(output) != "-":
-        evaluation.save(output)
-    if form is ReportFormat.json:
-        typer.echo(json.dumps(evaluation.to_dict(), indent=2))
-    else:
-        _print_table(evaluation)
+    return score_files(predictions, labels=names, resamples=resamples, seed=seed)
 
 
-def _draw(evaluation: Evaluation, path: Path) -> None:
-    from peclip.plots import plot_confusion, save_figure
+def _ask(
+    model: str | None,
+    data: dict[str, Any],
+    fold: str | None,
+    values: dict[str, Any],
+    computing: dict[str, Any],
+    answers_path: Path | None,
+    bar: Any,
+) -> Evaluation | None:
+    """Asks the model in the processes that there are; returns the scores in the first of them."""
+    from peclip.cli.predict import read_labels
+    from peclip.cli.train import device_of
+    from peclip.config import check
+    from peclip.data import DataConfig
+    from peclip.evaluation import EvaluateOptions, evaluate_dataset
+    from peclip.training.distributed import joined, world_of
 
-    folds = len(evaluation.folds)
-    title = None if folds == 1 else f"{_mean(evaluation)}, {folds} folds"
-    save_figure(plot_confusion(evaluation.merged, title=title), path)
+    if data["dataset"] is None or data["root"] is None:
+        raise ConfigError(
+            "evaluate takes --predictions FILE, or --dataset NAME with --data-root DIR and -m MODEL."
+        )
+    if fold is not None and fold != "all" and not fold.isdecimal():
+        raise ConfigError(f"--fold takes a number or all, and {fold!r} was given.")
+    one = None if fold in (None, "all") else int(str(fold))
+    config = check(DataConfig, data | {"fold": one})
+    if values["labels"] is not None:
+        values = values | {"labels": read_labels(values["labels"])}
+    world = world_of()
+    chosen = device_of(computing["device"], world)
+    with joined(world, chosen):
+        evaluation = evaluate_dataset(
+            model or "nano",
+            config,
+            check(EvaluateOptions, values),
+            all_folds=fold == "all",
+            device=str(chosen),
+            precision=computing["precision"],
+            world=world,
+            answers_path=answers_path,
+            on_batch=_listener(bar) if world.is_main else None,
+        )
+    return evaluation if world.is_main else None
 
 
-def _print_table(evaluation: Evaluation) -> None:
-    merged, several = evaluation.merged, len(evaluation.folds) > 1
-    if several:
-        _print_folds(evaluation)
-    else:
-        rows = [["UAR (%)", _value(merged.uar), _between(merged.uar_ci)]]
-        rows.append(["WAR (%)", _value(merged.war), _between(merged.war_ci)])
-        rows.append(["macro F1 (%)", _value(merged.macro_f1), ""])
-        if merged.ece is not None:
-            rows.append(["ECE (0 to 1)", f"{merged.ece:>6.4f}", ""])
-        rows.append(["videos", f"{merged.num_videos:>6}", ""])
-        console.print_table(["", " value", "95 % interval"], rows)
-    typer.echo()
-    _print_classes(merged, "class, all files" if several else "class")
+def _listener(bar: Any) -> Listener:
+    tasks: dict[str, Any] = {}
+
+    def on_batch(title: str, done: int, total: int) -> None:
+        if title not in tasks:
+            tasks[title] = bar.add_task(title, total=total, position="")
+        bar.update(tasks[title], completed=done, position=f"{done} of {total} videos")
+
+    return on_batch
 
 
-def _print_folds(evaluation: Evaluation) -> None:
-    rows = []
-    for score in evaluation.folds:
-        report = score.report
-        uar = [_value(report.uar), _between(report.uar_ci)]
-        war = [_value(report.war), _between(report.war_ci)]
-        ece = "" if report.ece is None else f"{report.ece:.4f}"
-        rows.append([str(score.path), f"{report.num_videos:>6}", *uar, *war, ece])
-    interval = "95 % interval"
-    heading = ["predictions", "videos", f"{'UAR':>6}", interval, f"{'WAR':>6}", interval, "ECE"]
-    console.print_table(heading, rows)
-    typer.echo(
-        f"{_mean(evaluation)}: mean and sample standard deviation of {len(rows)} folds, per cent"
+def _tell(evaluation: Evaluation) -> None:
+    """Says what the scores are of, and what destroying time has cost."""
+    facts = evaluation.folds[0].facts
+    size = facts["preprocessing"]["image_size"]
+    console.note(
+        f"{facts['model']} ({facts['backbone']}) on {facts['dataset']} {facts['split']}, frames "
+        f"{facts['frames']}, tta {facts['tta']}, {facts['num_frames']} frames of {size} px, "
+        f"{facts['compute_precision']} on {facts['device']}"
     )
-
-
-def _print_classes(report: Report, title: str) -> None:
-    rows = [
-        [
-            name,
-            f"{report.support[name]:>6}",
-            *(_value(values[name]) for values in (report.recall, report.precision)),
-            _value(report.f1[name]),
+    for score in evaluation.folds:
+        if "lost" in score.facts:
+            parts = [
+                f"{key.upper()} {100 * value:.2f}, as recorded {score.facts['as_recorded'][key]:.2f} "
+                f"({-score.facts['lost'][key]:+.2f} points)"
+                for key, value in (("uar", score.report.uar), ("war", score.report.war))
+            ]
+            console.note(f"{score.name}, {score.facts['frames']}: {'; '.join(parts)}")
+        counts = [
+            f"{score.facts[key]} {key}" for key in ("missing", "unreadable") if score.facts[key]
         ]
-        for name in report.labels
-    ]
-    heading = [title, "videos", "recall", "precision", f"{'F1':>6}"]
-    for row in rows:
-        row[3] = row[3].rjust(len("precision"))
-    console.print_table(heading, rows)
+        if counts:
+            console.note(f"{score.name}: left out {' and '.join(counts)}")
 
 
-def _mean(evaluation: Evaluation) -> str:
-    mean = evaluation.mean
-    return ", ".join(
-        f"{name} {100 * value:.2f} ± {100 * (sd or 0):.2f}"
-        for name, value, sd in (("UAR", mean.uar, mean.uar_sd), ("WAR", mean.war, mean.war_sd))
-    )
-
-
-def _value(fraction: float | None) -> str:
-    return f"{'-':>6}" if fraction is None else f"{100 * fraction:>6.2f}"
-
-
-def _between(interval: Interval | None) -> str:
-    return "" if interval is None else f"{100 * interval[0]:.2f} - {100 * interval[1]:.2f}"
+def _refuse(flags: dict[str, Any]) -> None:
+    given = [flag for flag, value in flags.items() if value is not None]
+    if given:
+        raise ConfigError(
+            f"--predictions scores a file, and {', '.join(given)} was given too. Leave one of both out."
+        )

@@ -185,7 +185,7 @@ def _run(
     from peclip.training.run_folder import command_line
 
     world = world_of()
-    chosen = _device_of(device, world)
+    chosen = device_of(device, world)
     with joined(world, chosen), console.progress_bar(enabled=progress and world.is_main) as bar:
         place = Place(folder, chosen, world, command_line(), overwrite, resume)
         if world.is_main:
@@ -195,7 +195,8 @@ def _run(
     return report if world.is_main else None
 
 
-def _device_of(name: str, world: World) -> Any:
+def device_of(name: str, world: World) -> Any:
+    """Returns the device of this process: on a machine with several GPUs each has its own."""
     from peclip.devices import choose_device
 
     device = choose_device(name)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from random import Random
 from typing import NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
@@ -43,6 +45,15 @@ class Item(NamedTuple):
     """In the split."""
 
 
+class Unreadable(NamedTuple):
+    """A video that cannot be read. No exception, because one of a worker reaches the user in a traceback."""
+
+    video: int
+    """In the split."""
+    reason: str
+    """A sentence that names the video."""
+
+
 class Videos(NamedTuple):
     """A few videos, before they are scaled and normalised on the device."""
 
@@ -54,7 +65,7 @@ class Videos(NamedTuple):
     """int64 (B,), in the split."""
 
 
-class VideoDataset(Dataset[Item | str]):
+class VideoDataset(Dataset[Item | Unreadable]):
     """Reads the frames of a split's videos as whole pictures, as `predict --no-face-crop` does.
 
     What is random depends on the seed, the epoch and the video alone: not on the number of workers or
@@ -93,19 +104,19 @@ class VideoDataset(Dataset[Item | str]):
     def __len__(self) -> int:
         return len(self.split)
 
-    def __getitem__(self, draw: Draw | int) -> Item | str:
-        """Returns a video, or a sentence that says why it cannot be read.
-
-        A sentence, because an exception of a worker reaches the user inside a traceback of the loader.
-        """
+    def __getitem__(self, draw: Draw | int) -> Item | Unreadable:
+        """Returns a video, or says why it cannot be read."""
         draw = draw if isinstance(draw, Draw) else Draw(0, draw)
         try:
             crops = self.read(draw)
         except VideoError as error:
-            return (
-                f"{self.split.title}: {self.split.samples[draw.video].id} cannot be read: {error}"
-            )
-        return Item(crops, self.targets[draw.video], draw.video)
+            name = f"{self.split.title}: {self.split.samples[draw.video].id}"
+            return Unreadable(draw.video, f"{name} cannot be read: {error}")
+        return Item(crops, self.target(draw), draw.video)
+
+    def target(self, draw: Draw) -> int:
+        """Returns the class of what `read` returns, in the label set of the model."""
+        return self.targets[draw.video]
 
     def read(self, draw: Draw) -> Tensor:
         """Returns the crops of a video, uint8 (T, 3, S, S).
@@ -114,34 +125,45 @@ class VideoDataset(Dataset[Item | str]):
             VideoError: it cannot be opened, or one of its frames cannot be decoded.
         """
         random = Random(self._key(draw))
-        with open_video(self.split.samples[draw.video].source, num_threads=1) as reader:
-            indices = self._indices(len(reader), random)
-            frames = reader.read(indices).data
-        images = frames.permute(0, 2, 3, 1).numpy()
-        crops = np.stack([resize_frame(image, self.size) for image in images])
+        source = self.split.samples[draw.video].source
+        if not self.train:
+            crops = self.crops(source, lambda n: segment_indices(n, self.num_frames))
+            return torch.from_numpy(crops).permute(0, 3, 1, 2).contiguous()
+        crops = self.crops(source, lambda n: random_segment_indices(n, self.num_frames, random))
         x = torch.from_numpy(crops).permute(0, 3, 1, 2).contiguous()
-        return self._augmentation(x, random.getrandbits(63)) if self.train else x
+        return self._augmentation(x, random.getrandbits(63))
 
-    def _indices(self, num_frames: int, random: Random) -> list[int]:
-        if self.train:
-            return random_segment_indices(num_frames, self.num_frames, random)
-        return segment_indices(num_frames, self.num_frames)
+    def crops(self, source: Path, choose: Callable[[int], list[int]]) -> NDArray[np.uint8]:
+        """Returns frames of a video as squares, uint8 (T, S, S, 3).
+
+        Args:
+            source: the video.
+            choose: returns the numbers of the frames, from how many there are; they may repeat.
+
+        Raises:
+            VideoError: it cannot be opened, or one of its frames cannot be decoded.
+        """
+        with open_video(source, num_threads=1) as reader:
+            indices = choose(len(reader))
+            wanted = sorted(set(indices))  # a still is decoded once, however often it is shown
+            frames = reader.read(wanted).data.permute(0, 2, 3, 1).numpy()
+        squares = np.stack([resize_frame(frame, self.size) for frame in frames])
+        return squares[[wanted.index(index) for index in indices]]
 
     def _key(self, draw: Draw) -> int:
         text = f"{self._seed}:{draw.epoch}:{draw.video}:{draw.repeat}"
         return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8])
 
 
-def collate(items: Sequence[Item | str]) -> Videos | str | None:
-    """Puts videos together; `None` for none, and the first sentence where one cannot be read."""
-    for item in items:
-        if isinstance(item, str):
-            return item
+def collate(items: Sequence[Item | Unreadable]) -> tuple[Videos | None, list[Unreadable]]:
+    """Puts the videos together that can be read, `None` for none of them, and returns the others."""
     read = [item for item in items if isinstance(item, Item)]
+    unreadable = [item for item in items if isinstance(item, Unreadable)]
     if not read:
-        return None
-    return Videos(
+        return None, unreadable
+    videos = Videos(
         torch.stack([item.crops for item in read]),
         torch.tensor([item.target for item in read]),
         torch.tensor([item.video for item in read]),
     )
+    return videos, unreadable

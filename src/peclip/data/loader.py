@@ -7,22 +7,23 @@ padded or left out, so that any number of ranks sees the same videos in the same
 from __future__ import annotations
 
 import itertools
+import math
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from random import Random
 from typing import Any, Literal
 
 import torch
 from torch.utils.data import DataLoader
 
-from peclip.data.dataset import Draw, VideoDataset, Videos, collate
+from peclip.data.dataset import Draw, Unreadable, VideoDataset, Videos, collate
 from peclip.errors import DatasetError
 
 Balance = Literal["none", "sampling", "loss"]
 
 
 def epoch_draws(
-    targets: Sequence[int], *, seed: int, epoch: int, balanced: bool = False
+    targets: Sequence[int], *, seed: int, epoch: int, balance: float = 0.0
 ) -> list[Draw]:
     """Returns the videos of an epoch in their random order, as many as there are.
 
@@ -30,10 +31,11 @@ def epoch_draws(
         targets: the class of every video.
         seed: together with the epoch it decides the order.
         epoch: from 0.
-        balanced: every class comes equally often, its videos in turn; else every video comes once.
+        balance: a class of n videos comes in proportion to n to the power 1 - balance, its videos in
+            turn: at 0 every video comes once, at 1 every class equally often.
     """
     random = Random(f"{seed}:{epoch}:order")
-    if not balanced:
+    if not balance:
         order = list(range(len(targets)))
         random.shuffle(order)
         return [Draw(epoch, index) for index in order]
@@ -43,7 +45,8 @@ def epoch_draws(
     for group in members.values():
         random.shuffle(group)
     turns = {target: itertools.cycle(group) for target, group in members.items()}
-    classes = list(itertools.islice(itertools.cycle(sorted(members)), len(targets)))
+    sizes = {target: len(group) ** (1 - balance) for target, group in members.items()}
+    classes = _apportion(sizes, len(targets))
     random.shuffle(classes)
     seen: Counter[int] = Counter()
     draws = []
@@ -52,6 +55,17 @@ def epoch_draws(
         draws.append(Draw(epoch, index, seen[index]))
         seen[index] += 1
     return draws
+
+
+def _apportion(sizes: Mapping[int, float], total: int) -> list[int]:
+    """Returns every class as often as its size says, `total` in all (largest remainders)."""
+    whole = sum(sizes.values())
+    exact = {target: total * size / whole for target, size in sizes.items()}
+    counts = {target: math.floor(number) for target, number in exact.items()}
+    rest = sorted(exact, key=lambda target: (counts[target] - exact[target], target))
+    for target in rest[: total - sum(counts.values())]:
+        counts[target] += 1
+    return [target for target in sorted(counts) for _ in range(counts[target])]
 
 
 def batches_of(draws: Sequence[Draw], batch_size: int) -> list[list[Draw]]:
@@ -70,8 +84,16 @@ def load_batches(
     *,
     workers: int = 0,
     pin_memory: bool = False,
+    skipped: list[Unreadable] | None = None,
 ) -> Iterator[Videos | None]:
     """Reads batches in their order, ahead of time where there are workers.
+
+    Args:
+        dataset: of the videos.
+        batches: which of them.
+        workers: processes that read.
+        pin_memory: for a copy to CUDA that does not wait.
+        skipped: takes the videos that cannot be read; `None` makes the first one an error.
 
     Yields:
         The videos of each batch; `None` for a batch without any.
@@ -88,10 +110,12 @@ def load_batches(
         # Without one of its own the loader would draw from the global generator.
         generator=torch.Generator().manual_seed(0),
     )
-    for videos in loader:
-        if isinstance(videos, str):
+    for videos, unreadable in loader:
+        if unreadable and skipped is None:
             raise DatasetError(
-                f"{videos} Get the video again, or take it out of the data set; peclip data check reads "
+                f"{unreadable[0].reason} Get the video again, or take it out of the data set; peclip data check reads "
                 "some frames of every video and names those that cannot be read."
             )
+        if skipped is not None:
+            skipped += unreadable
         yield videos

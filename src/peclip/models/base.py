@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Self
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -23,6 +24,8 @@ class Output:
     """(B, C)"""
     video_features: Tensor
     """(B, D), unit length."""
+    label_features: Tensor
+    """(C, D), unit length: what the videos were compared with."""
 
 
 class ExpressionModel(nn.Module, ABC):
@@ -30,6 +33,7 @@ class ExpressionModel(nn.Module, ABC):
 
     labels: LabelSet
     texts: tuple[str, ...]
+    temperature: float
 
     @abstractmethod
     def encode_labels(self) -> Tensor:
@@ -38,6 +42,17 @@ class ExpressionModel(nn.Module, ABC):
     @abstractmethod
     def forward(self, batch: Batch, label_features: Tensor | None = None) -> Output:
         """Compares the videos of a batch with the labels."""
+
+    def compare(self, features: Tensor, label_features: Tensor) -> Output:
+        """Returns cosines of features (B, D) with those of the labels, divided by the temperature.
+
+        At least in fp32: logits of 16 to 32 in bf16 are multiples of 0.125, and many would be equal.
+        """
+        dtype = torch.promote_types(features.dtype, torch.float32)
+        with torch.autocast(features.device.type, enabled=False):
+            features = F.normalize(features.to(dtype), dim=-1)
+            logits = features @ label_features.to(dtype).T / self.temperature
+        return Output(logits, features, label_features)
 
     def loss(self, output: Output, targets: Tensor) -> Tensor:
         """Returns the mean cross-entropy of the logits against soft targets (B, C)."""
@@ -50,6 +65,15 @@ class ExpressionModel(nn.Module, ABC):
     @abstractmethod
     def checkpoint_activations(self, enabled: bool) -> None:
         """Keeps less for the backward pass and computes it anew there; no number changes."""
+
+    @abstractmethod
+    def encoders(self) -> list[nn.Module]:
+        """Returns the encoders of the videos, where nearly all of the time goes."""
+
+    @property
+    @abstractmethod
+    def num_tokens(self) -> int:
+        """Tokens that attend to each other in a frame."""
 
     def with_labels(self, labels: LabelSet, texts: Sequence[str]) -> Self:
         """Returns a model of the same modules that answers with other labels."""

@@ -110,8 +110,16 @@ class PEClipModel(ExpressionModel):
         if label_features is None:
             label_features = self.encode_labels()
         prompts: Sequence[Tensor] = () if self.prompts is None else self.prompts()[1]
-        features = F.normalize(self.vision(batch.frames, prompts).mean(dim=1), dim=-1)  # (B, D)
-        return Output(features @ label_features.to(features.dtype).T / self.temperature, features)
+        return self.compare(self.vision(batch.frames, prompts).mean(dim=1), label_features)
+
+    def encoders(self) -> list[nn.Module]:
+        """Returns the vision tower."""
+        return [self.vision]
+
+    @property
+    def num_tokens(self) -> int:
+        """Class token, patches and prompt of a frame."""
+        return len(self.vision.positional_embedding) + (self.prompts.length if self.prompts else 0)
 
     def parts(self) -> dict[str, list[nn.Parameter]]:
         """Returns the parameters of the backbone, ShA, TDA, TA and prompts."""

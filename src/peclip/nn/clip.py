@@ -130,7 +130,7 @@ def _build(name: str, config: dict[str, Any]) -> Any:
             f"The backbone {name!r} does not pool its class token as CLIP does; choose another ViT."
         )
     if stem is not None:
-        visual.conv1 = ConvStem(stem, visual.class_embedding.shape[0])
+        visual.conv1 = ConvStem(**stem, width=visual.class_embedding.shape[0])
     return model
 
 

@@ -4,43 +4,61 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor, nn
 
 
 class ConvStem(nn.Module):
-    """Three strided convolutions with residual refinement in place of the patch projection.
+    """Stages of a strided convolution and residual blocks, in place of the patch projection.
 
     A small ViT that is trained from scratch learns far better behind a convolutional stem (Xiao et al.,
-    2021, "Early Convolutions Help Transformers See Better"). There is no normalisation layer here:
-    batch norms of the training are folded into the convolutions, so that a frozen stem has no state.
+    2021, "Early Convolutions Help Transformers See Better"). The batch norms learn while the backbone is
+    trained; in a frozen backbone they are in eval mode and never change.
+
+    Args:
+        channels: of every stage.
+        strides: of the first convolution of every stage; their product is the patch size.
+        blocks: residual blocks of every stage.
+        width: W of the vision tower.
     """
 
-    def __init__(self, channels: Sequence[int], width: int) -> None:
+    def __init__(
+        self, channels: Sequence[int], strides: Sequence[int], blocks: Sequence[int], width: int
+    ) -> None:
         super().__init__()
         layers: list[nn.Module] = []
         before = 3
-        for after in channels:
-            layers += [nn.Conv2d(before, after, 3, stride=2, padding=1), nn.GELU()]
-            layers += [ResidualConv(after)]
+        for after, stride, count in zip(channels, strides, blocks, strict=True):
+            layers += [*_conv_norm(before, after, stride), nn.GELU()]
+            layers += [ResidualConv(after) for _ in range(count)]
             before = after
         self.layers = nn.Sequential(*layers, nn.Conv2d(before, width, 1))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Maps images (N, 3, S, S) to a grid (N, W, S/8, S/8) for three stages."""
-        grid: Tensor = self.layers(x)
+        """Maps images (N, 3, S, S) to a grid (N, W, S/P, S/P) for patches of P pixels."""
+        grid: Tensor = self.layers(x.contiguous(memory_format=torch.channels_last))
         return grid
 
 
 class ResidualConv(nn.Module):
-    """`x + conv(gelu(conv(x)))`, then GELU: one refinement step of the stem."""
+    """`gelu(x + norm(conv(gelu(norm(conv(x))))))`: one refinement step of the stem.
+
+    The last norm starts at zero, so that the block is the identity before training (Goyal et al., 2017).
+    """
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.first = nn.Conv2d(channels, channels, 3, padding=1)
-        self.second = nn.Conv2d(channels, channels, 3, padding=1)
+        first, second = _conv_norm(channels, channels, 1), _conv_norm(channels, channels, 1)
+        nn.init.zeros_(second[-1].weight)
+        self.branch = nn.Sequential(*first, nn.GELU(), *second)
         self.activation = nn.GELU()
 
     def forward(self, x: Tensor) -> Tensor:
         """Maps (N, C, H, W) to (N, C, H, W)."""
-        y: Tensor = self.activation(x + self.second(self.activation(self.first(x))))
+        y: Tensor = self.activation(x + self.branch(x))
         return y
+
+
+def _conv_norm(before: int, after: int, stride: int) -> tuple[nn.Conv2d, nn.BatchNorm2d]:
+    conv = nn.Conv2d(before, after, 3, stride=stride, padding=1, bias=False)
+    return conv, nn.BatchNorm2d(after)

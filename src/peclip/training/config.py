@@ -8,6 +8,7 @@ from typing import Literal
 from pydantic import Field, field_validator, model_validator
 
 from peclip.config import Config
+from peclip.data.animation import AnimateConfig
 from peclip.data.augmentation import AugmentConfig
 
 
@@ -18,6 +19,19 @@ class LearningRates(Config):
     """ShA, TDA and TA."""
     prompts: float = Field(3e-5, ge=0)
     """Prompts of both towers, and their coupling."""
+    backbone: float = Field(0.0, ge=0)
+    """Of CLIP itself: 0 leaves it frozen, as in the papers. Vectors (norms, biases) then do not decay."""
+
+
+class TeacherConfig(Config):
+    """A trained model whose answers become a part of the targets (Hinton et al., 2015)."""
+
+    model: str
+    """As `-m` names it: a folder, a hub repository, … with the labels and preprocessing of the student."""
+    share: float = Field(0.5, gt=0, le=1)
+    """Of the target; the rest is the label."""
+    temperature: float = Field(1.0, gt=0)
+    """The logits of the teacher are divided by this."""
 
 
 class MixingConfig(Config):
@@ -72,16 +86,34 @@ class TrainConfig(Config):
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     mixing: MixingConfig = MixingConfig()
     augment: AugmentConfig = AugmentConfig()
+    animate: AnimateConfig | None = None
+    """Makes windows out of stills, instead of `augment`."""
     label_smoothing: float = Field(0.0, ge=0, lt=1)
     balance: Literal["none", "sampling", "loss"] = "none"
     """`sampling`: every class comes equally often. `loss`: rare classes weigh more."""
+    balance_power: float = Field(1.0, ge=0, le=1)
+    """Of `sampling`: a class of n videos comes in proportion to n to the power 1 minus this."""
     ema: float | None = Field(None, gt=0, lt=1)
     """Decay of an exponential moving average of the weights, which is then the model."""
+    compile: bool = False
+    """Compile the encoder of the videos (`torch.compile`): a slow first step, then faster ones."""
+    text_styles: tuple[str, ...] = ()
+    """Each step describes every label in one of these styles, drawn anew (see `descriptions`); by default
+    always in the model's own."""
+    spread: float = Field(0.0, ge=0)
+    """Weight of the mean squared cosine between the texts of different labels, added to the loss. Without
+    it, a text tower that is trained from scratch makes all texts alike before the images tell anything."""
+    teacher: TeacherConfig | None = None
+    calibrate: bool = False
+    """Fit the temperature of the finished model on the validation videos."""
     seed: int = Field(42, ge=0, lt=2**63)
     select_on: Literal["val", "last", "test"] = "val"
     """Which videos choose the epoch that is kept; `last` keeps the last one. `test` is what the papers
     of the field do; it overstates the result, and reports say so."""
     select_by: Literal["war", "uar"] = "war"
+    test: bool = True
+    """Whether the test videos are asked at the end; false keeps them unseen while a model is developed,
+    and the report is of the validation videos."""
     val_fraction: float = Field(0.1, gt=0, lt=1)
     """Part of train that validates where there is no validation split."""
     patience: int | None = Field(None, ge=1)
@@ -104,4 +136,8 @@ class TrainConfig(Config):
     def _check_selection(self) -> TrainConfig:
         if self.patience is not None and self.select_on == "last":
             raise ValueError("patience needs select_on val or test: `last` keeps the last epoch")
+        if self.select_on == "test" and not self.test:
+            raise ValueError(
+                "select_on is test, and test is false, which leaves the test videos out"
+            )
         return self

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -59,6 +60,14 @@ class World:
             for tensor in tensors:
                 dist.broadcast(tensor, src=0)
 
+    def gather(self, values: Sequence[Any]) -> list[Any]:
+        """Returns the values of all ranks, in the order of the ranks, on every one."""
+        if self.size == 1:
+            return list(values)
+        found: list[Any] = [None] * self.size
+        dist.all_gather_object(found, list(values))
+        return [value for part in found for value in part]
+
     def wait(self) -> None:
         """Waits for all ranks."""
         if self.size > 1:
@@ -86,6 +95,11 @@ def world_of(environment: dict[str, str] | None = None) -> World:
             f"The variables of torchrun are {given}, and each takes a number. Start with torchrun, or "
             "unset them."
         ) from None
+    if world.size > 1 and not (values.get("MASTER_ADDR") and values.get("MASTER_PORT")):
+        raise ConfigError(
+            f"There are to be {world.size} processes, and MASTER_ADDR and MASTER_PORT do not say where the "
+            "first one is. Start with torchrun, or set them."
+        )
     if not 0 <= world.rank < world.size or world.local_rank < 0:
         raise ConfigError(
             f"The rank {world.rank} is not one of {world.size} processes. Start with torchrun, or unset "

@@ -34,7 +34,7 @@ def divisions(data: DataConfig, config: TrainConfig) -> Divisions:
     def read(name: str) -> Split | None:
         return load_split(data.model_copy(update={"split": name})) if name in found else None
 
-    test = read(benchmark.test_split)
+    test = read(benchmark.test_split) if config.test else None
     if config.select_on == "test":
         if test is None:
             raise ConfigError(

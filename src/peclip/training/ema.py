@@ -6,18 +6,18 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 
 class Ema:
     """Follows weights: `average = decay * average + (1 - decay) * weight` after every step.
 
     Args:
-        weights: the trained parameters by name; the average starts as they are.
+        weights: what is trained by name, statistics of norms included; the average starts as it is.
         decay: above 0 and below 1.
     """
 
-    def __init__(self, weights: Mapping[str, nn.Parameter], decay: float) -> None:
+    def __init__(self, weights: Mapping[str, Tensor], decay: float) -> None:
         self._weights = weights
         self._decay = decay
         self.averages = {name: weight.detach().clone() for name, weight in weights.items()}
@@ -26,7 +26,10 @@ class Ema:
     def update(self) -> None:
         """Takes one step towards the weights."""
         for name, weight in self._weights.items():
-            self.averages[name].lerp_(weight, 1 - self._decay)
+            if weight.is_floating_point():
+                self.averages[name].lerp_(weight, 1 - self._decay)
+            else:  # a counter
+                self.averages[name].copy_(weight)
 
     @torch.no_grad()
     def load(self, averages: Mapping[str, Tensor]) -> None:

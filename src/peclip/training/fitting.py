@@ -8,15 +8,20 @@ from pathlib import Path
 import torch
 
 from peclip.config import ModelConfig
+from peclip.data.animation import AnimatedStills
 from peclip.data.dataset import VideoDataset
 from peclip.data.samples import Split
 from peclip.data.split import carve_validation
+from peclip.devices import choose_precision
+from peclip.errors import ConfigError
 from peclip.models.base import ExpressionModel
+from peclip.training.calibration import fit_temperature
 from peclip.training.config import TrainConfig
 from peclip.training.distributed import SINGLE, World
 from peclip.training.evaluate import Answers, evaluate
 from peclip.training.progress import Hooks, Progress
 from peclip.training.run_folder import BEST, STATES, writing
+from peclip.training.teacher import load_teacher
 from peclip.training.trainer import TrainResult, train_model
 from peclip.video.preprocess import Preprocess
 from peclip.weights import save_model
@@ -34,14 +39,27 @@ def fit(
     run_dir: str | Path | None = None,
     resume: bool = False,
     hooks: Hooks | None = None,
-) -> TrainResult:
+) -> tuple[TrainResult, ModelConfig]:
     """Trains a model in place on videos of `splits`: to train on, and to select by; see `train_model`.
 
     Without a second split, a part of the first is left out for it, where the epoch is selected on it.
+
+    Returns:
+        What the training came to, and the configuration that the model has now.
     """
     train, val = splits
     if val is None and config.select_on == "val":
         train, val = carve_validation(train, config.val_fraction, config.seed)
+    if val is None and config.calibrate:
+        raise ConfigError(
+            "calibrate fits the temperature on validation videos, and there are none. Give a split to "
+            "select on, or set calibrate to false."
+        )
+    model_config = _unfreeze(model, model_config, config)
+    teacher = None
+    if config.teacher is not None:
+        precision = choose_precision(config.precision, device)
+        teacher = load_teacher(config.teacher, model.labels, model_config, device, precision)
     folder = None if run_dir is None else Path(run_dir)
     hooks = hooks or Hooks()
     told = hooks.on_best
@@ -52,7 +70,7 @@ def fit(
                 save_model(model, model_config, folder / BEST)
         told(progress)
 
-    return train_model(
+    result = train_model(
         model,
         videos_of(train, model, model_config, config),
         None if val is None else videos_of(val, model, model_config),
@@ -63,7 +81,35 @@ def fit(
         state_folder=None if folder is None else folder / STATES,
         resume=resume,
         hooks=replace(hooks, on_best=on_best),
+        teacher=teacher,
     )
+    if config.calibrate and val is not None:
+        answers = answer(
+            model,
+            model_config,
+            preprocess,
+            val,
+            device=device,
+            precision=choose_precision(config.precision, device),
+            world=world,
+            batch_size=config.batch_size,
+            workers=config.workers,
+        )
+        factor = fit_temperature(answers.probabilities, answers.targets)
+        model.temperature *= factor
+        model_config = model_config.derive(temperature=model.temperature)
+    return result, model_config
+
+
+def _unfreeze(
+    model: ExpressionModel, model_config: ModelConfig, config: TrainConfig
+) -> ModelConfig:
+    """Lets the backbone train where it has a learning rate; its weights are then the model's own."""
+    if not config.lr.backbone:
+        return model_config
+    for parameter in model.parts()["backbone"]:
+        parameter.requires_grad_(True)
+    return model_config.derive(pretrained=None)
 
 
 def answer(
@@ -102,6 +148,15 @@ def videos_of(
     Raises:
         ConfigError: a label is not one of the model's.
     """
+    if config is not None and config.animate is not None:
+        return AnimatedStills(
+            split,
+            model_config.preprocess,
+            model_config.num_frames,
+            seed=config.seed,
+            labels=model.labels,
+            animate=config.animate,
+        )
     return VideoDataset(
         split,
         model_config.preprocess,

@@ -14,8 +14,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from peclip.data.dataset import Videos
-from peclip.devices import autocast, choose_precision
-from peclip.errors import TrainingError
+from peclip.descriptions import describe
+from peclip.devices import autocast, choose_precision, training_kernels
+from peclip.errors import ConfigError, TrainingError
 from peclip.models.base import ExpressionModel
 from peclip.training.config import TrainConfig
 from peclip.training.distributed import World
@@ -23,6 +24,7 @@ from peclip.training.ema import Ema
 from peclip.training.mixing import mix
 from peclip.training.optim import make_optimizer, set_learning_rates
 from peclip.training.tally import Tally
+from peclip.training.teacher import Teacher
 from peclip.types import Batch
 from peclip.video.preprocess import Preprocess
 
@@ -37,6 +39,10 @@ class Learner:
         device: of the model.
         world: the processes that train together; all begin with the weights of the first.
         targets: classes of all training videos, for the weights of `balance="loss"`.
+        teacher: whose answers become a part of the targets.
+
+    Raises:
+        ConfigError: several processes are to train a backbone that keeps statistics of its batches.
     """
 
     def __init__(
@@ -47,16 +53,29 @@ class Learner:
         device: torch.device,
         world: World,
         targets: Sequence[int],
+        teacher: Teacher | None = None,
     ) -> None:
         self.model, self.config, self.device, self.world = model, config, device, world
         self.trained = {n: p for n, p in model.named_parameters() if p.requires_grad}
-        world.copy_from_main(parameter.data for parameter in self.trained.values())
+        self.learned: dict[str, Tensor] = {**self.trained, **_statistics(model)}
+        if world.size > 1 and len(self.learned) > len(self.trained):
+            raise ConfigError(
+                "This backbone has batch norms, and their statistics are of one process. Train it in one, "
+                "or set train.lr.backbone to 0."
+            )
+        world.copy_from_main(tensor.data for tensor in self.learned.values())
         self.optimizer = make_optimizer(model, config)
         self.precision = choose_precision(config.precision, device)
         self._scaler = torch.amp.GradScaler(device.type, enabled=self.precision == "fp16")
-        self._ema = None if config.ema is None else Ema(self.trained, config.ema)
+        self._ema = None if config.ema is None else Ema(self.learned, config.ema)
         self._preprocess = preprocess
         self._weights = class_weights(targets, len(model.labels), config).to(device)
+        self._teacher = teacher
+        self._texts = model.texts
+        self._styles = [describe(model.labels, style) for style in config.text_styles]
+        if config.compile:
+            for module in (*model.encoders(), *(teacher.model.encoders() if teacher else ())):
+                module.compile()
 
     def step(
         self,
@@ -89,6 +108,7 @@ class Learner:
         self.optimizer.zero_grad(set_to_none=True)
         num_classes = len(self.model.labels)
         seen = torch.zeros(1 + num_classes**2, device=self.device)
+        self._draw_texts(Random(f"{self.config.seed}:{epoch}:{step}:texts"))
         for number, videos in enumerate(passes):
             if videos is not None:
                 random = Random(f"{self.config.seed}:{epoch}:{step}:{number}:mix")
@@ -108,19 +128,31 @@ class Learner:
         frames = self._preprocess(videos.crops.to(self.device, non_blocking=True))
         batch = mix(Batch(frames, one_hot), self.config.mixing, random)
         assert batch.targets is not None, "a mixed batch has targets"
-        with autocast(self.device, self.precision):
+        kernels = training_kernels(self.device, self.precision, self.model.num_tokens)
+        with autocast(self.device, self.precision), kernels:
             output = self.model(batch)
-            loss = self.model.loss(output, self._soften(batch.targets))
+            loss = self.model.loss(output, self._soften(batch, batch.targets))
+        if self.config.spread:
+            loss = loss + self.config.spread * mean_squared_cosine(output.label_features)
         total = loss.float() * len(targets)
         self._scaler.scale(total / num_videos).backward()  # type: ignore[no-untyped-call]
         cells = targets * num_classes + output.logits.detach().argmax(-1)
         counts = torch.bincount(cells, minlength=num_classes**2).float()
         return torch.cat([total.detach().view(1), counts])
 
-    def _soften(self, targets: Tensor) -> Tensor:
-        """Spreads a part of every target over all classes, then weighs the classes."""
+    def _soften(self, batch: Batch, targets: Tensor) -> Tensor:
+        """Spreads a part of every target over all classes, asks the teacher, then weighs the classes."""
         smoothing = self.config.label_smoothing
-        return ((1 - smoothing) * targets + smoothing / targets.shape[-1]) * self._weights
+        targets = (1 - smoothing) * targets + smoothing / targets.shape[-1]
+        if self._teacher is not None:
+            targets = self._teacher.soften(batch, targets)
+        return targets * self._weights
+
+    def _draw_texts(self, random: Random) -> None:
+        """Describes every label in a style of its own for the next step, where there are several."""
+        if self._styles:
+            ways = zip(*self._styles, strict=True)
+            self.model.texts = tuple(random.choice(texts) for texts in ways)
 
     def _update(self, epoch: int, step: int, rates: Mapping[str, float]) -> None:
         self._scaler.unscale_(self.optimizer)
@@ -150,6 +182,7 @@ class Learner:
         """Holds the weights that count for as long as the block runs: the averages, if there are any."""
         self.model.eval()
         self.model.checkpoint_activations(False)
+        self.model.texts = self._texts
         if self._ema is None:
             yield
         else:
@@ -166,13 +199,13 @@ class Learner:
 
     def weights(self) -> dict[str, Tensor]:
         """Returns a copy of the weights that are in the model now, on the CPU."""
-        return {name: p.detach().to("cpu", copy=True) for name, p in self.trained.items()}
+        return {name: t.detach().to("cpu", copy=True) for name, t in self.learned.items()}
 
     @torch.no_grad()
     def load_weights(self, weights: Mapping[str, Tensor]) -> None:
         """Puts weights into the model."""
-        for name, parameter in self.trained.items():
-            parameter.copy_(weights[name])
+        for name, tensor in self.learned.items():
+            tensor.copy_(weights[name])
 
     def to_state(self) -> dict[str, Any]:
         """Returns everything that a later step depends on."""
@@ -190,6 +223,28 @@ class Learner:
         self._scaler.load_state_dict(state["scaler"])
         if self._ema is not None:
             self._ema.load(state["ema"])
+
+
+def mean_squared_cosine(features: Tensor) -> Tensor:
+    """Returns how alike different rows of (C, D), unit length, are: 0 where all are orthogonal."""
+    cosines = features.float() @ features.float().T
+    count = len(features)
+    return (cosines - torch.diag(cosines.diagonal())).square().sum() / (count * (count - 1))
+
+
+def _statistics(model: ExpressionModel) -> dict[str, Tensor]:
+    """Returns the running statistics of the norms that are trained, by name.
+
+    Buffers that are no part of a checkpoint, such as the causal mask, are constants.
+    """
+    kept = model.state_dict()
+    return {
+        f"{path}.{name}": buffer
+        for path, module in model.named_modules()
+        if any(parameter.requires_grad for parameter in module.parameters(recurse=False))
+        for name, buffer in module.named_buffers(recurse=False)
+        if f"{path}.{name}" in kept
+    }
 
 
 def class_weights(targets: Sequence[int], num_classes: int, config: TrainConfig) -> Tensor:

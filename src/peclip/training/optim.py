@@ -14,17 +14,32 @@ _PART = "part"
 
 
 def make_optimizer(model: ExpressionModel, config: TrainConfig) -> torch.optim.AdamW:
-    """Returns AdamW over the trained parameters, with a group for adapters and one for prompts."""
-    members: dict[str, list[nn.Parameter]] = {"adapters": [], "prompts": []}
+    """Returns AdamW over the trained parameters, with groups for adapters, prompts and backbone.
+
+    Weights of adapters and prompts all decay, as in the release; of the backbone the matrices do.
+    """
+    members: dict[tuple[str, bool], list[nn.Parameter]] = {
+        ("adapters", True): [],
+        ("prompts", True): [],
+        ("backbone", True): [],
+        ("backbone", False): [],
+    }
     for part, parameters in model.parts().items():
-        trained = [parameter for parameter in parameters if parameter.requires_grad]
-        members["prompts" if part == "prompts" else "adapters"] += trained
+        name = part if part in ("prompts", "backbone") else "adapters"
+        for parameter in parameters:
+            if parameter.requires_grad:
+                members[name, name != "backbone" or parameter.ndim > 1].append(parameter)
     groups = [
-        {"params": trained, _PART: name, "lr": getattr(config.lr, name)}
-        for name, trained in members.items()
+        {
+            "params": trained,
+            _PART: name,
+            "lr": getattr(config.lr, name),
+            "weight_decay": config.weight_decay if decays else 0.0,
+        }
+        for (name, decays), trained in members.items()
         if trained
     ]
-    return torch.optim.AdamW(groups, weight_decay=config.weight_decay)
+    return torch.optim.AdamW(groups)
 
 
 def learning_rate(step: int, peak: float, config: TrainConfig, steps_per_epoch: int) -> float:

@@ -20,6 +20,7 @@ from peclip.training.keeper import Keeper
 from peclip.training.learner import Learner
 from peclip.training.progress import Hooks, Progress
 from peclip.training.tally import Tally
+from peclip.training.teacher import Teacher
 from peclip.video.preprocess import Preprocess
 
 
@@ -47,6 +48,7 @@ def train_model(
     state_folder: Path | None = None,
     resume: bool = False,
     hooks: Hooks | None = None,
+    teacher: Teacher | None = None,
 ) -> TrainResult:
     """Trains a model, epoch by epoch, and leaves the selected weights in it, in eval mode.
 
@@ -61,6 +63,7 @@ def train_model(
         state_folder: keeps the state after every epoch, for `resume`.
         resume: go on from the state in that folder.
         hooks: what to call on the way.
+        teacher: a model to learn from as well.
 
     Raises:
         ConfigError: the epoch cannot be selected without `watched`, or another training is resumed.
@@ -77,7 +80,9 @@ def train_model(
     forked = [device] if device.type == "cuda" else []
     with torch.random.fork_rng(forked):  # the caller's random numbers are left alone
         torch.manual_seed(config.seed)
-        learner = Learner(model.to(device), config, preprocess, device, world, data.targets)
+        learner = Learner(
+            model.to(device), config, preprocess, device, world, data.targets, teacher
+        )
         steps = -(-len(data) // (config.batch_size * config.grad_accum))
         progress = Progress(config.epochs, steps, Tally.empty(len(model.labels)))
         keeper = Keeper(learner, progress, state_folder, data)
@@ -110,8 +115,8 @@ def train_one_epoch(
 ) -> None:
     """Trains from the step that an epoch has reached to its end."""
     config, world, epoch = learner.config, learner.world, progress.epoch
-    balanced = config.balance == "sampling"
-    draws = epoch_draws(data.targets, seed=config.seed, epoch=epoch, balanced=balanced)
+    power = config.balance_power if config.balance == "sampling" else 0.0
+    draws = epoch_draws(data.targets, seed=config.seed, epoch=epoch, balance=power)
     size = config.batch_size * config.grad_accum
     todo = batches_of(draws, size)[progress.step :]
     passes = [batches_of(step, config.batch_size) for step in todo]

@@ -1,0 +1,114 @@
+"""Scores on the terminal and as a picture."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from peclip.cli import console
+from peclip.cli.options import ReportFormat
+
+if TYPE_CHECKING:
+    from peclip.metrics import Interval, Report
+    from peclip.scoring import Evaluation
+
+
+def show(
+    evaluation: Evaluation, form: ReportFormat, output: Path | None, plot: Path | None
+) -> None:
+    """Prints an evaluation and its remarks, and writes what was asked for."""
+    for score in evaluation.folds:
+        prefix = f"{score.name}: " if len(evaluation.folds) > 1 else ""
+        for remark in score.remarks:
+            console.note(prefix + remark)
+    if plot is not None:
+        draw(evaluation, plot)
+    if output is not None and str(output) != "-":
+        evaluation.save(output)
+    if form is ReportFormat.json:
+        typer.echo(json.dumps(evaluation.to_dict(), indent=2))
+    else:
+        print_evaluation(evaluation)
+
+
+def draw(evaluation: Evaluation, path: Path) -> None:
+    from peclip.plots import plot_confusion, save_figure
+
+    folds = len(evaluation.folds)
+    title = None if folds == 1 else f"{_mean(evaluation)}, {folds} folds"
+    save_figure(plot_confusion(evaluation.merged, title=title), path)
+
+
+def print_evaluation(evaluation: Evaluation) -> None:
+    merged, several = evaluation.merged, len(evaluation.folds) > 1
+    if several:
+        _print_folds(evaluation)
+    else:
+        rows = [["UAR (%)", _value(merged.uar), _between(merged.uar_ci)]]
+        rows.append(["WAR (%)", _value(merged.war), _between(merged.war_ci)])
+        rows.append(["macro F1 (%)", _value(merged.macro_f1), ""])
+        if merged.ece is not None:
+            rows.append(["ECE (0 to 1)", f"{merged.ece:>6.4f}", ""])
+        rows.append(["videos", f"{merged.num_videos:>6}", ""])
+        console.print_table(["", " value", "95 % interval"], rows)
+    typer.echo()
+    _print_classes(merged, "class, all files" if several else "class")
+
+
+def _print_folds(evaluation: Evaluation) -> None:
+    rows = []
+    for score in evaluation.folds:
+        report = score.report
+        uar = [_value(report.uar), _between(report.uar_ci)]
+        war = [_value(report.war), _between(report.war_ci)]
+        ece = "" if report.ece is None else f"{report.ece:.4f}"
+        rows.append([score.name, f"{report.num_videos:>6}", *uar, *war, ece])
+    interval = "95 % interval"
+    heading = [
+        next(iter(evaluation.folds[0].facts)),
+        "number",
+        f"{'UAR':>6}",
+        interval,
+        f"{'WAR':>6}",
+        interval,
+        "ECE",
+    ]
+    console.print_table(heading, rows)
+    typer.echo(
+        f"{_mean(evaluation)}: mean and sample standard deviation of {len(rows)} folds, per cent"
+    )
+
+
+def _print_classes(report: Report, title: str) -> None:
+    rows = [
+        [
+            name,
+            f"{report.support[name]:>6}",
+            *(_value(values[name]) for values in (report.recall, report.precision)),
+            _value(report.f1[name]),
+        ]
+        for name in report.labels
+    ]
+    heading = [title, "videos", "recall", "precision", f"{'F1':>6}"]
+    for row in rows:
+        row[3] = row[3].rjust(len("precision"))
+    console.print_table(heading, rows)
+
+
+def _mean(evaluation: Evaluation) -> str:
+    mean = evaluation.mean
+    return ", ".join(
+        f"{name} {100 * value:.2f} ± {100 * (sd or 0):.2f}"
+        for name, value, sd in (("UAR", mean.uar, mean.uar_sd), ("WAR", mean.war, mean.war_sd))
+    )
+
+
+def _value(fraction: float | None) -> str:
+    return f"{'-':>6}" if fraction is None else f"{100 * fraction:>6.2f}"
+
+
+def _between(interval: Interval | None) -> str:
+    return "" if interval is None else f"{100 * interval[0]:.2f} - {100 * interval[1]:.2f}"

@@ -1,0 +1,85 @@
+"""Learning from the answers of a trained model (Hinton et al., 2015, "Distilling the Knowledge")."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from peclip.config import ModelConfig
+from peclip.devices import autocast
+from peclip.errors import ConfigError
+from peclip.labels import LabelSet
+from peclip.models.base import ExpressionModel
+from peclip.settings import load_settings
+from peclip.training.config import TeacherConfig
+from peclip.types import Batch
+from peclip.weights import load_model, resolve
+
+
+class Teacher:
+    """Makes a part of the targets out of a model's answers to the very videos that the student sees.
+
+    The cross-entropy is linear in the target, so this is the sum of the loss against the labels and the
+    one against the teacher's distribution, with the weights `1 - share` and `share`.
+
+    Args:
+        model: on its device, in eval mode.
+        columns: the place of each label of the student among the teacher's.
+        config: share and temperature.
+        precision: to compute with.
+    """
+
+    def __init__(
+        self,
+        model: ExpressionModel,
+        columns: Sequence[int],
+        config: TeacherConfig,
+        device: torch.device,
+        precision: str,
+    ) -> None:
+        self.model = model
+        self._columns = torch.tensor(columns, device=device)
+        self._config, self._device, self._precision = config, device, precision
+        with torch.no_grad(), autocast(device, precision):
+            self._label_features = model.encode_labels()
+
+    @torch.no_grad()
+    def soften(self, batch: Batch, targets: Tensor) -> Tensor:
+        """Mixes the teacher's distribution into targets (B, C)."""
+        with autocast(self._device, self._precision):
+            logits = self.model(batch, self._label_features).logits
+        answers = (logits.float() / self._config.temperature).softmax(-1)[:, self._columns]
+        softened: Tensor = targets + self._config.share * (answers - targets)
+        return softened
+
+
+def load_teacher(
+    config: TeacherConfig,
+    labels: LabelSet,
+    student: ModelConfig,
+    device: torch.device,
+    precision: str,
+) -> Teacher:
+    """Loads the model that teaches.
+
+    Raises:
+        ConfigError: its labels or its preprocessing are not those of the student.
+        UserError: it cannot be found or loaded.
+    """
+    settings = load_settings()
+    checkpoint = resolve(config.model, settings=settings)
+    known = checkpoint.config.label_set
+    if set(known) != set(labels):
+        raise ConfigError(
+            f"The teacher {config.model!r} answers with {', '.join(known)}, and the student with "
+            f"{', '.join(labels)}. Take a teacher with the labels of the student."
+        )
+    if checkpoint.config.preprocess != student.preprocess:
+        raise ConfigError(
+            f"The teacher {config.model!r} has another preprocessing than the student, and both see the "
+            "same pictures. Take a teacher whose config.json has the same field preprocess."
+        )
+    model = load_model(checkpoint, settings=settings).to(device).requires_grad_(False)
+    return Teacher(model, [known.index(name) for name in labels], config, device, precision)

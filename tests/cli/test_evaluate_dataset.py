@@ -1,0 +1,152 @@
+"""`peclip evaluate --dataset` as a person types it, in process."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from peclip.cli import run
+
+Output = pytest.CaptureFixture[str]
+
+
+def write_frames(folder: Path, levels: list[int]) -> None:
+    folder.mkdir(parents=True)
+    for number, level in enumerate(levels):
+        picture = np.full((32, 32, 3), level, np.uint8)
+        picture[:8] = np.random.default_rng(level).integers(0, 256, (8, 32, 3))
+        cv2.imwrite(str(folder / f"{number}.png"), picture)
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Videos that exist forwards (`rising`) and backwards (`falling`): only their order tells them apart."""
+    root = tmp_path_factory.mktemp("time")
+    random = np.random.default_rng(0)
+    for split, count in (("train", 24), ("test", 8)):
+        for number in range(count):
+            levels = sorted(random.integers(20, 236, 4).tolist())
+            write_frames(root / split / "rising" / f"{number:02d}", levels)
+            write_frames(root / split / "falling" / f"{number:02d}", levels[::-1])
+    return root
+
+
+@pytest.fixture(scope="module")
+def trained(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run folder of a model that has learnt the order of frames."""
+    out = tmp_path_factory.mktemp("runs") / "time"
+    settings = {
+        "train.lr.adapters": "0.005",
+        "train.warmup_epochs": "1",
+        "model.temperature": "0.1",
+        "train.mixing": "{mixup: 0, fmix: 0}",
+        "train.augment": "{crop_scale: [1, 1], crop_ratio: [1, 1], brightness: 0}",
+        "train.select_on": "last",
+    }
+    arguments = ["train", "--dataset", "folder", "--data-root", str(root), "-m", "debug"]
+    arguments += ["--epochs", "30", "-b", "16", "--workers", "0", "--device", "cpu"]
+    for field, value in settings.items():
+        arguments += ["--set", f"{field}={value}"]
+    assert run([*arguments, "--out", str(out), "-f", "json"]) == 0
+    return out
+
+
+def command(root: Path, *more: str) -> list[str]:
+    plain = ["evaluate", "--dataset", "folder", "--data-root", str(root), "--workers", "0"]
+    return [*plain, "--device", "cpu", *more]
+
+
+def scored(capsys: Output, *arguments: str) -> tuple[dict[str, Any], str]:
+    capsys.readouterr()
+    assert run([*arguments, "-f", "json"]) == 0, capsys.readouterr().err
+    told = capsys.readouterr()
+    return dict(json.loads(told.out)), " ".join(told.err.split())
+
+
+def test_a_model_of_time_loses_when_time_is_destroyed(
+    root: Path, trained: Path, capsys: Output
+) -> None:
+    """Backwards, rising is falling: the answers turn round. The report of the training is the same score."""
+    report = json.loads((trained / "report.json").read_text())
+    plain, _ = scored(capsys, *command(root, "-m", str(trained)))
+    assert plain["war"] == pytest.approx(report["war"])
+    assert plain["war"] > 95
+    backwards, told = scored(capsys, *command(root, "-m", str(trained), "--frames", "reversed"))
+    assert backwards["war"] < 5
+    assert backwards["as_recorded"]["war"] == pytest.approx(plain["war"])
+    assert "points)" in told
+    still, _ = scored(capsys, *command(root, "-m", str(trained), "--frames", "repeat-peak"))
+    assert still["lost"]["war"] > 25
+    shuffled, _ = scored(capsys, *command(root, "-m", str(trained), "--frames", "shuffled"))
+    assert shuffled["lost"]["war"] > 15
+
+
+def test_a_table_a_report_a_picture_and_the_answers(
+    root: Path, trained: Path, tmp_path: Path, capsys: Output
+) -> None:
+    files = [tmp_path / name for name in ("report.csv", "confusion.png", "answers.csv")]
+    flags = zip(("-o", "--plot", "--save-predictions"), files, strict=True)
+    extra = [part for flag, path in flags for part in (flag, str(path))]
+    assert run(command(root, "-m", str(trained), "--tta", "flip", *extra)) == 0
+    told = capsys.readouterr()
+    assert "UAR (%)" in told.out
+    assert "rising" in told.out
+    assert "on folder test, frames as-recorded, tta flip, 4 frames of 32 px" in " ".join(
+        told.err.split()
+    )
+    (row,) = csv.DictReader(files[0].read_text().splitlines())
+    assert (row["dataset"], row["split"], row["num_videos"]) == ("folder", "test", "16")
+    assert files[1].read_bytes().startswith(b"\x89PNG")
+    assert len(files[2].read_text().splitlines()) == 17
+    assert run(command(root, "-m", str(trained), "--save-predictions", str(files[2]))) == 2
+    assert "exists" in capsys.readouterr().err
+
+
+def test_folds(tmp_path: Path, capsys: Output) -> None:
+    """RAVDESS has folds of its actors; a run with all folds brings a model for each."""
+    for actor in range(1, 25):
+        for emotion in ("03", "04"):
+            name = f"02-01-{emotion}-01-01-01-{actor:02d}"
+            write_frames(tmp_path / "ravdess" / f"Actor_{actor:02d}" / name, [actor * 9] * 2)
+    data = ["--dataset", "ravdess", "--data-root", str(tmp_path / "ravdess"), "--workers", "0"]
+    plain = [*data, "--device", "cpu"]
+    out = str(tmp_path / "run")
+    train = ["train", *plain, "-m", "debug", "--epochs", "1", "--fold", "all", "--out", out]
+    assert run([*train, "-f", "json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    found, _ = scored(capsys, "evaluate", *plain, "-m", out, "--fold", "all")
+    assert [fold["war"] for fold in found["folds"]] == [
+        pytest.approx(fold["war"]) for fold in report["folds"]
+    ]
+    assert found["war"] == pytest.approx(report["war"], abs=1e-5)
+    assert found["war_sd"] == pytest.approx(report["war_sd"], abs=1e-5)
+    assert [fold["fold"] for fold in found["folds"]] == list(range(1, len(found["folds"]) + 1))
+    second, _ = scored(capsys, "evaluate", *plain, "-m", out, "--fold", "2")
+    assert second["war"] == found["folds"][1]["war"]
+    assert run(["evaluate", *plain, "-m", out]) == 3, "it has folds, and none was given"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        ([], 2, "--predictions FILE, or --dataset NAME"),
+        (["--dataset", "folder"], 2, "with --data-root DIR"),
+        (["--dataset", "none", "--data-root", "."], 2, "choose one of dfew"),
+        (["--dataset", "folder", "--data-root", "nowhere"], 3, "nowhere"),
+        (["--dataset", "dfew", "--data-root", ".", "--fold", "two"], 2, "a number or all"),
+        (["--predictions", "a.csv", "--dataset", "dfew"], 2, "--dataset was given too"),
+        (["--predictions", "a.csv", "-m", "nano"], 2, "-m was given too"),
+        (["--dataset", "folder", "--data-root", ".", "--frames", "backwards"], 2, "shuffled"),
+    ],
+)
+def test_what_makes_no_sense_is_one_line(
+    arguments: list[str], code: int, message: str, capsys: Output
+) -> None:
+    assert run(["evaluate", *arguments]) == code
+    assert message in " ".join(capsys.readouterr().err.split())

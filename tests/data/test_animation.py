@@ -1,0 +1,183 @@
+"""Windows out of stills: what is the same in all frames, what moves, and what the label is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from peclip.config import PreprocessConfig, check
+from peclip.data import Sample, Split
+from peclip.data.animation import (
+    AnimateConfig,
+    AnimatedStills,
+    degrade,
+    expression_weights,
+    move,
+)
+from peclip.data.dataset import Draw, Item
+from peclip.errors import ConfigError, DatasetError
+from peclip.labels import LabelSet
+
+LABELS = LabelSet(("happiness", "neutral"))
+STILL = AnimateConfig(
+    rotation=0,
+    scale=0,
+    stretch=0,
+    shift=0,
+    jitter=0,
+    flip=0,
+    contrast=0,
+    brightness=0,
+    blur=0,
+    compression=0,
+    noise=0,
+    erase=0,
+)
+"""Nothing moves and nothing fades."""
+
+
+@pytest.fixture
+def split(tmp_path: Path) -> Split:
+    """Four white smiles and four black neutral faces."""
+    samples = []
+    for number in range(8):
+        label = LABELS.names[number % 2]
+        path = tmp_path / f"{number}.png"
+        cv2.imwrite(str(path), np.full((40, 40, 3), 255 * (label == "happiness"), np.uint8))
+        samples.append(Sample(path, label, str(number)))
+    return Split("stills", None, "train", tuple(samples), LABELS)
+
+
+def windows(split: Split, config: AnimateConfig, frames: int = 8, seed: int = 0) -> AnimatedStills:
+    size = PreprocessConfig(image_size=32)
+    return AnimatedStills(split, size, frames, seed=seed, labels=LABELS, animate=config)
+
+
+def item(data: AnimatedStills, draw: Draw) -> Item:
+    found = data[draw]
+    assert isinstance(found, Item)
+    return found
+
+
+def textured(seed: int = 0) -> np.ndarray:
+    picture = np.random.default_rng(seed).integers(60, 190, (12, 12, 3), dtype=np.uint8)
+    return cv2.resize(picture, (48, 48), interpolation=cv2.INTER_CUBIC)
+
+
+def test_weights_by_hand() -> None:
+    assert expression_weights(4, 1.0, 0.3).tolist() == [1, 1, 1, 1]
+    assert expression_weights(4, 0.5, 0.0).tolist() == [1, 1, 0, 0]
+    assert expression_weights(4, 0.5, 1.0).tolist() == [0, 0, 1, 1]
+    assert expression_weights(4, 0.5, 0.25).tolist() == [0.5, 1, 0.5, 0]
+    assert expression_weights(1, 0.4, 0.5).tolist() == pytest.approx([0.4])
+
+
+@pytest.mark.parametrize("share", [0.03, 0.31, 0.5, 0.77, 1.0])
+@pytest.mark.parametrize("place", [0.0, 0.37, 1.0])
+def test_weights_add_up_to_the_share(share: float, place: float) -> None:
+    weights = expression_weights(7, share, place)
+    assert weights.sum() == pytest.approx(7 * share)
+    assert weights.min() >= 0
+    assert weights.max() <= 1 + 1e-12
+
+
+def test_a_part_of_the_window_is_expressive(split: Split) -> None:
+    """White frames between black ones, the share within its range, the label unchanged."""
+    data = windows(split, STILL.model_copy(update={"partial": 1.0, "share": (0.25, 0.75)}))
+    shares = []
+    for epoch in range(30):
+        window, target, _ = item(data, Draw(epoch, 0))
+        assert target == 0
+        lit = window.float().mean((1, 2, 3)) / 255
+        shares.append(float(lit.mean()))
+        inside = np.flatnonzero(lit.numpy() > 0.02)
+        assert len(inside) == inside[-1] - inside[0] + 1, "the expression comes once"
+    assert min(shares) >= 0.24
+    assert max(shares) <= 0.76
+    assert max(shares) - min(shares) > 0.3
+    neutral, target, _ = item(data, Draw(0, 1))
+    assert (float(neutral.float().mean()), target) == (0.0, 1)
+
+
+def test_a_faint_expression_is_neutral(split: Split) -> None:
+    data = windows(split, STILL.model_copy(update={"faint": 1.0, "faint_share": (0.05, 0.1)}))
+    window, target, _ = item(data, Draw(0, 0))
+    assert target == 1
+    assert 0.04 < float(window.float().mean()) / 255 < 0.11
+
+
+def test_nothing_moves_where_nothing_may(split: Split) -> None:
+    frames = [textured()] * 5
+    random = np.random.default_rng(0)
+    moved = degrade(move(frames, STILL, random), STILL, random)
+    assert all(np.array_equal(frame, frames[0]) for frame in moved)
+    window = item(windows(split, STILL), Draw(0, 0)).crops
+    assert window.shape == (8, 3, 32, 32)
+    assert torch.equal(window, torch.full_like(window, 255))
+
+
+def test_movement_is_small_and_smooth() -> None:
+    """Neighbouring frames differ less than the ends of a window, and drift 0 stands still."""
+    config = STILL.model_copy(update={"rotation": 20.0, "scale": 0.2, "shift": 0.1, "drift": 1.0})
+    steps, ends = [], []
+    for seed in range(20):
+        moved = move([textured(seed)] * 9, config, np.random.default_rng(seed)).astype(float)
+        steps.append(np.abs(np.diff(moved, axis=0)).mean())
+        ends.append(np.abs(moved[-1] - moved[0]).mean())
+    assert np.mean(steps) < 0.5 * np.mean(ends)
+    frozen = config.model_copy(update={"drift": 0.0})
+    moved = move([textured()] * 4, frozen, np.random.default_rng(1))
+    assert all(np.array_equal(frame, moved[0]) for frame in moved)
+    assert not np.array_equal(moved[0], textured()), "it stands still somewhere else"
+
+
+def test_a_mirror_image() -> None:
+    mirrored = move([textured()], STILL.model_copy(update={"flip": 1.0}), np.random.default_rng(0))
+    assert np.array_equal(mirrored[0], textured()[:, ::-1])
+
+
+@pytest.mark.parametrize("change", ["blur", "compression", "noise", "erase"])
+def test_each_fault_changes_the_picture(change: str) -> None:
+    frames = np.stack([textured()] * 3)
+    config = STILL.model_copy(update={change: 1.0})
+    changed = degrade(frames, config, np.random.default_rng(0))
+    assert changed.shape == frames.shape
+    assert changed.dtype == np.uint8
+    assert not np.array_equal(changed, frames)
+    assert np.abs(changed.astype(int) - frames).mean() < 40
+
+
+def test_only_seed_epoch_and_still_decide(split: Split) -> None:
+    config = AnimateConfig(partial=1.0)  # the pictures are plain: only onset and light can differ
+    data, again = windows(split, config), windows(split, config)
+    first = item(data, Draw(3, 2))
+    item(again, Draw(0, 0))  # what came before does not matter
+    assert torch.equal(first.crops, item(again, Draw(3, 2)).crops)
+    assert not torch.equal(first.crops, item(data, Draw(4, 2)).crops)
+    other = windows(split, config, seed=1)
+    assert not torch.equal(first.crops, item(other, Draw(3, 2)).crops)
+
+
+def test_without_a_neutral_still(split: Split) -> None:
+    smiles = split.with_samples(s for s in split.samples if s.label == "happiness")
+    assert item(windows(smiles, AnimateConfig()), Draw(0, 0)).target == 0
+    with pytest.raises(DatasetError, match=r"no still labelled neutral.*train\.animate\.partial=0"):
+        windows(smiles, AnimateConfig(partial=0.5))
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"share": (0.5, 0.4)}, "two numbers"),
+        ({"share": (0.0, 0.4)}, "two numbers"),
+        ({"partial": 0.7, "faint": 0.4}, "exceed 1"),
+        ({"rotate": 3}, "rotate"),
+    ],
+)
+def test_what_is_not_accepted(values: dict[str, object], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        check(AnimateConfig, values)

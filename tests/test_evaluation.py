@@ -1,0 +1,249 @@
+"""A model on a data set: what is asked, what is counted, and what a score says of itself."""
+
+from __future__ import annotations
+
+import csv
+import os
+import socket
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+import torch.multiprocessing as mp
+from torch import Tensor
+
+from peclip import PEClip
+from peclip.data import DataConfig
+from peclip.errors import ConfigError, DatasetError
+from peclip.evaluation import EvaluateOptions, evaluate_dataset, model_of
+from peclip.labels import LabelSet
+from peclip.scoring import Evaluation, score_files
+from peclip.settings import load_settings
+from peclip.training.distributed import SINGLE, World, joined
+from peclip.training.run_folder import MODEL
+from peclip.training.views import FRAME_ORDERS, repeat_peak, reverse, shuffle, with_mirror
+from peclip.weights import Checkpoint, debug_config, load_model
+
+LABELS = ("happiness", "sadness", "anger")
+COUNTS = {"happiness": 3, "sadness": 2, "boredom": 2}
+
+
+def write_frames(folder: Path, seed: int, frames: int = 4) -> None:
+    random = np.random.default_rng(seed)
+    folder.mkdir(parents=True)
+    for frame in range(frames):
+        picture = random.integers(0, 256, (36, 36, 3), dtype=np.uint8)
+        cv2.imwrite(str(folder / f"{frame}.png"), picture)
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Seven videos of noise; the model lacks boredom, and the data lacks anger."""
+    root = tmp_path_factory.mktemp("own")
+    for label, count in COUNTS.items():
+        for number in range(count):
+            write_frames(root / "test" / label / str(number), 10 * len(label) + number)
+    return root
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two random layers whose temporal adapters do something, so that the order of frames matters."""
+    folder = tmp_path_factory.mktemp("model") / "model"
+    config = debug_config().derive(labels=LABELS, temperature=0.05)
+    network = load_model(Checkpoint("debug", "", config, None), settings=load_settings())
+    torch.manual_seed(0)
+    with torch.no_grad():
+        for name, parameter in network.named_parameters():
+            if "temporal_adapter" in name:
+                parameter.add_(torch.randn_like(parameter))
+    PEClip(network, config, device=torch.device("cpu"), precision="fp32").save_pretrained(folder)
+    return folder
+
+
+def score(root: Path, model: Path, world: World = SINGLE, **changes: object) -> Evaluation:
+    path = changes.pop("answers_path", None)
+    assert path is None or isinstance(path, Path)
+    values = {"workers": 0, "resamples": 50, **changes}
+    return evaluate_dataset(
+        model,
+        DataConfig(dataset="folder", root=root),
+        EvaluateOptions.model_validate(values),
+        device="cpu",
+        precision="fp32",
+        world=world,
+        answers_path=path,
+    )
+
+
+def test_a_score_says_what_it_is_of(root: Path, model: Path, tmp_path: Path) -> None:
+    evaluation = score(root, model, answers_path=tmp_path / "answers.csv")
+    facts = evaluation.to_dict()
+    assert (facts["dataset"], facts["fold"], facts["split"]) == ("folder", None, "test")
+    assert (facts["num_videos"], facts["num_frames"]) == (5, 4)
+    assert (facts["missing"], facts["unreadable"]) == (0, 0)
+    assert (facts["frames"], facts["tta"], facts["compute_precision"]) == (
+        "as-recorded",
+        "none",
+        "fp32",
+    )
+    assert facts["model"] == str(model)
+    assert facts["preprocessing"]["image_size"] == 32
+    assert facts["dropped"] == {"boredom": 2}
+    assert any("2 videos of boredom" in remark for remark in evaluation.folds[0].remarks)
+
+
+def test_answers_that_no_target_has_are_wrong(root: Path, model: Path) -> None:
+    """Nothing is dropped that would make the score better."""
+    report = score(root, model).folds[0]
+    wrong = 5 - int(report.report.confusion.counts.diagonal().sum())
+    assert sum(report.unmatched.values()) <= wrong
+    assert report.report.recall["anger"] is None
+    assert report.report.confusion.counts.sum() == 5
+
+
+def test_saved_answers_score_the_same(root: Path, model: Path, tmp_path: Path) -> None:
+    found = score(root, model, answers_path=tmp_path / "answers.csv").merged
+    again = score_files([tmp_path / "answers.csv"], resamples=50).merged
+    assert again.to_dict() == found.to_dict()
+
+
+def test_batches_and_mirrors(root: Path, model: Path, tmp_path: Path) -> None:
+    def answers(name: str, **changes: object) -> list[list[float]]:
+        path = tmp_path / f"{name}.csv"
+        score(root, model, answers_path=path, **changes)
+        rows = csv.DictReader(path.read_text().splitlines())
+        return [[float(row[f"prob_{label}"]) for label in LABELS] for row in rows]
+
+    plain = answers("plain")
+    assert np.allclose(answers("one", batch_size=1), plain, atol=1e-6)
+    assert not np.allclose(answers("flip", tta="flip"), plain, atol=1e-4)
+    shuffled = answers("shuffled", frames="shuffled")
+    assert np.allclose(answers("one2", frames="shuffled", batch_size=1), shuffled, atol=1e-6)
+    assert not np.allclose(shuffled, plain, atol=1e-4)
+    assert not np.allclose(answers("seed", frames="shuffled", seed=5), shuffled, atol=1e-4)
+
+
+def test_destroyed_time_stands_beside_the_recording(root: Path, model: Path) -> None:
+    plain = score(root, model).folds[0]
+    facts = score(root, model, frames="reversed").folds[0].to_dict()
+    assert facts["as_recorded"]["war"] == pytest.approx(100 * plain.report.war)
+    assert facts["lost"]["war"] == pytest.approx(facts["as_recorded"]["war"] - facts["war"])
+    assert "lost" not in plain.facts
+
+
+def test_other_labels_through_the_text_tower(root: Path, model: Path) -> None:
+    labels = {"boredom": "a bored face.", "sadness": "", "happiness": ""}
+    found = score(root, model, labels=labels)
+    assert found.merged.labels == ("boredom", "sadness", "happiness")
+    assert found.merged.num_videos == 7
+    assert not found.folds[0].dropped
+    with pytest.raises(ConfigError, match=r"has only happiness, sadness, boredom.*--labels"):
+        score(root, model, labels={"pain": "", "relief": ""})
+
+
+def test_unreadable_videos(root: Path, model: Path, tmp_path: Path) -> None:
+    """What could be read is kept, whatever the exit code."""
+    for label in ("happiness", "sadness"):
+        for number in range(2):
+            write_frames(tmp_path / "test" / label / str(number), number)
+    (tmp_path / "test/sadness/1/2.png").write_bytes(b"no picture")
+    path = tmp_path / "answers.csv"
+    with pytest.raises(DatasetError, match=r"1 videos cannot be read; the other answers are in"):
+        score(tmp_path, model, answers_path=path)
+    assert len(path.read_text().splitlines()) == 4
+    found = score(tmp_path, model, skip_unreadable=True).to_dict()
+    assert (found["num_videos"], found["unreadable"]) == (3, 1)
+    for folder in (tmp_path / "test").glob("*/*"):
+        (folder / "2.png").write_bytes(b"no picture")
+    with pytest.raises(DatasetError, match="4 videos cannot be read"):
+        score(tmp_path, model, skip_unreadable=True)
+
+
+def ask_in_ranks(rank: int, root: str, model: str, port: int, out: str) -> None:
+    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "PECLIP_OFFLINE": "1"}
+    torch.set_num_threads(1)
+    world = World(rank, 2, rank)
+    with joined(world, torch.device("cpu")):
+        found = score(Path(root), Path(model), world, frames="shuffled", batch_size=3)
+    if world.is_main:
+        Path(out).write_text(repr(found.to_dict()))
+
+
+def test_two_ranks_equal_one(root: Path, model: Path, tmp_path: Path) -> None:
+    """An odd number of videos, nothing padded."""
+    out = tmp_path / "two.txt"
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    arguments = (str(root), str(model), port, str(out))
+    mp.spawn(ask_in_ranks, arguments, nprocs=2, join=True)  # type: ignore[no-untyped-call]
+    assert out.read_text() == repr(score(root, model, frames="shuffled", batch_size=3).to_dict())
+
+
+def test_models_of_runs(tmp_path: Path) -> None:
+    assert model_of("nano", 3) == "nano"
+    assert model_of(tmp_path, None) == tmp_path
+    (tmp_path / "one" / MODEL).mkdir(parents=True)
+    assert model_of(tmp_path / "one", 2) == tmp_path / "one" / MODEL
+    (tmp_path / "all/fold-2" / MODEL).mkdir(parents=True)
+    assert model_of(tmp_path / "all", 2) == tmp_path / "all/fold-2" / MODEL
+    with pytest.raises(ConfigError, match="none of fold 1"):
+        model_of(tmp_path / "all", 1)
+
+
+# The views, by hand: a model that answers with what it sees.
+
+
+def first_frame(frames: Tensor) -> Tensor:
+    """Answers with the value of the first frame, and is the surer the brighter it is."""
+    value = frames[:, 0, 0, 0, 0]
+    return torch.stack([value, 1 - value], -1)
+
+
+def numbered(*values: float) -> Tensor:
+    return torch.tensor(values).view(1, -1, 1, 1, 1).expand(1, len(values), 3, 2, 2)
+
+
+def test_views_by_hand() -> None:
+    frames = numbered(0.6, 0.2, 0.9, 0.7)
+    recorded = FRAME_ORDERS["as-recorded"](first_frame, frames, ["a"], 0)
+    assert recorded[0, 0].item() == pytest.approx(0.6)
+    assert reverse(first_frame, frames, ["a"], 0)[0, 0].item() == pytest.approx(0.7)
+    # On its own the third frame gives 0.9, the second 0.8 for the other class: 0.9 is surest.
+    assert repeat_peak(first_frame, frames, ["a"], 0)[0, 0].item() == pytest.approx(0.9)
+    both = with_mirror(lambda ask, x, ids, seed: x[:, 0, 0, 0, :])
+    left_right = torch.tensor([[1.0, 0.0]]).view(1, 1, 1, 1, 2).expand(1, 1, 3, 2, 2)
+    assert both(first_frame, left_right, ["a"], 0).tolist() == [[0.5, 0.5]]
+
+
+def test_shuffling_is_never_the_recording_and_depends_on_the_video() -> None:
+    seen: list[list[float]] = []
+
+    def watch(frames: Tensor) -> Tensor:
+        seen.extend(frames[:, :, 0, 0, 0].tolist())
+        return frames[:, 0, 0, 0, :1]
+
+    frames = numbered(0.0, 1.0, 2.0)
+    ids = [str(number) for number in range(40)]
+    shuffle(watch, frames.expand(40, -1, -1, -1, -1), ids, 0)
+    assert [0.0, 1.0, 2.0] not in seen
+    assert all(sorted(row) == [0.0, 1.0, 2.0] for row in seen)
+    assert len({tuple(row) for row in seen}) == 5, "every order but the recorded one"
+    together = list(seen)
+    seen.clear()
+    for name in ids:
+        shuffle(watch, frames, [name], 0)
+    assert seen == together
+    shuffle(watch, numbered(3.0), ["a"], 0)  # a single frame has one order
+
+
+def test_label_sets_are_compared_by_name(root: Path, model: Path, tmp_path: Path) -> None:
+    """The order of the model's labels changes nothing."""
+    loaded = PEClip.from_pretrained(model, device="cpu")
+    other = LabelSet(("anger", "sadness", "happiness"))
+    loaded.with_labels(other.names).save_pretrained(tmp_path / "other")
+    first, second = score(root, model).merged, score(root, tmp_path / "other").merged
+    assert (first.uar, first.war) == (second.uar, second.war)
