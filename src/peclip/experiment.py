@@ -73,7 +73,11 @@ def run(config: RunConfig, place: Place, listen: Listener | None = None) -> dict
     if not config.all_folds or folds == (None,):
         return run_fold(config, place, listen)
     top = RunFolder(place.folder)
-    if place.world.is_main and not place.resume:
+    first = config.data.model_copy(update={"fold": folds[0]})
+    divisions(first, config.train)  # what is wrong with the data is said before a folder is touched
+    if place.resume:
+        top.check_unchanged(config)
+    elif place.world.is_main:
         top.begin(overwrite=place.overwrite)
         top.write(CONFIG_FILE, to_yaml(config))
         top.write(COMMAND, place.command)
@@ -95,20 +99,20 @@ def run(config: RunConfig, place: Place, listen: Listener | None = None) -> dict
 def run_fold(config: RunConfig, place: Place, listen: Listener | None = None) -> dict[str, Any]:
     """Trains one model, answers to the videos that are reported, and fills the run folder."""
     folder, world = RunFolder(place.folder), place.world
+    if place.resume:
+        folder.check_unchanged(config)
     if place.resume and folder.is_finished:
         return read_report(place.folder)
     splits = divisions(config.data, config.train)
     recognizer, fresh = base_recognizer(config, splits.train.labels, place.device)
     resume = place.resume and folder.can_resume
-    config = config.model_copy(update={"model": recognizer.config.model_dump(mode="json")})
     if world.is_main:
         _begin(folder, config, place, recognizer, splits)
         folder.log(f"{'resuming' if resume else 'training'} {config.base} on {splits.train.title}")
         if fresh:
             folder.log(f"not in the base model, untrained at the start: {', '.join(fresh)}")
-    tracked = TrackedRun(
-        place.name or place.folder.resolve().name, place.folder, config.model_dump(mode="json")
-    )
+    told = config.model_dump(mode="json") | {"model": recognizer.config.model_dump(mode="json")}
+    tracked = TrackedRun(place.name or place.folder.resolve().name, place.folder, told)
     names = config.report_to if world.is_main else ()
     with (
         folder.logging_failures() if world.is_main else nullcontext(),
@@ -150,10 +154,11 @@ def base_recognizer(
         own = own.derive(labels=labels.names, label_texts=kept)
     changed = replace(base, config=model_config(own, config.model))
     fresh: list[str] = []
+    seed = config.train.seed
     if base.tensors is None or not config.model:
-        model = load_model(changed, settings=settings)
+        model = load_model(changed, settings=settings, seed=seed)
     else:
-        model = load_model(replace(changed, tensors=None), settings=settings)
+        model = load_model(replace(changed, tensors=None), settings=settings, seed=seed)
         fresh = load_what_fits(model, changed.config, base.tensors)
     recognizer = RECOGNIZERS[changed.config.architecture](
         model,
@@ -179,6 +184,7 @@ def _begin(
         device_name(place.device),
         precision=recognizer.precision,
         processes=place.world.size,
+        model=recognizer.config.model_dump(mode="json"),
         videos={name: len(part) for name, part in parts.items() if part is not None},
     )
 

@@ -95,12 +95,10 @@ class Recognizer:
             WeightsError: the weights are not cached and cannot be downloaded, or do not fit.
             DeviceError: the device or precision is not to be had here.
         """
-        chosen = choose_device(device)
-        settings = load_settings()
+        chosen, settings = choose_device(device), load_settings()
+        computed = choose_precision(precision, chosen)
         checkpoint = resolve(name, settings=settings, revision=revision)
-        return cls.from_checkpoint(
-            checkpoint, chosen, choose_precision(precision, chosen), settings
-        )
+        return cls.from_checkpoint(checkpoint, chosen, computed, settings)
 
     @classmethod
     def from_checkpoint(

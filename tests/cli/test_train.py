@@ -55,8 +55,9 @@ def test_learns_and_fills_the_run_folder(root: Path, tmp_path: Path, capsys: Out
     model = peclip.load(out / "model", device="cpu")
     assert model.labels.names == ("happiness", "sadness")
     config = yaml.safe_load((out / "config.yaml").read_text())
-    assert config["train"]["lr"] == {"adapters": 0.01, "prompts": 3e-5}
-    assert config["model"]["num_frames"] == 4, "the configuration is resolved"
+    assert config["train"]["lr"] == {"adapters": 0.01, "prompts": 3e-5, "backbone": 0.0}
+    assert config["model"] == {}, "nothing was changed"
+    assert environment["model"]["num_frames"] == 4
 
 
 def test_config_of_a_run_repeats_it(root: Path, tmp_path: Path, capsys: Output) -> None:
@@ -237,7 +238,7 @@ def test_what_makes_no_sense_is_one_line(
     (tmp_path / "run/thesis.tex").touch()
     capsys.readouterr()
     assert "not empty" in refused(capsys, *own)
-    assert "not the folder of a run" in refused(capsys, *own, "--overwrite")
+    assert "which no run writes" in refused(capsys, *own, "--overwrite")
     assert (tmp_path / "run/thesis.tex").exists()
 
 
@@ -325,3 +326,70 @@ def test_recipes_train_on_trees_of_their_form(
     assert report["num_videos"] == len(folders)
     assert report["reported_on"].endswith(test)
     assert set(report["labels"]) == set(EMOTIONS[: len(folders)])
+
+
+def test_a_refused_resume_changes_nothing(root: Path, tmp_path: Path, capsys: Output) -> None:
+    """What was advised still works after what was refused, and a finished run is no exception."""
+    out = tmp_path / "run"
+    trained(capsys, *command(root, out, "--epochs", "1"))
+    before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    resume = ("train", "--resume", str(out), "--device", "cpu")
+    for change in ("train.epochs=9", "train.seed=7", "model.num_frames=2"):
+        text = refused(capsys, *resume, "--set", change)
+        assert change.partition("=")[0] in text
+        assert "-m" in text
+    assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
+    trained(capsys, *resume, "-f", "json", "--set", "train.workers=0")
+
+
+def test_only_a_run_is_overwritten(root: Path, tmp_path: Path, capsys: Output) -> None:
+    """Neither a project that has a config.yaml, nor a run that one of its own files was put into."""
+    project = tmp_path / "project"
+    shutil.copytree(root, project / "data")
+    (project / "config.yaml").write_text("mine: true")
+    text = refused(capsys, *command(project / "data", project, "--overwrite"))
+    assert "holds 'data', which no run writes" in text
+    assert len(list((project / "data").rglob("*.png"))) == len(list(root.rglob("*.png")))
+
+
+def test_an_earlier_run_survives_a_wrong_data_root(tmp_path: Path, capsys: Output) -> None:
+    (tmp_path / "run/fold-1").mkdir(parents=True)
+    (tmp_path / "run/config.yaml").write_text("base: debug")
+    arguments = ["train", "--dataset", "ravdess", "--data-root", str(tmp_path / "none")]
+    arguments += ["-m", "debug", "--fold", "all", "--out", str(tmp_path / "run"), "--overwrite"]
+    assert run(arguments) == 3
+    assert (tmp_path / "run/fold-1").is_dir()
+    capsys.readouterr()
+
+
+def test_the_configuration_of_a_run_does_not_hide_another_base(
+    root: Path, tmp_path: Path, capsys: Output
+) -> None:
+    """As a recipe it repeats the changes that were asked for, not the model that they made."""
+    out = tmp_path / "first"
+    trained(capsys, *command(root, out, "--epochs", "1", "--set", "model.num_frames=2"))
+    assert yaml.safe_load((out / "config.yaml").read_text())["model"] == {"num_frames": 2}
+    environment = json.loads((out / "env.json").read_text())
+    assert environment["model"]["labels"] == ["happiness", "sadness"]
+    other = tmp_path / "other"
+    for label in ("fear", "boredom"):
+        for number in range(4):
+            write_frames(other / "train" / label / str(number), (99, 99, 99), number)
+            write_frames(other / "test" / label / str(number), (99, 99, 99), number)
+    report = trained(
+        capsys,
+        *("train", "--recipe", str(out / "config.yaml"), "--data-root", str(other)),
+        *("--out", str(tmp_path / "second"), "--device", "cpu", "-f", "json"),
+    )
+    assert report["labels"] == ["fear", "boredom"]
+
+
+def test_seeds_begin_with_other_weights(root: Path, tmp_path: Path, capsys: Output) -> None:
+    still = ("--set", "train.lr.adapters=0", "--set", "train.lr.prompts=0", "--epochs", "1")
+    files = []
+    for seed in ("1", "1", "2"):
+        out = tmp_path / f"{len(files)}"
+        trained(capsys, *command(root, out, *still, "--seed", seed))
+        files.append((out / "model/model.safetensors").read_bytes())
+    assert files[0] == files[1]
+    assert files[0] != files[2]

@@ -55,3 +55,9 @@ def test_groups_are_adapters_and_prompts() -> None:
 def test_what_makes_no_sense_is_refused(values: dict[str, object], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         check(TrainConfig, values)
+
+
+def test_nothing_left_to_train_is_told() -> None:
+    model = PEClip.from_pretrained("debug", device="cpu").model.requires_grad_(False)
+    with pytest.raises(ConfigError, match="Nothing is left to train"):
+        make_optimizer(model, TrainConfig())

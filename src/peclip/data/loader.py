@@ -113,8 +113,8 @@ def load_batches(
     for videos, unreadable in loader:
         if unreadable and skipped is None:
             raise DatasetError(
-                f"{unreadable[0].reason} Get the video again, or take it out of the data set; peclip data check reads "
-                "some frames of every video and names those that cannot be read."
+                f"{unreadable[0].reason} Get the video again, or take it out of the data set; "
+                "peclip data check reads some frames of every video and names those that cannot be read."
             )
         if skipped is not None:
             skipped += unreadable

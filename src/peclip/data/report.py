@@ -16,7 +16,7 @@ Kind = Literal[
 KINDS: dict[Kind, str] = {
     "missing": "listed, but not there",
     "empty": "a folder without a frame",
-    "unreadable": "a file that is no video",
+    "unreadable": "no video, a frame that cannot be decoded, or frames of several sizes",
     "frame_count": "not as many frames as the list claims",
     "duplicate": "the same video twice in one split",
     "conflict": "the same video with two labels",

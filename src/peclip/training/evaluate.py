@@ -1,5 +1,3 @@
-# NOTE TO THE HELPER OF TASK A (evaluate --dataset): STOP HERE. The lead has already built and merged it (evaluation.py,
-# training/views.py, cli/evaluate.py). Do not edit any further file; finish now with a one-line report.
 """What a model answers to the videos of a split, and the report of it."""
 
 from __future__ import annotations
@@ -18,7 +16,7 @@ from peclip.labels import LabelSet
 from peclip.metrics import RESAMPLES, ConfusionMatrix, Report, calibration_error
 from peclip.models.base import ExpressionModel
 from peclip.training.distributed import SINGLE, World
-from peclip.training.views import View, as_recorded
+from peclip.training.views import Ask, View, as_recorded
 from peclip.types import Batch
 from peclip.video.preprocess import Preprocess
 
@@ -148,15 +146,7 @@ def evaluate_views(
     own = share(batches, world.rank, world.size)
     samples = dataset.split.samples
     found = torch.zeros(len(views), len(dataset), len(model.labels), device=device)
-    with autocast(device, precision):
-        label_features = model.encode_labels()
-
-    def ask(frames: Tensor) -> Tensor:
-        with autocast(device, precision):
-            logits = model(Batch(frames), label_features).logits
-        probabilities: Tensor = logits.float().softmax(-1)
-        return probabilities
-
+    ask = _asker(model, device, precision)
     unreadable: list[Unreadable] | None = None if skipped is None else []
     loaded = load_batches(
         dataset, own, workers=workers, pin_memory=device.type == "cuda", skipped=unreadable
@@ -170,11 +160,29 @@ def evaluate_views(
         on_batch(len(batch))
     # Every row is 0 on all ranks but one, so the sum is exact.
     probabilities = world.sum(found).cpu().double()
-    split = dataset.split
-    if skipped is not None and unreadable is not None:
-        skipped += sorted(world.gather(unreadable))
-        lost = {video for video, _ in skipped}
-        kept = [number for number in range(len(dataset)) if number not in lost]
-        split = split.with_samples(samples[number] for number in kept)
-        probabilities = probabilities[:, kept]
-    return [Answers(split, model.labels, part) for part in probabilities]
+    lost = sorted(world.gather(unreadable or []))
+    if skipped is not None:
+        skipped += lost
+    split, kept = _without(dataset.split, lost)
+    return [Answers(split, model.labels, part[kept]) for part in probabilities]
+
+
+def _without(split: Split, lost: Sequence[Unreadable]) -> tuple[Split, list[int]]:
+    """Returns the videos that could be read, and their numbers."""
+    missing = {video for video, _ in lost}
+    kept = [number for number in range(len(split)) if number not in missing]
+    return split.with_samples(split.samples[number] for number in kept), kept
+
+
+def _asker(model: ExpressionModel, device: torch.device, precision: str) -> Ask:
+    """Returns the model as a function; the texts of the labels are encoded once."""
+    with autocast(device, precision):
+        label_features = model.encode_labels()
+
+    def ask(frames: Tensor) -> Tensor:
+        with autocast(device, precision):
+            logits = model(Batch(frames), label_features).logits
+        probabilities: Tensor = logits.float().softmax(-1)
+        return probabilities
+
+    return ask

@@ -84,21 +84,33 @@ def fit(
         teacher=teacher,
     )
     if config.calibrate and val is not None:
-        answers = answer(
-            model,
-            model_config,
-            preprocess,
-            val,
-            device=device,
-            precision=choose_precision(config.precision, device),
-            world=world,
-            batch_size=config.batch_size,
-            workers=config.workers,
-        )
-        factor = fit_temperature(answers.probabilities, answers.targets)
-        model.temperature *= factor
-        model_config = model_config.derive(temperature=model.temperature)
+        model_config = _calibrate(model, model_config, preprocess, val, config, device, world)
     return result, model_config
+
+
+def _calibrate(
+    model: ExpressionModel,
+    model_config: ModelConfig,
+    preprocess: Preprocess,
+    val: Split,
+    config: TrainConfig,
+    device: torch.device,
+    world: World,
+) -> ModelConfig:
+    """Fits the temperature of a trained model on validation videos."""
+    answers = answer(
+        model,
+        model_config,
+        preprocess,
+        val,
+        device=device,
+        precision=choose_precision(config.precision, device),
+        world=world,
+        batch_size=config.batch_size,
+        workers=config.workers,
+    )
+    model.temperature *= fit_temperature(answers.probabilities, answers.targets)
+    return model_config.derive(temperature=model.temperature)
 
 
 def _unfreeze(

@@ -10,7 +10,6 @@ import torch
 from peclip.data.dataset import VideoDataset
 from peclip.errors import ConfigError
 from peclip.training.checkpoint import load_state, save_state
-from peclip.training.config import TrainConfig
 from peclip.training.learner import Learner
 from peclip.training.progress import Progress
 from peclip.training.tally import Tally
@@ -34,7 +33,7 @@ class Keeper:
     ) -> None:
         self._learner, self._progress = learner, progress
         self._folder = folder
-        self._identity = _identity(data, learner.config)
+        self._identity = _identity(data, learner)
 
     def save(self) -> None:
         """Writes the state, if there is a folder and this is the first rank."""
@@ -57,7 +56,7 @@ class Keeper:
         if state["identity"] != self._identity:
             raise ConfigError(
                 f"The state in {str(self._folder)!r} is of a training with other videos, labels or "
-                f"settings; only {', '.join(sorted(_MAY_CHANGE))} may change. Resume it with its own, or "
+                f"settings, another network or precision; only {', '.join(sorted(_MAY_CHANGE))} may change. Resume it with its own, or "
                 "start anew in another folder."
             )
         self._learner.load_state(state["learner"])
@@ -65,8 +64,11 @@ class Keeper:
         torch.set_rng_state(state["rng"])
 
 
-def _identity(data: VideoDataset, config: TrainConfig) -> str:
-    """Returns what must not change between the parts of a training: videos, labels, configuration."""
+def _identity(data: VideoDataset, learner: Learner) -> str:
+    """Returns what must not change between the parts of a training: videos, configuration, network."""
     videos = "\n".join(f"{s.id} {t}" for s, t in zip(data.split.samples, data.targets, strict=True))
-    decisive = config.model_dump_json(exclude=_MAY_CHANGE)
-    return f"{hashlib.sha256(videos.encode()).hexdigest()} {decisive}"
+    shapes = [f"{name} {tuple(tensor.shape)}" for name, tensor in learner.learned.items()]
+    network = "\n".join([str(data.num_frames), learner.precision, *shapes])
+    decisive = learner.config.model_dump_json(exclude=_MAY_CHANGE)
+    hashes = [hashlib.sha256(text.encode()).hexdigest() for text in (videos, network)]
+    return f"{' '.join(hashes)} {decisive}"

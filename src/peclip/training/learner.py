@@ -28,6 +28,9 @@ from peclip.training.teacher import Teacher
 from peclip.types import Batch
 from peclip.video.preprocess import Preprocess
 
+_MOST_SKIPPED = 20
+"""Steps in a row without a finite gradient in fp16; the scaler has then divided by 2 to the power of them."""
+
 
 class Learner:
     """Has a model, its optimiser and, if asked for, the average of its weights.
@@ -66,6 +69,7 @@ class Learner:
         world.copy_from_main(tensor.data for tensor in self.learned.values())
         self.optimizer = make_optimizer(model, config)
         self.precision = choose_precision(config.precision, device)
+        self._skipped = 0
         self._scaler = torch.amp.GradScaler(device.type, enabled=self.precision == "fp16")
         self._ema = None if config.ema is None else Ema(self.learned, config.ema)
         self._preprocess = preprocess
@@ -158,7 +162,9 @@ class Learner:
         self._scaler.unscale_(self.optimizer)
         longest = self.config.clip_grad or math.inf
         norm = torch.nn.utils.clip_grad_norm_(self.trained.values(), longest)
-        if self.precision != "fp16":  # there the scaler leaves such a step out, and scales less
+        # In fp16 the scaler leaves such a step out and scales less, which helps within a few steps or never.
+        self._skipped = self._skipped + 1 if not math.isfinite(norm.item()) else 0
+        if self._skipped > (_MOST_SKIPPED if self.precision == "fp16" else 0):
             self._check(norm.item(), "gradient", epoch, step, rates)
         self._scaler.step(self.optimizer)
         self._scaler.update()
@@ -174,7 +180,8 @@ class Learner:
                 f"The {what} is {value} in step {step + 1} of epoch {epoch + 1} (learning rates: {used}; "
                 f"{self.precision}). The weights are those before this step. Lower the learning rates "
                 "(--set train.lr.adapters=…), clip gradients (--set train.clip_grad=1) or compute in "
-                "fp32 (--precision fp32); --resume goes on from the last saved state."
+                "fp32 (--precision fp32) in a new run; it may start from the best weights of this one "
+                "(-m RUN/checkpoints/best)."
             )
 
     @contextmanager
@@ -213,6 +220,7 @@ class Learner:
             "weights": self.weights(),
             "optimizer": self.optimizer.state_dict(),
             "scaler": self._scaler.state_dict(),
+            "skipped": self._skipped,
             "ema": None if self._ema is None else self._ema.averages,
         }
 
@@ -221,6 +229,7 @@ class Learner:
         self.load_weights(state["weights"])
         self.optimizer.load_state_dict(state["optimizer"])
         self._scaler.load_state_dict(state["scaler"])
+        self._skipped = state["skipped"]
         if self._ema is not None:
             self._ema.load(state["ema"])
 

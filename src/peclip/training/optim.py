@@ -7,6 +7,7 @@ import math
 import torch
 from torch import nn
 
+from peclip.errors import ConfigError
 from peclip.models.base import ExpressionModel
 from peclip.training.config import TrainConfig
 
@@ -17,6 +18,9 @@ def make_optimizer(model: ExpressionModel, config: TrainConfig) -> torch.optim.A
     """Returns AdamW over the trained parameters, with groups for adapters, prompts and backbone.
 
     Weights of adapters and prompts all decay, as in the release; of the backbone the matrices do.
+
+    Raises:
+        ConfigError: nothing of the model is to be trained.
     """
     members: dict[tuple[str, bool], list[nn.Parameter]] = {
         ("adapters", True): [],
@@ -39,6 +43,11 @@ def make_optimizer(model: ExpressionModel, config: TrainConfig) -> torch.optim.A
         for (name, decays), trained in members.items()
         if trained
     ]
+    if not groups:
+        raise ConfigError(
+            "Nothing is left to train: the model has no adapters and no prompts, and its backbone is frozen. "
+            "Leave one of them in, or give the backbone a learning rate (train.lr.backbone)."
+        )
     return torch.optim.AdamW(groups)
 
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from peclip.errors import ConfigError, TrainingError, UserError
 from peclip.training.progress import Hooks, Progress
+from peclip.training.run_folder import JOURNAL
 from peclip.training.trackers import (
     TRACKERS,
     Position,
@@ -25,7 +26,6 @@ from peclip.training.trackers import (
 )
 
 _log = logging.getLogger(__name__)
-JOURNAL = "trackers.json"
 SCORES = ("uar", "war", "macro_f1", "ece", "recall")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import re
 import shutil
 import sys
 import time
@@ -22,6 +23,8 @@ from peclip.metrics import Report
 from peclip.plots import plot_confusion, plot_curve, save_figure
 from peclip.training.checkpoint import STATE
 from peclip.training.evaluate import Answers
+from peclip.training.recipe import RunConfig, read_recipe, run_config
+from peclip.training.trackers import flat
 
 CONFIG, COMMAND, ENVIRONMENT, HISTORY, LOG = (
     "config.yaml",
@@ -32,6 +35,18 @@ CONFIG, COMMAND, ENVIRONMENT, HISTORY, LOG = (
 )
 REPORT, ANSWERS, CONFUSION, CURVE = "report.json", "predictions.csv", "confusion", "curve.png"
 STATES, BEST, MODEL = Path("checkpoints/last"), Path("checkpoints/best"), Path("model")
+JOURNAL = "trackers.json"
+
+_FILES = {CONFIG, COMMAND, ENVIRONMENT, HISTORY, LOG, REPORT, ANSWERS, CURVE, JOURNAL} | {
+    *(f"{CONFUSION}.csv", f"{CONFUSION}.png", "checkpoints", "model", "tensorboard"),
+}
+"""What a run writes, and nothing else is overwritten."""
+
+MAY_CHANGE = {
+    *("data.root", "data.annotations", "report_to", "train.workers", "train.patience"),
+    *("train.checkpoint_steps", "train.checkpoint_activations"),
+}
+"""Fields that decide no weight and no score, so that a resumed run may have others."""
 
 
 class RunFolder:
@@ -66,15 +81,36 @@ class RunFolder:
                 f"The run folder {str(self.path)!r} is not empty. Give another --name or --out, go on with "
                 "it by --resume, or replace it with --overwrite."
             )
-        if held and not (self.path / CONFIG).is_file():
+        strange = [entry.name for entry in held if not _is_of_a_run(entry.name)]
+        if strange:
             raise ConfigError(
-                f"{str(self.path)!r} holds {held[0].name!r} and no {CONFIG}, so it is not the folder of a "
-                "run and is not overwritten. Give another folder."
+                f"{str(self.path)!r} holds {strange[0]!r}, which no run writes, so it is not overwritten. "
+                "Give another folder."
             )
         with writing(self.path):
             for entry in held:
                 shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
             self.path.mkdir(parents=True, exist_ok=True)
+
+    def check_unchanged(self, config: RunConfig) -> None:
+        """Compares with what the run was begun with, if it was.
+
+        Raises:
+            ConfigError: something differs that decides its result; the message names it.
+        """
+        if not (self.path / CONFIG).is_file():
+            return
+        begun = run_config(read_recipe(str(self.path / CONFIG)))
+        before, now = (flat(one.model_dump(mode="json")) for one in (begun, config))
+        fields = sorted((before.keys() | now.keys()) - MAY_CHANGE)
+        changed = [name for name in fields if before.get(name) != now.get(name)]
+        if changed:
+            names = ", ".join(f"{name} ({before.get(name)} to {now.get(name)})" for name in changed)
+            raise ConfigError(
+                f"The run in {str(self.path)!r} was begun with other settings: {names}. Only "
+                f"{', '.join(sorted(MAY_CHANGE))} may change. Resume it as it was begun, or begin a new run, "
+                f"which may start from its weights: -m {self.path / BEST}"
+            )
 
     def write(self, name: str, text: str) -> None:
         """Writes a text file."""
@@ -168,6 +204,10 @@ def writing(path: Path) -> Iterator[None]:
             f"The run folder {str(path)!r} cannot be written: {reason}. Make room or give another folder; "
             "what was saved before is whole, and --resume goes on from it."
         ) from None
+
+
+def _is_of_a_run(name: str) -> bool:
+    return name.removesuffix(".part") in _FILES or bool(re.fullmatch(r"fold-\d+", name))
 
 
 def read_report(path: Path) -> dict[str, Any]:

@@ -1,5 +1,3 @@
-# NOTE TO THE HELPER OF TASK A (evaluate --dataset): STOP HERE. The lead has already built and merged it (evaluation.py,
-# training/views.py, cli/evaluate.py). Do not edit any further file; finish now with a one-line report.
 """Other ways to show a model a video: with its time destroyed, or together with its mirror image.
 
 A model of video that answers the same when the frames are shuffled does not look at time.
