@@ -92,7 +92,8 @@ def test_a_score_says_what_it_is_of(root: Path, model: Path, tmp_path: Path) -> 
     assert facts["model"] == str(model)
     assert facts["preprocessing"]["image_size"] == 32
     assert facts["dropped"] == {"boredom": 2}
-    assert any("2 videos of boredom" in remark for remark in evaluation.folds[0].remarks)
+    assert facts["remarks"] == list(evaluation.folds[0].remarks)
+    assert any("2 videos of boredom" in remark for remark in facts["remarks"])
 
 
 def test_answers_that_no_target_has_are_wrong(root: Path, model: Path) -> None:

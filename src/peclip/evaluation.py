@@ -1,5 +1,3 @@
-# NOTE TO THE HELPER OF TASK A (evaluate --dataset): STOP HERE. The lead has already built and merged it (evaluation.py,
-# training/views.py, cli/evaluate.py). Do not edit any further file; finish now with a one-line report.
 """Scores of a model on a data set: one split, or the test split of every fold."""
 
 from __future__ import annotations
@@ -10,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import fmean
 from typing import Any, Literal
 
 from pydantic import Field
@@ -85,7 +84,8 @@ def evaluate_dataset(
         device: to compute on.
         precision: to compute with.
         world: the processes that share the videos.
-        answers_path: where to write the answers of all folds, even if some videos cannot be read.
+        answers_path: where to write the answers, even if some videos cannot be read; with several folds a
+            file for each, see `answer_paths`.
         on_batch: is told how far it is.
 
     Returns:
@@ -114,15 +114,18 @@ def evaluate_dataset(
         failed += skipped
         if found is not None:
             asked.append(found)
-    if answers_path is not None and world.is_main and asked:
-        write_answers(answers_path, [found.answers for found in asked])
+    if answers_path is not None and world.is_main:
+        paths = answer_paths(answers_path, numbers)
+        for found in asked:
+            write_answers(paths[found.split.fold], found.answers)
     if failed and not (options.skip_unreadable and asked):
         kept = f"; the other answers are in {answers_path}" if answers_path and asked else ""
         raise DatasetError(
             f"{len(failed)} videos cannot be read{kept}. The first: {failed[0].reason} Get them again, or "
             "leave them out with --skip-unreadable, which makes other numbers than those of papers."
         )
-    return together([found.score for found in asked])
+    scores = [found.score for found in asked]
+    return together(scores, _common(scores) if len(scores) > 1 else None)
 
 
 def ask(
@@ -203,13 +206,20 @@ def model_of(name: str | Path, fold: int | None) -> str | Path:
     return folder / MODEL if (folder / MODEL).is_dir() else name
 
 
-def write_answers(path: Path, parts: Sequence[Answers]) -> None:
+def answer_paths(path: Path, folds: Sequence[int | None]) -> dict[int | None, Path]:
+    """Returns where the answers of each fold go: `a.csv`, and with several folds `a-fold-1.csv` and so on."""
+    if len(folds) == 1:
+        return {folds[0]: path}
+    return {fold: path.with_name(f"{path.stem}-fold-{fold}{path.suffix}") for fold in folds}
+
+
+def write_answers(path: Path, answers: Answers) -> None:
     """Writes the answers to all videos as a `.csv` file that `--predictions` reads.
 
     Raises:
         ConfigError: the file cannot be written.
     """
-    rows = [row for answers in parts for row in answers.rows()]
+    rows = list(answers.rows())
     try:
         partial = path.with_name(f"{path.name}.part")
         with partial.open("w", encoding="utf-8", newline="") as stream:
@@ -246,6 +256,7 @@ def _facts(recognizer: Recognizer, split: Split, options: EvaluateOptions) -> di
         "compute_precision": precision,
         "frames": options.frames,
         "tta": options.tta,
+        "seed": options.seed,
     }
 
 
@@ -269,6 +280,17 @@ def _answers(answers: Answers) -> Iterator[Answer]:
     rows = zip(answers.split.samples, answers.names, surest, strict=True)
     for line, (sample, label, confidence) in enumerate(rows, 1):
         yield Answer(sample.id, sample.label, label, confidence, line)
+
+
+def _common(scores: Sequence[Score]) -> dict[str, Any]:
+    """Returns the facts that are the same in all folds, and the mean of what destroyed time has cost."""
+    first, *others = (score.facts for score in scores)
+    found = {k: v for k, v in first.items() if all(other.get(k) == v for other in others)}
+    for key in ("as_recorded", "lost"):
+        if key in first:
+            parts = [score.facts[key] for score in scores]
+            found[key] = {name: fmean(part[name] for part in parts) for name in parts[0]}
+    return found
 
 
 def _points(score: Score) -> dict[str, float]:

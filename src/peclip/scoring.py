@@ -1,5 +1,3 @@
-# NOTE TO THE HELPER OF TASK A (evaluate --dataset): STOP HERE. The lead has already built and merged it (evaluation.py,
-# training/views.py, cli/evaluate.py). Do not edit any further file; finish now with a one-line report.
 """Scores of files of answers: a report per file, and the mean over folds.
 
 The rule across label sets:
@@ -18,7 +16,7 @@ import csv
 import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import reduce
 from operator import add
 from pathlib import Path
@@ -82,6 +80,7 @@ class Score:
             **self.report.to_dict(),
             "dropped": dict(self.dropped),
             "unmatched": dict(self.unmatched),
+            "remarks": list(self.remarks),
         }
 
 
@@ -93,12 +92,15 @@ class Evaluation:
     merged: Report
     """Of all files in one confusion matrix. With several files it has no intervals and no `ece`."""
     mean: FoldMean
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    """What holds of all folds together; nothing for a single score, which has its own."""
 
     def to_dict(self) -> dict[str, Any]:
         """Returns the JSON form of the one file; of folds, their means, each fold and all merged."""
         if len(self.folds) == 1:
             return self.folds[0].to_dict()
         return {
+            **self.facts,
             "num_videos": self.merged.num_videos,
             **self.mean.to_dict(),
             "folds": [fold.to_dict() for fold in self.folds],
@@ -167,14 +169,19 @@ def score_files(
     return together([score_answers(file, names, resamples=resamples, seed=seed) for file in files])
 
 
-def together(folds: Sequence[Score]) -> Evaluation:
-    """Returns the scores of one file or of several folds, of models with the same labels."""
+def together(folds: Sequence[Score], facts: Mapping[str, Any] | None = None) -> Evaluation:
+    """Returns the scores of one file or of several folds, of models with the same labels.
+
+    Args:
+        folds: at least one.
+        facts: what holds of all of them together.
+    """
     reports = [fold.report for fold in folds]
     merged = reports[0]
     if len(reports) > 1:
         # The files may hold the same videos (runs with several seeds), so intervals would be too narrow.
         merged = Report.of(reduce(add, (report.confusion for report in reports)), resamples=0)
-    return Evaluation(tuple(folds), merged, mean_over_folds(reports))
+    return Evaluation(tuple(folds), merged, mean_over_folds(reports), facts or {})
 
 
 def _model_labels(

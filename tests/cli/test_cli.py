@@ -77,6 +77,7 @@ def test_help_documents_every_command_and_exit_code(capsys: Output) -> None:
         "6",
         "7",
         "130",
+        "143",
     ]
 
 

@@ -130,6 +130,63 @@ def test_folds(tmp_path: Path, capsys: Output) -> None:
     second, _ = scored(capsys, "evaluate", *plain, "-m", out, "--fold", "2")
     assert second["war"] == found["folds"][1]["war"]
     assert run(["evaluate", *plain, "-m", out]) == 3, "it has folds, and none was given"
+    answers = ["--save-predictions", str(tmp_path / "answers.csv"), "--frames", "reversed"]
+    backwards, told = scored(capsys, "evaluate", *plain, "-m", out, "--fold", "all", *answers)
+    assert backwards["as_recorded"]["war"] == pytest.approx(found["war"], abs=1e-5)
+    assert backwards["lost"]["war"] == pytest.approx(found["war"] - backwards["war"], abs=1e-5)
+    assert "mean, reversed: UAR" in told
+    assert (backwards["dataset"], backwards["frames"]) == ("ravdess", "reversed")
+    files = [tmp_path / f"answers-fold-{fold['fold']}.csv" for fold in found["folds"]]
+    again = [part for file in files for part in ("--predictions", str(file))]
+    saved, _ = scored(capsys, "evaluate", *again)
+    for key in ("uar", "uar_sd", "war", "war_sd", "merged"):
+        assert saved[key] == backwards[key]
+    assert run(["evaluate", *plain, "-m", out, "--fold", "all", *answers]) == 2
+    assert "answers-fold-1.csv' exists" in " ".join(capsys.readouterr().err.split())
+
+
+def test_a_model_that_pools_frames_loses_nothing(tmp_path: Path, capsys: Output) -> None:
+    """Bright and dark videos: a mean over frames tells them apart in any order."""
+    random = np.random.default_rng(0)
+    for split, count in (("train", 12), ("test", 5)):
+        for label, low in (("bright", 180), ("dark", 10)):
+            for number in range(count):
+                levels = random.integers(low, low + 60, 4).tolist()
+                write_frames(tmp_path / "data" / split / label / str(number), levels)
+    train = ["train", "--dataset", "folder", "--data-root", str(tmp_path / "data"), "-m", "debug"]
+    train += ["--epochs", "10", "-b", "8", "--workers", "0", "--device", "cpu"]
+    for change in (
+        "model.temporal_adapter=none",
+        "model.temperature=0.1",
+        "train.lr.adapters=0.005",
+        "train.warmup_epochs=1",
+        "train.mixing={mixup: 0, fmix: 0}",
+        "train.augment={crop_scale: [1, 1], crop_ratio: [1, 1], brightness: 0}",
+        "train.select_on=last",
+    ):
+        train += ["--set", change]
+    assert run([*train, "--out", str(tmp_path / "run"), "-f", "json"]) == 0
+    for order in ("reversed", "shuffled"):
+        own = command(tmp_path / "data", "-m", str(tmp_path / "run"), "--frames", order)
+        found, _ = scored(capsys, *own)
+        assert found["as_recorded"]["war"] > 85, "it has learnt something that it could lose"
+        assert found["lost"] == {"uar": 0, "war": 0}
+
+
+def test_afew_is_scored_on_what_papers_report(tmp_path: Path, capsys: Output) -> None:
+    """Its val is the split of the papers; the lists count alphabetically."""
+    names = ["Angry", "Disgust", "Fear", "Happy", "Neutral", "Sad", "Surprise"]
+    lines = []
+    for number, name in enumerate(names):
+        place = f"AFEW_Face_Retina/val/{name}/{number:09d}"
+        write_frames(tmp_path / place, [number * 30] * 2)
+        lines.append(f"/elsewhere/{place} 2 {number}")
+    (tmp_path / "annotation").mkdir()
+    (tmp_path / "annotation/AFEW_val.txt").write_text("\n".join(lines))
+    own = ["evaluate", "--dataset", "afew", "--data-root", str(tmp_path), "--workers", "0"]
+    found, _ = scored(capsys, *own, "-m", "debug", "--device", "cpu")
+    assert (found["split"], found["num_videos"]) == ("val", 7)
+    assert set(found["support"].values()) == {1}
 
 
 @pytest.mark.parametrize(
@@ -142,6 +199,8 @@ def test_folds(tmp_path: Path, capsys: Output) -> None:
         (["--dataset", "dfew", "--data-root", ".", "--fold", "two"], 2, "a number or all"),
         (["--predictions", "a.csv", "--dataset", "dfew"], 2, "--dataset was given too"),
         (["--predictions", "a.csv", "-m", "nano"], 2, "-m was given too"),
+        (["--predictions", "a.csv", "--frames", "reversed"], 2, "--frames was given too"),
+        (["--predictions", "a.csv", "-b", "2"], 2, "-b was given too"),
         (["--dataset", "folder", "--data-root", ".", "--frames", "backwards"], 2, "shuffled"),
     ],
 )

@@ -1,5 +1,3 @@
-# NOTE TO THE HELPER OF TASK A (evaluate --dataset): STOP HERE. The lead has already built and merged it (evaluation.py,
-# training/views.py, cli/evaluate.py). Do not edit any further file; finish now with a one-line report.
 """`peclip evaluate`: UAR and WAR of predictions or of a model, with their confidence intervals."""
 
 from __future__ import annotations
@@ -23,12 +21,14 @@ from peclip.cli.options import (
     ReportFormatOpt,
     check_output,
 )
-from peclip.cli.scores import show
+from peclip.cli.scores import show, tell
 from peclip.errors import ConfigError
 
 if TYPE_CHECKING:
-    from peclip.evaluation import Listener
     from peclip.scoring import Evaluation
+
+
+BATCH, WORKERS = 8, 4
 
 
 class FrameOrder(StrEnum):
@@ -87,7 +87,10 @@ MissingOpt = Annotated[
 ]
 AnswersOpt = Annotated[
     Path | None,
-    typer.Option("--save-predictions", help="A .csv file for the answer to every video."),
+    typer.Option(
+        "--save-predictions",
+        help="A .csv file for the answer to every video; with --fold all NAME-fold-1.csv and so on.",
+    ),
 ]
 BatchOpt = Annotated[int, typer.Option("-b", "--batch-size", min=1)]
 WorkersOpt = Annotated[int, typer.Option("--workers", min=0, help="Processes that read videos.")]
@@ -121,8 +124,8 @@ def evaluate(
     skip_unreadable: SkipOpt = False,
     allow_missing: MissingOpt = False,
     save_predictions: AnswersOpt = None,
-    batch_size: BatchOpt = 8,
-    workers: WorkersOpt = 4,
+    batch_size: BatchOpt = BATCH,
+    workers: WorkersOpt = WORKERS,
     device: DeviceOpt = "auto",
     precision: PrecisionOpt = Precision.auto,
     form: ReportFormatOpt = ReportFormat.table,
@@ -142,11 +145,16 @@ def evaluate(
 
     peclip evaluate --dataset dfew --data-root DFEW --fold all -m runs/dfew -o dfew.json
     """
-    _check_outputs(output, plot, save_predictions, overwrite=overwrite)
+    _check_outputs(output, plot, overwrite=overwrite)
     if predictions:
         paths = {"--data-root": data_root, "--annotations": annotations}
         names = {"--dataset": dataset, "--fold": fold, "--split": split, "-m": model}
-        _refuse({**names, **paths, "--save-predictions": save_predictions})
+        shown = {"--frames": frames != FrameOrder.as_recorded, "--tta": tta != Augmented.none}
+        shown |= {"--skip-unreadable": skip_unreadable, "--allow-missing": allow_missing}
+        work = {"-b": batch_size != BATCH, "--workers": workers != WORKERS}
+        work |= {"--device": device != "auto", "--precision": precision != Precision.auto}
+        flags = {key: value or None for key, value in (shown | work).items()}
+        _refuse({**names, **paths, **flags, "--save-predictions": save_predictions})
         show(_score(predictions, labels, resamples, seed), form, output, plot)
         return
     asked = {"split": split, "labels": labels, "frames": frames.value, "tta": tta.value}
@@ -156,21 +164,18 @@ def evaluate(
     data |= {"allow_missing": allow_missing}
     computing: dict[str, Any] = {"device": device, "precision": precision.value}
     with console.progress_bar(enabled=progress) as bar:
-        found = _ask(model, data, fold, counted, computing, save_predictions, bar)
+        found = _ask(model, data, fold, counted, computing, (save_predictions, overwrite), bar)
     if found is not None:
-        _tell(found)
+        tell(found)
         show(found, form, output, plot)
 
 
-def _check_outputs(
-    output: Path | None, plot: Path | None, answers: Path | None, *, overwrite: bool
-) -> None:
+def _check_outputs(output: Path | None, plot: Path | None, *, overwrite: bool) -> None:
     from peclip.plots import FIGURE_ENDINGS
     from peclip.scoring import REPORT_ENDINGS
 
     check_output(output, overwrite=overwrite, endings=REPORT_ENDINGS)
     check_output(plot, overwrite=overwrite, endings=FIGURE_ENDINGS)
-    check_output(answers, overwrite=overwrite, endings=[".csv"])
 
 
 def _score(predictions: list[Path], labels: str | None, resamples: int, seed: int) -> Evaluation:
@@ -186,15 +191,16 @@ def _ask(
     fold: str | None,
     values: dict[str, Any],
     computing: dict[str, Any],
-    answers_path: Path | None,
+    answers: tuple[Path | None, bool],
     bar: Any,
 ) -> Evaluation | None:
     """Asks the model in the processes that there are; returns the scores in the first of them."""
+    from peclip.cli.evaluation_bar import listener
     from peclip.cli.predict import read_labels
     from peclip.cli.train import device_of
     from peclip.config import check
-    from peclip.data import DataConfig
-    from peclip.evaluation import EvaluateOptions, evaluate_dataset
+    from peclip.data import DataConfig, find_benchmark
+    from peclip.evaluation import EvaluateOptions, answer_paths, evaluate_dataset
     from peclip.training.distributed import joined, world_of
 
     if data["dataset"] is None or data["root"] is None:
@@ -207,6 +213,10 @@ def _ask(
     config = check(DataConfig, data | {"fold": one})
     if values["labels"] is not None:
         values = values | {"labels": read_labels(values["labels"])}
+    numbers = find_benchmark(config.dataset).fold_numbers() if fold == "all" else (one,)
+    if answers[0] is not None:
+        for path in answer_paths(answers[0], numbers).values():
+            check_output(path, overwrite=answers[1], endings=[".csv"])
     world = world_of()
     chosen = device_of(computing["device"], world)
     with joined(world, chosen):
@@ -218,45 +228,10 @@ def _ask(
             device=str(chosen),
             precision=computing["precision"],
             world=world,
-            answers_path=answers_path,
-            on_batch=_listener(bar) if world.is_main else None,
+            answers_path=answers[0],
+            on_batch=listener(bar) if world.is_main else None,
         )
     return evaluation if world.is_main else None
-
-
-def _listener(bar: Any) -> Listener:
-    tasks: dict[str, Any] = {}
-
-    def on_batch(title: str, done: int, total: int) -> None:
-        if title not in tasks:
-            tasks[title] = bar.add_task(title, total=total, position="")
-        bar.update(tasks[title], completed=done, position=f"{done} of {total} videos")
-
-    return on_batch
-
-
-def _tell(evaluation: Evaluation) -> None:
-    """Says what the scores are of, and what destroying time has cost."""
-    facts = evaluation.folds[0].facts
-    size = facts["preprocessing"]["image_size"]
-    console.note(
-        f"{facts['model']} ({facts['backbone']}) on {facts['dataset']} {facts['split']}, frames "
-        f"{facts['frames']}, tta {facts['tta']}, {facts['num_frames']} frames of {size} px, "
-        f"{facts['compute_precision']} on {facts['device']}"
-    )
-    for score in evaluation.folds:
-        if "lost" in score.facts:
-            parts = [
-                f"{key.upper()} {100 * value:.2f}, as recorded {score.facts['as_recorded'][key]:.2f} "
-                f"({-score.facts['lost'][key]:+.2f} points)"
-                for key, value in (("uar", score.report.uar), ("war", score.report.war))
-            ]
-            console.note(f"{score.name}, {score.facts['frames']}: {'; '.join(parts)}")
-        counts = [
-            f"{score.facts[key]} {key}" for key in ("missing", "unreadable") if score.facts[key]
-        ]
-        if counts:
-            console.note(f"{score.name}: left out {' and '.join(counts)}")
 
 
 def _refuse(flags: dict[str, Any]) -> None:

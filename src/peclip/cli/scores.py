@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -32,6 +33,36 @@ def show(
         typer.echo(json.dumps(evaluation.to_dict(), indent=2))
     else:
         print_evaluation(evaluation)
+
+
+def tell(evaluation: Evaluation) -> None:
+    """Says what the scores are of, and what destroying time has cost."""
+    facts = evaluation.folds[0].facts
+    size = facts["preprocessing"]["image_size"]
+    console.note(
+        f"{facts['model']} ({facts['backbone']}) on {facts['dataset']} {facts['split']}, frames "
+        f"{facts['frames']}, tta {facts['tta']}, {facts['num_frames']} frames of {size} px, "
+        f"{facts['compute_precision']} on {facts['device']}"
+    )
+    for score in evaluation.folds:
+        _tell_lost(score.name, score.facts, score.report.uar, score.report.war)
+        counts = [
+            f"{score.facts[key]} {key}" for key in ("missing", "unreadable") if score.facts[key]
+        ]
+        if counts:
+            console.note(f"{score.name}: left out {' and '.join(counts)}")
+    _tell_lost("mean", evaluation.facts, evaluation.mean.uar, evaluation.mean.war)
+
+
+def _tell_lost(name: str, facts: Mapping[str, Any], uar: float, war: float) -> None:
+    """Says what destroying time has cost, if it was destroyed."""
+    if "lost" in facts:
+        parts = [
+            f"{key.upper()} {100 * value:.2f}, as recorded {facts['as_recorded'][key]:.2f} "
+            f"({-facts['lost'][key]:+.2f} points)"
+            for key, value in (("uar", uar), ("war", war))
+        ]
+        console.note(f"{name}, {facts['frames']}: {'; '.join(parts)}")
 
 
 def draw(evaluation: Evaluation, path: Path) -> None:

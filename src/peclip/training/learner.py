@@ -214,6 +214,13 @@ class Learner:
         for name, tensor in self.learned.items():
             tensor.copy_(weights[name])
 
+    def settle(self, selected: Mapping[str, Tensor] | None) -> None:
+        """Ends the training with the selected weights, or with those that count now."""
+        if selected is None:
+            with self.evaluating():
+                selected = self.weights()
+        self.load_weights(selected)
+
     def to_state(self) -> dict[str, Any]:
         """Returns everything that a later step depends on."""
         return {

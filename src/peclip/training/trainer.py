@@ -95,12 +95,7 @@ def train_model(
                 _close_epoch(learner, answers, progress, hooks)
             keeper.save()
             hooks.on_epoch(progress)
-        if progress.best_weights is not None:
-            learner.load_weights(progress.best_weights)
-        else:
-            with learner.evaluating():
-                weights = learner.weights()
-            learner.load_weights(weights)
+        learner.settle(progress.best_weights)
     model.eval()
     return TrainResult(
         tuple(progress.history),

@@ -1,0 +1,29 @@
+"""How far an evaluation is, on a bar."""
+
+from __future__ import annotations
+
+import time
+from datetime import timedelta
+
+from rich.progress import Progress as Bar
+from rich.progress import TaskID
+
+from peclip.evaluation import Listener
+
+
+def listener(bar: Bar) -> Listener:
+    """Returns what shows one split after another on a bar, which needs a field `position`."""
+    begun: dict[str, tuple[TaskID, float, int]] = {}
+
+    def on_batch(title: str, done: int, total: int) -> None:
+        now = time.monotonic()
+        if title not in begun:  # time counts from the first batch, which waits for the workers too
+            begun[title] = bar.add_task(title, total=total, position=""), now, done
+        task, began, first = begun[title]
+        position = f"{done} of {total} videos"
+        if done > first:
+            left = (now - began) / (done - first) * (total - done)
+            position += f", {timedelta(seconds=round(left))} left"
+        bar.update(task, completed=done, position=position)
+
+    return on_batch
