@@ -12,6 +12,7 @@ import math
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -85,6 +86,12 @@ def command(dataset: str, root: Path, out: Path, *more: str) -> list[str]:
     ]
 
 
+def evaluated(capsys: Output, dataset: str, root: Path, model: Path, *more: str) -> dict[str, Any]:
+    """Asks the models of a run anew, by `peclip evaluate`."""
+    plain = ["evaluate", "--dataset", dataset, "--data-root", str(root), "-m", str(model)]
+    return trained(capsys, *plain, "--device", "cpu", "--workers", "0", "-f", "json", *more)
+
+
 @pytest.mark.parametrize(
     ("dataset", "lists", "classes"),
     [
@@ -114,6 +121,9 @@ def test_five_folds_and_their_mean(
         assert report[score] == pytest.approx(mean, abs=1e-5)
         spread = math.sqrt(sum((value - mean) ** 2 for value in values) / 4)
         assert report[f"{score}_sd"] == pytest.approx(spread, abs=1e-5)
+    again = evaluated(capsys, dataset, tmp_path / "tree", out, "--fold", "all")
+    for key in ("uar", "war", "uar_sd", "war_sd"):
+        assert again[key] == pytest.approx(report[key], abs=1e-5)
 
 
 @pytest.mark.parametrize(("dataset", "reported"), [("ferv39k", "test"), ("afew", "val")])
@@ -130,6 +140,8 @@ def test_one_division(tmp_path: Path, capsys: Output, dataset: str, reported: st
     assert videos["train"] + videos["val"] == 70
     answered = {line.split(",")[0] for line in (out / "predictions.csv").read_text().splitlines()}
     assert len(answered) == 15
+    again = evaluated(capsys, dataset, tmp_path / "tree", out)
+    assert (again["split"], again["confusion"]) == (reported, report["confusion"])
     # The ablations of the paper, by --set alone.
     for number, (change, absent) in enumerate(
         {

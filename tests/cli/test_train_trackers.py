@@ -105,14 +105,15 @@ def test_a_tracker_that_does_not_start(
 ) -> None:
     module: Any = ModuleType("wandb")
     monkeypatch.setitem(sys.modules, "wandb", module)  # a folder `wandb` where one works, say
-    assert run(command(root, tmp_path / "run", "--report-to", "wandb")) == 7
+    arguments = command(root, tmp_path / "run", "--epochs", "1", "--report-to", "wandb")
+    assert run(arguments) == 7
     text = " ".join(capsys.readouterr().err.split())
     assert "peclip: error: wandb does not start: AttributeError: module 'wandb'" in text
     assert not (tmp_path / "run/metrics.jsonl").exists()
     report = trained(
         capsys,
         *("train", "--resume", str(tmp_path / "run"), "--device", "cpu", "-f", "json"),
-        *("--epochs", "1", "--set", "report_to=[]"),
+        *("--set", "report_to=[]"),
     )
     assert report["epochs"] == 1
 
