@@ -59,7 +59,7 @@ def _tell_lost(name: str, facts: Mapping[str, Any], uar: float, war: float) -> N
     if "lost" in facts:
         parts = [
             f"{key.upper()} {100 * value:.2f}, as recorded {facts['as_recorded'][key]:.2f} "
-            f"({-facts['lost'][key]:+.2f} points)"
+            f"({0 - facts['lost'][key]:+.2f} points)"
             for key, value in (("uar", uar), ("war", war))
         ]
         console.note(f"{name}, {facts['frames']}: {'; '.join(parts)}")
