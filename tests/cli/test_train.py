@@ -155,7 +155,7 @@ def test_an_ablation_of_a_trained_model_keeps_the_rest(
 
 
 def test_selection_on_test_is_marked(root: Path, tmp_path: Path, capsys: Output) -> None:
-    changes = ("--epochs", "1", "--set", "train.select_on=test")
+    changes = ("--epochs", "1", "--select-on", "test")
     report = trained(capsys, *command(root, tmp_path / "run", *changes))
     assert report["warning"] == TEST_WARNING
     assert json.loads((tmp_path / "run/report.json").read_text())["selected_on"] == "test"

@@ -7,6 +7,7 @@ import shlex
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -22,6 +23,14 @@ if TYPE_CHECKING:
     from peclip.training.recipe import RunConfig
 
 _RUNS = Path("runs")
+
+
+class SelectOn(StrEnum):
+    """Values of `--select-on`."""
+
+    val = "val"
+    last = "last"
+    test = "test"
 
 
 def train(
@@ -56,6 +65,14 @@ def train(
             "--set",
             metavar="FIELD=VALUE",
             help="Any field, e.g. train.lr.adapters=1e-4; repeat it.",
+        ),
+    ] = None,
+    select_on: Annotated[
+        SelectOn | None,
+        typer.Option(
+            "--select-on",
+            help="Videos that choose the epoch: val by default; last chooses none; test, which the "
+            "report then says.",
         ),
     ] = None,
     epochs: Annotated[int | None, typer.Option(min=1, help="train.epochs")] = None,
@@ -98,6 +115,7 @@ def train(
         "base": model,
         "data": {"dataset": dataset, "root": data_root, "annotations": annotations},
         "train": {
+            "select_on": None if select_on is None else select_on.value,
             "epochs": epochs,
             "batch_size": batch_size,
             "seed": seed,
