@@ -141,6 +141,7 @@ class Session:
             margin=preprocess.face_margin,
             shift=preprocess.face_shift,
             align=preprocess.align,
+            detect_rate=self._options.detect_rate,
         )
         return cut_windows(
             self._until_failure(

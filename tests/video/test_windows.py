@@ -1,12 +1,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 import pytest
 import torch
 
+from peclip.errors import VideoError
 from peclip.types import FaceBox, Frames
 from peclip.video.faces import Image
 from peclip.video.windows import (
@@ -191,6 +192,70 @@ def test_without_a_detector_every_frame_is_one_crop() -> None:
 def test_frames_are_numbered_from_the_beginning_of_the_video() -> None:
     seen = list(Observer(Sees(), size=8).observe([frames(20, range(20))], start=0.5, end=1.0))
     assert [o.index for o in seen] == [5, 6, 7, 8, 9]
+
+
+class Follows:
+    """Sees one face that moves 2 pixels a frame, and counts how often it is asked."""
+
+    name = "follows"
+
+    def __init__(self) -> None:
+        self.asked: list[int] = []
+
+    def detect(self, image: np.ndarray) -> list[FaceBox]:
+        number = int(image[0, 0, 0])
+        self.asked.append(number)
+        x = 10.0 + 2 * number
+        return [FaceBox(x, 10, 20, 20, 0.9, eyes=((x + 5, 15), (x + 15, 15)))]
+
+
+def numbered(count: int, rate: float = 30.0) -> Frames:
+    data = torch.zeros(count, 3, 40, 100, dtype=torch.uint8)
+    data[:, :, 0, 0] = torch.arange(count, dtype=torch.uint8)[:, None]
+    return Frames(data, torch.arange(count, dtype=torch.float64) / rate)
+
+
+def test_faces_between_two_looks_are_interpolated() -> None:
+    """At 30 frames and 10 looks a second every third frame is searched, and the last one."""
+    often, seldom = Follows(), Follows()
+    every = list(Observer(often, size=8).observe([numbered(12)]))
+    list(Observer(seldom, size=8, detect_rate=10.0).observe([numbered(7)]))
+    assert often.asked == list(range(12))
+    assert seldom.asked == [0, 3, 6]
+    some = list(Observer(seldom, size=8, detect_rate=10.0).observe([numbered(12)]))
+    assert seldom.asked == [0, 3, 6, 0, 3, 6, 9, 11]
+    for a, b in zip(every, some, strict=True):
+        ((one,), (other,)) = a.sightings, b.sightings
+        assert (a.index, a.time, one.track_id) == (b.index, b.time, other.track_id)
+        assert (one.face.x, one.face.score) == pytest.approx((other.face.x, other.face.score))
+        assert other.face.eyes is not None
+        assert other.face.eyes[0] == pytest.approx((one.face.x + 5, 15))
+        assert np.array_equal(one.crop, other.crop)
+
+
+def test_slow_videos_are_searched_in_every_frame() -> None:
+    detector = Follows()
+    list(Observer(detector, size=8, detect_rate=10.0).observe([numbered(5, rate=5.0)]))
+    assert detector.asked == [0, 1, 2, 3, 4]
+
+
+def test_who_is_seen_once_is_not_invented_in_between() -> None:
+    seen = list(Observer(Sees(), size=8, detect_rate=4.0).observe([frames(9, range(5))]))
+    # 10 frames a second: looks at 0, 3, 6 and 8; the face is there at 0 and 3 only.
+    assert [len(o.sightings) for o in seen] == [1, 1, 1, 1, 0, 0, 0, 0, 0]
+
+
+def test_what_was_read_before_a_broken_frame_is_searched() -> None:
+    def chunks() -> Iterator[Frames]:
+        yield numbered(5)
+        raise VideoError("broken")
+
+    detector = Follows()
+    seen: list[Observation] = []
+    with pytest.raises(VideoError):
+        seen.extend(Observer(detector, size=8, detect_rate=10.0).observe(chunks()))
+    assert [observation.index for observation in seen] == [0, 1, 2, 3, 4]
+    assert detector.asked == [0, 3, 4]
 
 
 def test_a_thinned_window_ends_with_the_video() -> None:

@@ -74,6 +74,9 @@ def predict(
         ),
     ] = True,
     detector: Annotated[Detector, typer.Option(help="Face detector.")] = Detector.auto,
+    detect_rate: Annotated[
+        float, typer.Option(help="Frames per second that are searched for faces, at most; or inf.")
+    ] = 10.0,
     face_threshold: Annotated[
         float, typer.Option(help="Least confidence of a face, 0 to 1.")
     ] = 0.7,
@@ -117,6 +120,7 @@ def predict(
             "end": None if math.isinf(end) else end,
             "face_crop": face_crop,
             "detector": detector.value,
+            "detect_rate": detect_rate,
             "face_threshold": face_threshold,
             "min_face": min_face,
             "decoder": decoder.value,

@@ -103,6 +103,29 @@ class FaceTracker:
         return result
 
 
+def interpolate(a: FaceBox, b: FaceBox, part: float) -> FaceBox:
+    """Returns the face on its way from `a`, where `part` is 0, to `b`, where it is 1."""
+
+    def mean(first: float, second: float) -> float:
+        return first + part * (second - first)
+
+    eyes = None
+    if a.eyes is not None and b.eyes is not None:
+        (left, right), (left_b, right_b) = a.eyes, b.eyes
+        eyes = (
+            (mean(left[0], left_b[0]), mean(left[1], left_b[1])),
+            (mean(right[0], right_b[0]), mean(right[1], right_b[1])),
+        )
+    return FaceBox(
+        mean(a.x, b.x),
+        mean(a.y, b.y),
+        mean(a.width, b.width),
+        mean(a.height, b.height),
+        mean(a.score, b.score),
+        eyes,
+    )
+
+
 def affinity(expected: FaceBox, face: FaceBox) -> float:
     """Returns how well a face fits an expected place: above 0 is possible, 1 is perfect."""
     size = face.side / expected.side

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from statistics import median
 from typing import Any
@@ -17,10 +17,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from peclip.errors import VideoError
 from peclip.types import FaceBox, Frames
 from peclip.video.faces import FaceDetector, Image, centre_square, crop_face, resize_frame
 from peclip.video.sampling import segment_indices
-from peclip.video.tracking import FaceTracker
+from peclip.video.tracking import FaceTracker, interpolate
 
 WHOLE_FRAME = -1
 """The track id of a row that is about the whole frame, or about a window without a face."""
@@ -48,6 +49,15 @@ class Observation:
     index: int
     time: float
     sightings: tuple[Sighting, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Frame:
+    """One frame before anything was looked for."""
+
+    index: int
+    time: float
+    image: Image
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -83,6 +93,8 @@ class Observer:
         shift: see `crop_face`.
         align: see `crop_face`.
         max_gap: seconds after which a person who was out of sight is somebody new.
+        detect_rate: frames per second that the detector looks at, at most. A person whom it finds in two
+            of them running is taken to have moved evenly in the frames between.
     """
 
     def __init__(
@@ -94,8 +106,11 @@ class Observer:
         shift: float = 0.0,
         align: bool = True,
         max_gap: float = 1.0,
+        detect_rate: float = math.inf,
     ) -> None:
         self._detector = detector
+        self._interval = 1 / detect_rate
+        self._last: tuple[float, dict[int, FaceBox]] = (-math.inf, {})
         self._size, self._margin, self._shift, self._align = size, margin, shift, align
         self._tracker = FaceTracker(max_gap=max_gap)
         self._index = 0
@@ -107,35 +122,65 @@ class Observer:
 
         Frames are numbered from the beginning of the video, whatever is left out.
         """
+        if self._detector is None:
+            for frame in self._frames(chunks, start, end):
+                crop = resize_frame(frame.image, self._size)
+                sighting = Sighting(WHOLE_FRAME, centre_square(frame.image), crop)
+                yield Observation(frame.index, frame.time, (sighting,))
+            return
+        waiting: list[_Frame] = []
+        try:
+            for frame in self._frames(chunks, start, end):
+                waiting.append(frame)
+                if frame.time >= self._last[0] + self._interval - _EPSILON:
+                    yield from self._look(self._detector, waiting)
+                    waiting = []
+        except VideoError:  # what was read before it is not lost
+            yield from self._look(self._detector, waiting)
+            raise
+        yield from self._look(self._detector, waiting)
+
+    def _frames(self, chunks: Iterable[Frames], start: float, end: float) -> Iterator[_Frame]:
         for frames in chunks:
             images = frames.data.permute(0, 2, 3, 1).numpy()
             for image, time in zip(images, frames.timestamps.tolist(), strict=True):
                 if time >= end:
                     return
                 if time >= start:
-                    yield Observation(self._index, time, self._sightings(image, time))
+                    yield _Frame(self._index, time, image)
                 self._index += 1
 
-    def _sightings(self, image: Image, time: float) -> tuple[Sighting, ...]:
-        if self._detector is None:
-            crop = resize_frame(image, self._size)
-            return (Sighting(WHOLE_FRAME, centre_square(image), crop),)
-        image = np.ascontiguousarray(image)
-        return tuple(
-            Sighting(
-                track_id,
+    def _look(self, detector: FaceDetector, waiting: list[_Frame]) -> Iterator[Observation]:
+        """Looks for faces in the last of some frames, and fills those before it."""
+        if not waiting:
+            return
+        before, known = self._last
+        now = waiting[-1].time
+        found = detector.detect(np.ascontiguousarray(waiting[-1].image))
+        faces = dict(self._tracker.update(found, now))
+        for frame in waiting[:-1]:
+            part = (frame.time - before) / (now - before)
+            both = [name for name in faces if name in known]
+            between = {name: interpolate(known[name], faces[name], part) for name in both}
+            yield self._observe(frame, between)
+        yield self._observe(waiting[-1], faces)
+        self._last = now, faces
+
+    def _observe(self, frame: _Frame, faces: Mapping[int, FaceBox]) -> Observation:
+        image = np.ascontiguousarray(frame.image)
+        crops = {
+            track_id: crop_face(
+                image,
                 face,
-                crop_face(
-                    image,
-                    face,
-                    size=self._size,
-                    margin=self._margin,
-                    shift=self._shift,
-                    align=self._align,
-                ),
+                size=self._size,
+                margin=self._margin,
+                shift=self._shift,
+                align=self._align,
             )
-            for track_id, face in self._tracker.update(self._detector.detect(image), time)
-        )
+            for track_id, face in faces.items()
+        }
+        sightings = tuple(Sighting(name, face, crops[name]) for name, face in faces.items())
+        return Observation(frame.index, frame.time, sightings)
 
 
 def cut_windows(
