@@ -3,7 +3,7 @@ UV := $(shell command -v uv 2>/dev/null || echo .uv/bin/uv)
 PYTHON ?= python3
 READY := .venv/.ready
 
-.PHONY: demo test lint setup clean
+.PHONY: demo test lint setup nano clean
 
 demo: $(READY)  ## set up, then predict the video that ships with the project; needs no network
 	PECLIP_OFFLINE=1 .venv/bin/peclip predict examples/astronaut.mp4 --detector haar
@@ -18,6 +18,17 @@ lint: $(READY)  ## style, types and layers
 	.venv/bin/lint-imports
 
 setup: $(READY)
+
+FER2013 ?= ../shared/data/fer2013.tar.gz
+nano: $(READY)  ## train the embedded model anew, in runs/; hours on two cores
+	mkdir -p runs/fer2013
+	tar -xzf $(FER2013) -C runs/fer2013
+	.venv/bin/peclip train --recipe recipes/nano-backbone.yaml --data-root runs/fer2013 --out runs/nano-backbone
+	.venv/bin/peclip train --recipe recipes/nano.yaml --data-root runs/fer2013 --out runs/nano
+	.venv/bin/peclip train --recipe recipes/nano.yaml --data-root runs/fer2013 --out runs/nano-pooled \
+		--set model.temporal_adapter=none --set train.test=false
+	.venv/bin/python recipes/nano_card.py --data runs/fer2013 --model runs/nano/model \
+		--pooled runs/nano-pooled/model --out runs/nano-card
 
 $(READY): pyproject.toml
 	@test -x "$(UV)" || $(PYTHON) -m pip install --quiet --target .uv uv
