@@ -15,6 +15,7 @@ LAYERS = [
     {"__main__"},
     {"cli"},
     {"experiment", "evaluation"},
+    {"recognizers"},
     {"recognizer"},
     {"session", "conversion", "diagnosis", "training", "preparation"},
     {"weights"},
@@ -22,7 +23,7 @@ LAYERS = [
     {"nn", "video", "cards"},
     {"download", "hub", "devices", "writers", "plots", "scoring"},
     {"types", "prediction", "metrics", "answers"},
-    {"config", "descriptions", "confusion"},
+    {"config", "descriptions", "confusion", "refinement"},
     {"labels", "settings"},
     {"errors"},
 ]

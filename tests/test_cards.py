@@ -11,7 +11,7 @@ import yaml
 from peclip.cards import ETHICS, model_card
 from peclip.config import PEClipConfig, PreprocessConfig
 from peclip.descriptions import describe
-from peclip.recognizer import PEClip
+from peclip.recognizers import PEClip
 
 
 def card(config: PEClipConfig, *, full: bool = False, name: str = "my-model") -> str:

@@ -24,6 +24,7 @@ from peclip.settings import load_settings
 from peclip.training.distributed import SINGLE, World, joined
 from peclip.training.run_folder import MODEL
 from peclip.training.views import FRAME_ORDERS, repeat_peak, reverse, shuffle, with_mirror
+from peclip.types import Batch
 from peclip.weights import Checkpoint, debug_config, load_model
 
 LABELS = ("happiness", "sadness", "anger")
@@ -198,14 +199,14 @@ def test_models_of_runs(tmp_path: Path) -> None:
 # The views, by hand: a model that answers with what it sees.
 
 
-def first_frame(frames: Tensor) -> Tensor:
+def first_frame(videos: Batch) -> Tensor:
     """Answers with the value of the first frame, and is the surer the brighter it is."""
-    value = frames[:, 0, 0, 0, 0]
+    value = videos.frames[:, 0, 0, 0, 0]
     return torch.stack([value, 1 - value], -1)
 
 
-def numbered(*values: float) -> Tensor:
-    return torch.tensor(values).view(1, -1, 1, 1, 1).expand(1, len(values), 3, 2, 2)
+def numbered(*values: float) -> Batch:
+    return Batch(torch.tensor(values).view(1, -1, 1, 1, 1).expand(1, len(values), 3, 2, 2))
 
 
 def test_views_by_hand() -> None:
@@ -215,30 +216,35 @@ def test_views_by_hand() -> None:
     assert reverse(first_frame, frames, ["a"], 0)[0, 0].item() == pytest.approx(0.7)
     # On its own the third frame gives 0.9, the second 0.8 for the other class: 0.9 is surest.
     assert repeat_peak(first_frame, frames, ["a"], 0)[0, 0].item() == pytest.approx(0.9)
-    both = with_mirror(lambda ask, x, ids, seed: x[:, 0, 0, 0, :])
-    left_right = torch.tensor([[1.0, 0.0]]).view(1, 1, 1, 1, 2).expand(1, 1, 3, 2, 2)
+    both = with_mirror(lambda ask, x, ids, seed: x.frames[:, 0, 0, 0, :])
+    left_right = Batch(torch.tensor([[1.0, 0.0]]).view(1, 1, 1, 1, 2).expand(1, 1, 3, 2, 2))
     assert both(first_frame, left_right, ["a"], 0).tolist() == [[0.5, 0.5]]
 
 
 def test_shuffling_is_never_the_recording_and_depends_on_the_video() -> None:
     seen: list[list[float]] = []
 
-    def watch(frames: Tensor) -> Tensor:
-        seen.extend(frames[:, :, 0, 0, 0].tolist())
-        return frames[:, 0, 0, 0, :1]
+    def watch(videos: Batch) -> Tensor:
+        assert videos.parts is not None
+        assert torch.equal(videos.parts[:, :, 0], videos.frames), "parts stay with their frame"
+        seen.extend(videos.frames[:, :, 0, 0, 0].tolist())
+        return videos.frames[:, 0, 0, 0, :1]
 
-    frames = numbered(0.0, 1.0, 2.0)
+    def with_parts(frames: Tensor) -> Batch:
+        return Batch(frames, parts=frames[:, :, None].expand(-1, -1, 2, -1, -1, -1))
+
+    frames = numbered(0.0, 1.0, 2.0).frames
     ids = [str(number) for number in range(40)]
-    shuffle(watch, frames.expand(40, -1, -1, -1, -1), ids, 0)
+    shuffle(watch, with_parts(frames.expand(40, -1, -1, -1, -1)), ids, 0)
     assert [0.0, 1.0, 2.0] not in seen
     assert all(sorted(row) == [0.0, 1.0, 2.0] for row in seen)
     assert len({tuple(row) for row in seen}) == 5, "every order but the recorded one"
     together = list(seen)
     seen.clear()
     for name in ids:
-        shuffle(watch, frames, [name], 0)
+        shuffle(watch, with_parts(frames), [name], 0)
     assert seen == together
-    shuffle(watch, numbered(3.0), ["a"], 0)  # a single frame has one order
+    shuffle(watch, with_parts(numbered(3.0).frames), ["a"], 0)  # a single frame has one order
 
 
 def test_label_sets_are_compared_by_name(root: Path, model: Path, tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import av
 import cv2
 import numpy as np
 import pytest
+import torch
 
 from peclip.cli import run
 from peclip.config import PreprocessConfig
@@ -19,6 +20,7 @@ from peclip.errors import ConfigError, DatasetError
 from peclip.preparation import CropConfig, Prepared, count_status, prepare
 from peclip.types import FaceBox
 from peclip.video.faces import Image
+from peclip.video.parts import Parts, load_parts, parts_path
 from peclip.video.reader import open_video
 
 CONFIG = CropConfig.of(PreprocessConfig(), size=32, detector="bright", threshold=0.7)
@@ -208,6 +210,44 @@ def test_fer2013_is_not_cropped_again(tmp_path: Path) -> None:
     ):
         prepare(split.samples, tmp_path / "fer", tmp_path / "out", CONFIG, Bright)
     assert not (tmp_path / "out").exists()
+
+
+class Everywhere:
+    """Finds parts in every crop that is bright, and counts how often it is asked."""
+
+    name = "everywhere"
+    asked = 0
+
+    def find(self, crops: torch.Tensor) -> Parts:
+        type(self).asked += len(crops)
+        found = crops.float().mean((1, 2, 3)) > 40
+        return Parts(torch.full((len(crops), 478, 2), 0.5), found)
+
+
+def test_parts_are_found_once_also_in_crops_that_were_there(root: Path, tmp_path: Path) -> None:
+    output = tmp_path / "crops"
+    prepare(samples(root), root, output, CONFIG, Bright)
+    with_parts = CONFIG.model_copy(update={"parts": "everywhere"})
+    Everywhere.asked = 0
+    results = prepare(samples(root), root, output, with_parts, Bright, make_finder=Everywhere)
+    done = [result for result in results if result.status == "ok"]
+    assert done
+    assert Everywhere.asked == sum(result.crops for result in done)
+    for result in done:
+        folder = output / result.id.removesuffix(".mp4")
+        parts = load_parts(parts_path(folder))
+        assert len(parts) == len(list(folder.glob("*.jpg"))) == result.crops
+        assert int(parts.found.sum()) == result.parsed
+    again = prepare(samples(root), root, output, with_parts, Bright, make_finder=Everywhere)
+    assert Everywhere.asked == sum(result.crops for result in done), "nothing is found twice"
+    assert count_status(again)["kept"] == len(done)
+    record = json.loads((output / "preprocessing.json").read_text())
+    assert record["parts"] == "everywhere"
+    prepare(samples(root), root, output, CONFIG, Bright)  # without parts: those that are there stay
+    assert json.loads((output / "preprocessing.json").read_text())["parts"] == "everywhere"
+    other = CONFIG.model_copy(update={"parts": "another"})
+    with pytest.raises(ConfigError, match="made otherwise.*parts=everywhere"):
+        prepare(samples(root), root, output, other, Bright, make_finder=Everywhere)
 
 
 def test_other_settings_do_not_mix(root: Path, tmp_path: Path) -> None:

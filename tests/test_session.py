@@ -13,7 +13,7 @@ import torch
 from peclip.config import PredictOptions
 from peclip.errors import ConfigError, VideoError
 from peclip.prediction import Row
-from peclip.recognizer import PEClip
+from peclip.recognizers import PEClip
 from peclip.types import FaceBox, Frames
 from peclip.video.faces import Image
 

@@ -24,7 +24,7 @@ from peclip.config import ModelConfig, PEClipConfig
 from peclip.errors import CheckpointError, ConfigError, UserError, WeightsError
 from peclip.models import ExpressionModel
 from peclip.models.base import Output
-from peclip.recognizer import PEClip
+from peclip.recognizers import PEClip
 from peclip.settings import Settings, load_settings
 from peclip.types import Batch
 from peclip.weights import (
@@ -812,7 +812,7 @@ def test_push_to_hub_is_public_only_if_asked(hub: Hub, debug: PEClip) -> None:
 
 def test_the_pushed_card_names_the_repository(hub: Hub, debug: PEClip) -> None:
     debug.push_to_hub("org/repo")
-    assert 'from_pretrained("org/repo")' in pushed(hub)["README.md"].decode()
+    assert 'peclip.load("org/repo")' in pushed(hub)["README.md"].decode()
 
 
 def test_push_can_store_the_backbone_too(

@@ -12,19 +12,22 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from peclip.config import PEClipConfig, PredictOptions
+    from peclip.config import FineCLIPERConfig, PEClipConfig, PredictOptions
     from peclip.errors import PEClipError, UserError
     from peclip.labels import LabelSet
     from peclip.prediction import Prediction, Row
-    from peclip.recognizer import PEClip, Recognizer, load
+    from peclip.recognizer import Recognizer
+    from peclip.recognizers import FineCLIPER, PEClip, load
     from peclip.training.config import TrainConfig
     from peclip.types import Frames
 
 # Names are loaded on first use (PEP 562): importing peclip must not import torch.
 _HOMES = {
+    "FineCLIPER": "peclip.recognizers",
+    "FineCLIPERConfig": "peclip.config",
     "Frames": "peclip.types",
     "LabelSet": "peclip.labels",
-    "PEClip": "peclip.recognizer",
+    "PEClip": "peclip.recognizers",
     "PEClipConfig": "peclip.config",
     "PEClipError": "peclip.errors",
     "PredictOptions": "peclip.config",
@@ -33,10 +36,12 @@ _HOMES = {
     "Row": "peclip.prediction",
     "TrainConfig": "peclip.training.config",
     "UserError": "peclip.errors",
-    "load": "peclip.recognizer",
+    "load": "peclip.recognizers",
 }
 
 __all__ = [
+    "FineCLIPER",
+    "FineCLIPERConfig",
     "Frames",
     "LabelSet",
     "PEClip",

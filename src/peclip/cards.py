@@ -39,9 +39,9 @@ tags: [facial-expression-recognition, video, clip, {config.architecture}]
 A {config.architecture} model for facial expressions in video. This folder holds {stored}.
 
 ```python
-from peclip import PEClip
+import peclip
 
-print(PEClip.from_pretrained("{name}").predict("video.mp4").label)
+print(peclip.load("{name}").predict("video.mp4").label)
 ```
 
 | label | text |

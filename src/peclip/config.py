@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import math
+from abc import abstractmethod
 from collections.abc import Mapping
-from typing import Any, Literal, TypeVar
+from pathlib import Path
+from typing import Any, Literal, NamedTuple, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
@@ -55,10 +57,10 @@ class PreprocessConfig(Config):
         return value
 
 
-class PEClipConfig(Config):
-    """A PE-CLIP model. The defaults are the released layout, with the corrections of docs/models/pe-clip.md."""
+class ModelConfig(Config):
+    """What the configurations of all models have; `architecture` says which one it is."""
 
-    architecture: Literal["pe-clip"] = "pe-clip"
+    architecture: str
     backbone: str = "ViT-B-16-quickgelu"
     """A ViT of open_clip, or one of peclip's own (`nano`, `debug`)."""
     pretrained: str | None = "openai"
@@ -67,12 +69,65 @@ class PEClipConfig(Config):
     """The activation of the backbone; asserted when the model is built."""
     labels: tuple[str, ...] = EMOTIONS[:7]
     """Class names in the order of the logits."""
-    descriptions: str = "action_units"
-    """Style of the label texts: `action_units`, `sentences` or `names`."""
     label_texts: dict[str, str] = {}
-    """Texts of the user's own by label name; they come before the style."""
+    """Texts of the user's own by label name; they come before those that the model would use."""
     num_frames: int = Field(16, ge=1, le=1024)
     """Frames per window."""
+    temperature: float = Field(0.01, gt=0, le=10)
+    """Cosines are divided by this."""
+    preprocess: PreprocessConfig = PreprocessConfig()
+
+    @model_validator(mode="after")
+    def _check_labels(self) -> Self:
+        LabelSet(self.labels)
+        unknown = set(self.label_texts) - set(self.labels)
+        if unknown:
+            raise ValueError(f"label_texts holds texts for {sorted(unknown)}, which are not labels")
+        return self
+
+    @property
+    def label_set(self) -> LabelSet:
+        return LabelSet(self.labels)
+
+    @property
+    def reads_parts(self) -> bool:
+        """Whether the model reads parsing maps and landmarks of the frames, too."""
+        return False
+
+    @property
+    def reads_captions(self) -> bool:
+        """Whether the model reads descriptions of the videos, too."""
+        return False
+
+    @classmethod
+    @abstractmethod
+    def fitted(cls, backbone: str, pretrained: str | None, sizes: BackboneSizes) -> Self:
+        """Returns the default configuration on a backbone."""
+
+    def derive(self, **changes: Any) -> Self:
+        """Returns a checked copy with some fields changed.
+
+        Raises:
+            ConfigError: a field is unknown or its value is not accepted.
+        """
+        return check(type(self), self.model_dump() | changes)
+
+
+class BackboneSizes(NamedTuple):
+    """What a default configuration depends on."""
+
+    layers: int
+    """Of the shorter tower."""
+    image_size: int
+    quick_gelu: bool
+
+
+class PEClipConfig(ModelConfig):
+    """A PE-CLIP model. The defaults are the released layout, with the corrections of docs/models/pe-clip.md."""
+
+    architecture: Literal["pe-clip"] = "pe-clip"
+    descriptions: str = "action_units"
+    """Style of the label texts: `action_units`, `sentences` or `names`."""
     adapter_reduction: int = Field(8, ge=1)
     """The bottleneck of an adapter is the width of its tower divided by this (paper, Table 9)."""
     shared_adapter: Literal["per_layer", "shared", "none"] = "per_layer"
@@ -89,33 +144,86 @@ class PEClipConfig(Config):
     """How many layers receive a prompt of their own, the input included."""
     prompt_half: bool = False
     """Round the prompts to fp16 as the release does; set by `peclip convert`."""
-    temperature: float = Field(0.01, gt=0, le=10)
-    """Cosines are divided by this."""
-    preprocess: PreprocessConfig = PreprocessConfig()
+
+    @classmethod
+    def fitted(cls, backbone: str, pretrained: str | None, sizes: BackboneSizes) -> Self:
+        """Returns PE-CLIP on a backbone; prompts cannot be deeper than its towers."""
+        return cls(
+            backbone=backbone,
+            pretrained=pretrained,
+            quick_gelu=sizes.quick_gelu,
+            prompt_depth=min(9, sizes.layers),
+            preprocess=PreprocessConfig(image_size=sizes.image_size),
+        )
+
+
+class FineCLIPERConfig(ModelConfig):
+    """A FineCLIPER model. What the paper leaves open is a field here; docs/models/finecliper.md says why.
+
+    The bottlenecks are absolute, and with the defaults the four variants on ViT-B/16 train 13.4, 19.4,
+    14.4 and 20.4 million parameters, where the paper says 13, 19, 14 and 20.
+    """
+
+    architecture: Literal["finecliper"] = "finecliper"
+    parts: bool = False
+    """Read parsing maps and landmarks of the frames in streams of their own (`*` in the paper)."""
+    captions: bool = False
+    """Read a description of the video through the fine-grained text encoder (`+` in the paper)."""
+    positive_text: str = "A person with an expression of {label}"
+    negative_text: str = "A person with an expression of no {label}"
+    """The paper's; its ablation (Table 7) also tries "less" in the place of "no"."""
+    video_bottleneck: int = Field(192, ge=1)
+    """Of the two adapters in every layer of the video encoder."""
+    parts_bottleneck: int = Field(80, ge=1)
+    """Likewise of the parsing encoder and of the landmark encoder."""
+    label_bottleneck: int = Field(128, ge=1)
+    """Likewise of the positive and of the negative label encoder."""
+    caption_bottleneck: int = Field(40, ge=1)
+    """Likewise of the fine-grained text encoder."""
+    scale: float = Field(0.5, gt=0, le=10)
+    """s: of the adapter beside the MLP (Table 9)."""
+    fusion: Literal["adaptive", "fixed"] = "adaptive"
+    """How the streams are weighed: as each video says, or the video by `video_weight` (paper, Section 4)."""
+    video_weight: float = Field(0.5, ge=0, le=1)
+    """Of `fusion="fixed"`; the other streams share the rest."""
+    supervision: Literal["labels", "captions"] = "labels"
+    """What is learned from: labels, or captions alone, after which labels are zero-shot (Table 3)."""
+    alignment: float = Field(0.1, ge=0)
+    """Weight of the loss that aligns videos with their captions, beside that of the labels."""
 
     @model_validator(mode="after")
-    def _check_labels(self) -> PEClipConfig:
-        LabelSet(self.labels)
-        unknown = set(self.label_texts) - set(self.labels)
-        if unknown:
-            raise ValueError(f"label_texts holds texts for {sorted(unknown)}, which are not labels")
+    def _check_texts(self) -> Self:
+        for name in ("positive_text", "negative_text"):
+            if "{label}" not in getattr(self, name):
+                raise ValueError(f"{name} must hold {{label}}, where the name of the label goes")
+        if self.supervision == "captions" and not self.captions:
+            raise ValueError("supervision is captions, and captions is false; set it to true")
         return self
 
     @property
-    def label_set(self) -> LabelSet:
-        return LabelSet(self.labels)
+    def reads_parts(self) -> bool:
+        return self.parts
 
-    def derive(self, **changes: Any) -> PEClipConfig:
-        """Returns a checked copy with some fields changed.
+    @property
+    def reads_captions(self) -> bool:
+        return self.captions
 
-        Raises:
-            ConfigError: a field is unknown or its value is not accepted.
-        """
-        return read_config(self.model_dump() | changes)
+    @classmethod
+    def fitted(cls, backbone: str, pretrained: str | None, sizes: BackboneSizes) -> Self:
+        """Returns FineCLIPER on a backbone."""
+        return cls(
+            backbone=backbone,
+            pretrained=pretrained,
+            quick_gelu=sizes.quick_gelu,
+            preprocess=PreprocessConfig(image_size=sizes.image_size),
+        )
 
 
-ModelConfig = PEClipConfig
-"""Any model's configuration; `architecture` says which."""
+CONFIGS: dict[str, type[ModelConfig]] = {
+    "pe-clip": PEClipConfig,
+    "finecliper": FineCLIPERConfig,
+}
+"""Configurations by architecture."""
 
 
 class PredictOptions(Config):
@@ -146,6 +254,8 @@ class PredictOptions(Config):
     """Video decoder: torchcodec where its FFmpeg is found, else PyAV."""
     frame_rate: float = Field(25.0, gt=0, le=10_000)
     """Frames per second of sources that do not know it: folders of images, and arrays."""
+    captions: Path | None = None
+    """Descriptions of the videos, for models that read them: a file as `peclip captions` writes it."""
     batch_size: int | None = Field(None, ge=1)
     """Windows per call of the model; by default 8, and 1 for a webcam so that rows come at once."""
 
@@ -189,4 +299,9 @@ def read_config(content: Mapping[str, Any] | str) -> ModelConfig:
         raise ConfigError(f"The model configuration is not JSON: {error}.") from None
     if not isinstance(values, Mapping):
         raise ConfigError("The model configuration must be a JSON object.")
-    return check(PEClipConfig, values)
+    architecture = values.get("architecture", "pe-clip")
+    if not isinstance(architecture, str) or architecture not in CONFIGS:
+        raise ConfigError(
+            f"architecture is not accepted: it takes {' or '.join(CONFIGS)} (given: {architecture!r})."
+        )
+    return check(CONFIGS[architecture], values)

@@ -22,7 +22,7 @@ from numpy._core import multiarray
 from torch import Tensor
 
 from peclip.cards import write_card
-from peclip.config import PEClipConfig
+from peclip.config import PEClipConfig, check
 from peclip.descriptions import STYLES, load_descriptions
 from peclip.errors import CheckpointError, ConfigError
 from peclip.labels import LabelSet
@@ -62,16 +62,17 @@ def convert_release(
     """
     state = read_release(checkpoint)
     name, _, tag = backbone.partition("/")
-    config = backbone_model_config(name, tag or "openai")
-    config = config.derive(
-        num_frames=16,
-        prompt_half=True,
-        prompt_length=state["prompt_learner.ctx"].shape[0],
-        prompt_depth=1
+    base = backbone_model_config(name, tag or "openai")
+    layout = {
+        "num_frames": 16,
+        "prompt_half": True,
+        "prompt_length": state["prompt_learner.ctx"].shape[0],
+        "prompt_depth": 1
         + sum(key.startswith("prompt_learner.compound_prompts_text") for key in state),
-        preprocess=config.preprocess.model_dump() | {"mean": (0, 0, 0), "std": (1, 1, 1)},
-        pretrained=None,
-    )
+        "preprocess": base.preprocess.model_dump() | {"mean": (0, 0, 0), "std": (1, 1, 1)},
+        "pretrained": None,
+    }
+    config = check(PEClipConfig, base.model_dump() | layout)
     model = build_pe_clip(config)
     _load(model, state, checkpoint)
     chosen, texts = _labels(model, state, labels)

@@ -15,11 +15,12 @@ from pydantic import Field
 
 from peclip.answers import Answer, AnswerFile
 from peclip.config import Config
-from peclip.data import DataConfig, Split, find_benchmark, read_split
+from peclip.data import DataConfig, Split, check_captions, find_benchmark, read_split
 from peclip.data.dataset import Unreadable
 from peclip.errors import ConfigError, DatasetError
 from peclip.metrics import RESAMPLES
-from peclip.recognizer import Recognizer, load
+from peclip.recognizer import Recognizer
+from peclip.recognizers import load
 from peclip.scoring import Evaluation, Score, score_answers, together
 from peclip.training.distributed import SINGLE, World
 from peclip.training.evaluate import Answers, evaluate_views
@@ -103,6 +104,7 @@ def evaluate_dataset(
     for fold in numbers:
         name = options.split or benchmark.test_split
         split = read_split(data.model_copy(update={"fold": fold, "split": name}))
+        check_captions(split, data)
         named = str(model_of(model, fold))
         if named not in loaded:  # one model for all folds is loaded once
             loaded[named] = load(named, device=device, precision=precision)
@@ -179,6 +181,8 @@ def ask(
     counts = {"missing": len(split) - len(present), "unreadable": len(skipped)}
     strangers = [s for s in present.samples if s.label not in recognizer.labels.names]
     facts = _facts(recognizer, split, options) | counts
+    if recognizer.config.reads_captions:
+        facts["captions"] = known.num_captions
     scores = [_score(answers, strangers, facts, options) for answers in found]
     if len(found) > 1:
         facts |= {"as_recorded": _points(scores[1]), "lost": _lost(scores)}

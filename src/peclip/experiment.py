@@ -16,7 +16,8 @@ from peclip.data import find_benchmark
 from peclip.devices import choose_precision, device_name
 from peclip.labels import LabelSet
 from peclip.metrics import ConfusionMatrix, Report, mean_over_folds
-from peclip.recognizer import RECOGNIZERS, Recognizer
+from peclip.recognizer import Recognizer
+from peclip.recognizers import RECOGNIZERS
 from peclip.settings import load_settings
 from peclip.training.distributed import SINGLE, World
 from peclip.training.divisions import Divisions, divisions

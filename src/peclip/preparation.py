@@ -13,7 +13,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
@@ -25,6 +25,7 @@ from peclip.data.media import frames_folder, is_still
 from peclip.data.samples import Sample
 from peclip.errors import ConfigError, DatasetError, VideoError
 from peclip.video.faces import FaceDetector
+from peclip.video.parts import Parts, PartsFinder, joined, parts_path, save_parts
 from peclip.video.reader import open_video
 from peclip.video.windows import Observation, Observer
 
@@ -32,6 +33,9 @@ RECORD, ABOUT = "preprocessing.json", "frames.json"
 
 MakeDetector = Callable[[], FaceDetector]
 """Makes a detector for one thread: OpenCV's are not safe to share."""
+
+MakeFinder = Callable[[], PartsFinder]
+"""Likewise a finder of parts."""
 
 
 class CropConfig(Config):
@@ -44,10 +48,18 @@ class CropConfig(Config):
     align: bool
     detector: str
     threshold: float
+    parts: str | None = None
+    """The finder of landmarks and parsing maps, if they are to be found."""
 
     @classmethod
     def of(
-        cls, preprocess: PreprocessConfig, *, size: int | None, detector: str, threshold: float
+        cls,
+        preprocess: PreprocessConfig,
+        *,
+        size: int | None,
+        detector: str,
+        threshold: float,
+        parts: str | None = None,
     ) -> CropConfig:
         """Takes the geometry of a model; the size is the model's too, unless one is given."""
         return cls(
@@ -57,6 +69,7 @@ class CropConfig(Config):
             align=preprocess.align,
             detector=detector,
             threshold=threshold,
+            parts=parts,
         )
 
 
@@ -72,6 +85,8 @@ class Prepared:
     crops: int = 0
     """Frames in which the main person was seen."""
     people: int = 0
+    parsed: int = 0
+    """Crops in which parts were found, where they were looked for."""
     reason: str = ""
 
     def to_dict(self) -> dict[str, Any]:
@@ -86,6 +101,7 @@ def prepare(
     config: CropConfig,
     make_detector: MakeDetector,
     *,
+    make_finder: MakeFinder | None = None,
     workers: int | None = None,
     on_video: Callable[[Prepared], None] = lambda _: None,
 ) -> list[Prepared]:
@@ -100,6 +116,7 @@ def prepare(
         output: made if needed.
         config: how.
         make_detector: is called once per thread.
+        make_finder: likewise; finds the parts of every crop, also of those that an earlier run made.
         workers: threads; by default as many as there are cores.
         on_video: is told of each video when it is done.
 
@@ -116,7 +133,12 @@ def prepare(
     def one(sample: Sample) -> Prepared:
         if not hasattr(local, "detector"):
             local.detector = make_detector()
-        return _prepare_video(sample, output / targets[sample.source], config, local.detector)
+            local.finder = None if make_finder is None else make_finder()
+        target = output / targets[sample.source]
+        prepared = _prepare_video(sample, target, config, local.detector)
+        if local.finder is not None and (target / ABOUT).exists():
+            prepared = _add_parts(prepared, target, local.finder)
+        return prepared
 
     results = []
     with ThreadPoolExecutor(workers or os.cpu_count()) as pool:
@@ -171,13 +193,18 @@ def _check_record(root: Path, output: Path, config: CropConfig) -> None:
     record = output / RECORD
     if record.exists():
         before = json.loads(record.read_text(encoding="utf-8"))
-        changed = [name for name, value in config.model_dump().items() if before.get(name) != value]
+        wanted = config.model_dump()
+        if before.get("parts") is None:
+            before["parts"] = wanted["parts"]  # crops that were made without parts may get them
+        elif wanted["parts"] is None:
+            wanted["parts"] = before["parts"]
+        changed = [name for name, value in wanted.items() if before.get(name) != value]
         if changed:
             was = ", ".join(f"{name}={before.get(name)}" for name in changed)
             raise ConfigError(
                 f"{str(output)!r} holds crops that were made otherwise ({was}); give another folder."
             )
-        return
+        config = config.model_copy(update={"parts": before["parts"]})
     output.mkdir(parents=True, exist_ok=True)
     content = config.model_dump() | {"peclip_version": version("peclip")}
     record.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
@@ -201,6 +228,23 @@ def _prepare_video(
         return Prepared(sample.id, "decode_error", reason=str(error))
     finally:
         shutil.rmtree(hidden, ignore_errors=True)
+
+
+def _add_parts(prepared: Prepared, folder: Path, finder: PartsFinder) -> Prepared:
+    """Finds the parts of the crops in a folder, unless they are there."""
+    path = parts_path(folder)
+    if path.exists():
+        return prepared
+    found: list[Parts] = []
+    try:
+        with open_video(folder) as reader:
+            for frames in reader.chunks():
+                found.append(finder.find(frames.data))
+    except VideoError as error:
+        return Prepared(prepared.id, "decode_error", reason=str(error))
+    parts = joined(found)
+    save_parts(path, parts)
+    return replace(prepared, status="ok", crops=len(parts), parsed=int(parts.found.sum()))
 
 
 def _write_crops(
@@ -229,7 +273,8 @@ def _write_crops(
     (folder / str(main)).rmdir()
     about = {"source": sample.id, "frames": frames, "people": len(seen), "crops": seen[main]}
     (folder / ABOUT).write_text(json.dumps(about), encoding="utf-8")
-    return Prepared(sample.id, "ok", frames, len(seen[main]), len(seen))
+    crops = len(seen[main])
+    return Prepared(sample.id, "ok", frames=frames, crops=crops, people=len(seen))
 
 
 def _write_sightings(

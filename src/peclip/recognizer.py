@@ -13,14 +13,13 @@ from torch import Tensor
 from peclip.cards import write_card
 from peclip.config import ModelConfig, PredictOptions
 from peclip.data.samples import Split
-from peclip.descriptions import describe
 from peclip.devices import Precision, autocast, choose_device, choose_precision, device_name
 from peclip.errors import ConfigError
 from peclip.hub import push_folder
 from peclip.labels import LabelSet, canonical
 from peclip.models import ExpressionModel
 from peclip.prediction import Prediction, Row
-from peclip.session import Session, Video
+from peclip.session import Score, Session, Video
 from peclip.settings import Settings, load_settings
 from peclip.training.config import TrainConfig
 from peclip.training.fitting import fit
@@ -97,7 +96,12 @@ class Recognizer:
         """
         chosen, settings = choose_device(device), load_settings()
         computed = choose_precision(precision, chosen)
-        checkpoint = resolve(name, settings=settings, revision=revision)
+        checkpoint = resolve(
+            name,
+            settings=settings,
+            revision=revision,
+            architecture=cls.architecture or "pe-clip",
+        )
         return cls.from_checkpoint(checkpoint, chosen, computed, settings)
 
     @classmethod
@@ -164,7 +168,7 @@ class Recognizer:
         """Returns the reading of a source: iterate it for rows, then ask it for the prediction."""
         return Session(
             video,
-            self.score,
+            self.scorer(video, options),
             self.detector(options),
             config=self.config,
             labels=self.labels,
@@ -174,6 +178,19 @@ class Recognizer:
             metadata=self.describe(),
             keep_rows=keep_rows,
         )
+
+    def scorer(self, video: Video, options: PredictOptions) -> Score:
+        """Returns what gives the probabilities of the windows of a video.
+
+        Raises:
+            ConfigError: captions were given, and this model reads none.
+        """
+        if options.captions is not None:
+            raise ConfigError(
+                f"{self.name} reads no captions, and {str(options.captions)!r} was given. Leave it out, or "
+                "take a model that was trained with captions."
+            )
+        return self.score
 
     def detector(self, options: PredictOptions) -> FaceDetector | None:
         """Returns the face detector for some options, loaded once; `None` for whole frames.
@@ -190,16 +207,24 @@ class Recognizer:
             )
         return self._detectors[key]
 
-    @torch.inference_mode()
+    def batch(self, windows: Sequence[FaceWindow]) -> Batch:
+        """Returns windows as the model reads them."""
+        crops = torch.stack([window.crops for window in windows])
+        return Batch(self.preprocess(crops.to(self.device)))
+
     def score(self, windows: Sequence[FaceWindow]) -> list[list[float]]:
         """Returns the probabilities of windows, each in the order of the labels.
 
         Args:
             windows: with crops uint8 (T, 3, S, S) of the same T.
         """
-        crops = torch.stack([window.crops for window in windows]).to(self.device)
+        return self.answer(self.batch(windows))
+
+    @torch.inference_mode()
+    def answer(self, batch: Batch) -> list[list[float]]:
+        """Returns the probabilities of a batch on the device, each row in the order of the labels."""
         with autocast(self.device, self.precision):
-            output = self.model(Batch(self.preprocess(crops)), self.label_features())
+            output = self.model(batch, self.label_features())
         return [list(row) for row in output.logits.float().softmax(-1).cpu().tolist()]
 
     @torch.inference_mode()
@@ -223,10 +248,9 @@ class Recognizer:
         own: dict[str, str] = {}
         if isinstance(labels, Mapping):
             own = {canonical(name): text for name, text in labels.items() if text}
-        texts = describe(chosen, self.config.descriptions, own)
         config = self.config.derive(labels=chosen.names, label_texts=own)
         return type(self)(
-            self.model.with_labels(chosen, texts),
+            self.model.with_labels(chosen, own),
             config,
             name=self.name,
             revision=self.revision,
@@ -324,26 +348,3 @@ class Recognizer:
             return push_folder(
                 folder, repo_id, private=private, message=message, settings=load_settings()
             )
-
-
-class PEClip(Recognizer):
-    """PE-CLIP (Saadi et al., 2025): frozen CLIP with temporal adapters and coupled prompts."""
-
-    architecture = "pe-clip"
-
-
-RECOGNIZERS: dict[str, type[Recognizer]] = {"pe-clip": PEClip}
-
-
-def load(
-    name: str | Path | None = None,
-    *,
-    revision: str | None = None,
-    device: str = "auto",
-    precision: Precision = "auto",
-) -> Recognizer:
-    """Loads any model by name, as the class of its architecture; see `Recognizer.from_pretrained`."""
-    chosen, settings = choose_device(device), load_settings()
-    checkpoint = resolve(name, settings=settings, revision=revision)
-    kind = RECOGNIZERS[checkpoint.config.architecture]
-    return kind.from_checkpoint(checkpoint, chosen, choose_precision(precision, chosen), settings)

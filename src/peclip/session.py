@@ -127,7 +127,8 @@ class Session:
                 "frame_rate": about.frame_rate,
                 "duration_s": about.duration_s,
             },
-            "options": self._options.model_dump(exclude={"batch_size"}),
+            "options": self._options.model_dump(exclude={"batch_size", "captions"}),
+            "captions": None if self._options.captions is None else str(self._options.captions),
             "peclip_version": version("peclip"),
         }
 

@@ -7,7 +7,7 @@ backbone has no published weights stores everything. Nothing is ever unpickled.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import resources
@@ -20,7 +20,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from peclip.cards import CARD
-from peclip.config import ModelConfig, PEClipConfig, PreprocessConfig, read_config
+from peclip.config import CONFIGS, BackboneSizes, ModelConfig, read_config
 from peclip.errors import CheckpointError, ConfigError
 from peclip.hub import download_repository, hub_cache
 from peclip.models import ExpressionModel, build_model
@@ -61,14 +61,17 @@ def resolve(
     settings: Settings,
     revision: str | None = None,
     with_tensors: bool = True,
+    architecture: str = "pe-clip",
 ) -> Checkpoint:
     """Finds a model by name.
 
     Args:
         name: `None` or `"nano"`, `"debug"`, `"ViT-B-16-quickgelu/openai"` (any open_clip ViT and weight
-            tag), a directory, or a hub repository `"owner/name[@revision]"`.
+            tag), a directory, or a hub repository `"owner/name[@revision]"`. What is untrained may have
+            its architecture before a colon, `"finecliper:ViT-B-16-quickgelu/openai"`.
         settings: cache, network and token.
         revision: of a hub repository; may also stand behind an `@`.
+        architecture: of what is untrained, where the name does not say it.
         with_tensors: false if the configuration is enough; the tensors are then not downloaded.
 
     Raises:
@@ -77,6 +80,9 @@ def resolve(
         CheckpointError: the directory or repository does not hold a peclip model.
     """
     text = "nano" if name is None else str(name)
+    before, colon, untrained = text.partition(":")
+    if colon and before in CONFIGS:
+        architecture, text = before, untrained
     if revision is not None and (text.count("/") != 1 or os.path.isdir(text)):
         raise ConfigError(
             f"The revision {revision!r} was given for {text!r}; only hub repositories have revisions."
@@ -84,14 +90,14 @@ def resolve(
     if text in EMBEDDED:
         folder = resources.files("peclip") / "assets" / text
         return read_checkpoint(Path(str(folder)), name=text)
+    named = text if architecture == "pe-clip" else f"{architecture}:{text}"
     if text in SPECIAL:
-        config = debug_config() if text == "debug" else nano_config()
-        return Checkpoint(text, "", config, None)
+        return Checkpoint(named, "", SPECIAL_CONFIGS[text](architecture), None)
     if text and os.path.isdir(text):  # unlike Path.is_dir, false for a name that is too long
         return read_checkpoint(Path(text), name=text)
     owner, _, rest = text.partition("/")
     if rest and "/" not in rest and is_published(owner) and revision is None:
-        return Checkpoint(text, rest, backbone_model_config(owner, rest), None)
+        return Checkpoint(named, rest, backbone_model_config(owner, rest, architecture), None)
     repo, _, behind = text.partition("@")  # a branch may have slashes in its name
     if repo.count("/") == 1 and not text.startswith((".", "/", "~")):
         if behind and revision and behind != revision:
@@ -103,8 +109,8 @@ def resolve(
         return read_checkpoint(folder, name=repo, revision=folder.name, with_tensors=with_tensors)
     raise ConfigError(
         f"No model goes by {text!r}. Accepted are {', '.join([*EMBEDDED, *SPECIAL])}, "
-        "BACKBONE/WEIGHTS such as ViT-B-16-quickgelu/openai, a directory with a config.json, and a hub "
-        "repository owner/name[@revision]. See: peclip models list"
+        "BACKBONE/WEIGHTS such as ViT-B-16-quickgelu/openai (as FineCLIPER: finecliper:BACKBONE/WEIGHTS), a "
+        "directory with a config.json, and a hub repository owner/name[@revision]. See: peclip models list"
     )
 
 
@@ -237,16 +243,19 @@ def stored_tensors(model: ExpressionModel, config: ModelConfig) -> dict[str, Ten
     return found | {name: buffer for name, buffer in model.named_buffers() if name in kept}
 
 
+def outline(config: ModelConfig) -> ExpressionModel:
+    """Builds the network of a configuration without any weights: its shapes, labels and texts."""
+    with torch.device("meta"):
+        return build_model(config.derive(pretrained=None))
+
+
 def count_parameters(config: ModelConfig) -> dict[str, dict[str, int]]:
     """Counts the parameters of a configuration per part, without any weights.
 
     Returns:
         `{"total": {part: n, …}, "trainable": {part: n, …}}`.
     """
-    bare = config.derive(pretrained=None)
-    with torch.device("meta"):
-        model = build_model(bare)
-    parts = model.parts()
+    parts = outline(config).parts()
     counts: dict[str, dict[str, int]] = {"total": {}, "trainable": {}}
     for part, parameters in parts.items():
         counts["total"][part] = sum(p.numel() for p in parameters)
@@ -254,45 +263,38 @@ def count_parameters(config: ModelConfig) -> dict[str, dict[str, int]]:
     return counts
 
 
-def debug_config() -> PEClipConfig:
+def debug_config(architecture: str = "pe-clip") -> ModelConfig:
     """Returns the configuration of `"debug"`."""
-    return PEClipConfig(
-        backbone="debug",
-        pretrained=None,
-        num_frames=4,
-        prompt_depth=2,
-        preprocess=PreprocessConfig(image_size=32),
-    )
+    return backbone_model_config("debug", None, architecture).derive(num_frames=4)
 
 
-def nano_config() -> PEClipConfig:
+def nano_config(architecture: str = "pe-clip") -> ModelConfig:
     """Returns the configuration of `"nano-untrained"`."""
-    return PEClipConfig(
-        backbone="nano",
-        pretrained=None,
-        quick_gelu=False,
-        num_frames=8,
-        prompt_depth=3,
-        preprocess=PreprocessConfig(image_size=48),
-    )
+    return backbone_model_config("nano", None, architecture).derive(num_frames=8)
 
 
-def backbone_model_config(backbone: str, tag: str) -> PEClipConfig:
-    """Returns the default PE-CLIP on a backbone of open_clip.
+SPECIAL_CONFIGS: dict[str, Callable[[str], ModelConfig]] = {
+    "debug": debug_config,
+    "nano-untrained": nano_config,
+}
+
+
+def backbone_model_config(
+    backbone: str, tag: str | None, architecture: str = "pe-clip"
+) -> ModelConfig:
+    """Returns the default model of an architecture on a backbone of open_clip or of peclip.
 
     Raises:
         ConfigError: the backbone is not known.
     """
-    sizes = backbone_config(backbone)
-    layers = min(sizes["vision_cfg"]["layers"], sizes["text_cfg"]["layers"])
-    size = sizes["vision_cfg"]["image_size"]
-    return PEClipConfig(
-        backbone=backbone,
-        pretrained=tag,
-        quick_gelu=bool(sizes.get("quick_gelu", False)),
-        prompt_depth=min(9, layers),
-        preprocess=PreprocessConfig(image_size=size),
+    config = backbone_config(backbone)
+    vision, text = config["vision_cfg"], config["text_cfg"]
+    sizes = BackboneSizes(
+        layers=min(vision["layers"], text["layers"]),
+        image_size=vision["image_size"],
+        quick_gelu=bool(config.get("quick_gelu", False)),
     )
+    return CONFIGS[architecture].fitted(backbone, tag, sizes)
 
 
 def _some(what: str, names: list[str]) -> str:

@@ -279,7 +279,10 @@ def test_recipes_are_complete_and_say_what_they_are() -> None:
 
     from peclip.training.recipe import merged, read_recipe, recipe_names, run_config
 
-    assert recipe_names() == ["pe-clip-afew", "pe-clip-dfew", "pe-clip-ferv39k", "pe-clip-mafw"]
+    assert recipe_names() == [
+        *(f"finecliper-{name}" for name in ("dfew", "ferv39k", "mafw")),
+        *(f"pe-clip-{name}" for name in ("afew", "dfew", "ferv39k", "mafw")),
+    ]
     for name in recipe_names():
         text = (resources.files("peclip") / f"recipes/{name}.yaml").read_text(encoding="utf-8")
         assert f"peclip train --recipe {name} --data-root DIR" in text

@@ -90,7 +90,7 @@ def test_a_part_of_the_window_is_expressive(split: Split) -> None:
     data = windows(split, STILL.model_copy(update={"partial": 1.0, "share": (0.25, 0.75)}))
     shares = []
     for epoch in range(30):
-        window, target, _ = item(data, Draw(epoch, 0))
+        window, target, *_ = item(data, Draw(epoch, 0))
         assert target == 0
         lit = window.float().mean((1, 2, 3)) / 255
         shares.append(float(lit.mean()))
@@ -105,7 +105,7 @@ def test_a_part_of_the_window_is_expressive(split: Split) -> None:
 
 def test_a_faint_expression_is_neutral(split: Split) -> None:
     data = windows(split, STILL.model_copy(update={"faint": 1.0, "faint_share": (0.05, 0.1)}))
-    window, target, _ = item(data, Draw(0, 0))
+    window, target, *_ = item(data, Draw(0, 0))
     assert target == 1
     assert 0.04 < float(window.float().mean()) / 255 < 0.11
 

@@ -122,7 +122,8 @@ def test_label_order_does_not_matter() -> None:
     batch = Batch(torch.randn(2, 4, 3, 32, 32))
     order = [3, 1, 6, 0, 2, 5, 4]
     names = tuple(model.labels.names[i] for i in order)
-    other = model.with_labels(LabelSet(names), [model.texts[i] for i in order])
+    other = model.with_labels(LabelSet(names))
+    assert other.texts == tuple(model.texts[i] for i in order)
     with torch.inference_mode():
         assert torch.allclose(model(batch).logits[:, order], other(batch).logits, atol=1e-4)
     assert model.labels.names[0] == "happiness", "the first model keeps its own labels"

@@ -130,6 +130,10 @@ def prepare(
     ] = None,
     detector: Annotated[Detector, typer.Option(help="Face detector.")] = Detector.auto,
     face_threshold: Annotated[float, typer.Option(help="Least confidence of a face.")] = 0.7,
+    parts: Annotated[
+        str | None,
+        typer.Option(help="Also find landmarks and parsing maps, for FineCLIPER: mediapipe."),
+    ] = None,
     workers: Annotated[
         int | None, typer.Option("-j", "--workers", min=1, help="Threads; by default the cores.")
     ] = None,
@@ -145,14 +149,20 @@ def prepare(
     from peclip.preparation import CropConfig, count_status
     from peclip.preparation import prepare as prepare_samples
     from peclip.settings import load_settings
+    from peclip.video.parts import load_finder
     from peclip.weights import resolve
 
-    preprocess = resolve(model, settings=load_settings()).config.preprocess
+    settings = load_settings()
+    preprocess = resolve(model, settings=settings, with_tensors=False).config.preprocess
     root, lists = data_root.expanduser(), annotations and annotations.expanduser()
     splits = read_splits(dataset, root, lists, fold)
     samples = {s.source: s for split in splits for s in split.without_missing().samples}
     first = _load_detector(detector, face_threshold)  # fails or warns once, before the threads
-    config = CropConfig.of(preprocess, size=size, detector=first.name, threshold=face_threshold)
+    if parts is not None:
+        load_finder(parts, settings=settings)  # likewise
+    config = CropConfig.of(
+        preprocess, size=size, detector=first.name, threshold=face_threshold, parts=parts
+    )
     with console.progress_bar(enabled=progress) as bar:
         task = bar.add_task(f"preparing {dataset}", total=len(samples), position="")
         results = prepare_samples(
@@ -161,6 +171,7 @@ def prepare(
             output.expanduser(),
             config,
             lambda: _load_detector(Detector(first.name), face_threshold),
+            make_finder=None if parts is None else lambda: load_finder(parts, settings=settings),
             workers=workers,
             on_video=lambda _: bar.advance(task),
         )

@@ -11,6 +11,7 @@ import typer
 from peclip.cli import console
 from peclip.cli.data import AnnotationsOpt
 from peclip.cli.options import (
+    CaptionsOpt,
     DeviceOpt,
     LabelsOpt,
     OutputOpt,
@@ -115,6 +116,7 @@ def evaluate(
     dataset: DatasetOpt = None,
     data_root: RootOpt = None,
     annotations: AnnotationsOpt = None,
+    captions: CaptionsOpt = None,
     fold: FoldOpt = None,
     split: SplitOpt = None,
     model: ModelOpt = None,
@@ -147,7 +149,7 @@ def evaluate(
     """
     _check_outputs(output, plot, overwrite=overwrite)
     if predictions:
-        paths = {"--data-root": data_root, "--annotations": annotations}
+        paths = {"--data-root": data_root, "--annotations": annotations, "--captions": captions}
         names = {"--dataset": dataset, "--fold": fold, "--split": split, "-m": model}
         shown = {"--frames": frames != FrameOrder.as_recorded, "--tta": tta != Augmented.none}
         shown |= {"--skip-unreadable": skip_unreadable, "--allow-missing": allow_missing}
@@ -161,7 +163,7 @@ def evaluate(
     counted: dict[str, Any] = {"seed": seed, "resamples": resamples, "batch_size": batch_size}
     counted |= asked | {"workers": workers, "skip_unreadable": skip_unreadable}
     data: dict[str, Any] = {"dataset": dataset, "root": data_root, "annotations": annotations}
-    data |= {"allow_missing": allow_missing}
+    data |= {"allow_missing": allow_missing, "captions": captions}
     computing: dict[str, Any] = {"device": device, "precision": precision.value}
     with console.progress_bar(enabled=progress) as bar:
         found = _ask(model, data, fold, counted, computing, (save_predictions, overwrite), bar)

@@ -26,27 +26,26 @@ def list_models(form: ReportFormatOpt = ReportFormat.table) -> None:
         return
     console.print_table(["name", "what it is"], list(known.items()))
     console.note(
-        "Any other open_clip ViT works as BACKBONE/WEIGHTS, and so does a directory or a hub repository."
+        "Any other open_clip ViT works as BACKBONE/WEIGHTS, and so does a directory or a hub repository. "
+        "An untrained FineCLIPER is finecliper:BACKBONE/WEIGHTS."
     )
 
 
 @models.command()
 def info(name: NameArg, form: ReportFormatOpt = ReportFormat.table) -> None:
     """Show architecture, labels and parameters of a model without downloading a backbone."""
-    from peclip.descriptions import describe
     from peclip.settings import load_settings
-    from peclip.weights import count_parameters, resolve
+    from peclip.weights import count_parameters, outline, resolve
 
     checkpoint = resolve(name, settings=load_settings(), with_tensors=False)
     config, counts = checkpoint.config, count_parameters(checkpoint.config)
-    texts = describe(config.label_set, config.descriptions, config.label_texts)
     about: dict[str, Any] = {
         "name": checkpoint.name,
         "revision": checkpoint.revision,
         "architecture": config.architecture,
         "backbone": config.backbone,
         "pretrained": config.pretrained,
-        "labels": dict(zip(config.labels, texts, strict=True)),
+        "labels": dict(zip(config.labels, outline(config).texts, strict=True)),
         "total": sum(counts["total"].values()),
         "trainable": sum(counts["trainable"].values()),
         "parts": {

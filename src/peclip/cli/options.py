@@ -112,6 +112,13 @@ LabelsOpt = Annotated[
         "descriptions.",
     ),
 ]
+CaptionsOpt = Annotated[
+    Path | None,
+    typer.Option(
+        "--captions",
+        help="Descriptions of the videos, for models that read them: a file of `peclip captions`.",
+    ),
+]
 OutputOpt = Annotated[
     Path | None,
     typer.Option("-o", "--output", help="File to write, or - for standard output."),

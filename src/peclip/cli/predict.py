@@ -13,6 +13,7 @@ import typer
 
 from peclip.cli import console
 from peclip.cli.options import (
+    CaptionsOpt,
     Decoder,
     Detector,
     DeviceOpt,
@@ -84,6 +85,7 @@ def predict(
         float, typer.Option(help="Pixels; smaller faces are marked as low_quality.")
     ] = 24.0,
     labels: LabelsOpt = None,
+    captions: CaptionsOpt = None,
     device: DeviceOpt = "auto",
     precision: PrecisionOpt = Precision.auto,
     batch_size: Annotated[
@@ -125,6 +127,7 @@ def predict(
             "min_face": min_face,
             "decoder": decoder.value,
             "frame_rate": frame_rate,
+            "captions": captions,
             "batch_size": batch_size,
         },
     )
@@ -159,7 +162,7 @@ def _expand(arguments: Sequence[str]) -> list[Source]:
 
 
 def _load(model: str, device: str, precision: Precision, labels: str | None) -> Recognizer:
-    from peclip.recognizer import load
+    from peclip.recognizers import load
 
     recognizer = load(model, device=device, precision=precision.value)
     if labels is None:

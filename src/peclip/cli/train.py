@@ -15,7 +15,13 @@ import typer
 
 from peclip.cli import console
 from peclip.cli.data import AnnotationsOpt
-from peclip.cli.options import DeviceOpt, Precision, ReportFormat, ReportFormatOpt
+from peclip.cli.options import (
+    CaptionsOpt,
+    DeviceOpt,
+    Precision,
+    ReportFormat,
+    ReportFormatOpt,
+)
 from peclip.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -41,6 +47,7 @@ def train(
         Path | None, typer.Option("--data-root", help="Folder of the data set.")
     ] = None,
     annotations: AnnotationsOpt = None,
+    captions: CaptionsOpt = None,
     fold: Annotated[
         str | None, typer.Option("--fold", help="A number, or `all` for the mean over folds.")
     ] = None,
@@ -56,7 +63,7 @@ def train(
     recipe: Annotated[
         str | None,
         typer.Option(
-            help="pe-clip-dfew, pe-clip-ferv39k, pe-clip-afew, pe-clip-mafw, or a .yaml file."
+            help="pe-clip-dfew, -ferv39k, -afew, -mafw, finecliper-dfew, -ferv39k, -mafw, or a .yaml file."
         ),
     ] = None,
     changes: Annotated[
@@ -113,7 +120,12 @@ def train(
     """
     flags = {
         "base": model,
-        "data": {"dataset": dataset, "root": data_root, "annotations": annotations},
+        "data": {
+            "dataset": dataset,
+            "root": data_root,
+            "annotations": annotations,
+            "captions": captions,
+        },
         "train": {
             "select_on": None if select_on is None else select_on.value,
             "epochs": epochs,

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from peclip.data.afew import AFEW
 from peclip.data.benchmark import Benchmark
+from peclip.data.captions import read_captions
 from peclip.data.config import DataConfig
 from peclip.data.cremad import CREMAD
 from peclip.data.dfew import DFEW
@@ -26,6 +27,7 @@ __all__ = [
     "Sample",
     "Split",
     "carve_validation",
+    "check_captions",
     "find_benchmark",
     "load_split",
     "read_split",
@@ -74,7 +76,20 @@ def read_split(config: DataConfig) -> Split:
             f"None of the {len(split):,} videos of {split.title} is below {config.root}{first}. "
             f"{benchmark.expected(config.root)}"
         )
-    return split
+    return split if config.captions is None else split.with_captions(read_captions(config.captions))
+
+
+def check_captions(split: Split, config: DataConfig) -> None:
+    """Checks that the captions that were given are about the videos of a split.
+
+    Raises:
+        DatasetError: none of them is.
+    """
+    if config.captions is not None and not split.num_captions:
+        raise DatasetError(
+            f"None of the captions of {str(config.captions)!r} is about a video of {split.title}, such as "
+            f"{split.samples[0].id!r}. Give the captions of this data set, or make them: peclip captions"
+        )
 
 
 def load_split(config: DataConfig) -> Split:

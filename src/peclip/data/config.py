@@ -26,8 +26,10 @@ class DataConfig(Config):
     """Instead of a fold: who is tested, for data sets of actors."""
     allow_missing: bool = False
     """Leave out videos that are listed but not there, instead of an error."""
+    captions: Path | None = None
+    """Descriptions of the videos, for models that read them: a file as `peclip captions` writes it."""
 
-    @field_validator("root", "annotations")
+    @field_validator("root", "annotations", "captions")
     @classmethod
     def _expand(cls, path: Path | None) -> Path | None:
         return None if path is None else path.expanduser()

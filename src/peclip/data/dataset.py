@@ -43,6 +43,12 @@ class Item(NamedTuple):
     """In the label set of the model."""
     video: int
     """In the split."""
+    caption: str = ""
+    """Of the video, empty where there is none."""
+    parts: Tensor | None = None
+    """uint8 (T, 2, 3, S, S): the parsing map and the landmarks of every frame."""
+    found: Tensor | None = None
+    """bool (T,): whether there was a face to parse in the frame."""
 
 
 class Unreadable(NamedTuple):
@@ -63,6 +69,12 @@ class Videos(NamedTuple):
     """int64 (B,)."""
     indices: Tensor
     """int64 (B,), in the split."""
+    captions: tuple[str, ...] = ()
+    """Of every video, empty where there is none."""
+    parts: Tensor | None = None
+    """uint8 (B, T, 2, 3, S, S), for models that read them."""
+    found: Tensor | None = None
+    """bool (B, T), with `parts`."""
 
 
 class VideoDataset(Dataset[Item | Unreadable]):
@@ -108,11 +120,19 @@ class VideoDataset(Dataset[Item | Unreadable]):
         """Returns a video, or says why it cannot be read."""
         draw = draw if isinstance(draw, Draw) else Draw(0, draw)
         try:
-            crops = self.read(draw)
+            return self.item(draw)
         except VideoError as error:
             name = f"{self.split.title}: {self.split.samples[draw.video].id}"
             return Unreadable(draw.video, f"{name} cannot be read: {error}")
-        return Item(crops, self.target(draw), draw.video)
+
+    def item(self, draw: Draw) -> Item:
+        """Returns a video with everything that is known of it.
+
+        Raises:
+            VideoError: it cannot be opened, or one of its frames cannot be decoded.
+        """
+        caption = self.split.samples[draw.video].caption
+        return Item(self.read(draw), self.target(draw), draw.video, caption)
 
     def target(self, draw: Draw) -> int:
         """Returns the class of what `read` returns, in the label set of the model."""
@@ -124,14 +144,35 @@ class VideoDataset(Dataset[Item | Unreadable]):
         Raises:
             VideoError: it cannot be opened, or one of its frames cannot be decoded.
         """
+        crops, _, augment = self.pick(draw)
+        return augment(crops)
+
+    def pick(self, draw: Draw) -> tuple[Tensor, list[int], Callable[[Tensor], Tensor]]:
+        """Draws frames of a video, and what is to happen to all of them alike.
+
+        Returns:
+            The crops, uint8 (T, 3, S, S), their numbers in the video, and the augmentation: it maps any
+            number of such pictures to the same shape.
+
+        Raises:
+            VideoError: it cannot be opened, or one of its frames cannot be decoded.
+        """
         random = Random(self._key(draw))
         source = self.split.samples[draw.video].source
+        chosen: list[int] = []
+
+        def choose(number: int) -> list[int]:
+            if self.train:
+                chosen.extend(random_segment_indices(number, self.num_frames, random))
+            else:
+                chosen.extend(segment_indices(number, self.num_frames))
+            return chosen
+
+        crops = torch.from_numpy(self.crops(source, choose)).permute(0, 3, 1, 2).contiguous()
         if not self.train:
-            crops = self.crops(source, lambda n: segment_indices(n, self.num_frames))
-            return torch.from_numpy(crops).permute(0, 3, 1, 2).contiguous()
-        crops = self.crops(source, lambda n: random_segment_indices(n, self.num_frames, random))
-        x = torch.from_numpy(crops).permute(0, 3, 1, 2).contiguous()
-        return self._augmentation(x, random.getrandbits(63))
+            return crops, chosen, lambda pictures: pictures
+        seed = random.getrandbits(63)
+        return crops, chosen, lambda pictures: self._augmentation(pictures, seed)
 
     def crops(self, source: Path, choose: Callable[[int], list[int]]) -> NDArray[np.uint8]:
         """Returns frames of a video as squares, uint8 (T, S, S, 3).
@@ -165,5 +206,13 @@ def collate(items: Sequence[Item | Unreadable]) -> tuple[Videos | None, list[Unr
         torch.stack([item.crops for item in read]),
         torch.tensor([item.target for item in read]),
         torch.tensor([item.video for item in read]),
+        tuple(item.caption for item in read),
+        _stack([item.parts for item in read]),
+        _stack([item.found for item in read]),
     )
     return videos, unreadable
+
+
+def _stack(tensors: Sequence[Tensor | None]) -> Tensor | None:
+    known = [tensor for tensor in tensors if tensor is not None]
+    return torch.stack(known) if known else None

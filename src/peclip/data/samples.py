@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -25,6 +25,8 @@ class Sample:
     """Who is seen, where the data set says it."""
     num_frames: int | None = None
     """What a list claims. Lists are wrong for damaged copies: count, and let `check` compare."""
+    caption: str = ""
+    """What is seen to move, in words, without the emotion; empty where nothing was written."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,13 +76,24 @@ class Split:
     def with_samples(self, samples: Iterable[Sample], split: str | None = None) -> Split:
         """Returns this split with only some of its samples, under another name if one is given."""
         kept = tuple(samples)
-        missing = frozenset(self.missing)
+        missing = frozenset(sample.source for sample in self.missing)
         return replace(
             self,
             split=self.split if split is None else split,
             samples=kept,
-            missing=tuple(sample for sample in kept if sample in missing),
+            missing=tuple(sample for sample in kept if sample.source in missing),
         )
+
+    def with_captions(self, captions: Mapping[str, str]) -> Split:
+        """Returns this split with the captions of its videos, by their ids; some may have none."""
+        return self.with_samples(
+            replace(sample, caption=captions.get(sample.id, "")) for sample in self.samples
+        )
+
+    @property
+    def num_captions(self) -> int:
+        """How many of the videos have a caption."""
+        return sum(bool(sample.caption) for sample in self.samples)
 
     def without_missing(self) -> Split:
         """Returns this split without the samples that were not found."""

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from peclip.config import ModelConfig
 from peclip.models.base import ExpressionModel, Output
+from peclip.models.fine_cliper import FineCLIPERModel, build_fine_cliper
 from peclip.models.pe_clip import PEClipModel, build_pe_clip
 
-ARCHITECTURES = {"pe-clip": build_pe_clip}
+ARCHITECTURES: dict[str, Callable[..., ExpressionModel]] = {
+    "pe-clip": build_pe_clip,
+    "finecliper": build_fine_cliper,
+}
 
 
 def build_model(
@@ -18,4 +23,11 @@ def build_model(
     return ARCHITECTURES[config.architecture](config, cache_dir=cache_dir, offline=offline)
 
 
-__all__ = ["ARCHITECTURES", "ExpressionModel", "Output", "PEClipModel", "build_model"]
+__all__ = [
+    "ARCHITECTURES",
+    "ExpressionModel",
+    "FineCLIPERModel",
+    "Output",
+    "PEClipModel",
+    "build_model",
+]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Self
 
@@ -12,7 +12,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from peclip.config import ModelConfig
+from peclip.errors import ConfigError
 from peclip.labels import LabelSet
+from peclip.nn.clip import Backbone
+from peclip.nn.towers import ClipBlock
 from peclip.types import Batch
 
 
@@ -25,7 +29,7 @@ class Output:
     video_features: Tensor
     """(B, D), unit length."""
     label_features: Tensor
-    """(C, D), unit length: what the videos were compared with."""
+    """(C, D), unit length: what the videos were compared with, one for each label."""
 
 
 class ExpressionModel(nn.Module, ABC):
@@ -37,7 +41,10 @@ class ExpressionModel(nn.Module, ABC):
 
     @abstractmethod
     def encode_labels(self) -> Tensor:
-        """Returns the text features of the labels, (C, D), unit length; computed once per evaluation."""
+        """Returns the features of the labels' texts, unit length, C rows of D at the end of the shape.
+
+        They are computed once per evaluation, and only `forward` looks into them.
+        """
 
     @abstractmethod
     def forward(self, batch: Batch, label_features: Tensor | None = None) -> Output:
@@ -75,9 +82,43 @@ class ExpressionModel(nn.Module, ABC):
     def num_tokens(self) -> int:
         """Tokens that attend to each other in a frame."""
 
-    def with_labels(self, labels: LabelSet, texts: Sequence[str]) -> Self:
-        """Returns a model of the same modules that answers with other labels."""
+    @abstractmethod
+    def describe(self, labels: LabelSet, own: Mapping[str, str]) -> tuple[str, ...]:
+        """Returns one text per label, in their order; a text of the user's own comes first."""
+
+    def with_labels(self, labels: LabelSet, own: Mapping[str, str] | None = None) -> Self:
+        """Returns a model of the same modules that answers with other labels.
+
+        Args:
+            labels: the classes.
+            own: texts of the user's own by label name.
+        """
         model = copy.copy(self)
         model.labels = labels
-        model.texts = tuple(texts)
+        model.texts = self.describe(labels, own or {})
         return model
+
+
+def check_fit(config: ModelConfig, backbone: Backbone) -> None:
+    """Checks what a configuration says of its backbone.
+
+    Raises:
+        ConfigError: its activation or its image size is another one.
+    """
+    if config.quick_gelu != backbone.quick_gelu:
+        raise ConfigError(
+            f"The configuration says quick_gelu={config.quick_gelu}, and the backbone "
+            f"{config.backbone!r} has quick_gelu={backbone.quick_gelu}. Loaded so, CLIP would be "
+            "silently wrong; set the field to the activation that the weights were trained with."
+        )
+    if config.preprocess.image_size != backbone.vision.image_size:
+        raise ConfigError(
+            f"The backbone {config.backbone!r} takes images of {backbone.vision.image_size} pixels, and "
+            f"preprocess.image_size is {config.preprocess.image_size}."
+        )
+
+
+def clip_block(block: nn.Module) -> ClipBlock:
+    """Returns a block of a tower that was not adapted yet."""
+    assert isinstance(block, ClipBlock), "a tower is adapted once"
+    return block

@@ -7,7 +7,7 @@ docs/models/pe-clip.md maps the paper's symbols to the classes here and lists ev
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import torch.nn.functional as F
@@ -17,11 +17,11 @@ from peclip.config import PEClipConfig
 from peclip.descriptions import describe
 from peclip.errors import ConfigError
 from peclip.labels import LabelSet
-from peclip.models.base import ExpressionModel, Output
+from peclip.models.base import ExpressionModel, Output, check_fit, clip_block
 from peclip.nn.adapters import Adapter, IdentityAdapter, TemporalDynamicAdapter
 from peclip.nn.clip import Backbone, load_backbone
 from peclip.nn.prompts import CoupledPrompts
-from peclip.nn.towers import ClipBlock, TextTower, VisionTower
+from peclip.nn.towers import ClipBlock, Layout, TextTower, VisionTower
 from peclip.types import Batch
 
 
@@ -36,10 +36,10 @@ class PEClipVisionBlock(nn.Module):
         self.shared_adapter = shared_adapter
         self.temporal_adapter = temporal_adapter
 
-    def forward(self, x: Tensor, num_frames: int, mask: Tensor | None = None) -> Tensor:
-        """Maps (B*T, L, W) with T = `num_frames` to the same shape."""
-        x = x + self.shared_adapter(self.block.attention(x, mask))
-        adapted: Tensor = x + self.temporal_adapter(self.block.mlp(x), num_frames)
+    def forward(self, x: Tensor, layout: Layout) -> Tensor:
+        """Maps (B*T, L, W) with T = `layout.num_frames` to the same shape."""
+        x = x + self.shared_adapter(self.block.attention(x, layout.mask))
+        adapted: Tensor = x + self.temporal_adapter(self.block.mlp(x), layout.num_frames)
         return adapted
 
 
@@ -54,9 +54,9 @@ class PEClipTextBlock(nn.Module):
         self.shared_adapter = shared_adapter
         self.text_adapter = text_adapter
 
-    def forward(self, x: Tensor, num_frames: int, mask: Tensor | None = None) -> Tensor:
+    def forward(self, x: Tensor, layout: Layout) -> Tensor:
         """Maps (C, L, W) to (C, L, W)."""
-        x = x + self.shared_adapter(self.block.attention(x, mask))
+        x = x + self.shared_adapter(self.block.attention(x, layout.mask))
         adapted: Tensor = x + self.text_adapter(self.block.mlp(x))
         return adapted
 
@@ -74,6 +74,7 @@ class PEClipModel(ExpressionModel):
         labels: the classes.
         texts: one text per class.
         temperature: divides the cosines.
+        style: of the texts of other labels.
     """
 
     def __init__(
@@ -84,6 +85,7 @@ class PEClipModel(ExpressionModel):
         labels: LabelSet,
         texts: Sequence[str],
         temperature: float,
+        style: str = "action_units",
     ) -> None:
         super().__init__()
         self.vision = vision
@@ -92,6 +94,11 @@ class PEClipModel(ExpressionModel):
         self.labels = labels
         self.texts = tuple(texts)
         self.temperature = temperature
+        self.style = style
+
+    def describe(self, labels: LabelSet, own: Mapping[str, str]) -> tuple[str, ...]:
+        """Returns the texts of labels in the style of this model."""
+        return describe(labels, self.style, own)
 
     def encode_labels(self) -> Tensor:
         """Returns the text features of the labels, (C, D), unit length."""
@@ -163,7 +170,9 @@ def build_pe_clip(
             half=config.prompt_half,
         )
     texts = describe(config.label_set, config.descriptions, config.label_texts)
-    return PEClipModel(vision, text, prompts, config.label_set, texts, config.temperature)
+    return PEClipModel(
+        vision, text, prompts, config.label_set, texts, config.temperature, config.descriptions
+    )
 
 
 def _adapt(config: PEClipConfig, backbone: Backbone) -> None:
@@ -176,7 +185,7 @@ def _adapt(config: PEClipConfig, backbone: Backbone) -> None:
         "none": IdentityAdapter,
     }
     vision.blocks = nn.ModuleList(
-        PEClipVisionBlock(_clip_block(block), adapter, temporal[config.temporal_adapter]())
+        PEClipVisionBlock(clip_block(block), adapter, temporal[config.temporal_adapter]())
         for block, adapter in zip(vision.blocks, shared, strict=True)
     )
     shared = _shared_adapters(config, text.width, len(text.blocks))
@@ -186,7 +195,7 @@ def _adapt(config: PEClipConfig, backbone: Backbone) -> None:
         "none": nn.Identity,
     }
     text.blocks = nn.ModuleList(
-        PEClipTextBlock(_clip_block(block), adapter, textual[config.text_adapter]())
+        PEClipTextBlock(clip_block(block), adapter, textual[config.text_adapter]())
         for block, adapter in zip(text.blocks, shared, strict=True)
     )
 
@@ -205,23 +214,8 @@ def _shared_adapters(config: PEClipConfig, width: int, layers: int) -> list[nn.M
     return [new() for _ in range(layers)]
 
 
-def _clip_block(block: nn.Module) -> ClipBlock:
-    assert isinstance(block, ClipBlock), "a tower is adapted once"
-    return block
-
-
 def _check_fit(config: PEClipConfig, backbone: Backbone) -> None:
-    if config.quick_gelu != backbone.quick_gelu:
-        raise ConfigError(
-            f"The configuration says quick_gelu={config.quick_gelu}, and the backbone "
-            f"{config.backbone!r} has quick_gelu={backbone.quick_gelu}. Loaded so, CLIP would be "
-            "silently wrong; set the field to the activation that the weights were trained with."
-        )
-    if config.preprocess.image_size != backbone.vision.image_size:
-        raise ConfigError(
-            f"The backbone {config.backbone!r} takes images of {backbone.vision.image_size} pixels, and "
-            f"preprocess.image_size is {config.preprocess.image_size}."
-        )
+    check_fit(config, backbone)
     layers = min(len(backbone.vision.blocks), len(backbone.text.blocks))
     if config.prompt_length and config.prompt_depth > layers:
         raise ConfigError(

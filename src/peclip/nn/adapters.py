@@ -1,18 +1,23 @@
-"""The adapters of PE-CLIP (Saadi et al., 2025, arXiv 2503.16945, section 3.2 and Figure 2)."""
+"""The adapters of both papers.
+
+PE-CLIP: Saadi et al., 2025, arXiv 2503.16945, section 3.2 and Figure 2. FineCLIPER: Chen et al., 2024,
+arXiv 2407.02157, Figure 2.
+"""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Sequence
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 
-class Adapter(nn.Module):
-    """A bottleneck with an inner residual: `x + up(gelu(down(x)))` (ShA and TA of PE-CLIP).
+class Bottleneck(nn.Module):
+    """`up(gelu(down(x)))`, to be added to something.
 
-    With `zero_init` the module is the identity before training, so that an adapted tower equals plain
-    CLIP. The authors' release keeps PyTorch's default initialisation here.
+    With `zero_init` it is zero before training, so that an adapted tower equals plain CLIP.
     """
 
     def __init__(self, width: int, bottleneck: int, *, zero_init: bool = True) -> None:
@@ -25,7 +30,37 @@ class Adapter(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Maps (…, W) to (…, W)."""
-        return x + self.up(F.gelu(self.down(x)))
+        y: Tensor = self.up(F.gelu(self.down(x)))
+        return y
+
+
+class Adapter(Bottleneck):
+    """A bottleneck with an inner residual: `x + up(gelu(down(x)))` (ShA and TA of PE-CLIP).
+
+    With `zero_init` the module is the identity before training. The authors' release of PE-CLIP keeps
+    PyTorch's default initialisation here.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Maps (…, W) to (…, W)."""
+        return x + super().forward(x)
+
+
+class GroupedAdapters(nn.Module):
+    """Several adapters side by side, each for the rows of its group.
+
+    The frozen layers around them see all rows at once, so that streams of one tower share its matrix
+    products and its weights.
+    """
+
+    def __init__(self, adapters: Iterable[nn.Module]) -> None:
+        super().__init__()
+        self.adapters = nn.ModuleList(adapters)
+
+    def forward(self, x: Tensor, groups: Sequence[int]) -> Tensor:
+        """Maps (N, …, W) to the same shape; `groups` are as many as the adapters, and add up to N."""
+        parts = zip(self.adapters, torch.split(x, list(groups)), strict=True)
+        return torch.cat([adapter(part) for adapter, part in parts if len(part)])
 
 
 class TemporalDynamicAdapter(nn.Module):

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, Protocol
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -27,11 +27,22 @@ class Tokenizer(Protocol):
         ...
 
 
+class Layout(NamedTuple):
+    """What stands in the rows of a tower's tokens, (N, L, W). A block looks at what it needs of it."""
+
+    num_frames: int = 1
+    """T: rows that follow each other are the frames of a video."""
+    groups: tuple[int, ...] = ()
+    """Rows of each group, in their order, where a model adapts groups in different ways."""
+    mask: Tensor | None = None
+    """Additive, of the attention, (L, L)."""
+
+
 class ClipBlock(nn.Module):
     """A uniform view of an open_clip block: its two branches, with the residual left to the caller.
 
-    Towers call a block as `block(x, num_frames, mask)`; a model may put any module of that form in its
-    place. On its own this is the plain CLIP block.
+    Towers call a block as `block(x, layout)`; a model may put any module of that form in its place. On
+    its own this is the plain CLIP block.
     """
 
     def __init__(self, block: nn.Module) -> None:
@@ -48,15 +59,16 @@ class ClipBlock(nn.Module):
         attended: Tensor = block.ls_1(block.attention(q_x=block.ln_1(x), attn_mask=mask))
         return attended
 
-    def mlp(self, x: Tensor) -> Tensor:
-        """MLP branch `MLP(LN x)`, (N, L, W) to (N, L, W)."""
+    def mlp(self, x: Tensor, beside: Callable[[Tensor], Tensor] | None = None) -> Tensor:
+        """MLP branch `MLP(LN x)`, (N, L, W) to (N, L, W); what stands beside the MLP is added."""
         block: Any = self.block
-        mixed: Tensor = block.ls_2(block.mlp(block.ln_2(x)))
-        return mixed
+        normed = block.ln_2(x)
+        mixed: Tensor = block.ls_2(block.mlp(normed))
+        return mixed if beside is None else mixed + beside(normed)
 
-    def forward(self, x: Tensor, num_frames: int = 1, mask: Tensor | None = None) -> Tensor:
-        """Maps (N, L, W) to (N, L, W); a plain block does not look at `num_frames`."""
-        x = x + self.attention(x, mask)
+    def forward(self, x: Tensor, layout: Layout = Layout()) -> Tensor:  # noqa: B008 (a constant)
+        """Maps (N, L, W) to (N, L, W)."""
+        x = x + self.attention(x, layout.mask)
         return x + self.mlp(x)
 
 
@@ -79,13 +91,16 @@ class VisionTower(nn.Module):
         self.ln_post: nn.Module = parts.ln_post
         self.projection: nn.Parameter = parts.proj
 
-    def forward(self, frames: Tensor, prompts: Sequence[Tensor] = ()) -> Tensor:
+    def forward(
+        self, frames: Tensor, prompts: Sequence[Tensor] = (), groups: Sequence[int] = ()
+    ) -> Tensor:
         """Encodes the frames of videos.
 
         Args:
             frames: (B, T, 3, S, S), normalised.
             prompts: one (P, W) per layer from the first on; they stand behind the patches, without a
                 position, and each replaces the one before it.
+            groups: videos of each group, for blocks that tell groups apart (see `Layout`).
 
         Returns:
             Features of the frames, (B, T, D), not normalised.
@@ -97,11 +112,12 @@ class VisionTower(nn.Module):
         if prompts:
             x = torch.cat([x, prompts[0].to(x.dtype).expand(x.shape[0], -1, -1)], dim=1)
         x = self.ln_pre(x)
+        layout = Layout(num_frames, tuple(num_frames * videos for videos in groups))
         for depth, block in enumerate(self.blocks):
             if 0 < depth < len(prompts):
                 prompt = prompts[depth].to(x.dtype).expand(x.shape[0], -1, -1)
                 x = torch.cat([x[:, : -prompt.shape[1]], prompt], dim=1)
-            x = _through(block, x, num_frames, None, checkpointed=self.checkpoint_activations)
+            x = _through(block, x, layout, checkpointed=self.checkpoint_activations)
         features = self.ln_post(x[:, 0]) @ self.projection
         return features.unflatten(0, (-1, num_frames))
 
@@ -125,7 +141,9 @@ class TextTower(nn.Module):
         self.projection: nn.Parameter = parts.text_projection
         self.register_buffer("causal_mask", parts.attn_mask, persistent=False)
 
-    def embed(self, texts: Sequence[str], prompt_length: int = 0) -> tuple[Tensor, Tensor]:
+    def embed(
+        self, texts: Sequence[str], prompt_length: int = 0, *, cut: bool = False
+    ) -> tuple[Tensor, Tensor]:
         """Turns texts into token embeddings without positions.
 
         The sequence is cut behind the longest text: the mask is causal, so what stands behind the end
@@ -134,6 +152,7 @@ class TextTower(nn.Module):
         Args:
             texts: C texts.
             prompt_length: places kept free behind the start token for a prompt.
+            cut: leave out the end of a text that is too long, as CLIP's own tokenizer does.
 
         Returns:
             Embeddings (C, L, W) and the places of the end tokens (C,).
@@ -145,7 +164,10 @@ class TextTower(nn.Module):
         start, end = self.tokenizer.all_special_ids
         rows = []
         for text in texts:
-            row = [start, *[0] * prompt_length, *self.tokenizer.encode(text), end]
+            words = self.tokenizer.encode(text)
+            if cut:
+                words = words[: context - prompt_length - 2]
+            row = [start, *[0] * prompt_length, *words, end]
             if len(row) > context:
                 raise ConfigError(
                     f"The text {text[:40]!r}… has {len(row)} tokens with its prompt; the text encoder "
@@ -158,13 +180,20 @@ class TextTower(nn.Module):
         ends = torch.tensor([len(row) - 1 for row in rows], device=device)
         return self.token_embedding(tokens), ends
 
-    def forward(self, tokens: Tensor, ends: Tensor, prompts: Sequence[Tensor] = ()) -> Tensor:
+    def forward(
+        self,
+        tokens: Tensor,
+        ends: Tensor,
+        prompts: Sequence[Tensor] = (),
+        groups: Sequence[int] = (),
+    ) -> Tensor:
         """Encodes embedded texts.
 
         Args:
             tokens: (C, L, W) from `embed`.
             ends: (C,), places of the end tokens.
             prompts: one (P, W) per layer from the first on, put behind the start token.
+            groups: texts of each group, for blocks that tell groups apart (see `Layout`).
 
         Returns:
             Features (C, D), not normalised.
@@ -172,23 +201,21 @@ class TextTower(nn.Module):
         length = tokens.shape[1]
         x = _put_prompt(tokens, prompts[0]) if prompts else tokens
         x = x + self.positional_embedding[:length].to(x.dtype)
-        mask = self.causal_mask[:length, :length]
+        layout = Layout(1, tuple(groups), self.causal_mask[:length, :length])
         for depth, block in enumerate(self.blocks):
             if 0 < depth < len(prompts):
                 x = _put_prompt(x, prompts[depth])
-            x = _through(block, x, 1, mask, checkpointed=self.checkpoint_activations)
+            x = _through(block, x, layout, checkpointed=self.checkpoint_activations)
         x = self.ln_final(x[torch.arange(len(x), device=x.device), ends])
         return x @ self.projection
 
 
-def _through(
-    block: nn.Module, x: Tensor, num_frames: int, mask: Tensor | None, *, checkpointed: bool
-) -> Tensor:
+def _through(block: nn.Module, x: Tensor, layout: Layout, *, checkpointed: bool) -> Tensor:
     """Calls a block; one that is checkpointed keeps its input alone for the backward pass."""
     if checkpointed and torch.is_grad_enabled():
-        recomputed: Tensor = checkpoint(block, x, num_frames, mask, use_reentrant=False)
+        recomputed: Tensor = checkpoint(block, x, layout, use_reentrant=False)
         return recomputed
-    return block(x, num_frames, mask)
+    return block(x, layout)
 
 
 def _put_prompt(x: Tensor, prompt: Tensor) -> Tensor:

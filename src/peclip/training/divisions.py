@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from peclip.data import DataConfig, Split, carve_validation, find_benchmark, load_split
+from peclip.data import (
+    DataConfig,
+    Split,
+    carve_validation,
+    check_captions,
+    find_benchmark,
+    load_split,
+)
 from peclip.errors import ConfigError
 from peclip.training.config import TrainConfig
 
@@ -25,10 +32,11 @@ def divisions(data: DataConfig, config: TrainConfig) -> Divisions:
 
     Raises:
         ConfigError: the epoch is to be selected on test videos, and there are none.
-        DatasetError: the data set or its videos are not there.
+        DatasetError: the data set or its videos are not there, or the captions are of other videos.
     """
     benchmark = find_benchmark(data.dataset)
     train = load_split(data.model_copy(update={"split": "train"}))
+    check_captions(train, data)
     found = benchmark.splits_found(data.root.expanduser(), data.annotations)
 
     def read(name: str) -> Split | None:

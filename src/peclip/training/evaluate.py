@@ -15,6 +15,7 @@ from peclip.devices import autocast
 from peclip.labels import LabelSet
 from peclip.metrics import RESAMPLES, ConfusionMatrix, Report, calibration_error
 from peclip.models.base import ExpressionModel
+from peclip.training.batches import to_batch
 from peclip.training.distributed import SINGLE, World
 from peclip.training.views import Ask, View, as_recorded
 from peclip.types import Batch
@@ -153,10 +154,10 @@ def evaluate_views(
     )
     for batch, videos in zip(batches, loaded, strict=True):
         if videos is not None:
-            frames = preprocess(videos.crops.to(device, non_blocking=True))
+            seen = to_batch(videos, preprocess, device)
             ids = [samples[index].id for index in videos.indices.tolist()]
             for number, view in enumerate(views):
-                found[number, videos.indices.to(device)] = view(ask, frames, ids, seed)
+                found[number, videos.indices.to(device)] = view(ask, seen, ids, seed)
         on_batch(len(batch))
     # Every row is 0 on all ranks but one, so the sum is exact.
     probabilities = world.sum(found).cpu().double()
@@ -179,9 +180,9 @@ def _asker(model: ExpressionModel, device: torch.device, precision: str) -> Ask:
     with autocast(device, precision):
         label_features = model.encode_labels()
 
-    def ask(frames: Tensor) -> Tensor:
+    def ask(videos: Batch) -> Tensor:
         with autocast(device, precision):
-            logits = model(Batch(frames), label_features).logits
+            logits = model(videos, label_features).logits
         probabilities: Tensor = logits.float().softmax(-1)
         return probabilities
 

@@ -12,6 +12,7 @@ from peclip.data.animation import AnimatedStills
 from peclip.data.dataset import VideoDataset
 from peclip.data.samples import Split
 from peclip.data.split import carve_validation
+from peclip.data.with_parts import VideosWithParts
 from peclip.devices import choose_precision
 from peclip.errors import ConfigError
 from peclip.models.base import ExpressionModel
@@ -55,6 +56,7 @@ def fit(
             "calibrate fits the temperature on validation videos, and there are none. Give a split to "
             "select on, or set calibrate to false."
         )
+    _check_streams(model_config, config, train)
     model_config = _unfreeze(model, model_config, config)
     teacher = None
     if config.teacher is not None:
@@ -113,6 +115,22 @@ def _calibrate(
     return model_config.derive(temperature=model.temperature)
 
 
+def _check_streams(model_config: ModelConfig, config: TrainConfig, train: Split) -> None:
+    """Checks that a model can be trained on what it reads besides the frames."""
+    if model_config.reads_captions and not train.num_captions:
+        raise ConfigError(
+            "The model reads captions, and no training video has one. Make them with peclip captions and give "
+            "the file with --captions, or set model.captions to false."
+        )
+    also = {"parts": model_config.reads_parts, "captions": model_config.reads_captions}
+    read = " and ".join(name for name, reads in also.items() if reads)
+    if read and config.mixing.mixup + config.mixing.fmix > 0:
+        raise ConfigError(
+            f"The model reads {read}, which cannot be mixed as pictures can. Leave mixing out: "
+            "--set train.mixing.mixup=0 --set train.mixing.fmix=0"
+        )
+
+
 def _unfreeze(
     model: ExpressionModel, model_config: ModelConfig, config: TrainConfig
 ) -> ModelConfig:
@@ -161,6 +179,11 @@ def videos_of(
         ConfigError: a label is not one of the model's.
     """
     if config is not None and config.animate is not None:
+        if model_config.reads_parts:
+            raise ConfigError(
+                "The model reads parts, and windows that are made from stills have none. Leave animate out, "
+                "or set model.parts to false."
+            )
         return AnimatedStills(
             split,
             model_config.preprocess,
@@ -169,7 +192,8 @@ def videos_of(
             labels=model.labels,
             animate=config.animate,
         )
-    return VideoDataset(
+    kind = VideosWithParts if model_config.reads_parts else VideoDataset
+    return kind(
         split,
         model_config.preprocess,
         model_config.num_frames,

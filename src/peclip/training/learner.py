@@ -18,6 +18,7 @@ from peclip.descriptions import describe
 from peclip.devices import autocast, choose_precision, training_kernels
 from peclip.errors import ConfigError, TrainingError
 from peclip.models.base import ExpressionModel
+from peclip.training.batches import to_batch
 from peclip.training.config import TrainConfig
 from peclip.training.distributed import World
 from peclip.training.ema import Ema
@@ -129,8 +130,8 @@ class Learner:
         targets = videos.targets.to(self.device)
         num_classes = len(self.model.labels)
         one_hot = F.one_hot(targets, num_classes).float()
-        frames = self._preprocess(videos.crops.to(self.device, non_blocking=True))
-        batch = mix(Batch(frames, one_hot), self.config.mixing, random)
+        read = to_batch(videos, self._preprocess, self.device, one_hot)
+        batch = mix(read, self.config.mixing, random)
         assert batch.targets is not None, "a mixed batch has targets"
         kernels = training_kernels(self.device, self.precision, self.model.num_tokens)
         with autocast(self.device, self.precision), kernels:

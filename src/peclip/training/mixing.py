@@ -5,6 +5,7 @@ The cross-entropy is linear in the target, so a loss of the mixed target is the 
 
 from __future__ import annotations
 
+from dataclasses import replace
 from random import Random
 
 import torch
@@ -45,9 +46,10 @@ def partners(batch: Batch, random: Random) -> list[int]:
 def mixup(batch: Batch, order: list[int], share: float) -> Batch:
     """Blends videos (Zhang et al., 2018, "mixup"): `share * x + (1 - share) * x[order]`."""
     assert batch.targets is not None, "videos without targets are not mixed"
-    return Batch(
-        share * batch.frames + (1 - share) * batch.frames[order],
-        share * batch.targets + (1 - share) * batch.targets[order],
+    return replace(
+        batch,
+        frames=share * batch.frames + (1 - share) * batch.frames[order],
+        targets=share * batch.targets + (1 - share) * batch.targets[order],
     )
 
 
@@ -62,9 +64,10 @@ def fmix(batch: Batch, order: list[int], mask: Tensor) -> Batch:
     assert batch.targets is not None, "videos without targets are not mixed"
     share = float(mask.mean())
     mask = mask.to(batch.frames.device, batch.frames.dtype)
-    return Batch(
-        mask * batch.frames + (1 - mask) * batch.frames[order],
-        share * batch.targets + (1 - share) * batch.targets[order],
+    return replace(
+        batch,
+        frames=mask * batch.frames + (1 - mask) * batch.frames[order],
+        targets=share * batch.targets + (1 - share) * batch.targets[order],
     )
 
 

@@ -12,41 +12,43 @@ from random import Random
 import torch
 from torch import Tensor
 
-Ask = Callable[[Tensor], Tensor]
-"""Frames (B, T, 3, S, S) of any T → probabilities (B, C)."""
+from peclip.types import Batch
 
-View = Callable[[Ask, Tensor, Sequence[str], int], Tensor]
-"""(ask, frames (B, T, 3, S, S), ids of the videos, seed) → probabilities (B, C)."""
+Ask = Callable[[Batch], Tensor]
+"""Videos of any number of frames → probabilities (B, C)."""
+
+View = Callable[[Ask, Batch, Sequence[str], int], Tensor]
+"""(ask, videos, ids of the videos, seed) → probabilities (B, C)."""
 
 AS_RECORDED = "as-recorded"
 
 
-def as_recorded(ask: Ask, frames: Tensor, ids: Sequence[str], seed: int) -> Tensor:
+def as_recorded(ask: Ask, videos: Batch, ids: Sequence[str], seed: int) -> Tensor:
     """Shows the frames in their order."""
-    return ask(frames)
+    return ask(videos)
 
 
-def reverse(ask: Ask, frames: Tensor, ids: Sequence[str], seed: int) -> Tensor:
+def reverse(ask: Ask, videos: Batch, ids: Sequence[str], seed: int) -> Tensor:
     """Shows the last frame first."""
-    return ask(frames.flip(1))
+    B, T = videos.frames.shape[:2]
+    order = torch.arange(T - 1, -1, -1, device=videos.frames.device)
+    return ask(videos.at(order.expand(B, T)))
 
 
-def shuffle(ask: Ask, frames: Tensor, ids: Sequence[str], seed: int) -> Tensor:
+def shuffle(ask: Ask, videos: Batch, ids: Sequence[str], seed: int) -> Tensor:
     """Shows the frames in a random order, another one for every video, never that of the recording.
 
     The order depends on the seed and the id of the video alone, not on its batch or rank.
     """
-    orders = [_disorder(frames.shape[1], f"{seed}:{name}") for name in ids]
-    order = torch.tensor(orders, device=frames.device)[:, :, None, None, None]
-    return ask(frames.gather(1, order.expand_as(frames)))
+    orders = [_disorder(videos.frames.shape[1], f"{seed}:{name}") for name in ids]
+    return ask(videos.at(torch.tensor(orders, device=videos.frames.device)))
 
 
-def repeat_peak(ask: Ask, frames: Tensor, ids: Sequence[str], seed: int) -> Tensor:
+def repeat_peak(ask: Ask, videos: Batch, ids: Sequence[str], seed: int) -> Tensor:
     """Shows one frame as often as there are frames: the one that the model is surest of on its own."""
-    B, T = frames.shape[:2]
-    surest = ask(frames.flatten(0, 1)[:, None]).max(-1).values.view(B, T).argmax(-1)
-    peaks = frames[torch.arange(B, device=frames.device), surest]
-    return ask(peaks[:, None].expand_as(frames).contiguous())
+    B, T = videos.frames.shape[:2]
+    surest = ask(videos.as_stills()).max(-1).values.view(B, T).argmax(-1)
+    return ask(videos.at(surest[:, None].expand(B, T)))
 
 
 FRAME_ORDERS: dict[str, View] = {
@@ -65,8 +67,8 @@ def as_it_is(view: View) -> View:
 def with_mirror(view: View) -> View:
     """Returns the view whose probabilities are the mean over a video and its mirror image."""
 
-    def both(ask: Ask, frames: Tensor, ids: Sequence[str], seed: int) -> Tensor:
-        return (view(ask, frames, ids, seed) + view(ask, frames.flip(-1), ids, seed)) / 2
+    def both(ask: Ask, videos: Batch, ids: Sequence[str], seed: int) -> Tensor:
+        return (view(ask, videos, ids, seed) + view(ask, videos.mirrored(), ids, seed)) / 2
 
     return both
 

@@ -1,0 +1,41 @@
+"""Videos together with what `peclip data prepare --parts` found in their faces."""
+
+from __future__ import annotations
+
+import torch
+
+from peclip.data.dataset import Draw, Item, VideoDataset
+from peclip.errors import DatasetError, VideoError
+from peclip.video.drawing import draw_parts
+from peclip.video.parts import load_parts, parts_path
+
+
+class VideosWithParts(VideoDataset):
+    """Also draws the parsing map and the landmarks of every frame.
+
+    They are augmented together with their frame, as one more picture of the same video.
+    """
+
+    def item(self, draw: Draw) -> Item:
+        """Returns a video with everything that is known of it.
+
+        Raises:
+            VideoError: the video or its parts cannot be read.
+        """
+        sample = self.split.samples[draw.video]
+        crops, chosen, augment = self.pick(draw)
+        try:
+            parts = load_parts(parts_path(sample.source)).at(chosen)
+        except DatasetError as error:
+            raise VideoError(str(error)) from None
+        drawn = draw_parts(parts, crops)  # (T, 2, 3, S, S)
+        pictures = torch.cat([crops[:, None], drawn], dim=1)
+        pictures = augment(pictures.flatten(0, 1)).view(pictures.shape)
+        return Item(
+            pictures[:, 0],
+            self.target(draw),
+            draw.video,
+            sample.caption,
+            pictures[:, 1:].contiguous(),
+            parts.found,
+        )

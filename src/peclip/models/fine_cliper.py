@@ -1,0 +1,328 @@
+"""FineCLIPER: multi-modal fine-grained CLIP for dynamic facial expressions.
+
+Chen, Huang, Dong, Zheng, Shao: "FineCLIPER: Multi-modal Fine-grained CLIP for Dynamic Facial Expression
+Recognition with AdaptERs", arXiv 2407.02157, ACM MM 2024. No code of it was released:
+docs/models/finecliper.md says what is printed in the paper, what is inferred, and from what.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from peclip.config import FineCLIPERConfig
+from peclip.errors import ConfigError
+from peclip.labels import LabelSet, canonical
+from peclip.models.base import ExpressionModel, Output, check_fit, clip_block
+from peclip.nn.adapters import Adapter, Bottleneck, GroupedAdapters
+from peclip.nn.clip import load_backbone
+from peclip.nn.fusion import AdaptiveWeights, FixedWeights
+from peclip.nn.towers import ClipBlock, Layout, TextTower, VisionTower
+from peclip.types import Batch
+
+
+class FineCLIPERBlock(nn.Module):
+    """A layer of either tower: `x + A(MSA(LN x))`, then `x + MLP(LN x) + s * B(LN x)` (Figure 2).
+
+    A has an inner residual and B has none, as in AIM (Yang et al., 2023), whose layout the figure shows.
+    Every stream has an A and a B of its own; the rest is CLIP, frozen and shared.
+    """
+
+    def __init__(
+        self, block: ClipBlock, width: int, bottlenecks: Sequence[int], scale: float
+    ) -> None:
+        super().__init__()
+        self.block = block
+        self.scale = scale
+        self.after_attention = GroupedAdapters(Adapter(width, size) for size in bottlenecks)
+        self.beside_mlp = GroupedAdapters(Bottleneck(width, size) for size in bottlenecks)
+
+    def forward(self, x: Tensor, layout: Layout) -> Tensor:
+        """Maps (N, L, W) to the same shape; `layout.groups` are the rows of each stream."""
+        x = x + self.after_attention(self.block.attention(x, layout.mask), layout.groups)
+        return x + self.block.mlp(x, lambda y: self.scale * self.beside_mlp(y, layout.groups))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class StreamOutput(Output):
+    """What a FineCLIPER says about a batch, stream by stream: video, parsing, landmarks, caption."""
+
+    cosines: Tensor
+    """(B, M, C): positive minus negative, of the M streams."""
+    weights: Tensor
+    """(B, M): rows sum to one; 0 for a stream that a video does not have."""
+    caption_features: Tensor | None
+    """(B, D), unit length."""
+    captions: tuple[str, ...]
+    """What they were made from."""
+
+
+class FineCLIPERModel(ExpressionModel):
+    """A frozen CLIP with an adapted encoder for every stream of a video, and for both sides of a label.
+
+    Args:
+        vision: the tower whose blocks have adapters for each visual stream, the video first.
+        text: likewise for positive texts, negative texts and captions.
+        weights: of the streams.
+        labels: the classes.
+        own_texts: positive texts of the user's own by label name.
+        config: the rest of the numbers.
+    """
+
+    def __init__(
+        self,
+        vision: VisionTower,
+        text: TextTower,
+        weights: nn.Module,
+        *,
+        labels: LabelSet,
+        own_texts: Mapping[str, str],
+        positive_text: str,
+        negative_text: str,
+        temperature: float,
+        reads_captions: bool,
+        from_captions: bool,
+        alignment: float,
+    ) -> None:
+        super().__init__()
+        self.vision, self.text, self.weights = vision, text, weights
+        self.labels = labels
+        self.positive_text, self.negative_text = positive_text, negative_text
+        self.texts = self.describe(labels, own_texts)
+        self.temperature = temperature
+        self.reads_captions = reads_captions
+        self.from_captions = from_captions
+        self.alignment = alignment
+
+    def describe(self, labels: LabelSet, own: Mapping[str, str]) -> tuple[str, ...]:
+        """Returns the positive text of every label."""
+        return tuple(
+            own.get(canonical(name)) or self.positive_text.format(label=name) for name in labels
+        )
+
+    def encode_labels(self) -> Tensor:
+        """Returns the features of the positive and of the negative texts, (2, C, D), unit length.
+
+        What learns from captions alone has never trained the label encoders: there, both texts go
+        through the fine-grained encoder, which the videos were aligned with.
+        """
+        count = len(self.labels)
+        negatives = [self.negative_text.format(label=name) for name in self.labels]
+        tokens, ends = self.text.embed([*self.texts, *negatives])
+        groups = (0, 0, 2 * count) if self.from_captions else (count, count, 0)
+        features = self.text(tokens, ends, groups=groups[: 3 if self.reads_captions else 2])
+        return F.normalize(features, dim=-1).view(2, count, -1)
+
+    def forward(self, batch: Batch, label_features: Tensor | None = None) -> StreamOutput:
+        """Compares the streams of videos with both sides of the labels.
+
+        Args:
+            batch: frames (B, T, 3, S, S), with parts and captions where the model reads them. A stream
+                that a video does not have has no weight: no face was found, or there is no caption.
+            label_features: what `encode_labels` gave, to save the text tower; computed if `None`.
+
+        Raises:
+            ConfigError: the model reads parts, and the batch has none.
+        """
+        if label_features is None:
+            label_features = self.encode_labels()
+        visual, present = self._visual_streams(batch)
+        captions = self._encode_captions(batch)
+        with torch.autocast(
+            batch.frames.device.type, enabled=False
+        ):  # as `compare`: cosines in fp32
+            dtype = torch.promote_types(visual.dtype, torch.float32)
+            features = F.normalize(visual.to(dtype), dim=-1)  # (B, M, D)
+            if self.reads_captions:
+                known = torch.tensor(
+                    [bool(text) for text in batch.captions] or [False] * len(present)
+                )
+                known = known.to(present.device)
+                described = torch.zeros_like(features[:, 0])
+                if captions is not None:
+                    described[known] = F.normalize(captions.to(dtype), dim=-1)
+                features = torch.cat([features, described[:, None]], dim=1)
+                present = torch.cat([present, known[:, None]], dim=1)
+            weights = self.weights(features, present)
+            cosines = polarity_cosines(features, label_features.to(dtype))
+            logits = (weights[..., None] * cosines).sum(1) / self.temperature
+            seen = visual.shape[1]
+            video = F.normalize((weights[:, :seen, None] * features[:, :seen]).sum(1), dim=-1)
+        return StreamOutput(
+            logits,
+            video,
+            label_features[0],
+            cosines=cosines,
+            weights=weights,
+            caption_features=features[:, -1] if captions is not None else None,
+            captions=batch.captions,
+        )
+
+    def _visual_streams(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Returns the features of the visual streams, (B, M, D), and which there are, bool (B, M)."""
+        streams, found = (
+            [batch.frames],
+            [torch.ones_like(batch.frames[:, :, 0, 0, 0], dtype=torch.bool)],
+        )
+        if self.num_visual > 1:
+            if batch.parts is None or batch.found is None:
+                raise ConfigError(
+                    "This model reads parsing maps and landmarks, and the videos were given without them. "
+                    "Prepare them with: peclip data prepare --parts mediapipe"
+                )
+            streams += list(batch.parts.unbind(2))
+            found += [batch.found] * (self.num_visual - 1)
+        sizes = [len(frames) for frames in streams]
+        features = self.vision(torch.cat(streams), groups=sizes)  # (M*B, T, D)
+        seen = torch.cat(found)[..., None].to(features.dtype)
+        pooled = (features * seen).sum(1) / seen.sum(1).clamp(min=1)
+        present = torch.stack([frames.any(1) for frames in found], dim=1)
+        return pooled.unflatten(0, (len(streams), -1)).transpose(0, 1), present
+
+    def _encode_captions(self, batch: Batch) -> Tensor | None:
+        """Returns the features of the captions that there are, not normalised, or `None` without any."""
+        texts = [text for text in batch.captions if text]
+        if not self.reads_captions or not texts:
+            return None
+        tokens, ends = self.text.embed(texts, cut=True)
+        features: Tensor = self.text(tokens, ends, groups=(0, 0, len(texts)))
+        return features
+
+    def loss(self, output: Output, targets: Tensor) -> Tensor:
+        """Returns the cross-entropy of the labels, and the loss that aligns videos with their captions.
+
+        What is trained on captions alone has only the second; the targets are not looked at.
+        """
+        assert isinstance(output, StreamOutput), "the output of another model"
+        aligned = align(
+            output.video_features, output.caption_features, output.captions, self.temperature
+        )
+        if self.from_captions:
+            return aligned
+        return super().loss(output, targets) + self.alignment * aligned
+
+    @property
+    def num_visual(self) -> int:
+        """Visual streams, the video included."""
+        block = self.vision.blocks[0]
+        assert isinstance(block, FineCLIPERBlock), "both towers are adapted"
+        return len(block.beside_mlp.adapters)
+
+    def encoders(self) -> list[nn.Module]:
+        """Returns the vision tower."""
+        return [self.vision]
+
+    @property
+    def num_tokens(self) -> int:
+        """Class token and patches of a frame."""
+        return len(self.vision.positional_embedding)
+
+    def parts(self) -> dict[str, list[nn.Parameter]]:
+        """Returns the parameters of the backbone, and of what was added for each stream."""
+        streams = {
+            "vision": ("video", "parsing", "landmarks"),
+            "text": ("positive", "negative", "captions"),
+        }
+        found: dict[str, list[nn.Parameter]] = {
+            part: [] for part in ("backbone", *streams["vision"], *streams["text"], "fusion")
+        }
+        for name, parameter in self.named_parameters():
+            steps = name.split(".")
+            part = "fusion" if steps[0] == "weights" else "backbone"
+            if "adapters" in steps:
+                part = streams[steps[0]][int(steps[steps.index("adapters") + 1])]
+            found[part].append(parameter)
+        return {part: parameters for part, parameters in found.items() if parameters}
+
+    def checkpoint_activations(self, enabled: bool) -> None:
+        """Lets both towers compute the activations of their blocks anew in the backward pass, or not."""
+        self.vision.checkpoint_activations = self.text.checkpoint_activations = enabled
+
+
+def polarity_cosines(features: Tensor, label_features: Tensor) -> Tensor:
+    """Returns how much nearer features are to the positive than to the negative text of each label.
+
+    The rule is not printed; it is the one of three that gives all four answers of the paper's figure of
+    cosines (the largest positive one gives two, the smallest negative one three).
+
+    Args:
+        features: (…, D), unit length.
+        label_features: (2, C, D), unit length: positive and negative.
+
+    Returns:
+        Differences of cosines, (…, C), from -2 to 2.
+    """
+    positive, negative = label_features.unbind(0)
+    cosines: Tensor = features @ positive.T - features @ negative.T
+    return cosines
+
+
+def align(
+    videos: Tensor, captions: Tensor | None, texts: Sequence[str], temperature: float
+) -> Tensor:
+    """Returns the contrastive loss between videos and captions, the mean of both directions.
+
+    Each video is to be nearest to its own caption among those of the batch, and the other way round
+    (Radford et al., 2021); the same caption of two videos is right for both.
+
+    Args:
+        videos: (B, D), unit length.
+        captions: (B, D), unit length; `None` if there are none.
+        texts: B texts, empty where a video has no caption: it is left out.
+        temperature: divides the cosines.
+    """
+    known = [place for place, text in enumerate(texts) if text]
+    if captions is None or not known:
+        nothing: Tensor = videos.sum() * 0  # not to learn from, but a gradient to sum over ranks
+        return nothing
+    own = [texts[place] for place in known]
+    same = torch.tensor([[a == b for b in own] for a in own], device=videos.device)
+    targets = same / same.sum(1, keepdim=True)
+    logits = videos[known] @ captions[known].T / temperature
+    return (F.cross_entropy(logits, targets) + F.cross_entropy(logits.T, targets)) / 2
+
+
+def build_fine_cliper(
+    config: FineCLIPERConfig, *, cache_dir: Path | None = None, offline: bool = False
+) -> FineCLIPERModel:
+    """Builds a FineCLIPER model with the weights of its backbone; the adapters are fresh.
+
+    Raises:
+        ConfigError: the configuration does not fit the backbone.
+        WeightsError: the weights of the backbone cannot be had.
+    """
+    backbone = load_backbone(
+        config.backbone, config.pretrained, cache_dir=cache_dir, offline=offline
+    )
+    check_fit(config, backbone)
+    visual = [config.video_bottleneck] + [config.parts_bottleneck] * (2 if config.parts else 0)
+    textual = [config.label_bottleneck] * 2 + [config.caption_bottleneck] * config.captions
+    for tower, sizes in ((backbone.vision, visual), (backbone.text, textual)):
+        tower.blocks = nn.ModuleList(
+            FineCLIPERBlock(clip_block(block), tower.width, sizes, config.scale)
+            for block in tower.blocks
+        )
+    width = backbone.vision.projection.shape[1]
+    streams = len(visual) + config.captions
+    weights: dict[str, Callable[[], nn.Module]] = {
+        "adaptive": lambda: AdaptiveWeights(width, streams),
+        "fixed": lambda: FixedWeights(config.video_weight),
+    }
+    return FineCLIPERModel(
+        backbone.vision,
+        backbone.text,
+        weights[config.fusion](),
+        labels=config.label_set,
+        own_texts=config.label_texts,
+        positive_text=config.positive_text,
+        negative_text=config.negative_text,
+        temperature=config.temperature,
+        reads_captions=config.captions,
+        from_captions=config.supervision == "captions",
+        alignment=config.alignment,
+    )

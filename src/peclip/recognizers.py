@@ -1,0 +1,116 @@
+"""The models that people load, one class per paper, and `load` for any of them."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from peclip.config import PredictOptions
+from peclip.data.captions import read_captions
+from peclip.devices import Precision, choose_device, choose_precision
+from peclip.recognizer import Recognizer
+from peclip.session import Score, Video
+from peclip.settings import load_settings
+from peclip.types import Batch
+from peclip.video.drawing import draw_parts
+from peclip.video.parts import PartsFinder, load_finder
+from peclip.video.windows import FaceWindow
+from peclip.weights import resolve
+
+_log = logging.getLogger(__name__)
+
+
+class PEClip(Recognizer):
+    """PE-CLIP (Saadi et al., 2025): frozen CLIP with temporal adapters and coupled prompts."""
+
+    architecture = "pe-clip"
+
+
+class FineCLIPER(Recognizer):
+    """FineCLIPER (Chen et al., 2024): frozen CLIP with adapters for every stream of a video.
+
+    A model with parts finds them in the face crops, with MediaPipe (`pip install 'peclip[parts]'`). A model
+    with captions reads those of `PredictOptions.captions`; without one for a video, its answer comes from
+    the other streams.
+    """
+
+    architecture = "finecliper"
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._finder: PartsFinder | None = None
+
+    def batch(self, windows: Sequence[FaceWindow]) -> Batch:
+        """Returns windows as the model reads them.
+
+        Raises:
+            MissingExtraError: the model reads parts, and MediaPipe is not installed.
+        """
+        batch = super().batch(windows)
+        if not self.config.reads_parts:
+            return batch
+        if self._finder is None:
+            self._finder = load_finder("mediapipe", settings=load_settings())
+        pictures: list[Tensor] = []
+        found: list[Tensor] = []
+        for window in windows:
+            parts = self._finder.find(window.crops)
+            pictures.append(draw_parts(parts, window.crops))
+            found.append(parts.found)
+        prepared = self.preprocess(torch.stack(pictures).to(self.device))
+        return replace(batch, parts=prepared, found=torch.stack(found).to(self.device))
+
+    def scorer(self, video: Video, options: PredictOptions) -> Score:
+        """Returns what gives the probabilities of the windows of a video, with its caption.
+
+        Raises:
+            DatasetError: the file of the captions cannot be read.
+            ConfigError: captions were given, and this model reads none.
+        """
+        if not self.config.reads_captions:
+            return super().scorer(video, options)
+        caption = self._caption(video, options)
+
+        def score(windows: Sequence[FaceWindow]) -> list[list[float]]:
+            batch = self.batch(windows)
+            return self.answer(replace(batch, captions=(caption,) * len(windows)))
+
+        return score
+
+    def _caption(self, video: Video, options: PredictOptions) -> str:
+        if options.captions is None:
+            _log.warning(
+                "This model reads captions, and none were given (--captions FILE): its answers come from "
+                "what it sees alone."
+            )
+            return ""
+        captions = read_captions(options.captions)
+        path = Path(str(video))
+        for name in (str(video), path.name, path.stem):
+            if captions.get(name):
+                return captions[name]
+        _log.warning("%s has no caption for %s.", options.captions, video)
+        return ""
+
+
+RECOGNIZERS: dict[str, type[Recognizer]] = {"pe-clip": PEClip, "finecliper": FineCLIPER}
+
+
+def load(
+    name: str | Path | None = None,
+    *,
+    revision: str | None = None,
+    device: str = "auto",
+    precision: Precision = "auto",
+) -> Recognizer:
+    """Loads any model by name, as the class of its architecture; see `Recognizer.from_pretrained`."""
+    chosen, settings = choose_device(device), load_settings()
+    checkpoint = resolve(name, settings=settings, revision=revision)
+    kind = RECOGNIZERS[checkpoint.config.architecture]
+    return kind.from_checkpoint(checkpoint, chosen, choose_precision(precision, chosen), settings)

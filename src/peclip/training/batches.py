@@ -1,0 +1,34 @@
+"""From the videos that a loader read to what a model reads."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from peclip.data.dataset import Videos
+from peclip.types import Batch
+from peclip.video.preprocess import Preprocess
+
+
+def to_batch(
+    videos: Videos, preprocess: Preprocess, device: torch.device, targets: Tensor | None = None
+) -> Batch:
+    """Brings videos to a device and scales and normalises their pictures there.
+
+    Args:
+        videos: as read.
+        preprocess: of the model.
+        device: of the model.
+        targets: float (B, C), where they are to be learned.
+    """
+
+    def prepare(pictures: Tensor) -> Tensor:
+        return preprocess(pictures.to(device, non_blocking=True))
+
+    return Batch(
+        prepare(videos.crops),
+        targets,
+        parts=None if videos.parts is None else prepare(videos.parts),
+        found=None if videos.found is None else videos.found.to(device),
+        captions=videos.captions if any(videos.captions) else (),
+    )

@@ -1,0 +1,227 @@
+"""Landmarks and parsing maps of face crops: found once, stored compactly, drawn when they are needed."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Protocol
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from peclip.download import RemoteFile, fetch
+from peclip.errors import ConfigError, DatasetError, MissingExtraError
+from peclip.settings import Settings
+
+NUM_LANDMARKS = 478
+
+LANDMARKER = RemoteFile(
+    name="face_landmarker_float16_1.task",
+    url="https://storage.googleapis.com/mediapipe-models/face_landmarker/face_landmarker/float16/1"
+    "/face_landmarker.task",
+    sha256="64184e229b263107bc2b804c6625db1341ff2bb731874b0bcc2fe6544e0bc9ff",
+    size=3_758_596,
+)
+"""MediaPipe Face Landmarker, 478 points, Apache 2.0, from Google."""
+
+_SMALLEST = 192  # the landmarker's own input; smaller crops are enlarged first
+_REMEMBERED = 512  # crops; overlapping windows show the same ones again
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Parts:
+    """What was found in the frames of one video.
+
+    Raises:
+        ValueError: shapes or dtypes are not those of the fields.
+    """
+
+    landmarks: Tensor
+    """float32 (T, 478, 2): x and y in fractions of the crop's side, from its top left; may lie outside."""
+    found: Tensor
+    """bool (T,): whether there was a face. Where there was none, the landmarks are zeros."""
+    maps: Tensor | None = None
+    """uint8 (T, S, S): class numbers of `drawing.CLASSES`, from a parser that finds them itself."""
+
+    def __post_init__(self) -> None:
+        shape = (len(self.found), NUM_LANDMARKS, 2)
+        if self.landmarks.dtype != torch.float32 or self.landmarks.shape != shape:
+            raise ValueError(
+                f"Landmarks are float32 of shape {shape}; got {self.landmarks.dtype} of shape "
+                f"{tuple(self.landmarks.shape)}."
+            )
+        if self.found.dtype != torch.bool or self.found.ndim != 1:
+            raise ValueError(f"found is bool of shape (T,); got {self.found.dtype}.")
+        if self.maps is not None and (
+            self.maps.dtype != torch.uint8 or self.maps.shape[:1] != self.found.shape
+        ):
+            raise ValueError("maps are uint8 of shape (T, S, S), one for each frame.")
+
+    def __len__(self) -> int:
+        return len(self.found)
+
+    def at(self, indices: Sequence[int]) -> Parts:
+        """Returns the parts of some frames, by their numbers; a number may come again."""
+        wanted = list(indices)
+        maps = None if self.maps is None else self.maps[wanted]
+        return Parts(self.landmarks[wanted], self.found[wanted], maps)
+
+
+def joined(pieces: Sequence[Parts]) -> Parts:
+    """Returns the parts of pieces of a video that follow each other."""
+    maps = [piece.maps for piece in pieces if piece.maps is not None]
+    return Parts(
+        torch.cat([piece.landmarks for piece in pieces]),
+        torch.cat([piece.found for piece in pieces]),
+        torch.cat(maps) if maps else None,
+    )
+
+
+class PartsFinder(Protocol):
+    """Finds the parts of faces. FaceXFormer or another parser is plugged in by giving this form to it."""
+
+    name: str
+
+    def find(self, crops: Tensor) -> Parts:
+        """Returns the parts in crops of one face, uint8 (T, 3, S, S)."""
+        ...
+
+
+class MediaPipeFinder:
+    """MediaPipe Face Landmarker in image mode: every frame on its own, so that the order does not matter.
+
+    Args:
+        model: the `.task` file.
+
+    Raises:
+        MissingExtraError: MediaPipe is not installed.
+    """
+
+    name = "mediapipe"
+
+    def __init__(self, model: Path) -> None:
+        try:
+            mediapipe: Any = import_module("mediapipe")
+            tasks: Any = import_module("mediapipe.tasks.python")
+        except ImportError as error:
+            purpose = f"MediaPipe cannot be imported ({error}): finding landmarks and parsing maps"
+            raise MissingExtraError(purpose, "parts") from None
+        self._mediapipe = mediapipe
+        options = tasks.vision.FaceLandmarkerOptions(
+            base_options=tasks.BaseOptions(model_asset_path=str(model)), num_faces=1
+        )
+        self._landmarker = tasks.vision.FaceLandmarker.create_from_options(options)
+        self._known: OrderedDict[bytes, NDArray[np.float32] | None] = OrderedDict()
+
+    def find(self, crops: Tensor) -> Parts:
+        """Returns the parts in crops of one face, uint8 (T, 3, S, S); what was seen before is remembered."""
+        landmarks = torch.zeros(len(crops), NUM_LANDMARKS, 2)
+        found = torch.zeros(len(crops), dtype=torch.bool)
+        for number, crop in enumerate(crops.permute(0, 2, 3, 1).contiguous().numpy()):
+            points = self._remember(crop)
+            if points is not None:
+                landmarks[number], found[number] = torch.from_numpy(points), True
+        return Parts(landmarks, found)
+
+    def close(self) -> None:
+        """Lets go of the landmarker and its threads."""
+        self._landmarker.close()
+
+    def _remember(self, crop: NDArray[np.uint8]) -> NDArray[np.float32] | None:
+        key = hashlib.sha256(crop.tobytes()).digest()
+        if key not in self._known:
+            self._known[key] = self._look(crop)
+            if len(self._known) > _REMEMBERED:
+                self._known.popitem(last=False)
+        self._known.move_to_end(key)
+        return self._known[key]
+
+    def _look(self, crop: NDArray[np.uint8]) -> NDArray[np.float32] | None:
+        if crop.shape[0] < _SMALLEST:
+            size = (_SMALLEST, _SMALLEST)
+            crop = np.asarray(cv2.resize(crop, size, interpolation=cv2.INTER_CUBIC), np.uint8)
+        picture = self._mediapipe.Image(
+            image_format=self._mediapipe.ImageFormat.SRGB, data=np.ascontiguousarray(crop)
+        )
+        faces = self._landmarker.detect(picture).face_landmarks
+        if not faces:
+            return None
+        return np.array([(point.x, point.y) for point in faces[0]], np.float32)
+
+
+def _load_mediapipe(settings: Settings) -> PartsFinder:
+    return MediaPipeFinder(fetch(LANDMARKER, settings.cache_dir, settings=settings))
+
+
+FINDERS: dict[str, Callable[[Settings], PartsFinder]] = {"mediapipe": _load_mediapipe}
+"""Finders by name; add one of your own, and `peclip data prepare --parts NAME` takes it."""
+
+
+def load_finder(name: str, *, settings: Settings) -> PartsFinder:
+    """Loads a finder of parts.
+
+    Raises:
+        ConfigError: the name is not known.
+        MissingExtraError: what it needs is not installed.
+        WeightsError: its model is not cached and cannot be downloaded.
+    """
+    if name not in FINDERS:
+        raise ConfigError(
+            f"No finder of parts goes by {name!r}; accepted are {', '.join(FINDERS)}."
+        )
+    return FINDERS[name](settings)
+
+
+def parts_path(source: Path) -> Path:
+    """Returns where the parts of a video are: in its folder of frames, or beside its file."""
+    if source.is_dir():
+        return source / "parts.safetensors"
+    return source.with_name(f"{source.name}.parts.safetensors")
+
+
+def save_parts(path: Path, parts: Parts) -> None:
+    """Writes parts, complete or not at all: landmarks in fp16, about 2 KB per frame.
+
+    Raises:
+        ConfigError: the file cannot be written.
+    """
+    tensors = {"landmarks": parts.landmarks.half(), "found": parts.found}
+    if parts.maps is not None:
+        tensors["maps"] = parts.maps.contiguous()
+    partial = path.with_name(f".{path.name}.part")
+    try:
+        save_file(tensors, partial)
+        os.replace(partial, path)
+    except (OSError, SafetensorError) as error:
+        raise ConfigError(f"The parts cannot be saved in {str(path)!r}: {error}") from None
+
+
+def load_parts(path: Path) -> Parts:
+    """Reads what `save_parts` wrote.
+
+    Raises:
+        DatasetError: there is no such file, or it holds no parts.
+    """
+    try:
+        tensors = load_file(path)
+        return Parts(tensors["landmarks"].float(), tensors["found"], tensors.get("maps"))
+    except FileNotFoundError:
+        raise DatasetError(
+            f"There are no parts at {str(path)!r}. Make them, and the crops that they belong to, with: "
+            "peclip data prepare --parts mediapipe"
+        ) from None
+    except (SafetensorError, OSError, ValueError, KeyError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise DatasetError(
+            f"{str(path)!r} holds no parts that can be read: {reason}. Delete it and prepare again."
+        ) from None

@@ -1,0 +1,231 @@
+"""Parts of faces: their file, their pictures, and MediaPipe on real faces where it is installed."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from peclip.errors import ConfigError, DatasetError, MissingExtraError, WeightsError
+from peclip.settings import load_settings
+from peclip.video.drawing import CLASSES, COLOURS, POINTS_68, YELLOW, draw_parts, parsing_map
+from peclip.video.faces import load_detector
+from peclip.video.parts import (
+    LANDMARKER,
+    MediaPipeFinder,
+    Parts,
+    joined,
+    load_finder,
+    load_parts,
+    parts_path,
+    save_parts,
+)
+from peclip.video.reader import open_video
+from peclip.video.windows import Observer
+
+SHARED = Path(__file__).parents[3] / "shared" / "data"
+needs_mediapipe = pytest.mark.skipif(
+    importlib.util.find_spec("mediapipe") is None, reason="MediaPipe is not installed"
+)
+
+
+def parts_of(frames: int = 3, *, seed: int = 0) -> Parts:
+    generator = torch.Generator().manual_seed(seed)
+    landmarks = torch.rand(frames, 478, 2, generator=generator)
+    return Parts(landmarks, torch.tensor([True, False, True][:frames]))
+
+
+@pytest.fixture
+def landmarker(_isolated: None) -> Path:
+    """Puts MediaPipe's model into the cache, as a download would."""
+    target = Path(os.environ["PECLIP_CACHE_DIR"]) / LANDMARKER.name
+    shutil.copy(SHARED / "models" / "face_landmarker_v2_with_blendshapes.task", target)
+    return target
+
+
+def crops_of(video: Path, size: int = 224, count: int = 4) -> Tensor:
+    """Returns face crops of a video, as prediction makes them."""
+    detector = load_detector("haar", settings=load_settings(), threshold=0.5)
+    with open_video(video) as reader:
+        found = [
+            observation.sightings[0].crop
+            for observation in Observer(detector, size=size, detect_rate=5).observe(reader.chunks())
+            if observation.sightings
+        ]
+    places = np.linspace(0, len(found) - 1, count).astype(int)
+    return torch.from_numpy(np.stack([found[place] for place in places])).permute(0, 3, 1, 2)
+
+
+def test_parts_are_kept_in_a_small_file(tmp_path: Path) -> None:
+    parts = parts_of()
+    path = tmp_path / "parts.safetensors"
+    save_parts(path, parts)
+    loaded = load_parts(path)
+    assert torch.allclose(loaded.landmarks, parts.landmarks, atol=1e-3)
+    assert loaded.found.tolist() == [True, False, True]
+    assert loaded.maps is None
+    assert path.stat().st_size < 3 * 2048
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_maps_of_a_parser_are_kept_too(tmp_path: Path) -> None:
+    maps = torch.randint(0, 11, (3, 16, 16), dtype=torch.uint8)
+    parts = Parts(parts_of().landmarks, torch.ones(3, dtype=torch.bool), maps)
+    save_parts(tmp_path / "p", parts)
+    loaded = load_parts(tmp_path / "p").maps
+    assert loaded is not None
+    assert torch.equal(loaded, maps)
+
+
+@pytest.mark.parametrize("content", [b"", b"text", b"\x00" * 64])
+def test_a_broken_file_is_said_in_one_line(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "parts.safetensors"
+    path.write_bytes(content)
+    with pytest.raises(DatasetError, match=r"holds no parts that can be read.*prepare again") as e:
+        load_parts(path)
+    assert "\n" not in str(e.value)
+
+
+def test_a_missing_file_says_how_to_make_it(tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match=r"peclip data prepare --parts mediapipe"):
+        load_parts(tmp_path / "none")
+
+
+def test_a_file_of_something_else_is_refused(tmp_path: Path) -> None:
+    from safetensors.torch import save_file
+
+    save_file({"landmarks": torch.zeros(2, 5, 2), "found": torch.ones(2).bool()}, tmp_path / "p")
+    with pytest.raises(DatasetError, match="478"):
+        load_parts(tmp_path / "p")
+
+
+def test_where_parts_are(tmp_path: Path) -> None:
+    assert parts_path(tmp_path) == tmp_path / "parts.safetensors"
+    assert parts_path(tmp_path / "a.mp4") == tmp_path / "a.mp4.parts.safetensors"
+
+
+def test_frames_are_chosen_by_number() -> None:
+    parts = parts_of()
+    chosen = parts.at([2, 2, 1])
+    assert chosen.found.tolist() == [True, True, False]
+    assert torch.equal(chosen.landmarks[0], parts.landmarks[2])
+    both = joined([parts.at([0]), parts.at([1, 2])])
+    assert torch.equal(both.landmarks, parts.landmarks)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        lambda: Parts(torch.zeros(2, 68, 2), torch.ones(2, dtype=torch.bool)),
+        lambda: Parts(torch.zeros(2, 478, 2).double(), torch.ones(2, dtype=torch.bool)),
+        lambda: Parts(torch.zeros(2, 478, 2), torch.ones(2)),
+        lambda: Parts(
+            torch.zeros(2, 478, 2),
+            torch.ones(2, dtype=torch.bool),
+            torch.zeros(3, 4, 4, dtype=torch.uint8),
+        ),
+    ],
+)
+def test_shapes_are_checked(wrong: object) -> None:
+    with pytest.raises(ValueError, match=r"Landmarks are|found is|maps are"):
+        wrong()  # type: ignore[operator]
+
+
+def test_a_frame_without_a_face_is_the_crop_itself() -> None:
+    crops = torch.randint(0, 256, (3, 3, 64, 64), dtype=torch.uint8)
+    drawn = draw_parts(parts_of(), crops)
+    assert drawn.shape == (3, 2, 3, 64, 64)
+    assert torch.equal(drawn[1, 0], crops[1])
+    assert torch.equal(drawn[1, 1], crops[1])
+    assert not torch.equal(drawn[0, 0], crops[0])
+    assert not torch.equal(drawn[0, 1], crops[0])
+
+
+def test_landmarks_are_yellow_dots_where_they_are() -> None:
+    landmarks = torch.full((1, 478, 2), -2.0)  # far outside of the picture
+    landmarks[0, POINTS_68[0]] = torch.tensor([0.25, 0.75])
+    drawn = draw_parts(
+        Parts(landmarks, torch.tensor([True])), torch.zeros(1, 3, 112, 112, dtype=torch.uint8)
+    )
+    picture = drawn[0, 1].permute(1, 2, 0).numpy()
+    assert len(POINTS_68) == 68
+    assert tuple(picture[84, 28]) == YELLOW
+    rows, columns = np.nonzero(picture.sum(-1))
+    assert set(rows) == {82, 83, 84, 85}
+    assert set(columns) == {25, 26, 27, 28, 29, 30}
+
+
+def test_colours_are_laid_over_half_and_half() -> None:
+    maps = torch.arange(11, dtype=torch.uint8).repeat_interleave(4).view(1, 11, 4)
+    maps = torch.nn.functional.pad(maps, (0, 40, 0, 33))  # (1, 44, 44)
+    parts = Parts(torch.zeros(1, 478, 2), torch.tensor([True]), maps)
+    drawn = draw_parts(parts, torch.full((1, 3, 44, 44), 100, dtype=torch.uint8))
+    for number, colour in enumerate(COLOURS):
+        expected = [(100 + part) // 2 for part in colour] if number else [100, 100, 100]
+        assert drawn[0, 0, :, number, 0].tolist() == expected
+    assert len(COLOURS) == len(CLASSES) == 11
+
+
+def test_an_unknown_finder_is_named() -> None:
+    with pytest.raises(ConfigError, match=r"'facexformer'; accepted are mediapipe"):
+        load_finder("facexformer", settings=load_settings())
+
+
+def test_without_its_model_and_a_network_it_says_so() -> None:
+    with pytest.raises(WeightsError, match="face_landmarker"):
+        load_finder("mediapipe", settings=load_settings())
+
+
+@pytest.mark.shared
+def test_without_mediapipe_it_names_the_command(
+    landmarker: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "mediapipe", None)
+    with pytest.raises(MissingExtraError, match=r"pip install 'peclip\[parts\]'"):
+        load_finder("mediapipe", settings=load_settings())
+
+
+@needs_mediapipe
+@pytest.mark.shared
+def test_parts_lie_where_the_face_has_them(landmarker: Path, astronaut: Path) -> None:
+    finder = load_finder("mediapipe", settings=load_settings())
+    parts = finder.find(crops_of(astronaut))
+    assert parts.found.all()
+    for points in parts.landmarks.numpy():
+        drawn = parsing_map(points, 224)
+        middle = {
+            name: np.argwhere(drawn == number).mean(0)
+            for number, name in enumerate(CLASSES)
+            if (drawn == number).any()
+        }
+        assert set(middle) >= set(CLASSES[1:10])
+        # rows grow downwards; left is the person's, so it is on the right of the picture
+        assert middle["left brow"][0] < middle["left eye"][0] < middle["nose"][0]
+        assert middle["nose"][0] < middle["upper lip"][0] < middle["lower lip"][0]
+        assert middle["left eye"][1] > middle["nose"][1] > middle["right eye"][1]
+    finder.close()  # type: ignore[attr-defined]
+
+
+@needs_mediapipe
+@pytest.mark.shared
+def test_each_frame_is_found_on_its_own(landmarker: Path, astronaut: Path) -> None:
+    finder = MediaPipeFinder(landmarker)
+    crops = crops_of(astronaut)
+    crops[1] = 127  # no face
+    together = finder.find(crops)
+    finder.close()
+    assert together.found.tolist() == [True, False, True, True]
+    assert together.landmarks[1].abs().sum() == 0
+    other = MediaPipeFinder(landmarker)
+    alone = other.find(crops[2:3])
+    assert torch.allclose(alone.landmarks[0], together.landmarks[2], atol=1e-4)
+    small = other.find(crops_of(astronaut, size=48)[:1])
+    assert small.found.all(), "small crops are enlarged first"
+    other.close()
