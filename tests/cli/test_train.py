@@ -221,7 +221,7 @@ def test_what_makes_no_sense_is_one_line(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     assert "needs --dataset" in refused(capsys, "train", "--data-root", str(root))
-    assert "choose one of pe-clip-afew" in refused(capsys, "train", "--recipe", "pe-clip")
+    assert "choose one of finecliper-dfew" in refused(capsys, "train", "--recipe", "pe-clip")
     own = command(root, tmp_path / "run")
     for change, message in (
         ("epochs=3", "SECTION.FIELD=VALUE"),
@@ -288,7 +288,7 @@ def test_recipes_are_complete_and_say_what_they_are() -> None:
         assert f"peclip train --recipe {name} --data-root DIR" in text
         assert "Published: " in text
         config = run_config(merged(read_recipe(name), {"data": {"root": "."}}))
-        assert config.data.dataset == name.removeprefix("pe-clip-")
+        assert config.data.dataset == name.rpartition("-")[2]
         assert config.train.select_on == "val"
 
 

@@ -316,7 +316,7 @@ def build_fine_cliper(
     return FineCLIPERModel(
         backbone.vision,
         backbone.text,
-        weights[config.fusion](),
+        weights[config.fusion if streams > 1 else "fixed"](),  # nothing to weigh, nothing to train
         labels=config.label_set,
         own_texts=config.label_texts,
         positive_text=config.positive_text,

@@ -1,0 +1,247 @@
+"""FineCLIPER as a person uses it: train, evaluate on another data set, predict, with parts and captions."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+from trainings import Output, trained, write_frames
+
+import peclip
+from peclip import FineCLIPER, PEClip
+from peclip.cli import run
+from peclip.config import PredictOptions
+from peclip.errors import ConfigError
+from peclip.labels import EMOTIONS
+from peclip.video import parts as parts_module
+from peclip.video.parts import LANDMARKER, Parts, parts_path, save_parts
+
+SHARED = Path(__file__).parents[3] / "shared" / "data"
+
+
+class Centre:
+    """A finder that sees a face in every crop, its points in the middle; counts how often it looks."""
+
+    name = "mediapipe"
+    looked = 0
+
+    def find(self, crops: Tensor) -> Parts:
+        type(self).looked += len(crops)
+        generator = torch.Generator().manual_seed(0)
+        points = torch.rand(len(crops), 478, 2, generator=generator) * 0.5 + 0.25
+        return Parts(points, torch.ones(len(crops), dtype=torch.bool))
+
+
+@pytest.fixture
+def finder(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(parts_module.FINDERS, "mediapipe", lambda settings: Centre())
+
+
+@pytest.fixture(scope="module")
+def mafw(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A tree of MAFW with parts, three videos a class to train on and one to test, and captions."""
+    root = tmp_path_factory.mktemp("mafw")
+    (root / "annotation").mkdir()
+    number, captions = 0, []
+    for split, count in (("train", 3), ("test", 1)):
+        lines = []
+        for label in [label for label in range(len(EMOTIONS)) for _ in range(count)]:
+            number += 1
+            folder = root / f"data/faces/{number:05d}"
+            write_frames(folder, (20 * label, 99, 9), number, frames=2)
+            save_parts(parts_path(folder), Centre().find(torch.zeros(2, 3, 8, 8)))
+            lines.append(f"/elsewhere/data/faces/{number:05d} 2 {label}")
+            captions.append({"id": f"{number:05d}", "caption": f"The brows rise {label} times."})
+        (root / f"annotation/MAFW_set_1_{split}.txt").write_text("\n".join(lines))
+    from peclip.data import DataConfig, load_split
+
+    ids = [
+        sample.id
+        for split in ("train", "test")
+        for sample in load_split(
+            DataConfig(dataset="mafw", root=root, fold=1, split=split)
+        ).samples
+    ]
+    file = root / "captions.jsonl"
+    rows = [{**row, "id": name} for row, name in zip(captions, ids, strict=True)]
+    file.write_text("\n".join(json.dumps(row) for row in rows))
+    return root, file
+
+
+def command(root: Path, out: Path, *more: str) -> list[str]:
+    return [
+        *("train", "--recipe", "finecliper-mafw", "--data-root", str(root), "--fold", "1"),
+        *("-m", "finecliper:debug", "--device", "cpu", "--epochs", "1", "--workers", "0"),
+        *("-b", "16", "-f", "json", "--out", str(out), *more),
+    ]
+
+
+def refused(capsys: Output, *arguments: str) -> tuple[int, str]:
+    code = run(list(arguments))
+    error = capsys.readouterr().err
+    assert "Traceback" not in error
+    return code, " ".join(error.split())
+
+
+def test_the_recipe_trains_all_streams_and_evaluates_them(
+    mafw: tuple[Path, Path], tmp_path: Path, capsys: Output
+) -> None:
+    root, captions = mafw
+    report = trained(capsys, *command(root, tmp_path / "run", "--captions", str(captions)))
+    assert report["num_videos"] == 11
+    model = peclip.load(tmp_path / "run/model", device="cpu")
+    assert isinstance(model, FineCLIPER)
+    assert (model.config.reads_parts, model.config.reads_captions) == (True, True)
+    asked = ["evaluate", "--dataset", "mafw", "--data-root", str(root), "--fold", "1", "-f", "json"]
+    asked += ["-m", str(tmp_path / "run"), "--workers", "0", "--bootstrap", "0"]
+    told = trained(capsys, *asked, "--captions", str(captions))
+    assert told["captions"] == 11
+    assert told["war"] == report["war"]
+    silent = trained(capsys, *asked, "--frames", "reversed", "--tta", "flip")
+    assert silent["captions"] == 0
+    assert silent["num_videos"] == 11
+
+
+def test_zero_shot_learns_from_captions_and_answers_for_another_data_set(
+    mafw: tuple[Path, Path], tmp_path: Path, capsys: Output
+) -> None:
+    root, captions = mafw
+    trained(
+        capsys,
+        *command(root, tmp_path / "run", "--captions", str(captions), "--select-on", "last"),
+        *("--set", "model.parts=false", "--set", "model.supervision=captions"),
+    )
+    for label in ("happy", "fear"):
+        write_frames(tmp_path / "other/test" / label / "0", (9, 99, 9), 1)
+    told = trained(
+        capsys,
+        *("evaluate", "--dataset", "folder", "--data-root", str(tmp_path / "other"), "-f", "json"),
+        *("-m", str(tmp_path / "run"), "--workers", "0", "--bootstrap", "0"),
+    )
+    assert told["num_videos"] == 2
+    assert told["captions"] == 0
+
+
+def test_captions_of_other_videos_are_one_line(
+    mafw: tuple[Path, Path], tmp_path: Path, capsys: Output
+) -> None:
+    other = tmp_path / "other.jsonl"
+    other.write_text('{"id": "somewhere/else", "caption": "The brows rise."}\n')
+    code, error = refused(capsys, *command(mafw[0], tmp_path / "run", "--captions", str(other)))
+    assert code == 3
+    assert "None of the captions of" in error
+    assert "mafw fold 1 train" in error
+    assert not (tmp_path / "run").exists()
+
+
+def test_captions_are_missing_altogether(
+    mafw: tuple[Path, Path], tmp_path: Path, capsys: Output
+) -> None:
+    code, error = refused(capsys, *command(mafw[0], tmp_path / "run"))
+    assert code == 2
+    assert "no training video has one" in error
+
+
+def test_predict_reads_parts_once_and_captions_by_name(
+    astronaut: Path, tmp_path: Path, capsys: Output, finder: None
+) -> None:
+    folder = tmp_path / "model"
+    base = FineCLIPER.from_pretrained("debug", device="cpu")
+    from peclip.models import build_model
+
+    config = base.config.derive(parts=True, captions=True)
+    torch.manual_seed(0)
+    model = build_model(config).eval()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.requires_grad:
+                parameter.normal_(std=0.5)
+    FineCLIPER(model, config, device=torch.device("cpu"), precision="fp32").save_pretrained(folder)
+    told = tmp_path / "captions.csv"
+    told.write_text("source,caption\nastronaut.mp4,The corners of the mouth rise.\n")
+    arguments = ["predict", str(astronaut), "-m", str(folder), "--no-face-crop", "-f", "json"]
+
+    def predicted(*more: str) -> dict[str, Any]:
+        assert run([*arguments, *more]) == 0
+        answer: dict[str, Any] = json.loads(capsys.readouterr().out)
+        return answer
+
+    with_caption, without = predicted("--captions", str(told)), predicted()
+    first, second = with_caption["rows"][0], without["rows"][0]
+    assert first["label"] in model.labels.names
+    assert first != second, "the caption is read"
+    loaded = peclip.load(folder, device="cpu")
+    again = loaded.predict(astronaut, PredictOptions(face_crop=False, captions=told))
+    assert again.rows[0].score == pytest.approx(first["score"], abs=1e-4)
+
+
+def test_without_mediapipe_prediction_names_the_command(
+    astronaut: Path, tmp_path: Path, capsys: Output, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "mediapipe", None)
+    if not SHARED.is_dir():
+        pytest.skip("the folder ../shared is not beside the project")
+    cached = Path(os.environ["PECLIP_CACHE_DIR"]) / LANDMARKER.name
+    shutil.copy(SHARED / "models/face_landmarker_v2_with_blendshapes.task", cached)
+    from peclip.models import build_model
+
+    config = FineCLIPER.from_pretrained("debug", device="cpu").config.derive(parts=True)
+    model = FineCLIPER(build_model(config), config, device=torch.device("cpu"), precision="fp32")
+    model.save_pretrained(tmp_path / "model")
+    code, error = refused(
+        capsys, "predict", str(astronaut), "-m", str(tmp_path / "model"), "--no-face-crop"
+    )
+    assert code == 5
+    assert "pip install 'peclip[parts]'" in error
+
+
+def test_captions_for_a_model_that_reads_none(
+    astronaut: Path, tmp_path: Path, capsys: Output
+) -> None:
+    code, error = refused(
+        capsys, "predict", str(astronaut), "-m", "debug", "--captions", str(tmp_path / "c.csv")
+    )
+    assert code == 2
+    assert "debug reads no captions" in error
+
+
+def test_names_and_classes(tmp_path: Path, capsys: Output) -> None:
+    assert isinstance(peclip.load("finecliper:debug", device="cpu"), FineCLIPER)
+    assert isinstance(peclip.load("pe-clip:debug", device="cpu"), PEClip)
+    named = FineCLIPER.from_pretrained("debug", device="cpu")
+    assert named.name == "finecliper:debug"
+    with pytest.raises(ConfigError, match=r"pe-clip model, and FineCLIPER loads finecliper"):
+        FineCLIPER.from_pretrained(device="cpu")
+    assert run(["models", "info", "finecliper:ViT-B-16-quickgelu/openai", "-f", "json"]) == 0
+    about = json.loads(capsys.readouterr().out)
+    assert about["trainable"] == 13_423_104
+    assert about["labels"]["anger"] == "A person with an expression of anger"
+
+
+def test_saved_and_loaded_models_agree(tmp_path: Path, astronaut: Path) -> None:
+    model = FineCLIPER.from_pretrained("debug", device="cpu")
+    with torch.no_grad():
+        for parameter in model.model.parameters():
+            if parameter.requires_grad:
+                parameter.normal_(std=0.3)
+    options = PredictOptions(face_crop=False)
+    before = model.predict(astronaut, options)
+    model.save_pretrained(tmp_path / "model")
+    loaded = FineCLIPER.from_pretrained(tmp_path / "model", device="cpu")
+    after = loaded.predict(astronaut, options)
+    scores = [list(prediction.rows[0].scores.values()) for prediction in (before, after)]
+    assert np.allclose(*scores, atol=1e-6)
+    own = loaded.with_labels({"awake": "wide open eyes", "asleep": ""})
+    assert own.texts == {
+        "awake": "wide open eyes",
+        "asleep": "A person with an expression of asleep",
+    }
+    assert set(own.predict(astronaut, options).scores) == {"awake", "asleep"}
