@@ -155,7 +155,7 @@ def test_videos_without_parts_are_named(splits: tuple[Split, Split], tmp_path: P
     bare.mkdir()
     cv2.imwrite(str(bare / "0.png"), np.zeros((32, 32, 3), np.uint8))
     split = splits[0].with_samples([Sample(bare, "happiness", "bare"), *splits[0].samples])
-    with pytest.raises(DatasetError, match=r"bare .*prepare --parts"):
+    with pytest.raises(DatasetError, match=r"1 of the 49 videos .*bare\. .*prepare --parts"):
         fresh(parts=True).fit(split, config=settings(epochs=1))
 
 

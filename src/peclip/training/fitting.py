@@ -14,7 +14,7 @@ from peclip.data.samples import Split
 from peclip.data.split import carve_validation
 from peclip.data.with_parts import VideosWithParts
 from peclip.devices import choose_precision
-from peclip.errors import ConfigError
+from peclip.errors import ConfigError, DatasetError
 from peclip.models.base import ExpressionModel
 from peclip.training.calibration import fit_temperature
 from peclip.training.config import TrainConfig
@@ -24,6 +24,7 @@ from peclip.training.progress import Hooks, Progress
 from peclip.training.run_folder import BEST, STATES, writing
 from peclip.training.teacher import load_teacher
 from peclip.training.trainer import TrainResult, train_model
+from peclip.video.parts import parts_path
 from peclip.video.preprocess import Preprocess
 from peclip.weights import save_model
 
@@ -121,6 +122,12 @@ def _check_streams(model_config: ModelConfig, config: TrainConfig, train: Split)
         raise ConfigError(
             "The model reads captions, and no training video has one. Make them with peclip captions and give "
             "the file with --captions, or set model.captions to false."
+        )
+    bare = [s for s in train.samples if not parts_path(s.source).exists()]
+    if model_config.reads_parts and bare:
+        raise DatasetError(
+            f"{len(bare):,} of the {len(train):,} videos of {train.title} have no parts, the first one "
+            f"{bare[0].id}. Make them with: peclip data prepare --parts mediapipe"
         )
     also = {"parts": model_config.reads_parts, "captions": model_config.reads_captions}
     read = " and ".join(name for name, reads in also.items() if reads)
