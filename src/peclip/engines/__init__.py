@@ -6,12 +6,12 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 
 from peclip.engines.base import Engine, Job, Pool, Reading
-from peclip.engines.local import local
-from peclip.engines.ray_data import ray_data
+from peclip.engines.local import open_local
+from peclip.engines.ray_data import open_ray
 
 ENGINES: dict[str, Callable[[Job], AbstractContextManager[Engine]]] = {
-    "local": local,
-    "ray": ray_data,
+    "local": open_local,
+    "ray": open_ray,
 }
 """Context managers by the name that `peclip predict --engine` takes."""
 

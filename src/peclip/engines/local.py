@@ -31,7 +31,7 @@ class _Local:
 
 
 @contextmanager
-def local(job: Job) -> Iterator[Engine]:
+def open_local(job: Job) -> Iterator[Engine]:
     """Loads the model here; sources are read in their order, rows come as they are made.
 
     Raises:

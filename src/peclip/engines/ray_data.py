@@ -214,8 +214,25 @@ def _probe(job: Job) -> Facts:
     return cast(Facts, found)
 
 
+def import_ray() -> Any:
+    """Returns the package, which is told at its import what it may print.
+
+    Raises:
+        MissingExtraError: Ray is not installed.
+    """
+    # What it says of lost workers it would print among our rows, on standard output.
+    os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", ".")
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # and report its use over the network
+    try:
+        import ray
+        import ray.data
+    except ImportError:
+        raise MissingExtraError("--engine ray", "ray") from None
+    return ray
+
+
 @contextmanager
-def ray_data(job: Job) -> Iterator[Engine]:
+def open_ray(job: Job) -> Iterator[Engine]:
     """Joins the cluster of RAY_ADDRESS or of this machine, or starts one here for as long as it lasts.
 
     Raises:
@@ -223,11 +240,7 @@ def ray_data(job: Job) -> Iterator[Engine]:
         DeviceError: no machine of the cluster is large enough for a worker.
         UserError: the model cannot be loaded by a worker.
     """
-    try:
-        import ray
-        import ray.data
-    except ImportError:
-        raise MissingExtraError("--engine ray", "ray") from None
+    ray = import_ray()
     ours = not ray.is_initialized()
     if ours:
         stop = signal.getsignal(signal.SIGTERM)
