@@ -204,6 +204,24 @@ class Prediction:
         return plot_timeline(self)
 
 
+def failure_row(source: str, model: str, revision: str, last: Row | None = None) -> Row:
+    """Returns the row that says where reading ended: after `last`, or at the start."""
+    return Row(
+        source=source,
+        model=model,
+        model_revision=revision,
+        track_id=-1,
+        window=last.window + 1 if last else 0,
+        start_s=last.end_s if last else 0.0,
+        end_s=last.end_s if last else 0.0,
+        start_frame=last.end_frame + 1 if last else 0,
+        end_frame=last.end_frame + 1 if last else 0,
+        num_frames_used=0,
+        n_faces=0,
+        status="decode_error",
+    )
+
+
 def _summarise(track: int, rows: list[Row]) -> TrackSummary:
     # A poor view of a face only counts where there is no better one.
     good = [row for row in rows if row.status == "ok"] or rows

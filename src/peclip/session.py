@@ -17,13 +17,13 @@ from peclip.config import ModelConfig, PredictOptions
 from peclip.download import open_remote
 from peclip.errors import UserError, VideoError
 from peclip.labels import LabelSet
-from peclip.prediction import Prediction, Row, Status
+from peclip.prediction import Prediction, Row, Status, failure_row
 from peclip.settings import Settings
 from peclip.types import Frames
 from peclip.video.faces import FaceDetector
 from peclip.video.reader import VideoReader, open_video
 from peclip.video.sources import is_address
-from peclip.video.windows import WHOLE_FRAME, FaceWindow, Observation, Observer, cut_windows
+from peclip.video.windows import FaceWindow, Observation, Observer, cut_windows
 
 Video = str | Path | int | NDArray[np.uint8] | Tensor | Frames
 """A file, a folder of frames, an http(s) address, a webcam index, or pixels: numpy uint8 (T, H, W, 3) or
@@ -98,6 +98,16 @@ class Session:
             yield from self._keep(waiting)
             if self.failure is not None:
                 yield self.fail(self.failure)
+
+    def rows(self) -> Iterator[Row]:
+        """Yields the rows, and where the source cannot be read one that says so; `failure` says why.
+
+        Only what is wrong with the source ends here: what the caller does with a row may raise.
+        """
+        try:
+            yield from self
+        except UserError as error:
+            yield self.fail(error)
 
     def prediction(self) -> Prediction:
         """Returns what the rows so far say."""
@@ -229,20 +239,7 @@ class Session:
         self.failure = failure
         self.note(str(failure))
         last = self._rows[-1] if self._rows else None
-        row = Row(
-            source=self.source,
-            model=self._model,
-            model_revision=self._revision,
-            track_id=WHOLE_FRAME,
-            window=last.window + 1 if last else 0,
-            start_s=last.end_s if last else 0.0,
-            end_s=last.end_s if last else 0.0,
-            start_frame=last.end_frame + 1 if last else 0,
-            end_frame=last.end_frame + 1 if last else 0,
-            num_frames_used=0,
-            n_faces=0,
-            status="decode_error",
-        )
+        row = failure_row(self.source, self._model, self._revision, last)
         self._add(row)
         return row
 

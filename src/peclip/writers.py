@@ -188,8 +188,12 @@ def check_format(form: str, path: Path) -> None:
 
 
 @contextmanager
-def open_writer(form: str, path: Path, labels: Sequence[str]) -> Iterator[RowWriter]:
+def open_writer(
+    form: str, path: Path, labels: Sequence[str], *, append: bool = False
+) -> Iterator[RowWriter]:
     """Opens a writer of a format on a file, or on standard output for `-`.
+
+    `append` goes on behind the rows that are there, which only JSON Lines can.
 
     Raises:
         ConfigError: the format is not known, or the file cannot be written.
@@ -198,7 +202,7 @@ def open_writer(form: str, path: Path, labels: Sequence[str]) -> Iterator[RowWri
     check_format(form, path)
     with ExitStack() as stack:
         with _writing(path):
-            writer = _Checked(_new_writer(form, path, labels, stack), path)
+            writer = _Checked(_new_writer(form, path, labels, stack, "a" if append else "w"), path)
         stack.callback(writer.close)
         yield writer
 
@@ -235,12 +239,14 @@ def _writing(path: Path) -> Iterator[None]:
         ) from None
 
 
-def _new_writer(form: str, path: Path, labels: Sequence[str], stack: ExitStack) -> RowWriter:
+def _new_writer(
+    form: str, path: Path, labels: Sequence[str], stack: ExitStack, mode: str
+) -> RowWriter:
     if form == "parquet":
         return ParquetWriter(path, labels)
     if path == STDOUT:
         return cast(RowWriter, _STREAMS[form](sys.stdout, labels))
-    stream = path.open("w", encoding="utf-8", errors="backslashreplace", newline="")
+    stream: IO[str] = path.open(mode, encoding="utf-8", errors="backslashreplace", newline="")
     stack.callback(_close, stream, path)
     return cast(RowWriter, _STREAMS[form](stream, labels))
 

@@ -38,6 +38,13 @@ class Decoder(StrEnum):
     pyav = "pyav"
 
 
+class EngineName(StrEnum):
+    """Values of `--engine`."""
+
+    local = "local"
+    ray = "ray"
+
+
 class RowFormat(StrEnum):
     """Values of `--format` for rows."""
 

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from peclip.cli import console
+from peclip.cli.batch import Batch
+from peclip.cli.interruption import Interruption
 from peclip.cli.options import (
     CaptionsOpt,
     Decoder,
     Detector,
     DeviceOpt,
+    EngineName,
     LabelsOpt,
     ModelOpt,
     OutputOpt,
@@ -27,19 +29,11 @@ from peclip.cli.options import (
     check_output,
     seconds,
 )
-from peclip.errors import UserError, VideoError
+from peclip.cli.output import Output, check_resume
+from peclip.errors import VideoError
 
 if TYPE_CHECKING:
-    from rich.progress import Progress
-
-    from peclip.config import PredictOptions
-    from peclip.prediction import Row
-    from peclip.recognizer import Recognizer
-    from peclip.session import Session
     from peclip.video.sources import Source
-    from peclip.writers import RowWriter
-
-_PARTIAL_FAILURE = 6
 
 
 def predict(
@@ -97,6 +91,32 @@ def predict(
     ] = 25.0,
     top_k: Annotated[int, typer.Option(min=1, help="Labels per line of the table.")] = 3,
     overwrite: OverwriteOpt = False,
+    resume: Annotated[
+        bool,
+        typer.Option(
+            "--resume", help="Go on with -o FILE.jsonl: skip the sources that are complete in it."
+        ),
+    ] = False,
+    shard: Annotated[
+        str | None,
+        typer.Option(
+            metavar="K/N",
+            help="Read every N-th source from the K-th on, sorted by name: 1/N to N/N together are all of "
+            "them, each once. env takes RANK and WORLD_SIZE.",
+        ),
+    ] = None,
+    engine: Annotated[
+        EngineName, typer.Option(help="This process, or the workers of a Ray cluster.")
+    ] = EngineName.local,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Of --engine ray; by default as many as fit.")
+    ] = None,
+    worker_cpus: Annotated[
+        float | None, typer.Option(min=0, help="Cores per worker of --engine ray; by default 1.")
+    ] = None,
+    worker_gpus: Annotated[
+        float | None, typer.Option(min=0, help="GPUs per worker of --engine ray; by default 0.")
+    ] = None,
     progress: Annotated[
         bool, typer.Option("--progress/--no-progress", help="A bar, if stderr is a terminal.")
     ] = True,
@@ -110,8 +130,12 @@ def predict(
     peclip predict videos/ -o rows.csv --window 2s --hop 1s
 
     peclip predict talk.mp4 -f jsonl -o - | jq .label
+
+    peclip predict videos/ -o rows-3.jsonl --shard 3/8 --resume
     """
     from peclip.config import PredictOptions, check
+    from peclip.engines import ENGINES, Job, Pool
+    from peclip.shards import read_shard
 
     options = check(
         PredictOptions,
@@ -131,17 +155,33 @@ def predict(
             "batch_size": batch_size,
         },
     )
-    check_output(output, overwrite=overwrite)
+    check_output(output, overwrite=overwrite or resume)
     chosen = _format(output, form)
+    if resume:
+        check_resume(output, chosen, overwrite=overwrite)
+    part = None if shard is None else read_shard(shard, os.environ)
     sources = _expand(source)
-    recognizer = _load(model, device, precision, labels)
-    with ExitStack() as stack:
-        writer = _LazyWriter(stack, recognizer, output, chosen, top_k)
-        bar = stack.enter_context(console.progress_bar(enabled=progress))
-        recognised, failures = _predict_all(recognizer, sources, options, writer, bar)
-    if failures:
-        # Nothing at all could be read: the code says why. Otherwise some rows are there.
-        raise typer.Exit(_PARTIAL_FAILURE if recognised else failures[0].exit_code)
+    several = len(sources) > 1
+    if part is not None:
+        sources = part.of(sources, key=lambda one: str(one.location))
+        console.note(f"shard {part}: {len(sources)} sources")
+    job = Job(
+        model,
+        device,
+        precision.value,
+        None if labels is None else read_labels(labels),
+        options,
+        Pool(workers, worker_cpus, worker_gpus),
+    )
+    with (
+        Interruption() as interruption,
+        ENGINES[engine.value](job) as opened,
+        Output(opened, output, chosen, top_k=top_k, resume=resume) as target,
+        console.progress_bar(enabled=progress) as bar,
+    ):
+        batch = Batch(target, bar, interruption, several=several)
+        batch.write(opened, sources)
+    batch.leave()
 
 
 def _expand(arguments: Sequence[str]) -> list[Source]:
@@ -159,15 +199,6 @@ def _expand(arguments: Sequence[str]) -> list[Source]:
         for source in sources:
             found.setdefault(source.location, source)
     return list(found.values())
-
-
-def _load(model: str, device: str, precision: Precision, labels: str | None) -> Recognizer:
-    from peclip.recognizers import load
-
-    recognizer = load(model, device=device, precision=precision.value)
-    if labels is None:
-        return recognizer
-    return recognizer.with_labels(read_labels(labels))
 
 
 def read_labels(text: str) -> dict[str, str]:
@@ -192,93 +223,3 @@ def _format(output: Path | None, form: RowFormat | None) -> str | None:
         form = RowFormat.jsonl if path == STDOUT else RowFormat(format_of(path))
     check_format(form.value, path)
     return form.value
-
-
-class _LazyWriter:
-    """Opens the output when the first row comes, so that a bad source leaves no empty file."""
-
-    def __init__(
-        self,
-        stack: ExitStack,
-        recognizer: Recognizer,
-        output: Path | None,
-        form: str | None,
-        top_k: int,
-    ) -> None:
-        from peclip.writers import STDOUT
-
-        self._stack, self._recognizer, self._top_k = stack, recognizer, top_k
-        self._path = STDOUT if output is None else output
-        self._format = form
-        self.opened: RowWriter | None = None
-
-    def open(self) -> RowWriter:
-        from peclip.writers import open_writer
-
-        if self.opened is None:
-            about = self._recognizer.describe()
-            console.note(f"{about['model']} on {about['device']} in {about['precision']}")
-            if self._format is None:
-                self.opened = console.RowTable(self._top_k)
-            else:
-                writer = open_writer(self._format, self._path, self._recognizer.labels.names)
-                self.opened = self._stack.enter_context(writer)
-        return self.opened
-
-    def finish(self, session: Session, error: str | None = None) -> None:
-        """Hands over the whole of a source, or what there is of it."""
-        if error is not None:
-            session.note(error)
-        if self.opened is not None:
-            self.opened.end_source(session.prediction())
-
-
-def _readable(session: Session, *, several: bool) -> Iterator[Row]:
-    """Yields the rows of a source, and one that says so where it cannot be read.
-
-    Only what is wrong with the source ends here: an output that cannot be written stops the run.
-    """
-    try:
-        yield from session
-    except UserError as error:
-        row = session.fail(error)
-        if several:  # a single source that cannot be read is one line and no output
-            yield row
-
-
-def _predict_all(
-    recognizer: Recognizer,
-    sources: Sequence[Source],
-    options: PredictOptions,
-    writer: _LazyWriter,
-    bar: Progress,
-) -> tuple[int, list[UserError]]:
-    """Predicts one source after the other; a bad one is reported and does not stop the others.
-
-    Returns:
-        How many sources gave rows of their own, and what went wrong.
-    """
-    recognised, failures = 0, list[UserError]()
-    for number, source in enumerate(sources, start=1):
-        session = recognizer.open(source.location, options)
-        name = Path(source.name).name or source.name
-        task = bar.add_task(f"{name} ({number}/{len(sources)})", total=None, position="")
-        try:
-            for row in _readable(session, several=len(sources) > 1):
-                recognised += row.window == 0 and row.status != "decode_error"
-                writer.open().write_row(row)
-                bar.update(
-                    task,
-                    total=session.duration_s,
-                    completed=session.position_s,
-                    position=f"{session.position_s:.1f} s",
-                )
-        except KeyboardInterrupt:
-            writer.finish(session, "interrupted")  # what was recognised is not lost
-            raise
-        if session.failure is not None:
-            console.error(str(session.failure))
-            failures.append(session.failure)
-        writer.finish(session)
-        bar.remove_task(task)
-    return recognised, failures

@@ -1,0 +1,87 @@
+"""Many sources on their way from an engine to an output."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from peclip.cli import console
+from peclip.errors import UserError
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+    from peclip.cli.interruption import Interruption
+    from peclip.cli.output import Output
+    from peclip.engines import Engine, Reading
+    from peclip.video.sources import Source
+
+_PARTIAL_FAILURE = 6
+
+
+class Batch:
+    """Takes the readings of an engine to the output, and counts."""
+
+    def __init__(
+        self, output: Output, bar: Progress, interruption: Interruption, *, several: bool
+    ) -> None:
+        self._output, self._bar, self._interruption = output, bar, interruption
+        self._several = several
+        self._recognised = 0
+        self._failed_before = 0
+        self._failures: list[UserError] = []
+
+    def write(self, engine: Engine, sources: Sequence[Source]) -> None:
+        """Writes all sources; a bad one is reported and does not stop the others."""
+        try:
+            todo, before = self._output.missing(sources)
+            self._failed_before = sum(before)
+            self._recognised = len(before) - self._failed_before
+            if not sources:
+                self._output.open()  # a shard of none leaves a file of no rows
+            for number, reading in enumerate(engine.read(todo), start=1):
+                self._write_source(reading, f"{number}/{len(todo)}")
+        except (KeyboardInterrupt, SystemExit):
+            console.note(f"interrupted{self._output.remark()}")
+            raise
+        finally:
+            self._interruption.hold()  # for the files that are closed after this
+
+    def leave(self) -> None:
+        """Exits with the code that says what failed, earlier runs of the same output included."""
+        if self._failures and not self._recognised:
+            raise typer.Exit(self._failures[0].exit_code)  # nothing could be read: it says why
+        if self._failures or self._failed_before:
+            raise typer.Exit(_PARTIAL_FAILURE)
+
+    def _write_source(self, reading: Reading, position: str) -> None:
+        name = Path(reading.source).name or reading.source
+        task = self._bar.add_task(f"{name} ({position})", total=None, position="")
+        try:
+            for row in reading.rows():
+                unreadable = row.window == 0 and row.status == "decode_error"
+                self._recognised += row.window == 0 and not unreadable
+                if unreadable and not self._several:
+                    continue  # a single source that cannot be read is one line and no output
+                self._interruption.hold()
+                self._output.write_row(row)
+                self._interruption.release()
+                self._bar.update(
+                    task,
+                    total=reading.duration_s,
+                    completed=reading.position_s,
+                    position=f"{reading.position_s:.1f} s",
+                )
+            self._interruption.hold()
+        except (KeyboardInterrupt, SystemExit):
+            self._output.break_source(reading)  # what was recognised is not lost
+            raise
+        if reading.failure is not None:
+            console.error(str(reading.failure))
+            self._failures.append(reading.failure)
+        self._output.end_source(reading)
+        self._bar.remove_task(task)
+        self._interruption.release()

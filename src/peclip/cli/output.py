@@ -1,0 +1,130 @@
+"""Where the rows of `peclip predict` go: a table or a file, and the journal that stands beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from peclip.cli import console
+from peclip.errors import ConfigError
+
+if TYPE_CHECKING:
+    from peclip.engines import Engine, Reading
+    from peclip.journal import Journal
+    from peclip.prediction import Row
+    from peclip.video.sources import Source
+    from peclip.writers import RowWriter
+
+
+def check_resume(output: Path | None, form: str | None, *, overwrite: bool) -> None:
+    """Checks that an output can be gone on with, before a model is loaded.
+
+    Raises:
+        ConfigError: it is no file of JSON Lines, or is to be replaced.
+    """
+    if overwrite:
+        raise ConfigError("--resume keeps what is there and --overwrite replaces it; give one.")
+    if output is None or not _takes_journal(output, form):
+        raise ConfigError(
+            "--resume goes on with a file of JSON Lines; give one, such as -o rows.jsonl."
+        )
+
+
+def _takes_journal(path: Path, form: str | None) -> bool:
+    return form == "jsonl" and str(path) != "-" and (path.is_file() or not path.exists())
+
+
+class Output:
+    """Opens the file when the first row comes, so that a bad source leaves no empty one."""
+
+    def __init__(
+        self, engine: Engine, path: Path | None, form: str | None, *, top_k: int, resume: bool
+    ) -> None:
+        from peclip.writers import STDOUT
+
+        self._engine, self._top_k, self._resume = engine, top_k, resume
+        self._path, self._format = STDOUT if path is None else path, form
+        self._file = ExitStack()
+        self._writer: RowWriter | None = None
+        self._journal: Journal | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        try:
+            self._file.close()
+        finally:
+            if self._journal is not None:
+                self._journal.close(keep=self._resume or kind is not None)
+
+    def missing(self, sources: Sequence[Source]) -> tuple[list[Source], list[bool]]:
+        """Returns the sources that are to be read, and of the others whether each had failed."""
+        if not self._resume:
+            return list(sources), []
+        from peclip.journal import Journal
+
+        journal = self._journal = Journal.resume(self._path, self._engine.made_with())
+        if journal.lines_cut:
+            console.note(f"{self._path}: cut off {journal.lines_cut} lines of unfinished sources")
+        todo = [source for source in sources if str(source.location) not in journal.done]
+        names = {str(source.location) for source in sources}
+        answered = [failed for name, failed in journal.done.items() if name in names]
+        if answered:
+            console.note(
+                f"{self._path}: {len(answered)} of {len(sources)} sources are answered already, "
+                f"{sum(answered)} of them with an error"
+            )
+        return todo, answered
+
+    def open(self) -> RowWriter:
+        """Returns the writer; the first call makes the file."""
+        if self._writer is None:
+            about = self._engine.describe()
+            console.note(f"{about['model']} on {about['device']} in {about['precision']}")
+            self._writer = self._new_writer()
+        return self._writer
+
+    def write_row(self, row: Row) -> None:
+        """Hands over one row."""
+        self.open().write_row(row)
+
+    def end_source(self, reading: Reading) -> None:
+        """Hands over the whole of a source, which is then complete."""
+        if self._writer is None:
+            return
+        self._writer.end_source(reading.prediction())
+        if self._journal is not None:
+            self._journal.add(reading.source, failed=reading.failure is not None)
+
+    def break_source(self, reading: Reading) -> None:
+        """Hands over what there is of a source that is not read to its end."""
+        reading.note("interrupted")
+        if self._writer is not None:
+            self._writer.end_source(reading.prediction())
+
+    def remark(self) -> str:
+        """Returns what to say of the output when the run ends early."""
+        if self._writer is None or str(self._path) == "-":
+            return ""
+        more = "; go on with the same command and --resume" if self._journal is not None else ""
+        return f"; what was done is in {self._path}{more}"
+
+    def _new_writer(self) -> RowWriter:
+        from peclip.journal import Journal
+        from peclip.writers import open_writer
+
+        if self._format is None:
+            return console.RowTable(self._top_k)
+        if self._journal is None and _takes_journal(self._path, self._format):
+            self._journal = Journal.begin(self._path, self._engine.made_with())
+        writer = open_writer(self._format, self._path, self._engine.labels, append=self._resume)
+        return self._file.enter_context(writer)

@@ -1,0 +1,18 @@
+"""Where many sources are read: in this process, or on a Ray cluster. One protocol, one entry each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+
+from peclip.engines.base import Engine, Job, Pool, Reading
+from peclip.engines.local import open_local
+from peclip.engines.ray_data import open_ray
+
+ENGINES: dict[str, Callable[[Job], AbstractContextManager[Engine]]] = {
+    "local": open_local,
+    "ray": open_ray,
+}
+"""Context managers by the name that `peclip predict --engine` takes."""
+
+__all__ = ["ENGINES", "Engine", "Job", "Pool", "Reading"]

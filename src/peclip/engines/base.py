@@ -1,0 +1,127 @@
+"""What engines have in common: a job, the readings that come of it, and what its rows are made with."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from typing import Any, Protocol
+
+import torch
+from torch import nn
+
+from peclip.config import PredictOptions
+from peclip.devices import Precision
+from peclip.errors import UserError
+from peclip.prediction import Prediction, Row
+from peclip.recognizer import Recognizer
+from peclip.recognizers import load
+from peclip.video.sources import Source
+
+
+@dataclass(frozen=True, slots=True)
+class Pool:
+    """The workers of a cluster. `None`: not asked for."""
+
+    workers: int | None = None
+    cpus: float | None = None
+    """Cores per worker."""
+    gpus: float | None = None
+    """GPUs per worker; a part of one is shared."""
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """All that decides what the rows are, and where they are made. It can be sent to other machines."""
+
+    model: str
+    device: str = "auto"
+    precision: Precision = "auto"
+    labels: Mapping[str, str] | None = None
+    """Own labels with their texts; `None`: those of the model."""
+    options: PredictOptions = field(default_factory=PredictOptions)
+    pool: Pool = field(default_factory=Pool)
+
+    def load(self) -> Recognizer:
+        """Loads the model; raises as `peclip.load`."""
+        recognizer = load(self.model, device=self.device, precision=self.precision)
+        return recognizer if self.labels is None else recognizer.with_labels(self.labels)
+
+
+class Reading(Protocol):
+    """One source: iterate `rows()` once, then the rest is known."""
+
+    position_s: float
+    duration_s: float | None
+
+    @property
+    def source(self) -> str:
+        """How the source is called in the rows."""
+        ...
+
+    @property
+    def failure(self) -> UserError | None:
+        """Why the source could not be read, or not to its end."""
+        ...
+
+    def rows(self) -> Iterator[Row]:
+        """Yields the rows; what is wrong with the source is a row."""
+        ...
+
+    def note(self, error: str) -> None:
+        """Says in the metadata why there are no more rows."""
+        ...
+
+    def prediction(self) -> Prediction:
+        """Returns what the rows so far say."""
+        ...
+
+
+class Engine(Protocol):
+    """Reads sources with one model."""
+
+    @property
+    def labels(self) -> Sequence[str]:
+        """The classes, in the order of the probability columns."""
+        ...
+
+    def describe(self) -> dict[str, Any]:
+        """Returns what `Recognizer.describe` says."""
+        ...
+
+    def made_with(self) -> dict[str, Any]:
+        """Returns what makes the rows what they are: equal for runs that may be mixed, and only then."""
+        ...
+
+    def read(self, sources: Sequence[Source]) -> Iterator[Reading]:
+        """Yields one reading per source, in any order."""
+        ...
+
+
+def made_with(recognizer: Recognizer, options: PredictOptions) -> dict[str, Any]:
+    """Returns the model, its weights, the preprocessing, the options and the version, as JSON values.
+
+    Not the device nor the batch size: a run may go on elsewhere.
+    """
+    facts = recognizer.describe()
+    del facts["device"]
+    detector = recognizer.detector(options)
+    asked = options.model_dump(mode="json", exclude={"batch_size", "detector"})
+    return {
+        **facts,
+        "weights_sha256": _digest(recognizer.model),
+        "labels": list(recognizer.labels.names),
+        "face_detector": None if detector is None else detector.name,
+        **asked,
+        "peclip_version": version("peclip"),
+    }
+
+
+def _digest(model: nn.Module) -> str:
+    """Returns the sha256 of all weights: a folder may hold another model of the same name by now."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(model.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(tensor.detach().cpu().reshape(-1).view(torch.uint8).numpy())
+    return digest.hexdigest()

@@ -1,0 +1,45 @@
+"""One source after the other, in this process."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from peclip.engines.base import Engine, Job, Pool, Reading, made_with
+from peclip.errors import ConfigError
+from peclip.video.sources import Source
+
+
+class _Local:
+    def __init__(self, job: Job) -> None:
+        self._recognizer, self._options = job.load(), job.options
+
+    @property
+    def labels(self) -> Sequence[str]:
+        return self._recognizer.labels.names
+
+    def describe(self) -> dict[str, Any]:
+        return self._recognizer.describe()
+
+    def made_with(self) -> dict[str, Any]:
+        return made_with(self._recognizer, self._options)
+
+    def read(self, sources: Sequence[Source]) -> Iterator[Reading]:
+        for source in sources:
+            yield self._recognizer.open(source.location, self._options)
+
+
+@contextmanager
+def open_local(job: Job) -> Iterator[Engine]:
+    """Loads the model here; sources are read in their order, rows come as they are made.
+
+    Raises:
+        ConfigError: a pool of workers was asked for, or the model is not known.
+        UserError: the model cannot be loaded.
+    """
+    if job.pool != Pool():
+        raise ConfigError(
+            "--workers, --worker-cpus and --worker-gpus are for --engine ray; leave them out."
+        )
+    yield _Local(job)

@@ -1,0 +1,201 @@
+"""What stands beside a file of JSON Lines while it grows, so that another run can go on with it.
+
+`FILE.journal` is JSON Lines too. The first line says what the rows are made with, each further one that
+a source is complete: its name, the size of the file after its rows, and whether it failed. A source
+without such a line is made anew, so whatever a run was killed at, none is lost and none is doubled.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any, Self
+
+from filelock import FileLock, Timeout
+
+from peclip.errors import ConfigError
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A source whose rows are complete."""
+
+    source: str
+    end: int
+    """Bytes of the output up to the end of its rows."""
+    failed: bool
+
+
+class Journal:
+    """Knows which sources are complete in an output; close it.
+
+    Args:
+        output: the file of JSON Lines.
+        made_with: what makes the rows what they are; JSON values.
+    """
+
+    def __init__(self, output: Path, made_with: Mapping[str, Any]) -> None:
+        self.output, self.path = output, journal_of(output)
+        self.done: dict[str, bool] = {}
+        """The complete sources, and whether they failed."""
+        self.lines_cut = 0
+        """Lines of the output that belonged to no complete source, the broken one included."""
+        self._made_with = json.loads(json.dumps(made_with))
+        self._stream: IO[str] | None = None
+        self._lock = FileLock(f"{output}.lock")
+        try:
+            self._lock.acquire(timeout=0)
+        except Timeout:
+            raise ConfigError(
+                f"Another run is writing {str(output)!r}. Wait for it, or give each run an output of "
+                "its own."
+            ) from None
+        except OSError as error:
+            raise self._unwritable(error) from None
+
+    @classmethod
+    def begin(cls, output: Path, made_with: Mapping[str, Any]) -> Self:
+        """Begins an output; a journal of an earlier one is replaced.
+
+        Raises:
+            ConfigError: another run writes this output, or the journal cannot be written.
+        """
+        journal = cls(output, made_with)
+        with journal._closed_on_error():
+            journal._write([])
+        return journal
+
+    @classmethod
+    def resume(cls, output: Path, made_with: Mapping[str, Any]) -> Self:
+        """Goes on with an output, which is cut to its complete sources; begins it if there is none.
+
+        Raises:
+            ConfigError: the output has no journal, was made with something else, or another run
+                writes it.
+        """
+        journal = cls(output, made_with)
+        with journal._closed_on_error():
+            entries = journal._read()
+            size = output.stat().st_size if output.exists() else 0
+            while entries and entries[-1].end > size:  # the machine, not the run, went down
+                entries.pop()
+            journal.lines_cut = _cut(output, entries[-1].end if entries else 0)
+            journal.done = {entry.source: entry.failed for entry in entries}
+            journal._write(entries)
+        return journal
+
+    def add(self, source: str, *, failed: bool) -> None:
+        """Notes that the rows of a source are in the output, all of them and flushed."""
+        self._append(Entry(source, self.output.stat().st_size, failed))
+        self.done[source] = failed
+
+    def close(self, *, keep: bool) -> None:
+        """Lets go of the output; the journal stays, or goes if there is nothing to go on with."""
+        if self._stream is not None:
+            self._stream.close()
+        if not keep:
+            self.path.unlink(missing_ok=True)
+        Path(self._lock.lock_file).unlink(missing_ok=True)
+        self._lock.release()
+
+    def _read(self) -> list[Entry]:
+        if not self.path.exists():
+            if not self.output.exists():
+                return []
+            raise ConfigError(
+                f"The output {str(self.output)!r} has no {self.path.name} that says how it was made: "
+                "either it is complete, or it is no output of peclip predict. Give another one, or "
+                "--overwrite."
+            )
+        # What is not a whole line was being written when the run was killed.
+        lines = self.path.read_text(encoding="utf-8").split("\n")[:-1]
+        try:
+            before, *entries = [json.loads(line) for line in lines] or [self._made_with]
+            found = [Entry(**entry) for entry in entries]
+        except (ValueError, TypeError):
+            raise ConfigError(
+                f"The journal {str(self.path)!r} is damaged. Give another output, or --overwrite."
+            ) from None
+        self._check(before)
+        return found
+
+    def _check(self, before: Any) -> None:
+        was, now = _flat(before), _flat(self._made_with)
+        for name in [*now, *(name for name in was if name not in now)]:
+            if was.get(name) != now.get(name):
+                raise ConfigError(
+                    f"The output {str(self.output)!r} was made with {name} {was.get(name)!r}, and this "
+                    f"run has {now.get(name)!r}: its answers would be a mix. Give another output, or "
+                    "--overwrite."
+                )
+
+    def _write(self, entries: list[Entry]) -> None:
+        """Writes the journal anew, whole or not at all, and leaves it open."""
+        partial = Path(f"{self.path}.partial")
+        with partial.open("w", encoding="utf-8") as stream:
+            print(json.dumps(self._made_with), file=stream)
+            for entry in entries:
+                print(_line(entry), file=stream)
+        partial.replace(self.path)
+        self._stream = self.path.open("a", encoding="utf-8")
+
+    def _append(self, entry: Entry) -> None:
+        assert self._stream is not None
+        try:
+            self._stream.write(_line(entry) + "\n")
+            self._stream.flush()
+        except OSError as error:
+            raise self._unwritable(error) from None
+
+    @contextmanager
+    def _closed_on_error(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            self.close(keep=True)
+            raise self._unwritable(error) from None
+        except BaseException:
+            self.close(keep=True)
+            raise
+
+    def _unwritable(self, error: OSError) -> ConfigError:
+        return ConfigError(
+            f"The output {str(self.output)!r} or its journal cannot be written: "
+            f"{error.strerror or error}. Give a file in a folder that can be written."
+        )
+
+
+def journal_of(output: Path) -> Path:
+    """Returns where the journal of an output stands."""
+    return Path(f"{output}.journal")
+
+
+def _line(entry: Entry) -> str:
+    return json.dumps({"source": entry.source, "end": entry.end, "failed": entry.failed})
+
+
+def _cut(output: Path, end: int) -> int:
+    """Cuts a file, and returns how many lines go, a broken one included."""
+    if not output.exists() or output.stat().st_size == end:
+        return 0
+    with output.open("rb") as stream:
+        stream.seek(end)
+        lines = sum(1 for _ in stream)
+    os.truncate(output, end)
+    return lines
+
+
+def _flat(value: Any, name: str = "") -> dict[str, Any]:
+    """Returns the leaves of nested objects by their dotted names."""
+    if not isinstance(value, dict):
+        return {name: value}
+    prefix = f"{name}." if name else ""
+    return {
+        path: leaf
+        for key, item in value.items()
+        for path, leaf in _flat(item, f"{prefix}{key}").items()
+    }

@@ -1,0 +1,217 @@
+"""Shards and resumed runs of `peclip predict`: together exactly the whole."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from canned import CannedEngine, opener
+
+from peclip.cli import run
+from peclip.engines import ENGINES
+from peclip.journal import journal_of
+
+QUICK = ["-m", "debug", "--device", "cpu", "--no-face-crop"]
+Output = pytest.CaptureFixture[str]
+
+
+@pytest.fixture
+def videos(tmp_path: Path) -> Path:
+    folder = tmp_path / "videos"
+    folder.mkdir()
+    for number in range(7):
+        (folder / f"{number}.mp4").touch()
+    return folder
+
+
+@pytest.fixture
+def engine(monkeypatch: pytest.MonkeyPatch) -> CannedEngine:
+    engine = CannedEngine()
+    monkeypatch.setitem(ENGINES, "local", opener(engine))
+    return engine
+
+
+def rows_of(path: Path) -> list[tuple[str, int]]:
+    rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    return [(Path(row["source"]).name, row["window"]) for row in rows]
+
+
+def error_of(capsys: Output) -> str:
+    """Returns the one error that was printed, whoever printed it, without the frame around it."""
+    err = capsys.readouterr().err
+    assert "Traceback" not in err
+    return " ".join(err.split())
+
+
+@pytest.mark.parametrize("count", [1, 3, 9])
+def test_the_shards_are_the_whole(
+    count: int, videos: Path, engine: CannedEngine, tmp_path: Path
+) -> None:
+    found = []
+    for number in range(1, count + 1):
+        path = tmp_path / f"rows-{number}.jsonl"
+        assert run(["predict", str(videos), "--shard", f"{number}/{count}", "-o", str(path)]) == 0
+        found += rows_of(path)  # a shard of none has a file too
+    assert sorted(found) == [(f"{n}.mp4", window) for n in range(7) for window in range(3)]
+
+
+def test_the_environment_says_the_shard(
+    videos: Path, engine: CannedEngine, monkeypatch: pytest.MonkeyPatch, capsys: Output
+) -> None:
+    monkeypatch.setenv("RANK", "2")
+    monkeypatch.setenv("WORLD_SIZE", "3")
+    assert run(["predict", str(videos), "--shard", "env", "-o", "-"]) == 0
+    assert engine.asked == [str(videos / "2.mp4"), str(videos / "5.mp4")]
+    assert "shard 3/3: 2 sources" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("text", ["0/3", "4/3", "x", "env"])
+def test_a_wrong_shard_is_one_line_and_exit_2(
+    text: str, videos: Path, engine: CannedEngine, monkeypatch: pytest.MonkeyPatch, capsys: Output
+) -> None:
+    monkeypatch.delenv("RANK", raising=False)
+    assert run(["predict", str(videos), "--shard", text]) == 2
+    assert "--shard" in error_of(capsys)
+    assert engine.asked == []
+
+
+def test_a_lonely_source_of_a_shard_is_one_of_several(
+    tmp_path: Path, engine: CannedEngine, capsys: Output
+) -> None:
+    for name in ("a.mp4", "bad.mp4"):
+        (tmp_path / name).touch()
+    path = tmp_path / "rows.jsonl"
+    assert run(["predict", str(tmp_path), "--shard", "2/2", "-o", str(path)]) == 3
+    assert rows_of(path) == [("bad.mp4", 0)]
+
+
+def test_a_run_that_went_through_leaves_its_rows_alone(
+    videos: Path, engine: CannedEngine, tmp_path: Path
+) -> None:
+    path = tmp_path / "rows.jsonl"
+    assert run(["predict", str(videos), "-o", str(path)]) == 0
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["rows.jsonl", "videos"]
+
+
+def test_what_is_complete_is_skipped_and_counted(
+    videos: Path, engine: CannedEngine, tmp_path: Path, capsys: Output
+) -> None:
+    path, command = tmp_path / "rows.jsonl", ["predict", str(videos), "--resume"]
+    (videos / "bad.mp4").touch()
+    assert run([*command, "-o", str(path)]) == 6
+    whole = path.read_text()
+    # Killed in the middle: the last line is torn, and the source before it lacks a row.
+    notes = journal_of(path).read_text().splitlines(keepends=True)
+    journal_of(path).write_text("".join(notes[:4]) + notes[4][:9])
+    path.write_text("".join(whole.splitlines(keepends=True)[:11]) + '{"source": "')
+    engine.asked.clear()
+    capsys.readouterr()
+    assert run([*command, "-o", str(path)]) == 6
+    said = error_of(capsys)
+    assert "cut off 3 lines of unfinished sources" in said
+    assert "3 of 8 sources are answered already, 0 of them with an error" in said
+    assert len(engine.asked) == 5
+    assert path.read_text() == whole
+
+    engine.asked.clear()
+    assert run([*command, "-o", str(path)]) == 6, "a source failed in the run before"
+    assert "8 of 8 sources are answered already, 1 of them" in error_of(capsys)
+    assert engine.asked == []
+    assert path.read_text() == whole
+
+
+def test_shards_may_follow_each_other_into_one_output(
+    videos: Path, engine: CannedEngine, tmp_path: Path
+) -> None:
+    path = tmp_path / "rows.jsonl"
+    for shard in ("2/2", "1/2", "1/1"):
+        assert run(["predict", str(videos), "--shard", shard, "-o", str(path), "--resume"]) == 0
+    assert len(engine.asked) == 7
+    assert sorted(rows_of(path)) == [(f"{n}.mp4", window) for n in range(7) for window in range(3)]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["-o", "rows.csv", "--resume"], "a file of JSON Lines"),
+        (["-o", "-", "--resume"], "a file of JSON Lines"),
+        (["--resume"], "a file of JSON Lines"),
+        (["-o", "rows.jsonl", "--resume", "--overwrite"], "give one"),
+        (["-o", "there.jsonl", "--resume"], "has no there.jsonl.journal"),
+        (["-o", "there.jsonl"], "--overwrite"),
+        (["--workers", "2"], "--engine ray"),
+        (["--worker-gpus", "0"], "--engine ray"),
+        (["--engine", "spark"], "--engine"),
+    ],
+)
+def test_what_makes_no_sense_is_one_line_and_exit_2(
+    arguments: list[str],
+    said: str,
+    astronaut: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: Output,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "there.jsonl").write_text("precious\n")
+    assert run(["predict", str(astronaut), *arguments, *QUICK]) == 2
+    assert said in error_of(capsys)
+    assert (tmp_path / "there.jsonl").read_text() == "precious\n"
+    assert {p.name for p in tmp_path.iterdir()} <= {"there.jsonl"}
+
+
+def test_another_model_or_other_options_are_no_mix(
+    astronaut: Path, tmp_path: Path, capsys: Output
+) -> None:
+    path = tmp_path / "rows.jsonl"
+    command = ["predict", str(astronaut), "-o", str(path), "--resume", *QUICK]
+    assert run(command) == 0
+    whole = path.read_text()
+    for change, name in (
+        (["--window", "2s"], "window 1.0"),
+        (["--window", "all"], "window 1.0"),
+        (["--labels", "awake, asleep"], "label_texts"),
+        (["--precision", "bf16"], "precision"),
+        (["-m", "nano"], "model 'debug'"),
+    ):
+        assert run([*command, *change]) == 2
+        said = error_of(capsys)
+        assert f"was made with {name}" in said
+        assert "mix" in said
+    assert run([*command, "-b", "3"]) == 0, "how many windows at a time changes no answer"
+    assert path.read_text() == whole
+
+
+def test_weights_that_were_trained_on_are_another_model(
+    videos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Output
+) -> None:
+    command = ["predict", str(videos), "-o", str(tmp_path / "rows.jsonl"), "--resume"]
+    monkeypatch.setitem(ENGINES, "local", opener(CannedEngine(weights="1")))
+    assert run(command) == 0
+    monkeypatch.setitem(ENGINES, "local", opener(CannedEngine(weights="2")))
+    assert run(command) == 2
+    assert "made with weights_sha256 '1'" in error_of(capsys)
+
+
+def test_the_digest_is_of_the_weights() -> None:
+    import torch
+
+    from peclip.config import PredictOptions
+    from peclip.engines.base import made_with
+    from peclip.recognizers import load
+
+    options = PredictOptions(face_crop=False)
+    model = load("debug", device="cpu")
+    before = made_with(model, options)
+    assert before == made_with(load("debug", device="cpu"), options)
+    with torch.no_grad():
+        next(model.model.parameters()).view(-1)[0] += 1
+    changed = made_with(model, options)
+    assert {name for name in before if before[name] != changed[name]} == {"weights_sha256"}
+
+
+def test_help_says_it(capsys: Output) -> None:
+    assert run(["predict", "--help"]) == 0
+    out = " ".join(capsys.readouterr().out.replace("│", " ").split())
+    assert "1/N to N/N together are all of them, each once" in out

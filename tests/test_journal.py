@@ -1,0 +1,147 @@
+"""A run that is killed at any byte loses no complete source and doubles none."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from peclip.errors import ConfigError
+from peclip.journal import Journal, journal_of
+
+MADE_WITH = {"model": "nano", "preprocessing": {"image_size": 64}, "window": 1.0}
+ROWS = {"a.mp4": ["a0", "a1"], "caf\udce9.mp4": ["b0"], "c.mp4": ["c0", "c1", "c2"]}
+
+
+@pytest.fixture
+def output(tmp_path: Path) -> Path:
+    return tmp_path / "rows.jsonl"
+
+
+def write(output: Path, journal: Journal, sources: list[str]) -> None:
+    for source in sources:
+        with output.open("a") as stream:
+            for row in ROWS[source]:
+                print(json.dumps(row), file=stream)
+        journal.add(source, failed=source == "c.mp4")
+
+
+def complete(output: Path) -> list[str]:
+    return [json.loads(line) for line in output.read_text().splitlines()]
+
+
+def test_a_run_that_went_through(output: Path) -> None:
+    journal = Journal.begin(output, MADE_WITH)
+    write(output, journal, list(ROWS))
+    journal.close(keep=True)
+    again = Journal.resume(output, MADE_WITH)
+    assert again.done == {"a.mp4": False, "caf\udce9.mp4": False, "c.mp4": True}
+    assert again.lines_cut == 0
+    again.close(keep=False)
+    assert [path.name for path in output.parent.iterdir()] == ["rows.jsonl"]
+
+
+def test_a_run_killed_at_any_byte_is_completed(output: Path, tmp_path: Path) -> None:
+    """A run writes the rows of a source, then its line in the journal; it may die at each byte."""
+    journal = Journal.begin(output, MADE_WITH)
+    states = [(0, journal.path.stat().st_size)]
+    for source in ROWS:
+        before = states[-1]
+        write(output, journal, [source])
+        after = output.stat().st_size, journal.path.stat().st_size
+        states += [(n, before[1]) for n in range(before[0] + 1, after[0] + 1)]
+        states += [(after[0], n) for n in range(before[1] + 1, after[1] + 1)]
+    journal.close(keep=True)
+    rows, notes = output.read_bytes(), journal.path.read_bytes()
+    ends = {
+        len("".join(f'"{row}"\n' for name in list(ROWS)[:n] for row in ROWS[name])): n
+        for n in range(4)
+    }
+    for rows_size, notes_size in states:
+        output.write_bytes(rows[:rows_size])
+        journal.path.write_bytes(notes[:notes_size])
+        resumed = Journal.resume(output, MADE_WITH)
+        assert list(resumed.done) == list(ROWS)[: ends[output.stat().st_size]]
+        assert (resumed.lines_cut > 0) == (output.stat().st_size < rows_size)
+        write(output, resumed, [source for source in ROWS if source not in resumed.done])
+        resumed.close(keep=True)
+        assert output.read_bytes() == rows
+        assert journal.path.read_bytes() == notes
+
+
+def test_rows_that_a_crash_of_the_machine_lost_are_made_anew(output: Path) -> None:
+    journal = Journal.begin(output, MADE_WITH)
+    write(output, journal, list(ROWS))
+    journal.close(keep=True)
+    output.write_bytes(output.read_bytes()[:-3])
+    resumed = Journal.resume(output, MADE_WITH)
+    assert list(resumed.done) == ["a.mp4", "caf\udce9.mp4"]
+    assert complete(output) == ["a0", "a1", "b0"]
+    resumed.close(keep=True)
+
+
+def test_without_an_output_it_is_begun(output: Path) -> None:
+    journal = Journal.resume(output, MADE_WITH)
+    assert journal.done == {}
+    write(output, journal, ["a.mp4"])
+    journal.close(keep=True)
+    output.unlink()
+    again = Journal.resume(output, MADE_WITH)
+    assert again.done == {}
+    again.close(keep=True)
+
+
+@pytest.mark.parametrize(
+    ("change", "name"),
+    [
+        ({"model": "debug"}, "model"),
+        ({"preprocessing": {"image_size": 224}}, "preprocessing.image_size"),
+        ({"window": 2.0}, "window"),
+        ({"new": 1}, "new"),
+    ],
+)
+def test_what_was_made_otherwise_is_no_mix(output: Path, change: dict[str, Any], name: str) -> None:
+    journal = Journal.begin(output, MADE_WITH)
+    write(output, journal, ["a.mp4"])
+    journal.close(keep=True)
+    with pytest.raises(ConfigError, match=f"made with {name} .*mix.*--overwrite"):
+        Journal.resume(output, MADE_WITH | change)
+    assert complete(output) == ["a0", "a1"]
+    Journal.resume(output, MADE_WITH).close(keep=True)
+
+
+def test_an_output_without_a_journal_is_left_alone(output: Path) -> None:
+    output.write_text("precious\n")
+    with pytest.raises(ConfigError, match=r"no rows\.jsonl\.journal.*--overwrite"):
+        Journal.resume(output, MADE_WITH)
+    assert output.read_text() == "precious\n"
+
+
+@pytest.mark.parametrize("text", ["no json\n", "{}\n[]\n", '{}\n{"source": 1}\n'])
+def test_a_damaged_journal_is_an_error(output: Path, text: str) -> None:
+    output.write_text("precious\n")
+    journal_of(output).write_text(text)
+    with pytest.raises(ConfigError, match="damaged"):
+        Journal.resume(output, MADE_WITH)
+    assert output.read_text() == "precious\n"
+
+
+def test_two_runs_do_not_share_an_output(output: Path) -> None:
+    first = Journal.begin(output, MADE_WITH)
+    for open_journal in (Journal.begin, Journal.resume):
+        with pytest.raises(ConfigError, match="Another run is writing"):
+            open_journal(output, MADE_WITH)
+    write(output, first, ["a.mp4"])
+    first.close(keep=True)
+    second = Journal.resume(output, MADE_WITH)
+    assert list(second.done) == ["a.mp4"]
+    second.close(keep=True)
+
+
+def test_a_journal_that_cannot_be_written_is_one_line(output: Path) -> None:
+    journal_of(output).mkdir()
+    for open_journal in (Journal.begin, Journal.resume):
+        with pytest.raises(ConfigError, match="cannot be written: Is a directory"):
+            open_journal(output, MADE_WITH)
