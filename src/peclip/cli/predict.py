@@ -258,7 +258,7 @@ def _predict_all(
     recognised, failures = 0, list[UserError]()
     for number, source in enumerate(sources, start=1):
         session = recognizer.open(source.location, options)
-        name = Path(source.name).name or source.name
+        name = console.as_markup(Path(source.name).name or source.name)
         task = bar.add_task(f"{name} ({number}/{len(sources)})", total=None, position="")
         try:
             for row in _readable(session, several=len(sources) > 1):
