@@ -113,7 +113,11 @@ def read_release(path: Path) -> dict[str, Tensor]:
             content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # a damaged archive fails in many ways, all of them meaning this
         found = re.search(r"GLOBAL (\S+)", str(error))
-        reason = f"it holds {found[1]}" if found else (str(error).strip() or type(error).__name__).splitlines()[0]
+        reason = (
+            f"it holds {found[1]}"
+            if found
+            else (str(error).strip() or type(error).__name__).splitlines()[0]
+        )
         raise CheckpointError(
             f"{str(path)!r} is not read: {reason}. Accepted are checkpoints of the PE-CLIP release; no "
             "other class is loaded, because a pickle can run code."

@@ -3,46 +3,24 @@
 from __future__ import annotations
 
 import faulthandler
+import functools
 import gc
-import json
-import math
 import os
 import signal
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass
 from pathlib import Path
 
 import makers
 import pytest
+from outcomes import Outcome, Predict, checked, open_files, threads
 
+from peclip import recognizer
 from peclip.cli import run
+from peclip.recognizer import PEClip
 
 SECONDS = 20
 """After which a case counts as hanging."""
-
-ERROR = "peclip: error: "
-NOTE = "debug on cpu in fp32"
-
-Rows = list[dict[str, object]]
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What a run of `peclip predict` left."""
-
-    code: int
-    rows: Rows
-    errors: list[str]
-    warnings: list[str]
-
-    @property
-    def recognised(self) -> Rows:
-        return [row for row in self.rows if row["status"] != "decode_error"]
-
-
-Predict = Callable[..., Outcome]
 
 
 @pytest.fixture(autouse=True)
@@ -61,22 +39,6 @@ def _no_hang() -> Iterator[None]:
     signal.signal(signal.SIGALRM, before)
 
 
-def open_files() -> list[str]:
-    """What this process holds open."""
-    found = []
-    for name in os.listdir("/proc/self/fd"):
-        try:
-            found.append(os.readlink(f"/proc/self/fd/{name}"))
-        except OSError:  # the listing's own
-            continue
-    return sorted(found)
-
-
-def threads() -> int:
-    """Threads of this process, those of libraries too."""
-    return len(os.listdir("/proc/self/task"))
-
-
 @pytest.fixture(scope="session")
 def _warm(tmp_path_factory: pytest.TempPathFactory) -> None:
     """Libraries open files and start threads at their first use; those are no leak."""
@@ -89,13 +51,22 @@ def _warm(tmp_path_factory: pytest.TempPathFactory) -> None:
     gc.freeze()  # what the libraries made stays: the collections below look at the rest alone
 
 
+_load = functools.cache(recognizer.load)
+
+
 @pytest.fixture
-def predict(_warm: None, capfd: pytest.CaptureFixture[str], tmp_path: Path) -> Predict:
+def predict(
+    _warm: None,
+    capfd: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Predict:
     """Runs `peclip predict` and checks what holds of every run, whatever its input.
 
     The exit code is documented and agrees with the rows; each failure is one line; the output is whole;
-    no file stays open and no thread stays alive.
+    no file stays open and no thread stays alive. The model, which is good, is loaded once for all.
     """
+    monkeypatch.setattr(recognizer, "load", _load)
 
     def predict(
         *sources: str | Path,
@@ -115,44 +86,11 @@ def predict(_warm: None, capfd: pytest.CaptureFixture[str], tmp_path: Path) -> P
         gc.collect()
         assert open_files() == held
         assert threads() <= alive
-        assert threading.active_count() == 1
         out, err = capfd.readouterr()
         assert out == ""
         return checked(code, output, err)
 
     return predict
-
-
-def checked(code: int, output: Path, err: str) -> Outcome:
-    """Checks the promises of docs/output.md, and returns what came out."""
-    lines = err.splitlines()
-    errors = [line.removeprefix(ERROR) for line in lines if line.startswith(ERROR)]
-    warnings = [line for line in lines if line.startswith("peclip: warning: ")]
-    noise = [x for x in lines if not x.startswith((ERROR, "peclip: warning: ")) and x != NOTE]
-    assert noise == [], "only the program's own lines belong on standard error"
-    content = output.read_text() if output.exists() else ""
-    assert content.endswith("\n") or not content
-    outcome = Outcome(code, [json.loads(line) for line in content.splitlines()], errors, warnings)
-    assert code in {0, 3, 6}
-    for row in outcome.recognised:
-        scores = [value for name, value in row.items() if name.startswith("prob_")]
-        if row["status"] != "no_face":
-            assert sum(scores) == pytest.approx(1, abs=1e-4)  # type: ignore[arg-type]
-        assert all(math.isfinite(float(row[name])) for name in ("start_s", "end_s"))  # type: ignore[arg-type]
-        assert float(row["start_s"]) <= float(row["end_s"])  # type: ignore[arg-type]
-    failed = [row for row in outcome.rows if row["status"] == "decode_error"]
-    if code == 0:
-        assert outcome.recognised
-        assert failed == []
-        assert errors == []
-    elif code == 6:
-        assert outcome.recognised
-        assert len(failed) == len(errors) >= 1
-    else:
-        assert outcome.recognised == []
-        assert errors
-    assert all(len(line) < 600 for line in errors)
-    return outcome
 
 
 @pytest.fixture
@@ -196,3 +134,16 @@ def good(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
         makers.small_video(folder / "long.mkv", count=60),
     ]
     return {path.name: path.read_bytes() for path in paths}
+
+
+@pytest.fixture(scope="session")
+def model(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    """The files of a good model."""
+    folder = tmp_path_factory.mktemp("model")
+    PEClip.from_pretrained("debug", device="cpu").save_pretrained(folder)
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+@pytest.fixture(scope="session")
+def video(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return makers.faststart(tmp_path_factory.mktemp("video") / "a.mp4")

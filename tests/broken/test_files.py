@@ -12,10 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import makers
-import numpy as np
-import PIL.Image
 import pytest
-from conftest import Predict  # type: ignore[attr-defined]
+from outcomes import Predict
 
 from peclip.cli import run
 from peclip.video import reader as readers
@@ -196,9 +194,7 @@ NAMES = {
 
 
 @pytest.mark.parametrize("case", NAMES)
-def test_a_name_is_only_a_name(
-    case: str, good: Good, predict: Predict, tmp_path: Path
-) -> None:
+def test_a_name_is_only_a_name(case: str, good: Good, predict: Predict, tmp_path: Path) -> None:
     path = tmp_path / os.fsdecode(NAMES[case])
     path.write_bytes(good["front.mp4"])
     outcome = predict(path)
@@ -349,73 +345,3 @@ def test_a_file_that_changes_while_it_is_read(
         assert outcome.recognised
     if what == "grows" and decoder == "pyav":
         assert outcome.code == 0
-
-
-# --- folders of images --------------------------------------------------------------------------
-
-
-def image(path: Path, mode: str = "RGB", **options: Any) -> None:
-    PIL.Image.fromarray(makers.pictures(1, 64, 48)[0]).convert(mode).save(path, **options)
-
-
-def truncated(path: Path) -> None:
-    image(path)
-    os.truncate(path, path.stat().st_size // 2)
-
-
-def damaged(path: Path) -> None:
-    image(path)
-    path.write_bytes(makers.noisy(path.read_bytes(), 0.2, 0.9))
-
-
-def damaged_exif(path: Path) -> None:
-    image(path, exif=b"Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\xff\xff\xff\xff\0\x06\0\0\0\0\0\0")
-
-
-IMAGES: dict[str, tuple[Callable[[Path], object], bool]] = {
-    "1-bit.png": (lambda path: image(path, "1"), True),
-    "grey.png": (lambda path: image(path, "L"), True),
-    "palette.png": (lambda path: image(path, "P"), True),
-    "alpha.png": (lambda path: image(path, "RGBA"), True),
-    "grey-alpha.png": (lambda path: image(path, "LA"), True),
-    "cmyk.jpg": (lambda path: image(path, "CMYK"), True),
-    "progressive.jpg": (lambda path: image(path, progressive=True), True),
-    "damaged-exif.jpg": (damaged_exif, True),
-    "picture.bmp": (image, True),
-    "picture.webp": (image, True),
-    "gif-named.png": (lambda path: image(path, format="gif"), True),
-    "truncated.png": (truncated, False),
-    "truncated.jpg": (truncated, False),
-    "truncated.bmp": (truncated, False),
-    "truncated.webp": (truncated, False),
-    "damaged.png": (damaged, False),
-    "text.jpg": (lambda path: path.write_text("no image"), False),
-    "nothing.jpg": (Path.touch, False),
-    "pipe.png": (os.mkfifo, False),
-    "folder.png": (os.mkdir, False),
-    "nowhere.png": (lambda path: path.symlink_to("gone.png"), False),
-    "huge.png": (lambda path: path.write_bytes(makers.png_header(30000, 30000)), False),
-    "zeros.png": (lambda path: path.symlink_to("/dev/zero"), False),
-    "other-size.png": (lambda path: path.write_bytes(makers.png_of(32, 32)), False),
-}
-
-
-@pytest.mark.parametrize("name", IMAGES)
-def test_an_image_among_frames(name: str, predict: Predict, tmp_path: Path) -> None:
-    make, readable = IMAGES[name]
-    folder = tmp_path / "frames"
-    folder.mkdir()
-    for number in range(20):
-        image(folder / f"{number}.png")
-    make(folder / f"17{name}")
-    outcome = predict(folder)
-    assert outcome.code == (0 if readable else 6)
-    if not readable:
-        assert f"17{name}" in outcome.errors[0]
-
-
-def test_16_bit_grey_is_not_white(tmp_path: Path) -> None:
-    path = tmp_path / "grey.png"
-    PIL.Image.fromarray(np.full((48, 64), 0x4020, np.uint16)).save(path)
-    with readers.open_video(path) as reader:
-        assert reader.read([0]).data.unique().tolist() == [0x40]

@@ -7,7 +7,7 @@ import random
 from pathlib import Path
 
 import pytest
-from conftest import Predict  # type: ignore[attr-defined]
+from outcomes import Predict
 
 MUTATIONS = int(os.environ.get("FUZZ_MUTATIONS", "150"))
 """Of all containers together; more by hand: `FUZZ_MUTATIONS=2000 pytest tests/broken/test_fuzz.py`."""

@@ -35,9 +35,7 @@ def error(message: str) -> None:
 def shown(text: str) -> str:
     """Returns text as one line without what moves a cursor or cannot be encoded: names may hold it."""
     return "".join(
-        character
-        if character.isprintable()
-        else character.encode("unicode_escape").decode("ascii")
+        character if character.isprintable() else character.encode("unicode_escape").decode("ascii")
         for character in " ".join(text.split())
     )
 

@@ -131,7 +131,9 @@ def open_video(
         return CameraReader(source)
     source = source if isinstance(source, Path) or is_address(source) else Path(source)
     # os.path, since Path.is_dir raises where a folder above may not be entered or a name is too long.
-    if isinstance(source, Path) and (os.path.isdir(source) or source.suffix.lower() in IMAGE_SUFFIXES):
+    if isinstance(source, Path) and (
+        os.path.isdir(source) or source.suffix.lower() in IMAGE_SUFFIXES
+    ):
         from peclip.video.frame_folder import FrameFolder
 
         return FrameFolder(source, frame_rate=frame_rate)
