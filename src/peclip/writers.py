@@ -142,6 +142,8 @@ class ParquetWriter:
     def end_source(self, prediction: Prediction) -> None:
         """Writes the rows of one source."""
         rows = [row.to_dict(self._labels) for row in prediction.rows]
+        for row in rows:  # a name that is no UTF-8 holds surrogates, which Arrow does not take
+            row["source"] = row["source"].encode("utf-8", "backslashreplace").decode("utf-8")
         self._writer.write_table(self._table.from_pylist(rows, schema=self._schema))
 
     def close(self) -> None:

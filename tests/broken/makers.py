@@ -158,6 +158,55 @@ def avi_with_count(data: bytes, count: int) -> bytes:
     return changed[:place] + struct.pack("<I", count) + changed[place + 4 :]
 
 
+def exr(kind: int, width: int = 64, height: int = 48) -> bytes:
+    """An EXR picture in grey with alpha, in floats of 32 bits (kind 2) or 16 bits (kind 1)."""
+
+    def field(name: bytes, form: bytes, value: bytes) -> bytes:
+        return name + b"\0" + form + b"\0" + struct.pack("<I", len(value)) + value
+
+    channels = b"".join(
+        name + b"\0" + struct.pack("<IB3xII", kind, 0, 1, 1) for name in (b"A", b"Y")
+    )
+    box = struct.pack("<4i", 0, 0, width - 1, height - 1)
+    head = b"\x76\x2f\x31\x01" + struct.pack("<I", 2)
+    head += field(b"channels", b"chlist", channels + b"\0")
+    head += field(b"compression", b"compression", b"\0")
+    head += field(b"dataWindow", b"box2i", box) + field(b"displayWindow", b"box2i", box)
+    head += field(b"lineOrder", b"lineOrder", b"\0")
+    head += field(b"pixelAspectRatio", b"float", struct.pack("<f", 1))
+    head += field(b"screenWindowCenter", b"v2f", struct.pack("<2f", 0, 0))
+    head += field(b"screenWindowWidth", b"float", struct.pack("<f", 1)) + b"\0"
+    line = struct.pack({1: "<e", 2: "<f"}[kind], 0.5) * width * 2
+    start, step = len(head) + 8 * height, 8 + len(line)
+    table = b"".join(struct.pack("<Q", start + row * step) for row in range(height))
+    rows = (struct.pack("<II", row, len(line)) + line for row in range(height))
+    return head + table + b"".join(rows)
+
+
+def exr_video(path: Path, *kinds: int) -> Path:
+    """EXR pictures as frames."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("exr", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "gbrpf32le"
+        for number, kind in enumerate(kinds):
+            packet = av.Packet(exr(kind))
+            packet.stream, packet.pts, packet.dts = stream, number, number
+            packet.time_base, packet.is_keyframe = Fraction(1, 25), True
+            container.mux(packet)
+    return path
+
+
+def black_png(width: int, height: int) -> bytes:
+    """A whole PNG, in two colours so that it is small."""
+    import io
+
+    import PIL.Image
+
+    stream = io.BytesIO()
+    PIL.Image.new("1", (width, height)).save(stream, "png")
+    return stream.getvalue()
+
+
 def png_of(width: int, height: int) -> bytes:
     """A good PNG."""
     import io

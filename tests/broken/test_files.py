@@ -169,6 +169,7 @@ def test_a_folder_that_may_not_be_read_is_one_line(
     assert among.code == (0 if readable else 6)
     if not readable:
         assert "secret" in alone.errors[0]
+        assert "Permission denied" in alone.errors[0]
 
 
 # --- names --------------------------------------------------------------------------------------

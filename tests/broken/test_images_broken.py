@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import struct
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import PIL.Image
 import pytest
 from outcomes import Predict
 
+from peclip.errors import VideoError
 from peclip.video import reader as readers
 
 
@@ -59,6 +61,12 @@ IMAGES: dict[str, tuple[Callable[[Path], object], bool]] = {
     "folder.png": (os.mkdir, False),
     "nowhere.png": (lambda path: path.symlink_to("gone.png"), False),
     "huge.png": (lambda path: path.write_bytes(makers.png_header(30000, 30000)), False),
+    "program.png": (
+        lambda path: path.write_text(
+            "%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 64 48\nshowpage\n"
+        ),
+        False,
+    ),
     "zeros.png": (lambda path: path.symlink_to("/dev/zero"), False),
     "other-size.png": (lambda path: path.write_bytes(makers.png_of(32, 32)), False),
 }
@@ -76,6 +84,28 @@ def test_an_image_among_frames(name: str, predict: Predict, tmp_path: Path) -> N
     assert outcome.code == (0 if readable else 6)
     if not readable:
         assert f"17{name}" in outcome.errors[0]
+
+
+def test_a_program_is_no_image(tmp_path: Path) -> None:
+    path = tmp_path / "a.png"
+    IMAGES["program.png"][0](path)
+    with pytest.raises(VideoError, match="is not an image"):
+        readers.open_video(path)
+
+
+@pytest.mark.parametrize("error", [IndexError, EOFError, struct.error, MemoryError])
+def test_whatever_pillow_raises_is_one_line(
+    error: type[Exception], predict: Predict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def convert(*_: Any) -> None:
+        raise error("of the decoder")
+
+    path = tmp_path / "a.png"
+    image(path)
+    monkeypatch.setattr(PIL.Image.Image, "convert", convert)
+    outcome = predict(path)
+    assert outcome.code == 3
+    assert f"{path} cannot be decoded: of the decoder" in outcome.errors[0]
 
 
 def test_16_bit_grey_is_not_white(tmp_path: Path) -> None:

@@ -5,9 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import av
 import makers
 import pytest
+import torch
 from outcomes import Predict
+
+from peclip.cli import run
+from peclip.errors import ConfigError, VideoError
+from peclip.types import Frames
+from peclip.video.pyav_picture import ToRGB
+from peclip.video.reader import open_video
 
 both = pytest.mark.parametrize("decoder", ["auto", "pyav"])
 Good = dict[str, bytes]
@@ -45,13 +53,13 @@ STRANGE: dict[str, Callable[[Path], object]] = {
         path, times_ms=[40 * i + (i > 5) * 3_600_000 for i in range(12)]
     ),
     "gap-of-ages.mkv": lambda path: makers.small_video(
-        path, times_ms=[40 * i + (i > 5) * 10**15 for i in range(12)]
+        path, times_ms=[40 * i + (i > 5) * 9 * 10**18 for i in range(12)]
     ),
     "starts-in-ages.mkv": lambda path: makers.small_video(
-        path, times_ms=[40 * i + 10**15 for i in range(12)]
+        path, times_ms=[40 * i + 9 * 10**18 for i in range(12)]
     ),
     "leaps-of-ages.mkv": lambda path: makers.small_video(
-        path, times_ms=[i * 10**14 for i in range(12)]
+        path, times_ms=[i * 8 * 10**17 for i in range(12)]
     ),
     "variable-rate.mp4": lambda path: makers.small_video(
         path, times_ms=[0, 40, 80, 200, 1000, 1033, 1040, 2000, 2001, 2002, 2003, 5000]
@@ -111,7 +119,7 @@ HUGE: dict[str, Callable[[Good], bytes]] = {
     "-5x-5.avi": lambda g: makers.avi_with_size(g["plain.avi"], -5, -5),
     "0x0.avi": lambda g: makers.avi_with_size(g["plain.avi"], 0, 0),
     "30000x30000.png": lambda _: makers.png_header(30000, 30000),
-    "12000x12000.png": lambda _: makers.png_header(12000, 12000),
+    "12000x12000.png": lambda _: makers.black_png(12000, 12000),
     "12000x12000.mp4": lambda _: makers.png_header(12000, 12000),
 }
 
@@ -139,16 +147,47 @@ def test_a_size_that_no_camera_has_is_one_line_and_no_memory(
 def test_a_picture_that_grows_behind_the_header_takes_no_memory(
     predict: Predict, tmp_path: Path
 ) -> None:
-    path = tmp_path / "grows.mjpeg"
-    makers.small_video(path, codec="mjpeg", pix_fmt="yuvj420p")
-    pictures = path.read_bytes().split(b"\xff\xd8\xff")[1:]
-    size = pictures[6].index(b"\xff\xc0") + 5
-    huge = (11000).to_bytes(2, "big") * 2
-    pictures[6] = pictures[6][:size] + huge + pictures[6][size + 4 :]
-    pictures[7:] = [pictures[6]] * 3
-    path.write_bytes(b"".join(b"\xff\xd8\xff" + picture for picture in pictures))
+    path = tmp_path / "grows.mp4"
+    path.write_bytes(makers.png_of(64, 48) * 6 + makers.black_png(12000, 12000))
     makers.forget_memory()
     before = makers.memory()
-    outcome = predict(path)
-    assert outcome.code == 6
+    assert predict(path).code == 6
     assert makers.memory() - before < 100 * 2**20
+
+
+def test_a_pixel_format_that_ends_the_process_is_one_line(predict: Predict, tmp_path: Path) -> None:
+    path = tmp_path / "grey.mp4"
+    path.write_bytes(makers.exr(1))
+    assert predict(path).code == 0
+    path.write_bytes(makers.exr(2))
+    assert predict(path).code == 3
+    later = makers.exr_video(tmp_path / "later.mov", 1, 1, 2)
+    assert predict(later, decoder="pyav").code == 6
+    with open_video(later, decoder="pyav") as reader, pytest.raises(VideoError):
+        reader.read([2])
+
+
+def test_a_picture_that_cannot_be_converted_is_one_line(
+    predict: Predict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise av.error.NotImplementedError(38, "Function not implemented")
+
+    monkeypatch.setattr(ToRGB, "__call__", refuse)  # as swscale does for gray32 and rgba128
+    path = makers.faststart(tmp_path / "a.mp4")
+    outcome = predict(path, decoder="pyav")
+    assert outcome.code == 3
+    assert f"{path} has no frame that can be decoded: Function not" in outcome.errors[0]
+
+
+@pytest.mark.parametrize("hop", ["1e-300", "0", "-1", "0.0001ms"])
+def test_windows_without_end_are_wrong_usage(hop: str, tmp_path: Path) -> None:
+    path = makers.faststart(tmp_path / "a.mp4")
+    assert run(["predict", str(path), "-m", "debug", "--no-face-crop", "--hop", hop]) == 2
+
+
+@pytest.mark.parametrize("times", [[0.0, 0.0, 0.0], [2.0, 1.0, 0.0], [0.0, float("nan"), 1.0]])
+def test_times_that_do_not_rise_are_wrong_usage(times: list[float]) -> None:
+    data = torch.zeros(3, 3, 8, 8, dtype=torch.uint8)
+    with pytest.raises(ConfigError, match="must rise"):
+        open_video(Frames(data, torch.tensor(times, dtype=torch.float64)))

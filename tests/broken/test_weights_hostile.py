@@ -231,4 +231,5 @@ def test_a_hostile_configuration_is_one_line(
 ) -> None:
     edit, code = CONFIGS[name]
     edit(saved)
-    predict_with(capfd, code, saved, video)
+    line = predict_with(capfd, code, saved, video)
+    assert ("config.json" in line) == (code == 4)

@@ -26,6 +26,9 @@ from peclip.video.streaming import (
     to_frames,
 )
 
+_FORMATS = ("BMP", "GIF", "JPEG", "PNG", "TIFF", "WEBP")
+"""Whatever the suffix says. Pillow knows more, and for one of them, EPS, it runs another program."""
+
 
 class FrameFolder(Closing):
     """Reads the images of a folder in natural order (`frame_2` before `frame_10`), upright by EXIF.
@@ -114,7 +117,7 @@ def _decode(file: Path) -> Image:
         with warnings.catch_warnings():
             # Pillow warns of damage that it can pass over, and of sizes that are checked here.
             warnings.simplefilter("ignore")
-            with PIL.Image.open(file) as image:
+            with PIL.Image.open(file, formats=_FORMATS) as image:
                 check_size(str(file), *image.size)
                 rgb = _eight_bit(ImageOps.exif_transpose(image)).convert("RGB")
     except VideoError:

@@ -10,6 +10,9 @@ from av.video.frame import VideoFrame
 
 from peclip.video.streaming import Image
 
+UNSAFE_FORMATS = frozenset({"yaf32be", "yaf32le"})
+"""Grey with alpha in floats, as EXR has it: swscale of FFmpeg 8 ends the whole process at them."""
+
 
 class ToRGB:
     """swscale's conversion to RGB as torchcodec has it: bicubic, the position of chroma ignored.
@@ -23,7 +26,14 @@ class ToRGB:
         self._layout: tuple[int, int, str] | None = None
 
     def __call__(self, frame: VideoFrame) -> Image:
-        """Returns the upright picture, (H, W, 3)."""
+        """Returns the upright picture, (H, W, 3).
+
+        Raises:
+            ValueError: swscale must not see this pixel format.
+            FFmpegError: swscale does not know it.
+        """
+        if frame.format.name in UNSAFE_FORMATS:
+            raise ValueError(f"pictures in {frame.format.name} cannot be converted")
         layout = (frame.width, frame.height, frame.format.name)
         if layout != self._layout:
             self._build(frame)

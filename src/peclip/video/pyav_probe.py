@@ -11,6 +11,7 @@ from av.stream import Disposition
 from av.video.stream import VideoStream
 
 from peclip.errors import VideoError
+from peclip.video.pyav_picture import UNSAFE_FORMATS
 from peclip.video.sources import check_file
 from peclip.video.streaming import check_size
 
@@ -104,7 +105,7 @@ def _video_stream(container: InputContainer, source: Path | str) -> VideoStream:
         raise VideoError(f"{source} has no video stream ({', '.join(found)} found).")
     best = container.streams.best("video")
     stream = next((s for s in videos if best is not None and s.index == best.index), videos[0])
-    if stream.codec_context is None:
+    if stream.codec_context is None or stream.codec_context.pix_fmt in UNSAFE_FORMATS:
         raise VideoError(
             f"{source} has a video stream of a kind that cannot be decoded here. Convert it to H.264, "
             "for example with: ffmpeg -i INPUT -c:v libx264 output.mp4"

@@ -35,6 +35,8 @@ from peclip.video.streaming import (
 
 Threads = Literal["AUTO", "SLICE"]
 
+_NO_PICTURE = (av.FFmpegError, OSError, ValueError)
+
 
 @dataclass(frozen=True, slots=True)
 class _Index:
@@ -126,7 +128,7 @@ class PyAVReader(Closing):
                 for frame in itertools.islice(frames, count, None):
                     try:
                         image = to_rgb(frame)
-                    except (av.FFmpegError, OSError, ValueError) as error:
+                    except _NO_PICTURE as error:
                         raise stopped(name, seconds, count, reason(error)) from error
                     if shape is not None and image.shape != shape:
                         raise stopped(name, seconds, count, "the size of the picture changes")
@@ -220,7 +222,11 @@ class PyAVReader(Closing):
                 frame = next((f for f in frames if f.pts is None or f.pts >= time), None)
                 if frame is None or frame.pts != time or frame.time_base is None:
                     return None
-                images[target] = to_rgb(frame), float((time - index.times[0]) * frame.time_base)
+                try:
+                    image = to_rgb(frame)
+                except _NO_PICTURE:
+                    return None
+                images[target] = image, float((time - index.times[0]) * frame.time_base)
                 position = target
         return images
 

@@ -36,8 +36,7 @@ class Clock:
     """
 
     def __init__(self, frame_rate: float | None) -> None:
-        # A header may say anything; slower than one frame in 100 s is damage.
-        self._step = 1 / frame_rate if frame_rate and frame_rate > 0.01 else 1 / 25
+        self._step = 1 / frame_rate if frame_rate else 1 / 25
         self._start: float | None = None
         self._last: float | None = None
 
