@@ -67,7 +67,7 @@ class ModelConfig(Config):
     """Weight tag of open_clip. `None`: the weights of the backbone stand in the checkpoint itself."""
     quick_gelu: bool = True
     """The activation of the backbone; asserted when the model is built."""
-    labels: tuple[str, ...] = EMOTIONS[:7]
+    labels: tuple[str, ...] = Field(EMOTIONS[:7], max_length=1000)
     """Class names in the order of the logits."""
     label_texts: dict[str, str] = {}
     """Texts of the user's own by label name; they come before those that the model would use."""
@@ -231,7 +231,7 @@ class PredictOptions(Config):
 
     window: float = Field(1.0, gt=0)
     """Seconds per window; infinity makes the whole video one window."""
-    hop: float = Field(0.5, gt=0)
+    hop: float = Field(0.5, ge=0.001)
     """Seconds between the starts of windows."""
     start: float = Field(0.0, ge=0)
     """Seconds; what comes before is not looked at."""
@@ -279,7 +279,7 @@ def check(kind: type[Checked], values: Mapping[str, Any]) -> Checked:
         return kind.model_validate(dict(values))
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        field = ".".join(str(part) for part in first["loc"])
+        field = ".".join(str(part) for part in first["loc"])[:80]
         given = f" (given: {str(first['input'])[:80]!r})" if field else ""
         message = first["msg"].removeprefix("Value error, ").removesuffix(".")
         raise ConfigError(
@@ -295,7 +295,7 @@ def read_config(content: Mapping[str, Any] | str) -> ModelConfig:
     """
     try:
         values = json.loads(content) if isinstance(content, str) else content
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ConfigError(f"The model configuration is not JSON: {error}.") from None
     if not isinstance(values, Mapping):
         raise ConfigError("The model configuration must be a JSON object.")

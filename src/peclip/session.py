@@ -69,7 +69,7 @@ class Session:
         metadata: dict[str, Any],
         keep_rows: bool = True,
     ) -> None:
-        self.source = str(video) if isinstance(video, str | Path | int) else "array"
+        self.source = _name(video)
         self.failure: UserError | None = None
         self.position_s = 0.0
         self.duration_s: float | None = None
@@ -247,3 +247,11 @@ class Session:
         if not self._keep_rows:
             self._rows.clear()  # but the last one, which says how far the rows are
         self._rows.append(row)
+
+
+def _name(video: Video) -> str:
+    """Returns how a source is called in rows: text that any file and any terminal takes."""
+    if not isinstance(video, str | Path | int):
+        return "array"
+    # A name that is no UTF-8 holds surrogates, which no encoder takes.
+    return str(video).encode("utf-8", "backslashreplace").decode("utf-8")

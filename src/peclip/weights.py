@@ -42,6 +42,7 @@ BACKBONES = {
 """Models that can be named without a training; any other open_clip ViT works in the same form."""
 
 _DEBUG_SEED = 20260101
+_MAX_CONFIG = 10**6
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,8 +130,12 @@ def read_checkpoint(
                 f"{TENSORS}, as save_pretrained writes them."
             )
     try:
-        config = read_config((folder / CONFIG).read_text(encoding="utf-8"))
-    except (ConfigError, UnicodeDecodeError) as error:
+        with (folder / CONFIG).open(encoding="utf-8") as stream:
+            text = stream.read(_MAX_CONFIG + 1)
+        if len(text) > _MAX_CONFIG:
+            raise ConfigError(f"it is longer than {_MAX_CONFIG:,} characters.")
+        config = read_config(text)
+    except (ConfigError, UnicodeDecodeError, OSError) as error:
         raise CheckpointError(f"{str(folder / CONFIG)!r} cannot be used: {error}") from None
     return Checkpoint(name, revision, config, folder / TENSORS)
 
@@ -184,6 +189,17 @@ def load_tensors(model: ExpressionModel, config: ModelConfig, path: Path) -> Non
             f"{str(path)!r} does not fit {config.architecture} on {config.backbone}: "
             f"{_some('parameters missing', missing)}, {_some('unexpected', unexpected)}, "
             f"{_some('of another shape', sorted(wrong))}. The {CONFIG} beside it must be its own."
+        )
+    damaged = [
+        name
+        for name, tensor in expected.items()
+        if loaded[name].is_floating_point() != tensor.is_floating_point()
+        or not bool(torch.isfinite(loaded[name].float()).all())
+    ]
+    if damaged:  # one bit can make a number infinite, and then every answer is nothing
+        raise CheckpointError(
+            f"{str(path)!r} is damaged: {_some('tensors hold what is no finite number', damaged)}. "
+            "Download or save it again."
         )
     with torch.no_grad():
         for name, tensor in expected.items():

@@ -66,9 +66,7 @@ def mafw(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     ids = [
         sample.id
         for split in ("train", "test")
-        for sample in load_split(
-            DataConfig(dataset="mafw", root=root, fold=1, split=split)
-        ).samples
+        for sample in load_split(DataConfig(dataset="mafw", root=root, fold=1, split=split)).samples
     ]
     file = root / "captions.jsonl"
     rows = [{**row, "id": name} for row, name in zip(captions, ids, strict=True)]

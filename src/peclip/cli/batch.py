@@ -58,7 +58,7 @@ class Batch:
             raise typer.Exit(_PARTIAL_FAILURE)
 
     def _write_source(self, reading: Reading, position: str) -> None:
-        name = Path(reading.source).name or reading.source
+        name = console.as_markup(Path(reading.source).name or reading.source)
         task = self._bar.add_task(f"{name} ({position})", total=None, position="")
         try:
             for row in reading.rows():

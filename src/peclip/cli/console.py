@@ -29,8 +29,20 @@ def err() -> Console:
 
 def error(message: str) -> None:
     """Prints one line that starts with `peclip: error:`."""
-    one_line = " ".join(message.split())
-    err().print(Text.assemble(("peclip: error:", "red"), " ", one_line))
+    err().print(Text.assemble(("peclip: error:", "red"), " ", shown(message)))
+
+
+def shown(text: str) -> str:
+    """Returns text as one line without what moves a cursor or cannot be encoded: names may hold it."""
+    return "".join(
+        character if character.isprintable() else character.encode("unicode_escape").decode("ascii")
+        for character in " ".join(text.split())
+    )
+
+
+def as_markup(text: str) -> str:
+    """Returns text for a bar, which takes brackets for markup."""
+    return escape(shown(text))
 
 
 def note(message: str) -> None:
@@ -41,8 +53,8 @@ def note(message: str) -> None:
 
 class _Warnings(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
-        one_line = " ".join(record.getMessage().split())
-        err().print(f"[yellow]peclip: {record.levelname.lower()}:[/] {escape(one_line)}")
+        text = escape(shown(record.getMessage()))
+        err().print(f"[yellow]peclip: {record.levelname.lower()}:[/] {text}")
 
 
 def configure_logging(*, quiet: bool, verbose: bool) -> None:
@@ -82,7 +94,7 @@ class RowTable:
         """Prints one line, under a heading where a source begins."""
         if row.source != self._source:
             self._source = row.source
-            out().print(f"[bold]{escape(row.source)}[/]")
+            out().print(f"[bold]{escape(shown(row.source))}[/]")
             heading = (
                 f"{'person':>8}  {'seconds':>15}  {'expression':<15} {'score':>5}  {'face':>4}"
             )
@@ -109,7 +121,7 @@ class RowTable:
         broken = any(row.status == "decode_error" for row in prediction.rows)
         if prediction.label is None and not broken:
             err().print(
-                f"[yellow]{escape(prediction.source)}: no face found. Use --no-face-crop if the video "
+                f"[yellow]{escape(shown(prediction.source))}: no face found. Use --no-face-crop if the video "
                 "is already cropped to a face.[/]"
             )
 

@@ -209,7 +209,13 @@ def _tokenizer(text_config: dict[str, Any]) -> SimpleTokenizer:
     )  # bytes, bytes at the end of a word, and the two special tokens
     with gzip.open(default_bpe()) as file:
         lines = file.read().decode("utf-8").split("\n")[: merges + 1]
-    with tempfile.TemporaryDirectory() as directory:
-        path = Path(directory) / "merges.txt.gz"
-        path.write_bytes(gzip.compress("\n".join(lines).encode("utf-8")))
-        return SimpleTokenizer(str(path), context_length=context)
+    try:
+        with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as directory:
+            path = Path(directory) / "merges.txt.gz"
+            path.write_bytes(gzip.compress("\n".join(lines).encode("utf-8")))
+            return SimpleTokenizer(str(path), context_length=context)
+    except OSError as error:
+        raise WeightsError(
+            f"The tokenizer cannot be kept in a temporary file: {error.strerror or error}. Free some "
+            "space, or set TMPDIR to a folder that can be written."
+        ) from error

@@ -24,7 +24,8 @@ class ArrayReader(Closing):
         frame_rate: frames per second of an array or a tensor; `Frames` have their own times.
 
     Raises:
-        ConfigError: the dtype or the shape is not as above, or the frame rate is not positive.
+        ConfigError: the dtype or the shape is not as above, the frame rate is not positive, or the
+            timestamps do not rise.
         VideoError: there are no frames.
     """
 
@@ -34,6 +35,8 @@ class ArrayReader(Closing):
         self._frames = source if isinstance(source, Frames) else _to_frames(source, frame_rate)
         if len(self._frames) == 0:
             raise VideoError("The array of frames is empty: give at least one frame.")
+        if not bool((self._frames.timestamps.diff() > 0).all()):
+            raise ConfigError("The timestamps of Frames must rise from frame to frame.")
 
     @property
     def metadata(self) -> VideoMetadata:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -12,8 +14,20 @@ from PIL import ImageOps, UnidentifiedImageError
 from peclip.errors import ConfigError, VideoError
 from peclip.types import Frames
 from peclip.video.reader import VideoMetadata
-from peclip.video.sources import IMAGE_SUFFIXES, natural_key
-from peclip.video.streaming import Closing, Image, checked_indices, in_chunks, no_frames, to_frames
+from peclip.video.sources import IMAGE_SUFFIXES, check_file, natural_key
+from peclip.video.streaming import (
+    MAX_PIXELS,
+    Closing,
+    Image,
+    check_size,
+    checked_indices,
+    in_chunks,
+    no_frames,
+    to_frames,
+)
+
+_FORMATS = ("BMP", "GIF", "JPEG", "PNG", "TIFF", "WEBP")
+"""Whatever the suffix says. Pillow knows more, and for one of them, EPS, it runs another program."""
 
 
 class FrameFolder(Closing):
@@ -71,13 +85,15 @@ def _size(shape: tuple[int, ...]) -> str:
 
 
 def _image_files(path: Path) -> list[Path]:
-    if not path.exists():
-        raise VideoError(f"{path} does not exist. Give a video file or a folder of images.")
-    if not path.is_dir():
+    if not os.path.isdir(path):
         return [path]
+    try:
+        found = list(path.iterdir())
+    except OSError as error:
+        raise VideoError(f"The folder {path} cannot be read: {error.strerror}.") from error
     files = [
         file
-        for file in path.iterdir()
+        for file in found
         if file.suffix.lower() in IMAGE_SUFFIXES and not file.name.startswith(".")
     ]
     if not files:
@@ -88,14 +104,33 @@ def _image_files(path: Path) -> list[Path]:
     return sorted(files, key=lambda file: natural_key(file.name))
 
 
+def _eight_bit(image: PIL.Image.Image) -> PIL.Image.Image:
+    # Pillow cuts 16-bit grey off at 255, which makes nearly everything white.
+    if not image.mode.startswith("I;16"):
+        return image
+    return PIL.Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+
+
 def _decode(file: Path) -> Image:
+    check_file(file)
     try:
-        with PIL.Image.open(file) as image:
-            rgb = ImageOps.exif_transpose(image).convert("RGB")
+        with warnings.catch_warnings():
+            # Pillow warns of damage that it can pass over, and of sizes that are checked here.
+            warnings.simplefilter("ignore")
+            with PIL.Image.open(file, formats=_FORMATS) as image:
+                check_size(str(file), *image.size)
+                rgb = _eight_bit(ImageOps.exif_transpose(image)).convert("RGB")
+    except VideoError:
+        raise
     except UnidentifiedImageError as error:
         raise VideoError(
             f"{file} is not an image that can be decoded. Remove or replace it."
         ) from error
-    except (OSError, ValueError, SyntaxError, PIL.Image.DecompressionBombError) as error:
-        raise VideoError(f"{file} cannot be decoded: {error}. Remove or replace it.") from error
+    except PIL.Image.DecompressionBombError:
+        raise VideoError(
+            f"{file} has more than {MAX_PIXELS:,} pixels. Scale it down or remove it."
+        ) from None
+    except Exception as error:  # the decoders inside Pillow raise whatever broken bytes lead to
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise VideoError(f"{file} cannot be decoded: {reason}. Remove or replace it.") from error
     return np.array(rgb)

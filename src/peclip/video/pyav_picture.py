@@ -1,4 +1,4 @@
-"""What a frame of PyAV becomes: a time and an upright RGB picture."""
+"""What a frame of PyAV becomes: an upright RGB picture."""
 
 from __future__ import annotations
 
@@ -10,25 +10,8 @@ from av.video.frame import VideoFrame
 
 from peclip.video.streaming import Image
 
-
-class Clock:
-    """Seconds from the first frame."""
-
-    def __init__(self, frame_rate: float | None) -> None:
-        self._step = 1 / frame_rate if frame_rate else 1 / 25
-        self._start: float | None = None
-        self._last: float | None = None
-
-    def seconds(self, frame: VideoFrame) -> float:
-        following = 0.0 if self._last is None else self._last + self._step
-        if frame.pts is None or frame.time_base is None:
-            self._last = following
-            return following
-        time = float(frame.pts * frame.time_base)
-        if self._start is None:  # frames without a time may have come before
-            self._start = time - following
-        self._last = time - self._start
-        return self._last
+UNSAFE_FORMATS = frozenset({"yaf32be", "yaf32le"})
+"""Grey with alpha in floats, as EXR has it: swscale of FFmpeg 8 ends the whole process at them."""
 
 
 class ToRGB:
@@ -43,7 +26,14 @@ class ToRGB:
         self._layout: tuple[int, int, str] | None = None
 
     def __call__(self, frame: VideoFrame) -> Image:
-        """Returns the upright picture, (H, W, 3)."""
+        """Returns the upright picture, (H, W, 3).
+
+        Raises:
+            ValueError: swscale must not see this pixel format.
+            FFmpegError: swscale does not know it.
+        """
+        if frame.format.name in UNSAFE_FORMATS:
+            raise ValueError(f"pictures in {frame.format.name} cannot be converted")
         layout = (frame.width, frame.height, frame.format.name)
         if layout != self._layout:
             self._build(frame)

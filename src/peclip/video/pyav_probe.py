@@ -11,6 +11,9 @@ from av.stream import Disposition
 from av.video.stream import VideoStream
 
 from peclip.errors import VideoError
+from peclip.video.pyav_picture import UNSAFE_FORMATS
+from peclip.video.sources import check_file
+from peclip.video.streaming import check_size
 
 NOT_VIDEO = frozenset({"concat", "dash", "hls", "tty"})
 """Playlists, which make FFmpeg open other files than the one that was named, and text as a picture."""
@@ -68,7 +71,7 @@ def probe(source: Path | str) -> Probe:
         VideoError: there is no such file, or it has no video stream.
     """
     if isinstance(source, Path):
-        _check_file(source)
+        check_file(source)
     with open_container(source) as container:
         stream = _video_stream(container, source)
         rate = stream.average_rate or stream.guessed_rate
@@ -90,15 +93,6 @@ def reason(error: Exception) -> str:
     return str(text).splitlines()[0].rstrip(". ")
 
 
-def _check_file(path: Path) -> None:
-    if path.is_dir():
-        raise VideoError(f"{path} is a folder, not a video file.")
-    if not path.exists():
-        raise VideoError(f"{path} does not exist. Check the path.")
-    if path.is_file() and path.stat().st_size == 0:
-        raise VideoError(f"{path} is an empty file (0 bytes). Copy or download it again.")
-
-
 def _video_stream(container: InputContainer, source: Path | str) -> VideoStream:
     kinds = container.format.name.split(",")
     if isinstance(source, Path) and not NOT_VIDEO.isdisjoint(kinds):
@@ -111,11 +105,12 @@ def _video_stream(container: InputContainer, source: Path | str) -> VideoStream:
         raise VideoError(f"{source} has no video stream ({', '.join(found)} found).")
     best = container.streams.best("video")
     stream = next((s for s in videos if best is not None and s.index == best.index), videos[0])
-    if stream.codec_context is None:
+    if stream.codec_context is None or stream.codec_context.pix_fmt in UNSAFE_FORMATS:
         raise VideoError(
             f"{source} has a video stream of a kind that cannot be decoded here. Convert it to H.264, "
             "for example with: ffmpeg -i INPUT -c:v libx264 output.mp4"
         )
+    check_size(str(source), stream.codec_context.width, stream.codec_context.height)
     return stream
 
 

@@ -18,10 +18,12 @@ from av.video.stream import VideoStream
 
 from peclip.errors import VideoError
 from peclip.types import Frames
-from peclip.video.pyav_picture import Clock, ToRGB
+from peclip.video.pyav_picture import ToRGB
 from peclip.video.pyav_probe import Probe, open_container, reason
 from peclip.video.reader import VideoMetadata
 from peclip.video.streaming import (
+    MAX_PIXELS,
+    Clock,
     Closing,
     Image,
     checked_indices,
@@ -32,6 +34,8 @@ from peclip.video.streaming import (
 )
 
 Threads = Literal["AUTO", "SLICE"]
+
+_NO_PICTURE = (av.FFmpegError, OSError, ValueError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +116,7 @@ class PyAVReader(Closing):
 
     def _images(self) -> Iterator[tuple[Image, float]]:
         """Yields every frame, (H, W, 3), with its time in seconds."""
-        clock, to_rgb = Clock(self._probe.frame_rate), ToRGB()
+        name, clock, to_rgb = str(self._source), Clock(self._probe.frame_rate), ToRGB()
         shape: tuple[int, ...] | None = None
         seconds: float | None = None
         count = 0
@@ -122,11 +126,13 @@ class PyAVReader(Closing):
             with open_container(self._source) as container:
                 frames = self._frames(container, self._stream(container, threads), tally)
                 for frame in itertools.islice(frames, count, None):
-                    image = to_rgb(frame)
+                    try:
+                        image = to_rgb(frame)
+                    except _NO_PICTURE as error:
+                        raise stopped(name, seconds, count, reason(error)) from error
                     if shape is not None and image.shape != shape:
-                        name = str(self._source)
                         raise stopped(name, seconds, count, "the size of the picture changes")
-                    shape, seconds = image.shape, clock.seconds(frame)
+                    shape, seconds = image.shape, clock.seconds(_time(frame))
                     count += 1
                     yield image, seconds
             # PyAV drops what is left in frame threads if the last packets are damaged, and says nothing.
@@ -137,13 +143,17 @@ class PyAVReader(Closing):
         if failure is None and count == 0:
             failure = "its packets hold no picture"
         if failure is not None:
-            raise stopped(str(self._source), seconds, count, failure)
+            raise stopped(name, seconds, count, failure)
 
     def _stream(self, container: InputContainer, threads: Threads) -> VideoStream:
-        stream = container.streams[self._probe.stream_index]
-        assert isinstance(stream, VideoStream)
+        streams = [s for s in container.streams.video if s.index == self._probe.stream_index]
+        if not streams or streams[0].codec_context is None:  # it was there a moment ago
+            raise VideoError(f"{self._source} has changed while it was read. Read it again.")
+        stream = streams[0]
         stream.thread_type = threads
         stream.codec_context.thread_count = self._num_threads
+        # The size may change behind the header, too.
+        stream.codec_context.options = {"max_pixels": str(MAX_PIXELS)}
         return stream
 
     def _frames(
@@ -212,7 +222,11 @@ class PyAVReader(Closing):
                 frame = next((f for f in frames if f.pts is None or f.pts >= time), None)
                 if frame is None or frame.pts != time or frame.time_base is None:
                     return None
-                images[target] = to_rgb(frame), float((time - index.times[0]) * frame.time_base)
+                try:
+                    image = to_rgb(frame)
+                except _NO_PICTURE:
+                    return None
+                images[target] = image, float((time - index.times[0]) * frame.time_base)
                 position = target
         return images
 
@@ -229,3 +243,9 @@ class PyAVReader(Closing):
             f"{self._source} lists {len(self)} frames, but frame {missing} cannot be decoded. Repair it: "
             "ffmpeg -i INPUT -c:v libx264 repaired.mp4"
         )
+
+
+def _time(frame: VideoFrame) -> float | None:
+    if frame.pts is None or frame.time_base is None:
+        return None
+    return float(frame.pts * frame.time_base)

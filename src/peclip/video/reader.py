@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import operator
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,7 +59,8 @@ class VideoReader(Protocol):
         """Streams all frames in order, at most `max_frames` and 64 MiB at a time.
 
         Times are presentation times minus that of the first frame, never a number of frames divided by a
-        rate; only a frame without a time follows the previous one by the average duration of a frame.
+        rate; only a frame without a time after the previous one's (or years after it) follows that one by
+        the average duration of a frame. So times always rise.
         Damaged packets are skipped as players do.
 
         Raises:
@@ -128,7 +130,10 @@ def open_video(
 
         return CameraReader(source)
     source = source if isinstance(source, Path) or is_address(source) else Path(source)
-    if isinstance(source, Path) and (source.is_dir() or source.suffix.lower() in IMAGE_SUFFIXES):
+    # os.path, since Path.is_dir raises where a folder above may not be entered or a name is too long.
+    if isinstance(source, Path) and (
+        os.path.isdir(source) or source.suffix.lower() in IMAGE_SUFFIXES
+    ):
         from peclip.video.frame_folder import FrameFolder
 
         return FrameFolder(source, frame_rate=frame_rate)

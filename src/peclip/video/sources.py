@@ -5,7 +5,9 @@ from __future__ import annotations
 import glob
 import os
 import re
-from collections.abc import Iterable, Sequence
+import stat
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -64,6 +66,30 @@ def is_address(text: str) -> bool:
     return text.lower().startswith(("http://", "https://"))
 
 
+def check_file(path: Path) -> None:
+    """Checks that there is something to read in a file, before a decoder opens it.
+
+    Raises:
+        VideoError: it does not exist, may not be read, is empty, or is a folder, a pipe or a device.
+    """
+    try:
+        about = path.stat()
+    except FileNotFoundError:
+        raise VideoError(f"{path} does not exist. Check the path.") from None
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise VideoError(f"{path} cannot be read: {reason}. Check the path.") from error
+    if stat.S_ISDIR(about.st_mode):
+        raise VideoError(f"{path} is a folder, not a file.")
+    if not stat.S_ISREG(about.st_mode):  # it is read several times, and may have no end
+        raise VideoError(
+            f"{path} is a pipe or a device, not a file. Save the video to a file and give that, or the "
+            "number of a webcam."
+        )
+    if about.st_size == 0:
+        raise VideoError(f"{path} is an empty file (0 bytes). Copy or download it again.")
+
+
 def _expand(arg: str | Path | int) -> list[Source]:
     if isinstance(arg, int):
         return [_camera(arg)]
@@ -93,15 +119,17 @@ def _camera(index: int) -> Source:
 def _exists(path: Path) -> bool:
     try:
         return path.exists()
+    except PermissionError:  # whoever opens it says so
+        return True
     except (OSError, ValueError):  # a name that is too long, or with a zero byte
         return False
 
 
 def _expand_pattern(pattern: str) -> list[Source]:
     found: list[Path] = []
-    for match in sorted(glob.glob(pattern, recursive=True), key=natural_key):
+    for match in sorted(set(_matches(pattern)), key=natural_key):
         path = Path(match)
-        if not path.is_dir():
+        if not os.path.isdir(path):
             found.append(path)
         elif "**" not in pattern:  # "**" gives the files of folders already
             found += _found_in(path)
@@ -112,8 +140,21 @@ def _expand_pattern(pattern: str) -> list[Source]:
     return [Source(str(path), path) for path in found]
 
 
+def _matches(pattern: str) -> list[str]:
+    """Returns what `glob` does, but `**` takes each folder once, whatever links there are to it."""
+    parts = Path(pattern).parts
+    if "**" not in parts:
+        return glob.glob(pattern)
+    place = parts.index("**")
+    rest = parts[place + 1 :] or ("*",)
+    tops = glob.glob(str(Path(*parts[:place]))) if place else ["."]
+    folders = [folder for top in tops if os.path.isdir(top) for folder, _ in _walk(Path(top))]
+    patterns = [Path(glob.escape(str(folder)), *rest) for folder in folders]
+    return [found for inner in patterns for found in _matches(str(inner))]
+
+
 def _expand_path(path: Path) -> list[Source]:
-    found = _found_in(path) if path.is_dir() else [path]
+    found = _found_in(path) if os.path.isdir(path) else [path]
     if not found:
         raise VideoError(
             f"{path} is a folder without videos (.mp4 .mov .avi .mkv .webm …) and without images "
@@ -123,7 +164,7 @@ def _expand_path(path: Path) -> list[Source]:
 
 
 def _found_in(folder: Path) -> list[Path]:
-    videos, image_folders = _search(folder, set())
+    videos, image_folders = _search(folder)
     return sorted([*videos, *image_folders], key=lambda found: _path_key(found, folder))
 
 
@@ -131,27 +172,39 @@ def _path_key(path: Path, folder: Path) -> tuple[tuple[tuple[int, int, str], ...
     return tuple(natural_key(part) for part in path.relative_to(folder).parts)
 
 
-def _search(folder: Path, seen: set[Path]) -> tuple[list[Path], list[Path]]:
+def _search(top: Path) -> tuple[list[Path], list[Path]]:
     """Returns the videos in a folder at any depth, and the folders at any depth that are frame folders."""
-    if folder.resolve() in seen:  # a link back to a folder above
-        return [], []
-    seen.add(folder.resolve())
-    try:
-        entries = [entry for entry in folder.iterdir() if not entry.name.startswith(".")]
-    except OSError as error:
-        raise VideoError(f"The folder {folder} cannot be read: {error.strerror}.") from error
-    videos = [entry for entry in entries if _is_file(entry, VIDEO_SUFFIXES)]
-    image_folders: list[Path] = []
-    for entry in entries:
-        if entry.is_dir():
-            inner_videos, inner_folders = _search(entry, seen)
-            videos += inner_videos
-            image_folders += inner_folders
+    videos: list[Path] = []
+    pictured: list[Path] = []
+    for folder, entries in _walk(top):
+        videos += [entry for entry in entries if _is_file(entry, VIDEO_SUFFIXES)]
+        if any(_is_file(entry, IMAGE_SUFFIXES) for entry in entries):
+            pictured.append(folder)
     # Pictures beside videos, or above them, are thumbnails and not a video.
-    if not videos and any(_is_file(entry, IMAGE_SUFFIXES) for entry in entries):
-        image_folders.append(folder)
-    return videos, image_folders
+    above = {parent for video in videos for parent in video.parents}
+    return videos, [folder for folder in pictured if folder not in above]
+
+
+def _walk(top: Path) -> Iterator[tuple[Path, list[Path]]]:
+    """Yields a folder and those in it at any depth with what they hold, but for what is hidden.
+
+    Each is taken once, whatever links lead back to it. Not recursive: folders may lie deep.
+    """
+    seen: set[tuple[int, int]] = set()
+    waiting = deque([top])
+    while waiting:
+        folder = waiting.popleft()
+        try:
+            about = folder.stat()
+            if (about.st_dev, about.st_ino) in seen:
+                continue
+            seen.add((about.st_dev, about.st_ino))
+            entries = [entry for entry in folder.iterdir() if not entry.name.startswith(".")]
+        except OSError as error:
+            raise VideoError(f"The folder {folder} cannot be read: {error.strerror}.") from error
+        yield folder, entries
+        waiting += [entry for entry in entries if os.path.isdir(entry)]
 
 
 def _is_file(path: Path, suffixes: Iterable[str]) -> bool:
-    return path.suffix.lower() in suffixes and path.is_file()
+    return path.suffix.lower() in suffixes and os.path.isfile(path)

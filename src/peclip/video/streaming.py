@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterator, Sequence
 from types import TracebackType
@@ -17,8 +18,53 @@ from peclip.types import Frames
 Image = NDArray[np.uint8]
 """One upright RGB frame, (H, W, 3)."""
 
+MAX_PIXELS = 2**27
+"""Of one picture: 16384x8192. A header can say more in a few bytes, and would be believed with gigabytes."""
+
+MAX_SECONDS = 1e9
+"""Thirty years. Behind it a time is damage, and float64 no longer tells frames apart."""
+
 CHUNK_BYTES = 64 * 2**20
 """A chunk holds no more than this (but at least one frame), so that 8K video does not fill the memory."""
+
+
+class Clock:
+    """Makes times in seconds from the first frame of the times that a container gives.
+
+    A frame without a time, or with one that is not after the frame before it or years away, follows that
+    frame by the average duration of a frame: what is shown later is later.
+    """
+
+    def __init__(self, frame_rate: float | None) -> None:
+        self._step = 1 / frame_rate if frame_rate else 1 / 25
+        self._start: float | None = None
+        self._last: float | None = None
+
+    def seconds(self, time: float | None) -> float:
+        """Returns the time of the next frame; `time` is the container's, in seconds."""
+        following = 0.0 if self._last is None else self._last + self._step
+        if time is None or not math.isfinite(time):
+            self._last = following
+            return following
+        if self._start is None:  # frames without a time may have come before
+            self._start = time - following
+        since = time - self._start
+        in_order = self._last is None or self._last < since < MAX_SECONDS
+        self._last = since if in_order else following
+        return self._last
+
+
+def check_size(name: str, width: int, height: int) -> None:
+    """Checks the size that a header gives, before memory is taken for it.
+
+    Raises:
+        VideoError: a picture has more pixels than any camera gives.
+    """
+    if width * height > MAX_PIXELS:
+        raise VideoError(
+            f"{name} says that its picture is {width}x{height}, which is damaged or too large: up to "
+            f"{MAX_PIXELS:,} pixels are read. Scale it down: ffmpeg -i INPUT -vf scale=1920:-2 output.mp4"
+        )
 
 
 def in_chunks(images: Iterator[tuple[Image, float]], max_frames: int) -> Iterator[Frames]:

@@ -16,6 +16,7 @@ from peclip.video.pyav_probe import Probe
 from peclip.video.pyav_reader import PyAVReader
 from peclip.video.reader import VideoMetadata
 from peclip.video.streaming import (
+    Clock,
     Image,
     ProcessBound,
     checked_indices,
@@ -64,9 +65,11 @@ def version() -> str:
 def reads_exactly(source: Path | str, probe: Probe) -> bool:
     """Returns whether torchcodec gives every frame of a source.
 
-    An address is left to PyAV as well: torchcodec reads the whole file before the first frame.
+    An address is left to PyAV as well: torchcodec reads the whole file before the first frame. So is a
+    name that is no UTF-8, which torchcodec does not take.
     """
-    return isinstance(source, Path) and probe.container in EXACT_CONTAINERS
+    text = not any("\ud800" <= character <= "\udfff" for character in str(source))
+    return isinstance(source, Path) and text and probe.container in EXACT_CONTAINERS
 
 
 class TorchcodecReader(ProcessBound):
@@ -149,7 +152,7 @@ class TorchcodecReader(ProcessBound):
         return self._decoder
 
     def _images(self, decoder: VideoDecoder) -> Iterator[tuple[Image, float]]:
-        index, failures = 0, 0
+        index, failures, clock = 0, 0, Clock(self._probe.frame_rate)
         failure: str | None = None
         seconds: float | None = None
         end = self._start
@@ -166,7 +169,7 @@ class TorchcodecReader(ProcessBound):
                 continue
             if frame.data.shape != self._shape:
                 raise stopped(self._name, seconds, index, "the size of the picture changes")
-            seconds = frame.pts_seconds - self._start
+            seconds = clock.seconds(frame.pts_seconds)
             end = max(end, frame.pts_seconds + frame.duration_seconds)
             index += 1
             yield frame.data.permute(1, 2, 0).numpy(), seconds

@@ -1,0 +1,150 @@
+"""Hubs that mean harm, disks that are full, caches that cannot be written, and two who want the same."""
+
+from __future__ import annotations
+
+import errno
+import os
+import resource
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+
+import hostile_hub
+import huggingface_hub
+import pytest
+from huggingface_hub import constants
+from outcomes import ERROR, NOTE, refusal
+
+from peclip.cli import run
+from peclip.download import RemoteFile, fetch
+from peclip.errors import WeightsError
+from peclip.settings import load_settings
+
+
+@pytest.fixture
+def hub(model: dict[str, bytes], monkeypatch: pytest.MonkeyPatch) -> Iterator[hostile_hub.Hub]:
+    with hostile_hub.serving(dict(model)) as hub:
+        template = hub.address + "/{repo_id}/resolve/{revision}/{filename}"
+        monkeypatch.setattr(constants, "ENDPOINT", hub.address)
+        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
+        monkeypatch.setenv("PECLIP_OFFLINE", "0")
+        monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+        monkeypatch.setattr("time.sleep", lambda _: None)  # of the client between two attempts
+        huggingface_hub.close_session()
+        yield hub
+        huggingface_hub.close_session()
+
+
+def files_under(folder: Path) -> set[str]:
+    return {str(path) for path in folder.rglob("*")}
+
+
+TRAVERSALS = ["../evil.txt", "../../../../../evil.txt", "/evil.txt", "a/../../evil.txt", "..\\evil"]
+
+
+@pytest.mark.parametrize("name", TRAVERSALS)
+def test_a_file_name_of_the_hub_leads_nowhere(
+    name: str, hub: hostile_hub.Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PECLIP_CACHE_DIR", str(tmp_path / "a" / "cache"))
+    hub.files[name] = b"harm"
+    assert run(["models", "download", "org/repo"]) == 0
+    assert {Path(path).name for path in files_under(tmp_path)}.isdisjoint({"evil.txt", "..\\evil"})
+    assert not Path("/evil.txt").exists()
+
+
+@contextmanager
+def full_disk() -> Iterator[None]:
+    """Files may not grow beyond a thousand bytes, as on a full disk."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_a_full_disk_is_one_line_and_the_next_download_is_whole(
+    hub: hostile_hub.Hub, video: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with full_disk():
+        assert run(["models", "download", "org/repo"]) == 4
+    err = capfd.readouterr().err
+    errors = [line for line in err.splitlines() if line.startswith(ERROR)]
+    assert len(errors) == 1
+    assert os.strerror(errno.EFBIG) in errors[0]
+    assert "Traceback" not in err
+    assert run(["models", "download", "org/repo"]) == 0
+    words = ["predict", str(video), "-m", "org/repo", "--device", "cpu", "--no-face-crop"]
+    assert run(words) == 0
+
+
+def test_a_full_disk_under_the_detector_is_an_error_of_the_weights(
+    hub: hostile_hub.Hub, tmp_path: Path
+) -> None:
+    hub.files["face.onnx"] = bytes(5000)
+    url = f"{hub.address}/org/repo/resolve/main/face.onnx"
+    file = RemoteFile("face.onnx", url, "0" * 64, 5000)
+    with full_disk(), pytest.raises(WeightsError, match="Free some space"):
+        fetch(file, tmp_path / "cache", settings=load_settings())
+
+
+@pytest.mark.parametrize("form", ["csv", "jsonl", "json", "parquet"])
+def test_a_full_disk_under_the_output_is_one_line(
+    form: str, video: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    words = ["--device", "cpu", "--no-face-crop", "-f", form, "-o", "/dev/full", "--overwrite"]
+    assert run(["predict", str(video), "-m", "debug", *words]) == 2
+    errors = [line for line in capfd.readouterr().err.splitlines() if line != NOTE]
+    assert len(errors) == 1
+    assert "/dev/full" in errors[0]
+    assert os.strerror(errno.ENOSPC) in errors[0]
+
+
+def test_a_full_disk_under_the_temporary_files_is_one_line(
+    video: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with full_disk():
+        line = refusal(capfd, 4, "predict", str(video), "-m", "debug", "--device", "cpu")
+    assert "TMPDIR" in line
+
+
+def test_a_read_only_cache_is_one_line(
+    hub: hostile_hub.Hub,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+    powerless: Callable[[], AbstractContextManager[None]],
+) -> None:
+    cache = tmp_path / "cache"
+    cache.mkdir(mode=0o555)
+    monkeypatch.setenv("PECLIP_CACHE_DIR", str(cache))
+    with powerless():
+        line = refusal(capfd, 4, "models", "download", "org/repo")
+    assert "Permission denied" in line
+    assert str(cache) in line
+    assert list(cache.iterdir()) == []
+
+
+DOWNLOAD = """
+import sys
+from huggingface_hub import constants
+constants.ENDPOINT = sys.argv[1]
+constants.HUGGINGFACE_CO_URL_TEMPLATE = sys.argv[1] + "/{repo_id}/resolve/{revision}/{filename}"
+from peclip.hub import download_repository
+from peclip.settings import load_settings
+files = ["config.json", "model.safetensors"]
+print(download_repository("org/repo", None, files, load_settings()))
+"""
+
+
+def test_two_processes_may_download_at_once(hub: hostile_hub.Hub, model: dict[str, bytes]) -> None:
+    command = [sys.executable, "-c", DOWNLOAD, hub.address]
+    both = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    folders = {process.communicate()[0].strip().splitlines()[-1] for process in both}
+    assert [process.returncode for process in both] == [0, 0]
+    (folder,) = folders
+    for name in ("config.json", "model.safetensors"):
+        assert (Path(folder) / name).read_bytes() == model[name]

@@ -1,0 +1,246 @@
+"""Files that are cut, damaged, mislabelled or strange: rows, or one clear line and its exit code."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import makers
+import pytest
+from outcomes import Predict
+
+from peclip.video import torchcodec_reader
+
+PROBLEM = torchcodec_reader.load_problem()
+both = pytest.mark.parametrize("decoder", ["auto", "pyav"])
+Good = dict[str, bytes]
+
+TENTHS = range(1, 10)
+
+
+@both
+@pytest.mark.parametrize("tenth", TENTHS)
+def test_an_index_in_front_gives_what_there_is_and_says_that_it_is_cut(
+    tenth: int, decoder: str, good: Good, predict: Predict, tmp_path: Path
+) -> None:
+    path = tmp_path / "cut.mp4"
+    path.write_bytes(makers.cut(good["front.mp4"], tenth / 10))
+    outcome = predict(path, decoder=decoder)
+    assert outcome.code in {3, 6}
+    assert len(outcome.errors) == 1
+    assert str(path) in outcome.errors[0]
+    if tenth >= 6:
+        assert outcome.code == 6
+
+
+@both
+@pytest.mark.parametrize("tenth", TENTHS)
+def test_an_index_at_the_end_is_lost_with_it(
+    tenth: int, decoder: str, good: Good, predict: Predict, tmp_path: Path
+) -> None:
+    path = tmp_path / "cut.mp4"
+    path.write_bytes(makers.cut(good["back.mp4"], tenth / 10))
+    outcome = predict(path, decoder=decoder)
+    assert outcome.code == 3
+    (line,) = outcome.errors
+    assert f"{path} cannot be read as a video: " in line
+
+
+@pytest.mark.parametrize("tenth", TENTHS)
+@pytest.mark.parametrize(
+    ("name", "decoder"),
+    [
+        ("plain.mkv", "auto"),
+        ("plain.mkv", "pyav"),
+        ("plain.avi", "auto"),
+        ("plain.avi", "pyav"),
+        ("plain.ts", "pyav"),
+        ("plain.gif", "auto"),
+        ("plain.h264", "pyav"),
+    ],
+)
+def test_a_stream_that_is_cut_gives_rows_or_one_line(
+    name: str, tenth: int, decoder: str, good: Good, predict: Predict, tmp_path: Path
+) -> None:
+    path = tmp_path / name
+    path.write_bytes(makers.cut(good[name], tenth / 10))
+    outcome = predict(path, decoder=decoder)
+    assert len(outcome.errors) <= 1
+    assert all(str(path) in line for line in outcome.errors)
+    if tenth >= 5:
+        assert outcome.recognised
+
+
+Change = Callable[[Good], bytes]
+
+# What comes out: 0 rows, 3 one line, 6 rows and one line. With two codes, the decoders differ, or it
+# depends on the version of FFmpeg.
+DAMAGED: dict[str, tuple[str, Change, set[int], str]] = {
+    "nothing": ("a.mp4", lambda _: b"", {3}, r"is an empty file \(0 bytes\)"),
+    "one-byte": ("a.mp4", lambda _: b"\0", {3}, "cannot be read as a video"),
+    "zeros": ("a.mp4", lambda _: bytes(65536), {3}, "cannot be read as a video"),
+    "zeros.mkv": ("a.mkv", lambda _: bytes(65536), {3}, "cannot be read as a video"),
+    "noise": ("a.mp4", lambda _: makers.noisy(bytes(65536), 0, 1), {3}, "a.mp4"),
+    "noise.ts": ("a.ts", lambda _: makers.noisy(bytes(65536), 0, 1), {3}, "a.ts"),
+    "headers-only": ("a.mp4", lambda g: g["front.mp4"].split(b"mdat")[0], {3}, "a.mp4"),
+    "first-box-only": ("a.mp4", lambda g: g["front.mp4"][:32], {3}, "cannot be read as a video"),
+    "mkv-header-only": ("a.mkv", lambda g: g["plain.mkv"][:400], {3}, "a.mkv"),
+    "no-header": ("a.mp4", lambda g: g["front.mp4"][40:], {3}, "cannot be read as a video"),
+    "pictures-only": ("a.mp4", lambda g: b"mdat" + g["front.mp4"].split(b"mdat")[1], {3}, "a.mp4"),
+    "hole": ("a.mp4", lambda g: makers.without(g["long.mp4"], 0.5, 0.6), {6}, "Invalid data"),
+    "hole.mkv": ("a.mkv", lambda g: makers.without(g["long.mkv"], 0.5, 0.6), {0, 6}, ""),
+    "noise-in-the-middle": ("a.mp4", lambda g: makers.noisy(g["long.mp4"], 0.6, 0.7), {0, 6}, ""),
+    "noise-in.mkv": ("a.mkv", lambda g: makers.noisy(g["long.mkv"], 0.6, 0.7), {0, 6}, ""),
+    "noise-in.ts": ("a.ts", lambda g: makers.noisy(g["plain.ts"], 0.6, 0.7), {0, 6}, ""),
+    "noise-in.avi": ("a.avi", lambda g: makers.noisy(g["plain.avi"], 0.6, 0.7), {0, 6}, ""),
+    "noise-in.gif": ("a.gif", lambda g: makers.noisy(g["plain.gif"], 0.6, 0.7), {0, 6}, ""),
+    "never-written": ("a.mp4", lambda g: makers.zeroed(g["long.mp4"], 0.6, 1), {6}, "Invalid data"),
+    "never-written.mkv": ("a.mkv", lambda g: makers.zeroed(g["long.mkv"], 0.6, 1), {0, 6}, ""),
+    "damaged-packet": (
+        "a.mp4", lambda g: makers.damaged_packets(g["front.mp4"], range(5, 6)), {0}, "",
+    ),
+    "damaged-end": (
+        "a.mp4", lambda g: makers.damaged_packets(g["front.mp4"], range(8, 12)), {6}, "Invalid data",
+    ),
+    "damaged-all": (
+        "a.mp4", lambda g: makers.damaged_packets(g["front.mp4"], range(12)), {3}, "Invalid data",
+    ),
+    "garbage-behind": ("a.mp4", lambda g: g["front.mp4"] + b"garbage" * 500, {0}, ""),
+    "garbage-before": ("a.mp4", lambda g: b"garbage!" * 50 + g["front.mp4"], {3}, "a.mp4"),
+    "twice": ("a.mp4", lambda g: g["front.mp4"] * 2, {0}, ""),
+    "twice.ts": ("a.ts", lambda g: g["plain.ts"] * 2, {0}, ""),
+    "twice.mkv": ("a.mkv", lambda g: g["plain.mkv"] * 2, {0, 6}, ""),
+    "mkv-named-mp4": ("a.mp4", lambda g: g["plain.mkv"], {0}, ""),
+    "mp4-named-avi": ("a.avi", lambda g: g["front.mp4"], {0}, ""),
+    "gif-named-mp4": ("a.mp4", lambda g: g["plain.gif"], {0}, ""),
+    "mp4-without-ending": ("video", lambda g: g["front.mp4"], {0}, ""),
+    "mp4-named-png": ("a.png", lambda g: g["front.mp4"], {3}, "is not an image"),
+    "mp4-named-txt": ("a.txt", lambda g: g["front.mp4"], {0}, ""),
+    "unknown-codec": (
+        "a.mp4", lambda g: g["front.mp4"].replace(b"avc1", b"zzzz"), {3}, "cannot be decoded here",
+    ),
+    "encrypted": ("a.mp4", lambda g: g["front.mp4"].replace(b"avc1", b"encv"), {0, 3}, ""),
+    "no-codec-header": ("a.mp4", lambda g: g["front.mp4"].replace(b"avcC", b"free"), {3}, "a.mp4"),
+    "no-index": ("a.mp4", lambda g: g["front.mp4"].replace(b"stsz", b"free"), {3}, "a.mp4"),
+    "timescale-0": ("a.mp4", lambda g: makers.with_box(makers.no_edits(g), b"mdhd", 12, 0), {0}, ""),
+    "rate-of-nothing": ("a.mp4", lambda g: makers.with_box(makers.no_edits(g), b"stts", 12, 0), {0}, ""),
+    "rate-of-years": (
+        "a.mp4",
+        lambda g: makers.with_box(
+            makers.with_box(makers.no_edits(g), b"mdhd", 12, 1), b"stts", 12, 2**31 - 1
+        ),
+        {0},
+        "",
+    ),
+    "too-many-frames": (
+        "a.mp4", lambda g: makers.with_box(g["front.mp4"], b"stsz", 4, 1, 2**32 - 1), {3, 6}, "a.mp4",
+    ),
+    "index-past-the-end": (
+        "a.mp4", lambda g: makers.with_box(g["front.mp4"], b"stco", 8, 2**31), {3}, "a.mp4",
+    ),
+    "negative-box": ("a.mp4", lambda g: makers.with_box(g["front.mp4"], b"ftyp", -8, 2**32 - 1), {3}, "a.mp4"),
+    "endless-box": ("a.mp4", lambda g: makers.with_box(g["front.mp4"], b"moov", -8, 7), {3}, "a.mp4"),
+    "no-rotation": (
+        "a.mp4", lambda g: makers.with_box(g["front.mp4"], b"tkhd", 40, *[0] * 9), {0}, "",
+    ),
+    "crooked": (
+        "a.mp4",
+        lambda g: makers.with_box(
+            g["front.mp4"], b"tkhd", 40, 46341, 46341, 0, 2**32 - 46341, 46341, 0, 0, 0, 2**30
+        ),
+        {0},
+        "",
+    ),
+    "avi-of-4-billion-frames": (
+        "a.avi", lambda g: makers.avi_with_count(g["plain.avi"], 2**32 - 1), {0, 6}, "",
+    ),
+}  # fmt: skip
+
+
+@both
+@pytest.mark.parametrize("name", DAMAGED)
+def test_a_damaged_file_gives_rows_or_one_line(
+    name: str, decoder: str, good: Good, predict: Predict, tmp_path: Path
+) -> None:
+    file, change, codes, says = DAMAGED[name]
+    path = tmp_path / file
+    path.write_bytes(change(good))
+    outcome = predict(path, decoder=decoder)
+    assert outcome.code in codes, outcome
+    assert len(outcome.errors) == (outcome.code != 0)
+    assert all(str(path) in line for line in outcome.errors)
+    if says:
+        assert any(says.replace("\\", "") in line for line in outcome.errors)
+
+
+NO_VIDEO: dict[str, tuple[bytes, str]] = {
+    "text.mp4": (b"hello " * 200, "cannot be read as a video"),
+    "page.mp4": (b"<!DOCTYPE html><html><body>404 Not Found</body></html>\n" * 20, "page.mp4"),
+    "pointer.mp4": (
+        b"version https://git-lfs.github.com/spec/v1\noid sha256:" + b"0" * 64 + b"\nsize 12345\n",
+        "pointer.mp4",
+    ),
+    "list.m3u8": (
+        b"#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXTINF:9,\nSECRET\n#EXT-X-ENDLIST\n",
+        "list.m3u8",
+    ),
+    "list.mp4": (b"ffconcat version 1.0\nfile SECRET\n", "list.mp4"),
+    "radio.mp4": (
+        b"v=0\no=- 0 0 IN IP4 127.0.0.1\ns=x\nc=IN IP4 127.0.0.1\nt=0 0\nm=video 5004 RTP/AVP 96\n"
+        b"a=rtpmap:96 H264/90000\n",
+        "radio.mp4",
+    ),
+    "subtitles.srt": (
+        b"1\n00:00:00,000 --> 00:00:02,000\nHello\n\n2\n00:00:02,000 --> 00:00:04,000\nyou\n",
+        "no video stream",
+    ),
+    "notes.txt": (b"a story\n" * 400, "a text, not a video"),
+    "archive.zip.mp4": (b"PK\x03\x04\x14\0\0\0\x08\0" + b"\0" * 2000, "archive.zip.mp4"),
+    "paper.pdf": (b"%PDF-1.7\n" + b"0 obj\n" * 300, "paper.pdf"),
+    "pickle.mp4": (b"\x80\x04\x95" + b"." * 1000, "pickle.mp4"),
+    "drawing.svg": (b'<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"/>', "drawing.svg"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", NO_VIDEO)
+def test_what_is_no_video_is_one_line(
+    name: str, good: Good, predict: Predict, tmp_path: Path
+) -> None:
+    secret = tmp_path / "secret.mp4"
+    secret.write_bytes(good["front.mp4"])
+    content, says = NO_VIDEO[name]
+    path = tmp_path / name
+    path.write_bytes(content.replace(b"SECRET", str(secret).encode()))
+    outcome = predict(path)
+    assert outcome.code == 3
+    (line,) = outcome.errors
+    assert str(path) in line
+    assert says in line
+
+
+BROKEN_AMONG_GOOD = ["nothing", "noise", "headers-only", "never-written", "damaged-all",
+                     "too-many-frames", "unknown-codec", "mp4-named-png"]  # fmt: skip
+
+
+@both
+@pytest.mark.parametrize("name", BROKEN_AMONG_GOOD)
+def test_a_broken_file_among_good_ones_costs_no_row_of_theirs(
+    name: str, decoder: str, good: Good, predict: Predict, tmp_path: Path
+) -> None:
+    folder = tmp_path / "videos"
+    folder.mkdir()
+    first, last = folder / "1.mp4", folder / "3.mkv"
+    first.write_bytes(good["front.mp4"])
+    last.write_bytes(good["plain.mkv"])
+    alone = predict(first, decoder=decoder).rows + predict(last, decoder=decoder).rows
+    file, change, _, _ = DAMAGED[name]
+    bad = folder / f"2{file}"
+    bad.write_bytes(change(good))
+    outcome = predict(first, bad, last, decoder=decoder)
+    assert outcome.code == 6
+    (line,) = outcome.errors
+    assert str(bad) in line
+    assert [row for row in outcome.rows if row["source"] != str(bad)] == alone
+    assert [row["status"] for row in outcome.rows if row["source"] == str(bad)][
+        -1
+    ] == "decode_error"
