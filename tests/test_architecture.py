@@ -16,13 +16,13 @@ LAYERS = [
     {"cli"},
     {"experiment", "evaluation"},
     {"recognizer"},
-    {"session", "conversion", "diagnosis", "training", "preparation"},
+    {"captions", "session", "conversion", "diagnosis", "training", "preparation"},
     {"weights"},
     {"models", "data"},
     {"nn", "video", "cards"},
     {"download", "hub", "devices", "writers", "plots", "scoring"},
     {"types", "prediction", "metrics", "answers"},
-    {"config", "descriptions", "confusion"},
+    {"config", "descriptions", "confusion", "refinement"},
     {"labels", "settings"},
     {"errors"},
 ]
@@ -66,7 +66,8 @@ def test_layers_import_downwards() -> None:
         ("open_clip", {"nn/clip.py"}),
         ("torchcodec", {"video/torchcodec_reader.py"}),
         ("av", {"video/pyav_probe.py", "video/pyav_reader.py", "video/pyav_picture.py"}),
-        ("requests", {"download.py"}),
+        ("requests", {"download.py", "captions/endpoint.py"}),
+        ("transformers", {"captions/transformers_model.py"}),
     ],
 )
 def test_a_library_has_one_home(library: str, homes: set[str]) -> None:

@@ -1,0 +1,119 @@
+"""Files of captions: one video per row, with a description of its face.
+
+The columns (csv) or keys (jsonl) are `id` or `source`, which names the video as the data set does
+(`Sample.id`), and `caption`. Where `refined` stands beside it, as `peclip captions` writes it, it is
+what is read; a caption without it is refined while it is read. Others are left alone.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from peclip.errors import DatasetError
+from peclip.refinement import refine
+
+Row = tuple[int, Mapping[str, Any]]
+"""Line number from 1, and what stands there."""
+
+
+def read_captions(path: Path) -> dict[str, str]:
+    """Reads a `.jsonl` or `.csv` file of captions.
+
+    Returns:
+        id → refined caption, in the order of the file; empty where refinement left nothing.
+
+    Raises:
+        DatasetError: the file cannot be read, is empty or broken, lacks a column, or names a video
+            twice; the message gives the line.
+    """
+    captions: dict[str, str] = {}
+    for line, row in read_caption_rows(path):
+        name, caption = row["id"], row.get("refined")
+        if name in captions:
+            raise DatasetError(
+                f"{path}, line {line}: {name!r} has a caption already. Keep one row per video."
+            )
+        captions[name] = caption.strip() if isinstance(caption, str) else refine(row["caption"])
+    if not captions:
+        raise DatasetError(f"{path} has no captions. Give a file with a row per video.")
+    return captions
+
+
+def read_caption_rows(path: Path) -> list[Row]:
+    """Reads the rows of a file of captions, each with an `id` and a `caption`; no row is no error.
+
+    Raises:
+        DatasetError: the file cannot be read, is broken, or a row lacks one of these.
+    """
+    reader = _READERS.get(path.suffix.lower())
+    if reader is None:
+        raise DatasetError(f"The captions {path} are neither .jsonl nor .csv; give one of these.")
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise DatasetError(
+            f"The captions {path} cannot be read: {error.strerror}. Make them with peclip captions, or "
+            "give a file that is there."
+        ) from None
+    except UnicodeDecodeError:
+        raise DatasetError(f"The captions {path} are not UTF-8; save the file as UTF-8.") from None
+    return [(line, _checked(path, line, row)) for line, row in reader(path, text)]
+
+
+def _checked(path: Path, line: int, row: Mapping[str, Any]) -> Mapping[str, Any]:
+    name = row.get("id", row.get("source"))
+    if not isinstance(name, str) or not name.strip():
+        raise DatasetError(
+            f"{path}, line {line}: a row names its video in a column id or source, as text; found are "
+            f"{', '.join(map(str, row)) or 'none'}. Add it."
+        )
+    if not isinstance(row.get("caption"), str):
+        raise DatasetError(
+            f"{path}, line {line}: a row has a column caption with text; {name!r} has none. Add it."
+        )
+    return {**row, "id": name.strip()}
+
+
+def _csv_rows(path: Path, text: str) -> Iterator[tuple[int, dict[str, Any]]]:
+    reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
+    try:
+        reader.fieldnames = [name.strip().lower() for name in reader.fieldnames or ()]
+        for row in reader:
+            if None in row or None in row.values():
+                raise DatasetError(
+                    f"{path}, line {reader.line_num}: the row has not as many cells as the first line. "
+                    "Write captions with a comma in them in quotes."
+                )
+            yield reader.line_num, row
+    except csv.Error as error:
+        raise DatasetError(
+            f"{path}, line {reader.line_num} is not csv: {error}. Correct the line."
+        ) from None
+
+
+def _json_rows(path: Path, text: str) -> Iterator[tuple[int, dict[str, Any]]]:
+    # Not splitlines(): U+2028 and its like may stand inside a JSON string.
+    for line, content in enumerate(text.split("\n"), start=1):
+        if not content.strip():
+            continue
+        try:
+            row = json.loads(content)
+        except (ValueError, RecursionError):
+            row = None
+        if not isinstance(row, dict):
+            raise DatasetError(
+                f"{path}, line {line} is no JSON object; one per line is expected. Remove the line: "
+                "peclip captions makes a missing caption again."
+            )
+        yield line, row
+
+
+_READERS: dict[str, Callable[[Path, str], Iterator[tuple[int, dict[str, Any]]]]] = {
+    ".csv": _csv_rows,
+    ".jsonl": _json_rows,
+}
