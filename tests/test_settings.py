@@ -13,7 +13,15 @@ from peclip.settings import Settings, load_settings
 
 @pytest.fixture(autouse=True)
 def _bare_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("CACHE_DIR", "OFFLINE", "TOKEN", "MAX_DOWNLOAD_BYTES", "HTTP_TIMEOUT"):
+    for name in (
+        "CACHE_DIR",
+        "OFFLINE",
+        "TOKEN",
+        "MAX_DOWNLOAD_BYTES",
+        "HTTP_TIMEOUT",
+        "CAPTIONS_API_KEY",
+        "CAPTIONS_TIMEOUT",
+    ):
         monkeypatch.delenv(f"PECLIP_{name}", raising=False)
     for name in ("HF_HUB_OFFLINE", "HF_TOKEN"):
         monkeypatch.delenv(name, raising=False)
@@ -26,6 +34,8 @@ def test_defaults() -> None:
     assert settings.token is None
     assert settings.max_download_bytes == 8 * 1024**3
     assert settings.http_timeout == 10
+    assert settings.captions_api_key is None
+    assert settings.captions_timeout == 120
 
 
 def test_every_variable_is_read_on_every_call(
@@ -37,6 +47,8 @@ def test_every_variable_is_read_on_every_call(
     monkeypatch.setenv("PECLIP_TOKEN", "ours")
     monkeypatch.setenv("PECLIP_MAX_DOWNLOAD_BYTES", "1000")
     monkeypatch.setenv("PECLIP_HTTP_TIMEOUT", "0.5")
+    monkeypatch.setenv("PECLIP_CAPTIONS_API_KEY", "sk-1")
+    monkeypatch.setenv("PECLIP_CAPTIONS_TIMEOUT", "30")
     monkeypatch.setenv("PECLIP_SOMETHING_ELSE", "is none of our business")
     settings = load_settings()
     assert settings.cache_dir == tmp_path
@@ -45,6 +57,9 @@ def test_every_variable_is_read_on_every_call(
     assert settings.token.get_secret_value() == "ours"
     assert settings.max_download_bytes == 1000
     assert settings.http_timeout == 0.5
+    assert settings.captions_api_key is not None
+    assert settings.captions_api_key.get_secret_value() == "sk-1"
+    assert settings.captions_timeout == 30
 
 
 def test_fields_are_given_by_their_names(tmp_path: Path) -> None:

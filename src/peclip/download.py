@@ -187,7 +187,7 @@ class _Transfer:
             with requests.get(self.url, headers=headers, stream=True, timeout=timeout) as response:
                 self._receive(response, self._accept(response, offset))
         except (requests.ConnectionError, requests.Timeout, ChunkedEncodingError) as error:
-            raise _TransientError(_reason(error)) from error
+            raise _TransientError(connection_problem(error)) from error
         except requests.RequestException as error:
             raise _TransferError(str(error)) from error
 
@@ -237,7 +237,7 @@ class _Transfer:
             raise _TransferError(f"it is larger than PECLIP_MAX_DOWNLOAD_BYTES={limit} allows")
 
 
-def _reason(error: BaseException) -> str:
+def connection_problem(error: BaseException) -> str:
     """Returns the system's words ("Connection refused") from below the three libraries' wrappers."""
     if isinstance(error, ChunkedEncodingError):
         return "the connection was cut"
@@ -245,5 +245,5 @@ def _reason(error: BaseException) -> str:
         return "the server did not answer in time (PECLIP_HTTP_TIMEOUT, in seconds)"
     below = error.__cause__ or error.__context__
     if isinstance(error, requests.RequestException) or not isinstance(error, OSError):
-        return _reason(below) if below is not None else str(error)
+        return connection_problem(below) if below is not None else str(error)
     return error.strerror or str(error)

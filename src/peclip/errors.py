@@ -45,6 +45,18 @@ class CheckpointError(WeightsError):
     """A weight file does not fit the model that it names, or is not one."""
 
 
+class EndpointError(UserError):
+    """A caption endpoint cannot be reached, refuses, or does not answer as one."""
+
+    exit_code = 4
+
+
+class NoCaptionError(UserError):
+    """A model has nothing to say about one video; about the next one it may."""
+
+    exit_code = 6
+
+
 class DeviceError(UserError):
     """The device or the decoder that was asked for is not on this machine."""
 

@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from peclip.cli import console
+from peclip.cli.captions import captions
 from peclip.cli.convert import convert
 from peclip.cli.data import data
 from peclip.cli.doctor import doctor
@@ -28,7 +29,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,  # its locals would show paths and tokens
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="Exit codes: 0 done; 1 a bug in peclip; 2 wrong usage; 3 input unreadable or no video in it; "
-    "4 weights unavailable; 5 device, decoder or optional package missing; 6 some sources failed and "
+    "4 weights or an endpoint unavailable; 5 device, decoder or optional package missing; 6 some sources failed and "
     "the others were written, or a check found problems; 7 a training had to stop; 130 interrupted; "
     "143 terminated.",
 )
@@ -60,6 +61,7 @@ app.command()(predict)
 app.command()(train)
 app.command()(convert)
 app.command()(evaluate)
+app.command()(captions)
 app.command()(doctor)
 app.add_typer(models, name="models")
 app.add_typer(data, name="data")

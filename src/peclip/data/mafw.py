@@ -4,13 +4,19 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from peclip.data.annotation_list import find_list, read_list
+from peclip.data.annotation_list import find_list, path_parts, read_list
 from peclip.data.benchmark import Benchmark
 from peclip.data.locator import Locator, locate
 from peclip.data.samples import Split
+from peclip.errors import DatasetError
 from peclip.labels import EMOTIONS, LabelSet
 
 _LABELS = LabelSet(EMOTIONS)
+_CAPTION_HOMES = (  # as released, and as EmoCLIP has it
+    ("Train & Test Set/single/", ""),
+    ("single/", ""),
+    ("Train_Test_Set/single/", "_new"),
+)
 _HOMES = ("data/faces", "faces", "data/frames", "frames", "data/clips", "clips")
 
 
@@ -30,6 +36,49 @@ def load_mafw(root: Path, fold: int | None, split: str, annotations: Path | None
     entries = read_list(path, _LABELS.names)
     samples, missing = locate(entries, Locator(root, homes=_HOMES), id_parts=1)
     return Split("mafw", fold, split, samples, _LABELS, missing)
+
+
+def load_mafw_captions(root: Path, annotations: Path | None = None) -> dict[str, str]:
+    """Reads the descriptions that MAFW's annotators wrote, as they wrote them: emotions are named.
+
+    They stand in the lists `single/with_caption` of the release, for every video that is not neutral
+    (8,034 of 9,172). Any fold has all of them; the first is read.
+
+    Returns:
+        `Sample.id` → the English description.
+
+    Raises:
+        DatasetError: the root or a list is not there, or a line is not of this form.
+    """
+    MAFW.check_root(root)
+    captions: dict[str, str] = {}
+    for split in MAFW.splits:
+        names = [f"{home}with_caption{new}/set_1/{split}.txt" for home, new in _CAPTION_HOMES]
+        path = find_list(MAFW, root, annotations, names)
+        for number, line in enumerate(path.read_bytes().split(b"\n"), start=1):
+            if line.strip():
+                captions |= _read_caption(path, number, line)
+    return captions
+
+
+def _read_caption(path: Path, number: int, line: bytes) -> dict[str, str]:
+    """Reads `00025.mp4 <tab> anger <tab> Chinese <tab> English`.
+
+    The lists are in more than one encoding, so each column is decoded for itself, and the Chinese one
+    is not.
+    """
+    columns = line.strip().split(b"\t")
+    if len(columns) != 4:
+        raise DatasetError(
+            f"{path}, line {number}: {len(columns)} columns, and clip, label, Chinese and English text "
+            "with tabs between them are expected. Get the list again."
+        )
+    clip = path_parts(columns[0].decode("utf-8", errors="replace").lstrip("\ufeff").strip())[-1]
+    try:
+        text = columns[3].decode("utf-8")
+    except UnicodeDecodeError:
+        text = columns[3].decode("gb18030", errors="replace")
+    return {clip: " ".join(text.split())}
 
 
 MAFW = Benchmark(

@@ -1,0 +1,1 @@
+"""Captions of faces, written by a multi-modal language model: FineCLIPER's third input."""

@@ -1,0 +1,95 @@
+"""Captions of whole data sets: frames of a video, a question, an answer, a line of the store."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from itertools import islice
+from typing import Literal, Protocol
+
+from peclip.captions.prompt import PROMPT_VERSION
+from peclip.captions.store import Caption, CaptionStore
+from peclip.data.samples import Sample
+from peclip.errors import NoCaptionError, VideoError
+from peclip.refinement import refine
+from peclip.types import Frames
+from peclip.video.reader import open_video
+from peclip.video.sampling import segment_indices
+
+
+class Captioner(Protocol):
+    """A multi-modal language model that describes the face in the frames of one video."""
+
+    @property
+    def name(self) -> str:
+        """What the store calls the model."""
+        ...
+
+    def describe(self, frames: Frames) -> str:
+        """Returns the answer to `PROMPT`.
+
+        Raises:
+            NoCaptionError: there is none for these frames.
+            UserError: there will be none for others either.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Described:
+    """What became of one video."""
+
+    id: str
+    status: Literal["ok", "empty", "failed"]
+    """`empty`: the refinement left nothing of the caption."""
+    reason: str = ""
+
+
+def describe(
+    samples: Iterable[Sample],
+    captioner: Captioner,
+    store: CaptionStore,
+    *,
+    num_frames: int = 8,
+    limit: int | None = None,
+    on_video: Callable[[Described], None] = lambda _: None,
+) -> list[Described]:
+    """Captions the videos that the store does not have yet; each is in it when its turn is over.
+
+    Args:
+        samples: what to caption; an id that comes twice is taken once.
+        captioner: is asked about `num_frames` frames at a time, from equal parts of the video.
+        store: where the captions go.
+        num_frames: 1 or more; Video-LLaVA takes 8.
+        limit: the number of videos after which to stop; by default all are captioned.
+        on_video: is told of each video when it is done.
+
+    Returns:
+        What became of those that were not in the store.
+
+    Raises:
+        ConfigError: the store holds captions that were made otherwise, or cannot be written.
+        UserError: the captioner has failed for good. What was captioned before is in the store.
+    """
+    store.check_origin(captioner.name, PROMPT_VERSION, num_frames)
+    ahead = {sample.id: sample for sample in samples if sample.id not in store}
+    results = []
+    for sample in islice(ahead.values(), limit):
+        results.append(_describe_video(sample, captioner, store, num_frames))
+        on_video(results[-1])
+    return results
+
+
+def _describe_video(
+    sample: Sample, captioner: Captioner, store: CaptionStore, num_frames: int
+) -> Described:
+    try:
+        with open_video(sample.source, num_threads=1) as reader:
+            # A short video is shown as it is: a language model needs no repeated frames.
+            frames = reader.read(sorted(set(segment_indices(len(reader), num_frames))))
+        text = captioner.describe(frames)
+    except (VideoError, NoCaptionError) as error:
+        return Described(sample.id, "failed", str(error))
+    refined = refine(text)
+    store.add(Caption(sample.id, text, refined, captioner.name, PROMPT_VERSION, num_frames))
+    return Described(sample.id, "ok" if refined else "empty")

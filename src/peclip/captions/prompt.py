@@ -1,0 +1,14 @@
+"""What the language model is asked."""
+
+from __future__ import annotations
+
+PROMPT = (
+    "You are a facial expression analyst. Identify emotions by analyzing the detailed movements of "
+    "various facial features (mouth, chin, eyes, etc.) and implied actions (breathing rate, gaze "
+    "direction) across a sequence. Provide a detailed description of the movements of various facial "
+    "features and implied actions concisely."
+)
+"""FineCLIPER's, verbatim (figure of the text generation; arXiv 2407.02157)."""
+
+PROMPT_VERSION = "finecliper-1"
+"""Stands beside every caption: a file of captions holds the answers to one question."""

@@ -1,0 +1,159 @@
+"""The file in which captions are kept while they are made: JSON Lines, a line per video.
+
+A line is written and flushed as soon as its caption is there, so that a run that stops, however it
+stops, goes on with the next video.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from peclip.data.captions import read_caption_rows, read_captions
+from peclip.data.samples import Split
+from peclip.errors import ConfigError, DatasetError
+
+logger = logging.getLogger(__name__)
+
+_MADE_BY = ("model", "prompt", "num_frames")
+
+
+@dataclass(frozen=True, slots=True)
+class Caption:
+    """One line of the store."""
+
+    id: str
+    """`Sample.id`."""
+    caption: str
+    """As the model wrote it."""
+    refined: str
+    """Without what names or concludes an emotion; empty if nothing was left."""
+    model: str
+    prompt: str
+    """Version of the prompt."""
+    num_frames: int
+    """Frames that the model saw."""
+
+
+class CaptionStore:
+    """Captions by the ids of their videos, in a file that grows.
+
+    A last line that was cut off in the middle is removed, with a warning.
+
+    Args:
+        path: a `.jsonl` file, in a folder that exists; it is made with the first caption.
+
+    Raises:
+        ConfigError: the path is not such a file, or cannot be written.
+        DatasetError: the file is there and something else than captions, or one of its lines is broken.
+    """
+
+    def __init__(self, path: Path) -> None:
+        folder = path.absolute().parent
+        if path.suffix.lower() != ".jsonl" or path.is_dir() or not folder.is_dir():
+            raise ConfigError(
+                f"Captions cannot be kept in {str(path)!r}; give a .jsonl file in a folder that exists."
+            )
+        if not os.access(path if path.exists() else folder, os.W_OK):
+            raise ConfigError(f"{path} cannot be written; give a file in a folder of yours.")
+        self.path = path
+        self._made: dict[str, Mapping[str, object]] = {}
+        if path.exists():
+            try:
+                _cut_off_half_a_line(path)
+            except OSError as error:
+                raise ConfigError(f"{path} cannot be written: {error.strerror}.") from None
+            self._made = {row["id"]: row for _, row in read_caption_rows(path)}
+
+    def __contains__(self, id: object) -> bool:
+        return id in self._made
+
+    def __len__(self) -> int:
+        return len(self._made)
+
+    def check_origin(self, model: str, prompt: str, num_frames: int) -> None:
+        """Checks that what is kept was made in the same way as what is to come.
+
+        Raises:
+            ConfigError: it was not, or is not known to be.
+        """
+        wanted = dict(zip(_MADE_BY, (model, prompt, num_frames), strict=True))
+        for row in self._made.values():
+            other = {name: row.get(name) for name in _MADE_BY if row.get(name) != wanted[name]}
+            if other:
+                was = ", ".join(f"{name} {value!r}" for name, value in other.items())
+                raise ConfigError(
+                    f"{str(self.path)!r} holds captions that were made otherwise: {row['id']} with {was}. "
+                    "Give another file, or the same options."
+                )
+
+    def add(self, caption: Caption) -> None:
+        """Writes one caption to the disk.
+
+        Raises:
+            ConfigError: the file cannot be written.
+        """
+        line = json.dumps(asdict(caption), ensure_ascii=False) + "\n"
+        try:
+            with self.path.open("a", encoding="utf-8", newline="\n") as file:
+                file.write(line)
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as error:
+            raise ConfigError(
+                f"{self.path} cannot be written: {error.strerror}. Free some space or give another file; "
+                f"{len(self):,} captions are kept."
+            ) from error
+        self._made[caption.id] = asdict(caption)
+
+    def captions_for(self, split: Split) -> dict[str, str]:
+        """Returns id → refined caption for the videos of a split that have one.
+
+        Some without one are counted in a warning.
+
+        Raises:
+            DatasetError: none has one: the captions are those of other videos.
+        """
+        captions = read_captions(self.path)
+        found = {s.id: captions[s.id] for s in split.samples if s.id in captions}
+        if not found:
+            raise DatasetError(
+                f"None of the {len(split):,} videos of {split.title} has a caption in {self.path}, which "
+                f"is about {next(iter(captions))!r} and others; the first video is "
+                f"{split.samples[0].id!r}. Give the captions of this data set."
+                if split.samples
+                else f"{split.title} has no videos."
+            )
+        missing = len({s.id for s in split.samples}) - len(found)
+        if missing:
+            logger.warning(
+                "%s of the %s videos of %s have no caption in %s.",
+                f"{missing:,}",
+                f"{len(split):,}",
+                split.title,
+                self.path,
+            )
+        return found
+
+
+def _cut_off_half_a_line(path: Path) -> None:
+    """Leaves only whole lines: what a power cut or a full disk left of the last one goes."""
+    content = path.read_bytes()
+    if not content or content.endswith(b"\n"):
+        return
+    start = content.rfind(b"\n") + 1
+    try:
+        whole = isinstance(json.loads(content[start:]), dict)
+    except ValueError:
+        whole = False
+    with path.open("rb+") as file:
+        if whole:  # written by hand, without the end of its line
+            file.seek(0, os.SEEK_END)
+            file.write(b"\n")
+            return
+        file.truncate(start)
+    logger.warning("%s ended in the middle of a line, which was removed.", path)

@@ -1,0 +1,132 @@
+"""Captions from a video-text model of `transformers` on this machine; no frame leaves it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from peclip.captions.prompt import PROMPT
+from peclip.devices import choose_device
+from peclip.errors import (
+    ConfigError,
+    DeviceError,
+    MissingExtraError,
+    NoCaptionError,
+    WeightsError,
+)
+from peclip.hub import hub_cache
+from peclip.settings import Settings
+from peclip.types import Frames
+
+MAX_NEW_TOKENS = 300
+
+
+class TransformersCaptioner:
+    """A model by its name, with its own chat template: Video-LLaVA, LLaVA-NeXT-Video, Qwen-VL and others.
+
+    Args:
+        name: a hub repository such as `LanguageBind/Video-LLaVA-7B-hf`, the paper's, or a directory.
+            Code of a repository is never run.
+        device: as in `choose_device`.
+        settings: where hub files are kept, the token, whether the network may be used.
+
+    Raises:
+        MissingExtraError: `transformers` is not installed.
+        DeviceError: the device is not there, or the model needs a package that is not.
+        WeightsError: the model cannot be had.
+        ConfigError: it does not read videos, or has no chat template.
+    """
+
+    def __init__(self, name: str, device: str = "auto", *, settings: Settings) -> None:
+        try:
+            from transformers import AutoModelForImageTextToText, AutoProcessor
+        except ImportError:
+            raise MissingExtraError("Captioning with a model on this machine", "captions") from None
+        self.name = name
+        self._device = choose_device(device)
+        options: dict[str, Any] = {
+            "cache_dir": hub_cache(settings),
+            "local_files_only": settings.offline,
+            "token": None if settings.token is None else settings.token.get_secret_value(),
+            "trust_remote_code": False,
+        }
+        try:
+            self._processor = AutoProcessor.from_pretrained(name, **options)
+            _check_processor(name, self._processor)
+            model = AutoModelForImageTextToText.from_pretrained(name, dtype="auto", **options)
+        except ImportError as error:
+            raise DeviceError(
+                f"The model {name!r} needs a package that is not here: {_first_line(error)}. Install it."
+            ) from error
+        except (OSError, ValueError, KeyError) as error:
+            if isinstance(error, ConfigError):
+                raise
+            state = " (peclip is offline)" if settings.offline else ""
+            raise WeightsError(
+                f"The model {name!r} cannot be had{state}: {_first_line(error)}. Give a video-text model "
+                "of the hub, such as LanguageBind/Video-LLaVA-7B-hf, or a directory of one."
+            ) from error
+        self._model = model.to(self._device).eval()
+
+    @torch.inference_mode()
+    def describe(self, frames: Frames) -> str:
+        """Returns the likeliest answer, without sampling, so that it can be had again.
+
+        Raises:
+            NoCaptionError: the answer is empty.
+            DeviceError: the memory of the device is too small.
+        """
+        content = [{"type": "video", "video": frames.data}, {"type": "text", "text": PROMPT}]
+        inputs = self._processor.apply_chat_template(
+            [{"role": "user", "content": content}],
+            add_generation_prompt=True,
+            tokenize=True,
+            return_dict=True,
+            return_tensors="pt",
+            # The frames are chosen already; models that write their times read them from here.
+            processor_kwargs={"do_sample_frames": False, "video_metadata": [_metadata(frames)]},
+        ).to(self._device, dtype=self._model.dtype)
+        try:
+            ids = self._model.generate(**inputs, max_new_tokens=MAX_NEW_TOKENS, do_sample=False)
+        except torch.OutOfMemoryError as error:
+            raise DeviceError(
+                f"The memory of {self._device} is too small for {self.name!r} with {len(frames)} frames; "
+                "give fewer frames, a smaller model or another device."
+            ) from error
+        answer = ids[0, inputs["input_ids"].shape[1] :]
+        text = str(self._processor.decode(answer, skip_special_tokens=True)).strip()
+        if not text:
+            raise NoCaptionError(f"the model {self.name!r} gave an empty answer; try another one.")
+        return text
+
+
+def _check_processor(name: str, processor: Any) -> None:
+    if getattr(processor, "video_processor", None) is None:
+        raise ConfigError(
+            f"The model {name!r} does not read videos; give a video-text model such as "
+            "LanguageBind/Video-LLaVA-7B-hf."
+        )
+    if not getattr(processor, "chat_template", None):
+        raise ConfigError(
+            f"The model {name!r} has no chat template, so a question cannot be put to it; give one that "
+            "is tuned for conversation."
+        )
+
+
+def _metadata(frames: Frames) -> dict[str, Any]:
+    span = float(frames.timestamps[-1] - frames.timestamps[0])
+    rate = (len(frames) - 1) / span if span > 0 else 1.0
+    height, width = frames.data.shape[2:]
+    return {
+        "total_num_frames": len(frames),
+        "fps": rate,
+        "duration": len(frames) / rate,
+        "width": width,
+        "height": height,
+        "frames_indices": list(range(len(frames))),
+    }
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")

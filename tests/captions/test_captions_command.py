@@ -1,0 +1,153 @@
+"""`peclip captions` as a person types it, in process, against a server that plays an endpoint."""
+
+from __future__ import annotations
+
+import builtins
+import json
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from endpoints import Endpoint, Reply, completion
+
+from peclip.cli import run
+from peclip.data.captions import read_captions
+
+Output = pytest.CaptureFixture[str]
+IDS = ["happy/one", "happy/two", "sad/one"]
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """Three videos of twelve frames in two folders of labels."""
+    for name in IDS:
+        folder = tmp_path / "videos" / name
+        folder.mkdir(parents=True)
+        for number in range(12):
+            cv2.imwrite(str(folder / f"{number:02d}.png"), np.full((16, 16, 3), number, np.uint8))
+    return tmp_path / "videos"
+
+
+def command(root: Path, url: str, *more: str) -> list[str]:
+    return [
+        *("captions", "--dataset", "folder", "--data-root", str(root)),
+        *("--endpoint", url, "--endpoint-model", "vlm-1"),
+        *("-o", str(root.parent / "captions.jsonl"), *more),
+    ]
+
+
+def rows(root: Path) -> list[dict[str, Any]]:
+    lines = (root.parent / "captions.jsonl").read_text(encoding="utf-8").splitlines()
+    return [json.loads(line) for line in lines]
+
+
+def test_every_video_is_captioned_once(root: Path, endpoint: Endpoint, capsys: Output) -> None:
+    assert run(command(root, endpoint.url)) == 0
+    assert capsys.readouterr().out == "3 ok\n"
+    assert [row["id"] for row in rows(root)] == IDS
+    assert rows(root)[0]["refined"] == "The lips part and the brows rise."
+    assert rows(root)[0]["model"] == "vlm-1"
+    pictures = endpoint.seen[0][2]["messages"][0]["content"][1:]
+    assert len(pictures) == 8
+    assert run(command(root, endpoint.url)) == 0
+    assert capsys.readouterr().out == "3 kept\n"
+    assert len(endpoint.seen) == 3
+
+
+def test_a_run_that_was_stopped_goes_on(root: Path, endpoint: Endpoint, capsys: Output) -> None:
+    endpoint.script = [Reply(), Reply(b"<html>", 200)]
+    assert run(command(root, endpoint.url)) == 4
+    err = capsys.readouterr().err
+    assert err.startswith("peclip: error: The endpoint ")
+    assert err.count("\n") == 1
+    assert [row["id"] for row in rows(root)] == IDS[:1]
+    assert run(command(root, endpoint.url, "--limit", "1")) == 0
+    assert capsys.readouterr().out == "1 ok, 1 kept, 1 ahead\n"
+    assert run(command(root, endpoint.url)) == 0
+    assert list(read_captions(root.parent / "captions.jsonl")) == IDS
+
+
+def test_one_video_without_an_answer_does_not_stop_the_others(
+    root: Path, endpoint: Endpoint, capsys: Output
+) -> None:
+    endpoint.script = [Reply(completion("")), Reply(completion("He is sad."))]
+    (root / "sad" / "one" / "05.png").write_bytes(b"no picture")
+    assert run(command(root, endpoint.url, "--num-frames", "12")) == 6
+    output = capsys.readouterr()
+    assert output.out == "1 empty, 2 failed\n"
+    errors = output.err.splitlines()
+    assert "happy/one: the model 'vlm-1' at 127.0.0.1 gave an empty answer" in errors[0]
+    assert "sad/one: " in errors[1]
+    assert [(row["id"], row["caption"], row["refined"]) for row in rows(root)] == [
+        ("happy/two", "He is sad.", "")
+    ]
+
+
+def test_one_split(root: Path, endpoint: Endpoint, capsys: Output) -> None:
+    table = root / "labels.csv"
+    table.write_text("path,label,split\nhappy/one,happy,train\nsad/one,sad,test\n")
+    base = command(root, endpoint.url, "--annotations", str(table))
+    base[base.index("folder")] = "table"
+    assert run([*base, "--split", "test"]) == 0
+    assert [row["id"] for row in rows(root)] == ["sad/one"]
+    assert run([*base, "--split", "val"]) == 2
+    assert "has no split 'val' here; it has train, test." in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        (("-m", "a/model"), "Give either --model NAME, or --endpoint URL"),
+        (("--endpoint-options", "[1]"), "--endpoint-options '[1]' is no JSON object"),
+        (("--endpoint", "somewhere"), "'somewhere' is no address"),
+        (("-o", "captions.csv"), "give a .jsonl file in a folder that exists"),
+    ],
+)
+def test_wrong_usage(
+    more: tuple[str, ...], words: str, root: Path, endpoint: Endpoint, capsys: Output
+) -> None:
+    assert run(command(root, endpoint.url, *more)) == 2
+    err = capsys.readouterr().err
+    assert words in err
+    assert err.count("\n") == 1
+    assert not endpoint.seen
+
+
+def test_another_model_is_refused_before_it_is_asked(
+    root: Path, endpoint: Endpoint, capsys: Output
+) -> None:
+    assert run(command(root, endpoint.url, "--limit", "1")) == 0
+    assert run(command(root, endpoint.url, "--endpoint-model", "vlm-2")) == 2
+    assert "were made otherwise: happy/one with model 'vlm-1'" in capsys.readouterr().err
+    assert len(endpoint.seen) == 1
+
+
+def test_it_is_said_that_frames_leave_the_machine(
+    root: Path, monkeypatch: pytest.MonkeyPatch, capsys: Output
+) -> None:
+    monkeypatch.setenv("PECLIP_OFFLINE", "0")
+    for name in IDS:  # so that nothing is asked
+        line = {"id": name, "caption": "", "model": "vlm-1", "prompt": "finecliper-1"}
+        with (root.parent / "captions.jsonl").open("a") as file:
+            file.write(json.dumps(line | {"num_frames": 8}) + "\n")
+    assert run(command(root, "https://vlm.example.test/v1")) == 0
+    assert "they are sent to vlm.example.test." in capsys.readouterr().err
+
+
+def test_without_transformers_the_command_to_install_it_is_given(
+    root: Path, monkeypatch: pytest.MonkeyPatch, capsys: Output
+) -> None:
+    real = builtins.__import__
+
+    def without(name: str, *rest: Any, **more: Any) -> Any:
+        if name.split(".")[0] == "transformers":
+            raise ImportError(name)
+        return real(name, *rest, **more)
+
+    monkeypatch.setattr(builtins, "__import__", without)
+    base = command(root, "")
+    del base[base.index("--endpoint") : base.index("-o")]
+    assert run([*base, "--model", "LanguageBind/Video-LLaVA-7B-hf"]) == 5
+    assert "pip install 'peclip[captions]'" in capsys.readouterr().err

@@ -1,0 +1,119 @@
+"""The file of captions while it grows, is cut off, and is read."""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+
+import pytest
+
+from peclip.captions.store import Caption, CaptionStore
+from peclip.data import Sample, Split
+from peclip.data.captions import read_captions
+from peclip.errors import ConfigError, DatasetError
+from peclip.labels import LabelSet
+
+
+def caption(id: str, refined: str = "Her lips part.") -> Caption:
+    return Caption(id, f"{refined} She is sad – 悲.", refined, "vlm-1", "finecliper-1", 8)
+
+
+def split_of(*ids: str) -> Split:
+    samples = tuple(Sample(Path(name), "sadness", name) for name in ids)
+    return Split("folder", None, "train", samples, LabelSet(("happiness", "sadness")))
+
+
+def test_a_caption_is_in_the_file_at_once(tmp_path: Path) -> None:
+    path = tmp_path / "captions.jsonl"
+    store = CaptionStore(path)
+    assert not path.exists()
+    for count, name in enumerate(("a", "b"), start=1):
+        store.add(caption(name))
+        assert len(path.read_text(encoding="utf-8").splitlines()) == count
+    assert json.loads(path.read_text(encoding="utf-8").splitlines()[0]) == {
+        "id": "a",
+        "caption": "Her lips part. She is sad – 悲.",
+        "refined": "Her lips part.",
+        "model": "vlm-1",
+        "prompt": "finecliper-1",
+        "num_frames": 8,
+    }
+    again = CaptionStore(path)
+    assert len(again) == 2
+    assert "a" in again
+    assert "c" not in again
+    again.check_origin("vlm-1", "finecliper-1", 8)
+
+
+def test_half_a_line_at_the_end_is_removed(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "captions.jsonl"
+    for name in ("a", "b"):
+        CaptionStore(path).add(caption(name))
+    path.write_bytes(path.read_bytes()[:-30])
+    with caplog.at_level(logging.WARNING):
+        store = CaptionStore(path)
+    assert "ended in the middle of a line, which was removed" in caplog.text
+    assert len(store) == 1
+    store.add(caption("b"))
+    assert list(read_captions(path)) == ["a", "b"]
+
+
+def test_a_last_line_without_its_end_is_kept(tmp_path: Path) -> None:
+    path = tmp_path / "captions.jsonl"
+    CaptionStore(path).add(caption("a"))
+    path.write_bytes(path.read_bytes()[:-1])
+    CaptionStore(path).add(caption("b"))
+    assert list(read_captions(path)) == ["a", "b"]
+
+
+def test_a_broken_line_in_the_middle_is_an_error_and_nothing_is_lost(tmp_path: Path) -> None:
+    path = tmp_path / "captions.jsonl"
+    path.write_text('nonsense\n{"id": "a", "caption": "x"}\n')
+    before = path.read_bytes()
+    with pytest.raises(DatasetError, match="line 1 is no JSON object"):
+        CaptionStore(path)
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    "made", [("other", "finecliper-1", 8), ("vlm-1", "2", 8), ("vlm-1", "finecliper-1", 16)]
+)
+def test_captions_that_were_made_otherwise_are_not_mixed(
+    made: tuple[str, str, int], tmp_path: Path
+) -> None:
+    store = CaptionStore(tmp_path / "captions.jsonl")
+    store.add(caption("a"))
+    with pytest.raises(ConfigError, match="made otherwise: a with .*Give another file"):
+        store.check_origin(*made)
+
+
+def test_captions_of_a_split(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    store = CaptionStore(tmp_path / "captions.jsonl")
+    for name, refined in (("a", "Her lips part."), ("b", ""), ("x", "Of another split.")):
+        store.add(caption(name, refined))
+    with caplog.at_level(logging.WARNING):
+        assert store.captions_for(split_of("a", "b")) == {"a": "Her lips part.", "b": ""}
+    assert not caplog.records
+    with caplog.at_level(logging.WARNING):
+        assert store.captions_for(split_of("a", "c", "d")) == {"a": "Her lips part."}
+    assert "2 of the 3 videos of folder train have no caption in " in caplog.text
+
+
+def test_captions_of_other_videos(tmp_path: Path) -> None:
+    store = CaptionStore(tmp_path / "captions.jsonl")
+    store.add(caption("x"))
+    with pytest.raises(
+        DatasetError, match="None of the 1 videos of folder train .* about 'x' .*'a'"
+    ):
+        store.captions_for(split_of("a"))
+
+
+@pytest.mark.parametrize("name", ["captions.csv", "none/captions.jsonl", ".jsonl"])
+def test_a_path_that_cannot_hold_captions(name: str, tmp_path: Path) -> None:
+    (tmp_path / "captions.jsonl").mkdir()
+    for path in (tmp_path / name, tmp_path / "captions.jsonl"):
+        with pytest.raises(ConfigError, match=r"give a \.jsonl file in a folder that exists"):
+            CaptionStore(path)
