@@ -8,15 +8,16 @@ from typing import Any, Self
 
 
 class Interruption:
-    """While it is entered, the first signal raises; while it is held, the signal is only noted.
+    """Once released, the first signal raises; while it is held, the signal is only noted.
 
+    It is held when it is entered, so that nothing raises before the handlers are all in place.
     SIGINT raises `KeyboardInterrupt` (exit code 130) and SIGTERM `SystemExit(143)`. Further signals do
     nothing, because by then the output is being completed.
     """
 
     def __init__(self) -> None:
         self._number: int | None = None
-        self._held = False
+        self._held = True
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> Self:

@@ -173,14 +173,15 @@ def predict(
         options,
         Pool(workers, worker_cpus, worker_gpus),
     )
-    with (
-        Interruption() as interruption,
-        ENGINES[engine.value](job) as opened,
-        Output(opened, output, chosen, top_k=top_k, resume=resume) as target,
-        console.progress_bar(enabled=progress) as bar,
-    ):
-        batch = Batch(target, bar, interruption, several=several)
-        batch.write(opened, sources)
+    with Interruption() as interruption:
+        interruption.release()
+        with (
+            ENGINES[engine.value](job) as opened,
+            Output(opened, output, chosen, top_k=top_k, resume=resume) as target,
+            console.progress_bar(enabled=progress) as bar,
+        ):
+            batch = Batch(target, bar, interruption, several=several)
+            batch.write(opened, sources)
     batch.leave()
 
 
