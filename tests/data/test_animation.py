@@ -99,7 +99,7 @@ def test_a_part_of_the_window_is_expressive(split: Split) -> None:
     assert min(shares) >= 0.24
     assert max(shares) <= 0.76
     assert max(shares) - min(shares) > 0.3
-    neutral, target, _ = item(data, Draw(0, 1))
+    neutral, target, *_ = item(data, Draw(0, 1))
     assert (float(neutral.float().mean()), target) == (0.0, 1)
 
 
