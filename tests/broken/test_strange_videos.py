@@ -161,6 +161,10 @@ def test_a_pixel_format_that_ends_the_process_is_one_line(predict: Predict, tmp_
     assert predict(path).code == 0
     path.write_bytes(makers.exr(2))
     assert predict(path).code == 3
+    always = makers.exr_video(tmp_path / "always.mov", 2, 2)
+    outcome = predict(always)
+    assert outcome.code == 3
+    assert "a kind that cannot be decoded here" in outcome.errors[0]
     later = makers.exr_video(tmp_path / "later.mov", 1, 1, 2)
     assert predict(later, decoder="pyav").code == 6
     with open_video(later, decoder="pyav") as reader, pytest.raises(VideoError):

@@ -200,6 +200,7 @@ def _walk(top: Path) -> Iterator[tuple[Path, list[Path]]]:
                 continue
             seen.add((about.st_dev, about.st_ino))
             entries = [entry for entry in folder.iterdir() if not entry.name.startswith(".")]
+            os.stat(os.path.join(folder, "."))  # one may list a folder that one may not enter
         except OSError as error:
             raise VideoError(f"The folder {folder} cannot be read: {error.strerror}.") from error
         yield folder, entries
