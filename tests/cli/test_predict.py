@@ -147,7 +147,7 @@ def test_a_missing_package_is_said_before_anything_is_computed(
     astronaut: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
 ) -> None:
     monkeypatch.setitem(sys.modules, "pyarrow", None)
-    monkeypatch.setattr("peclip.recognizer.load", lambda *_, **__: pytest.fail("loaded a model"))
+    monkeypatch.setattr("peclip.engines.base.load", lambda *_, **__: pytest.fail("loaded a model"))
     assert run(["predict", str(astronaut), "-o", str(tmp_path / "rows.parquet"), *QUICK]) == 5
     assert "pip install 'peclip[data]'" in capsys.readouterr().err
     assert run(["predict", str(astronaut), "-f", "parquet", *QUICK]) == 2

@@ -36,6 +36,12 @@ needs_mediapipe = pytest.mark.skipif(
 )
 
 
+_LIPS_TOP = (61, 185, 40, 39, 37, 0, 267, 269, 270, 409, 291)
+_LIPS_BOTTOM = (61, 146, 91, 181, 84, 17, 314, 405, 321, 375, 291)
+_MOUTH_TOP = (78, 191, 80, 81, 82, 13, 312, 311, 310, 415, 308)
+_MOUTH_BOTTOM = (78, 95, 88, 178, 87, 14, 317, 402, 318, 324, 308)
+
+
 def parts_of(frames: int = 3, *, seed: int = 0) -> Parts:
     generator = torch.Generator().manual_seed(seed)
     landmarks = torch.rand(frames, 478, 2, generator=generator)
@@ -82,6 +88,34 @@ def test_maps_of_a_parser_are_kept_too(tmp_path: Path) -> None:
     loaded = load_parts(tmp_path / "p").maps
     assert loaded is not None
     assert torch.equal(loaded, maps)
+
+
+def test_maps_take_little_space_and_others_may_read_them(tmp_path: Path) -> None:
+    maps = torch.zeros(4, 224, 224, dtype=torch.uint8)
+    maps[:, 60:180, 50:170] = 1
+    found = torch.ones(4, dtype=torch.bool)
+    save_parts(tmp_path / "p", Parts(torch.rand(4, 478, 2), found, maps))
+    assert (tmp_path / "p").stat().st_size < 4 * 3000
+    assert (tmp_path / "p").stat().st_mode & 0o777 == 0o644
+
+
+def test_parts_of_other_crops_are_said() -> None:
+    with pytest.raises(DatasetError, match=r"of 3 frames, and frame 7 .* prepare again"):
+        parts_of().at([0, 7])
+
+
+def test_a_closed_mouth_shows_no_inside() -> None:
+    points = np.full((478, 2), 0.5, np.float32)
+    for ring, y in ((_LIPS_TOP, 0.4), (_LIPS_BOTTOM, 0.6)):
+        for place, x in zip(ring, np.linspace(0.3, 0.7, len(ring)), strict=True):
+            points[place] = x, 0.5 if place in (61, 291) else y
+    for ring in (_MOUTH_TOP, _MOUTH_BOTTOM):
+        for place, x in zip(ring, np.linspace(0.34, 0.66, len(ring)), strict=True):
+            points[place] = x, 0.5
+    drawn = parsing_map(points, 224)
+    names = {CLASSES[number] for number in np.unique(drawn)}
+    assert {"upper lip", "lower lip"} <= names
+    assert "inner mouth" not in names
 
 
 @pytest.mark.parametrize("content", [b"", b"text", b"\x00" * 64])
@@ -229,3 +263,11 @@ def test_each_frame_is_found_on_its_own(landmarker: Path, astronaut: Path) -> No
     small = other.find(crops_of(astronaut, size=48)[:1])
     assert small.found.all(), "small crops are enlarged first"
     other.close()
+
+
+@needs_mediapipe
+@pytest.mark.shared
+def test_a_model_that_is_none_is_said(tmp_path: Path) -> None:
+    (tmp_path / "broken.task").write_bytes(b"no model")
+    with pytest.raises(WeightsError, match=r"broken\.task' is no model of the Face Landmarker"):
+        MediaPipeFinder(tmp_path / "broken.task")

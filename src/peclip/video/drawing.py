@@ -80,9 +80,9 @@ _REGIONS = (
     (4, _LEFT_EYE),
     (5, _RIGHT_EYE),
     (6, _NOSE_HULL),
+    (8, _INNER_MOUTH),  # before the lips, whose edges cover the line that is left of a closed mouth
     (7, _UPPER_LIP),
     (9, _LOWER_LIP),
-    (8, _INNER_MOUTH),
 )
 _CONVEX = {1, 6}
 

@@ -30,6 +30,9 @@ YUNET = RemoteFile(
 )
 """YuNet (Wu et al., 2023), 75,856 parameters, MIT licence, from the OpenCV Zoo."""
 
+_SMALLEST_SIDE = 10
+"""Pixels; YuNet finds faces from about this size on."""
+
 log = logging.getLogger("peclip")
 
 
@@ -60,6 +63,8 @@ class YuNetDetector:
         height, width = image.shape[:2]
         scale = min(1.0, self._max_side / max(height, width))
         size = (max(1, round(width * scale)), max(1, round(height * scale)))
+        if min(size) < _SMALLEST_SIDE:
+            return []  # OpenCV now and then sees faces in what it pads such a picture with
         small = cv2.cvtColor(
             cv2.resize(image, size, interpolation=cv2.INTER_AREA), cv2.COLOR_RGB2BGR
         )
