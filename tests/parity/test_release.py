@@ -9,15 +9,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from released import PAPER, ReleasedPECLIP, release
 
-from parity.released import ReleasedPECLIP
 from peclip import PEClip
 from peclip.cli import run
 from peclip.conversion import convert_release, our_name, read_release
 from peclip.descriptions import load_descriptions
 from peclip.errors import CheckpointError, ConfigError
 from peclip.labels import EMOTIONS
-from peclip.nn.clip import load_backbone
 from peclip.types import Batch
 
 SMALL = {
@@ -29,15 +28,6 @@ SMALL = {
     "out": 32,
     "depth": 2,
 }
-PAPER = {
-    "size": 224,
-    "patch": 16,
-    "vision": (768, 12, 12),
-    "text": (512, 12, 8),
-    "vocabulary": 49408,
-    "out": 512,
-    "depth": 9,
-}
 
 
 class RecorderMeter:
@@ -45,22 +35,6 @@ class RecorderMeter:
 
     def __init__(self) -> None:
         self.epoch_losses = np.zeros((5, 2), dtype=np.float32)
-
-
-def tokenise(backbone: str, texts: list[str]) -> torch.Tensor:
-    """Tokens as the release makes them: `X X text`, padded with zeros to the context of 77."""
-    with torch.device("meta"):
-        tokenizer = load_backbone(backbone, None).text.tokenizer
-    return tokenizer([f"X X {text}" for text in texts], context_length=77)
-
-
-def released(backbone: str, sizes: dict, texts: list[str]) -> ReleasedPECLIP:
-    model = ReleasedPECLIP(tokenise(backbone, texts), **sizes).eval()
-    with torch.no_grad():  # the temporal adapters start at zero; a trained one does not
-        for block in model.image_encoder.transformer.resblocks:
-            block.adapter_pre_mlp.up_proj.weight.normal_(std=0.1)
-            block.adapter_pre_mlp.up_proj.bias.normal_(std=0.1)
-    return model
 
 
 def save(
@@ -83,7 +57,7 @@ AU_TEXTS = [load_descriptions("action_units")[name] for name in EMOTIONS[:7]]
 
 @pytest.fixture
 def checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[ReleasedPECLIP, Path]:
-    model = released("debug", SMALL, AU_TEXTS)
+    model = release("debug", SMALL, AU_TEXTS)
     save(model, tmp_path / "release.pth", monkeypatch, module=True)
     return model, tmp_path / "release.pth"
 
@@ -105,7 +79,7 @@ def test_a_converted_checkpoint_gives_the_logits_of_the_release(
 
 @pytest.mark.slow
 def test_the_same_on_the_paper_s_backbone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    model = released("ViT-B-16-quickgelu", PAPER, AU_TEXTS)
+    model = release("ViT-B-16-quickgelu", PAPER, AU_TEXTS)
     save(model, tmp_path / "release.pth", monkeypatch, module=False)
     convert_release(tmp_path / "release.pth", tmp_path / "ours", full=True)
     ours = PEClip.from_pretrained(tmp_path / "ours", device="cpu")
@@ -122,14 +96,14 @@ def test_the_same_on_the_paper_s_backbone(tmp_path: Path, monkeypatch: pytest.Mo
 def test_the_labels_are_read_back_from_the_texts(tmp_path: Path, monkeypatch) -> None:
     order = ["surprise", "anger", "happiness"]
     texts = [load_descriptions("action_units")[name] for name in order]
-    save(released("debug", SMALL, texts), tmp_path / "a.pth", monkeypatch, module=False)
+    save(release("debug", SMALL, texts), tmp_path / "a.pth", monkeypatch, module=False)
     config = convert_release(tmp_path / "a.pth", tmp_path / "ours", backbone="debug", full=True)
     assert config.labels == tuple(order)
 
 
 def test_unknown_texts_need_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     texts = ["a face that waits", "a face that hopes"]
-    save(released("debug", SMALL, texts), tmp_path / "a.pth", monkeypatch, module=False)
+    save(release("debug", SMALL, texts), tmp_path / "a.pth", monkeypatch, module=False)
     with pytest.raises(ConfigError, match="a face that waits.*--labels"):
         convert_release(tmp_path / "a.pth", tmp_path / "ours", backbone="debug")
     config = convert_release(

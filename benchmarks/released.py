@@ -4,7 +4,8 @@ Written from the equations and layouts in the paper and in models/FERPA.py, mode
 models/clip1/model1.py of SAADI-Ibtissam/PE-CLIP at 109e6ed, with the one line that its last clean-up
 deleted (`residual = x`, there before commit 570ea3a). Parameter names are the release's, since
 checkpoints carry them; tokens come first in every tensor there, (L, N, W), and the temporal adapter
-therefore runs over all frames of the batch. The tests give it one video at a time.
+therefore runs over all frames of the batch. It is given one video at a time: `tests/parity` compares its logits
+with ours, and `window.py` its speed.
 """
 
 from __future__ import annotations
@@ -14,6 +15,19 @@ from collections import OrderedDict
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from peclip.nn.clip import load_backbone
+
+PAPER = {
+    "size": 224,
+    "patch": 16,
+    "vision": (768, 12, 12),
+    "text": (512, 12, 8),
+    "vocabulary": 49408,
+    "out": 512,
+    "depth": 9,
+}
+"""ViT-B/16 with the prompts of the paper."""
 
 
 class QuickGELU(nn.Module):
@@ -179,3 +193,20 @@ class ReleasedPECLIP(nn.Module):
         labels = F.normalize(x[torch.arange(len(x)), ends] @ encoder.text_projection, dim=-1)
         video = self.image_encoder(frames, learner.proj(learner.ctx), deep_vision).mean(0)
         return labels @ F.normalize(video, dim=-1) / 0.01
+
+
+def tokenise(backbone: str, texts: list[str]) -> Tensor:
+    """Tokens as the release makes them: `X X text`, padded with zeros to the context of 77."""
+    with torch.device("meta"):
+        tokenizer = load_backbone(backbone, None).text.tokenizer
+    return tokenizer([f"X X {text}" for text in texts], context_length=77)
+
+
+def release(backbone: str, sizes: dict, texts: list[str]) -> ReleasedPECLIP:
+    """Returns the released network with random weights, its temporal adapters switched on."""
+    model = ReleasedPECLIP(tokenise(backbone, texts), **sizes).eval()
+    with torch.no_grad():  # the temporal adapters start at zero; a trained one does not
+        for block in model.image_encoder.transformer.resblocks:
+            block.adapter_pre_mlp.up_proj.weight.normal_(std=0.1)
+            block.adapter_pre_mlp.up_proj.bias.normal_(std=0.1)
+    return model
