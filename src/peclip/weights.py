@@ -83,6 +83,11 @@ def resolve(
     text = "nano" if name is None else str(name)
     before, colon, untrained = text.partition(":")
     if colon and before in CONFIGS:
+        if not _is_untrained(untrained):
+            raise ConfigError(
+                f"{untrained!r} has an architecture of its own, and {text!r} names one. Leave {before}: out; "
+                f"what is untrained may have it: {', '.join(SPECIAL)}, or BACKBONE/WEIGHTS."
+            )
         architecture, text = before, untrained
     if revision is not None and (text.count("/") != 1 or os.path.isdir(text)):
         raise ConfigError(
@@ -113,6 +118,11 @@ def resolve(
         "BACKBONE/WEIGHTS such as ViT-B-16-quickgelu/openai (as FineCLIPER: finecliper:BACKBONE/WEIGHTS), a "
         "directory with a config.json, and a hub repository owner/name[@revision]. See: peclip models list"
     )
+
+
+def _is_untrained(name: str) -> bool:
+    backbone, _, tag = name.partition("/")
+    return name in SPECIAL or bool(tag and "/" not in tag and is_published(backbone))
 
 
 def read_checkpoint(

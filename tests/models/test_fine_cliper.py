@@ -212,13 +212,13 @@ def test_a_long_caption_is_cut_as_clip_cuts_it() -> None:
 
 
 def test_adaptive_weights_begin_equal_and_learn_what_to_listen_to() -> None:
-    weigh = AdaptiveWeights(8, 3)
+    weigh = AdaptiveWeights(8, ["video", "parsing", "landmarks"])
     features = F.normalize(torch.randn(4, 3, 8), dim=-1)
     present = torch.tensor([[True, True, True]] * 3 + [[True, False, True]])
     assert torch.allclose(weigh(features, present)[0], torch.full((3,), 1 / 3))
     assert weigh(features, present)[3].tolist() == pytest.approx([0.5, 0, 0.5])
     weigh(features, present)[:, 0].sum().backward()
-    assert all(score.weight.grad is not None for score in weigh.scores)
+    assert all(score.weight.grad is not None for score in weigh.scores.values())
 
 
 @pytest.mark.parametrize(
@@ -234,6 +234,19 @@ def test_fixed_weights_share_what_the_video_leaves(
 ) -> None:
     found = FixedWeights(0.6)(torch.zeros(1, 3, 4), torch.tensor([present]))
     assert found[0].tolist() == pytest.approx(weights)
+
+
+def test_weights_of_a_stream_keep_their_name_whatever_other_streams_there_are() -> None:
+    said, full = (dict(build(**c).weights.named_parameters()) for c in ({"captions": True}, FULL))
+    assert set(said) < set(full)
+    assert {name.split(".")[1] for name in full} == {"video", "parsing", "landmarks", "captions"}
+
+
+def test_texts_may_hold_braces() -> None:
+    model = build(positive_text="{label} {x", negative_text="no {label} {}")
+    assert model.texts[0] == "happiness {x"
+    with torch.inference_mode():
+        assert model.encode_labels().shape == (2, 7, 32)
 
 
 def test_fusion_is_a_matter_of_the_configuration() -> None:

@@ -7,6 +7,7 @@ import os
 import shutil
 import sys
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -212,15 +213,14 @@ def test_an_unknown_finder_is_named() -> None:
         load_finder("facexformer", settings=load_settings())
 
 
-def test_without_its_model_and_a_network_it_says_so() -> None:
+def test_without_its_model_and_a_network_it_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("mediapipe", "mediapipe.tasks.python"):
+        monkeypatch.setitem(sys.modules, name, ModuleType(name))
     with pytest.raises(WeightsError, match="face_landmarker"):
         load_finder("mediapipe", settings=load_settings())
 
 
-@pytest.mark.shared
-def test_without_mediapipe_it_names_the_command(
-    landmarker: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_without_mediapipe_it_names_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "mediapipe", None)
     with pytest.raises(MissingExtraError, match=r"pip install 'peclip\[parts\]'"):
         load_finder("mediapipe", settings=load_settings())

@@ -102,7 +102,8 @@ class FineCLIPERModel(ExpressionModel):
     def describe(self, labels: LabelSet, own: Mapping[str, str]) -> tuple[str, ...]:
         """Returns the positive text of every label."""
         return tuple(
-            own.get(canonical(name)) or self.positive_text.format(label=name) for name in labels
+            own.get(canonical(name)) or self.positive_text.replace("{label}", name)
+            for name in labels
         )
 
     def encode_labels(self) -> Tensor:
@@ -112,7 +113,7 @@ class FineCLIPERModel(ExpressionModel):
         through the fine-grained encoder, which the videos were aligned with.
         """
         count = len(self.labels)
-        negatives = [self.negative_text.format(label=name) for name in self.labels]
+        negatives = [self.negative_text.replace("{label}", name) for name in self.labels]
         tokens, ends = self.text.embed([*self.texts, *negatives])
         groups = (0, 0, 2 * count) if self.from_captions else (count, count, 0)
         features = self.text(tokens, ends, groups=groups[: 3 if self.reads_captions else 2])
@@ -308,15 +309,17 @@ def build_fine_cliper(
             for block in tower.blocks
         )
     width = backbone.vision.projection.shape[1]
-    streams = len(visual) + config.captions
+    names = ["video", "parsing", "landmarks"][: len(visual)] + ["captions"] * config.captions
     weights: dict[str, Callable[[], nn.Module]] = {
-        "adaptive": lambda: AdaptiveWeights(width, streams),
+        "adaptive": lambda: AdaptiveWeights(width, names),
         "fixed": lambda: FixedWeights(config.video_weight),
     }
     return FineCLIPERModel(
         backbone.vision,
         backbone.text,
-        weights[config.fusion if streams > 1 else "fixed"](),  # nothing to weigh, nothing to train
+        weights[
+            config.fusion if len(names) > 1 else "fixed"
+        ](),  # nothing to weigh, nothing to train
         labels=config.label_set,
         own_texts=config.label_texts,
         positive_text=config.positive_text,

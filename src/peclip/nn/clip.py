@@ -19,11 +19,12 @@ from typing import Any
 import open_clip
 from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled
 from open_clip.tokenizer import SimpleTokenizer, default_bpe
+from open_clip.transformer import QuickGELU as OpenClipQuickGELU
 from open_clip.transformer import VisionTransformer
 
 from peclip.errors import CheckpointError, ConfigError, WeightsError
 from peclip.nn.stem import ConvStem
-from peclip.nn.towers import TextTower, VisionTower
+from peclip.nn.towers import QuickGELU, TextTower, VisionTower
 
 _FULL_VOCABULARY = 49408
 
@@ -129,6 +130,9 @@ def _build(name: str, config: dict[str, Any]) -> Any:
         raise ConfigError(
             f"The backbone {name!r} does not pool its class token as CLIP does; choose another ViT."
         )
+    for module in [module for module in model.modules() if hasattr(module, "gelu")]:
+        if isinstance(module.gelu, OpenClipQuickGELU):
+            module.gelu = QuickGELU()
     if stem is not None:
         visual.conv1 = ConvStem(**stem, width=visual.class_embedding.shape[0])
     return model

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
@@ -13,16 +15,16 @@ class AdaptiveWeights(nn.Module):
     paper says that its weights are adaptive, and not how; this form is ours.
     """
 
-    def __init__(self, width: int, streams: int) -> None:
+    def __init__(self, width: int, streams: Sequence[str]) -> None:
         super().__init__()
-        self.scores = nn.ModuleList(nn.Linear(width, 1) for _ in range(streams))
-        for score in self.scores:
+        self.scores = nn.ModuleDict({name: nn.Linear(width, 1) for name in streams})
+        for score in self.scores.values():
             nn.init.zeros_(score.weight)  # type: ignore[arg-type]
             nn.init.zeros_(score.bias)  # type: ignore[arg-type]
 
     def forward(self, features: Tensor, present: Tensor) -> Tensor:
         """Maps features (B, M, D) of the streams that are `present`, bool (B, M), to weights (B, M)."""
-        pairs = zip(self.scores, features.unbind(1), strict=True)
+        pairs = zip(self.scores.values(), features.unbind(1), strict=True)
         scores = torch.cat([score(feature) for score, feature in pairs], dim=1)
         return scores.masked_fill(~present, -torch.inf).softmax(-1)
 

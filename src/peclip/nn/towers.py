@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
@@ -38,6 +39,17 @@ class Layout(NamedTuple):
     """Additive, of the attention, (L, L)."""
 
 
+class QuickGELU(nn.Module):
+    """`x * sigmoid(1.702 x)`, CLIP's activation, in one buffer where no gradient is wanted."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Maps a tensor to one of the same shape."""
+        gate = 1.702 * x
+        if gate.requires_grad:
+            return x * gate.sigmoid()
+        return gate.sigmoid_().mul_(x)
+
+
 class ClipBlock(nn.Module):
     """A uniform view of an open_clip block: its two branches, with the residual left to the caller.
 
@@ -52,11 +64,17 @@ class ClipBlock(nn.Module):
     def attention(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         """Attention branch `MSA(LN x)`, (N, L, W) to (N, L, W).
 
-        open_clip calls `nn.MultiheadAttention` without weights, and that runs
-        `scaled_dot_product_attention`.
+        The weights are those of open_clip's `nn.MultiheadAttention`, which itself would compute on a
+        transposed view: in bf16 on a CPU that makes a copy of its matrices for every row of the batch.
         """
         block: Any = self.block
-        attended: Tensor = block.ls_1(block.attention(q_x=block.ln_1(x), attn_mask=mask))
+        weights = block.attn
+        qkv = F.linear(block.ln_1(x), weights.in_proj_weight, weights.in_proj_bias)
+        N, L, _ = qkv.shape
+        q, k, v = qkv.view(N, L, 3, weights.num_heads, -1).permute(2, 0, 3, 1, 4)  # (N, H, L, d)
+        mask = None if mask is None else mask.to(q.dtype)
+        mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=mask).transpose(1, 2).flatten(2)
+        attended: Tensor = block.ls_1(weights.out_proj(mixed))
         return attended
 
     def mlp(self, x: Tensor, beside: Callable[[Tensor], Tensor] | None = None) -> Tensor:

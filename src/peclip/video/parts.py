@@ -134,12 +134,7 @@ class MediaPipeFinder:
     name = "mediapipe"
 
     def __init__(self, model: Path) -> None:
-        try:
-            mediapipe: Any = import_module("mediapipe")
-            tasks: Any = import_module("mediapipe.tasks.python")
-        except ImportError as error:
-            purpose = f"MediaPipe cannot be imported ({error}): finding landmarks and parsing maps"
-            raise MissingExtraError(purpose, "parts") from None
+        mediapipe, tasks = _import_mediapipe()
         self._mediapipe = mediapipe
         options = tasks.vision.FaceLandmarkerOptions(
             base_options=tasks.BaseOptions(model_asset_path=str(model)), num_faces=1
@@ -194,7 +189,16 @@ class MediaPipeFinder:
         return None
 
 
+def _import_mediapipe() -> tuple[Any, Any]:
+    try:
+        return import_module("mediapipe"), import_module("mediapipe.tasks.python")
+    except ImportError as error:
+        purpose = f"MediaPipe cannot be imported ({error}): finding landmarks and parsing maps"
+        raise MissingExtraError(purpose, "parts") from None
+
+
 def _load_mediapipe(settings: Settings) -> PartsFinder:
+    _import_mediapipe()  # without it there is nothing to download for
     return MediaPipeFinder(fetch(LANDMARKER, settings.cache_dir, settings=settings))
 
 
