@@ -167,6 +167,8 @@ class FineCLIPERConfig(ModelConfig):
     architecture: Literal["finecliper"] = "finecliper"
     parts: bool = False
     """Read parsing maps and landmarks of the frames in streams of their own (`*` in the paper)."""
+    parts_finder: str = "mediapipe"
+    """What found the parts that the model was trained on, and finds them in prediction."""
     captions: bool = False
     """Read a description of the video through the fine-grained text encoder (`+` in the paper)."""
     positive_text: str = "A person with an expression of {label}"

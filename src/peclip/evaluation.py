@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import logging
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -27,6 +28,8 @@ from peclip.training.evaluate import Answers, evaluate_views
 from peclip.training.fitting import videos_of
 from peclip.training.run_folder import MODEL
 from peclip.training.views import AS_RECORDED, AUGMENTATIONS, FRAME_ORDERS
+
+_log = logging.getLogger(__name__)
 
 
 class EvaluateOptions(Config):
@@ -182,7 +185,9 @@ def ask(
     strangers = [s for s in present.samples if s.label not in recognizer.labels.names]
     facts = _facts(recognizer, split, options) | counts
     if recognizer.config.reads_captions:
-        facts["captions"] = known.num_captions
+        facts |= {"captions": known.num_captions, "silent": len(known) - known.num_captions}
+    elif data.captions is not None:
+        _log.warning("%s reads no captions: those that were given are not used", recognizer.name)
     scores = [_score(answers, strangers, facts, options) for answers in found]
     if len(found) > 1:
         facts |= {"as_recorded": _points(scores[1]), "lost": _lost(scores)}

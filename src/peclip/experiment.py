@@ -21,7 +21,7 @@ from peclip.recognizers import RECOGNIZERS
 from peclip.settings import load_settings
 from peclip.training.distributed import SINGLE, World
 from peclip.training.divisions import Divisions, divisions
-from peclip.training.fitting import answer, fit
+from peclip.training.fitting import answer, check_streams, fit
 from peclip.training.progress import Hooks, Progress
 from peclip.training.recipe import RunConfig, model_config, to_yaml
 from peclip.training.reporting import reporting
@@ -106,12 +106,15 @@ def run_fold(config: RunConfig, place: Place, listen: Listener | None = None) ->
         return read_report(place.folder)
     splits = divisions(config.data, config.train)
     recognizer, fresh = base_recognizer(config, splits.train.labels, place.device)
+    check_streams(recognizer.config, config.train, splits.train, splits.val, splits.test)
     resume = place.resume and folder.can_resume
     if world.is_main:
         _begin(folder, config, place, recognizer, splits)
         folder.log(f"{'resuming' if resume else 'training'} {config.base} on {splits.train.title}")
         if fresh:
             folder.log(f"not in the base model, untrained at the start: {', '.join(fresh)}")
+        if config.data.captions is not None and not recognizer.config.reads_captions:
+            _warn(folder, "the model reads no captions: those that were given are not used")
     told = config.model_dump(mode="json") | {"model": recognizer.config.model_dump(mode="json")}
     tracked = TrackedRun(place.name or place.folder.resolve().name, place.folder, told)
     names = config.report_to if world.is_main else ()
@@ -253,6 +256,11 @@ def _finish(
         )
         score = answers.report()
         report |= {"reported_on": reported.title, **score.to_dict()}
+        if recognizer.config.reads_captions:
+            report["captions"] = reported.num_captions
+            if reported.num_captions < len(reported) and place.world.is_main:
+                silent = len(reported) - reported.num_captions
+                _warn(folder, f"{silent} of the videos of {reported.title} had no caption")
         if place.world.is_main:
             folder.write_answers(answers, score)
     if place.world.is_main:

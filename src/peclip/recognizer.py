@@ -179,6 +179,15 @@ class Recognizer:
             keep_rows=keep_rows,
         )
 
+    def prepare(self, options: PredictOptions) -> None:
+        """Loads all that prediction needs, so that what is missing is said before a source is opened.
+
+        Raises:
+            UserError: something cannot be loaded, or an option does not fit the model.
+        """
+        self.detector(options)
+        self.scorer("", options)
+
     def scorer(self, video: Video, options: PredictOptions) -> Score:
         """Returns what gives the probabilities of the windows of a video.
 

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from peclip.config import PredictOptions
+from peclip.config import FineCLIPERConfig, PredictOptions
 from peclip.data.captions import read_captions
 from peclip.devices import Precision, choose_device, choose_precision
 from peclip.recognizer import Recognizer
@@ -42,9 +42,28 @@ class FineCLIPER(Recognizer):
 
     architecture = "finecliper"
 
+    config: FineCLIPERConfig
+
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._finder: PartsFinder | None = None
+        self._captions: tuple[Path, dict[str, str]] | None = None
+
+    def prepare(self, options: PredictOptions) -> None:
+        """Loads all that prediction needs, so that what is missing is said before a source is opened.
+
+        Raises:
+            UserError: MediaPipe or its model is missing, the captions cannot be read, or an option does
+                not fit the model.
+        """
+        super().prepare(options)
+        if self.config.reads_parts:
+            self._load_finder()
+        if self.config.reads_captions and options.captions is None:
+            _log.warning(
+                "This model reads captions, and none were given (--captions FILE): its answers come from "
+                "what it sees alone."
+            )
 
     def batch(self, windows: Sequence[FaceWindow]) -> Batch:
         """Returns windows as the model reads them.
@@ -55,12 +74,11 @@ class FineCLIPER(Recognizer):
         batch = super().batch(windows)
         if not self.config.reads_parts:
             return batch
-        if self._finder is None:
-            self._finder = load_finder("mediapipe", settings=load_settings())
+        finder = self._load_finder()
         pictures: list[Tensor] = []
         found: list[Tensor] = []
         for window in windows:
-            parts = self._finder.find(window.crops)
+            parts = finder.find(window.crops)
             pictures.append(draw_parts(parts, window.crops))
             found.append(parts.found)
         prepared = self.preprocess(torch.stack(pictures).to(self.device))
@@ -83,18 +101,26 @@ class FineCLIPER(Recognizer):
 
         return score
 
+    def _load_finder(self) -> PartsFinder:
+        if self._finder is None:
+            self._finder = load_finder(self.config.parts_finder, settings=load_settings())
+        return self._finder
+
     def _caption(self, video: Video, options: PredictOptions) -> str:
+        """Returns the caption of a video: that of the longest end of its path, with its suffix or without."""
         if options.captions is None:
-            _log.warning(
-                "This model reads captions, and none were given (--captions FILE): its answers come from "
-                "what it sees alone."
-            )
             return ""
-        captions = read_captions(options.captions)
-        path = Path(str(video))
-        for name in (str(video), path.name, path.stem):
-            if captions.get(name):
-                return captions[name]
+        if self._captions is None or self._captions[0] != options.captions:
+            self._captions = options.captions, read_captions(options.captions)
+        captions = self._captions[1]
+        if not isinstance(video, str | Path) or not str(video):
+            return ""
+        parts = Path(video).parts
+        for start in range(len(parts)):
+            end = Path(*parts[start:])
+            for name in (end.as_posix(), end.with_suffix("").as_posix()):
+                if captions.get(name):
+                    return captions[name]
         _log.warning("%s has no caption for %s.", options.captions, video)
         return ""
 

@@ -201,6 +201,82 @@ def test_without_mediapipe_prediction_names_the_command(
     assert "pip install 'peclip[parts]'" in error
 
 
+def test_what_is_missing_leaves_no_run_folder_and_no_rows(
+    mafw: tuple[Path, Path], tmp_path: Path, capsys: Output, astronaut: Path
+) -> None:
+    root, captions = mafw
+    moved = [
+        path.rename(path.with_suffix(".away")) for path in root.rglob("*/00034/parts.safetensors")
+    ]
+    assert len(moved) == 1, "a test video"
+    try:
+        code, error = refused(capsys, *command(root, tmp_path / "run", "--captions", str(captions)))
+    finally:
+        moved[0].rename(moved[0].with_suffix(".safetensors"))
+    assert code == 3
+    assert "1 of the 11 videos of mafw fold 1 test have no parts" in error
+    assert not (tmp_path / "run").exists()
+    from peclip.models import build_model
+
+    config = FineCLIPER.from_pretrained("debug", device="cpu").config.derive(parts=True)
+    model = FineCLIPER(build_model(config), config, device=torch.device("cpu"), precision="fp32")
+    model.save_pretrained(tmp_path / "model")
+    rows = tmp_path / "rows.jsonl"
+    sources = [str(astronaut), str(root / "data/faces/00001")]
+    code, error = refused(
+        capsys, "predict", *sources, "-m", str(tmp_path / "model"), "-o", str(rows)
+    )
+    assert code in (4, 5)
+    assert error.count("peclip: error:") == 1
+    assert not rows.exists()
+
+
+def test_a_caption_is_found_by_the_end_of_a_path(tmp_path: Path) -> None:
+    config = FineCLIPER.from_pretrained("debug", device="cpu").config.derive(captions=True)
+    from peclip.models import build_model
+
+    model = FineCLIPER(build_model(config), config, device=torch.device("cpu"), precision="fp32")
+    told = tmp_path / "c.csv"
+    told.write_text("id,caption\ntest/happy/v0,Lips part.\nother/v0,The brows rise.\n")
+    options = PredictOptions(captions=told)
+    assert model._caption("crops/test/happy/v0", options) == "Lips part."
+    assert model._caption(Path("/data/other/v0.mp4"), options) == "The brows rise."
+    assert model._caption("v0.mp4", options) == ""
+
+
+def test_a_teacher_may_not_read_what_the_student_does_not(
+    mafw: tuple[Path, Path], tmp_path: Path, capsys: Output
+) -> None:
+    from peclip.models import build_model
+
+    config = FineCLIPER.from_pretrained("debug", device="cpu").config
+    config = config.derive(labels=EMOTIONS, parts=True)
+    model = FineCLIPER(build_model(config), config, device=torch.device("cpu"), precision="fp32")
+    model.save_pretrained(tmp_path / "teacher")
+    code, error = refused(
+        capsys,
+        *command(mafw[0], tmp_path / "run", "--set", "model.parts=false"),
+        *("--set", "model.captions=false", "--set", f"train.teacher.model={tmp_path / 'teacher'}"),
+    )
+    assert code == 2
+    assert "reads parts, and the student does not" in error
+
+
+def test_captions_are_a_part_of_what_is_resumed(
+    mafw: tuple[Path, Path], tmp_path: Path, capsys: Output
+) -> None:
+    root, captions = mafw
+    grown = tmp_path / "grown.jsonl"
+    grown.write_text(captions.read_text())
+    run_folder = tmp_path / "run"
+    trained(capsys, *command(root, run_folder, "--captions", str(grown)))
+    (run_folder / "report.json").unlink()  # as if it had been killed before the end
+    grown.write_text("\n".join(captions.read_text().splitlines()[:5]))
+    code, error = refused(capsys, "train", "--resume", str(run_folder))
+    assert code == 2
+    assert "of a training with other videos" in error
+
+
 def test_captions_for_a_model_that_reads_none(
     astronaut: Path, tmp_path: Path, capsys: Output
 ) -> None:

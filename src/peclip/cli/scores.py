@@ -49,6 +49,8 @@ def tell(evaluation: Evaluation) -> None:
         counts = [
             f"{score.facts[key]} {key}" for key in ("missing", "unreadable") if score.facts[key]
         ]
+        if score.facts.get("silent"):
+            console.note(f"{score.name}: {score.facts['silent']} videos have no caption")
         if counts:
             console.note(f"{score.name}: left out {' and '.join(counts)}")
     _tell_lost("mean", evaluation.facts, evaluation.mean.uar, evaluation.mean.war)

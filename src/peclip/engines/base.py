@@ -46,7 +46,10 @@ class Job:
     def load(self) -> Recognizer:
         """Loads the model; raises as `peclip.load`."""
         recognizer = load(self.model, device=self.device, precision=self.precision)
-        return recognizer if self.labels is None else recognizer.with_labels(self.labels)
+        if self.labels is not None:
+            recognizer = recognizer.with_labels(self.labels)
+        recognizer.prepare(self.options)
+        return recognizer
 
 
 class Reading(Protocol):
@@ -107,13 +110,15 @@ def made_with(recognizer: Recognizer, options: PredictOptions) -> dict[str, Any]
     facts = recognizer.describe()
     del facts["device"]
     detector = recognizer.detector(options)
-    asked = options.model_dump(mode="json", exclude={"batch_size", "detector"})
+    asked = options.model_dump(mode="json", exclude={"batch_size", "detector", "captions"})
+    told = options.captions
     return {
         **facts,
         "weights_sha256": _digest(recognizer.model),
         "labels": list(recognizer.labels.names),
         "face_detector": None if detector is None else detector.name,
         **asked,
+        "captions_sha256": None if told is None else hashlib.sha256(told.read_bytes()).hexdigest(),
         "peclip_version": version("peclip"),
     }
 

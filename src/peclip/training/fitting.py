@@ -57,7 +57,7 @@ def fit(
             "calibrate fits the temperature on validation videos, and there are none. Give a split to "
             "select on, or set calibrate to false."
         )
-    _check_streams(model_config, config, train)
+    check_streams(model_config, config, train, val)
     model_config = _unfreeze(model, model_config, config)
     teacher = None
     if config.teacher is not None:
@@ -116,25 +116,39 @@ def _calibrate(
     return model_config.derive(temperature=model.temperature)
 
 
-def _check_streams(model_config: ModelConfig, config: TrainConfig, train: Split) -> None:
-    """Checks that a model can be trained on what it reads besides the frames."""
+def check_streams(
+    model_config: ModelConfig, config: TrainConfig, train: Split, *others: Split | None
+) -> None:
+    """Checks that there is what a model reads besides the frames.
+
+    Raises:
+        ConfigError: no training video has a caption, or parts or captions would have to be mixed.
+        DatasetError: videos have no parts.
+    """
     if model_config.reads_captions and not train.num_captions:
         raise ConfigError(
             "The model reads captions, and no training video has one. Make them with peclip captions and give "
             "the file with --captions, or set model.captions to false."
         )
-    bare = [s for s in train.samples if not parts_path(s.source).exists()]
-    if model_config.reads_parts and bare:
-        raise DatasetError(
-            f"{len(bare):,} of the {len(train):,} videos of {train.title} have no parts, the first one "
-            f"{bare[0].id}. Make them with: peclip data prepare --parts mediapipe"
-        )
+    if model_config.reads_parts:
+        for split in (train, *others):
+            _check_parts(split)
     also = {"parts": model_config.reads_parts, "captions": model_config.reads_captions}
     read = " and ".join(name for name, reads in also.items() if reads)
     if read and config.mixing.mixup + config.mixing.fmix > 0:
         raise ConfigError(
             f"The model reads {read}, which cannot be mixed as pictures can. Leave mixing out: "
             "--set train.mixing.mixup=0 --set train.mixing.fmix=0"
+        )
+
+
+def _check_parts(split: Split | None) -> None:
+    samples = split.samples if split is not None else ()
+    bare = [sample for sample in samples if not parts_path(sample.source).exists()]
+    if split is not None and bare:
+        raise DatasetError(
+            f"{len(bare):,} of the {len(split):,} videos of {split.title} have no parts, the first one "
+            f"{bare[0].id}. Make them with: peclip data prepare --parts mediapipe"
         )
 
 

@@ -66,7 +66,9 @@ class Keeper:
 
 def _identity(data: VideoDataset, learner: Learner) -> str:
     """Returns what must not change between the parts of a training: videos, configuration, network."""
-    videos = "\n".join(f"{s.id} {t}" for s, t in zip(data.split.samples, data.targets, strict=True))
+    videos = "\n".join(
+        f"{s.id} {t} {s.caption}" for s, t in zip(data.split.samples, data.targets, strict=True)
+    )
     shapes = [f"{name} {tuple(tensor.shape)}" for name, tensor in learner.learned.items()]
     network = "\n".join([str(data.num_frames), learner.precision, *shapes])
     decisive = learner.config.model_dump_json(exclude=_MAY_CHANGE)

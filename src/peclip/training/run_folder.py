@@ -43,10 +43,17 @@ _FILES = {CONFIG, COMMAND, ENVIRONMENT, HISTORY, LOG, REPORT, ANSWERS, CURVE, JO
 """What a run writes, and nothing else is overwritten."""
 
 MAY_CHANGE = {
-    *("data.root", "data.annotations", "report_to", "train.workers", "train.patience"),
+    *(
+        "data.root",
+        "data.annotations",
+        "data.captions",
+        "report_to",
+        "train.workers",
+        "train.patience",
+    ),
     *("train.checkpoint_steps", "train.checkpoint_activations"),
 }
-"""Fields that decide no weight and no score, so that a resumed run may have others."""
+"""Fields that decide no weight and no score, so that a resumed run may have others; the captions themselves do."""
 
 
 class RunFolder:

@@ -81,5 +81,14 @@ def load_teacher(
             f"The teacher {config.model!r} has another preprocessing than the student, and both see the "
             "same pictures. Take a teacher whose config.json has the same field preprocess."
         )
+    for what, taught, learned in (
+        ("parts", checkpoint.config.reads_parts, student.reads_parts),
+        ("captions", checkpoint.config.reads_captions, student.reads_captions),
+    ):
+        if taught and not learned:
+            raise ConfigError(
+                f"The teacher {config.model!r} reads {what}, and the student does not, so that there would be "
+                f"none to teach with. Take a teacher without {what}, or a student with them."
+            )
     model = load_model(checkpoint, settings=settings).to(device).requires_grad_(False)
     return Teacher(model, [known.index(name) for name in labels], config, device, precision)
