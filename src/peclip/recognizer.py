@@ -96,12 +96,8 @@ class Recognizer:
         """
         chosen, settings = choose_device(device), load_settings()
         computed = choose_precision(precision, chosen)
-        checkpoint = resolve(
-            name,
-            settings=settings,
-            revision=revision,
-            architecture=cls.architecture or "pe-clip",
-        )
+        kind = cls.architecture or "pe-clip"
+        checkpoint = resolve(name, settings=settings, revision=revision, architecture=kind)
         return cls.from_checkpoint(checkpoint, chosen, computed, settings)
 
     @classmethod
@@ -195,10 +191,8 @@ class Recognizer:
             ConfigError: captions were given, and this model reads none.
         """
         if options.captions is not None:
-            raise ConfigError(
-                f"{self.name} reads no captions, and {str(options.captions)!r} was given. Leave it out, or "
-                "take a model that was trained with captions."
-            )
+            given = f"{self.name} reads no captions, and {str(options.captions)!r} was given"
+            raise ConfigError(f"{given}. Leave it out, or take a model trained with captions.")
         return self.score
 
     def detector(self, options: PredictOptions) -> FaceDetector | None:
@@ -222,11 +216,7 @@ class Recognizer:
         return Batch(self.preprocess(crops.to(self.device)))
 
     def score(self, windows: Sequence[FaceWindow]) -> list[list[float]]:
-        """Returns the probabilities of windows, each in the order of the labels.
-
-        Args:
-            windows: with crops uint8 (T, 3, S, S) of the same T.
-        """
+        """Returns the probabilities of windows of the same T, each in the order of the labels."""
         return self.answer(self.batch(windows))
 
     @torch.inference_mode()
