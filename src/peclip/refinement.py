@@ -65,6 +65,7 @@ _ABOUT_A_FACE = re.compile(rf"\b(?:{_FEATURES}|{_DOINGS}|{_EMOTIONS})\b", re.IGN
 _MOVEMENT = re.compile(rf"\b(?:{_MOVED})\b", re.IGNORECASE)
 
 _WORD = re.compile(r"\w")
+_TAG = re.compile(r"<[^<>]*>")  # <head> is no head
 _SENTENCE = re.compile(r"(?<=[.!?])[\"')\]]*\s+(?=[\"'(\[]*[A-Z])|\n+")
 _MARKUP = re.compile(r"^\s*(?:[-*•#>]+|\d+[.)])\s+|\*\*|__|`", re.MULTILINE)
 _CLAUSE = re.compile(r"\s*[,;]\s+|\s+[–—-]+\s+|\s*—\s*")
@@ -114,7 +115,7 @@ def describes_a_face(text: str) -> bool:
 
     A refusal, a page of a web server or an answer in another language has none of them.
     """
-    return bool(_ABOUT_A_FACE.search(text))
+    return bool(_ABOUT_A_FACE.search(_TAG.sub(" ", text)))
 
 
 def _is_conclusion(text: str) -> bool:

@@ -102,7 +102,9 @@ def test_a_model_that_never_has_a_caption_ends_the_run(
     assert [line.split(":")[2].strip() for line in told] == [
         *("happy/two", "sad/one", "sad/three", "sad/two")
     ]
-    assert "gave no caption for 3 videos in a row, the last of them 'sad/two'. Try" in last
+    assert (
+        "gave no caption for 3 videos in a row, the last of them 'sad/two'. Check the model" in last
+    )
     assert len(endpoint.seen) == 4
     assert [row["id"] for row in rows(root)] == ["happy/one"]
 

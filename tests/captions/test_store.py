@@ -99,8 +99,12 @@ def test_one_run_at_a_time_writes(tmp_path: Path) -> None:
         with pytest.raises(ConfigError, match="Another run is writing .*captions.jsonl"):
             CaptionStore(path)
         assert path.read_bytes() == half
-    with CaptionStore(path) as store:
-        assert len(store) == 0
+        store.close()
+        again = CaptionStore(path)
+    with pytest.raises(ConfigError, match="Another run"):  # what was closed twice was not its lock
+        CaptionStore(path)
+    assert len(again) == 0
+    again.close()
     assert [file.name for file in tmp_path.iterdir()] == ["captions.jsonl"]
 
 

@@ -90,8 +90,8 @@ def describe(
         if unanswered == MAX_UNANSWERED:
             raise EndpointError(
                 f"The model {captioner.name!r} gave no caption for {unanswered} videos in a row, the last "
-                f"of them {done.id!r}. Try another model; what was captioned is kept, and the same "
-                "command goes on."
+                f"of them {done.id!r}. Check the model and its server, or give another model and another "
+                "file; what was captioned is kept, and the same command goes on."
             )
     return results
 

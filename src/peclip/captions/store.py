@@ -88,8 +88,9 @@ class CaptionStore:
 
     def close(self) -> None:
         """Lets go of the file, so that another run may write it."""
-        Path(self._lock.lock_file).unlink(missing_ok=True)
-        self._lock.release()
+        if self._lock.is_locked:  # once closed, the lock file may be that of another run
+            Path(self._lock.lock_file).unlink(missing_ok=True)
+            self._lock.release()
 
     def check_origin(self, model: str, prompt: str, num_frames: int) -> None:
         """Checks that what is kept was made in the same way as what is to come.
