@@ -12,6 +12,7 @@ import pytest
 
 from peclip.diagnosis import Finding, diagnose
 from peclip.errors import ConfigError
+from peclip.video.parts import LANDMARKER
 
 
 def found() -> dict[str, Finding]:
@@ -28,8 +29,17 @@ def cache() -> Path:
 def test_everything_is_looked_at_and_nothing_is_written(cache: Path) -> None:
     findings = found()
     assert {"python", "peclip", "torch", "torchvision", "open_clip_torch"} <= findings.keys()
-    assert {"torchcodec", "pyav", "cpu", "cache", "network", "yunet"} <= findings.keys()
+    assert {
+        "torchcodec",
+        "pyav",
+        "cpu",
+        "cache",
+        "network",
+        "yunet",
+        "landmarker",
+    } <= findings.keys()
     assert {"pandas", "pyarrow", "matplotlib"} <= findings.keys()
+    assert {"mediapipe", "transformers", "ray"} <= findings.keys()
     assert findings["torch"].value == importlib.metadata.version("torch")
     assert not list(cache.iterdir())
 
@@ -109,6 +119,31 @@ def test_yunet_is_cached_or_not(cache: Path) -> None:
     assert "peclip models download yunet" in finding.advice
     (cache / "face_detection_yunet_2023mar.onnx").touch()
     assert found()["yunet"] == Finding("yunet", "cached")
+
+
+def test_the_landmarker_is_cached_or_not(cache: Path) -> None:
+    finding = found()["landmarker"]
+    assert (finding.value, finding.state) == ("not cached", "optional")
+    assert "peclip models download landmarker" in finding.advice
+    (cache / LANDMARKER.name).touch()
+    assert found()["landmarker"] == Finding("landmarker", "cached")
+
+
+@pytest.mark.parametrize(
+    ("package", "extra"), [("mediapipe", "parts"), ("transformers", "captions"), ("ray", "ray")]
+)
+def test_each_extra_is_named_with_its_package(
+    package: str, extra: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def version(name: str) -> str:
+        if name == package:
+            raise importlib.metadata.PackageNotFoundError(name)
+        return "1.0"
+
+    monkeypatch.setattr("peclip.diagnosis.version", version)
+    finding = found()[package]
+    assert (finding.value, finding.state) == ("not installed", "optional")
+    assert f"pip install 'peclip[{extra}]'" in finding.advice
 
 
 def test_an_extra_that_is_not_installed_is_optional(monkeypatch: pytest.MonkeyPatch) -> None:

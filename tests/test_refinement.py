@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from peclip.refinement import refine
+from peclip.refinement import describes_a_face, refine
 
 
 def test_the_example_of_the_paper() -> None:
@@ -121,3 +121,32 @@ def test_lists_become_sentences() -> None:
 def test_refining_twice_changes_nothing() -> None:
     text = "He opens his mouth, indicating joy, and his brows rise. Smiling, she lowers her chin."
     assert refine(refine(text)) == refine(text) != ""
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "His eyes are wide.",
+        "He is sad.",
+        "A slight SMILE",
+        "She looks down.",
+        "The man is talking.",
+    ],
+)
+def test_a_caption_is_about_a_face(text: str) -> None:
+    assert describes_a_face(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "<html>502</html>",
+        "<html><head><title>502 Bad Gateway</title></head><body>nginx</body></html>",
+        "I'm sorry, I can't help with identifying people.",
+        "I cannot tell the emotions or feelings of people in images.",
+        "As an AI language model, I am unable to view videos.",
+        "",
+    ],
+)
+def test_a_refusal_or_a_page_is_not_about_a_face(text: str) -> None:
+    assert not describes_a_face(text)

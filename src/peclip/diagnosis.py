@@ -12,13 +12,23 @@ from typing import Literal
 
 import torch
 
+from peclip.download import RemoteFile
 from peclip.settings import Settings, load_settings
 from peclip.video.faces import YUNET
+from peclip.video.parts import LANDMARKER
 from peclip.video.reader import available_decoders
 from peclip.video.torchcodec_reader import load_problem
 
 _CORE = ("peclip", "torch", "torchvision", "open_clip_torch", "opencv-python-headless")
-_EXTRAS = {"pandas": "data", "pyarrow": "data", "matplotlib": "plot"}
+_EXTRAS = {
+    "pandas": ("data", "tables"),
+    "pyarrow": ("data", "tables"),
+    "matplotlib": ("plot", "plots"),
+    "mediapipe": ("parts", "landmarks and parsing maps"),
+    "transformers": ("captions", "captions by a model on this machine"),
+    "ray": ("ray", "Ray Data"),
+}
+"""Package → its extra, and what it is for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +54,19 @@ def diagnose() -> list[Finding]:
         *_decoders(),
         *_devices(),
         *_cache(settings),
+        _file(
+            "yunet",
+            YUNET,
+            settings,
+            "The face detector is downloaded at first use (0.2 MB); without it the Haar cascade finds "
+            "frontal faces only.",
+        ),
+        _file(
+            "landmarker",
+            LANDMARKER,
+            settings,
+            "The finder of landmarks, for parts of faces alone, is downloaded at first use (4 MB).",
+        ),
         *_extras(),
     ]
 
@@ -101,24 +124,20 @@ def _cache(settings: Settings) -> Iterator[Finding]:
         else f"{existing} cannot be written. Set PECLIP_CACHE_DIR to another folder.",
     )
     yield Finding("network", "offline by setting" if settings.offline else "allowed")
-    cached = os.path.isfile(folder / YUNET.name)
-    yield Finding(
-        "yunet",
-        "cached" if cached else "not cached",
-        "ok" if cached else "optional",
-        ""
-        if cached
-        else "The face detector is downloaded at first use (0.2 MB); without it the Haar cascade finds "
-        "frontal faces only. Now: peclip models download yunet",
-    )
+
+
+def _file(name: str, file: RemoteFile, settings: Settings, about: str) -> Finding:
+    if os.path.isfile(settings.cache_dir / file.name):
+        return Finding(name, "cached")
+    return Finding(name, "not cached", "optional", f"{about} Now: peclip models download {name}")
 
 
 def _extras() -> Iterator[Finding]:
-    for package, extra in _EXTRAS.items():
+    for package, (extra, purpose) in _EXTRAS.items():
         try:
             yield Finding(package, version(package))
         except PackageNotFoundError:
-            advice = f"For tables and plots: pip install 'peclip[{extra}]'"
+            advice = f"For {purpose}: pip install 'peclip[{extra}]'"
             yield Finding(package, "not installed", "optional", advice)
 
 

@@ -46,7 +46,7 @@ class CheckpointError(WeightsError):
 
 
 class EndpointError(UserError):
-    """A caption endpoint cannot be reached, refuses, or does not answer as one."""
+    """A caption endpoint cannot be reached, refuses, does not answer as one, or never has a caption."""
 
     exit_code = 4
 

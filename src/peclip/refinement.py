@@ -26,7 +26,9 @@ _EMOTIONS = (
     # What else is read off a face.
     r"confus(?:ed|ion)|puzzl\w+|perplex\w+|curio\w+|embarrass\w+|asham\w+|guilt\w*|pride|proud\w*|"
     r"affection\w*|friendl\w+|approachab\w+|confiden(?:t|tly|ce)|relief|relieved|concern(?:ed)?|"
-    r"empath\w+|sympath\w+|tranquil\w*|content(?:ed|ment)|"
+    r"empath\w+|sympath\w+|tranquil\w*|content(?:ed|ment)"
+)
+_FEELING = (
     r"emotion\w*|feelings?|feels?|mood|demeanou?r|sentiments?|attitude|state of mind|sense of"
 )
 _FINITE = (
@@ -43,19 +45,27 @@ _FEATURES = (
     r"furrow\w*|tears?|heads?|neck|shoulders?|hands?|arms?|fingers?|breath\w*|swallow\w*|nod\w*|"
     r"shak\w+|tilt\w*|pout\w*|muscles?|dimples?|upturned|downturned"
 )
+_DOINGS = (
+    # What a face does without that one of its features is named.
+    r"talk\w*|speak\w*|laugh\w*|cry|cries|crying|yawn\w*|sigh\w*|chew\w*|sniff\w*|wink\w*|winc\w+|"
+    r"grimac\w+|look(?:s|ing) (?:at|up|down|away|to|ahead|straight)|relaxed|motionless|expressionless"
+)
 _MOVED = (
     r"\w+(?:ed|ing)|open\w*|wide\w*|shut\w*|tight\w*|narrow\w*|slight|deep|drop\w*|rais\w+|lower\w*|"
     r"lift\w*|clos\w+|press\w*|purs\w+|part|curl\w*|stretch\w*|pull\w*|mov\w+|turn\w*|trembl\w*|"
     r"quiver\w*|twitch\w*|clench\w*"
 )
 
-_NAMES = re.compile(rf"\b(?:{_EMOTIONS})\b", re.IGNORECASE)
+_NAMES = re.compile(rf"\b(?:{_EMOTIONS}|{_FEELING})\b", re.IGNORECASE)
 _CONCLUDES = re.compile(rf"\b(?:indication|{_FINITE}|{_PARTICIPLE}|as if|as though)\b", re.I)
 _OF_A_FACE = re.compile(r"\b(?:facial expressions?|expressions?|expression of)\b", re.IGNORECASE)
 _FEATURE = re.compile(rf"\b(?:{_FEATURES})\b", re.IGNORECASE)
+# Not _FEELING: who refuses says that they cannot tell emotions.
+_ABOUT_A_FACE = re.compile(rf"\b(?:{_FEATURES}|{_DOINGS}|{_EMOTIONS})\b", re.IGNORECASE)
 _MOVEMENT = re.compile(rf"\b(?:{_MOVED})\b", re.IGNORECASE)
 
 _WORD = re.compile(r"\w")
+_TAG = re.compile(r"<[^<>]*>")  # <head> is no head
 _SENTENCE = re.compile(r"(?<=[.!?])[\"')\]]*\s+(?=[\"'(\[]*[A-Z])|\n+")
 _MARKUP = re.compile(r"^\s*(?:[-*•#>]+|\d+[.)])\s+|\*\*|__|`", re.MULTILINE)
 _CLAUSE = re.compile(r"\s*[,;]\s+|\s+[–—-]+\s+|\s*—\s*")
@@ -98,6 +108,14 @@ def refine(text: str) -> str:
     plain = _MARKUP.sub("", text)
     sentences = (" ".join(sentence.split()) for sentence in _SENTENCE.split(plain))
     return " ".join(filter(None, map(_refine_sentence, sentences)))
+
+
+def describes_a_face(text: str) -> bool:
+    """Returns whether a feature, a movement or an emotion is named, in English.
+
+    A refusal, a page of a web server or an answer in another language has none of them.
+    """
+    return bool(_ABOUT_A_FACE.search(_TAG.sub(" ", text)))
 
 
 def _is_conclusion(text: str) -> bool:

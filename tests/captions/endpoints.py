@@ -20,7 +20,7 @@ class Reply:
     headers: dict[str, str] = field(default_factory=dict)
 
 
-def completion(text: str | None = ANSWER) -> dict[str, Any]:
+def completion(text: Any = ANSWER) -> dict[str, Any]:
     return {"choices": [{"message": {"role": "assistant", "content": text}}]}
 
 

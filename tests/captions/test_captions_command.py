@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 from endpoints import Endpoint, Reply, completion
 
+from peclip.captions.store import CaptionStore
 from peclip.cli import run
 from peclip.data.captions import read_captions
 
@@ -76,13 +78,57 @@ def test_one_video_without_an_answer_does_not_stop_the_others(
     (root / "sad" / "one" / "05.png").write_bytes(b"no picture")
     assert run(command(root, endpoint.url, "--num-frames", "12")) == 6
     output = capsys.readouterr()
-    assert output.out == "1 empty, 2 failed\n"
+    assert output.out == "1 empty, 1 unanswered, 1 failed\n"
     errors = output.err.splitlines()
     assert "happy/one: the model 'vlm-1' at 127.0.0.1 gave an empty answer" in errors[0]
     assert "sad/one: " in errors[1]
     assert [(row["id"], row["caption"], row["refined"]) for row in rows(root)] == [
         ("happy/two", "He is sad.", "")
     ]
+
+
+@pytest.mark.parametrize(
+    "text", [None, "<html>502</html>", "I'm sorry, I can't help with identifying people."]
+)
+def test_a_model_that_never_has_a_caption_ends_the_run(
+    text: str | None, root: Path, endpoint: Endpoint, capsys: Output
+) -> None:
+    shutil.copytree(root / "sad" / "one", root / "sad" / "three")
+    shutil.copytree(root / "sad" / "one", root / "sad" / "two")
+    endpoint.script = [Reply(), *[Reply(completion(text))] * 4]
+    (root / "happy" / "two" / "05.png").write_bytes(b"no picture")  # is not asked about
+    assert run(command(root, endpoint.url, "--num-frames", "12")) == 4
+    *told, last = capsys.readouterr().err.splitlines()
+    assert [line.split(":")[2].strip() for line in told] == [
+        *("happy/two", "sad/one", "sad/three", "sad/two")
+    ]
+    assert (
+        "gave no caption for 3 videos in a row, the last of them 'sad/two'. Check the model" in last
+    )
+    assert len(endpoint.seen) == 4
+    assert [row["id"] for row in rows(root)] == ["happy/one"]
+
+
+def test_an_answer_begins_the_count_anew(root: Path, endpoint: Endpoint, capsys: Output) -> None:
+    for name in ("three", "two"):
+        shutil.copytree(root / "sad" / "one", root / "sad" / name)
+    nothing = Reply(completion("<html>502</html>"))
+    endpoint.script = [nothing, nothing, Reply(), nothing, nothing]
+    assert run(command(root, endpoint.url)) == 6
+    output = capsys.readouterr()
+    assert output.out == "1 ok, 4 unanswered\n"
+    assert "says nothing about a face: '<html>502</html>'; try another model." in output.err
+    assert [row["id"] for row in rows(root)] == ["sad/one"]
+
+
+def test_two_runs_do_not_write_one_file(root: Path, endpoint: Endpoint, capsys: Output) -> None:
+    path = root.parent / "captions.jsonl"
+    with CaptionStore(path):
+        assert run(command(root, endpoint.url)) == 2
+    assert f"Another run is writing {str(path)!r}. Wait" in capsys.readouterr().err
+    assert not endpoint.seen
+    assert run(command(root, endpoint.url)) == 0
+    assert not list(root.parent.glob("*.lock"))
 
 
 def test_one_split(root: Path, endpoint: Endpoint, capsys: Output) -> None:

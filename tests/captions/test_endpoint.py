@@ -98,6 +98,8 @@ def test_nobody_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
         (Reply({"choices": []}), "no choices"),
         (Reply([1]), "no choices"),
         (Reply({"choices": [{"message": None}]}), "no choices"),
+        (Reply(completion([{"type": "text", "text": ANSWER}])), "its message is no text: "),
+        (Reply(completion(7)), "its message is no text: "),
         (Reply({}, 401), "PECLIP_CAPTIONS_API_KEY is not set"),
         (Reply({"error": "unknown model vlm-1"}, 404), "answered 404 Not Found: "),
         (Reply(b"", 302, {"Location": "https://elsewhere.test/"}), "leads to https://elsewhere"),
@@ -133,6 +135,30 @@ def test_an_empty_answer_is_about_one_video(text: str | None, endpoint: Endpoint
     endpoint.script = [Reply(completion(text))]
     with pytest.raises(NoCaptionError, match="'vlm-1' at 127.0.0.1 gave an empty answer"):
         captioner(endpoint.url).describe(frames())
+
+
+@pytest.mark.parametrize("variable", ["HTTP_PROXY", "http_proxy", "ALL_PROXY"])
+def test_frames_for_this_machine_go_through_no_proxy(
+    variable: str, endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("NO_PROXY", "no_proxy", "HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv(variable, "http://127.0.0.1:1")  # nobody is there: asking it would fail
+    assert captioner(endpoint.url).describe(frames()) == ANSWER
+    assert captioner(endpoint.url).describe(frames()) == ANSWER
+    assert [path for path, _, _ in endpoint.seen] == ["/v1/chat/completions"] * 2
+
+
+def test_a_server_elsewhere_is_asked_through_the_proxy(
+    endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("PECLIP_OFFLINE", "0")
+    for name in ("HTTP_PROXY", "http_proxy"):
+        monkeypatch.setenv(name, endpoint.url.removesuffix("/v1"))
+    assert captioner("http://vlm.example.test/v1").describe(frames()) == ANSWER
+    assert endpoint.seen[0][0] == "http://vlm.example.test/v1/chat/completions"
 
 
 @pytest.mark.parametrize("url", ["localhost:8000", "ftp://host/v1", "http://", "http://[::1", ""])

@@ -39,6 +39,7 @@ def test_a_caption_is_in_the_file_at_once(tmp_path: Path) -> None:
         "prompt": "finecliper-1",
         "num_frames": 8,
     }
+    store.close()
     again = CaptionStore(path)
     assert len(again) == 2
     assert "a" in again
@@ -76,6 +77,44 @@ def test_a_broken_line_in_the_middle_is_an_error_and_nothing_is_lost(tmp_path: P
     with pytest.raises(DatasetError, match="line 1 is no JSON object"):
         CaptionStore(path)
     assert path.read_bytes() == before
+
+
+def test_a_video_that_stands_there_twice_is_refused_as_in_training(tmp_path: Path) -> None:
+    path = tmp_path / "captions.jsonl"
+    path.write_text('{"id": "a", "caption": "x"}\n{"id": "a", "caption": "y"}\n')
+    messages = []
+    for opened in (CaptionStore, read_captions):
+        with pytest.raises(DatasetError, match="line 2: 'a' has a caption already") as caught:
+            opened(path)
+        messages.append(str(caught.value))
+    assert messages[0] == messages[1]
+
+
+def test_one_run_at_a_time_writes(tmp_path: Path) -> None:
+    path = tmp_path / "captions.jsonl"
+    with CaptionStore(path) as store:
+        store.add(caption("a"))
+        path.write_bytes(path.read_bytes()[:-30])  # as if it were in the middle of its line
+        half = path.read_bytes()
+        with pytest.raises(ConfigError, match="Another run is writing .*captions.jsonl"):
+            CaptionStore(path)
+        assert path.read_bytes() == half
+        store.close()
+        again = CaptionStore(path)
+    with pytest.raises(ConfigError, match="Another run"):  # what was closed twice was not its lock
+        CaptionStore(path)
+    assert len(again) == 0
+    again.close()
+    assert [file.name for file in tmp_path.iterdir()] == ["captions.jsonl"]
+
+
+def test_a_file_that_is_refused_is_not_locked(tmp_path: Path) -> None:
+    path = tmp_path / "captions.jsonl"
+    path.write_text("nonsense\n")
+    with pytest.raises(DatasetError):
+        CaptionStore(path)
+    path.write_text("")
+    CaptionStore(path).close()
 
 
 @pytest.mark.parametrize(

@@ -372,10 +372,14 @@ def test_models_download(capsys: Output, cache: Path) -> None:
     assert (captured.out, captured.err) == ("", "debug is complete.\n")
     assert run(["-q", "models", "download", "debug"]) == 0
     assert capsys.readouterr().err == ""
-    yunet = cache / "face_detection_yunet_2023mar.onnx"
-    yunet.touch()
-    assert run(["models", "download", "yunet"]) == 0
-    assert capsys.readouterr().out == f"{yunet}\n"
+    files = {
+        "yunet": "face_detection_yunet_2023mar.onnx",
+        "landmarker": "face_landmarker_float16_1.task",
+    }
+    for name, file in files.items():
+        (cache / file).touch()
+        assert run(["models", "download", name]) == 0
+        assert capsys.readouterr().out == f"{cache / file}\n"
 
 
 @pytest.mark.parametrize("command", ["info", "path", "download"])
@@ -399,6 +403,7 @@ def test_a_model_that_is_not_there(
     ("name", "problem"),
     [
         ("yunet", "face_detection_yunet_2023mar.onnx is not at"),
+        ("landmarker", "face_landmarker_float16_1.task is not at"),
         ("ViT-B-32-quickgelu/openai", "peclip is offline, and the weights ViT-B-32"),
     ],
 )

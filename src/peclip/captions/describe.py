@@ -10,11 +10,15 @@ from typing import Literal, Protocol
 from peclip.captions.prompt import PROMPT_VERSION
 from peclip.captions.store import Caption, CaptionStore
 from peclip.data.samples import Sample
-from peclip.errors import NoCaptionError, VideoError
-from peclip.refinement import refine
+from peclip.errors import EndpointError, NoCaptionError, VideoError
+from peclip.refinement import describes_a_face, refine
 from peclip.types import Frames
 from peclip.video.reader import open_video
 from peclip.video.sampling import segment_indices
+
+MAX_UNANSWERED = 3
+"""Videos in a row without an answer, after which none is expected about the others."""
+_SHOWN = 100
 
 
 class Captioner(Protocol):
@@ -40,8 +44,9 @@ class Described:
     """What became of one video."""
 
     id: str
-    status: Literal["ok", "empty", "failed"]
-    """`empty`: the refinement left nothing of the caption."""
+    status: Literal["ok", "empty", "unanswered", "failed"]
+    """`empty`: the refinement left nothing of the caption; `unanswered`: the model said nothing about a
+    face; `failed`: the video cannot be read, and the model was not asked."""
     reason: str = ""
 
 
@@ -69,14 +74,25 @@ def describe(
 
     Raises:
         ConfigError: the store holds captions that were made otherwise, or cannot be written.
+        EndpointError: `MAX_UNANSWERED` videos in a row had no answer.
         UserError: the captioner has failed for good. What was captioned before is in the store.
     """
     store.check_origin(captioner.name, PROMPT_VERSION, num_frames)
     ahead = {sample.id: sample for sample in samples if sample.id not in store}
     results = []
+    unanswered = 0
     for sample in islice(ahead.values(), limit):
-        results.append(_describe_video(sample, captioner, store, num_frames))
-        on_video(results[-1])
+        done = _describe_video(sample, captioner, store, num_frames)
+        results.append(done)
+        on_video(done)
+        if done.status != "failed":  # of a video that was not shown, nothing is known
+            unanswered = unanswered + 1 if done.status == "unanswered" else 0
+        if unanswered == MAX_UNANSWERED:
+            raise EndpointError(
+                f"The model {captioner.name!r} gave no caption for {unanswered} videos in a row, the last "
+                f"of them {done.id!r}. Check the model and its server, or give another model and another "
+                "file; what was captioned is kept, and the same command goes on."
+            )
     return results
 
 
@@ -87,9 +103,22 @@ def _describe_video(
         with open_video(sample.source, num_threads=1) as reader:
             # A short video is shown as it is: a language model needs no repeated frames.
             frames = reader.read(sorted(set(segment_indices(len(reader), num_frames))))
-        text = captioner.describe(frames)
-    except (VideoError, NoCaptionError) as error:
+        text = _ask(captioner, frames)
+    except VideoError as error:
         return Described(sample.id, "failed", str(error))
+    except NoCaptionError as error:
+        return Described(sample.id, "unanswered", str(error))
     refined = refine(text)
     store.add(Caption(sample.id, text, refined, captioner.name, PROMPT_VERSION, num_frames))
     return Described(sample.id, "ok" if refined else "empty")
+
+
+def _ask(captioner: Captioner, frames: Frames) -> str:
+    text = captioner.describe(frames)
+    if not describes_a_face(text):
+        line = " ".join(text.split())
+        shown = line if len(line) <= _SHOWN else f"{line[:_SHOWN]}…"
+        raise NoCaptionError(
+            f"the model {captioner.name!r} says nothing about a face: {shown!r}; try another model."
+        )
+    return text

@@ -118,6 +118,8 @@ class EndpointCaptioner:
                     auth=self._sign,
                     timeout=self._timeout,
                     stream=True,
+                    # What is local stays so, whatever proxies the environment names (HTTP_PROXY).
+                    proxies=_without_proxies() if self.is_local else None,
                     allow_redirects=False,  # a POST that is redirected becomes a GET, and frames go elsewhere
                 ) as response
             ):
@@ -166,7 +168,9 @@ class EndpointCaptioner:
             raise self._problem(
                 f"its JSON has no choices with a message: {_excerpt(body)}"
             ) from None
-        if not isinstance(text, str) or not text.strip():
+        if text is not None and not isinstance(text, str):
+            raise self._problem(f"the content of its message is no text: {_excerpt(body)}")
+        if text is None or not text.strip():
             raise NoCaptionError(
                 f"the model {self.name!r} at {self.host} gave an empty answer; try another model."
             )
@@ -192,6 +196,11 @@ def _host(base_url: str) -> str:
             f"The endpoint {base_url!r} is no address; give one such as http://localhost:8000/v1."
         )
     return host
+
+
+def _without_proxies() -> Any:
+    # A new one each time, as requests writes into it. Its types know no None, which is how it unsets one.
+    return dict.fromkeys(("http", "https", "all"))
 
 
 def _content(frames: Frames) -> list[dict[str, Any]]:

@@ -12,6 +12,9 @@ import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Self
+
+from filelock import BaseFileLock, FileLock, Timeout
 
 from peclip.data.captions import read_caption_rows, read_captions
 from peclip.data.samples import Split
@@ -40,16 +43,18 @@ class Caption:
 
 
 class CaptionStore:
-    """Captions by the ids of their videos, in a file that grows.
+    """Captions by the ids of their videos, in a file that grows; close it, or use it in `with`.
 
-    A last line that was cut off in the middle is removed, with a warning.
+    Until then no other run may write the file. A last line that was cut off in the middle is removed,
+    with a warning.
 
     Args:
         path: a `.jsonl` file, in a folder that exists; it is made with the first caption.
 
     Raises:
-        ConfigError: the path is not such a file, or cannot be written.
-        DatasetError: the file is there and something else than captions, or one of its lines is broken.
+        ConfigError: the path is not such a file, cannot be written, or another run writes it.
+        DatasetError: the file is there and something else than captions, one of its lines is broken, or
+            a video stands in it twice.
     """
 
     def __init__(self, path: Path) -> None:
@@ -61,19 +66,31 @@ class CaptionStore:
         if not os.access(path if path.exists() else folder, os.W_OK):
             raise ConfigError(f"{path} cannot be written; give a file in a folder of yours.")
         self.path = path
-        self._made: dict[str, Mapping[str, object]] = {}
-        if path.exists():
-            try:
-                _cut_off_half_a_line(path)
-            except OSError as error:
-                raise ConfigError(f"{path} cannot be written: {error.strerror}.") from None
-            self._made = {row["id"]: row for _, row in read_caption_rows(path)}
+        # Before it is read: a line that another run is writing looks like half a line.
+        self._lock = _locked(path)
+        try:
+            self._made = _read(path)
+        except BaseException:
+            self.close()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def __contains__(self, id: object) -> bool:
         return id in self._made
 
     def __len__(self) -> int:
         return len(self._made)
+
+    def close(self) -> None:
+        """Lets go of the file, so that another run may write it."""
+        if self._lock.is_locked:  # once closed, the lock file may be that of another run
+            Path(self._lock.lock_file).unlink(missing_ok=True)
+            self._lock.release()
 
     def check_origin(self, model: str, prompt: str, num_frames: int) -> None:
         """Checks that what is kept was made in the same way as what is to come.
@@ -138,6 +155,29 @@ class CaptionStore:
                 self.path,
             )
         return found
+
+
+def _locked(path: Path) -> BaseFileLock:
+    lock = FileLock(f"{path}.lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise ConfigError(
+            f"Another run is writing {str(path)!r}. Wait for it, or give each run a file of its own."
+        ) from None
+    except OSError as error:
+        raise ConfigError(f"{path}.lock cannot be written: {error.strerror}.") from None
+    return lock
+
+
+def _read(path: Path) -> dict[str, Mapping[str, object]]:
+    if not path.exists():
+        return {}
+    try:
+        _cut_off_half_a_line(path)
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be written: {error.strerror}.") from None
+    return {row["id"]: row for _, row in read_caption_rows(path)}
 
 
 def _cut_off_half_a_line(path: Path) -> None:

@@ -82,25 +82,26 @@ def captions(
     from peclip.captions.store import CaptionStore
 
     samples = _read_samples(dataset, data_root, annotations, fold, split)
-    store = CaptionStore(output.expanduser())
-    captioner = _load_captioner(model, device, endpoint, endpoint_model, endpoint_options)
-    kept = sum(sample.id in store for sample in samples)
-    ahead = min(len(samples) - kept, limit or len(samples))
-    with console.progress_bar(enabled=progress) as bar:
-        task = bar.add_task(f"captioning {dataset}", total=ahead, position="")
+    with CaptionStore(output.expanduser()) as store:
+        captioner = _load_captioner(model, device, endpoint, endpoint_model, endpoint_options)
+        kept = sum(sample.id in store for sample in samples)
+        ahead = min(len(samples) - kept, limit or len(samples))
+        with console.progress_bar(enabled=progress) as bar:
+            task = bar.add_task(f"captioning {dataset}", total=ahead, position="")
 
-        def show(done: Described) -> None:
-            bar.advance(task)
-            if done.status == "failed":
-                console.error(f"{done.id}: {done.reason}")
+            def show(done: Described) -> None:
+                bar.advance(task)
+                if done.reason:
+                    console.error(f"{done.id}: {done.reason}")
 
-        results = describe(
-            samples, captioner, store, num_frames=num_frames, limit=limit, on_video=show
-        )
-    counts = {name: sum(r.status == name for r in results) for name in ("ok", "empty", "failed")}
+            results = describe(
+                samples, captioner, store, num_frames=num_frames, limit=limit, on_video=show
+            )
+    statuses = ("ok", "empty", "unanswered", "failed")
+    counts = {name: sum(r.status == name for r in results) for name in statuses}
     counts |= {"kept": kept, "ahead": len(samples) - kept - len(results)}
     typer.echo(", ".join(f"{count:,} {name}" for name, count in counts.items() if count))
-    if counts["failed"]:
+    if counts["unanswered"] or counts["failed"]:
         raise typer.Exit(_SOME_FAILED)
 
 

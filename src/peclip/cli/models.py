@@ -72,18 +72,18 @@ def info(name: NameArg, form: ReportFormatOpt = ReportFormat.table) -> None:
 
 @models.command()
 def download(name: NameArg) -> None:
-    """Download a model (or `yunet`, the face detector) to the cache, for use without a network."""
+    """Download a model, or `yunet` and `landmarker` for faces and their parts, for use offline."""
+    from peclip.download import fetch
     from peclip.settings import load_settings
-
-    settings = load_settings()
-    if name == "yunet":
-        from peclip.download import fetch
-        from peclip.video.faces import YUNET
-
-        typer.echo(fetch(YUNET, settings.cache_dir, settings=settings))
-        return
+    from peclip.video.faces import YUNET
+    from peclip.video.parts import LANDMARKER
     from peclip.weights import load_model, resolve
 
+    settings = load_settings()
+    file = {"yunet": YUNET, "landmarker": LANDMARKER}.get(name)
+    if file is not None:
+        typer.echo(fetch(file, settings.cache_dir, settings=settings))
+        return
     load_model(resolve(name, settings=settings), settings=settings)
     console.note(f"{name} is complete.")
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -32,13 +32,11 @@ def read_captions(path: Path) -> dict[str, str]:
             twice; the message gives the line.
     """
     captions: dict[str, str] = {}
-    for line, row in read_caption_rows(path):
-        name, caption = row["id"], row.get("refined")
-        if name in captions:
-            raise DatasetError(
-                f"{path}, line {line}: {name!r} has a caption already. Keep one row per video."
-            )
-        captions[name] = caption.strip() if isinstance(caption, str) else refine(row["caption"])
+    for _, row in read_caption_rows(path):
+        caption = row.get("refined")
+        captions[row["id"]] = (
+            caption.strip() if isinstance(caption, str) else refine(row["caption"])
+        )
     if not captions:
         raise DatasetError(f"{path} has no captions. Give a file with a row per video.")
     return captions
@@ -48,7 +46,7 @@ def read_caption_rows(path: Path) -> list[Row]:
     """Reads the rows of a file of captions, each with an `id` and a `caption`; no row is no error.
 
     Raises:
-        DatasetError: the file cannot be read, is broken, or a row lacks one of these.
+        DatasetError: the file cannot be read, is broken, a row lacks one of these, or a video has two.
     """
     reader = _READERS.get(path.suffix.lower())
     if reader is None:
@@ -62,7 +60,19 @@ def read_caption_rows(path: Path) -> list[Row]:
         ) from None
     except UnicodeDecodeError:
         raise DatasetError(f"The captions {path} are not UTF-8; save the file as UTF-8.") from None
-    return [(line, _checked(path, line, row)) for line, row in reader(path, text)]
+    rows = [(line, _checked(path, line, row)) for line, row in reader(path, text)]
+    _check_unique(path, rows)
+    return rows
+
+
+def _check_unique(path: Path, rows: Iterable[Row]) -> None:
+    seen: set[str] = set()
+    for line, row in rows:
+        if row["id"] in seen:
+            raise DatasetError(
+                f"{path}, line {line}: {row['id']!r} has a caption already. Keep one row per video."
+            )
+        seen.add(row["id"])
 
 
 def _checked(path: Path, line: int, row: Mapping[str, Any]) -> Mapping[str, Any]:
