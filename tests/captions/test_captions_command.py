@@ -197,3 +197,32 @@ def test_without_transformers_the_command_to_install_it_is_given(
     del base[base.index("--endpoint") : base.index("-o")]
     assert run([*base, "--model", "LanguageBind/Video-LLaVA-7B-hf"]) == 5
     assert "pip install 'peclip[captions]'" in capsys.readouterr().err
+
+
+def test_what_comes_with_a_data_set_is_refined_and_kept(tmp_path: Path, capsys: Output) -> None:
+    lists = tmp_path / "mafw" / "single" / "with_caption" / "set_1"
+    plain = tmp_path / "mafw" / "single" / "no_caption" / "set_1"
+    lists.mkdir(parents=True)
+    plain.mkdir(parents=True)
+    words = {"00001": ("anger", "The brows lower, indicating anger."), "00002": ("neutral", "")}
+    for split, ids in (("train", ["00001"]), ("test", ["00002"])):
+        (plain / f"{split}.txt").write_text("".join(f"{i}.mp4 {words[i][0]}\n" for i in ids))
+        told = [f"{i}.mp4\t{words[i][0]}\t-\t{words[i][1]}\n" for i in ids if words[i][1]]
+        (lists / f"{split}.txt").write_text("".join(told))
+    for name in words:
+        folder = tmp_path / "mafw" / "data" / "faces" / name
+        folder.mkdir(parents=True)
+        cv2.imwrite(str(folder / "0.png"), np.zeros((16, 16, 3), np.uint8))
+    out = tmp_path / "own.jsonl"
+    asked = ["captions", "--dataset", "mafw", "--data-root", str(tmp_path / "mafw"), "--fold", "1"]
+    asked += ["--own", "-o", str(out)]
+    assert run(asked) == 0
+    assert capsys.readouterr().out == "1 ok, 1 without\n"
+    assert read_captions(out) == {"00001": "The brows lower."}
+    assert run(asked) == 0
+    assert capsys.readouterr().out == "1 kept, 1 without\n"
+    assert run([*asked, "--model", "any"]) == 2
+    assert run(["captions", "--dataset", "dfew", *asked[3:]]) == 2
+    assert "dfew comes without captions of its own; mafw has some" in " ".join(
+        capsys.readouterr().err.split()
+    )

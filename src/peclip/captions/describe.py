@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from typing import Literal, Protocol
@@ -93,6 +93,30 @@ def describe(
                 f"of them {done.id!r}. Check the model and its server, or give another model and another "
                 "file; what was captioned is kept, and the same command goes on."
             )
+    return results
+
+
+def copy_own(
+    samples: Iterable[Sample], texts: Mapping[str, str], store: CaptionStore, name: str
+) -> list[Described]:
+    """Puts what people wrote about videos into a store, refined as what a model writes.
+
+    Args:
+        samples: of the data set; one without a text, and one that the store has, is passed over.
+        texts: by the ids of the videos.
+        store: where they go.
+        name: what the store calls their authors.
+
+    Raises:
+        ConfigError: the store holds captions that were made otherwise, or cannot be written.
+    """
+    store.check_origin(name, "", 0)
+    results = []
+    for sample in samples:
+        if texts.get(sample.id) and sample.id not in store:
+            refined = refine(texts[sample.id])
+            store.add(Caption(sample.id, texts[sample.id], refined, name, "", 0))
+            results.append(Described(sample.id, "ok" if refined else "empty"))
     return results
 
 

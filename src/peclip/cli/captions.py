@@ -57,6 +57,10 @@ def captions(
     split: Annotated[
         str | None, typer.Option("--split", help="train, val or test; by default all of them.")
     ] = None,
+    own: Annotated[
+        bool,
+        typer.Option("--own", help="What comes with the data set (mafw), instead of a model's."),
+    ] = False,
     model: ModelOpt = None,
     endpoint: EndpointOpt = None,
     endpoint_model: Annotated[
@@ -81,6 +85,11 @@ def captions(
     from peclip.captions.describe import describe
     from peclip.captions.store import CaptionStore
 
+    if own:
+        if model is not None or endpoint is not None or limit is not None:
+            raise ConfigError("--own asks no model: leave --model, --endpoint and --limit out.")
+        _copy_own(dataset, data_root, annotations, fold, split, output)
+        return
     samples = _read_samples(dataset, data_root, annotations, fold, split)
     with CaptionStore(output.expanduser()) as store:
         captioner = _load_captioner(model, device, endpoint, endpoint_model, endpoint_options)
@@ -103,6 +112,32 @@ def captions(
     typer.echo(", ".join(f"{count:,} {name}" for name, count in counts.items() if count))
     if counts["unanswered"] or counts["failed"]:
         raise typer.Exit(_SOME_FAILED)
+
+
+def _copy_own(
+    dataset: str,
+    data_root: Path,
+    annotations: Path | None,
+    fold: int | None,
+    split: str | None,
+    output: Path,
+) -> None:
+    from peclip.captions.describe import copy_own
+    from peclip.captions.store import CaptionStore
+    from peclip.data import DATASETS, find_benchmark
+
+    read = find_benchmark(dataset).own_captions
+    if read is None:
+        known = ", ".join(name for name, benchmark in DATASETS.items() if benchmark.own_captions)
+        raise ConfigError(f"{dataset} comes without captions of its own; {known} has some.")
+    samples = _read_samples(dataset, data_root, annotations, fold, split)
+    lists = None if annotations is None else annotations.expanduser()
+    with CaptionStore(output.expanduser()) as store:
+        kept = sum(sample.id in store for sample in samples)
+        results = copy_own(samples, read(data_root.expanduser(), lists), store, f"{dataset}'s own")
+    counts = {name: sum(r.status == name for r in results) for name in ("ok", "empty")}
+    counts |= {"kept": kept, "without": len(samples) - kept - len(results)}
+    typer.echo(", ".join(f"{count:,} {name}" for name, count in counts.items() if count))
 
 
 def _read_samples(

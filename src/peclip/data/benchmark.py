@@ -16,6 +16,9 @@ Loader = Callable[[Path, int | None, str, Path | None], Split]
 SubjectLoader = Callable[[Path, str, Sequence[str]], Split]
 """(root, split, test subjects) → split."""
 
+CaptionReader = Callable[[Path, Path | None], dict[str, str]]
+"""(root, annotations) → what its authors wrote about the videos, by their ids."""
+
 SplitFinder = Callable[[Path, Path | None], tuple[str, ...]]
 """(root, annotations) → the splits that are there, where that is the user's choice."""
 
@@ -44,6 +47,8 @@ class Benchmark:
     load_subjects: SubjectLoader | None = None
     """Where the test subjects may be chosen by the user."""
     find_splits: SplitFinder | None = None
+    own_captions: CaptionReader | None = None
+    """Where the data set comes with descriptions of its videos."""
     hint: str = "A validation split is carved from train, with peclip.data.carve_validation."
     """Said where a split is asked for that does not exist."""
 

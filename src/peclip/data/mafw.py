@@ -95,4 +95,5 @@ MAFW = Benchmark(
     source="https://mafw-database.github.io/MAFW",
     licence="signed agreement, research only",
     load=load_mafw,
+    own_captions=lambda root, annotations: load_mafw_captions(root, annotations),
 )
