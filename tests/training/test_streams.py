@@ -14,6 +14,7 @@ import torch
 from peclip import FineCLIPER
 from peclip.data import Sample, Split
 from peclip.data.augmentation import NO_AUGMENTATION
+from peclip.data.dataset import Unreadable
 from peclip.data.with_parts import VideosWithParts
 from peclip.errors import ConfigError, DatasetError
 from peclip.labels import LabelSet
@@ -157,6 +158,21 @@ def test_videos_without_parts_are_named(splits: tuple[Split, Split], tmp_path: P
     split = splits[0].with_samples([Sample(bare, "happiness", "bare"), *splits[0].samples])
     with pytest.raises(DatasetError, match=r"1 of the 49 videos .*bare\. .*prepare --parts"):
         fresh(parts=True).fit(split, config=settings(epochs=1))
+
+
+def test_parts_of_other_crops_are_refused(splits: tuple[Split, Split], tmp_path: Path) -> None:
+    folder = tmp_path / "video"
+    folder.mkdir()
+    for number in range(4):
+        cv2.imwrite(str(folder / f"{number}.png"), np.zeros((32, 32, 3), np.uint8))
+    for count in (3, 5):
+        found = torch.ones(count, dtype=torch.bool)
+        save_parts(parts_path(folder), Parts(torch.full((count, 478, 2), 0.5), found))
+        split = splits[0].with_samples([Sample(folder, "happiness", "v")])
+        data = VideosWithParts(split, fresh().config.preprocess, 2, train=False, labels=LABELS)
+        told = data[0]
+        assert isinstance(told, Unreadable)
+        assert f"is of {count} frames, and the video has 4" in told.reason
 
 
 def test_what_cannot_be_mixed_is_said(splits: tuple[Split, Split]) -> None:

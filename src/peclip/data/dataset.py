@@ -51,6 +51,19 @@ class Item(NamedTuple):
     """bool (T,): whether there was a face to parse in the frame."""
 
 
+class Picked(NamedTuple):
+    """Frames of a video, and what is to happen to all of them alike."""
+
+    crops: Tensor
+    """uint8 (T, 3, S, S)."""
+    numbers: list[int]
+    """Of the frames in the video."""
+    total: int
+    """Frames that the video has."""
+    augment: Callable[[Tensor], Tensor]
+    """Maps any number of such pictures to the same shape."""
+
+
 class Unreadable(NamedTuple):
     """A video that cannot be read. No exception, because one of a worker reaches the user in a traceback."""
 
@@ -144,15 +157,11 @@ class VideoDataset(Dataset[Item | Unreadable]):
         Raises:
             VideoError: it cannot be opened, or one of its frames cannot be decoded.
         """
-        crops, _, augment = self.pick(draw)
-        return augment(crops)
+        picked = self.pick(draw)
+        return picked.augment(picked.crops)
 
-    def pick(self, draw: Draw) -> tuple[Tensor, list[int], Callable[[Tensor], Tensor]]:
+    def pick(self, draw: Draw) -> Picked:
         """Draws frames of a video, and what is to happen to all of them alike.
-
-        Returns:
-            The crops, uint8 (T, 3, S, S), their numbers in the video, and the augmentation: it maps any
-            number of such pictures to the same shape.
 
         Raises:
             VideoError: it cannot be opened, or one of its frames cannot be decoded.
@@ -160,8 +169,11 @@ class VideoDataset(Dataset[Item | Unreadable]):
         random = Random(self._key(draw))
         source = self.split.samples[draw.video].source
         chosen: list[int] = []
+        total = 0
 
         def choose(number: int) -> list[int]:
+            nonlocal total
+            total = number
             if self.train:
                 chosen.extend(random_segment_indices(number, self.num_frames, random))
             else:
@@ -170,9 +182,9 @@ class VideoDataset(Dataset[Item | Unreadable]):
 
         crops = torch.from_numpy(self.crops(source, choose)).permute(0, 3, 1, 2).contiguous()
         if not self.train:
-            return crops, chosen, lambda pictures: pictures
+            return Picked(crops, chosen, total, lambda pictures: pictures)
         seed = random.getrandbits(63)
-        return crops, chosen, lambda pictures: self._augmentation(pictures, seed)
+        return Picked(crops, chosen, total, lambda pictures: self._augmentation(pictures, seed))
 
     def crops(self, source: Path, choose: Callable[[int], list[int]]) -> NDArray[np.uint8]:
         """Returns frames of a video as squares, uint8 (T, S, S, 3).

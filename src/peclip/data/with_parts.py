@@ -23,11 +23,18 @@ class VideosWithParts(VideoDataset):
             VideoError: the video or its parts cannot be read.
         """
         sample = self.split.samples[draw.video]
-        crops, chosen, augment = self.pick(draw)
+        crops, chosen, total, augment = self.pick(draw)
+        path = parts_path(sample.source)
         try:
-            parts = load_parts(parts_path(sample.source)).at(chosen)
+            whole = load_parts(path)
         except DatasetError as error:
             raise VideoError(str(error)) from None
+        if len(whole) != total:
+            raise VideoError(
+                f"{str(path)!r} is of {len(whole)} frames, and the video has {total}: the parts are of other "
+                "crops. Delete the file and prepare again: peclip data prepare --parts mediapipe"
+            )
+        parts = whole.at(chosen)
         drawn = draw_parts(parts, crops)  # (T, 2, 3, S, S)
         pictures = torch.cat([crops[:, None], drawn], dim=1)
         pictures = augment(pictures.flatten(0, 1)).view(pictures.shape)
