@@ -43,8 +43,9 @@ class FineCLIPERBlock(nn.Module):
         self.beside_mlp = GroupedAdapters(Bottleneck(width, size) for size in bottlenecks)
 
     def forward(self, x: Tensor, layout: Layout) -> Tensor:
-        """Maps (N, L, W) to the same shape; `layout.groups` are the rows of each stream."""
-        x = x + self.after_attention(self.block.attention(x, layout.mask), layout.groups)
+        """Maps (N, L, W) to (N, Q, W), the wanted tokens; `layout.groups` are the rows of each stream."""
+        attended = self.block.attention(x, layout)
+        x = x[:, : layout.wanted] + self.after_attention(attended, layout.groups)
         return x + self.block.mlp(x, lambda y: self.scale * self.beside_mlp(y, layout.groups))
 
 

@@ -37,8 +37,8 @@ class PEClipVisionBlock(nn.Module):
         self.temporal_adapter = temporal_adapter
 
     def forward(self, x: Tensor, layout: Layout) -> Tensor:
-        """Maps (B*T, L, W) with T = `layout.num_frames` to the same shape."""
-        x = x + self.shared_adapter(self.block.attention(x, layout.mask))
+        """Maps (B*T, L, W) with T = `layout.num_frames` to (B*T, Q, W), Q being the wanted tokens of L."""
+        x = x[:, : layout.wanted] + self.shared_adapter(self.block.attention(x, layout))
         adapted: Tensor = x + self.temporal_adapter(self.block.mlp(x), layout.num_frames)
         return adapted
 
@@ -56,7 +56,7 @@ class PEClipTextBlock(nn.Module):
 
     def forward(self, x: Tensor, layout: Layout) -> Tensor:
         """Maps (C, L, W) to (C, L, W)."""
-        x = x + self.shared_adapter(self.block.attention(x, layout.mask))
+        x = x + self.shared_adapter(self.block.attention(x, layout))
         adapted: Tensor = x + self.text_adapter(self.block.mlp(x))
         return adapted
 

@@ -37,6 +37,9 @@ class Layout(NamedTuple):
     """Rows of each group, in their order, where a model adapts groups in different ways."""
     mask: Tensor | None = None
     """Additive, of the attention, (L, L)."""
+    wanted: int | None = None
+    """Tokens, from the first on, that a block has to answer for; `None` is all of them. Behind the last block of the
+    vision tower only the class token is looked at."""
 
 
 class QuickGELU(nn.Module):
@@ -53,26 +56,34 @@ class QuickGELU(nn.Module):
 class ClipBlock(nn.Module):
     """A uniform view of an open_clip block: its two branches, with the residual left to the caller.
 
-    Towers call a block as `block(x, layout)`; a model may put any module of that form in its place. On
-    its own this is the plain CLIP block.
+    Towers call a block as `block(x, layout)` and get the tokens that the layout wants; a model may put
+    any module of that form in its place. On its own this is the plain CLIP block.
     """
 
     def __init__(self, block: nn.Module) -> None:
         super().__init__()
         self.block = block
 
-    def attention(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Attention branch `MSA(LN x)`, (N, L, W) to (N, L, W).
+    def attention(self, x: Tensor, layout: Layout) -> Tensor:
+        """Attention branch `MSA(LN x)`, (N, L, W) to (N, Q, W): the wanted tokens attend to all.
 
         The weights are those of open_clip's `nn.MultiheadAttention`, which itself would compute on a
         transposed view: in bf16 on a CPU that makes a copy of its matrices for every row of the batch.
         """
         block: Any = self.block
         weights = block.attn
-        qkv = F.linear(block.ln_1(x), weights.in_proj_weight, weights.in_proj_bias)
-        N, L, _ = qkv.shape
-        q, k, v = qkv.view(N, L, 3, weights.num_heads, -1).permute(2, 0, 3, 1, 4)  # (N, H, L, d)
-        mask = None if mask is None else mask.to(q.dtype)
+        x = block.ln_1(x)
+        if layout.wanted is None:
+            q, k, v = F.linear(x, weights.in_proj_weight, weights.in_proj_bias).chunk(3, dim=-1)
+        else:
+            width = x.shape[-1]
+            matrix, bias = weights.in_proj_weight, weights.in_proj_bias
+            q = F.linear(x[:, : layout.wanted], matrix[:width], bias[:width])
+            k, v = F.linear(x, matrix[width:], bias[width:]).chunk(2, dim=-1)
+        q, k, v = (
+            part.unflatten(-1, (weights.num_heads, -1)).transpose(1, 2) for part in (q, k, v)
+        )
+        mask = None if layout.mask is None else layout.mask[: layout.wanted].to(q.dtype)
         mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=mask).transpose(1, 2).flatten(2)
         attended: Tensor = block.ls_1(weights.out_proj(mixed))
         return attended
@@ -85,8 +96,8 @@ class ClipBlock(nn.Module):
         return mixed if beside is None else mixed + beside(normed)
 
     def forward(self, x: Tensor, layout: Layout = Layout()) -> Tensor:  # noqa: B008 (a constant)
-        """Maps (N, L, W) to (N, L, W)."""
-        x = x + self.attention(x, layout.mask)
+        """Maps (N, L, W) to (N, Q, W), Q being the wanted tokens of L."""
+        x = x[:, : layout.wanted] + self.attention(x, layout)
         return x + self.mlp(x)
 
 
@@ -135,6 +146,8 @@ class VisionTower(nn.Module):
             if 0 < depth < len(prompts):
                 prompt = prompts[depth].to(x.dtype).expand(x.shape[0], -1, -1)
                 x = torch.cat([x[:, : -prompt.shape[1]], prompt], dim=1)
+            if depth == len(self.blocks) - 1:
+                layout = layout._replace(wanted=1)
             x = _through(block, x, layout, checkpointed=self.checkpoint_activations)
         features = self.ln_post(x[:, 0]) @ self.projection
         return features.unflatten(0, (-1, num_frames))
