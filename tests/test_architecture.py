@@ -23,7 +23,7 @@ LAYERS = [
     {"nn", "video", "cards"},
     {"download", "hub", "devices", "writers", "plots", "scoring"},
     {"types", "prediction", "metrics", "answers", "journal"},
-    {"config", "descriptions", "confusion", "refinement", "shards"},
+    {"config", "descriptions", "confusion", "refinement", "shards", "pipeline"},
     {"labels", "settings"},
     {"errors"},
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +17,7 @@ from peclip.prediction import Row
 from peclip.recognizers import PEClip
 from peclip.types import FaceBox, Frames
 from peclip.video.faces import Image
+from peclip.video.windows import FaceWindow
 
 
 class Bright:
@@ -128,6 +130,41 @@ def test_a_call_of_the_model_holds_no_more_windows_than_asked(
     assert sum(sizes) == 10
 
 
+def test_faces_are_searched_while_the_model_answers(
+    debug: PEClip, bright: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[int] = []
+    further = threading.Event()
+
+    class Counting(Bright):
+        def detect(self, image: Image) -> list[FaceBox]:
+            seen.append(1)
+            if len(seen) > 80:  # the first window is complete with the 64th frame
+                further.set()
+            return super().detect(image)
+
+    score, waited = debug.score, []
+
+    def answer(windows: list[FaceWindow]) -> list[list[float]]:
+        waited.append(further.wait(60))
+        return score(windows)
+
+    monkeypatch.setattr(debug, "detector", lambda options: Counting())
+    monkeypatch.setattr(debug, "score", answer)
+    options = PredictOptions(window=2.5, hop=1, batch_size=1, frame_rate=25, detect_rate=25)
+    debug.predict(drawn(100, (10, range(100))), options)
+    assert waited[0], "the first answer was not waited for"
+
+
+def test_a_reading_that_is_left_early_leaves_no_thread(debug: PEClip, bright: None) -> None:
+    before = threading.active_count()
+    options = PredictOptions(batch_size=1, frame_rate=25)
+    rows = debug.stream(drawn(200, (10, range(200))), options)
+    next(rows)
+    rows.close()  # type: ignore[attr-defined]
+    assert threading.active_count() == before
+
+
 def test_a_video_of_few_frames_a_second_is_one_person(debug: PEClip, bright: None) -> None:
     video = drawn(12, (10, range(12)))
     rows = debug.predict(video, PredictOptions(frame_rate=0.5, window=8, hop=8)).rows
@@ -172,7 +209,7 @@ def test_rows_come_before_the_video_ends(debug: PEClip, bright: None, monkeypatc
     monkeypatch.setattr("peclip.session.open_video", lambda *_, **__: Endless())
     rows: Iterator[Row] = debug.stream(0)  # a webcam: a batch of one
     next(rows)
-    assert seen <= 28, "and at most two frames that wait for the next look at faces"
+    assert seen <= 42, "the next window, two frames that wait for the next look, one frame ahead"
     tracemalloc.start()
     for _ in range(50):
         next(rows)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from peclip.config import ModelConfig, PredictOptions
 from peclip.download import open_remote
 from peclip.errors import UserError, VideoError
 from peclip.labels import LabelSet
+from peclip.pipeline import run_ahead
 from peclip.prediction import Prediction, Row, Status, failure_row
 from peclip.settings import Settings
 from peclip.types import Frames
@@ -87,15 +88,11 @@ class Session:
             reader = stack.enter_context(self._open(stack))
             detector = self._detector
             self._describe(reader, detector)
-            live = isinstance(self._video, int)
-            size = self._options.batch_size or (1 if live else _BATCH)
-            waiting: list[FaceWindow] = []
-            for people in self._windows(reader, detector):
-                waiting += people
-                while len(waiting) >= size:
-                    yield from self._keep(waiting[:size])
-                    waiting = waiting[size:]
-            yield from self._keep(waiting)
+            # While the model answers, the next faces are searched, in frames that were decoded meanwhile.
+            chunks = stack.enter_context(closing(run_ahead(reader.chunks())))
+            made = self._batches(self._windows(chunks, detector))
+            for windows in stack.enter_context(closing(run_ahead(made))):
+                yield from self._keep(windows)
             if self.failure is not None:
                 yield self.fail(self.failure)
 
@@ -142,8 +139,20 @@ class Session:
             "peclip_version": version("peclip"),
         }
 
+    def _batches(self, windows: Iterable[list[FaceWindow]]) -> Iterator[list[FaceWindow]]:
+        """Gathers windows for the calls of the model; a webcam's do not wait for each other."""
+        live = isinstance(self._video, int)
+        size = self._options.batch_size or (1 if live else _BATCH)
+        waiting: list[FaceWindow] = []
+        for people in windows:
+            waiting += people
+            while len(waiting) >= size:
+                yield waiting[:size]
+                waiting = waiting[size:]
+        yield waiting
+
     def _windows(
-        self, reader: VideoReader, detector: FaceDetector | None
+        self, chunks: Iterable[Frames], detector: FaceDetector | None
     ) -> Iterator[list[FaceWindow]]:
         preprocess = self._config.preprocess
         observer = Observer(
@@ -157,7 +166,7 @@ class Session:
         return cut_windows(
             self._until_failure(
                 observer.observe(
-                    self._followed(reader.chunks()),
+                    self._followed(chunks),
                     start=self._options.start,
                     end=math.inf if self._options.end is None else self._options.end,
                 )

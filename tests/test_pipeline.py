@@ -1,0 +1,68 @@
+"""Stages that work at the same time."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from peclip.pipeline import run_ahead
+
+
+def test_items_come_in_their_order_and_the_end_is_the_end() -> None:
+    assert list(run_ahead(range(100))) == list(range(100))
+    assert list(run_ahead([])) == []
+    assert list(run_ahead([None, None])) == [None, None]
+
+
+def test_the_next_item_is_made_while_one_is_used_and_no_more() -> None:
+    made: list[int] = []
+    second = threading.Event()
+
+    def make() -> Iterator[int]:
+        for number in range(5):
+            made.append(number)
+            if number == 1:
+                second.set()
+            yield number
+
+    items = run_ahead(make())
+    assert next(items) == 0
+    assert second.wait(60), "nobody makes the second item while the first is used"
+    assert made == [0, 1]
+    assert list(items) == [1, 2, 3, 4]
+
+
+def test_what_the_maker_raises_comes_behind_the_items_before_it() -> None:
+    def make() -> Iterator[int]:
+        yield 1
+        yield 2
+        raise ValueError("damaged")
+
+    items = run_ahead(make())
+    assert [next(items), next(items)] == [1, 2]
+    with pytest.raises(ValueError, match="damaged"):
+        next(items)
+    assert list(items) == []
+
+
+def test_closing_waits_for_the_maker_and_leaves_no_thread() -> None:
+    before = threading.active_count()
+    started, go_on = threading.Event(), threading.Event()
+    finished: list[int] = []
+
+    def make() -> Iterator[int]:
+        yield 0
+        started.set()
+        go_on.wait(60)
+        finished.append(1)
+        yield 1
+
+    items = run_ahead(make())
+    assert next(items) == 0
+    assert started.wait(60)
+    go_on.set()
+    items.close()  # type: ignore[attr-defined]
+    assert finished == [1]
+    assert threading.active_count() == before
