@@ -20,15 +20,16 @@ lint: $(READY)  ## style, types and layers
 setup: $(READY)
 
 FER2013 ?= ../shared/data/fer2013.tar.gz
-nano: $(READY)  ## train the embedded model anew, in runs/; hours on two cores
+CLIPS ?= ../shared/data/clips
+nano: $(READY)  ## train the embedded model anew, in runs/, and put it into the package; hours on two cores
 	mkdir -p runs/fer2013
 	tar -xzf $(FER2013) -C runs/fer2013
 	.venv/bin/peclip train --recipe recipes/nano-backbone.yaml --data-root runs/fer2013 --out runs/nano-backbone
 	.venv/bin/peclip train --recipe recipes/nano.yaml --data-root runs/fer2013 --out runs/nano
 	.venv/bin/peclip train --recipe recipes/nano.yaml --data-root runs/fer2013 --out runs/nano-pooled \
-		--set model.temporal_adapter=none --set train.test=false
-	.venv/bin/python recipes/nano_card.py --data runs/fer2013 --model runs/nano/model \
-		--pooled runs/nano-pooled/model --out runs/nano-card
+		--set model.temporal_adapter=none
+	.venv/bin/python recipes/nano_card.py --data runs/fer2013 --clips $(CLIPS) --model runs/nano/model \
+		--pooled runs/nano-pooled/model --out src/peclip/assets/nano
 
 $(READY): pyproject.toml
 	@test -x "$(UV)" || $(PYTHON) -m pip install --quiet --target .uv uv

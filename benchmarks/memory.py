@@ -14,10 +14,9 @@ import subprocess
 import sys
 import tempfile
 import time
-from fractions import Fraction
 from pathlib import Path
 
-import av
+from videos import portrait, repeat, write_video
 
 PREDICT = """
 import json, resource, sys
@@ -27,25 +26,6 @@ rows = sum(1 for _ in model.stream(sys.argv[1], PredictOptions(detector=sys.argv
 peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 print(json.dumps({"rows": rows, "peak_mb": round(peak, 1)}))
 """
-
-
-def loop(source: Path, target: Path, minutes: float, rate: int) -> None:
-    """Repeats a video until it has a length."""
-    with av.open(str(source)) as container:
-        frames = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
-    options = {"preset": "ultrafast", "crf": "30"}
-    with av.open(str(target), "w") as container:
-        stream = container.add_stream("libx264", rate=rate, options=options)
-        stream.width, stream.height, stream.pix_fmt = (
-            frames[0].shape[1],
-            frames[0].shape[0],
-            "yuv420p",
-        )
-        for number in range(round(minutes * 60 * rate)):
-            frame = av.VideoFrame.from_ndarray(frames[number % len(frames)], format="rgb24")
-            frame.pts, frame.time_base = number, Fraction(1, rate)
-            container.mux(stream.encode(frame))
-        container.mux(stream.encode())
 
 
 def measure(video: Path, model: str, detector: str) -> dict[str, float]:
@@ -62,12 +42,12 @@ if __name__ == "__main__":
     parser.add_argument("--model", default="nano")
     parser.add_argument("--detector", default="haar")
     arguments = parser.parse_args()
-    portrait = Path(__file__).parents[1] / "examples" / "astronaut.mp4"
     results = {}
     with tempfile.TemporaryDirectory() as folder:
         for name, minutes in {"short": 1.0, "long": arguments.minutes}.items():
             video = Path(folder) / f"{name}.mp4"
-            loop(portrait, video, minutes, arguments.rate)
+            count = round(minutes * 60 * arguments.rate)
+            write_video(video, repeat(portrait(), count), arguments.rate)
             results[name] = measure(video, arguments.model, arguments.detector)
             print(name, f"{minutes:g} min", json.dumps(results[name]), flush=True)
     difference = results["long"]["peak_mb"] - results["short"]["peak_mb"]

@@ -149,6 +149,7 @@ def test_faces_are_searched_while_the_model_answers(
         waited.append(further.wait(60))
         return score(windows)
 
+    monkeypatch.setenv("OMP_WAIT_POLICY", "passive")
     monkeypatch.setattr(debug, "detector", lambda options: Counting())
     monkeypatch.setattr(debug, "score", answer)
     options = PredictOptions(window=2.5, hop=1, batch_size=1, frame_rate=25, detect_rate=25)
@@ -156,7 +157,21 @@ def test_faces_are_searched_while_the_model_answers(
     assert waited[0], "the first answer was not waited for"
 
 
-def test_a_reading_that_is_left_early_leaves_no_thread(debug: PEClip, bright: None) -> None:
+def test_threads_that_spin_are_not_disturbed(
+    debug: PEClip, bright: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    video = drawn(100, (10, range(100)))
+    monkeypatch.setenv("OMP_WAIT_POLICY", "passive")
+    ahead = debug.predict(video).rows
+    monkeypatch.delenv("OMP_WAIT_POLICY")
+    monkeypatch.setattr("peclip.session.run_ahead", pytest.fail)
+    assert debug.predict(video).rows == ahead, "the ways give the same rows"
+
+
+def test_a_reading_that_is_left_early_leaves_no_thread(
+    debug: PEClip, bright: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OMP_WAIT_POLICY", "passive")
     before = threading.active_count()
     options = PredictOptions(batch_size=1, frame_rate=25)
     rows = debug.stream(drawn(200, (10, range(200))), options)
@@ -206,6 +221,7 @@ def test_rows_come_before_the_video_ends(debug: PEClip, bright: None, monkeypatc
                 yield Frames(picture, torch.tensor([seen / 25], dtype=torch.float64))
                 seen += 1
 
+    monkeypatch.setenv("OMP_WAIT_POLICY", "passive")
     monkeypatch.setattr("peclip.session.open_video", lambda *_, **__: Endless())
     rows: Iterator[Row] = debug.stream(0)  # a webcam: a batch of one
     next(rows)

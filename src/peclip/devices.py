@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import AbstractContextManager, nullcontext
 from typing import Literal
 
@@ -72,6 +73,16 @@ def choose_precision(name: Precision, device: torch.device) -> str:
 def autocast(device: torch.device, precision: str) -> AbstractContextManager[object]:
     """Returns the context in which a model computes with a precision."""
     return torch.autocast(device.type, _DTYPES[precision], enabled=precision != "fp32")
+
+
+def stages_overlap(device: torch.device) -> bool:
+    """Says whether reading, searching and computing at the same time is faster than in turn.
+
+    On a CPU it is if the threads of torch sleep while they wait for work, which OMP_WAIT_POLICY=passive
+    makes them do when it is set before torch is imported, as `peclip predict` does. By default they spin
+    on the cores that the other stages need.
+    """
+    return device.type != "cpu" or os.environ.get("OMP_WAIT_POLICY", "").upper() == "PASSIVE"
 
 
 def training_kernels(

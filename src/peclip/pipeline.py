@@ -26,3 +26,8 @@ def run_ahead(items: Iterable[Item]) -> Iterator[Item]:
         while (item := coming.result()) is not end:
             coming = pool.submit(next, iterator, end)
             yield item  # type: ignore[misc]  # it is not the end
+
+
+def in_turn(items: Iterable[Item]) -> Iterator[Item]:
+    """Yields items that are made when they are asked for, where `run_ahead` would not pay."""
+    yield from items

@@ -10,10 +10,11 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
+from peclip import devices
 from peclip.cards import write_card
 from peclip.config import ModelConfig, PredictOptions
 from peclip.data.samples import Split
-from peclip.devices import Precision, autocast, choose_device, choose_precision, device_name
+from peclip.devices import Precision
 from peclip.errors import ConfigError
 from peclip.hub import push_folder
 from peclip.labels import LabelSet, canonical
@@ -66,8 +67,8 @@ class Recognizer:
         self.revision = revision
         self.device = device
         self.precision = precision
-        own = config.preprocess
-        self.preprocess = Preprocess(own.image_size, own.mean, own.std, grayscale=own.grayscale)
+        p = config.preprocess
+        self.preprocess = Preprocess(p.image_size, p.mean, p.std, grayscale=p.grayscale)
         self._label_features: Tensor | None = None
         self._detectors: dict[tuple[str, float], FaceDetector] = {}
 
@@ -94,8 +95,8 @@ class Recognizer:
             WeightsError: the weights are not cached and cannot be downloaded, or do not fit.
             DeviceError: the device or precision is not to be had here.
         """
-        chosen, settings = choose_device(device), load_settings()
-        computed = choose_precision(precision, chosen)
+        chosen, settings = devices.choose_device(device), load_settings()
+        computed = devices.choose_precision(precision, chosen)
         kind = cls.architecture or "pe-clip"
         checkpoint = resolve(name, settings=settings, revision=revision, architecture=kind)
         return cls.from_checkpoint(checkpoint, chosen, computed, settings)
@@ -173,6 +174,7 @@ class Recognizer:
             settings=load_settings(),
             metadata=self.describe(),
             keep_rows=keep_rows,
+            overlap=devices.stages_overlap(self.device),
         )
 
     def prepare(self, options: PredictOptions) -> None:
@@ -203,8 +205,7 @@ class Recognizer:
         """
         if not options.face_crop:
             return None
-        key = (options.detector, options.face_threshold)
-        if key not in self._detectors:
+        if (key := (options.detector, options.face_threshold)) not in self._detectors:
             self._detectors[key] = load_detector(
                 options.detector, settings=load_settings(), threshold=options.face_threshold
             )
@@ -222,7 +223,7 @@ class Recognizer:
     @torch.inference_mode()
     def answer(self, batch: Batch) -> list[list[float]]:
         """Returns the probabilities of a batch on the device, each row in the order of the labels."""
-        with autocast(self.device, self.precision):
+        with devices.autocast(self.device, self.precision):
             output = self.model(batch, self.label_features())
         return [list(row) for row in output.logits.float().softmax(-1).cpu().tolist()]
 
@@ -230,7 +231,7 @@ class Recognizer:
     def label_features(self) -> Tensor:
         """Returns the text features (C, D), computed once for a set of labels."""
         if self._label_features is None:
-            with autocast(self.device, self.precision):
+            with devices.autocast(self.device, self.precision):
                 self._label_features = self.model.encode_labels()
         return self._label_features
 
@@ -309,7 +310,7 @@ class Recognizer:
             "model_revision": self.revision,
             "architecture": self.config.architecture,
             "backbone": self.config.backbone,
-            "device": device_name(self.device),
+            "device": devices.device_name(self.device),
             "precision": self.precision,
             "num_frames": self.config.num_frames,
             "preprocessing": self.config.preprocess.model_dump(),

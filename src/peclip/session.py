@@ -17,7 +17,7 @@ from peclip.config import ModelConfig, PredictOptions
 from peclip.download import open_remote
 from peclip.errors import UserError, VideoError
 from peclip.labels import LabelSet
-from peclip.pipeline import run_ahead
+from peclip.pipeline import in_turn, run_ahead
 from peclip.prediction import Prediction, Row, Status, failure_row
 from peclip.settings import Settings
 from peclip.types import Frames
@@ -50,6 +50,7 @@ class Session:
         settings: cache and network.
         metadata: what is known of the model, for `Prediction.metadata`.
         keep_rows: false for endless sources; there is no `prediction()` then.
+        overlap: decode, search and answer at the same time, in threads.
 
     Raises (while iterating):
         VideoError: the source cannot be read at all. What breaks in the middle ends the rows with one
@@ -69,6 +70,7 @@ class Session:
         settings: Settings,
         metadata: dict[str, Any],
         keep_rows: bool = True,
+        overlap: bool = True,
     ) -> None:
         self.source = _name(video)
         self.failure: UserError | None = None
@@ -80,6 +82,7 @@ class Session:
         self._model, self._revision = model
         self._metadata = metadata
         self._keep_rows = keep_rows
+        self._overlap = overlap
         self._rows: list[Row] = []
 
     def __iter__(self) -> Iterator[Row]:
@@ -89,9 +92,10 @@ class Session:
             detector = self._detector
             self._describe(reader, detector)
             # While the model answers, the next faces are searched, in frames that were decoded meanwhile.
-            chunks = stack.enter_context(closing(run_ahead(reader.chunks())))
+            stage = run_ahead if self._overlap else in_turn
+            chunks = stack.enter_context(closing(stage(reader.chunks())))
             made = self._batches(self._windows(chunks, detector))
-            for windows in stack.enter_context(closing(run_ahead(made))):
+            for windows in stack.enter_context(closing(stage(made))):
                 yield from self._keep(windows)
             if self.failure is not None:
                 yield self.fail(self.failure)

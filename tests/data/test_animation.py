@@ -103,6 +103,20 @@ def test_a_part_of_the_window_is_expressive(split: Split) -> None:
     assert (float(neutral.float().mean()), target) == (0.0, 1)
 
 
+def test_a_still_is_decoded_once(split: Split, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = windows(split, STILL.model_copy(update={"partial": 1.0, "share": (0.5, 0.5)}))
+    read: list[Path] = []
+    crops = data.crops
+    monkeypatch.setattr(
+        data, "crops", lambda path, choose: read.append(path) or crops(path, choose)
+    )
+    first = item(data, Draw(0, 0)).crops
+    for epoch in range(20):
+        item(data, Draw(epoch, 0))
+    assert len(read) == len(set(read)) <= 5, "the smile, and the four neutral faces"
+    assert torch.equal(item(data, Draw(0, 0)).crops, first), "what is kept is not written to"
+
+
 def test_a_faint_expression_is_neutral(split: Split) -> None:
     data = windows(split, STILL.model_copy(update={"faint": 1.0, "faint_share": (0.05, 0.1)}))
     window, target, *_ = item(data, Draw(0, 0))

@@ -7,7 +7,6 @@ import torch
 from peclip.errors import ConfigError, WeightsError
 from peclip.nn import clip
 from peclip.nn.clip import load_backbone
-from peclip.nn.stem import ConvStem
 from peclip.nn.towers import ClipBlock, TextTower, VisionTower
 
 SMALL = {
@@ -96,16 +95,6 @@ def test_a_text_beyond_the_context_is_refused() -> None:
     text = load_backbone("debug", None).text
     with pytest.raises(ConfigError, match=r"has \d+ tokens.*takes 77"):
         text.embed(["brow " * 99], prompt_length=2)
-
-
-def test_a_stem_makes_the_grid_of_the_patches() -> None:
-    assert ConvStem([8, 16, 24], [2, 2, 2], [1, 0, 2], 32)(torch.randn(2, 3, 48, 48)).shape == (
-        2,
-        32,
-        6,
-        6,
-    )
-    assert load_backbone("nano", None).vision(torch.randn(1, 2, 3, 48, 48)).shape == (1, 2, 192)
 
 
 @pytest.mark.parametrize(

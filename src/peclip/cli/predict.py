@@ -133,6 +133,8 @@ def predict(
 
     peclip predict videos/ -o rows-3.jsonl --shard 3/8 --resume
     """
+    # Before torch is imported: its threads leave the cores to the other stages while they wait.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     from peclip.config import PredictOptions, check
     from peclip.engines import ENGINES, Job, Pool
     from peclip.shards import read_shard

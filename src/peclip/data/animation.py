@@ -25,6 +25,9 @@ from peclip.labels import LabelSet
 Frames = NDArray[np.uint8]
 _NEUTRAL = "neutral"
 
+_KEPT_BYTES = 256 * 2**20
+"""Of decoded stills, which a process keeps."""
+
 
 class AnimateConfig(Config):
     """How windows are made from stills. Lengths are fractions of the picture's side."""
@@ -100,6 +103,9 @@ class AnimatedStills(VideoDataset):
     ) -> None:
         super().__init__(split, preprocess, num_frames, train=True, seed=seed, labels=labels)
         self._animate = animate
+        # A still is read in every epoch, and as the neutral part of other windows too.
+        self._kept: dict[int, Frames] = {}
+        self._room = _KEPT_BYTES // (3 * self.size**2)
         self._neutral = [i for i, s in enumerate(split.samples) if s.label == _NEUTRAL]
         if animate.partial + animate.faint and not self._neutral:
             raise DatasetError(
@@ -143,7 +149,11 @@ class AnimatedStills(VideoDataset):
         return 1.0
 
     def _still(self, index: int) -> Frames:
-        still: Frames = self.crops(self.split.samples[index].source, lambda num_frames: [0])[0]
+        still: Frames | None = self._kept.get(index)
+        if still is None:
+            still = self.crops(self.split.samples[index].source, lambda num_frames: [0])[0]
+            if len(self._kept) < self._room:
+                self._kept[index] = still
         return still
 
 

@@ -20,12 +20,21 @@ class ConvStem(nn.Module):
         strides: of the first convolution of every stage; their product is the patch size.
         blocks: residual blocks of every stage.
         width: W of the vision tower.
+        standardize: give every image a mean of 0 and a deviation of 1 first, so that light and contrast
+            of a picture are nothing to be learned.
     """
 
     def __init__(
-        self, channels: Sequence[int], strides: Sequence[int], blocks: Sequence[int], width: int
+        self,
+        channels: Sequence[int],
+        strides: Sequence[int],
+        blocks: Sequence[int],
+        width: int,
+        *,
+        standardize: bool = False,
     ) -> None:
         super().__init__()
+        self._standardize = standardize
         layers: list[nn.Module] = []
         before = 3
         for after, stride, count in zip(channels, strides, blocks, strict=True):
@@ -36,6 +45,8 @@ class ConvStem(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Maps images (N, 3, S, S) to a grid (N, W, S/P, S/P) for patches of P pixels."""
+        if self._standardize:
+            x = standardize(x)
         grid: Tensor = self.layers(x.contiguous(memory_format=torch.channels_last))
         return grid
 
@@ -57,6 +68,16 @@ class ResidualConv(nn.Module):
         """Maps (N, C, H, W) to (N, C, H, W)."""
         y: Tensor = self.activation(x + self.branch(x))
         return y
+
+
+def standardize(images: Tensor) -> Tensor:
+    """Returns images (N, C, H, W) with a mean of 0 and a deviation of nearly 1 each.
+
+    The deviation of an image that hardly varies is not blown up: 0.1, which is 6 grey levels at CLIP's
+    normalisation, is added to it.
+    """
+    deviation, mean = torch.std_mean(images, dim=(1, 2, 3), correction=0, keepdim=True)
+    return (images - mean) / (deviation + 0.1)
 
 
 def _conv_norm(before: int, after: int, stride: int) -> tuple[nn.Conv2d, nn.BatchNorm2d]:

@@ -1,0 +1,66 @@
+"""Videos for the benchmarks, drawn from the portrait of examples/."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+Image = NDArray[np.uint8]
+
+PORTRAIT = Path(__file__).parents[1] / "examples" / "astronaut.mp4"
+
+
+def portrait() -> list[Image]:
+    """Returns the frames of the portrait, RGB (H, W, 3)."""
+    with av.open(str(PORTRAIT)) as container:
+        return [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
+
+
+def repeat(frames: list[Image], count: int) -> Iterator[Image]:
+    """Yields frames in a loop until there are so many."""
+    for number in range(count):
+        yield frames[number % len(frames)]
+
+
+def crowd(count: int, people: int, width: int, height: int) -> Iterator[Image]:
+    """Yields frames (H, W, 3) in which some people move a little, each in a cell of its own."""
+    frames = portrait()
+    columns = math.ceil(math.sqrt(people * width / height))
+    rows = math.ceil(people / columns)
+    cell = min(width // columns, height // rows)
+    side = round(0.9 * cell)
+    small = [
+        cv2.resize(frame, (side, round(side * frame.shape[0] / frame.shape[1]))) for frame in frames
+    ]
+    small = [frame[:side] for frame in small]
+    for number in range(count):
+        picture = np.full((height, width, 3), 96, np.uint8)
+        for person in range(people):
+            face = small[(number + 7 * person) % len(small)]
+            room = cell - side
+            x = round(room * (1 + math.sin(number / 20 + person)) / 2) + person % columns * cell
+            y = round(room * (1 + math.cos(number / 25 + person)) / 2) + person // columns * cell
+            picture[y : y + face.shape[0], x : x + side] = face
+        yield picture
+
+
+def write_video(target: Path, frames: Iterable[Image], rate: int) -> None:
+    """Writes frames of one size as H.264."""
+    options = {"preset": "ultrafast", "crf": "30"}
+    with av.open(str(target), "w") as container:
+        stream = container.add_stream("libx264", rate=rate, options=options)
+        stream.pix_fmt = "yuv420p"
+        for number, image in enumerate(frames):
+            if number == 0:
+                stream.height, stream.width = image.shape[:2]
+            frame = av.VideoFrame.from_ndarray(image, format="rgb24")
+            frame.pts, frame.time_base = number, Fraction(1, rate)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
