@@ -63,6 +63,6 @@ def test_closing_waits_for_the_maker_and_leaves_no_thread() -> None:
     assert next(items) == 0
     assert started.wait(60)
     go_on.set()
-    items.close()  # type: ignore[attr-defined]
+    items.close()
     assert finished == [1]
     assert threading.active_count() == before

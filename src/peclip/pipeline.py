@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 Item = TypeVar("Item")
 
 
-def run_ahead(items: Iterable[Item]) -> Iterator[Item]:
+def run_ahead(items: Iterable[Item]) -> Generator[Item, None, None]:
     """Yields items while a thread of its own already makes the next one.
 
     One item is made ahead and no more, so memory does not grow with the speed of the maker. What the
@@ -28,6 +28,6 @@ def run_ahead(items: Iterable[Item]) -> Iterator[Item]:
             yield item  # type: ignore[misc]  # it is not the end
 
 
-def in_turn(items: Iterable[Item]) -> Iterator[Item]:
+def in_turn(items: Iterable[Item]) -> Generator[Item, None, None]:
     """Yields items that are made when they are asked for, where `run_ahead` would not pay."""
     yield from items

@@ -80,9 +80,8 @@ class ClipBlock(nn.Module):
             matrix, bias = weights.in_proj_weight, weights.in_proj_bias
             q = F.linear(x[:, : layout.wanted], matrix[:width], bias[:width])
             k, v = F.linear(x, matrix[width:], bias[width:]).chunk(2, dim=-1)
-        q, k, v = (
-            part.unflatten(-1, (weights.num_heads, -1)).transpose(1, 2) for part in (q, k, v)
-        )
+        heads = weights.num_heads
+        q, k, v = (part.view(*part.shape[:2], heads, -1).transpose(1, 2) for part in (q, k, v))
         mask = None if layout.mask is None else layout.mask[: layout.wanted].to(q.dtype)
         mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=mask).transpose(1, 2).flatten(2)
         attended: Tensor = block.ls_1(weights.out_proj(mixed))
