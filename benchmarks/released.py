@@ -186,7 +186,7 @@ class ReleasedPECLIP(nn.Module):
             for project, prompt in zip(learner.compound_prompt_projections, deep_text, strict=True)
         ]
         length = self.tokens.shape[1]
-        mask = torch.full((length, length), float("-inf")).triu(1)
+        mask = torch.full((length, length), float("-inf"), device=x.device).triu(1)
         x = (x + encoder.positional_embedding).transpose(0, 1)
         x = encoder.ln_final(encoder.transformer(x, deep_text, mask).transpose(0, 1))
         ends = self.tokens.argmax(-1)

@@ -24,21 +24,16 @@ from torch import Tensor
 from peclip import PEClip
 from peclip.conversion import convert_release
 from peclip.descriptions import load_descriptions
-from peclip.devices import autocast, choose_device, device_name
+from peclip.devices import choose_device, device_name
 from peclip.labels import EMOTIONS
+from peclip.models import FrozenModel
 from peclip.types import Batch
 
 
 def peclip_way(model: PEClip, precision: str, device: torch.device) -> Callable[[Tensor], Tensor]:
-    """Returns peclip as `predict` runs it: the features of the texts are computed once."""
-    with torch.inference_mode(), autocast(device, precision):
-        features = model.model.encode_labels()
-
-    def ask(frames: Tensor) -> Tensor:
-        with autocast(device, precision):
-            return model.model(Batch(frames[None]), features).logits[0].float()
-
-    return ask
+    """Returns peclip as `predict` runs it."""
+    frozen = FrozenModel(model.model, device, precision)
+    return lambda frames: frozen(Batch(frames[None]))[0]
 
 
 def timed(way: Callable[[Tensor], Tensor], frames: Tensor) -> tuple[float, Tensor]:

@@ -18,7 +18,7 @@ from peclip.devices import Precision
 from peclip.errors import ConfigError
 from peclip.hub import push_folder
 from peclip.labels import LabelSet, canonical
-from peclip.models import ExpressionModel
+from peclip.models import ExpressionModel, FrozenModel
 from peclip.prediction import Prediction, Row
 from peclip.session import Score, Session, Video
 from peclip.settings import Settings, load_settings
@@ -69,7 +69,7 @@ class Recognizer:
         self.precision = precision
         p = config.preprocess
         self.preprocess = Preprocess(p.image_size, p.mean, p.std, grayscale=p.grayscale)
-        self._label_features: Tensor | None = None
+        self._forget()
         self._detectors: dict[tuple[str, float], FaceDetector] = {}
 
     @classmethod
@@ -220,20 +220,17 @@ class Recognizer:
         """Returns the probabilities of windows of the same T, each in the order of the labels."""
         return self.answer(self.batch(windows))
 
-    @torch.inference_mode()
     def answer(self, batch: Batch) -> list[list[float]]:
         """Returns the probabilities of a batch on the device, each row in the order of the labels."""
-        with devices.autocast(self.device, self.precision):
-            output = self.model(batch, self.label_features())
-        return [list(row) for row in output.logits.float().softmax(-1).cpu().tolist()]
+        return [list(row) for row in self._frozen(batch).softmax(-1).cpu().tolist()]
 
-    @torch.inference_mode()
     def label_features(self) -> Tensor:
         """Returns the text features (C, D), computed once for a set of labels."""
-        if self._label_features is None:
-            with devices.autocast(self.device, self.precision):
-                self._label_features = self.model.encode_labels()
-        return self._label_features
+        return self._frozen.label_features
+
+    def _forget(self) -> None:
+        """Drops what was computed from the weights, or from those before."""
+        self._frozen = FrozenModel(self.model, self.device, self.precision)
 
     def with_labels(self, labels: Sequence[str] | Mapping[str, str]) -> Self:
         """Returns a recognizer of the same weights that answers with other labels (zero-shot).
@@ -283,7 +280,7 @@ class Recognizer:
         Raises:
             UserError: a label is unknown, a video unreadable, the loss not finite, or the disk full.
         """
-        self._label_features = None  # those of the weights before
+        self._forget()
         config = config or TrainConfig()
         told = {"model": self.config.model_dump(), "train": config.model_dump()}
         try:
@@ -300,7 +297,7 @@ class Recognizer:
                     hooks=followed,
                 )
         finally:
-            self._label_features = None  # a hook may have asked the model on the way
+            self._forget()  # a hook may have asked the model on the way
         return result
 
     def describe(self) -> dict[str, Any]:

@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from peclip.models import build_model
+from peclip.nn import towers
 from peclip.nn.towers import Layout, VisionTower
 from peclip.weights import debug_config
 
@@ -51,3 +52,25 @@ def test_the_last_block_answers_for_the_class_token_alone(architecture: str) -> 
         block.register_forward_pre_hook(lambda module, given: asked.append(given[1].wanted))
     tower(torch.rand(2, 3, 3, 32, 32), groups=(2,))
     assert asked == [None] * (len(tower.blocks) - 1) + [1]
+
+
+@pytest.mark.parametrize("architecture", ["pe-clip", "finecliper"])
+def test_parts_and_prompts_in_place_change_nothing(
+    architecture: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tower = tower_of(architecture).double()
+    frames = torch.rand(2, 5, 3, 32, 32, dtype=torch.float64)
+    prompts = [torch.randn(2, tower.width, dtype=torch.float64) for _ in tower.blocks]
+    whole = tower(
+        frames, prompts, groups=(2,)
+    ).detach()  # with gradients: nothing in parts, nothing in place
+    calls: list[int] = []
+    tower.blocks[0].block.block.mlp.register_forward_hook(lambda m, x, y: calls.append(len(y)))
+    kept = [prompt.clone() for prompt in prompts]
+    three = 3 * (len(tower.positional_embedding) + 2) * 4 * tower.width * whole.element_size()
+    for size in (1, three):
+        monkeypatch.setattr(towers, "_PART_BYTES", size)
+        with torch.inference_mode():
+            torch.testing.assert_close(tower(frames, prompts, groups=(2,)), whole)
+    assert calls == [1] * 10 + [3, 3, 3, 1]
+    assert all(torch.equal(a, b) for a, b in zip(prompts, kept, strict=True))

@@ -5,13 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import torch
 from small import LABELS, assert_equal, exact, fresh, quick, split_of, write_videos
 
 import peclip
-from peclip import PredictOptions
+from peclip import PEClip, PredictOptions
 from peclip.data import Split
 from peclip.errors import ConfigError
 from peclip.training.progress import Hooks
+from peclip.types import Batch
 
 
 @pytest.mark.parametrize("select_on", ["val", "last"])
@@ -61,3 +63,16 @@ def test_labels_are_matched_by_name(tmp_path: Path) -> None:
     options = PredictOptions(face_crop=False, window=float("inf"))
     for sample in split_of(tmp_path).samples[::4]:
         assert other.predict(sample.source, options).label == sample.label
+
+
+def test_after_training_the_new_weights_answer_in_bf16_too(videos: Split, tmp_path: Path) -> None:
+    trained = PEClip.from_pretrained("debug", device="cpu", precision="bf16").with_labels(
+        LABELS.names
+    )
+    batch = Batch(torch.randn(2, 4, 3, 32, 32))
+    before = trained.answer(batch)
+    trained.fit(videos, config=quick())
+    assert trained.answer(batch) != before
+    trained.save_pretrained(tmp_path / "saved")
+    again = PEClip.from_pretrained(tmp_path / "saved", device="cpu", precision="bf16")
+    assert again.answer(batch) == trained.answer(batch)

@@ -8,6 +8,7 @@ from pathlib import Path
 from peclip.config import ModelConfig
 from peclip.models.base import ExpressionModel, Output
 from peclip.models.fine_cliper import FineCLIPERModel, build_fine_cliper
+from peclip.models.frozen import FrozenModel
 from peclip.models.pe_clip import PEClipModel, build_pe_clip
 
 ARCHITECTURES: dict[str, Callable[..., ExpressionModel]] = {
@@ -27,6 +28,7 @@ __all__ = [
     "ARCHITECTURES",
     "ExpressionModel",
     "FineCLIPERModel",
+    "FrozenModel",
     "Output",
     "PEClipModel",
     "build_model",

@@ -93,7 +93,7 @@ class TemporalDynamicAdapter(nn.Module):
         B, T, L, d = h.shape
         h, _ = self.gru(h.transpose(1, 2).reshape(B * L, T, d))  # one sequence per video and token
         h = h.view(B, L, T, d).transpose(1, 2).flatten(0, 1)  # (B*T, L, d)
-        return x + F.relu(self.scale(normed)) * self.up(F.gelu(h))
+        return torch.addcmul(x, F.relu(self.scale(normed)), self.up(F.gelu(h)))
 
 
 class IdentityAdapter(nn.Module):

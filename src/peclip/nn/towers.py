@@ -12,6 +12,10 @@ from torch.utils.checkpoint import checkpoint
 
 from peclip.errors import ConfigError
 
+_PART_BYTES = 20 * 2**20
+"""Of the hidden values of an MLP on a CPU, where no gradient is wanted: glibc gives larger blocks back to the system
+after every layer, and their pages cost more than the activation."""
+
 
 class Tokenizer(Protocol):
     """What the text tower needs of CLIP's tokenizer."""
@@ -72,14 +76,12 @@ class ClipBlock(nn.Module):
         """
         block: Any = self.block
         weights = block.attn
-        x = block.ln_1(x)
+        x, width = block.ln_1(x), x.shape[-1]
         if layout.wanted is None:
-            q, k, v = F.linear(x, weights.in_proj_weight, weights.in_proj_bias).chunk(3, dim=-1)
+            q, k, v = self.project(x, slice(None)).chunk(3, dim=-1)
         else:
-            width = x.shape[-1]
-            matrix, bias = weights.in_proj_weight, weights.in_proj_bias
-            q = F.linear(x[:, : layout.wanted], matrix[:width], bias[:width])
-            k, v = F.linear(x, matrix[width:], bias[width:]).chunk(2, dim=-1)
+            q = self.project(x[:, : layout.wanted], slice(width))
+            k, v = self.project(x, slice(width, None)).chunk(2, dim=-1)
         heads = weights.num_heads
         q, k, v = (part.view(*part.shape[:2], heads, -1).transpose(1, 2) for part in (q, k, v))
         mask = None if layout.mask is None else layout.mask[: layout.wanted].to(q.dtype)
@@ -87,11 +89,16 @@ class ClipBlock(nn.Module):
         attended: Tensor = block.ls_1(weights.out_proj(mixed))
         return attended
 
+    def project(self, x: Tensor, rows: slice) -> Tensor:
+        """Maps (N, L, W) to queries, keys and values, (N, L, 3W), or to some rows of that matrix."""
+        weights: Any = self.block.attn
+        return F.linear(x, weights.in_proj_weight[rows], weights.in_proj_bias[rows])
+
     def mlp(self, x: Tensor, beside: Callable[[Tensor], Tensor] | None = None) -> Tensor:
         """MLP branch `MLP(LN x)`, (N, L, W) to (N, L, W); what stands beside the MLP is added."""
         block: Any = self.block
         normed = block.ln_2(x)
-        mixed: Tensor = block.ls_2(block.mlp(normed))
+        mixed: Tensor = block.ls_2(_in_parts(block.mlp, normed, block.mlp[0].out_features))
         return mixed if beside is None else mixed + beside(normed)
 
     def forward(self, x: Tensor, layout: Layout = Layout()) -> Tensor:  # noqa: B008 (a constant)
@@ -143,8 +150,7 @@ class VisionTower(nn.Module):
         layout = Layout(num_frames, tuple(num_frames * videos for videos in groups))
         for depth, block in enumerate(self.blocks):
             if 0 < depth < len(prompts):
-                prompt = prompts[depth].to(x.dtype).expand(x.shape[0], -1, -1)
-                x = torch.cat([x[:, : -prompt.shape[1]], prompt], dim=1)
+                x = _end_with(x, prompts[depth].to(x.dtype))
             if depth == len(self.blocks) - 1:
                 layout = layout._replace(wanted=1)
             x = _through(block, x, layout, checkpointed=self.checkpoint_activations)
@@ -246,6 +252,23 @@ def _through(block: nn.Module, x: Tensor, layout: Layout, *, checkpointed: bool)
         recomputed: Tensor = checkpoint(block, x, layout, use_reentrant=False)
         return recomputed
     return block(x, layout)
+
+
+def _in_parts(layer: nn.Module, x: Tensor, hidden: int) -> Tensor:
+    """Calls a layer of so many hidden values per token on some rows of (N, L, W) at a time."""
+    rows = max(1, _PART_BYTES // (x.shape[1] * hidden * x.element_size()))
+    if x.device.type != "cpu" or torch.is_grad_enabled() or rows >= len(x):
+        whole: Tensor = layer(x)
+        return whole
+    return torch.cat([layer(part) for part in torch.split(x, rows)])
+
+
+def _end_with(x: Tensor, prompt: Tensor) -> Tensor:
+    """Replaces the last tokens of (N, L, W) by a prompt (P, W)."""
+    if torch.is_grad_enabled():
+        return torch.cat([x[:, : -len(prompt)], prompt.expand(len(x), -1, -1)], dim=1)
+    x[:, -len(prompt) :] = prompt
+    return x
 
 
 def _put_prompt(x: Tensor, prompt: Tensor) -> Tensor:

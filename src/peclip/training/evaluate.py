@@ -11,13 +11,12 @@ from torch import Tensor
 from peclip.data.dataset import Draw, Unreadable, VideoDataset
 from peclip.data.loader import batches_of, load_batches, share
 from peclip.data.samples import Split
-from peclip.devices import autocast
 from peclip.labels import LabelSet
 from peclip.metrics import RESAMPLES, ConfusionMatrix, Report, calibration_error
-from peclip.models.base import ExpressionModel
+from peclip.models import ExpressionModel, FrozenModel
 from peclip.training.batches import to_batch
 from peclip.training.distributed import SINGLE, World
-from peclip.training.views import Ask, View, as_recorded
+from peclip.training.views import View, as_recorded
 from peclip.types import Batch
 from peclip.video.preprocess import Preprocess
 
@@ -147,8 +146,12 @@ def evaluate_views(
     own = share(batches, world.rank, world.size)
     samples = dataset.split.samples
     found = torch.zeros(len(views), len(dataset), len(model.labels), device=device)
-    ask = _asker(model, device, precision)
+    frozen = FrozenModel(model, device, precision)
     unreadable: list[Unreadable] | None = None if skipped is None else []
+
+    def ask(videos: Batch) -> Tensor:
+        return frozen(videos).softmax(-1)
+
     loaded = load_batches(
         dataset, own, workers=workers, pin_memory=device.type == "cuda", skipped=unreadable
     )
@@ -173,17 +176,3 @@ def _without(split: Split, lost: Sequence[Unreadable]) -> tuple[Split, list[int]
     missing = {video for video, _ in lost}
     kept = [number for number in range(len(split)) if number not in missing]
     return split.with_samples(split.samples[number] for number in kept), kept
-
-
-def _asker(model: ExpressionModel, device: torch.device, precision: str) -> Ask:
-    """Returns the model as a function; the texts of the labels are encoded once."""
-    with autocast(device, precision):
-        label_features = model.encode_labels()
-
-    def ask(videos: Batch) -> Tensor:
-        with autocast(device, precision):
-            logits = model(videos, label_features).logits
-        probabilities: Tensor = logits.float().softmax(-1)
-        return probabilities
-
-    return ask

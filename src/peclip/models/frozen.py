@@ -1,0 +1,55 @@
+"""A model whose weights stay as they are: what depends on them alone is computed once."""
+
+from __future__ import annotations
+
+import copy
+from functools import cached_property
+
+import torch
+from torch import Tensor, nn
+
+from peclip.devices import autocast
+from peclip.models.base import ExpressionModel
+from peclip.nn.packed import can_pack, pack
+from peclip.types import Batch
+
+
+class FrozenModel:
+    """Gives the logits of videos, and keeps the features of the labels and the layout of its weights.
+
+    Args:
+        model: on the device, in eval mode; if its weights change, make another one of these.
+        device: where it computes.
+        precision: `"fp32"`, `"bf16"` or `"fp16"`.
+    """
+
+    def __init__(self, model: ExpressionModel, device: torch.device, precision: str) -> None:
+        self._model = model
+        self._device = device
+        self._precision = precision
+
+    @cached_property
+    def network(self) -> ExpressionModel:
+        """The model itself, or one of packed layers that gives the same answers faster."""
+        if not can_pack(self._device, self._precision):
+            return self._model
+        encoders = self._model.encoders()
+        others: list[nn.Module | nn.Parameter] = [
+            child for child in self._model.children() if child not in encoders
+        ]
+        packed = {id(encoder): pack(encoder) for encoder in encoders}
+        return copy.deepcopy(self._model, {id(other): other for other in others} | packed)
+
+    @cached_property
+    def label_features(self) -> Tensor:
+        """What `encode_labels` gives, in fp32: it is asked once, and every answer is compared with it."""
+        with torch.inference_mode():
+            return self._model.encode_labels()
+
+    @torch.inference_mode()
+    def __call__(self, batch: Batch) -> Tensor:
+        """Returns the logits (B, C) of a batch on the device, fp32."""
+        features = self.label_features
+        with autocast(self._device, self._precision):
+            logits: Tensor = self.network(batch, features).logits
+        return logits.float()

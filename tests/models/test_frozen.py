@@ -1,0 +1,53 @@
+"""A model whose weights stay as they are."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from peclip.models import FrozenModel, build_model
+from peclip.nn import packed
+from peclip.types import Batch
+from peclip.weights import debug_config
+
+CPU = torch.device("cpu")
+
+
+@pytest.mark.parametrize("architecture", ["pe-clip", "finecliper"])
+def test_it_answers_as_the_model_does(architecture: str) -> None:
+    model = build_model(debug_config(architecture)).eval()
+    for parameter in model.parameters():
+        nn.init.normal_(parameter, std=0.1)
+    batch = Batch(torch.randn(2, 3, 3, 32, 32))
+    with torch.inference_mode():
+        expected = model(batch).logits
+    frozen = FrozenModel(model, CPU, "fp32")
+    assert frozen.network is model
+    torch.testing.assert_close(frozen(batch), expected)
+    if packed.can_pack(CPU, "bf16"):
+        frozen = FrozenModel(model, CPU, "bf16")
+        assert frozen.network is not model
+        assert frozen(batch).dtype == torch.float32
+        torch.testing.assert_close(
+            frozen(batch).softmax(-1), expected.softmax(-1), rtol=0, atol=0.05
+        )
+
+
+def test_the_text_tower_is_not_copied_and_is_asked_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = build_model(debug_config("pe-clip")).eval()
+    asked = []
+    model.text.register_forward_hook(lambda *_: asked.append(torch.is_autocast_enabled("cpu")))
+    frozen = FrozenModel(model, CPU, "bf16")
+    assert frozen.network.text is model.text
+    for _ in range(3):
+        frozen(Batch(torch.rand(1, 2, 3, 32, 32)))
+    assert asked == [False]  # and in fp32
+
+
+def test_without_the_kernels_of_onednn_the_model_itself_answers(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: False)
+    model = build_model(debug_config("pe-clip")).eval()
+    assert FrozenModel(model, CPU, "bf16").network is model

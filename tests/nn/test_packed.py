@@ -1,0 +1,87 @@
+"""Linear layers whose weights are laid out once, for prediction in bf16."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from peclip.devices import autocast
+from peclip.models import build_model
+from peclip.nn.packed import PackedLinear, can_pack, pack
+from peclip.nn.towers import VisionTower
+from peclip.weights import debug_config
+
+CPU = torch.device("cpu")
+
+pytestmark = pytest.mark.skipif(
+    not can_pack(CPU, "bf16"), reason="this build of torch has no bf16 kernels of oneDNN"
+)
+
+
+def tower_of(architecture: str, *, quick_gelu: bool) -> VisionTower:
+    """Returns an adapted vision tower with random weights, large enough for its activation to matter."""
+    torch.manual_seed(0)
+    tower = build_model(debug_config(architecture)).vision
+    assert isinstance(tower, VisionTower)
+    for parameter in tower.parameters():
+        nn.init.normal_(parameter, std=0.3)
+    if not quick_gelu:
+        for module in tower.modules():
+            if hasattr(module, "gelu"):
+                module.gelu = nn.GELU()
+    return tower.requires_grad_(False).eval()
+
+
+def test_only_bf16_on_a_cpu_is_packed() -> None:
+    assert not can_pack(CPU, "fp32")
+    assert not can_pack(torch.device("cuda"), "bf16")
+
+
+@pytest.mark.parametrize(
+    ("name", "activation"),
+    [("none", lambda x: x), ("gelu", F.gelu), ("swish", F.silu)],
+)
+@pytest.mark.parametrize("bias", [True, False])
+def test_a_packed_layer_is_a_linear_layer_and_its_activation(
+    name: str, activation: nn.Module, bias: bool
+) -> None:
+    layer = nn.Linear(48, 80, bias=bias, dtype=torch.bfloat16).requires_grad_(False)
+    x = torch.randn(3, 7, 48, dtype=torch.bfloat16)
+    expected = activation(
+        F.linear(x.float(), layer.weight.float(), None if not bias else layer.bias.float())
+    )
+    found = PackedLinear(layer.weight, layer.bias, name)(x)
+    assert (found.dtype, found.shape) == (torch.bfloat16, expected.shape)
+    torch.testing.assert_close(found.float(), expected, rtol=2**-7, atol=2**-8)
+
+
+@pytest.mark.parametrize("architecture", ["pe-clip", "finecliper"])
+@pytest.mark.parametrize("quick_gelu", [True, False])
+def test_a_packed_tower_answers_as_bf16_does(architecture: str, quick_gelu: bool) -> None:
+    tower = tower_of(architecture, quick_gelu=quick_gelu)
+    packed = pack(tower)
+    frames = torch.randn(2, 4, 3, 32, 32)
+    with torch.inference_mode():
+        exact = tower(frames, groups=(2,))
+        with autocast(CPU, "bf16"):
+            plain, found = tower(frames, groups=(2,)), packed(frames, groups=(2,))
+    spread = exact.abs().max()
+    # Rounded at other places, and no further from the exact features than plain bf16 is.
+    assert (found - exact).abs().max() < 2 * (plain - exact).abs().max() < 0.2 * spread
+
+
+def test_packing_leaves_the_model_as_it_is_and_shares_what_is_no_product() -> None:
+    tower = tower_of("pe-clip", quick_gelu=True)
+    before = {name: tensor.clone() for name, tensor in tower.state_dict().items()}
+    packed = pack(tower)
+    assert tower.state_dict().keys() == before.keys()
+    assert all(torch.equal(tensor, before[name]) for name, tensor in tower.state_dict().items())
+    assert not any(isinstance(module, PackedLinear) for module in tower.modules())
+    linear = [m for m in packed.modules() if isinstance(m, nn.Linear)]
+    assert not linear
+    own = {parameter.data_ptr() for parameter in tower.parameters()}
+    assert all(parameter.data_ptr() in own for parameter in packed.parameters())
+    assert isinstance(packed, VisionTower)
+    assert packed.class_embedding is tower.class_embedding
