@@ -22,8 +22,8 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from peclip import PEClip
-from peclip.devices import autocast, choose_device, choose_precision, device_name
-from peclip.models import build_model
+from peclip.devices import choose_device, choose_precision, device_name
+from peclip.models import FrozenModel, build_model
 from peclip.nn.adapters import TemporalDynamicAdapter
 from peclip.types import Batch
 from peclip.weights import backbone_model_config
@@ -126,25 +126,21 @@ def measure(model: PEClip, batch: int, repeat: int, rate: float, *, compiled: bo
     crops = crops.pin_memory() if device.type == "cuda" else crops
     there = crops.to(device)
     frames = model.preprocess(there)
-    features = model.label_features()
+    frozen = FrozenModel(model.model, device, model.precision)
+    batch_of_windows = Batch(frames)
 
     def vision() -> Tensor:
-        with autocast(device, model.precision):
-            return model.model(Batch(frames), features).logits
-
-    def texts() -> Tensor:
-        with autocast(device, model.precision):
-            return model.model.encode_labels()
+        return frozen(batch_of_windows)
 
     with FlopCounterMode(display=False) as counter:
-        vision()
+        model.model(batch_of_windows, frozen.label_features)  # packed layers are not counted
     work = counter.get_total_flops()
-    with clocked(model.model, device) as spent:
+    with clocked(frozen.network, device) as spent:
         spent[0] = 0.0
         vision()
         gru = spent[0]
     if compiled:
-        for module in model.model.encoders():
+        for module in frozen.network.encoders():
             module.compile()
     times = {
         "copy": seconds(lambda: crops.to(device), device, repeat),
@@ -156,7 +152,7 @@ def measure(model: PEClip, batch: int, repeat: int, rate: float, *, compiled: bo
     cells = " | ".join(f"{100 * share / total:.1f} %" for share in shares)
     print(
         f"| {model.config.backbone} | {batch} | {batch / total:.2f} | "
-        f"{100 * work / times['vision'] / rate:.0f} % | {cells} | {seconds(texts, device, 1):.3f} s |",
+        f"{100 * work / times['vision'] / rate:.0f} % | {cells} | {seconds(model.model.encode_labels, device, 1):.3f} s |",
         flush=True,
     )
 

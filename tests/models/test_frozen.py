@@ -8,6 +8,7 @@ from torch import nn
 
 from peclip.models import FrozenModel, build_model
 from peclip.nn import packed
+from peclip.nn.prompts import CoupledPrompts
 from peclip.types import Batch
 from peclip.weights import debug_config
 
@@ -23,11 +24,10 @@ def test_it_answers_as_the_model_does(architecture: str) -> None:
     with torch.inference_mode():
         expected = model(batch).logits
     frozen = FrozenModel(model, CPU, "fp32")
-    assert frozen.network is model
     torch.testing.assert_close(frozen(batch), expected)
     if packed.can_pack(CPU, "bf16"):
         frozen = FrozenModel(model, CPU, "bf16")
-        assert frozen.network is not model
+        assert isinstance(frozen.network.vision.blocks[0].block, packed.PackedBlock)
         assert frozen(batch).dtype == torch.float32
         torch.testing.assert_close(
             frozen(batch).softmax(-1), expected.softmax(-1), rtol=0, atol=0.05
@@ -50,4 +50,19 @@ def test_without_the_kernels_of_onednn_the_model_itself_answers(
 ) -> None:
     monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: False)
     model = build_model(debug_config("pe-clip")).eval()
-    assert FrozenModel(model, CPU, "bf16").network is model
+    network = FrozenModel(model, CPU, "bf16").network
+    assert network.vision is model.vision
+    assert network.text is model.text
+
+
+def test_prompts_are_computed_once_and_the_model_keeps_its_own() -> None:
+    model = build_model(debug_config("pe-clip")).eval()
+    asked: list[object] = []
+    model.prompts.register_forward_hook(lambda *_: asked.append(1))
+    frozen = FrozenModel(model, CPU, "fp32")
+    batch = Batch(torch.rand(1, 2, 3, 32, 32))
+    frozen(batch)
+    first = len(asked)
+    frozen(batch)
+    assert len(asked) == first == 2  # for the texts, and for the frames
+    assert isinstance(model.prompts, CoupledPrompts)

@@ -9,7 +9,15 @@ from torch import nn
 
 from peclip.devices import autocast
 from peclip.models import build_model
-from peclip.nn.packed import PackedLinear, can_pack, pack
+from peclip.nn.adapters import Adapter, TokenGRU
+from peclip.nn.packed import (
+    PackedAdapter,
+    PackedGRU,
+    PackedLinear,
+    PackedPatches,
+    can_pack,
+    pack,
+)
 from peclip.nn.towers import VisionTower
 from peclip.weights import debug_config
 
@@ -55,6 +63,29 @@ def test_a_packed_layer_is_a_linear_layer_and_its_activation(
     found = PackedLinear(layer.weight, layer.bias, name)(x)
     assert (found.dtype, found.shape) == (torch.bfloat16, expected.shape)
     torch.testing.assert_close(found.float(), expected, rtol=2**-7, atol=2**-8)
+
+
+def near(found: torch.Tensor, expected: torch.Tensor) -> None:
+    assert found.shape == expected.shape
+    torch.testing.assert_close(found.float(), expected, rtol=2**-6, atol=2**-6)
+
+
+def test_each_packed_module_does_what_its_original_does() -> None:
+    adapter = Adapter(64, 8, zero_init=False)
+    gru = TokenGRU(24)
+    patches = nn.Conv2d(3, 40, 8, stride=8, bias=False)
+    x, h, images = torch.randn(4, 7, 64), torch.randn(2, 5, 3, 24), torch.rand(2, 3, 24, 16)
+    with torch.no_grad():
+        near(PackedAdapter(adapter)(x), adapter(x))
+        near(PackedGRU(gru)(h), gru(h))
+        near(PackedPatches(patches)(images), patches(images))
+
+
+def test_other_convolutions_stay_as_they_are() -> None:
+    stem = nn.Sequential(nn.Conv2d(3, 8, 3, stride=2, padding=1), nn.Conv2d(8, 4, 2, stride=2))
+    packed = pack(stem)
+    assert isinstance(packed[0], nn.Conv2d)
+    assert isinstance(packed[1], PackedPatches)
 
 
 @pytest.mark.parametrize("architecture", ["pe-clip", "finecliper"])

@@ -6,11 +6,12 @@ import copy
 from functools import cached_property
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from peclip.devices import autocast
 from peclip.models.base import ExpressionModel
 from peclip.nn.packed import can_pack, pack
+from peclip.nn.prompts import ComputedPrompts, CoupledPrompts
 from peclip.types import Batch
 
 
@@ -30,15 +31,17 @@ class FrozenModel:
 
     @cached_property
     def network(self) -> ExpressionModel:
-        """The model itself, or one of packed layers that gives the same answers faster."""
-        if not can_pack(self._device, self._precision):
-            return self._model
-        encoders = self._model.encoders()
-        others: list[nn.Module | nn.Parameter] = [
-            child for child in self._model.children() if child not in encoders
-        ]
-        packed = {id(encoder): pack(encoder) for encoder in encoders}
-        return copy.deepcopy(self._model, {id(other): other for other in others} | packed)
+        """The model with its prompts computed, and with packed encoders where that pays; not to be trained.
+
+        What is not computed anew is shared with the model.
+        """
+        encoders = self._model.encoders() if can_pack(self._device, self._precision) else []
+        parts: dict[int, object] = {id(child): child for child in self._model.children()}
+        for child in self._model.children():
+            if isinstance(child, CoupledPrompts):
+                parts[id(child)] = ComputedPrompts(child)
+        parts |= {id(encoder): pack(encoder) for encoder in encoders}
+        return copy.deepcopy(self._model, parts)
 
     @cached_property
     def label_features(self) -> Tensor:

@@ -63,6 +63,19 @@ class GroupedAdapters(nn.Module):
         return torch.cat([adapter(part) for adapter, part in parts if len(part)])
 
 
+class TokenGRU(nn.GRU):
+    """A GRU that follows each token of a frame through the frames of its video."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__(width, width, batch_first=True)
+
+    def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]
+        """Maps (B, T, L, W) to the same shape: one sequence per video and token."""
+        B, T, L, W = x.shape
+        states, _ = super().forward(x.transpose(1, 2).reshape(B * L, T, W))
+        return states.view(B, L, T, W).transpose(1, 2)
+
+
 class TemporalDynamicAdapter(nn.Module):
     """A bottleneck that follows each token through time with a GRU (TDA of PE-CLIP).
 
@@ -79,7 +92,7 @@ class TemporalDynamicAdapter(nn.Module):
         self.norm = nn.LayerNorm(width)
         self.scale = nn.Linear(width, 1)
         self.down = nn.Linear(width, bottleneck)
-        self.gru = nn.GRU(bottleneck, bottleneck, batch_first=True)
+        self.gru = TokenGRU(bottleneck)
         self.up = nn.Linear(bottleneck, width)
         nn.init.kaiming_uniform_(self.down.weight, a=math.sqrt(5))
         nn.init.kaiming_uniform_(self.scale.weight, a=math.sqrt(5))
@@ -89,11 +102,9 @@ class TemporalDynamicAdapter(nn.Module):
     def forward(self, x: Tensor, num_frames: int) -> Tensor:
         """Maps (B*T, L, W) with T = `num_frames` to the same shape."""
         normed = self.norm(x)
-        h = self.down(normed).unflatten(0, (-1, num_frames))  # (B, T, L, d)
-        B, T, L, d = h.shape
-        h, _ = self.gru(h.transpose(1, 2).reshape(B * L, T, d))  # one sequence per video and token
-        h = h.view(B, L, T, d).transpose(1, 2).flatten(0, 1)  # (B*T, L, d)
-        return torch.addcmul(x, F.relu(self.scale(normed)), self.up(F.gelu(h)))
+        states = self.gru(self.down(normed).unflatten(0, (-1, num_frames)))
+        h = F.gelu(states.flatten(0, 1))
+        return torch.addcmul(x, F.relu(self.scale(normed)), self.up(h))
 
 
 class IdentityAdapter(nn.Module):

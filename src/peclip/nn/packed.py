@@ -9,11 +9,14 @@ first window comes at once. benchmarks/window.py measures it.
 from __future__ import annotations
 
 import copy
+from functools import singledispatch
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
+from peclip.nn.adapters import Adapter, TokenGRU
 from peclip.nn.towers import ClipBlock, QuickGELU
 
 _EXPECTED_ROWS = 3200
@@ -60,18 +63,65 @@ class PackedLinear(nn.Module):
         )
         return y
 
+    def add_to(self, other: Tensor, x: Tensor) -> Tensor:
+        """Returns `other + x @ weight.T + bias`, bf16; a layer with an activation of its own leaves it out."""
+        y: Tensor = torch.ops.mkldnn._linear_pointwise.binary(
+            x.bfloat16(), other.bfloat16(), self._weight, self._bias, "add"
+        )
+        return y
 
-class InFullPrecision(nn.Module):
-    """A module that computes in fp32 within autocast: the many small steps of a GRU are faster so."""
 
-    def __init__(self, module: nn.Module) -> None:
+class PackedAdapter(nn.Module):
+    """An `Adapter` whose sum is part of its second product."""
+
+    def __init__(self, adapter: Adapter) -> None:
         super().__init__()
-        self.module = module
+        self.down = PackedLinear(adapter.down.weight, adapter.down.bias)
+        self.up = PackedLinear(adapter.up.weight, adapter.up.bias)
 
-    def forward(self, x: Tensor) -> Any:
-        """Calls the module."""
+    def forward(self, x: Tensor) -> Tensor:
+        """Maps (…, W) to (…, W), bf16."""
+        return self.up.add_to(x, F.gelu(self.down(x)))
+
+
+class PackedGRU(nn.Module):
+    """A `TokenGRU` with the input's part of all gates in one product, and its many small steps in fp32."""
+
+    def __init__(self, gru: TokenGRU) -> None:
+        super().__init__()
+        weights: dict[str, Tensor] = {name: p.detach() for name, p in gru.named_parameters()}
+        self._input = PackedLinear(weights["weight_ih_l0"], weights["bias_ih_l0"])
+        self._weight, self._bias = weights["weight_hh_l0"].t(), weights["bias_hh_l0"]
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Maps (B, T, L, W) to (B, T, L, W), fp32; the equations are those of `torch.nn.GRU`."""
+        B, T, L, W = x.shape
+        gates = self._input(x).float().transpose(0, 1).reshape(T, B * L, 3 * W)
+        h, states = gates.new_zeros(B * L, W), gates.new_empty(T, B * L, W)
         with torch.autocast(x.device.type, enabled=False):
-            return self.module(x.float())
+            for now, then in zip(gates, states, strict=True):
+                old = torch.addmm(self._bias, h, self._weight)
+                r, z = (now[:, : 2 * W] + old[:, : 2 * W]).sigmoid_().chunk(2, dim=-1)
+                new = torch.addcmul(now[:, 2 * W :], r, old[:, 2 * W :]).tanh_()
+                h = torch.lerp(new, h, z, out=then)
+        return states.view(T, B, L, W).transpose(0, 1)
+
+
+class PackedPatches(nn.Module):
+    """A convolution whose patches do not overlap, as one product."""
+
+    def __init__(self, conv: nn.Conv2d) -> None:
+        super().__init__()
+        self._size = int(conv.stride[0])
+        self._linear = PackedLinear(conv.weight.flatten(1), conv.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Maps (N, C, H, W) to (N, O, H/P, W/P), bf16, for patches of P pixels."""
+        P = self._size
+        N, C, H, W = x.shape
+        patches = x.bfloat16().view(N, C, H // P, P, W // P, P)
+        rows = patches.permute(0, 2, 4, 1, 3, 5).flatten(3)
+        return self._linear(rows).permute(0, 3, 1, 2)
 
 
 class PackedBlock(ClipBlock):
@@ -92,16 +142,40 @@ class PackedBlock(ClipBlock):
         return self._projections[key](x)
 
 
+@singledispatch
 def _packed(module: nn.Module) -> nn.Module:
-    if isinstance(module, nn.Linear):
-        return PackedLinear(module.weight, module.bias)
-    if isinstance(module, nn.GRU):
-        return InFullPrecision(module)
-    if isinstance(module, nn.Sequential) and hasattr(module, "c_fc"):
-        return _packed_mlp(module)
     for name, child in list(module.named_children()):
         setattr(module, name, _packed(child))
-    return PackedBlock(module) if type(module) is ClipBlock else module
+    return module
+
+
+@_packed.register
+def _(module: nn.Linear) -> nn.Module:
+    return PackedLinear(module.weight, module.bias)
+
+
+@_packed.register
+def _(module: Adapter) -> nn.Module:
+    return PackedAdapter(module)
+
+
+@_packed.register
+def _(module: TokenGRU) -> nn.Module:
+    return PackedGRU(module)
+
+
+@_packed.register
+def _(module: nn.Conv2d) -> nn.Module:
+    apart = module.stride == module.kernel_size and module.padding == (0, 0) and module.groups == 1
+    return PackedPatches(module) if apart else module
+
+
+@_packed.register
+def _(module: ClipBlock) -> nn.Module:
+    block: Any = module.block
+    block.mlp = _packed_mlp(block.mlp)
+    block.attn.out_proj = _packed(block.attn.out_proj)
+    return PackedBlock(module)
 
 
 def _packed_mlp(mlp: Any) -> nn.Module:

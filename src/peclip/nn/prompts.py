@@ -44,5 +44,19 @@ class CoupledPrompts(nn.Module):
         return text, vision
 
 
+class ComputedPrompts(nn.Module):
+    """What `CoupledPrompts` give, computed once: their weights must stay as they are."""
+
+    def __init__(self, prompts: CoupledPrompts) -> None:
+        super().__init__()
+        self.length = prompts.length
+        with torch.no_grad():
+            self._computed = prompts()
+
+    def forward(self) -> tuple[list[Tensor], list[Tensor]]:
+        """As `CoupledPrompts.forward`."""
+        return self._computed
+
+
 def _round_to_half(x: Tensor) -> Tensor:
     return x.to(torch.float16).to(x.dtype)
