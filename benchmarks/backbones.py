@@ -111,7 +111,8 @@ def main() -> None:
         config = backbone_model_config(backbone, None, "pe-clip").derive(
             num_frames=arguments.frames
         )
-        model = PEClip(build_model(config).eval(), config, device=device, precision=precision)
+        network = build_model(config).eval().requires_grad_(False)
+        model = PEClip(network, config, device=device, precision=precision)
         for batch in arguments.batch:
             measure(model, batch, arguments.repeat, rate, compiled=arguments.compile)
 
