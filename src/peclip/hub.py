@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
-from huggingface_hub import HfApi, snapshot_download
+from huggingface_hub import HfApi, get_session, snapshot_download
 from huggingface_hub.errors import (
     HFValidationError,
     RepositoryNotFoundError,
@@ -34,15 +36,18 @@ def download_repository(
         WeightsError: it does not exist, or is not cached and cannot be downloaded.
     """
     try:
-        folder = snapshot_download(
-            repo,
-            revision=revision,
-            allow_patterns=list(files),
-            cache_dir=hub_cache(settings),
-            token=_token(settings),
-            local_files_only=settings.offline,
-            etag_timeout=settings.http_timeout,
-        )
+        with _checked_answers():
+            folder = snapshot_download(
+                repo,
+                revision=revision,
+                allow_patterns=list(files),
+                cache_dir=hub_cache(settings),
+                token=_token(settings),
+                local_files_only=settings.offline,
+                etag_timeout=settings.http_timeout,
+            )
+    except WeightsError:
+        raise
     except HFValidationError:
         raise ConfigError(
             f"{repo!r} is no name of a hub repository; it has the form owner/name[@revision]."
@@ -60,6 +65,28 @@ def download_repository(
             f"Download it where there is a network: peclip models download {repo}"
         ) from error
     return Path(folder)
+
+
+@contextmanager
+def _checked_answers() -> Iterator[None]:
+    """Refuses answers with names that lead out of the cache: the client makes paths of them."""
+    session: Any = get_session()
+    hooks = session.event_hooks
+    session.event_hooks = hooks | {"response": [*hooks["response"], _check_answer]}
+    try:
+        yield
+    finally:
+        session.event_hooks = hooks
+
+
+def _check_answer(response: Any) -> None:
+    for header in ("ETag", "X-Linked-ETag", "X-Repo-Commit"):
+        name = response.headers.get(header, "").removeprefix("W/").strip('"')
+        if name.startswith("/") or ".." in name or "\\" in name:
+            raise WeightsError(
+                f"The hub answered with {header} {name!r}, which would be a path out of the cache; nothing "
+                "was written. Check HF_ENDPOINT and the proxy: this is no hub to trust."
+            )
 
 
 def push_folder(folder: Path, repo: str, *, private: bool, message: str, settings: Settings) -> str:

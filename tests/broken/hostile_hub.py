@@ -20,7 +20,8 @@ class Hub(ThreadingHTTPServer):
     def __init__(self, files: dict[str, bytes]) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
         self.files = files
-        self.commit = COMMIT
+        self.commit = self.sha = COMMIT
+        """What the headers of a file say, and what the hub says of the repository."""
         self.etag: str | None = None
         """Of all files; by default one per file."""
         self.downloads = 0
@@ -56,7 +57,7 @@ class Handler(BaseHTTPRequestHandler):
                 ]
             else:
                 siblings = [{"rfilename": name} for name in hub.files]
-                about = {"id": "org/repo", "sha": hub.commit, "siblings": siblings}
+                about = {"id": "org/repo", "sha": hub.sha, "siblings": siblings}
             return self.answer(200, json.dumps(about).encode())
         name = path.split("/resolve/", 1)[-1].split("/", 1)[-1]
         content = hub.files.get(name)
