@@ -139,7 +139,9 @@ def peak_mb(device: torch.device) -> float:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--backbone", default="ViT-B-16", help="of open_clip, without weights")
+    parser.add_argument(
+        "--backbone", default="ViT-B-16-quickgelu", help="the yardstick has only that"
+    )
     parser.add_argument("--batch", type=int, default=8, help="videos")
     parser.add_argument("--frames", type=int, default=16, help="of each video")
     parser.add_argument("--precision", default="auto", help="auto, fp32, bf16 or fp16")

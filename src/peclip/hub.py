@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +18,9 @@ from huggingface_hub.errors import (
 
 from peclip.errors import ConfigError, WeightsError
 from peclip.settings import Settings
+
+_NAMES = re.compile(r'"(sha|oid)"\s*:\s*"((?:[^"\\]|\\.)*)"')
+"""Of commits and blobs in JSON."""
 
 
 def hub_cache(settings: Settings) -> Path | None:
@@ -36,7 +40,7 @@ def download_repository(
         WeightsError: it does not exist, or is not cached and cannot be downloaded.
     """
     try:
-        with _checked_answers():
+        with checked_answers():
             folder = snapshot_download(
                 repo,
                 revision=revision,
@@ -68,8 +72,8 @@ def download_repository(
 
 
 @contextmanager
-def _checked_answers() -> Iterator[None]:
-    """Refuses answers with names that lead out of the cache: the client makes paths of them."""
+def checked_answers() -> Iterator[None]:
+    """Refuses answers of a hub with names that lead out of the cache: the client makes paths of them."""
     session: Any = get_session()
     hooks = session.event_hooks
     session.event_hooks = hooks | {"response": [*hooks["response"], _check_answer]}
@@ -80,13 +84,22 @@ def _checked_answers() -> Iterator[None]:
 
 
 def _check_answer(response: Any) -> None:
-    for header in ("ETag", "X-Linked-ETag", "X-Repo-Commit"):
-        name = response.headers.get(header, "").removeprefix("W/").strip('"')
-        if name.startswith("/") or ".." in name or "\\" in name:
-            raise WeightsError(
-                f"The hub answered with {header} {name!r}, which would be a path out of the cache; nothing "
-                "was written. Check HF_ENDPOINT and the proxy: this is no hub to trust."
-            )
+    if response.request.method == "HEAD":
+        for header in ("ETag", "X-Linked-ETag"):  # as the client reads them
+            _check_name(header, response.headers.get(header, "").lstrip("W/").strip('"'))
+        _check_name("X-Repo-Commit", response.headers.get("X-Repo-Commit", ""))
+    elif "/api/" in response.request.url.path:
+        response.read()
+        for name, value in _NAMES.findall(response.text):
+            _check_name(name, value)
+
+
+def _check_name(what: str, name: str) -> None:
+    if not re.fullmatch(r"[\w.+=-]*", name) or name in (".", ".."):
+        raise WeightsError(
+            f"The hub answered with {what} {name!r}, which would be a path out of the cache; nothing "
+            "was written. Check HF_ENDPOINT and the proxy: this is no hub to trust."
+        )
 
 
 def push_folder(folder: Path, repo: str, *, private: bool, message: str, settings: Settings) -> str:

@@ -55,10 +55,12 @@ def test_a_file_name_of_the_hub_leads_nowhere(
     assert not Path("/evil.txt").exists()
 
 
-@pytest.mark.parametrize("header", ["etag", "commit"])
-@pytest.mark.parametrize("name", ["../../../../evil.txt", "{root}/evil.txt", "..\\evil.txt"])
+@pytest.mark.parametrize("where", ["etag", "commit", "sha"])
+@pytest.mark.parametrize(
+    "name", ["../../../../evil.txt", "{root}/evil.txt", "..\\evil.txt", 'W"{root}/evil.txt']
+)
 def test_an_answer_of_the_hub_leads_nowhere(
-    header: str,
+    where: str,
     name: str,
     hub: hostile_hub.Hub,
     tmp_path: Path,
@@ -66,14 +68,14 @@ def test_an_answer_of_the_hub_leads_nowhere(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setenv("PECLIP_CACHE_DIR", str(tmp_path / "a" / "cache"))
-    setattr(hub, header, name.format(root=tmp_path))
+    setattr(hub, where, name.format(root=tmp_path))
     assert run(["models", "download", "org/repo"]) == 4
     err = capfd.readouterr().err
     (line,) = (line for line in err.splitlines() if line.startswith(ERROR))  # beside progress bars
     assert "path out of the cache" in line
     assert "Traceback" not in err
     assert not [path for path in files_under(tmp_path) if "evil" in path or "snapshots/" in path]
-    hub.etag, hub.commit = None, hostile_hub.COMMIT
+    hub.etag, hub.commit, hub.sha = None, hostile_hub.COMMIT, hostile_hub.COMMIT
     assert run(["models", "download", "org/repo"]) == 0
     assert not huggingface_hub.get_session().event_hooks["response"], "the client is as it was"
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
+
 import pytest
 import torch
 from torch import nn
@@ -66,3 +69,25 @@ def test_prompts_are_computed_once_and_the_model_keeps_its_own() -> None:
     frozen(batch)
     assert len(asked) == first == 2  # for the texts, and for the frames
     assert isinstance(model.prompts, CoupledPrompts)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_weights_that_change_in_place_answer_as_new_ones(precision: str) -> None:
+    model = build_model(debug_config("pe-clip")).eval()
+    frozen = FrozenModel(model, CPU, precision)
+    batch = Batch(torch.rand(1, 2, 3, 32, 32))
+    before = frozen(batch)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(0.1 * torch.randn_like(parameter))
+    after = frozen(batch)
+    assert not torch.equal(after, before)
+    assert torch.equal(after, FrozenModel(model, CPU, precision)(batch))
+
+
+def test_it_can_be_copied_and_pickled_after_an_answer() -> None:
+    frozen = FrozenModel(build_model(debug_config("pe-clip")).eval(), CPU, "bf16")
+    batch = Batch(torch.rand(1, 2, 3, 32, 32))
+    expected = frozen(batch)
+    assert torch.equal(copy.deepcopy(frozen)(batch), expected)
+    assert pickle.loads(pickle.dumps(frozen))(batch).shape == expected.shape

@@ -3,7 +3,9 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 
+from peclip.models import build_model
 from peclip.nn.adapters import Adapter, IdentityAdapter, TemporalDynamicAdapter
+from peclip.weights import debug_config
 
 
 def randomise(module: torch.nn.Module, std: float = 0.5) -> None:
@@ -71,3 +73,12 @@ def test_a_token_with_scale_zero_is_left_alone() -> None:
         adapter.scale.bias.fill_(-1)
     x = torch.randn(4, 3, 8)
     assert torch.equal(adapter(x, 4), x)
+
+
+def test_a_tower_with_grus_can_be_compiled() -> None:
+    model = build_model(debug_config("pe-clip")).eval()
+    frames = torch.rand(1, 3, 3, 32, 32)
+    with torch.no_grad():
+        expected = model.vision(frames)
+        model.vision.compile(backend="eager")
+        torch.testing.assert_close(model.vision(frames), expected)

@@ -116,3 +116,10 @@ def test_packing_leaves_the_model_as_it_is_and_shares_what_is_no_product() -> No
     assert all(parameter.data_ptr() in own for parameter in packed.parameters())
     assert isinstance(packed, VisionTower)
     assert packed.class_embedding is tower.class_embedding
+
+
+def test_an_adapter_in_several_places_is_packed_once() -> None:
+    adapter = Adapter(16, 4)
+    packed = pack(nn.Sequential(adapter, nn.ReLU(), adapter))
+    assert packed[0] is packed[2]
+    assert isinstance(packed[0], PackedAdapter)

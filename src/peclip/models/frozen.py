@@ -18,8 +18,10 @@ from peclip.types import Batch
 class FrozenModel:
     """Gives the logits of videos, and keeps the features of the labels and the layout of its weights.
 
+    If the weights change in place, all of that is made anew.
+
     Args:
-        model: on the device, in eval mode; if its weights change, make another one of these.
+        model: on the device, in eval mode.
         device: where it computes.
         precision: `"fp32"`, `"bf16"` or `"fp16"`.
     """
@@ -28,13 +30,35 @@ class FrozenModel:
         self._model = model
         self._device = device
         self._precision = precision
+        self._stamp = _versions(model)
 
-    @cached_property
+    def __reduce__(self) -> tuple[type[FrozenModel], tuple[object, ...]]:
+        """Copies and pickles what it was made from; packed weights can be neither copied nor pickled."""
+        return FrozenModel, (self._model, self._device, self._precision)
+
+    @property
     def network(self) -> ExpressionModel:
         """The model with its prompts computed, and with packed encoders where that pays; not to be trained.
 
         What is not computed anew is shared with the model.
         """
+        self._forget_the_past()
+        return self._network
+
+    @property
+    def label_features(self) -> Tensor:
+        """What `encode_labels` gives, in fp32: it is asked once, and every answer is compared with it."""
+        self._forget_the_past()
+        return self._label_features
+
+    def _forget_the_past(self) -> None:
+        if (now := _versions(self._model)) != self._stamp:
+            self._stamp = now
+            for name in ("_network", "_label_features"):
+                self.__dict__.pop(name, None)
+
+    @cached_property
+    def _network(self) -> ExpressionModel:
         encoders = self._model.encoders() if can_pack(self._device, self._precision) else []
         parts: dict[int, object] = {id(child): child for child in self._model.children()}
         for child in self._model.children():
@@ -44,8 +68,7 @@ class FrozenModel:
         return copy.deepcopy(self._model, parts)
 
     @cached_property
-    def label_features(self) -> Tensor:
-        """What `encode_labels` gives, in fp32: it is asked once, and every answer is compared with it."""
+    def _label_features(self) -> Tensor:
         with torch.inference_mode():
             return self._model.encode_labels()
 
@@ -56,3 +79,9 @@ class FrozenModel:
         with autocast(self._device, self._precision):
             logits: Tensor = self.network(batch, features).logits
         return logits.float()
+
+
+def _versions(model: ExpressionModel) -> tuple[int, ...]:
+    """Returns how often each tensor of a model was changed in place."""
+    tensors = (*model.parameters(), *model.buffers())
+    return tuple(0 if tensor.is_inference() else tensor._version for tensor in tensors)

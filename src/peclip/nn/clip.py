@@ -23,6 +23,7 @@ from open_clip.transformer import QuickGELU as OpenClipQuickGELU
 from open_clip.transformer import VisionTransformer
 
 from peclip.errors import CheckpointError, ConfigError, WeightsError
+from peclip.hub import checked_answers
 from peclip.nn.stem import ConvStem
 from peclip.nn.towers import QuickGELU, TextTower, VisionTower
 
@@ -166,9 +167,10 @@ def _load_weights(model: Any, name: str, tag: str, cache_dir: Path | None, offli
                     f"peclip is offline, and {where} are not in the cache {cache_dir or 'of open_clip'}"
                     f". Download them where there is a network: peclip models download {name}/{tag}"
                 )
-            path = open_clip.download_pretrained(
-                weights, cache_dir=None if cache_dir is None else str(cache_dir)
-            )
+            with checked_answers():
+                path = open_clip.download_pretrained(
+                    weights, cache_dir=None if cache_dir is None else str(cache_dir)
+                )
         open_clip.load_checkpoint(model, str(path), strict=True, weights_only=True)
     except (HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled, OSError) as error:
         reason = str(error).strip().splitlines()[0]

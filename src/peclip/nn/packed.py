@@ -29,13 +29,16 @@ def can_pack(device: torch.device, precision: str) -> bool:
     available: Any = torch.backends.mkldnn.is_available  # without types
     if device.type != "cpu" or precision != "bf16" or not available():
         return False
+    operators = ("_is_mkldnn_bf16_supported", "_reorder_linear_weight", "_linear_pointwise")
+    if not all(hasattr(torch.ops.mkldnn, name) for name in operators):
+        return False
     return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
 def pack(encoder: nn.Module) -> nn.Module:
     """Returns a copy of an encoder that predicts in bf16 and cannot be trained; what is not packed is shared."""
     shared = (*encoder.parameters(), *encoder.buffers())
-    return _packed(copy.deepcopy(encoder, {id(tensor): tensor for tensor in shared}))
+    return _packed(copy.deepcopy(encoder, {id(tensor): tensor for tensor in shared}), {})
 
 
 class PackedLinear(nn.Module):
@@ -142,39 +145,45 @@ class PackedBlock(ClipBlock):
         return self._projections[key](x)
 
 
+Memo = dict[nn.Module, nn.Module]
+"""What modules were packed into: one that stands in several places is packed once."""
+
+
 @singledispatch
-def _packed(module: nn.Module) -> nn.Module:
-    for name, child in list(module.named_children()):
-        setattr(module, name, _packed(child))
+def _packed(module: nn.Module, memo: Memo) -> nn.Module:
+    for name, child in list(module._modules.items()):  # named_children leaves repetitions out
+        if child is not None:
+            memo[child] = memo[child] if child in memo else _packed(child, memo)
+            setattr(module, name, memo[child])
     return module
 
 
 @_packed.register
-def _(module: nn.Linear) -> nn.Module:
+def _(module: nn.Linear, memo: Memo) -> nn.Module:
     return PackedLinear(module.weight, module.bias)
 
 
 @_packed.register
-def _(module: Adapter) -> nn.Module:
+def _(module: Adapter, memo: Memo) -> nn.Module:
     return PackedAdapter(module)
 
 
 @_packed.register
-def _(module: TokenGRU) -> nn.Module:
+def _(module: TokenGRU, memo: Memo) -> nn.Module:
     return PackedGRU(module)
 
 
 @_packed.register
-def _(module: nn.Conv2d) -> nn.Module:
+def _(module: nn.Conv2d, memo: Memo) -> nn.Module:
     apart = module.stride == module.kernel_size and module.padding == (0, 0) and module.groups == 1
     return PackedPatches(module) if apart else module
 
 
 @_packed.register
-def _(module: ClipBlock) -> nn.Module:
+def _(module: ClipBlock, memo: Memo) -> nn.Module:
     block: Any = module.block
     block.mlp = _packed_mlp(block.mlp)
-    block.attn.out_proj = _packed(block.attn.out_proj)
+    block.attn.out_proj = _packed(block.attn.out_proj, memo)
     return PackedBlock(module)
 
 
