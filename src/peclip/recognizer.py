@@ -69,7 +69,7 @@ class Recognizer:
         self.precision = precision
         p = config.preprocess
         self.preprocess = Preprocess(p.image_size, p.mean, p.std, grayscale=p.grayscale)
-        self._forget()
+        self._frozen = FrozenModel(self.model, device, precision)
         self._detectors: dict[tuple[str, float], FaceDetector] = {}
 
     @classmethod
@@ -228,10 +228,6 @@ class Recognizer:
         """Returns the text features (C, D), computed once for a set of labels."""
         return self._frozen.label_features
 
-    def _forget(self) -> None:
-        """Drops what was computed from the weights, or from those before."""
-        self._frozen = FrozenModel(self.model, self.device, self.precision)
-
     def with_labels(self, labels: Sequence[str] | Mapping[str, str]) -> Self:
         """Returns a recognizer of the same weights that answers with other labels (zero-shot).
 
@@ -280,24 +276,20 @@ class Recognizer:
         Raises:
             UserError: a label is unknown, a video unreadable, the loss not finite, or the disk full.
         """
-        self._forget()
         config = config or TrainConfig()
         told = {"model": self.config.model_dump(), "train": config.model_dump()}
-        try:
-            with following(report_to, run_dir, told, hooks, resume=resume) as followed:
-                result, self.config = fit(
-                    self.model,
-                    self.config,
-                    self.preprocess,
-                    (train, val),
-                    config,
-                    device=self.device,
-                    run_dir=run_dir,
-                    resume=resume,
-                    hooks=followed,
-                )
-        finally:
-            self._forget()  # a hook may have asked the model on the way
+        with following(report_to, run_dir, told, hooks, resume=resume) as followed:
+            result, self.config = fit(
+                self.model,
+                self.config,
+                self.preprocess,
+                (train, val),
+                config,
+                device=self.device,
+                run_dir=run_dir,
+                resume=resume,
+                hooks=followed,
+            )
         return result
 
     def describe(self) -> dict[str, Any]:

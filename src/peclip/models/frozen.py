@@ -18,7 +18,7 @@ from peclip.types import Batch
 class FrozenModel:
     """Gives the logits of videos, and keeps the features of the labels and the layout of its weights.
 
-    If the weights change in place, all of that is made anew.
+    If the weights change in place, or the texts of the labels, all of that is made anew.
 
     Args:
         model: on the device, in eval mode.
@@ -30,7 +30,7 @@ class FrozenModel:
         self._model = model
         self._device = device
         self._precision = precision
-        self._stamp = _versions(model)
+        self._stamp = _stamp(model)
 
     def __reduce__(self) -> tuple[type[FrozenModel], tuple[object, ...]]:
         """Copies and pickles what it was made from; packed weights can be neither copied nor pickled."""
@@ -52,7 +52,7 @@ class FrozenModel:
         return self._label_features
 
     def _forget_the_past(self) -> None:
-        if (now := _versions(self._model)) != self._stamp:
+        if (now := _stamp(self._model)) != self._stamp:
             self._stamp = now
             for name in ("_network", "_label_features"):
                 self.__dict__.pop(name, None)
@@ -75,13 +75,14 @@ class FrozenModel:
     @torch.inference_mode()
     def __call__(self, batch: Batch) -> Tensor:
         """Returns the logits (B, C) of a batch on the device, fp32."""
-        features = self.label_features
+        self._forget_the_past()
+        features = self._label_features
         with autocast(self._device, self._precision):
-            logits: Tensor = self.network(batch, features).logits
+            logits: Tensor = self._network(batch, features).logits
         return logits.float()
 
 
-def _versions(model: ExpressionModel) -> tuple[int, ...]:
-    """Returns how often each tensor of a model was changed in place."""
+def _stamp(model: ExpressionModel) -> tuple[object, ...]:
+    """Returns the texts of the labels, and how often each tensor of a model was changed in place."""
     tensors = (*model.parameters(), *model.buffers())
-    return tuple(0 if tensor.is_inference() else tensor._version for tensor in tensors)
+    return model.texts, *(0 if tensor.is_inference() else tensor._version for tensor in tensors)
