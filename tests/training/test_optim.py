@@ -102,3 +102,9 @@ def test_nothing_left_to_train_is_told() -> None:
     model = PEClip.from_pretrained("debug", device="cpu").model.requires_grad_(False)
     with pytest.raises(ConfigError, match="Nothing is left to train"):
         make_optimizers(model, TrainConfig())
+
+
+def test_muon_needs_a_backbone_that_is_trained() -> None:
+    model = PEClip.from_pretrained("debug", device="cpu").model
+    with pytest.raises(ConfigError, match="the backbone is frozen"):
+        make_optimizers(model, TrainConfig(optimizer="muon"))

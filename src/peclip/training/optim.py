@@ -29,7 +29,7 @@ def make_optimizers(
     Training") takes the matrices of linear layers, attention and stem of a trained backbone.
 
     Raises:
-        ConfigError: nothing of the model is to be trained.
+        ConfigError: nothing of the model is to be trained, or nothing that Muon trains.
     """
     hidden = _hidden_matrices(model) if config.optimizer == "muon" else set()
     members: dict[tuple[_Maker, str, bool], list[nn.Parameter]] = {
@@ -60,6 +60,11 @@ def make_optimizers(
         raise ConfigError(
             "Nothing is left to train: the model has no adapters and no prompts, and its backbone is frozen. "
             "Leave one of them in, or give the backbone a learning rate (train.lr.backbone)."
+        )
+    if config.optimizer == "muon" and _make_muon not in groups:
+        raise ConfigError(
+            "train.optimizer is muon, which trains the matrices of the backbone, and the backbone is frozen. "
+            "Give it a learning rate (train.lr.backbone), or take adamw."
         )
     return tuple(make(of_one) for make, of_one in groups.items())
 
