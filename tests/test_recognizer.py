@@ -85,7 +85,7 @@ def test_nano_is_the_default_and_needs_no_network() -> None:
     nano = PEClip.from_pretrained(device="cpu")
     assert nano.name == "nano"
     assert nano.config.architecture == "pe-clip"
-    assert nano.config.num_frames == 16
+    assert nano.config.num_frames == 8
     assert sum(row[0] for row in [[sum(s)] for s in nano.score([_nano_window()])]) == pytest.approx(
         1
     )

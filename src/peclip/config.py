@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from abc import abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,6 +14,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from peclip.errors import ConfigError
 from peclip.labels import EMOTIONS, LabelSet
+
+READERS = min(4, os.cpu_count() or 1)
+"""Processes that read videos, by default."""
 
 _CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 _CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
@@ -75,6 +79,9 @@ class ModelConfig(Config):
     """Frames per window."""
     temperature: float = Field(0.01, gt=0, le=10)
     """Cosines are divided by this."""
+    mirror: bool = False
+    """Answer with the mean of the logits of a window and of its mirror image: twice the time, and left and
+    right of a face make no difference."""
     preprocess: PreprocessConfig = PreprocessConfig()
 
     @model_validator(mode="after")

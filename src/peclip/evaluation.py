@@ -15,7 +15,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from peclip.answers import Answer, AnswerFile
-from peclip.config import Config
+from peclip.config import READERS, Config
 from peclip.data import DataConfig, Split, check_captions, find_benchmark, read_split
 from peclip.data.dataset import Unreadable
 from peclip.errors import ConfigError, DatasetError
@@ -46,7 +46,7 @@ class EvaluateOptions(Config):
     seed: int = Field(0, ge=0)
     """Of shuffled frames and of the bootstrap."""
     batch_size: int = Field(8, ge=1)
-    workers: int = Field(4, ge=0)
+    workers: int = Field(READERS, ge=0)
     resamples: int = Field(RESAMPLES, ge=0)
     skip_unreadable: bool = False
     """Score the rest where videos cannot be read; the report counts them."""

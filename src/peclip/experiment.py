@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
@@ -112,7 +113,8 @@ def run_fold(config: RunConfig, place: Place, listen: Listener | None = None) ->
         _begin(folder, config, place, recognizer, splits)
         folder.log(f"{'resuming' if resume else 'training'} {config.base} on {splits.train.title}")
         if fresh:
-            folder.log(f"not in the base model, untrained at the start: {', '.join(fresh)}")
+            parts = {re.sub(r"\.\d+\.", ".*.", name).rpartition(".")[0] for name in fresh}
+            folder.log(f"not in the base model, untrained at the start: {', '.join(sorted(parts))}")
         if config.data.captions is not None and not recognizer.config.reads_captions:
             _warn(folder, "the model reads no captions: those that were given are not used")
     told = config.model_dump(mode="json") | {"model": recognizer.config.model_dump(mode="json")}

@@ -91,3 +91,19 @@ def test_it_can_be_copied_and_pickled_after_an_answer() -> None:
     expected = frozen(batch)
     assert torch.equal(copy.deepcopy(frozen)(batch), expected)
     assert pickle.loads(pickle.dumps(frozen))(batch).shape == expected.shape
+
+
+@pytest.mark.parametrize("architecture", ["pe-clip", "finecliper"])
+def test_a_mirroring_model_answers_with_the_mean_over_both_sides(architecture: str) -> None:
+    config = debug_config(architecture)
+    one_sided, both = (build_model(config.derive(mirror=m)).eval() for m in (False, True))
+    torch.manual_seed(0)
+    for parameter in one_sided.parameters():
+        nn.init.normal_(parameter, std=0.1)
+    both.load_state_dict(one_sided.state_dict())
+    batch = Batch(torch.randn(2, 3, 3, 32, 32))
+    plain, mirroring = FrozenModel(one_sided, CPU, "fp32"), FrozenModel(both, CPU, "fp32")
+    left, right = plain(batch), plain(Batch(batch.frames.flip(-1)))
+    assert (left - right).abs().max() > 0.01
+    torch.testing.assert_close(mirroring(batch), (left + right) / 2)
+    torch.testing.assert_close(mirroring(batch.mirrored()), mirroring(batch))

@@ -56,7 +56,7 @@ def test_muon_takes_the_matrices_inside_a_trained_backbone() -> None:
     assert all(name.endswith("weight") for name in matrices)
     assert not any("embedding.weight" in name or "projection" in name for name in matrices)
     stem = [name for name in matrices if name.startswith("vision.patch_embedding")]
-    assert len(stem) == 9
+    assert len(stem) == 14
     tower = [name for name in matrices if name.startswith("vision.blocks.0.")]
     assert len(tower) == 4  # queries, keys and values in one; what follows; two of the MLP
     rest = {names[p] for group in adamw.param_groups for p in group["params"]}

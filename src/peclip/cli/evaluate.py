@@ -23,13 +23,14 @@ from peclip.cli.options import (
     check_output,
 )
 from peclip.cli.scores import show, tell
+from peclip.config import READERS
 from peclip.errors import ConfigError
 
 if TYPE_CHECKING:
     from peclip.scoring import Evaluation
 
 
-BATCH, WORKERS = 8, 4
+BATCH, WORKERS = 8, READERS
 
 
 class FrameOrder(StrEnum):

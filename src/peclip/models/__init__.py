@@ -21,7 +21,9 @@ def build_model(
     config: ModelConfig, *, cache_dir: Path | None = None, offline: bool = False
 ) -> ExpressionModel:
     """Builds the network that a configuration describes, with its backbone's weights loaded."""
-    return ARCHITECTURES[config.architecture](config, cache_dir=cache_dir, offline=offline)
+    model = ARCHITECTURES[config.architecture](config, cache_dir=cache_dir, offline=offline)
+    model.mirror = config.mirror
+    return model
 
 
 __all__ = [

@@ -38,6 +38,8 @@ class ExpressionModel(nn.Module, ABC):
     labels: LabelSet
     texts: tuple[str, ...]
     temperature: float
+    mirror = False
+    """Whether an answer is the mean over a window and its mirror image; `FrozenModel` sees to it."""
 
     @abstractmethod
     def encode_labels(self) -> Tensor:

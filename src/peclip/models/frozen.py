@@ -77,9 +77,10 @@ class FrozenModel:
         """Returns the logits (B, C) of a batch on the device, fp32."""
         self._forget_the_past()
         features = self._label_features
+        views = [batch, batch.mirrored()] if self._model.mirror else [batch]
         with autocast(self._device, self._precision):
-            logits: Tensor = self._network(batch, features).logits
-        return logits.float()
+            logits = [self._network(view, features).logits.float() for view in views]
+        return torch.stack(logits).mean(0)
 
 
 def _stamp(model: ExpressionModel) -> tuple[object, ...]:

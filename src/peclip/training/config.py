@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from peclip.config import Config
+from peclip.config import READERS, Config
 from peclip.data.animation import AnimateConfig
 from peclip.data.augmentation import AugmentConfig
 
@@ -125,7 +125,7 @@ class TrainConfig(Config):
     """Steps after which the state is saved within an epoch; by default only between epochs."""
     checkpoint_activations: bool = False
     """Recompute the activations of every block in the backward pass: less memory, more time."""
-    workers: int = Field(4, ge=0)
+    workers: int = Field(READERS, ge=0)
     """Processes that read videos, for every rank."""
 
     @field_validator("warmup_epochs", "warmup_lr", "min_lr", "weight_decay")
