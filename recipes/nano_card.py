@@ -99,8 +99,8 @@ def clip_table(model: PEClip, clips: Path) -> str:
 
 
 def timeline(model: PEClip, video: Path) -> str:
-    """Returns happiness and neutral over the windows of a video."""
-    rows = model.predict(video).rows
+    """Returns happiness and neutral over short windows of a video."""
+    rows = model.predict(video, PredictOptions(window=0.3, hop=0.2)).rows
     shown = [
         [
             f"{row.start_s:.1f} to {row.end_s:.1f} s",
