@@ -36,8 +36,8 @@ from peclip.devices import device_name
 from peclip.evaluation import EvaluateOptions, evaluate_dataset
 from peclip.labels import canonical
 from peclip.metrics import Report
-from peclip.training.calibration import fit_temperature
-from peclip.training.fitting import answer
+from peclip.training.config import TrainConfig
+from peclip.training.fitting import calibrate
 from peclip.types import Batch
 from peclip.video.reader import open_video
 from peclip.weights import TENSORS, count_parameters, save_model
@@ -184,27 +184,22 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=1000, help="of PublicTest, for the curve")
     arguments = parser.parse_args()
     trained = PEClip.from_pretrained(arguments.model, device="cpu", precision="fp32")
-    public = DataConfig(dataset="fer2013", root=arguments.data, split="val")
+    split = load_split(DataConfig(dataset="fer2013", root=arguments.data, split="val"))
     trained.model.mirror = True
-    answers = answer(
+    config = calibrate(
         trained.model,
         trained.config.derive(mirror=True),
         trained.preprocess,
-        load_split(public),
-        device=trained.device,
-        precision="fp32",
-        batch_size=32,
-        workers=0,
+        split,
+        TrainConfig(precision="fp32", batch_size=32, workers=0),
+        trained.device,
     )
-    trained.model.temperature *= fit_temperature(answers.probabilities, answers.targets)
-    config = trained.config.derive(mirror=True, temperature=trained.model.temperature)
     save_model(trained.model, config, arguments.out, full=True, half=True)
     model = PEClip.from_pretrained(arguments.out, device="cpu", precision="fp32")
     pooled = PEClip.from_pretrained(arguments.pooled, device="cpu", precision="fp32")
     one_sided = private_test(arguments.model, arguments.data)
     report = private_test(arguments.out, arguments.data)
     assert report.ece is not None
-    split = load_split(public)
     split = split.with_samples(split.samples[:: max(1, len(split) // arguments.images)])
     times, detector = speed(model, arguments.clips / "happy.mp4")
     counts = count_parameters(model.config)["total"]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 import torch
 import torch.nn.functional as F
@@ -12,7 +10,7 @@ from peclip.nn.clip import load_backbone
 from peclip.nn.stem import ConvStem, MatrixConv2d, standardize
 
 
-def stem(**changes: Any) -> ConvStem:
+def stem(**changes: bool) -> ConvStem:
     torch.manual_seed(0)
     return ConvStem([4, 8], [2, 2], [1, 1], width=6, **changes).eval()
 

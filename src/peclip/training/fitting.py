@@ -87,18 +87,18 @@ def fit(
         teacher=teacher,
     )
     if config.calibrate and val is not None:
-        model_config = _calibrate(model, model_config, preprocess, val, config, device, world)
+        model_config = calibrate(model, model_config, preprocess, val, config, device, world)
     return result, model_config
 
 
-def _calibrate(
+def calibrate(
     model: ExpressionModel,
     model_config: ModelConfig,
     preprocess: Preprocess,
     val: Split,
     config: TrainConfig,
     device: torch.device,
-    world: World,
+    world: World = SINGLE,
 ) -> ModelConfig:
     """Fits the temperature of a trained model on validation videos."""
     answers = answer(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -31,53 +31,51 @@ def make_optimizers(
     Raises:
         ConfigError: nothing of the model is to be trained, or nothing that Muon trains.
     """
-    hidden = _hidden_matrices(model) if config.optimizer == "muon" else set()
-    members: dict[tuple[_Maker, str, bool], list[nn.Parameter]] = {
-        (_make_adamw, "adapters", True): [],
-        (_make_adamw, "prompts", True): [],
-        (_make_adamw, "backbone", True): [],
-        (_make_adamw, "backbone", False): [],
-        (_make_muon, "backbone", True): [],
+    members: dict[tuple[str, bool], list[nn.Parameter]] = {
+        ("adapters", True): [],
+        ("prompts", True): [],
+        ("backbone", True): [],
+        ("backbone", False): [],
     }
     for part, parameters in model.parts().items():
         name = part if part in ("prompts", "backbone") else "adapters"
         for parameter in parameters:
             if parameter.requires_grad:
-                by_muon = name == "backbone" and parameter in hidden
-                decays = name != "backbone" or parameter.ndim > 1
-                members[_make_muon if by_muon else _make_adamw, name, decays].append(parameter)
-    groups: dict[_Maker, list[dict[str, Any]]] = {}
-    for (make, name, decays), trained in members.items():
-        if trained:
-            group = {
-                "params": trained,
-                _PART: name,
-                "lr": getattr(config.lr, name),
-                "weight_decay": config.weight_decay if decays else 0.0,
-            }
-            groups.setdefault(make, []).append(group)
+                members[name, name != "backbone" or parameter.ndim > 1].append(parameter)
+    hidden = _hidden_matrices(model) if config.optimizer == "muon" else set()
+    by_muon = [p for p in members["backbone", True] if p in hidden]
+    members["backbone", True] = [p for p in members["backbone", True] if p not in hidden]
+    groups = [
+        _group(name, trained, config, decays=decays)
+        for (name, decays), trained in members.items()
+        if trained
+    ]
     if not groups:
         raise ConfigError(
             "Nothing is left to train: the model has no adapters and no prompts, and its backbone is frozen. "
             "Leave one of them in, or give the backbone a learning rate (train.lr.backbone)."
         )
-    if config.optimizer == "muon" and _make_muon not in groups:
+    adamw = torch.optim.AdamW(groups, fused=True)  # one pass over the weights: 8 ms against 27
+    if config.optimizer == "adamw":
+        return (adamw,)
+    if not by_muon:
         raise ConfigError(
             "train.optimizer is muon, which trains the matrices of the backbone, and the backbone is frozen. "
             "Give it a learning rate (train.lr.backbone), or take adamw."
         )
-    return tuple(make(of_one) for make, of_one in groups.items())
+    group = _group("backbone", by_muon, config, decays=True)
+    return adamw, torch.optim.Muon([group], adjust_lr_fn="match_rms_adamw")
 
 
-_Maker = Callable[[list[dict[str, Any]]], torch.optim.Optimizer]
-
-
-def _make_adamw(groups: list[dict[str, Any]]) -> torch.optim.Optimizer:
-    return torch.optim.AdamW(groups, fused=True)  # one pass over the weights: 8 ms against 27
-
-
-def _make_muon(groups: list[dict[str, Any]]) -> torch.optim.Optimizer:
-    return torch.optim.Muon(groups, adjust_lr_fn="match_rms_adamw")
+def _group(
+    name: str, trained: list[nn.Parameter], config: TrainConfig, *, decays: bool
+) -> dict[str, Any]:
+    return {
+        "params": trained,
+        _PART: name,
+        "lr": getattr(config.lr, name),
+        "weight_decay": config.weight_decay if decays else 0.0,
+    }
 
 
 def _hidden_matrices(model: nn.Module) -> set[nn.Parameter]:
