@@ -10,6 +10,7 @@ from pathlib import Path
 import matplotlib as mpl
 import pytest
 
+from peclip import PEClip
 from peclip.cli import run
 
 ROOT = Path(__file__).parents[1]
@@ -63,6 +64,16 @@ def test_the_python_runs(text: str, workplace: Path) -> None:
     mpl.use("Agg")
     for block in blocks(text, "python"):
         exec(compile(block, "README.md", "exec"), {})
+
+
+def test_the_steps_of_the_quickstart_answer_as_predict_does(workplace: Path) -> None:
+    printed: list[tuple[float, int, dict[str, float]]] = []
+    steps = blocks(QUICKSTART, "python")[-1]
+    exec(compile(steps, "quickstart.md", "exec"), {"print": lambda *words: printed.append(words)})
+    rows = PEClip.from_pretrained().predict("clip.mp4").rows
+    assert [words[:2] for words in printed] == [(row.start_s, row.track_id) for row in rows]
+    for (*_, scores), row in zip(printed, rows, strict=True):
+        assert scores == pytest.approx(row.scores, abs=1e-6)
 
 
 def test_the_make_targets_are_there() -> None:

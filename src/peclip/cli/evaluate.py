@@ -95,7 +95,15 @@ AnswersOpt = Annotated[
     ),
 ]
 BatchOpt = Annotated[int, typer.Option("-b", "--batch-size", min=1)]
-WorkersOpt = Annotated[int, typer.Option("--workers", min=0, help="Processes that read videos.")]
+WorkersOpt = Annotated[
+    int,
+    typer.Option(
+        "--workers",
+        min=0,
+        show_default=False,
+        help="Processes that read videos; by default the cores, at most 4.",
+    ),
+]
 PlotOpt = Annotated[
     Path | None,
     typer.Option("--plot", help="Draw the confusion matrix: .png, .pdf or .svg (extra `plot`)."),

@@ -78,6 +78,9 @@ def predict(
     min_face: Annotated[
         float, typer.Option(help="Pixels; smaller faces are marked as low_quality.")
     ] = 24.0,
+    min_coverage: Annotated[
+        float, typer.Option(help="Faces in a smaller part of a window, 0 to 1, likewise.")
+    ] = 0.3,
     labels: LabelsOpt = None,
     captions: CaptionsOpt = None,
     device: DeviceOpt = "auto",
@@ -151,6 +154,7 @@ def predict(
             "detect_rate": detect_rate,
             "face_threshold": face_threshold,
             "min_face": min_face,
+            "min_coverage": min_coverage,
             "decoder": decoder.value,
             "frame_rate": frame_rate,
             "captions": captions,
