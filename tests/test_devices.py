@@ -7,7 +7,13 @@ from typing import Any
 import pytest
 import torch
 
-from peclip.devices import autocast, choose_device, choose_precision, device_name
+from peclip.devices import (
+    autocast,
+    choose_device,
+    choose_precision,
+    compiler_errors,
+    device_name,
+)
 from peclip.errors import ConfigError, DeviceError
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
@@ -121,3 +127,15 @@ def test_a_device_is_called_what_it_is(machine: Any) -> None:
     machine(cuda=2)
     assert device_name(CUDA) == "cuda:0 (Card 0)"
     assert device_name(torch.device("cuda:1")) == "cuda:1 (Card 1)"
+
+
+def test_a_compiler_that_is_missing_is_one_line() -> None:
+    class InvalidCxxCompiler(RuntimeError):
+        """As torch raises it."""
+
+    InvalidCxxCompiler.__module__ = "torch._inductor.exc"
+    said = r"here: No C\+\+\. Install .*train\.compile to false\.$"
+    with pytest.raises(DeviceError, match=said), compiler_errors():
+        raise InvalidCxxCompiler("No C++\n\nSet TORCHDYNAMO_VERBOSE=1")
+    with pytest.raises(RuntimeError, match="something else"), compiler_errors():
+        raise RuntimeError("something else")

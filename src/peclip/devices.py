@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Literal
 
 import torch
@@ -104,3 +105,21 @@ def device_name(device: torch.device) -> str:
         index = torch.cuda.current_device() if device.index is None else device.index
         return f"cuda:{index} ({torch.cuda.get_device_name(index)})"
     return device.type
+
+
+@contextmanager
+def compiler_errors() -> Iterator[None]:
+    """Says in one line that `torch.compile`, which works when a module is first called, cannot.
+
+    Raises:
+        DeviceError: no compiler, or one that fails.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if not type(error).__module__.startswith(("torch._dynamo.", "torch._inductor.")):
+            raise
+        raise DeviceError(
+            f"torch.compile cannot compile the encoder here: {str(error).strip().splitlines()[0]}. Install a "
+            "C++ compiler (g++), or set train.compile to false."
+        ) from error

@@ -23,7 +23,7 @@ from peclip.prediction import Prediction, Row
 from peclip.session import Score, Session, Video
 from peclip.settings import Settings, load_settings
 from peclip.training.config import TrainConfig
-from peclip.training.fitting import fit
+from peclip.training.fitting import fit, free_backbone
 from peclip.training.progress import Hooks
 from peclip.training.reporting import following
 from peclip.training.trainer import TrainResult
@@ -279,6 +279,8 @@ class Recognizer:
         config = config or TrainConfig()
         told = {"model": self.config.model_dump(), "train": config.model_dump()}
         with following(report_to, run_dir, told, hooks, resume=resume) as followed:
+            # At once, so that what is saved after a training that broke off does not name the published weights.
+            self.config = free_backbone(self.model, self.config, config)
             result, self.config = fit(
                 self.model,
                 self.config,

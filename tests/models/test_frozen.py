@@ -85,6 +85,15 @@ def test_weights_that_change_in_place_answer_as_new_ones(precision: str) -> None
     assert torch.equal(after, FrozenModel(model, CPU, precision)(batch))
 
 
+def test_another_temperature_is_noticed() -> None:
+    model = build_model(debug_config("pe-clip")).eval()
+    frozen = FrozenModel(model, CPU, "fp32")
+    batch = Batch(torch.rand(1, 2, 3, 32, 32))
+    before = frozen(batch)
+    model.temperature *= 2
+    torch.testing.assert_close(frozen(batch), before / 2)
+
+
 def test_it_can_be_copied_and_pickled_after_an_answer() -> None:
     frozen = FrozenModel(build_model(debug_config("pe-clip")).eval(), CPU, "bf16")
     batch = Batch(torch.rand(1, 2, 3, 32, 32))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch import nn
 
 from peclip.errors import ConfigError
 from peclip.training.distributed import SINGLE, World, joined, world_of
@@ -44,3 +45,16 @@ def test_torchruns_variables() -> None:
 def test_variables_that_make_no_sense(variables: dict[str, str]) -> None:
     with pytest.raises(ConfigError, match="torchrun"):
         world_of(variables)
+
+
+def test_what_no_rank_has_a_gradient_of_stands_still(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An optimiser decays a parameter with a gradient of 0, and in one process there would be none."""
+    ours, theirs, nobodys = (nn.Parameter(torch.zeros(2)) for _ in range(3))
+    ours.grad = torch.ones(2)
+    of_the_other_rank = iter([torch.tensor([0, 1, 0]), torch.tensor([0.0, 0.0, 3.0, 4.0])])
+    monkeypatch.setattr("torch.distributed.all_reduce", lambda t: t.add_(next(of_the_other_rank)))
+    World(0, 2).sum_gradients([ours, theirs, nobodys])
+    assert ours.grad.tolist() == [1, 1]
+    assert theirs.grad is not None
+    assert theirs.grad.tolist() == [3, 4]
+    assert nobodys.grad is None

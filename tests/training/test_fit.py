@@ -76,3 +76,54 @@ def test_after_training_the_new_weights_answer_in_bf16_too(videos: Split, tmp_pa
     trained.save_pretrained(tmp_path / "saved")
     again = PEClip.from_pretrained(tmp_path / "saved", device="cpu", precision="bf16")
     assert again.answer(batch) == trained.answer(batch)
+
+
+def test_answers_between_steps_are_those_of_the_weights_of_now(videos: Split) -> None:
+    recognizer, batch = fresh(), Batch(torch.rand(2, 4, 3, 32, 32))
+    answers, direct = [recognizer.answer(batch)], []
+
+    def ask(progress: object) -> None:
+        answers.append(recognizer.answer(batch))
+        recognizer.model.eval()
+        with torch.no_grad():
+            direct.append(recognizer.model(batch).logits.softmax(-1).tolist())
+
+    recognizer.fit(videos, config=exact(epochs=1), hooks=Hooks(on_step=ask))
+    assert len(direct) > 1
+    for then, now, expected in zip(answers, answers[1:], direct, strict=False):
+        assert now != then
+        assert torch.allclose(torch.tensor(now), torch.tensor(expected), atol=1e-6)
+
+
+def test_a_training_that_breaks_off_leaves_a_model_that_answers(videos: Split) -> None:
+    recognizer = fresh()
+    texts = recognizer.model.texts
+
+    def stop(progress: object) -> None:
+        raise KeyboardInterrupt
+
+    config = quick(text_styles=("names", "sentences"), checkpoint_activations=True)
+    with pytest.raises(KeyboardInterrupt):
+        recognizer.fit(videos, config=config, hooks=Hooks(on_step=stop))
+    assert not any(module.training for module in recognizer.model.modules())
+    assert recognizer.model.texts == texts
+    assert not recognizer.model.vision.checkpoint_activations
+
+
+def test_texts_of_ones_own_are_trained_in_every_style(videos: Split) -> None:
+    recognizer = fresh().with_labels({"happiness": "Teeth.", "sadness": "", "anger": ""})
+    seen: list[tuple[str, ...]] = []
+    config = quick(epochs=1, text_styles=("names", "sentences"))
+    recognizer.fit(
+        videos, config=config, hooks=Hooks(on_step=lambda _: seen.append(recognizer.model.texts))
+    )
+    assert {texts[0] for texts in seen} == {"Teeth."}
+    assert "Teeth." not in {text for texts in seen for text in texts[1:]}
+
+
+def test_scores_have_the_name_of_what_selects(videos: Split) -> None:
+    """Whatever the splits are called that one gives."""
+    for role in ("val", "test"):
+        result = fresh().fit(videos, videos, exact(epochs=1, select_on=role))
+        assert set(result.history[0]) >= {"train", role}
+        assert result.history[0]["train"] != result.history[0][role]

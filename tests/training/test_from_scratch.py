@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from small import PLAIN, assert_equal, fresh, quick, split_of, weights, write_videos
+from torch import nn
 
 from peclip import PEClip
 from peclip.config import PEClipConfig, check
@@ -20,6 +22,7 @@ from peclip.training.distributed import World
 from peclip.training.ema import Ema
 from peclip.training.learner import Learner, mean_squared_cosine
 from peclip.training.optim import make_optimizers
+from peclip.training.progress import Hooks
 from peclip.training.teacher import load_teacher
 from peclip.types import Batch
 from peclip.weights import Checkpoint, load_model, nano_config
@@ -59,11 +62,40 @@ def test_the_backbone_trains_where_it_has_a_rate(videos: Split, tmp_path: Path) 
     assert torch.allclose(ours, theirs, atol=1e-5)
 
 
-def test_a_trained_published_backbone_is_stored_whole() -> None:
-    """Its weights are then no longer those that its tag names."""
-    recognizer = fresh(pretrained=None)
+def test_a_trained_published_backbone_is_stored_whole(
+    videos: Split, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its weights are then no longer those that its tag names, also where the training broke off."""
+    monkeypatch.setattr("peclip.nn.clip._check_tag", lambda *_, **__: None)
+    monkeypatch.setattr("peclip.nn.clip._load_weights", lambda *_, **__: None)
+
+    def stop(progress: object) -> None:
+        raise KeyboardInterrupt
+
+    recognizer = fresh(pretrained="published")
+    with pytest.raises(KeyboardInterrupt):
+        recognizer.fit(videos, config=scratch(), hooks=Hooks(on_step=stop))
     assert recognizer.config.pretrained is None
-    (optimizer,) = make_optimizers(recognizer.model.requires_grad_(True), scratch())
+    recognizer.save_pretrained(tmp_path)
+    monkeypatch.undo()
+    loaded = PEClip.from_pretrained(tmp_path, device="cpu", precision="fp32")
+    assert_equal(recognizer, loaded)
+
+
+def test_a_backbone_without_a_rate_is_frozen_again(videos: Split) -> None:
+    recognizer = small_nano()
+    recognizer.fit(videos, config=scratch())
+    before = {name: t.clone() for name, t in recognizer.model.state_dict().items()}
+    recognizer.fit(videos, config=quick(epochs=1))
+    after = recognizer.model.state_dict()
+    changed = {name for name in before if not torch.equal(before[name], after[name])}
+    assert changed
+    assert not {name for name in changed if "patch_embedding" in name}
+    assert not any(p.requires_grad for p in recognizer.model.parts()["backbone"])
+
+
+def test_the_groups_of_adamw() -> None:
+    (optimizer,) = make_optimizers(fresh().model.requires_grad_(True), scratch())
     groups = optimizer.param_groups
     assert [(g["part"], g["weight_decay"]) for g in groups] == [
         ("adapters", 0.01),
@@ -73,6 +105,34 @@ def test_a_trained_published_backbone_is_stored_whole() -> None:
     ]
     assert all(p.ndim > 1 for p in groups[2]["params"])
     assert all(p.ndim <= 1 for p in groups[3]["params"])
+
+
+def test_a_step_that_one_optimiser_leaves_out_is_left_out_by_both(
+    videos: Split, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In fp16 a gradient may overflow, and clipping makes no number of all the others."""
+    monkeypatch.setattr("peclip.training.learner.choose_precision", lambda name, device: "fp16")
+    monkeypatch.setattr("peclip.training.learner.autocast", lambda device, name: nullcontext())
+    recognizer = small_nano()
+    matrix = recognizer.model.vision.blocks[0].block.block.mlp.c_fc.weight
+    calls: list[int] = []
+    kept: list[dict[str, torch.Tensor]] = [weights(recognizer)]
+
+    def overflow(gradient: torch.Tensor) -> torch.Tensor:
+        calls.append(1)
+        return gradient * float("inf") if len(calls) == 1 else gradient
+
+    matrix.requires_grad_(True)
+    matrix.register_hook(overflow)
+    recognizer.fit(
+        videos,
+        config=scratch(optimizer="muon"),
+        hooks=Hooks(on_step=lambda _: kept.append(weights(recognizer))),
+    )
+    for name, weight in kept[0].items():
+        assert torch.equal(weight, kept[1][name]), name
+        assert torch.isfinite(kept[-1][name]).all(), name
+    assert any(not torch.equal(weight, kept[2][name]) for name, weight in kept[0].items())
 
 
 def test_a_frozen_backbone_keeps_its_statistics(videos: Split) -> None:
@@ -95,8 +155,6 @@ def test_killed_and_resumed_with_norms(videos: Split, tmp_path: Path) -> None:
 
             def stop(progress: object) -> None:
                 raise KeyboardInterrupt
-
-            from peclip.training.progress import Hooks
 
             with pytest.raises(KeyboardInterrupt):
                 recognizer.fit(videos, config=config, run_dir=tmp_path, hooks=Hooks(on_epoch=stop))
@@ -129,9 +187,22 @@ def test_norms_train_in_one_process(videos: Split) -> None:
         Learner(recognizer.model, scratch(), recognizer.preprocess, CPU, World(0, 2), [0, 1])
 
 
-def test_compiled_encoders_are_those_of_the_videos() -> None:
+def test_compiled_are_the_encoders_of_the_videos(
+    videos: Split, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those of the student and of its teacher."""
+    compiled: list[nn.Module] = []
+    monkeypatch.setattr(nn.Module, "compile", lambda self: compiled.append(self))
+    student = fresh()
+    config = quick(epochs=1, compile=True, mixing=PLAIN, teacher=teacher_of(tmp_path))
+    student.fit(videos, config=config)
+    assert [type(module).__name__ for module in compiled] == ["VisionTower", "VisionTower"]
+    assert compiled[0] is student.model.vision
+    assert compiled[1] is not student.model.vision
+
+
+def test_tokens_of_a_frame() -> None:
     model = fresh().model
-    assert [type(module).__name__ for module in model.encoders()] == ["VisionTower"]
     assert model.num_tokens == len(model.vision.positional_embedding) + 2
 
 
@@ -234,6 +305,8 @@ def test_a_model_is_calibrated_on_validation_videos(videos: Split, tmp_path: Pat
 def test_test_videos_stay_unseen_or_select() -> None:
     with pytest.raises(ConfigError, match="leaves the test videos out"):
         check(TrainConfig, {"select_on": "test", "test": False})
+    with pytest.raises(ConfigError, match="would fit the temperature on the test videos"):
+        check(TrainConfig, {"select_on": "test", "calibrate": True})
 
 
 def test_stills_are_trained_on_as_windows(tmp_path: Path) -> None:

@@ -73,6 +73,11 @@ class AnimateConfig(Config):
                 raise ValueError(f"{name} is ({low}, {high}); give two numbers above 0 and up to 1")
         if self.partial + self.faint > 1:
             raise ValueError("partial and faint are probabilities of one draw, and exceed 1")
+        if self.faint and self.faint_share[1] > self.share[0]:
+            raise ValueError(
+                f"faint_share is {self.faint_share} and share {self.share}: what is too short to count must end "
+                "where what counts begins"
+            )
         return self
 
 

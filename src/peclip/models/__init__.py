@@ -22,7 +22,7 @@ def build_model(
 ) -> ExpressionModel:
     """Builds the network that a configuration describes, with its backbone's weights loaded."""
     model = ARCHITECTURES[config.architecture](config, cache_dir=cache_dir, offline=offline)
-    model.mirror = config.mirror
+    model.mirror, model.own_texts = config.mirror, config.label_texts
     return model
 
 

@@ -6,6 +6,7 @@ import copy
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Self
 
 import torch
@@ -37,6 +38,8 @@ class ExpressionModel(nn.Module, ABC):
 
     labels: LabelSet
     texts: tuple[str, ...]
+    own_texts: Mapping[str, str] = MappingProxyType({})
+    """Texts of the user's own by label name, which are among `texts`."""
     temperature: float
     mirror = False
     """Whether an answer is the mean over a window and its mirror image; `FrozenModel` sees to it."""
@@ -96,8 +99,8 @@ class ExpressionModel(nn.Module, ABC):
             own: texts of the user's own by label name.
         """
         model = copy.copy(self)
-        model.labels = labels
-        model.texts = self.describe(labels, own or {})
+        model.labels, model.own_texts = labels, own or {}
+        model.texts = self.describe(labels, model.own_texts)
         return model
 
 

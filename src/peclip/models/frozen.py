@@ -18,7 +18,7 @@ from peclip.types import Batch
 class FrozenModel:
     """Gives the logits of videos, and keeps the features of the labels and the layout of its weights.
 
-    If the weights change in place, or the texts of the labels, all of that is made anew.
+    If the weights change in place, or the texts of the labels or the temperature, all of that is made anew.
 
     Args:
         model: on the device, in eval mode.
@@ -84,6 +84,7 @@ class FrozenModel:
 
 
 def _stamp(model: ExpressionModel) -> tuple[object, ...]:
-    """Returns the texts of the labels, and how often each tensor of a model was changed in place."""
+    """Returns texts and temperature, and how often each tensor of a model was changed in place."""
     tensors = (*model.parameters(), *model.buffers())
-    return model.texts, *(0 if tensor.is_inference() else tensor._version for tensor in tensors)
+    versions = (0 if tensor.is_inference() else tensor._version for tensor in tensors)
+    return model.texts, model.temperature, *versions

@@ -17,7 +17,9 @@ def fit_temperature(probabilities: Tensor, targets: Tensor) -> float:
     Returns:
         The factor from 0.05 to 20 with the least negative log-likelihood. The answers stay the same.
     """
-    logits = probabilities.double().clamp(min=1e-12).log()  # but for a constant per video
+    logits = (
+        probabilities.double().clamp(min=torch.finfo(torch.float32).tiny).log()
+    )  # but for a constant per video
     low, high = -1.3, 1.3  # powers of ten; the likelihood has one peak in between
     for _ in range(4):
         factors = torch.logspace(low, high, 27, dtype=torch.float64)

@@ -75,10 +75,10 @@ class TrainConfig(Config):
     """Forward passes per step of the optimiser."""
     lr: LearningRates = LearningRates()
     optimizer: Literal["adamw", "muon"] = "adamw"
-    """`muon` trains the matrices inside the encoders with Muon, and all else with AdamW, at the same rates: a
-    backbone that is trained from scratch then takes a fraction of the steps."""
+    """`muon` trains the matrices inside the encoders of a trained backbone with Muon, and all else with AdamW, at
+    the same rates: from scratch that takes a fraction of the steps."""
     weight_decay: float = Field(0.01, ge=0)
-    """Of every trained parameter, in proportion to its learning rate."""
+    """Of every trained parameter but the vectors of the backbone, in proportion to its learning rate."""
     warmup_epochs: float = Field(3.0, ge=0)
     """Linear from `warmup_lr` to the peak."""
     warmup_lr: float = Field(2e-5, ge=0)
@@ -102,7 +102,7 @@ class TrainConfig(Config):
     """Compile the encoder of the videos (`torch.compile`): a slow first step, then faster ones."""
     text_styles: tuple[str, ...] = ()
     """Each step describes every label in one of these styles, drawn anew (see `descriptions`); by default
-    always in the model's own."""
+    always in the model's own. A text of the user's own stays."""
     spread: float = Field(0.0, ge=0)
     """Weight of the mean squared cosine between the texts of different labels, added to the loss. Without
     it, a text tower that is trained from scratch makes all texts alike before the images tell anything."""
@@ -139,6 +139,11 @@ class TrainConfig(Config):
     def _check_selection(self) -> TrainConfig:
         if self.patience is not None and self.select_on == "last":
             raise ValueError("patience needs select_on val or test: `last` keeps the last epoch")
+        if self.select_on == "test" and self.calibrate:
+            raise ValueError(
+                "select_on is test, and calibrate would fit the temperature on the test videos: select on val, "
+                "or set calibrate to false"
+            )
         if self.select_on == "test" and not self.test:
             raise ValueError(
                 "select_on is test, and test is false, which leaves the test videos out"

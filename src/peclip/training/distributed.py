@@ -36,7 +36,7 @@ class World:
         return tensor
 
     def sum_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
-        """Adds the gradients up over all ranks; a parameter without one counts as 0.
+        """Adds the gradients up over all ranks; of those that some rank has, the others count as 0.
 
         Every rank divides its loss by the videos of all ranks, so the sum is the gradient of the mean,
         however unevenly the videos are shared. One call for all of them: adapters are small.
@@ -44,8 +44,10 @@ class World:
         if self.size == 1:
             return
         parameters = list(parameters)
-        for parameter in parameters:
-            if parameter.grad is None:  # this rank had no video in this step
+        here = [parameter.grad is not None for parameter in parameters]
+        anywhere = self.sum(torch.tensor(here, dtype=torch.int32, device=parameters[0].device))
+        for parameter, known in zip(parameters, anywhere.tolist(), strict=True):
+            if known and parameter.grad is None:  # this rank had no video of this kind in this step
                 parameter.grad = torch.zeros_like(parameter)
         grads = [parameter.grad for parameter in parameters if parameter.grad is not None]
         flat = self.sum(torch.cat([grad.flatten() for grad in grads]))

@@ -58,7 +58,7 @@ def fit(
             "select on, or set calibrate to false."
         )
     check_streams(model_config, config, train, val)
-    model_config = _unfreeze(model, model_config, config)
+    model_config = free_backbone(model, model_config, config)
     teacher = None
     if config.teacher is not None:
         precision = choose_precision(config.precision, device)
@@ -152,15 +152,18 @@ def _check_parts(split: Split | None) -> None:
         )
 
 
-def _unfreeze(
+def free_backbone(
     model: ExpressionModel, model_config: ModelConfig, config: TrainConfig
 ) -> ModelConfig:
-    """Lets the backbone train where it has a learning rate; its weights are then the model's own."""
-    if not config.lr.backbone:
-        return model_config
+    """Lets the backbone train where it has a learning rate, and freezes it where it has none.
+
+    Returns:
+        The configuration of a model whose weights may be others than the published ones.
+    """
+    trained = config.lr.backbone > 0
     for parameter in model.parts()["backbone"]:
-        parameter.requires_grad_(True)
-    return model_config.derive(pretrained=None)
+        parameter.requires_grad_(trained)
+    return model_config.derive(pretrained=None) if trained else model_config
 
 
 def answer(

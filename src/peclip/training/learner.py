@@ -15,7 +15,7 @@ from torch import Tensor
 
 from peclip.data.dataset import Videos
 from peclip.descriptions import describe
-from peclip.devices import autocast, choose_precision, training_kernels
+from peclip.devices import autocast, choose_precision, compiler_errors, training_kernels
 from peclip.errors import ConfigError, TrainingError
 from peclip.models.base import ExpressionModel
 from peclip.training.batches import to_batch
@@ -77,7 +77,9 @@ class Learner:
         self._weights = class_weights(targets, len(model.labels), config).to(device)
         self._teacher = teacher
         self._texts = model.texts
-        self._styles = [describe(model.labels, style) for style in config.text_styles]
+        self._styles = [
+            describe(model.labels, style, model.own_texts) for style in config.text_styles
+        ]
         if config.compile:
             for module in (*model.encoders(), *(teacher.model.encoders() if teacher else ())):
                 module.compile()
@@ -135,7 +137,7 @@ class Learner:
         batch = mix(read, self.config.mixing, random)
         assert batch.targets is not None, "a mixed batch has targets"
         kernels = training_kernels(self.device, self.precision, self.model.num_tokens)
-        with autocast(self.device, self.precision), kernels:
+        with autocast(self.device, self.precision), kernels, compiler_errors():
             output = self.model(batch)
             loss = self.model.loss(output, self._soften(batch, batch.targets))
         if self.config.spread:
@@ -165,12 +167,16 @@ class Learner:
             self._scaler.unscale_(optimizer)
         longest = self.config.clip_grad or math.inf
         norm = torch.nn.utils.clip_grad_norm_(self.trained.values(), longest)
-        # In fp16 the scaler leaves such a step out and scales less, which helps within a few steps or never.
+        # In fp16 such a step is left out, and the scaler scales less, which helps within a few steps or never. All
+        # optimisers leave it out: the norm is of all gradients, and clipping has spread it over them.
         self._skipped = self._skipped + 1 if not math.isfinite(norm.item()) else 0
         if self._skipped > (_MOST_SKIPPED if self.precision == "fp16" else 0):
             self._check(norm.item(), "gradient", epoch, step, rates)
-        for optimizer in self.optimizers:
-            self._scaler.step(optimizer)
+        if not self._skipped:
+            for optimizer in self.optimizers:
+                self._scaler.step(optimizer)
+            # AdamW in one pass over the weights does not count that it has changed them.
+            torch.autograd.graph.increment_version(list(self.trained.values()))
         self._scaler.update()
         if self._ema is not None:
             self._ema.update()
@@ -191,14 +197,18 @@ class Learner:
     @contextmanager
     def evaluating(self) -> Iterator[None]:
         """Holds the weights that count for as long as the block runs: the averages, if there are any."""
-        self.model.eval()
-        self.model.checkpoint_activations(False)
-        self.model.texts = self._texts
+        self.rest()
         if self._ema is None:
             yield
         else:
             with self._ema.in_place():
                 yield
+
+    def rest(self) -> None:
+        """Puts the model into the state in which it answers, with texts of its own."""
+        self.model.eval()
+        self.model.checkpoint_activations(False)
+        self.model.texts = self._texts
 
     def training(self) -> None:
         """Puts what is trained into training mode, which cuDNN's GRU needs; what is frozen has none."""

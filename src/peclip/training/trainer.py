@@ -52,6 +52,8 @@ def train_model(
 ) -> TrainResult:
     """Trains a model, epoch by epoch, and leaves the selected weights in it, in eval mode.
 
+    A training that does not come to its end leaves the weights of its last step.
+
     Args:
         model: what requires a gradient is trained.
         data: the training videos.
@@ -88,15 +90,15 @@ def train_model(
         keeper = Keeper(learner, progress, state_folder, data)
         if resume:
             keeper.restore()
-        while not progress.is_complete(config):
-            train_one_epoch(learner, data, progress, hooks, keeper)
-            with learner.evaluating():
-                answers = _evaluate(learner, watched, preprocess, hooks)
-                _close_epoch(learner, answers, progress, hooks)
-            keeper.save()
-            hooks.on_epoch(progress)
-        learner.settle(progress.best_weights)
-    model.eval()
+        try:
+            while not progress.is_complete(config):
+                train_one_epoch(learner, data, progress, hooks, keeper)
+                _close_epoch(learner, watched, preprocess, progress, hooks)
+                keeper.save()
+                hooks.on_epoch(progress)
+            learner.settle(progress.best_weights)
+        finally:
+            learner.rest()
     return TrainResult(
         tuple(progress.history),
         progress.best_epoch or progress.epoch,
@@ -157,8 +159,19 @@ def _evaluate(
 
 
 def _close_epoch(
-    learner: Learner, answers: Answers | None, progress: Progress, hooks: Hooks
+    learner: Learner,
+    watched: VideoDataset | None,
+    preprocess: Preprocess,
+    progress: Progress,
+    hooks: Hooks,
 ) -> None:
+    """Evaluates with the weights that count after an epoch, and keeps them if they are the best so far."""
+    with learner.evaluating():
+        answers = _evaluate(learner, watched, preprocess, hooks)
+        _enter(learner, answers, progress, hooks)
+
+
+def _enter(learner: Learner, answers: Answers | None, progress: Progress, hooks: Hooks) -> None:
     """Writes an epoch into the history, and keeps its weights if it is the best so far."""
     tally, config = progress.tally, learner.config
     entry: dict[str, Any] = {
@@ -174,7 +187,7 @@ def _close_epoch(
     if answers is not None:
         report = answers.report(resamples=0)
         scores = {"loss": answers.loss, "uar": 100 * report.uar, "war": 100 * report.war}
-        entry[answers.split.split] = scores
+        entry["test" if config.select_on == "test" else "val"] = scores
     progress.history.append(entry)
     if answers is not None and config.select_on != "last":
         value = scores[config.select_by]
