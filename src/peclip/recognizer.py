@@ -30,6 +30,7 @@ from peclip.training.trainer import TrainResult
 from peclip.types import Batch
 from peclip.video.faces import FaceDetector, load_detector
 from peclip.video.preprocess import Preprocess
+from peclip.video.reader import check_decoder
 from peclip.video.windows import FaceWindow
 from peclip.weights import Checkpoint, load_model, resolve, save_model
 
@@ -183,6 +184,7 @@ class Recognizer:
         Raises:
             UserError: something cannot be loaded, or an option does not fit the model.
         """
+        check_decoder(options.decoder)
         self.detector(options)
         self.scorer("", options)
 

@@ -72,7 +72,7 @@ class Session:
         keep_rows: bool = True,
         overlap: bool = True,
     ) -> None:
-        self.source = _name(video)
+        self.source = called(video)
         self.failure: UserError | None = None
         self.position_s = 0.0
         self.duration_s: float | None = None
@@ -262,7 +262,7 @@ class Session:
         self._rows.append(row)
 
 
-def _name(video: Video) -> str:
+def called(video: Video) -> str:
     """Returns how a source is called in rows: text that any file and any terminal takes."""
     if not isinstance(video, str | Path | int):
         return "array"

@@ -245,7 +245,28 @@ def test_a_name_can_stand_on_the_bar(
     path.write_bytes(good["front.mp4"])
     arguments = ["-m", "debug", "--device", "cpu", "--no-face-crop", "-f", "jsonl"]
     assert run(["predict", *arguments, "--", str(path)]) == 0
-    assert "\x1b[31mred" not in capfd.readouterr().err
+    out, err = capfd.readouterr()
+    assert "\x1b[31mred" not in err
+    assert [json.loads(line)["status"] for line in out.splitlines()].count("ok") >= 1
+
+
+@pytest.mark.parametrize("form", ["csv", "jsonl", "json"])
+def test_rows_for_standard_output_stay_off_the_bar(
+    form: str, good: Good, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: Any
+) -> None:
+    """Rich sends what is printed beside a bar to the console of the bar, which is standard error."""
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    path = tmp_path / "front.mp4"
+    path.write_bytes(good["front.mp4"])
+    arguments = ["-m", "debug", "--device", "cpu", "--no-face-crop", "-f", form, str(path)]
+    assert run(["predict", "--no-progress", *arguments]) == 0
+    plain = capfd.readouterr().out
+    assert str(path) in plain
+    assert run(["predict", *arguments]) == 0
+    out, err = capfd.readouterr()
+    assert out == plain
+    assert "schema_version" not in err
+    assert "front.mp4 (1/1)" in err
 
 
 @pytest.mark.parametrize("ending", ["csv", "json", "parquet"])

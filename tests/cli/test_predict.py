@@ -282,8 +282,11 @@ def test_a_video_without_a_face_is_answered(yunet: Path, clips: Path, capsys) ->
     document = json.loads(capsys.readouterr().out)
     assert document["label"] is None
     assert {row["status"] for row in document["rows"]} == {"no_face"}
-    assert run(arguments) == 0
-    assert "no face found. Use --no-face-crop" in capsys.readouterr().err
+    for more in ([], ["-f", "jsonl"]):
+        assert run([*arguments, *more]) == 0
+        assert "no_face.mp4: no face found. Use --no-face-crop" in capsys.readouterr().err
+    assert run(["-q", *arguments]) == 0
+    assert capsys.readouterr().err == ""
 
 
 @pytest.mark.shared

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -215,3 +217,35 @@ def test_help_says_it(capsys: Output) -> None:
     assert run(["predict", "--help"]) == 0
     out = " ".join(capsys.readouterr().out.replace("│", " ").split())
     assert "1/N to N/N together are all of them, each once" in out
+
+
+def test_a_name_that_is_no_text_is_read_once(astronaut: Path, tmp_path: Path) -> None:
+    folder, path = tmp_path / "videos", tmp_path / "rows.jsonl"
+    folder.mkdir()
+    shutil.copy(astronaut, folder / os.fsdecode(b"caf\xe9.mp4"))
+    command = ["predict", str(folder), "-m", "debug", "--device", "cpu", "--no-face-crop"]
+    command += ["-o", str(path), "--resume"]
+    assert run(command) == 0
+    first = path.read_bytes()
+    assert run(command) == 0
+    assert path.read_bytes() == first
+
+
+def test_a_decoder_that_is_missing_is_no_answer(
+    astronaut: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Output
+) -> None:
+    """It is said before a source is opened, so that a later run with it does not pass them over."""
+    monkeypatch.setattr("peclip.video.torchcodec_reader.load_problem", lambda: "no FFmpeg")
+    command = ["predict", str(astronaut), str(astronaut.parent), "-m", "debug", "--device", "cpu"]
+    command += ["--decoder", "torchcodec", "-o", str(tmp_path / "rows.jsonl"), "--resume"]
+    assert run(command) == 5
+    assert "no FFmpeg" in error_of(capsys)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_failures_alone_are_no_part_of_a_success(tmp_path: Path, capsys: Output) -> None:
+    for name in ("a.mp4", "b.mp4"):
+        (tmp_path / name).write_text("no video")
+    command = ["predict", str(tmp_path), "-m", "debug", "--device", "cpu"]
+    command += ["--no-face-crop", "-o", str(tmp_path / "rows.jsonl"), "--resume"]
+    assert [run(command), run(command)] == [3, 3]

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from peclip import PEClip
 from peclip.cli import run
 from peclip.config import PredictOptions
 from peclip.engines import ENGINES, Engine, Job, Pool
@@ -185,7 +186,7 @@ def test_without_ray_it_says_how_to_get_it(
 def test_a_worker_answers_as_the_local_engine(astronaut: Path, tmp_path: Path) -> None:
     bad = tmp_path / "bad.mp4"
     bad.write_text("no video")
-    worker = Worker(JOB)
+    worker = Worker(JOB, os.getcwd())
     for path in (astronaut, bad):
         with ENGINES["local"](Job("debug", "cpu", options=JOB.options)) as engine:
             (reading,) = engine.read([Source(str(path), path)])
@@ -201,13 +202,28 @@ def test_a_worker_answers_as_the_local_engine(astronaut: Path, tmp_path: Path) -
     assert given_up.prediction().metadata["error"] == str(given_up.failure)
 
 
+def test_a_worker_finds_what_the_caller_names(
+    astronaut: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The model and the captions of a command are named from where the caller stands."""
+    (tmp_path / "elsewhere").mkdir()
+    PEClip.from_pretrained("debug", device="cpu").save_pretrained(tmp_path / "runs/model")
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    worker = Worker(Job("runs/model", "cpu", options=JOB.options), str(tmp_path))
+    assert worker.facts()[1]["model"] == "runs/model"
+    name = os.fsdecode(b"caf\xe9.mp4")
+    with ENGINES["local"](Job("runs/model", "cpu", options=JOB.options)) as engine:
+        (reading,) = engine.read([Source(name, Path(name))])
+    assert worker.answer(name, str(astronaut)).source == reading.source
+
+
 def test_a_bug_in_a_worker_is_a_row(astronaut: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(self: Session) -> Iterator[Any]:
         raise ZeroDivisionError("a bug")
         yield
 
     monkeypatch.setattr(Session, "rows", broken)
-    answer = Worker(JOB).answer("a.mp4", str(astronaut))
+    answer = Worker(JOB, os.getcwd()).answer("a.mp4", str(astronaut))
     assert "ZeroDivisionError('a bug')" in str(answer.failure)
     assert [row.status for row in answer.rows()] == ["decode_error"]
 

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import logging
 import math
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import cv2
@@ -11,7 +13,14 @@ import pytest
 from peclip.errors import ConfigError, WeightsError
 from peclip.settings import load_settings
 from peclip.types import FaceBox
-from peclip.video.faces import HaarDetector, YuNetDetector, crop_face, load_detector, resize_frame
+from peclip.video.faces import (
+    YUNET,
+    HaarDetector,
+    YuNetDetector,
+    crop_face,
+    load_detector,
+    resize_frame,
+)
 from peclip.video.reader import open_video
 
 
@@ -141,3 +150,39 @@ def test_yunet_by_name_is_never_replaced() -> None:
         load_detector("yunet", settings=load_settings())
     with pytest.raises(ConfigError, match="choose auto, yunet or haar"):
         load_detector("mtcnn", settings=load_settings())
+
+
+class SlowNet:
+    """Stands for YuNet: it takes pictures of the size that was set, and finds nothing."""
+
+    def __init__(self) -> None:
+        self.size = (0, 0)
+        self.refused: list[tuple[int, ...]] = []
+
+    def setInputSize(self, size: tuple[int, int]) -> None:
+        self.size = size
+        ready.wait(0.2)  # long enough for another thread to set its own
+
+    def detect(self, picture: np.ndarray) -> tuple[int, None]:
+        if picture.shape[1::-1] != self.size:
+            self.refused.append(picture.shape)
+        return 1, None
+
+
+ready = threading.Event()  # never set: waiting for it is a pause
+
+
+def test_two_threads_may_ask_one_detector(yunet: Path) -> None:
+    detector = YuNetDetector(str(yunet))
+    net = detector._net = SlowNet()
+    pictures = [np.zeros((40 + 10 * n, 60, 3), np.uint8) for n in range(3)]
+    with ThreadPoolExecutor(3) as pool:
+        list(pool.map(detector.detect, pictures))
+    assert net.refused == []
+
+
+def test_a_file_that_is_no_model_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / YUNET.name).write_text("version https://git-lfs.github.com/spec/v1\n")
+    settings = load_settings().model_copy(update={"cache_dir": tmp_path})
+    with pytest.raises(WeightsError, match="is no model of YuNet. Delete it"):
+        load_detector("yunet", settings=settings)

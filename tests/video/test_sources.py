@@ -110,6 +110,11 @@ def test_a_folder_with_nothing_to_read_is_an_error(tmp_path):
         expand_sources([tmp_path])
 
 
+def test_a_number_that_no_camera_has_is_a_name() -> None:
+    with pytest.raises(VideoError, match="'20240101123000' does not exist"):
+        expand_sources(["20240101123000"])
+
+
 def test_a_negative_camera_is_an_error():
     with pytest.raises(VideoError, match="no camera -1"):
         expand_sources([-1])

@@ -81,6 +81,24 @@ def test_every_frame_is_in_a_window() -> None:
         assert covered == set(range(count))
 
 
+@pytest.mark.parametrize("times", [[0.0, 2.0], [0.0, 2.0, 4.0], [0.0, 0.1, 0.2, 5.0]])
+def test_a_last_frame_after_a_pause_is_in_a_window(times: list[float]) -> None:
+    groups = cut(observations(times))
+    assert groups[-1][0].end_frame == len(times) - 1
+    assert groups[-1][0].start_s <= times[-1] <= groups[-1][0].end_s
+
+
+@pytest.mark.parametrize("hop", [30.0, 7.0])
+def test_a_window_of_many_frames_says_its_first_and_its_last(hop: float) -> None:
+    """Its pictures are thinned out, and its bounds are not."""
+    groups = cut(observations(n / 30 for n in range(3600)), window=60.0, hop=hop)
+    bounds = [(g[0].start_frame, g[0].end_frame) for g in groups]
+    assert len(bounds) == 1 + math.ceil(60 / hop)
+    for number, (first, last) in enumerate(bounds):
+        start = min(number * hop, 60)
+        assert (first, last) == (round(start * 30), round((start + 60) * 30) - 1)
+
+
 def test_crops_are_segment_centres_of_the_persons_frames() -> None:
     ((window,),) = cut(observations(n / 10 for n in range(8)))
     assert window.crops[:, 0, 0, 0].tolist() == [1, 3, 5, 7]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from peclip.cli import console
-from peclip.errors import UserError
+from peclip.errors import UserError, VideoError
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -52,10 +52,13 @@ class Batch:
 
     def leave(self) -> None:
         """Exits with the code that says what failed, earlier runs of the same output included."""
-        if self._failures and not self._recognised:
-            raise typer.Exit(self._failures[0].exit_code)  # nothing could be read: it says why
-        if self._failures or self._failed_before:
+        if not self._failures and not self._failed_before:
+            return
+        if self._recognised:
             raise typer.Exit(_PARTIAL_FAILURE)
+        # Nothing could be read: the first failure says why, and of an earlier run is known that it was one.
+        codes = [failure.exit_code for failure in self._failures]
+        raise typer.Exit(codes[0] if codes else VideoError.exit_code)
 
     def _write_source(self, reading: Reading, position: str) -> None:
         name = console.as_markup(Path(reading.source).name or reading.source)

@@ -14,6 +14,9 @@ from rich.text import Text
 
 from peclip.prediction import Prediction, Row
 
+_bars: list[Console] = []
+"""Of the bars that are shown now."""
+
 _STYLES = {"ok": "", "low_quality": "yellow", "no_face": "dim", "decode_error": "red"}
 
 
@@ -23,8 +26,12 @@ def out() -> Console:
 
 
 def err() -> Console:
-    """Standard error."""
-    return Console(file=sys.stderr, highlight=False, emoji=False, soft_wrap=True)
+    """Standard error; while a bar is there, its own console, which prints above it."""
+    return (
+        _bars[-1]
+        if _bars
+        else Console(file=sys.stderr, highlight=False, emoji=False, soft_wrap=True)
+    )
 
 
 def error(message: str) -> None:
@@ -71,16 +78,25 @@ def configure_logging(*, quiet: bool, verbose: bool) -> None:
 def progress_bar(*, enabled: bool) -> Iterator[Progress]:
     """Shows a bar on standard error if that is a terminal."""
     console = err()
-    with Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TextColumn("{task.fields[position]}"),
-        TimeElapsedColumn(),
-        console=console,
-        transient=True,
-        disable=not (enabled and console.is_terminal),
-    ) as bar:
-        yield bar
+    visible = enabled and console.is_terminal
+    with (
+        Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("{task.fields[position]}"),
+            TimeElapsedColumn(),
+            console=console,
+            transient=True,
+            disable=not visible,
+            redirect_stdout=False,  # rich would send it to the console of the bar: data is not for people
+            redirect_stderr=False,
+        ) as bar
+    ):
+        _bars.extend([console] if visible else [])
+        try:
+            yield bar
+        finally:
+            del _bars[len(_bars) - visible :]
 
 
 class RowTable:
@@ -118,12 +134,6 @@ class RowTable:
             windows = f"{len(track.rows)} window{'s' if len(track.rows) != 1 else ''}"
             best = next(iter(track.scores.values()))
             out().print(f"  {who}: [bold]{escape(track.label or '')}[/] {best:.2f} ({windows})")
-        broken = any(row.status == "decode_error" for row in prediction.rows)
-        if prediction.label is None and not broken:
-            err().print(
-                f"[yellow]{escape(shown(prediction.source))}: no face found. Use --no-face-crop if the video "
-                "is already cropped to a face.[/]"
-            )
 
     def close(self) -> None:
         """Nothing is left to print."""

@@ -50,6 +50,7 @@ class Output:
         self._file = ExitStack()
         self._writer: RowWriter | None = None
         self._journal: Journal | None = None
+        self._faceless: list[str] = []
 
     def __enter__(self) -> Self:
         return self
@@ -60,6 +61,12 @@ class Output:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        if self._faceless:
+            first, more = console.shown(self._faceless[0]), len(self._faceless) - 1
+            console.note(
+                f"{first}{f' and {more} more' if more else ''}: no face found. Use --no-face-crop if a video is "
+                "already cropped to a face."
+            )
         try:
             self._file.close()
         finally:
@@ -71,12 +78,13 @@ class Output:
         if not self._resume:
             return list(sources), []
         from peclip.journal import Journal
+        from peclip.session import called
 
         journal = self._journal = Journal.resume(self._path, self._engine.made_with())
         if journal.lines_cut:
             console.note(f"{self._path}: cut off {journal.lines_cut} lines of unfinished sources")
-        todo = [source for source in sources if str(source.location) not in journal.done]
-        names = {str(source.location) for source in sources}
+        todo = [source for source in sources if called(source.location) not in journal.done]
+        names = {called(source.location) for source in sources}
         answered = [failed for name, failed in journal.done.items() if name in names]
         if answered:
             console.note(
@@ -101,7 +109,10 @@ class Output:
         """Hands over the whole of a source, which is then complete."""
         if self._writer is None:
             return
-        self._writer.end_source(reading.prediction())
+        prediction = reading.prediction()
+        self._writer.end_source(prediction)
+        if reading.failure is None and prediction.label is None:
+            self._faceless.append(reading.source)
         if self._journal is not None:
             self._journal.add(reading.source, failed=reading.failure is not None)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -121,7 +122,10 @@ def predict(
         float | None, typer.Option(min=0, help="GPUs per worker of --engine ray; by default 0.")
     ] = None,
     progress: Annotated[
-        bool, typer.Option("--progress/--no-progress", help="A bar, if stderr is a terminal.")
+        bool,
+        typer.Option(
+            "--progress/--no-progress", help="A bar, if stderr is a terminal without rows."
+        ),
     ] = True,
 ) -> None:
     """Recognise the expressions of everyone in videos.
@@ -184,11 +188,16 @@ def predict(
         with (
             ENGINES[engine.value](job) as opened,
             Output(opened, output, chosen, top_k=top_k, resume=resume) as target,
-            console.progress_bar(enabled=progress) as bar,
+            console.progress_bar(enabled=progress and not _shows_rows(output)) as bar,
         ):
             batch = Batch(target, bar, interruption, several=several)
             batch.write(opened, sources)
     batch.leave()
+
+
+def _shows_rows(output: Path | None) -> bool:
+    """Returns whether rows appear where a bar would stand."""
+    return (output is None or str(output) == "-") and sys.stdout.isatty()
 
 
 def _expand(arguments: Sequence[str]) -> list[Source]:

@@ -21,7 +21,7 @@ import numpy as np
 from peclip.engines.base import Engine, Job, Reading, made_with
 from peclip.errors import ConfigError, DeviceError, MissingExtraError, UserError, VideoError
 from peclip.prediction import Prediction, Row
-from peclip.session import Session
+from peclip.session import Session, called
 from peclip.video.sources import Source
 
 Facts = tuple[tuple[str, ...], dict[str, Any], dict[str, Any]]
@@ -76,9 +76,16 @@ class Attempts:
 
 
 class Worker:
-    """An actor: loads the model once, then answers about sources."""
+    """An actor: loads the model once, then answers about sources.
 
-    def __init__(self, job: Job) -> None:
+    Args:
+        job: its names of files are those of the caller.
+        folder: where the caller stands; a worker has a folder of its own.
+    """
+
+    def __init__(self, job: Job, folder: str) -> None:
+        if os.path.isdir(folder):
+            os.chdir(folder)
         self._recognizer, self._options = job.load(), job.options
 
     def facts(self) -> Facts:
@@ -105,7 +112,7 @@ class Worker:
 
     def _session(self, source: str, place: str) -> Session:
         session = self._recognizer.open(place, self._options)
-        session.source = source
+        session.source = called(source)
         return session
 
 
@@ -158,10 +165,11 @@ def _answers(job: Job, sources: Sequence[Source]) -> Iterator[tuple[int, Answere
     import ray.data
 
     attempts = ray.remote(num_cpus=0)(Attempts).remote()
+    folder = os.getcwd()
 
     class Pooled(Worker):  # sent by value with what is in it, which so outlives any machine
         def __init__(self) -> None:
-            super().__init__(job)
+            super().__init__(job, folder)
 
         def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
             number, answers = int(batch["number"][0]), np.empty(1, dtype=object)
@@ -202,9 +210,11 @@ def _probe(job: Job) -> Facts:
     """Asks one worker what it would answer with: this machine may have neither the model nor a GPU."""
     import ray
 
+    folder = os.getcwd()
+
     def facts() -> Facts | tuple[int, str]:
         try:
-            return Worker(job).facts()
+            return Worker(job, folder).facts()
         except UserError as error:
             return error.exit_code, str(error)
 

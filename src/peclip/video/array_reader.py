@@ -54,14 +54,14 @@ class ArrayReader(Closing):
         step = chunk_length(self._frames.data[0].numel(), max_frames)
         starts = range(0, len(self), step)
         data, times = self._frames.data, self._times()
-        return (Frames(data[i : i + step], times[i : i + step]) for i in starts)
+        return (Frames(data[i : i + step].cpu(), times[i : i + step]) for i in starts)
 
     def read(self, indices: Sequence[int]) -> Frames:
         chosen = checked_indices(indices, len(self), "The array of frames")
-        return Frames(self._frames.data[chosen], self._times()[chosen])
+        return Frames(self._frames.data[chosen].cpu(), self._times()[chosen])
 
     def _times(self) -> Tensor:
-        return self._frames.timestamps - self._frames.timestamps[0]
+        return (self._frames.timestamps - self._frames.timestamps[0]).cpu()
 
 
 def _to_frames(source: NDArray[Any] | Tensor, frame_rate: float) -> Frames:

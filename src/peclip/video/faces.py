@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import threading
 from pathlib import Path
 from typing import Literal, Protocol
 
@@ -49,14 +50,25 @@ class FaceDetector(Protocol):
 class YuNetDetector:
     """YuNet through OpenCV, on the frame scaled to at most `max_side` pixels.
 
-    Faces of about 10 to 300 pixels in the scaled frame are found.
+    Faces of about 10 to 300 pixels in the scaled frame are found. Several threads may ask at once.
+
+    Raises:
+        WeightsError: the file is no model.
     """
 
     name = "yunet"
 
     def __init__(self, model: str, *, threshold: float = 0.7, max_side: int = 640) -> None:
         self._max_side = max_side
-        self._net = cv2.FaceDetectorYN.create(model, "", (320, 320), threshold, 0.3, 500)
+        self._lock = (
+            threading.Lock()
+        )  # the size of a picture is set in one call, and read in the next
+        try:
+            self._net = cv2.FaceDetectorYN.create(model, "", (320, 320), threshold, 0.3, 500)
+        except cv2.error:
+            raise WeightsError(
+                f"{model!r} is no model of YuNet. Delete it, so that it is downloaded again."
+            ) from None
 
     def detect(self, image: Image) -> list[FaceBox]:
         """Returns the faces of an RGB image (H, W, 3), the most certain first."""
@@ -68,8 +80,9 @@ class YuNetDetector:
         small = cv2.cvtColor(
             cv2.resize(image, size, interpolation=cv2.INTER_AREA), cv2.COLOR_RGB2BGR
         )
-        self._net.setInputSize(size)
-        _, found = self._net.detect(small)
+        with self._lock:
+            self._net.setInputSize(size)
+            _, found = self._net.detect(small)
         if found is None:
             return []
         faces = [
@@ -106,6 +119,7 @@ class HaarDetector:
 
     def __init__(self, *, threshold: float = 0.7, max_side: int = 640) -> None:
         self._threshold, self._max_side = threshold, max_side
+        self._lock = threading.Lock()
         folder = Path(cv2.__file__).parent / "data"  # cv2.data has no types
         self._cascade = cv2.CascadeClassifier(str(folder / "haarcascade_frontalface_default.xml"))
 
@@ -117,9 +131,10 @@ class HaarDetector:
         grey = cv2.cvtColor(
             cv2.resize(image, size, interpolation=cv2.INTER_AREA), cv2.COLOR_RGB2GRAY
         )
-        boxes, _, levels = self._cascade.detectMultiScale3(
-            grey, scaleFactor=1.1, minNeighbors=5, minSize=(20, 20), outputRejectLevels=True
-        )
+        with self._lock:
+            boxes, _, levels = self._cascade.detectMultiScale3(
+                grey, scaleFactor=1.1, minNeighbors=5, minSize=(20, 20), outputRejectLevels=True
+            )
         faces = []
         for (x, y, w, h), level in zip(boxes, np.ravel(levels), strict=True):
             score = 1 / (1 + math.exp(-(float(level) - 1.3) / 2))

@@ -150,8 +150,13 @@ def available_decoders() -> dict[str, str]:
     return decoders
 
 
-def _open_file(source: Path | str, decoder: Decoder, num_threads: int) -> VideoReader:
-    from peclip.video import pyav_probe, pyav_reader, torchcodec_reader
+def check_decoder(decoder: Decoder) -> str | None:
+    """Returns what keeps torchcodec from being used, where it is not left out anyway.
+
+    Raises:
+        DeviceError: torchcodec was asked for by name, and cannot be used.
+    """
+    from peclip.video import torchcodec_reader
 
     problem = torchcodec_reader.load_problem() if decoder != "pyav" else None
     if decoder == "torchcodec" and problem is not None:
@@ -159,6 +164,13 @@ def _open_file(source: Path | str, decoder: Decoder, num_threads: int) -> VideoR
             f"torchcodec cannot be used: {problem}. Install FFmpeg (apt install ffmpeg, brew install ffmpeg"
             " or conda install -c conda-forge ffmpeg), or use the decoder pyav, which needs none."
         )
+    return problem
+
+
+def _open_file(source: Path | str, decoder: Decoder, num_threads: int) -> VideoReader:
+    from peclip.video import pyav_probe, pyav_reader, torchcodec_reader
+
+    problem = check_decoder(decoder)
     probe = pyav_probe.probe(source)
     if decoder == "pyav" or problem is not None:
         return pyav_reader.PyAVReader(source, probe, num_threads=num_threads)

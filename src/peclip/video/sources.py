@@ -24,6 +24,10 @@ VIDEO_SUFFIXES = frozenset({
 """Used only to pick the files of a folder: a file that is named itself is always tried."""
 
 
+_LAST_CAMERA = 2**15 - 1
+"""Higher numbers are names of files that lack their suffix."""
+
+
 @dataclass(frozen=True, slots=True)
 class Source:
     """One video to read: `open_video(source.location)`."""
@@ -100,7 +104,7 @@ def _expand(arg: str | Path | int) -> list[Source]:
     if isinstance(arg, str):
         if is_address(text):
             return [Source(text, text)]
-        if text.isdecimal() and text.isascii():
+        if text.isdecimal() and text.isascii() and int(text) <= _LAST_CAMERA:
             return [_camera(int(text))]
     if glob.has_magic(text):
         return _expand_pattern(os.path.expanduser(text))

@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from statistics import median
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -81,6 +81,16 @@ class FaceWindow:
     """Part of the window's frames in which this person was seen, 0 to 1."""
     n_faces: int
     """People in the window; 0 where nobody was looked for."""
+
+
+class Span(NamedTuple):
+    """Where a window lies; the fields are those of `FaceWindow`."""
+
+    window: int
+    start_s: float
+    end_s: float
+    start_frame: int
+    end_frame: int
 
 
 class Observer:
@@ -205,6 +215,9 @@ def cut_windows(
         size: side of the crops.
     """
     kept: deque[Observation] = deque()
+    frames: deque[tuple[int, float]] = (
+        deque()
+    )  # index and time of all of a window, also of what is thinned out
     number, start, origin, covered = 0, 0.0, 0.0, -1
     time, step, thinning = 0.0, 0.0, 1
     public: dict[int, int] = {}
@@ -217,31 +230,36 @@ def cut_windows(
         while time >= start + window - _EPSILON:
             inside = [o for o in kept if start - _EPSILON <= o.time < start + window - _EPSILON]
             if inside:
-                yield _people(inside, number, start, start + window, num_frames, size, public)
-                number, covered = number + 1, inside[-1].index
+                within = [i for i, t in frames if start - _EPSILON <= t < start + window - _EPSILON]
+                span = Span(number, start, start + window, within[0], within[-1])
+                yield _people(inside, span, num_frames, size, public)
+                number, covered = number + 1, within[-1]
             start += hop if inside else hop * max(1, int((time - start - window) / hop))
         # One window before the end is kept for the one that ends with the video.
         while kept and kept[0].time < min(start, time - window) - _EPSILON:
             kept.popleft()
+        while frames and frames[0][1] < min(start, time - window) - _EPSILON:
+            frames.popleft()
         if len(kept) >= _MAX_KEPT:
             kept, thinning = deque(list(kept)[::2]), thinning * 2
         if arrived % thinning == 0:
             kept.append(observation)
+        if arrived == 0 or math.isfinite(window):
+            frames.append((observation.index, time))
         newest = observation
     if kept and kept[-1] is not newest:
         kept.append(newest)  # thinned out, but the video ends with it
-    end = time + step
+    end = time + min(step, window)  # a pause before the last frame is no part of it
     rest = [o for o in kept if o.time >= end - window - _EPSILON]
     if rest and rest[-1].index > covered:
-        first = max(origin, end - window)
-        yield _people(rest, number, first, end, num_frames, size, public)
+        first = next(i for i, t in frames if t >= end - window - _EPSILON)
+        span = Span(number, max(origin, end - window), end, first, newest.index)
+        yield _people(rest, span, num_frames, size, public)
 
 
 def _people(
     inside: list[Observation],
-    number: int,
-    start: float,
-    end: float,
+    place: Span,
     num_frames: int,
     size: int,
     public: dict[int, int],
@@ -253,13 +271,7 @@ def _people(
             by_track.setdefault(sighting.track_id, []).append((observation.index, sighting))
     hits = min(_MIN_HITS, len(inside))
     seen = {track: found for track, found in by_track.items() if len(found) >= hits}
-    span: dict[str, Any] = {
-        "window": number,
-        "start_s": start,
-        "end_s": end,
-        "start_frame": inside[0].index,
-        "end_frame": inside[-1].index,
-    }
+    span = place._asdict()
     if not seen:
         nothing = torch.zeros(0, 3, size, size, dtype=torch.uint8)
         return [
