@@ -17,7 +17,7 @@ from huggingface_hub.errors import (
 )
 
 from peclip.errors import ConfigError, WeightsError
-from peclip.settings import Settings
+from peclip.settings import Settings, load_settings
 
 _NAMES = re.compile(r'"(sha|oid)"\s*:\s*"((?:[^"\\]|\\.)*)"')
 """Of commits and blobs in JSON."""
@@ -73,10 +73,17 @@ def download_repository(
 
 @contextmanager
 def checked_answers() -> Iterator[None]:
-    """Refuses answers of a hub with names that lead out of the cache: the client makes paths of them."""
+    """Refuses files of a hub that are too large, and names that lead out of the cache: the client makes
+    paths of them."""
+    limit = load_settings().max_download_bytes
+
+    def check(response: Any) -> None:
+        _check_size(response, limit)
+        _check_answer(response)
+
     session: Any = get_session()
     hooks = session.event_hooks
-    session.event_hooks = hooks | {"response": [*hooks["response"], _check_answer]}
+    session.event_hooks = hooks | {"response": [*hooks["response"], check]}
     try:
         yield
     finally:
@@ -92,6 +99,17 @@ def _check_answer(response: Any) -> None:
         response.read()
         for name, value in _NAMES.findall(response.text):
             _check_name(name, value)
+
+
+def _check_size(response: Any, limit: int) -> None:
+    # What the hub itself says of a large file comes with its redirection.
+    for header in ("X-Linked-Size", "Content-Length"):
+        size = response.headers.get(header, "")
+        if size.isdecimal() and int(size) > limit:
+            raise WeightsError(
+                f"The hub has a file of {int(size):,} bytes there, and PECLIP_MAX_DOWNLOAD_BYTES={limit} allows "
+                "less; nothing was written. Set it higher if you trust the repository."
+            )
 
 
 def _check_name(what: str, name: str) -> None:

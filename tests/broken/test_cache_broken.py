@@ -80,6 +80,24 @@ def test_an_answer_of_the_hub_leads_nowhere(
     assert not huggingface_hub.get_session().event_hooks["response"], "the client is as it was"
 
 
+def test_a_file_of_the_hub_is_bounded(
+    hub: hostile_hub.Hub,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("PECLIP_CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.setenv("PECLIP_MAX_DOWNLOAD_BYTES", "20000")
+    assert max(map(len, hub.files.values())) > 20_000
+    assert run(["models", "download", "org/repo"]) == 4
+    err = capfd.readouterr().err
+    (line,) = (line for line in err.splitlines() if line.startswith(ERROR))
+    assert "PECLIP_MAX_DOWNLOAD_BYTES=20000 allows less" in line
+    assert not list(tmp_path.rglob("*.safetensors"))
+    monkeypatch.delenv("PECLIP_MAX_DOWNLOAD_BYTES")
+    assert run(["models", "download", "org/repo"]) == 0
+
+
 @contextmanager
 def full_disk() -> Iterator[None]:
     """Files may not grow beyond a thousand bytes, as on a full disk."""
