@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import shutil
 import socket
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 import torch.multiprocessing as mp
+import yaml
 from torch import Tensor
 
 from peclip import PEClip
@@ -23,7 +25,7 @@ from peclip.labels import LabelSet
 from peclip.scoring import Evaluation, score_files
 from peclip.settings import load_settings
 from peclip.training.distributed import SINGLE, World, joined
-from peclip.training.run_folder import MODEL
+from peclip.training.run_folder import CONFIG, MODEL
 from peclip.training.views import FRAME_ORDERS, repeat_peak, reverse, shuffle, with_mirror
 from peclip.types import Batch
 from peclip.weights import Checkpoint, debug_config, load_model
@@ -198,6 +200,73 @@ def test_models_of_runs(tmp_path: Path) -> None:
     assert model_of(tmp_path / "all", 2) == tmp_path / "all/fold-2" / MODEL
     with pytest.raises(ConfigError, match="none of fold 1"):
         model_of(tmp_path / "all", 1)
+
+
+@pytest.fixture(scope="module")
+def ravdess(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One actor of each of the six folds, happy and sad."""
+    root = tmp_path_factory.mktemp("ravdess")
+    for actor in range(1, 25, 4):
+        for emotion in ("03", "04"):
+            write_frames(root / f"02-01-{emotion}-01-01-01-{actor:02d}", actor, frames=2)
+    return root
+
+
+def score_folds(
+    root: Path, model: Path, fold: int | None = None, path: Path | None = None, **changes: object
+) -> Evaluation:
+    """Scores one fold, or all of them."""
+    return evaluate_dataset(
+        model,
+        DataConfig(dataset="ravdess", root=root, fold=fold),
+        EvaluateOptions.model_validate({"workers": 0, "resamples": 0, **changes}),
+        all_folds=fold is None,
+        device="cpu",
+        answers_path=path,
+    )
+
+
+def test_all_of_a_data_set_with_folds(ravdess: Path, model: Path, tmp_path: Path) -> None:
+    """A number of a fold changes nothing; every fold would be the same videos again."""
+    found = score_folds(ravdess, model, 2, tmp_path / "answers.csv", split="all")
+    assert found.merged.num_videos == 12
+    assert len((tmp_path / "answers.csv").read_text().splitlines()) == 13
+    with pytest.raises(ConfigError, match="same videos in every fold.*Give one --fold"):
+        score_folds(tmp_path / "nowhere", model, split="all")
+
+
+def test_a_fold_without_a_model_is_found_out_first(
+    ravdess: Path, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for fold in range(1, 6):
+        shutil.copytree(model, tmp_path / f"fold-{fold}" / MODEL)
+    asked: list[object] = []
+    monkeypatch.setattr("peclip.evaluation.ask", lambda *given: asked.append(given))
+    with pytest.raises(ConfigError, match="none of fold 6"):
+        score_folds(ravdess, tmp_path)
+    assert not asked
+
+
+def test_a_run_on_another_fold_has_seen_the_videos(
+    ravdess: Path, model: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    out = tmp_path / "run"
+    shutil.copytree(model, out / MODEL)
+    for dataset, own, fold, warned in (
+        ("ravdess", 2, 2, False),
+        ("cremad", 2, 1, False),
+        ("ravdess", None, 1, False),
+        ("ravdess", 2, 1, True),
+        ("ravdess", 2, None, True),
+    ):
+        (out / CONFIG).write_text(yaml.safe_dump({"data": {"dataset": dataset, "fold": own}}))
+        caplog.clear()
+        found = score_folds(ravdess, out, fold)
+        text = found.to_dict().get("warning", "")
+        assert ("was trained on fold 2 of ravdess" in text) == warned
+        assert [record.getMessage() for record in caplog.records] == [text] * warned
+        found.save(tmp_path / "report.csv")
+        assert ("too high" in (tmp_path / "report.csv").read_text()) == warned
 
 
 # The views, by hand: a model that answers with what it sees.

@@ -259,6 +259,47 @@ def test_other_settings_do_not_mix(root: Path, tmp_path: Path) -> None:
         prepare(samples(root), root, root / "crops", CONFIG, Bright)
 
 
+def command(root: Path, output: Path, *more: str) -> list[str]:
+    plain = ["data", "prepare", "--dataset", "folder", "--data-root", str(root), "-m", "debug"]
+    return [*plain, "--detector", "haar", "-o", str(output), *more]
+
+
+def test_an_output_that_cannot_be_written_is_one_line(
+    root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refused(output: Path) -> str:
+        assert run(command(root, output)) == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        return line
+
+    (tmp_path / "file").write_text("mine")
+    assert f"cannot be kept in '{tmp_path / 'file'}': File exists." in refused(tmp_path / "file")
+    out = tmp_path / "out"
+    out.mkdir()
+    for content in ("{", "[]", "\xff"):
+        (out / "preprocessing.json").write_text(content, encoding="latin-1")
+        assert "preprocessing.json' is damaged" in refused(out)
+    (out / "preprocessing.json").unlink()
+    (out / "happy").write_text("where a folder must be")
+    with pytest.raises(ConfigError, match=f"cannot be kept in '{out}'"):  # from a thread
+        prepare(samples(root), root, out, CONFIG, Bright)
+    assert not list(out.glob(".*"))
+
+
+def test_what_is_listed_and_not_there_is_counted(
+    root: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(Bright, "name", "haar")
+    monkeypatch.setattr("peclip.video.faces.load_detector", lambda *_, **__: Bright())
+    config = table_of(root, tmp_path, "happy/a.mp4", "sad/gone.mp4")
+    table = ["--dataset", "table", "--annotations", str(config.annotations)]
+    assert run(command(root, tmp_path / "out", *table)) == 6
+    assert capsys.readouterr().out.strip() == "1 ok, 1 missing"
+
+
 def test_the_command(astronaut: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for place in ("happiness/a.mp4", "neutral/b.mp4"):
         (tmp_path / "data" / place).parent.mkdir(parents=True)

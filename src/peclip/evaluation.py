@@ -7,7 +7,7 @@ import logging
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean
 from typing import Any, Literal
@@ -26,7 +26,8 @@ from peclip.scoring import Evaluation, Score, score_answers, together
 from peclip.training.distributed import SINGLE, World
 from peclip.training.evaluate import Answers, evaluate_views
 from peclip.training.fitting import videos_of
-from peclip.training.run_folder import MODEL
+from peclip.training.recipe import read_recipe
+from peclip.training.run_folder import CONFIG, MODEL
 from peclip.training.views import AS_RECORDED, AUGMENTATIONS, FRAME_ORDERS
 
 _log = logging.getLogger(__name__)
@@ -96,40 +97,43 @@ def evaluate_dataset(
         The scores; every rank has them.
 
     Raises:
-        UserError: the model or data set is not there, no label is common to both, or a video cannot be
-            read and `skip_unreadable` is not set.
+        UserError: the model or data set is not there, no label is common to both, a video cannot be
+            read and `skip_unreadable` is not set, or all folds are to answer the split `all`.
     """
     benchmark = find_benchmark(data.dataset)
     numbers = benchmark.fold_numbers() if all_folds else (data.fold,)
-    asked: list[Asked] = []
+    # What is missing in any fold is found out before the first is asked, which may take hours.
+    splits = _read_splits(data, options.split or benchmark.test_split, numbers)
+    models = [str(model_of(model, fold)) for fold in numbers]
+    warning = _fold_warning(str(model), models, splits)
+    if warning is not None and world.is_main:
+        _log.warning(warning)
+    loaded = {
+        name: load(name, device=device, precision=precision) for name in dict.fromkeys(models)
+    }
+    if options.labels is not None:
+        loaded = {name: one.with_labels(options.labels) for name, one in loaded.items()}
+    asked: dict[int | None, Asked] = {}
     failed: list[Unreadable] = []
-    loaded: dict[str, Recognizer] = {}
-    for fold in numbers:
-        name = options.split or benchmark.test_split
-        split = read_split(data.model_copy(update={"fold": fold, "split": name}))
-        check_captions(split, data)
-        named = str(model_of(model, fold))
-        if named not in loaded:  # one model for all folds is loaded once
-            loaded[named] = load(named, device=device, precision=precision)
-        recognizer = loaded[named]
-        if options.labels is not None:
-            recognizer = recognizer.with_labels(options.labels)
+    for fold, split, name in zip(numbers, splits, models, strict=True):
         skipped: list[Unreadable] = []
-        found = ask(recognizer, split, data, options, world, skipped, on_batch)
+        found = ask(loaded[name], split, data, options, world, skipped, on_batch)
         failed += skipped
         if found is not None:
-            asked.append(found)
+            asked[fold] = found
     if answers_path is not None and world.is_main:
         paths = answer_paths(answers_path, numbers)
-        for found in asked:
-            write_answers(paths[found.split.fold], found.answers)
+        for fold, found in asked.items():
+            write_answers(paths[fold], found.answers)
     if failed and not (options.skip_unreadable and asked):
         kept = f"; the other answers are in {answers_path}" if answers_path and asked else ""
         raise DatasetError(
             f"{len(failed)} videos cannot be read{kept}. The first: {failed[0].reason} Get them again, or "
             "leave them out with --skip-unreadable, which makes other numbers than those of papers."
         )
-    scores = [found.score for found in asked]
+    scores = [found.score for found in asked.values()]
+    if warning is not None:
+        scores = [replace(score, facts={**score.facts, "warning": warning}) for score in scores]
     return together(scores, _common(scores) if len(scores) > 1 else None)
 
 
@@ -142,13 +146,12 @@ def ask(
     skipped: list[Unreadable],
     on_batch: Listener | None = None,
 ) -> Asked | None:
-    """Asks one model about one split; `None` if no video of it can be read.
+    """Asks one model about the videos of a split that are there; `None` if none of them can be read.
 
     Raises:
         ConfigError: the model has none of the labels of the split.
-        DatasetError: videos are missing, and `allow_missing` is not set.
     """
-    present = _present(split, data)
+    present = split.without_missing()
     known = present.with_samples(s for s in present.samples if s.label in recognizer.labels.names)
     if not len(known):
         raise ConfigError(
@@ -243,14 +246,39 @@ def write_answers(path: Path, answers: Answers) -> None:
         ) from None
 
 
-def _present(split: Split, data: DataConfig) -> Split:
-    if split.missing and not data.allow_missing:
-        raise DatasetError(
-            f"{len(split.missing):,} of the {len(split):,} videos of {split.title} are not there, the first "
-            f"one at {split.missing[0].source}. See which: peclip data check; or give --allow-missing to "
-            "leave them out, which makes other numbers than those of papers."
+def _read_splits(data: DataConfig, name: str, folds: Sequence[int | None]) -> list[Split]:
+    """Reads a split of every fold, with what is missing in it: an error unless `allow_missing` is set."""
+    if name == "all" and len(folds) > 1:
+        raise ConfigError(
+            f"The split all of {data.dataset} has the same videos in every fold, which would be scored "
+            f"{len(folds)} times as if they were others. Give one --fold, or another --split."
         )
-    return split.without_missing()
+    splits = [read_split(data.model_copy(update={"fold": fold, "split": name})) for fold in folds]
+    for split in splits:
+        check_captions(split, data)
+        if split.missing and not data.allow_missing:
+            raise DatasetError(
+                f"{len(split.missing):,} of the {len(split):,} videos of {split.title} are not there, the "
+                f"first one at {split.missing[0].source}. See which: peclip data check; or give "
+                "--allow-missing to leave them out, which makes other numbers than those of papers."
+            )
+    return splits
+
+
+def _fold_warning(run: str, models: Sequence[str], splits: Sequence[Split]) -> str | None:
+    """Returns what must be said where a run on one fold answers to others: it has trained on their videos."""
+    for model, split in zip(models, splits, strict=True):
+        path = Path(model).parent / CONFIG
+        if model == run or not path.is_file():  # not the folder of a run
+            continue
+        begun = read_recipe(str(path)).get("data") or {}
+        own = begun.get("fold")
+        if begun.get("dataset") == split.dataset and own not in (None, split.fold):
+            return (
+                f"The run {run!r} was trained on fold {own} of {split.dataset}, and so on test videos of the "
+                f"other folds: their scores are too high. Give --fold {own}, or a run with all folds."
+            )
+    return None
 
 
 def _facts(recognizer: Recognizer, split: Split, options: EvaluateOptions) -> dict[str, Any]:

@@ -184,7 +184,8 @@ def _begin(
         folder.begin(overwrite=place.overwrite)
     folder.path.mkdir(parents=True, exist_ok=True)
     folder.write(CONFIG_FILE, to_yaml(config))
-    folder.write(COMMAND, place.command)
+    if not (folder.path / COMMAND).exists():  # how the run was begun, not how it was resumed
+        folder.write(COMMAND, place.command)
     parts = {"train": splits.train, "val": splits.val, "test": splits.test}
     folder.write_environment(
         device_name(place.device),
@@ -273,15 +274,13 @@ def _finish(
 
 
 def _mean(reports: list[dict[str, Any]]) -> dict[str, Any]:
-    """Returns the mean over folds, and what was said of any of them."""
-    scores = [
-        Report.of(ConfusionMatrix(report["labels"], report["confusion"]), resamples=0)
-        for report in reports
-    ]
+    """Returns the mean over folds if there were videos to report, and what was said of any of them."""
+    found: dict[str, Any] = {key: reports[0][key] for key in ("dataset", "selected_on")}
+    if all("confusion" in report for report in reports):
+        scores = [
+            Report.of(ConfusionMatrix(report["labels"], report["confusion"]), resamples=0)
+            for report in reports
+        ]
+        found |= mean_over_folds(scores).to_dict()
     warnings = {report["warning"]: None for report in reports if "warning" in report}
-    found: dict[str, Any] = {
-        "dataset": reports[0]["dataset"],
-        "selected_on": reports[0]["selected_on"],
-        **mean_over_folds(scores).to_dict(),
-    }
     return found | ({"warning": " ".join(warnings)} if warnings else {})

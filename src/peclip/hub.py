@@ -73,8 +73,10 @@ def download_repository(
 
 @contextmanager
 def checked_answers() -> Iterator[None]:
-    """Refuses files of a hub that are too large, and names that lead out of the cache: the client makes
-    paths of them."""
+    """Refuses answers of a hub: files that are too large, and names that lead out of the cache.
+
+    The client makes paths of those names.
+    """
     limit = load_settings().max_download_bytes
 
     def check(response: Any) -> None:

@@ -23,16 +23,27 @@ _COLOURS = (
 )
 
 
+def check_matplotlib(purpose: str) -> None:
+    """Checks that pictures can be drawn, before something that takes long is computed for one.
+
+    Raises:
+        MissingExtraError: matplotlib is not installed; says the purpose.
+    """
+    try:
+        import matplotlib.figure  # noqa: F401
+    except ImportError:
+        raise MissingExtraError(purpose, "plot") from None
+
+
 def plot_timeline(prediction: Prediction) -> Figure:
     """Draws the probabilities of every label over time, one panel per person.
 
     Raises:
         MissingExtraError: matplotlib is not installed.
     """
-    try:
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise MissingExtraError("Prediction.plot()", "plot") from None
+    check_matplotlib("Prediction.plot()")
+    from matplotlib.figure import Figure
+
     tracks = list(prediction.tracks.values())
     figure = Figure(figsize=(9, 1 + 2.4 * max(1, len(tracks))), layout="constrained")
     panels = figure.subplots(max(1, len(tracks)), 1, sharex=True, squeeze=False)[:, 0]
@@ -66,10 +77,9 @@ def plot_confusion(report: Report, *, title: str | None = None) -> Figure:
     Raises:
         MissingExtraError: matplotlib is not installed.
     """
-    try:
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise MissingExtraError("A plot of the confusion matrix", "plot") from None
+    check_matplotlib("A plot of the confusion matrix")
+    from matplotlib.figure import Figure
+
     size = len(report.labels)
     longest = max(len(name) for name in report.labels)
     width = max(5.5, 1.4 + 0.08 * longest + 0.72 * size)
@@ -147,10 +157,9 @@ def plot_curve(history: Sequence[Mapping[str, Any]]) -> Figure:
     Raises:
         MissingExtraError: matplotlib is not installed.
     """
-    try:
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise MissingExtraError("A plot of the training", "plot") from None
+    check_matplotlib("A plot of the training")
+    from matplotlib.figure import Figure
+
     figure = Figure(figsize=(10, 3.4), layout="constrained")
     epochs = [entry["epoch"] for entry in history]
     splits = [name for name in ("train", "val", "test") if history and name in history[0]]

@@ -11,8 +11,9 @@ import os
 import shutil
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -121,13 +122,15 @@ def prepare(
         on_video: is told of each video when it is done.
 
     Raises:
-        ConfigError: the output is inside the root or holds crops that were made otherwise.
+        ConfigError: the output is inside the root, holds crops that were made otherwise, or cannot be
+            written.
         DatasetError: the readers of the data set could not find the crops: a video is outside the root,
             two would have one folder, or the data set is one of stills.
     """
     sources = {sample.source: sample for sample in samples}
     targets = _find_targets(sources, root)
-    _check_record(root, output, config)
+    with _writing(output):
+        _check_record(root, output, config)
     local = threading.local()
 
     def one(sample: Sample) -> Prepared:
@@ -135,9 +138,10 @@ def prepare(
             local.detector = make_detector()
             local.finder = None if make_finder is None else make_finder()
         target = output / targets[sample.source]
-        prepared = _prepare_video(sample, target, config, local.detector)
-        if local.finder is not None and (target / ABOUT).exists():
-            prepared = _add_parts(prepared, target, local.finder)
+        with _writing(output):
+            prepared = _prepare_video(sample, target, config, local.detector)
+            if local.finder is not None and (target / ABOUT).exists():
+                prepared = _add_parts(prepared, target, local.finder)
         return prepared
 
     results = []
@@ -184,6 +188,18 @@ def _find_target(sample: Sample, root: Path) -> Path:
     return frames_folder(source).relative_to(base)
 
 
+@contextmanager
+def _writing(output: Path) -> Iterator[None]:
+    """Turns what a full disk or a locked folder leads to into an error of one line."""
+    try:
+        yield
+    except OSError as error:
+        raise ConfigError(
+            f"The crops cannot be kept in {str(output)!r}: {error.strerror or error}. Make room or give a "
+            "folder that can be written; a second run goes on where this one stopped."
+        ) from None
+
+
 def _check_record(root: Path, output: Path, config: CropConfig) -> None:
     if output.resolve().is_relative_to(root.resolve()):
         raise ConfigError(
@@ -192,7 +208,7 @@ def _check_record(root: Path, output: Path, config: CropConfig) -> None:
         )
     record = output / RECORD
     if record.exists():
-        before = json.loads(record.read_text(encoding="utf-8"))
+        before = _read_record(record)
         wanted = config.model_dump()
         if before.get("parts") is None:
             before["parts"] = wanted["parts"]  # crops that were made without parts may get them
@@ -207,7 +223,22 @@ def _check_record(root: Path, output: Path, config: CropConfig) -> None:
         config = config.model_copy(update={"parts": before["parts"]})
     output.mkdir(parents=True, exist_ok=True)
     content = config.model_dump() | {"peclip_version": version("peclip")}
-    record.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    partial = output / f".{RECORD}.part"
+    partial.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    os.replace(partial, record)
+
+
+def _read_record(path: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError:
+        found = None
+    if not isinstance(found, dict):
+        raise ConfigError(
+            f"{str(path)!r} is damaged, and nothing else says how the crops beside it were made; give "
+            "another folder."
+        )
+    return found
 
 
 def _prepare_video(

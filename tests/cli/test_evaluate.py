@@ -12,6 +12,7 @@ import pytest
 
 from peclip.cli import app, run
 from peclip.cli.evaluate import evaluate
+from peclip.errors import ConfigError
 
 
 @pytest.fixture(autouse=True)
@@ -105,6 +106,9 @@ def test_the_labels_of_the_model(tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert run([*arguments, "--labels", "happy,sad"]) == 0
     document = json.loads(capsys.readouterr().out)
     assert (document["uar"], document["dropped"]) == (100.0, {"fear": 1})
+    (tmp_path / "labels.yaml").write_text("happy: a smiling face.\nsad:\n", encoding="utf-8")
+    assert run([*arguments, "--labels", str(tmp_path / "labels.yaml")]) == 0
+    assert json.loads(capsys.readouterr().out) == document
 
 
 def test_files_beside_the_table(
@@ -181,6 +185,22 @@ def test_without_matplotlib_the_error_says_what_to_install(
     plot = ["--plot", str(tmp_path / "confusion.png")]
     assert run(["evaluate", "--predictions", str(answers), *plot]) == 5
     assert "peclip[plot]" in capsys.readouterr().err
+
+
+def test_a_picture_that_fails_costs_no_number(
+    answers: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def full(*given: object) -> None:
+        raise ConfigError("The disk is full.")
+
+    monkeypatch.setattr("peclip.plots.save_figure", full)
+    files = ["-o", str(tmp_path / "report.json"), "--plot", str(tmp_path / "confusion.png")]
+    assert run(["evaluate", "--predictions", str(answers), *files]) == 2
+    assert "UAR (%)" in capsys.readouterr().out
+    assert json.loads((tmp_path / "report.json").read_text())["uar"] == 75.0
 
 
 def test_scoring_needs_neither_torch_nor_matplotlib() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -187,6 +188,15 @@ def test_afew_is_scored_on_what_papers_report(tmp_path: Path, capsys: Output) ->
     found, _ = scored(capsys, *own, "-m", "debug", "--device", "cpu")
     assert (found["split"], found["num_videos"]) == ("val", 7)
     assert set(found["support"].values()) == {1}
+
+
+def test_matplotlib_is_missed_before_anything_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Output
+) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    plot = ["--plot", str(tmp_path / "x.png")]
+    assert run(command(tmp_path / "nowhere", *plot)) == 5
+    assert "pip install 'peclip[plot]'" in " ".join(capsys.readouterr().err.split())
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -86,7 +87,10 @@ def test_resume_after_the_end_and_after_an_interruption(
     assert run(command(root, out, *short)) != 0
     monkeypatch.undo()
     capsys.readouterr()
+    begun = (out / "command.txt").read_text()
+    monkeypatch.setattr(sys, "argv", ["peclip", "train", "--resume", str(out)])
     resumed = trained(capsys, "train", "--resume", str(out), "--device", "cpu", "-f", "json")
+    assert (out / "command.txt").read_text() == begun, "how it was begun"
     assert whole | {"run_folder": ""} == resumed | {"run_folder": ""}
     files = [(p / "model/model.safetensors").read_bytes() for p in (tmp_path / "whole", out)]
     assert files[0] == files[1]
@@ -214,6 +218,21 @@ def test_all_folds_and_their_mean(tmp_path: Path, capsys: Output) -> None:
     again = trained(capsys, "train", "--resume", str(out), "--device", "cpu", "-f", "json")
     assert again | {"run_folder": ""} == report | {"run_folder": ""}
     assert (out / "fold-3/report.json").stat().st_mtime_ns == kept
+
+
+def test_all_folds_without_anything_to_report(tmp_path: Path, capsys: Output) -> None:
+    write_dfew(tmp_path / "dfew")
+    out = tmp_path / "run"
+    recipe = ("train", "--recipe", "pe-clip-dfew", "--data-root", str(tmp_path / "dfew"))
+    quick = ("-m", "debug", "--device", "cpu", "--epochs", "1", "--workers", "0", "-b", "28")
+    unseen = ("--select-on", "last", "--set", "train.test=false", "--fold", "all")
+    report = trained(capsys, *recipe, *quick, *unseen, "--out", str(out), "-f", "json")
+    assert report.keys() == {"dataset", "selected_on", "warning", "folds", "run_folder"}
+    assert report["warning"] == "There are no videos to report."
+    assert [fold["epochs"] for fold in report["folds"]] == [1] * 5
+    assert run(["train", "--resume", str(out), "--device", "cpu"]) == 0
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert lines[1:] == [["-", "1", "-", "-"]] * 5, "no mean of nothing"
 
 
 def test_what_makes_no_sense_is_one_line(

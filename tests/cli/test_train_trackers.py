@@ -73,6 +73,7 @@ def wandb(told: list[Any], *, broken: bool = False) -> ModuleType:
 
     def init(**given: Any) -> SimpleNamespace:
         told.append(given)
+        (Path(given["dir"]) / "wandb").mkdir(exist_ok=True)  # as the real one does
         return SimpleNamespace(log=log, finish=lambda exit_code: None)
 
     module.init = init
@@ -98,6 +99,17 @@ def test_a_tracker_that_fails_costs_one_line_and_catches_up(
     epochs = [values["epoch"] for step, values in told[2:] if "epoch" in values]
     assert epochs == [1, 2]
     assert told[-1][1]["report/war"] == report["war"]
+
+
+def test_a_run_that_wandb_followed_is_overwritten(
+    root: Path, tmp_path: Path, capsys: Output, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[Any] = []
+    monkeypatch.setitem(sys.modules, "wandb", wandb(told))
+    arguments = command(root, tmp_path / "run", "--epochs", "1", "--report-to", "wandb")
+    trained(capsys, *arguments)
+    assert (tmp_path / "run/wandb").is_dir()
+    trained(capsys, *arguments, "--overwrite")
 
 
 def test_a_tracker_that_does_not_start(

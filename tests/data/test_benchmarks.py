@@ -90,6 +90,51 @@ def test_a_list_is_found_whatever_its_case_and_as_a_file(tmp_path: Path) -> None
         load_split(config.model_copy(update={"annotations": path, "split": "test"}))
 
 
+@pytest.mark.parametrize(
+    ("dataset", "own", "others", "video", "lines"),
+    [
+        (
+            "dfew",
+            "train(single-labeled)/set_1.csv",
+            ["test(single-labeled)/set_1.csv", "train(single-labeled)/set_2.csv"],
+            "Clip/original/1.mp4",
+            ("video_name,label", "1,2"),
+        ),
+        (
+            "mafw",
+            "single/no_caption/set_1/train.txt",
+            ["single/no_caption/set_1/test.txt", "single/no_caption/set_2/train.txt"],
+            "data/clips/00001.mp4",
+            ("00001.mp4 anger",),
+        ),
+    ],
+)
+def test_an_official_list_stands_for_no_other_of_its_file_name(
+    dataset: str,
+    own: str,
+    others: list[str],
+    video: str,
+    lines: tuple[str, ...],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    write(tmp_path / video)
+    for name in (own, *others):
+        write(tmp_path / "lists" / name, *lines)
+    config = DataConfig(
+        dataset=dataset, root=tmp_path, fold=1, annotations=tmp_path / "lists" / own
+    )
+    assert len(load_split(config)) == 1
+    monkeypatch.chdir((tmp_path / "lists" / own).parent)
+    assert len(load_split(config.model_copy(update={"annotations": Path(Path(own).name)}))) == 1
+    for other in others:
+        with pytest.raises(DatasetError, match="is not the list that is needed"):
+            load_split(config.model_copy(update={"annotations": tmp_path / "lists" / other}))
+    for changes in ({"split": "test"}, {"fold": 2}):
+        with pytest.raises(DatasetError, match="is not the list that is needed"):
+            load_split(config.model_copy(update=changes))
+
+
 def test_the_official_lists_of_ferv39k_and_mafw_name_their_labels(tmp_path: Path) -> None:
     write(tmp_path / "4_setups" / "All_scenes" / "test_All.csv", "Action/Happy/0015 Happy")
     frames(tmp_path / "2_ClipsforFaceCrop" / "Action" / "Happy" / "0015")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -205,6 +206,52 @@ def test_a_resumed_run_is_one_run(
     steps = [step for step, _ in found["step/loss"]]
     assert steps == list(range(1, ends[-1] + 1)), "no step twice, and none left out"
     assert capsys.readouterr().out == "", "standard output is for data"
+
+
+def test_what_the_journal_says_is_written(
+    videos: Split, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A SIGKILL within the second epoch loses nothing of the first: nobody would send it again."""
+    from torch.utils.tensorboard import SummaryWriter
+
+    told, flush = install(monkeypatch, "mlflow"), SummaryWriter.flush
+    copy, journals, flushed = tmp_path / "copy", list[Any](), list[Any]()
+    # Counted, since how long TensorBoard's thread waits depends on what else is installed.
+    monkeypatch.setattr(SummaryWriter, "flush", lambda self: flushed.append(flush(self)))
+
+    def on_step(progress: Progress) -> None:
+        if progress.epoch == 1 and not journals:
+            journals.append(json.loads((tmp_path / "run" / JOURNAL).read_text()))
+            assert len(flushed) == 1
+            shutil.copytree(tmp_path / "run" / "tensorboard", copy)
+            assert numbers(told)["epoch"] == [(3, 1)]
+            assert [step for step, _ in numbers(told)["step/loss"]] == [1, 2, 3]
+
+    names, hooks = ["mlflow", "tensorboard"], Hooks(on_step=on_step)
+    fresh().fit(videos, config=quick(), run_dir=tmp_path / "run", report_to=names, hooks=hooks)
+    assert {name: journals[0][name]["epoch"] for name in names} == dict.fromkeys(names, 1)
+    assert tensorboard_scalars(copy)["epoch"] == [(3, 1)]
+    assert [step for step, _ in tensorboard_scalars(copy)["step/loss"]] == [1, 2, 3]
+
+
+def test_a_tracker_that_cannot_send_does_not_know_the_epoch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install(monkeypatch, "mlflow")
+    warnings: list[str] = []
+    with reporting(
+        ("mlflow",), TrackedRun("run", tmp_path, {}), warnings.append, resume=False
+    ) as trackers:
+
+        def log_batch(self: Any, run_id: str, **given: Any) -> None:
+            raise ConnectionError("no route to host")
+
+        monkeypatch.setattr(sys.modules["mlflow"].MlflowClient, "log_batch", log_batch)
+        trackers.log_epochs([{"epoch": 1, "step": 9, "train": {"loss": 1.5}}])
+    assert warnings == [
+        "mlflow failed and is left out from here on: ConnectionError: no route to host."
+    ]
+    assert json.loads((tmp_path / JOURNAL).read_text())["mlflow"]["epoch"] == 0
 
 
 def test_another_training_in_the_same_folder_is_another_run(

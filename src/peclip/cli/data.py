@@ -157,6 +157,7 @@ def prepare(
     root, lists = data_root.expanduser(), annotations and annotations.expanduser()
     splits = read_splits(dataset, root, lists, fold)
     samples = {s.source: s for split in splits for s in split.without_missing().samples}
+    missing = {s.source for split in splits for s in split.missing}
     first = _load_detector(detector, face_threshold)  # fails or warns once, before the threads
     if parts is not None:
         load_finder(parts, settings=settings)  # likewise
@@ -178,9 +179,9 @@ def prepare(
     for result in results:
         if result.reason:
             console.error(f"{result.id}: {result.reason}")
-    counts = count_status(results)
+    counts = count_status(results) | ({"missing": len(missing)} if missing else {})
     typer.echo(", ".join(f"{count:,} {status}" for status, count in counts.items()))
-    if counts.get("decode_error") or counts.get("no_face"):
+    if counts.keys() & {"decode_error", "no_face", "missing"}:
         raise typer.Exit(_PROBLEMS_FOUND)
 
 

@@ -182,17 +182,20 @@ def evaluate(
 
 
 def _check_outputs(output: Path | None, plot: Path | None, *, overwrite: bool) -> None:
-    from peclip.plots import FIGURE_ENDINGS
+    from peclip.plots import FIGURE_ENDINGS, check_matplotlib
     from peclip.scoring import REPORT_ENDINGS
 
     check_output(output, overwrite=overwrite, endings=REPORT_ENDINGS)
     check_output(plot, overwrite=overwrite, endings=FIGURE_ENDINGS)
+    if plot is not None:
+        check_matplotlib("A plot of the confusion matrix")
 
 
 def _score(predictions: list[Path], labels: str | None, resamples: int, seed: int) -> Evaluation:
+    from peclip.cli.predict import read_labels
     from peclip.scoring import score_files
 
-    names = None if labels is None else labels.split(",")
+    names = None if labels is None else read_labels(labels)
     return score_files(predictions, labels=names, resamples=resamples, seed=seed)
 
 

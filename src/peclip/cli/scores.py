@@ -25,14 +25,14 @@ def show(
         prefix = f"{score.name}: " if len(evaluation.folds) > 1 else ""
         for remark in score.remarks:
             console.note(prefix + remark)
-    if plot is not None:
-        draw(evaluation, plot)
     if output is not None and str(output) != "-":
         evaluation.save(output)
     if form is ReportFormat.json:
         typer.echo(json.dumps(evaluation.to_dict(), indent=2))
     else:
         print_evaluation(evaluation)
+    if plot is not None:  # last, so that no picture that fails costs the numbers
+        draw(evaluation, plot)
 
 
 def tell(evaluation: Evaluation) -> None:

@@ -262,7 +262,7 @@ def _print(report: dict[str, Any], folder: Path, form: ReportFormat) -> None:
     for part in report.get("folds", [report]):
         scores = [f"{part[key]:.2f}" if key in part else "-" for key in ("uar", "war")]
         rows.append([part.get("reported_on", "-"), str(part["selected_epoch"]), *scores])
-    if "folds" in report:
+    if "folds" in report and "uar" in report:
         for key, title in (("", "mean"), ("_sd", "standard deviation")):
             values = [report[f"{score}{key}"] for score in ("uar", "war")]
             rows.append([title, "", *("-" if v is None else f"{v:.2f}" for v in values)])

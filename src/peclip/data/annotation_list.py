@@ -53,7 +53,7 @@ def find_list(
         DatasetError: none is there, or the list that was given is one of another fold or split.
     """
     if annotations is not None and annotations.is_file():
-        if annotations.name.casefold() in {Path(name).name.casefold() for name in names}:
+        if any(_ends_with(annotations, name) for name in names):
             return annotations
         raise DatasetError(
             f"{annotations} is not the list that is needed, {' or '.join(names)}. Give the folder of "
@@ -70,6 +70,12 @@ def find_list(
         f"There is no list {looked}. Give the folder of the lists as annotations. "
         f"{benchmark.expected(root)}"
     )
+
+
+def _ends_with(path: Path, name: str) -> bool:
+    """Whether a path ends with all parts of a name: official lists of train and test share a file name."""
+    wanted = Path(name.casefold()).parts
+    return Path(str(path.absolute()).casefold()).parts[-len(wanted) :] == wanted
 
 
 def _find_file(path: Path) -> Path | None:

@@ -88,7 +88,8 @@ class Trackers:
                 parts = {
                     key: entry[key] for key in ("epoch", "train", "val", "test") if key in entry
                 }
-                if not self._tell(name, _numbers(parts), entry["step"]):
+                # What the journal says to be known must be written, or a SIGKILL would lose it for ever.
+                if not self._tell(name, _numbers(parts), entry["step"], flush=True):
                     break
                 position.epoch, position.step = entry["epoch"], max(position.step, entry["step"])
         self._keep()
@@ -114,10 +115,14 @@ class Trackers:
             if step > position.step and self._tell(name, values, step):
                 position.step = step
 
-    def _tell(self, name: str, values: Mapping[str, float], step: int) -> bool:
+    def _tell(
+        self, name: str, values: Mapping[str, float], step: int, *, flush: bool = False
+    ) -> bool:
         """Returns whether the tracker took the values."""
         with self._watched(name):
             self._running[name].log(values, step)
+            if flush:
+                self._running[name].flush()
         return name in self._running
 
     @contextlib.contextmanager

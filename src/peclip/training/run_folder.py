@@ -38,9 +38,9 @@ STATES, BEST, MODEL = Path("checkpoints/last"), Path("checkpoints/best"), Path("
 JOURNAL = "trackers.json"
 
 _FILES = {CONFIG, COMMAND, ENVIRONMENT, HISTORY, LOG, REPORT, ANSWERS, CURVE, JOURNAL} | {
-    *(f"{CONFUSION}.csv", f"{CONFUSION}.png", "checkpoints", "model", "tensorboard"),
+    *(f"{CONFUSION}.csv", f"{CONFUSION}.png", "checkpoints", "model", "tensorboard", "wandb"),
 }
-"""What a run writes, and nothing else is overwritten."""
+"""What a run and its trackers write, and nothing else is overwritten."""
 
 MAY_CHANGE = {
     *(

@@ -51,6 +51,10 @@ class Tracker(Protocol):
         """Takes numbers of a step; steps never go back."""
         ...
 
+    def flush(self) -> None:
+        """Sends what waits, so that it outlives this process."""
+        ...
+
     def finish(self, *, complete: bool) -> None:
         """Sends what is left, and says whether the run has come to its end."""
         ...
@@ -71,6 +75,9 @@ class TensorBoard:
     def log(self, values: Mapping[str, float], step: int) -> None:
         for name, value in values.items():
             self._writer.add_scalar(name, value, step)
+
+    def flush(self) -> None:
+        self._writer.flush()
 
     def finish(self, *, complete: bool) -> None:
         self._writer.close()
@@ -93,6 +100,9 @@ class WandB:
 
     def log(self, values: Mapping[str, float], step: int) -> None:
         self._run.log(dict(values), step=step)
+
+    def flush(self) -> None:
+        """Nothing waits here: wandb hands everything to a process of its own at once."""
 
     def finish(self, *, complete: bool) -> None:
         self._run.finish(exit_code=0 if complete else 1)
@@ -119,16 +129,16 @@ class MLflow:
         now = int(1000 * time.time())
         self._waiting += [self._entities.Metric(k, v, now, step) for k, v in values.items()]
         if len(self._waiting) >= _BATCH:
-            self._send()
+            self.flush()
 
-    def finish(self, *, complete: bool) -> None:
-        self._send()
-        self._client.set_terminated(self.run_id, "FINISHED" if complete else "KILLED")
-
-    def _send(self) -> None:
+    def flush(self) -> None:
         if self._waiting:
             self._client.log_batch(self.run_id, metrics=self._waiting)
         self._waiting = []
+
+    def finish(self, *, complete: bool) -> None:
+        self.flush()
+        self._client.set_terminated(self.run_id, "FINISHED" if complete else "KILLED")
 
 
 class Trackio:
@@ -145,6 +155,9 @@ class Trackio:
 
     def log(self, values: Mapping[str, float], step: int) -> None:
         self._run.log(dict(values), step=step)
+
+    def flush(self) -> None:
+        """Nothing can be sent by hand: trackio sends in a thread of its own."""
 
     def finish(self, *, complete: bool) -> None:
         self._run.finish()
