@@ -20,7 +20,7 @@ import torch
 from huggingface_hub import constants
 from safetensors.torch import load_file, save_file
 
-from peclip.config import ModelConfig, PEClipConfig
+from peclip.config import CONFIGS, ModelConfig, PEClipConfig, PreprocessConfig
 from peclip.errors import CheckpointError, ConfigError, UserError, WeightsError
 from peclip.models import ExpressionModel
 from peclip.models.base import Output
@@ -53,7 +53,7 @@ def settings(_isolated: None) -> Settings:
 @pytest.fixture
 def published(monkeypatch: pytest.MonkeyPatch) -> PEClipConfig:
     """A configuration whose backbone seems to have published weights; they are random here."""
-    monkeypatch.setattr("peclip.nn.clip._check_tag", lambda *_, **__: None)
+    monkeypatch.setattr("peclip.nn.clip.check_tag", lambda *_, **__: None)
     monkeypatch.setattr("peclip.nn.clip._load_weights", lambda *_, **__: None)
     return debug_config().derive(pretrained="published")
 
@@ -419,6 +419,16 @@ def test_a_backbone_of_other_sizes_is_fitted() -> None:
     assert config.prompt_depth == 9
     assert not backbone_model_config("ViT-B-32", "laion2b_s34b_b79k").quick_gelu
     assert backbone_model_config("debug", "none").prompt_depth == 2
+
+
+@pytest.mark.parametrize("architecture", CONFIGS)
+def test_pixels_are_normalised_as_the_weights_were_trained(architecture: str) -> None:
+    clip = PreprocessConfig()
+    for tag in ("openai", "laion400m_e32", "unknown", None):
+        found = backbone_model_config("ViT-L-14", tag, architecture).preprocess
+        assert (found.mean, found.std) == (clip.mean, clip.std)
+    other = backbone_model_config("ViT-L-14", "laion2b_s32b_b82k", architecture).preprocess
+    assert other.mean == other.std == (0.5,) * 3
 
 
 @pytest.mark.parametrize(

@@ -125,7 +125,8 @@ class BackboneSizes(NamedTuple):
 
     layers: int
     """Of the shorter tower."""
-    image_size: int
+    preprocess: PreprocessConfig
+    """Image size and normalisation."""
     quick_gelu: bool
 
 
@@ -160,7 +161,7 @@ class PEClipConfig(ModelConfig):
             pretrained=pretrained,
             quick_gelu=sizes.quick_gelu,
             prompt_depth=min(9, sizes.layers),
-            preprocess=PreprocessConfig(image_size=sizes.image_size),
+            preprocess=sizes.preprocess,
         )
 
 
@@ -224,7 +225,7 @@ class FineCLIPERConfig(ModelConfig):
             backbone=backbone,
             pretrained=pretrained,
             quick_gelu=sizes.quick_gelu,
-            preprocess=PreprocessConfig(image_size=sizes.image_size),
+            preprocess=sizes.preprocess,
         )
 
 

@@ -25,6 +25,7 @@ from peclip.descriptions import STYLES, load_descriptions
 from peclip.errors import CheckpointError, ConfigError
 from peclip.labels import LabelSet
 from peclip.models.pe_clip import PEClipModel, build_pe_clip
+from peclip.nn.clip import check_tag, is_published
 from peclip.weights import backbone_model_config, save_model
 
 _ADAPTER = {"down_proj": "down", "up_proj": "up"}
@@ -56,11 +57,14 @@ def convert_release(
 
     Raises:
         CheckpointError: not a checkpoint of the release, or it does not fit the backbone.
-        ConfigError: the labels cannot be told from the texts, or do not fit their number.
+        ConfigError: the labels cannot be told from the texts, or do not fit their number; or the
+            activation of the backbone is not the one that its weights were trained with.
     """
     state = read_release(checkpoint)
     name, _, tag = backbone.partition("/")
     base = backbone_model_config(name, tag or "openai")
+    if is_published(name):  # no weights of it are loaded here, so that nothing else would look
+        check_tag(name, tag or "openai", quick_gelu=base.quick_gelu)
     layout = {
         "num_frames": 16,
         "prompt_half": True,
@@ -179,9 +183,9 @@ def _tower_name(tower: str, key: str) -> str | None:
     if adapter is None:
         return f"{block}.block.block.{rest}"
     if adapter[1] == "attn":
-        return f"{block}.shared_adapter.{_ADAPTER[adapter[2]]}.{adapter[3]}"
+        return f"{block}.shared_adapter.{_ADAPTER.get(adapter[2], adapter[2])}.{adapter[3]}"
     place = "temporal_adapter" if tower == "vision" else "text_adapter"
-    return f"{block}.{place}.{_TEMPORAL[adapter[2]]}.{adapter[3]}"
+    return f"{block}.{place}.{_TEMPORAL.get(adapter[2], adapter[2])}.{adapter[3]}"
 
 
 def _load(model: PEClipModel, state: Mapping[str, Tensor], path: Path) -> None:
@@ -200,6 +204,12 @@ def _load(model: PEClipModel, state: Mapping[str, Tensor], path: Path) -> None:
             f"{str(path)!r} does not fit the backbone: {len(missing)} parameters missing, {len(wrong)} of "
             f"another shape, {len(unexpected)} unexpected (first: {first}). Name the backbone that it "
             "was trained on with --backbone."
+        )
+    damaged = [ours[name] for name in parameters if not state[ours[name]].isfinite().all()]
+    if damaged:  # every answer would be nothing
+        raise CheckpointError(
+            f"{str(path)!r} is damaged: {len(damaged)} tensors hold what is no finite number (first: "
+            f"{damaged[0]}). Copy it again, or give another one."
         )
     with torch.no_grad():
         for name, parameter in parameters.items():

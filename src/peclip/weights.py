@@ -20,11 +20,11 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from peclip.cards import CARD
-from peclip.config import CONFIGS, BackboneSizes, ModelConfig, read_config
+from peclip.config import CONFIGS, BackboneSizes, ModelConfig, PreprocessConfig, read_config
 from peclip.errors import CheckpointError, ConfigError
 from peclip.hub import download_repository, hub_cache
 from peclip.models import ExpressionModel, build_model
-from peclip.nn.clip import backbone_config, is_published
+from peclip.nn.clip import backbone_config, is_published, normalisation
 from peclip.settings import Settings
 
 CONFIG, TENSORS = "config.json", "model.safetensors"
@@ -315,9 +315,10 @@ def backbone_model_config(
     """
     config = backbone_config(backbone)
     vision, text = config["vision_cfg"], config["text_cfg"]
+    mean, std = normalisation(backbone, tag)
     sizes = BackboneSizes(
         layers=min(vision["layers"], text["layers"]),
-        image_size=vision["image_size"],
+        preprocess=PreprocessConfig(image_size=vision["image_size"], mean=mean, std=std),
         quick_gelu=bool(config.get("quick_gelu", False)),
     )
     return CONFIGS[architecture].fitted(backbone, tag, sizes)

@@ -119,6 +119,12 @@ def test_an_answer_begins_the_count_anew(root: Path, endpoint: Endpoint, capsys:
     assert output.out == "1 ok, 4 unanswered\n"
     assert "says nothing about a face: '<html>502</html>'; try another model." in output.err
     assert [row["id"] for row in rows(root)] == ["sad/one"]
+    endpoint.script = [nothing] * 4  # what the store has stands between them as in the first run
+    assert run(command(root, endpoint.url)) == 6
+    assert capsys.readouterr().out == "4 unanswered, 1 kept\n"
+    endpoint.script = [nothing] * 4
+    assert run(command(root, endpoint.url, "--limit", "3")) == 6
+    assert capsys.readouterr().out == "3 unanswered, 1 kept, 1 ahead\n"
 
 
 def test_two_runs_do_not_write_one_file(root: Path, endpoint: Endpoint, capsys: Output) -> None:

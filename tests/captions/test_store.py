@@ -9,19 +9,12 @@ from pathlib import Path
 import pytest
 
 from peclip.captions.store import Caption, CaptionStore
-from peclip.data import Sample, Split
 from peclip.data.captions import read_captions
 from peclip.errors import ConfigError, DatasetError
-from peclip.labels import LabelSet
 
 
 def caption(id: str, refined: str = "Her lips part.") -> Caption:
     return Caption(id, f"{refined} She is sad – 悲.", refined, "vlm-1", "finecliper-1", 8)
-
-
-def split_of(*ids: str) -> Split:
-    samples = tuple(Sample(Path(name), "sadness", name) for name in ids)
-    return Split("folder", None, "train", samples, LabelSet(("happiness", "sadness")))
 
 
 def test_a_caption_is_in_the_file_at_once(tmp_path: Path) -> None:
@@ -79,6 +72,23 @@ def test_a_broken_line_in_the_middle_is_an_error_and_nothing_is_lost(tmp_path: P
     assert path.read_bytes() == before
 
 
+@pytest.mark.parametrize(
+    ("content", "line"),
+    [
+        ('[{"id": "a", "caption": "x"}]', 1),
+        ('{"id": "a", "caption": "x"}\nnonsense', 2),
+        ('{"name": "a"}\n{"id": "b", "capt', 1),
+        ('{"id": "a"}', 1),
+    ],
+)
+def test_a_file_of_something_else_is_left_as_it_is(content: str, line: int, tmp_path: Path) -> None:
+    path = tmp_path / "captions.jsonl"
+    path.write_text(content)
+    with pytest.raises(DatasetError, match=f"line {line}"):
+        CaptionStore(path)
+    assert path.read_bytes() == content.encode()
+
+
 def test_a_video_that_stands_there_twice_is_refused_as_in_training(tmp_path: Path) -> None:
     path = tmp_path / "captions.jsonl"
     path.write_text('{"id": "a", "caption": "x"}\n{"id": "a", "caption": "y"}\n')
@@ -127,27 +137,6 @@ def test_captions_that_were_made_otherwise_are_not_mixed(
     store.add(caption("a"))
     with pytest.raises(ConfigError, match="made otherwise: a with .*Give another file"):
         store.check_origin(*made)
-
-
-def test_captions_of_a_split(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    store = CaptionStore(tmp_path / "captions.jsonl")
-    for name, refined in (("a", "Her lips part."), ("b", ""), ("x", "Of another split.")):
-        store.add(caption(name, refined))
-    with caplog.at_level(logging.WARNING):
-        assert store.captions_for(split_of("a", "b")) == {"a": "Her lips part.", "b": ""}
-    assert not caplog.records
-    with caplog.at_level(logging.WARNING):
-        assert store.captions_for(split_of("a", "c", "d")) == {"a": "Her lips part."}
-    assert "2 of the 3 videos of folder train have no caption in " in caplog.text
-
-
-def test_captions_of_other_videos(tmp_path: Path) -> None:
-    store = CaptionStore(tmp_path / "captions.jsonl")
-    store.add(caption("x"))
-    with pytest.raises(
-        DatasetError, match="None of the 1 videos of folder train .* about 'x' .*'a'"
-    ):
-        store.captions_for(split_of("a"))
 
 
 @pytest.mark.parametrize("name", ["captions.csv", "none/captions.jsonl", ".jsonl"])

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
 import torch
 
 from peclip.captions.transformers_model import MAX_NEW_TOKENS, TransformersCaptioner
-from peclip.errors import ConfigError, NoCaptionError, WeightsError
+from peclip.errors import ConfigError, DeviceError, NoCaptionError, WeightsError
 from peclip.settings import load_settings
 from peclip.types import Frames
 
@@ -110,6 +111,23 @@ def test_a_model_that_is_not_there(tmp_path: Path) -> None:
     assert "\n" not in str(caught.value)
     with pytest.raises(WeightsError, match=r"'nobody/none' cannot be had \(peclip is offline\)"):
         TransformersCaptioner("nobody/none", "cpu", settings=load_settings())
+
+
+def test_a_model_that_is_damaged(directory: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(directory, tmp_path / "damaged")
+    (weights,) = folder.glob("*.safetensors")
+    weights.write_bytes(weights.read_bytes()[: weights.stat().st_size // 2])
+    with pytest.raises(WeightsError, match="cannot be had"):
+        TransformersCaptioner(str(folder), "cpu", settings=load_settings())
+
+
+def test_a_model_that_is_too_large(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def to(*_: object) -> None:
+        raise torch.OutOfMemoryError("Tried to allocate 13 GiB.")
+
+    monkeypatch.setattr(transformers.VideoLlavaForConditionalGeneration, "to", to)
+    with pytest.raises(DeviceError, match="The memory of cpu is too small for .*; give a smaller"):
+        TransformersCaptioner(str(directory), "cpu", settings=load_settings())
 
 
 def test_a_model_that_reads_no_videos_or_holds_no_conversation(

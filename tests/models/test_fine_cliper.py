@@ -272,6 +272,15 @@ def test_alignment_by_hand() -> None:
     assert align(eye, None, (), 1.0).item() == 0
 
 
+def test_alignment_is_in_fp32_under_autocast() -> None:
+    torch.manual_seed(3)
+    one, other = (F.normalize(torch.randn(8, 32), dim=-1) for _ in range(2))
+    texts = tuple("abcdefgh")
+    plain = align(one, other, texts, 0.01)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert align(one, other, texts, 0.01).item() == pytest.approx(plain.item(), abs=1e-5)
+
+
 def test_supervision_by_captions_does_not_look_at_the_targets() -> None:
     model = build(captions=True, supervision="captions")
     batch = videos(captions=("the brows rise", "lips part", "the jaw drops"))

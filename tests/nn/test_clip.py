@@ -1,10 +1,17 @@
 from __future__ import annotations
 
+import os
+from collections.abc import Callable
+from pathlib import Path
+
 import open_clip
 import pytest
 import torch
+from huggingface_hub.file_download import repo_folder_name
+from safetensors.torch import save_file
+from torch import Tensor
 
-from peclip.errors import ConfigError, WeightsError
+from peclip.errors import CheckpointError, ConfigError, WeightsError
 from peclip.nn import clip
 from peclip.nn.clip import load_backbone
 from peclip.nn.towers import ClipBlock, TextTower, VisionTower
@@ -127,26 +134,44 @@ def test_offline_weights_that_are_not_cached_say_how_to_get_them(tmp_path) -> No
         load_backbone("ViT-B-32-quickgelu", "openai", cache_dir=tmp_path, offline=True)
 
 
-def test_cached_weights_load_without_a_network(tmp_path) -> None:
-    """A hub cache that holds the file is all that is needed; the names are those of the hub."""
-    from huggingface_hub.file_download import repo_folder_name
-    from safetensors.torch import save_file
-
-    model = open_clip.CLIP(**clip.backbone_config("ViT-B-32-quickgelu"))
+def cached_file(cache: Path, name: str) -> Path:
+    """Returns where a hub cache keeps a file of OpenAI's ViT-B/32; the names are those of the hub."""
     weights = open_clip.get_pretrained_cfg("ViT-B-32-quickgelu", "openai")
     repo = weights["hf_hub"].rpartition("/")[0]
-    folder = tmp_path / repo_folder_name(repo_id=repo, repo_type="model")
+    folder = cache / repo_folder_name(repo_id=repo, repo_type="model")
     snapshot = folder / "snapshots" / ("0" * 40)
     snapshot.mkdir(parents=True)
     (folder / "refs").mkdir()
     (folder / "refs" / "main").write_text("0" * 40)
-    save_file(
-        {name: value.contiguous() for name, value in model.state_dict().items()},
-        snapshot / "open_clip_model.safetensors",
-    )
+    return snapshot / name
+
+
+@pytest.mark.parametrize(
+    ("name", "save"),
+    [("open_clip_model.safetensors", save_file), ("open_clip_pytorch_model.bin", torch.save)],
+)
+def test_cached_weights_load_without_a_network(
+    name: str, save: Callable[[dict[str, Tensor], Path], None], tmp_path: Path
+) -> None:
+    """A cache that holds the file, by either of its names, is all that is needed; half a file is named."""
+    model = open_clip.CLIP(**clip.backbone_config("ViT-B-32-quickgelu"))
+    path = cached_file(tmp_path, name)
+    save({name: value.contiguous() for name, value in model.state_dict().items()}, path)
     backbone = load_backbone("ViT-B-32-quickgelu", "openai", cache_dir=tmp_path, offline=True)
-    expected = model.visual.proj
-    assert torch.equal(backbone.vision.projection, expected)
+    assert torch.equal(backbone.vision.projection, model.visual.proj)
+    os.truncate(path, path.stat().st_size // 2)
+    with pytest.raises(
+        CheckpointError, match=f"openai do not load: .*If '{path}' is damaged, delete it"
+    ) as caught:
+        load_backbone("ViT-B-32-quickgelu", "openai", cache_dir=tmp_path, offline=True)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("content", [b"", b"no pickle", b"garbage\n"])
+def test_cached_weights_that_are_no_weights(content: bytes, tmp_path: Path) -> None:
+    cached_file(tmp_path, "open_clip_pytorch_model.bin").write_bytes(content)
+    with pytest.raises(CheckpointError, match="do not load: .*is damaged, delete it"):
+        load_backbone("ViT-B-32-quickgelu", "openai", cache_dir=tmp_path, offline=True)
 
 
 def test_a_plain_block_is_clip_s_own() -> None:

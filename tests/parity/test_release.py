@@ -124,6 +124,38 @@ def test_the_wrong_backbone_is_named(
         convert_release(checkpoint[1], tmp_path / "ours", backbone="nano")
 
 
+def test_a_backbone_of_another_activation_is_refused(
+    checkpoint: tuple[ReleasedPECLIP, Path], tmp_path: Path
+) -> None:
+    """With `--full` no weights are loaded whose tag would tell."""
+    with pytest.raises(ConfigError, match="trained with QuickGELU"):
+        convert_release(checkpoint[1], tmp_path / "a", backbone="ViT-B-16/openai", full=True)
+
+
+@pytest.mark.parametrize("module", ["adapter_pre_attn.middle", "adapter_pre_mlp.middle"])
+def test_an_adapter_of_another_kind_is_unexpected(
+    module: str, checkpoint: tuple[ReleasedPECLIP, Path], tmp_path: Path
+) -> None:
+    state = read_release(checkpoint[1])
+    state[f"image_encoder.transformer.resblocks.0.{module}.weight"] = torch.zeros(2, 2)
+    torch.save({"state_dict": state}, tmp_path / "other.pth")
+    with pytest.raises(CheckpointError, match=r"1 unexpected \(first: .*middle\.weight\)"):
+        convert_release(tmp_path / "other.pth", tmp_path / "ours", backbone="debug", full=True)
+
+
+def test_a_number_that_is_not_finite_is_refused(
+    checkpoint: tuple[ReleasedPECLIP, Path], tmp_path: Path
+) -> None:
+    state = read_release(checkpoint[1])
+    state["prompt_learner.ctx"][0, 0] = torch.nan
+    torch.save({"state_dict": state}, tmp_path / "nan.pth")
+    with pytest.raises(
+        CheckpointError, match=r"damaged: 1 tensors .* \(first: prompt_learner\.ctx"
+    ):
+        convert_release(tmp_path / "nan.pth", tmp_path / "ours", backbone="debug", full=True)
+    assert not (tmp_path / "ours").exists()
+
+
 def test_a_hostile_pickle_is_refused_and_not_run(tmp_path: Path, capsys) -> None:
     victim = tmp_path / "executed"
     payload = type("P", (), {"__reduce__": lambda self: (Path.touch, (victim,))})()

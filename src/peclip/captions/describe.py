@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from itertools import islice
 from typing import Literal, Protocol
 
 from peclip.captions.prompt import PROMPT_VERSION
@@ -66,7 +65,8 @@ def describe(
         captioner: is asked about `num_frames` frames at a time, from equal parts of the video.
         store: where the captions go.
         num_frames: 1 or more; Video-LLaVA takes 8.
-        limit: the number of videos after which to stop; by default all are captioned.
+        limit: the number of videos after which to stop, those that the store has not counted; by
+            default all are captioned.
         on_video: is told of each video when it is done.
 
     Returns:
@@ -74,14 +74,18 @@ def describe(
 
     Raises:
         ConfigError: the store holds captions that were made otherwise, or cannot be written.
-        EndpointError: `MAX_UNANSWERED` videos in a row had no answer.
+        EndpointError: `MAX_UNANSWERED` videos in a row had no answer, and the store has none between.
         UserError: the captioner has failed for good. What was captioned before is in the store.
     """
     store.check_origin(captioner.name, PROMPT_VERSION, num_frames)
-    ahead = {sample.id: sample for sample in samples if sample.id not in store}
-    results = []
+    results: list[Described] = []
     unanswered = 0
-    for sample in islice(ahead.values(), limit):
+    for sample in {sample.id: sample for sample in samples}.values():
+        if sample.id in store:  # an answer too; videos without one come up again in every run
+            unanswered = 0
+            continue
+        if len(results) == limit:
+            break
         done = _describe_video(sample, captioner, store, num_frames)
         results.append(done)
         on_video(done)

@@ -16,13 +16,14 @@ from typing import Self
 
 from filelock import BaseFileLock, FileLock, Timeout
 
-from peclip.data.captions import read_caption_rows, read_captions
-from peclip.data.samples import Split
-from peclip.errors import ConfigError, DatasetError
+from peclip.data.captions import read_caption_rows
+from peclip.errors import ConfigError
 
 logger = logging.getLogger(__name__)
 
 _MADE_BY = ("model", "prompt", "num_frames")
+_BEGINNING = b'{"id"'
+"""Of every line that is written here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,35 +128,6 @@ class CaptionStore:
             ) from error
         self._made[caption.id] = asdict(caption)
 
-    def captions_for(self, split: Split) -> dict[str, str]:
-        """Returns id → refined caption for the videos of a split that have one.
-
-        Some without one are counted in a warning.
-
-        Raises:
-            DatasetError: none has one: the captions are those of other videos.
-        """
-        captions = read_captions(self.path)
-        found = {s.id: captions[s.id] for s in split.samples if s.id in captions}
-        if not found:
-            raise DatasetError(
-                f"None of the {len(split):,} videos of {split.title} has a caption in {self.path}, which "
-                f"is about {next(iter(captions))!r} and others; the first video is "
-                f"{split.samples[0].id!r}. Give the captions of this data set."
-                if split.samples
-                else f"{split.title} has no videos."
-            )
-        missing = len({s.id for s in split.samples}) - len(found)
-        if missing:
-            logger.warning(
-                "%s of the %s videos of %s have no caption in %s.",
-                f"{missing:,}",
-                f"{len(split):,}",
-                split.title,
-                self.path,
-            )
-        return found
-
 
 def _locked(path: Path) -> BaseFileLock:
     lock = FileLock(f"{path}.lock")
@@ -181,19 +153,35 @@ def _read(path: Path) -> dict[str, Mapping[str, object]]:
 
 
 def _cut_off_half_a_line(path: Path) -> None:
-    """Leaves only whole lines: what a power cut or a full disk left of the last one goes."""
+    """Leaves only whole lines: what a power cut or a full disk left of the last one goes.
+
+    Nothing goes from a file that is not ours: there, whoever reads it names the line.
+    """
     content = path.read_bytes()
-    if not content or content.endswith(b"\n"):
-        return
     start = content.rfind(b"\n") + 1
-    try:
-        whole = isinstance(json.loads(content[start:]), dict)
-    except ValueError:
-        whole = False
-    with path.open("rb+") as file:
-        if whole:  # written by hand, without the end of its line
-            file.seek(0, os.SEEK_END)
+    before, last = content[:start].split(b"\n"), content[start:]
+    if not last or not all(_is_caption(_parsed(line)) for line in before if line.strip()):
+        return
+    row = _parsed(last)
+    if _is_caption(row):  # written by hand, without the end of its line
+        with path.open("ab") as file:
             file.write(b"\n")
-            return
-        file.truncate(start)
-    logger.warning("%s ended in the middle of a line, which was removed.", path)
+    elif row is None and _BEGINNING.startswith(last[: len(_BEGINNING)]):
+        with path.open("rb+") as file:
+            file.truncate(start)
+        logger.warning("%s ended in the middle of a line, which was removed.", path)
+
+
+def _parsed(line: bytes) -> object:
+    try:
+        return json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _is_caption(row: object) -> bool:
+    return (
+        isinstance(row, dict)
+        and isinstance(row.get("id", row.get("source")), str)
+        and isinstance(row.get("caption"), str)
+    )

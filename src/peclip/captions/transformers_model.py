@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 
 from peclip.captions.prompt import PROMPT
 from peclip.devices import choose_device
@@ -33,7 +34,7 @@ class TransformersCaptioner:
 
     Raises:
         MissingExtraError: `transformers` is not installed.
-        DeviceError: the device is not there, or the model needs a package that is not.
+        DeviceError: the device is not there or too small, or the model needs a package that is not there.
         WeightsError: the model cannot be had.
         ConfigError: it does not read videos, or has no chat template.
     """
@@ -55,11 +56,17 @@ class TransformersCaptioner:
             self._processor = AutoProcessor.from_pretrained(name, **options)
             _check_processor(name, self._processor)
             model = AutoModelForImageTextToText.from_pretrained(name, dtype="auto", **options)
+            self._model = model.to(self._device).eval()
+        except torch.OutOfMemoryError as error:
+            raise DeviceError(
+                f"The memory of {self._device} is too small for {name!r}; give a smaller model or another "
+                "device."
+            ) from error
         except ImportError as error:
             raise DeviceError(
                 f"The model {name!r} needs a package that is not here: {_first_line(error)}. Install it."
             ) from error
-        except (OSError, ValueError, KeyError) as error:
+        except (OSError, ValueError, KeyError, SafetensorError) as error:
             if isinstance(error, ConfigError):
                 raise
             state = " (peclip is offline)" if settings.offline else ""
@@ -67,7 +74,6 @@ class TransformersCaptioner:
                 f"The model {name!r} cannot be had{state}: {_first_line(error)}. Give a video-text model "
                 "of the hub, such as LanguageBind/Video-LLaVA-7B-hf, or a directory of one."
             ) from error
-        self._model = model.to(self._device).eval()
 
     @torch.inference_mode()
     def describe(self, frames: Frames) -> str:

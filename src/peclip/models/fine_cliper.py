@@ -270,7 +270,8 @@ def align(
     """Returns the contrastive loss between videos and captions, the mean of both directions.
 
     Each video is to be nearest to its own caption among those of the batch, and the other way round
-    (Radford et al., 2021); the same caption of two videos is right for both.
+    (Radford et al., 2021); the same caption of two videos is right for both. At least in fp32, as
+    `compare`: in bf16 many cosines would be equal.
 
     Args:
         videos: (B, D), unit length.
@@ -285,8 +286,10 @@ def align(
     own = [texts[place] for place in known]
     same = torch.tensor([[a == b for b in own] for a in own], device=videos.device)
     targets = same / same.sum(1, keepdim=True)
-    logits = videos[known] @ captions[known].T / temperature
-    return (F.cross_entropy(logits, targets) + F.cross_entropy(logits.T, targets)) / 2
+    dtype = torch.promote_types(videos.dtype, torch.float32)
+    with torch.autocast(videos.device.type, enabled=False):
+        logits = videos[known].to(dtype) @ captions[known].to(dtype).T / temperature
+        return (F.cross_entropy(logits, targets) + F.cross_entropy(logits.T, targets)) / 2
 
 
 def build_fine_cliper(

@@ -14,19 +14,22 @@ import tempfile
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import open_clip
-from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled
+from huggingface_hub import try_to_load_from_cache
 from open_clip.tokenizer import SimpleTokenizer, default_bpe
 from open_clip.transformer import QuickGELU as OpenClipQuickGELU
 from open_clip.transformer import VisionTransformer
+from safetensors import SafetensorError
 
 from peclip.errors import CheckpointError, ConfigError, WeightsError
 from peclip.hub import checked_answers
 from peclip.nn.stem import ConvStem
 from peclip.nn.towers import QuickGELU, TextTower, VisionTower
 
+RGB = tuple[float, float, float]
 _FULL_VOCABULARY = 49408
 
 
@@ -54,10 +57,11 @@ def load_backbone(
         ConfigError: the name or the tag is not known, the model is no plain ViT, or its activation is
             not the one that the weights were trained with.
         WeightsError: the weights are not cached and cannot be downloaded.
+        CheckpointError: their file is damaged.
     """
     config = backbone_config(name)
     if pretrained is not None:
-        _check_tag(name, pretrained, quick_gelu=bool(config.get("quick_gelu", False)))
+        check_tag(name, pretrained, quick_gelu=bool(config.get("quick_gelu", False)))
     model = _build(name, config)
     if pretrained is not None:
         _load_weights(model, name, pretrained, cache_dir, offline)
@@ -108,6 +112,14 @@ def is_published(name: str) -> bool:
     return name in open_clip.list_models()
 
 
+def normalisation(name: str, tag: str | None) -> tuple[RGB, RGB]:
+    """Returns the mean and the deviation of pixels that weights were trained with; by default CLIP's."""
+    weights = open_clip.get_pretrained_cfg(name, tag or "")
+    mean: RGB = weights.get("mean", open_clip.OPENAI_DATASET_MEAN)
+    std: RGB = weights.get("std", open_clip.OPENAI_DATASET_STD)
+    return mean, std
+
+
 def own_backbones() -> tuple[str, ...]:
     """Returns the names of the backbones that peclip defines itself."""
     files = (resources.files("peclip.nn") / "backbones").iterdir()
@@ -139,7 +151,12 @@ def _build(name: str, config: dict[str, Any]) -> Any:
     return model
 
 
-def _check_tag(name: str, tag: str, *, quick_gelu: bool) -> None:
+def check_tag(name: str, tag: str, *, quick_gelu: bool) -> None:
+    """Checks that a backbone has weights of this name, and the activation that they were trained with.
+
+    Raises:
+        ConfigError: it has not.
+    """
     tags = open_clip.list_pretrained_tags_by_model(name)
     if tag not in tags:
         raise ConfigError(
@@ -157,47 +174,59 @@ def _check_tag(name: str, tag: str, *, quick_gelu: bool) -> None:
 
 
 def _load_weights(model: Any, name: str, tag: str, cache_dir: Path | None, offline: bool) -> None:
-    weights = open_clip.get_pretrained_cfg(name, tag)
-    where = f"the weights {name}/{tag}"
+    path = _find_weights(name, tag, cache_dir, offline)
     try:
-        path = _cached_weights(weights, cache_dir) if offline else None
-        if path is None:
-            if offline:
-                raise WeightsError(
-                    f"peclip is offline, and {where} are not in the cache {cache_dir or 'of open_clip'}"
-                    f". Download them where there is a network: peclip models download {name}/{tag}"
-                )
-            with checked_answers():
-                path = open_clip.download_pretrained(
+        open_clip.load_checkpoint(model, path, strict=True, weights_only=True)
+    except (RuntimeError, ValueError, OSError, EOFError, SafetensorError, UnpicklingError) as error:
+        file = Path(path).resolve()  # the hub's cache would link to what a link leads to again
+        raise CheckpointError(
+            f"The weights {name}/{tag} do not load: {_first_line(error)}. If {str(file)!r} is "
+            f"damaged, delete it, and get it again: peclip models download {name}/{tag}"
+        ) from error
+
+
+def _find_weights(name: str, tag: str, cache_dir: Path | None, offline: bool) -> str:
+    weights = open_clip.get_pretrained_cfg(name, tag)
+    if offline:
+        cached = _cached_weights(weights, cache_dir)
+        if cached is None:
+            raise WeightsError(
+                f"peclip is offline, and the weights {name}/{tag} are not in the cache "
+                f"{cache_dir or 'of open_clip'}. Download them where there is a network: "
+                f"peclip models download {name}/{tag}"
+            )
+        return cached
+    try:
+        with checked_answers():
+            return str(
+                open_clip.download_pretrained(
                     weights, cache_dir=None if cache_dir is None else str(cache_dir)
                 )
-        open_clip.load_checkpoint(model, str(path), strict=True, weights_only=True)
-    except (HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled, OSError) as error:
-        reason = str(error).strip().splitlines()[0]
+            )
+    except (OSError, RuntimeError, ValueError) as error:  # the hub's errors are OSErrors
         raise WeightsError(
-            f"{where[0].upper()}{where[1:]} could not be downloaded: {reason}. Check the network, or "
-            f"fill the cache on another machine: peclip models download {name}/{tag}"
+            f"The weights {name}/{tag} could not be downloaded: {_first_line(error)}. Check the "
+            f"network, or fill the cache on another machine: peclip models download {name}/{tag}"
         ) from error
-    except (RuntimeError, ValueError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise CheckpointError(f"{where[0].upper()}{where[1:]} do not load: {reason}") from error
 
 
-def _cached_weights(weights: dict[str, Any], cache_dir: Path | None) -> Path | None:
-    """Looks a hub file up in the local cache only."""
-    from huggingface_hub import try_to_load_from_cache
-
+def _cached_weights(weights: dict[str, Any], cache_dir: Path | None) -> str | None:
+    """Looks a hub file up in the local cache only, by the names that open_clip downloads."""
     repo, _, filename = weights.get("hf_hub", "").rpartition("/")
     if not repo:
         return None
-    names = [filename] if filename else ["open_clip_model.safetensors"]
-    if filename.endswith((".bin", ".pt")):
-        names.insert(0, "open_clip_model.safetensors")
+    names = (
+        [filename] if filename else ["open_clip_model.safetensors", "open_clip_pytorch_model.bin"]
+    )
     for candidate in names:
         found = try_to_load_from_cache(repo, candidate, cache_dir=cache_dir)
         if isinstance(found, str):
-            return Path(found)
+            return found
     return None
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
 
 
 def _tokenizer(text_config: dict[str, Any]) -> SimpleTokenizer:
