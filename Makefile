@@ -24,6 +24,7 @@ CLIPS ?= ../shared/data/clips
 nano: $(READY)  ## train the embedded model anew, in runs/, and put it into the package; hours on two cores
 	mkdir -p runs/fer2013
 	tar -xzf $(FER2013) -C runs/fer2013
+	.venv/bin/peclip train --recipe recipes/nano-teacher.yaml --data-root runs/fer2013 --out runs/nano-teacher
 	.venv/bin/peclip train --recipe recipes/nano-backbone.yaml --data-root runs/fer2013 --out runs/nano-backbone
 	.venv/bin/peclip train --recipe recipes/nano.yaml --data-root runs/fer2013 --out runs/nano
 	.venv/bin/peclip train --recipe recipes/nano.yaml --data-root runs/fer2013 --out runs/nano-pooled \
