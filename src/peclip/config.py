@@ -237,7 +237,10 @@ CONFIGS: dict[str, type[ModelConfig]] = {
 
 
 class PredictOptions(Config):
-    """How a video is cut, searched for faces, and read. Field names are the flags of `peclip predict`; frame_rate is `--fps`."""
+    """How a video is cut, searched for faces, and read.
+
+    Field names are the flags of `peclip predict`; `frame_rate` is `--fps`.
+    """
 
     window: float = Field(1.0, gt=0)
     """Seconds per window; infinity makes the whole video one window."""

@@ -22,7 +22,7 @@ from torch import Tensor
 from peclip.cards import write_card
 from peclip.config import PEClipConfig, check
 from peclip.descriptions import STYLES, load_descriptions
-from peclip.errors import CheckpointError, ConfigError
+from peclip.errors import CheckpointError, ConfigError, first_line
 from peclip.labels import LabelSet
 from peclip.models.pe_clip import PEClipModel, build_pe_clip
 from peclip.nn.clip import check_tag, is_published
@@ -118,11 +118,7 @@ def read_release(path: Path) -> dict[str, Tensor]:
             content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # a damaged archive fails in many ways, all of them meaning this
         found = re.search(r"GLOBAL (\S+)", str(error))
-        reason = (
-            f"it holds {found[1]}"
-            if found
-            else (str(error).strip() or type(error).__name__).splitlines()[0]
-        )
+        reason = f"it holds {found[1]}" if found else first_line(error)
         raise CheckpointError(
             f"{str(path)!r} is not read: {reason}. Accepted are checkpoints of the PE-CLIP release; no "
             "other class is loaded, because a pickle can run code."

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import yaml
 
-from peclip.errors import ConfigError
+from peclip.errors import ConfigError, first_line
 from peclip.labels import LabelSet, canonical
 
 STYLES = ("action_units", "names", "sentences")
@@ -64,7 +64,7 @@ def read_label_file(path: Path) -> tuple[LabelSet, dict[str, str]]:
         yaml.YAMLError,
         ValueError,
     ) as error:  # ValueError: bytes that are no text, an impossible date
-        reason = str(error).splitlines()[0]
+        reason = first_line(error)
         raise ConfigError(f"The label file {str(path)!r} is not YAML or JSON: {reason}.") from None
     if isinstance(content, list) and all(isinstance(name, str) for name in content):
         return LabelSet.of(content), {}

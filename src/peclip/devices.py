@@ -10,7 +10,7 @@ from typing import Literal
 import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from peclip.errors import ConfigError, DeviceError
+from peclip.errors import ConfigError, DeviceError, first_line
 
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 
@@ -120,6 +120,6 @@ def compiler_errors() -> Iterator[None]:
         if not type(error).__module__.startswith(("torch._dynamo.", "torch._inductor.")):
             raise
         raise DeviceError(
-            f"torch.compile cannot compile the encoder here: {str(error).strip().splitlines()[0]}. Install a "
+            f"torch.compile cannot compile the encoder here: {first_line(error)}. Install a "
             "C++ compiler (g++), or set train.compile to false."
         ) from error

@@ -7,6 +7,11 @@ show to a person (one line on a terminal, status 400 of a web page); anything el
 from __future__ import annotations
 
 
+def first_line(error: BaseException) -> str:
+    """Returns what an exception says first, or its kind if it says nothing: a part of a message of ours."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
 class PEClipError(Exception):
     """The root of peclip's own exceptions."""
 

@@ -16,7 +16,7 @@ from huggingface_hub.errors import (
     RevisionNotFoundError,
 )
 
-from peclip.errors import ConfigError, WeightsError
+from peclip.errors import ConfigError, WeightsError, first_line
 from peclip.settings import Settings, load_settings
 
 _NAMES = re.compile(r'"(sha|oid)"\s*:\s*"((?:[^"\\]|\\.)*)"')
@@ -62,7 +62,7 @@ def download_repository(
             "private: then put a token into HF_TOKEN."
         ) from None
     except Exception as error:  # the client's own connection errors have no root but this one
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        reason = first_line(error)
         state = "peclip is offline" if settings.offline else f"the hub cannot be reached ({reason})"
         raise WeightsError(
             f"{repo!r} is not in the cache {str(hub_cache(settings) or 'of HF_HOME')!r}, and {state}. "
@@ -137,7 +137,7 @@ def push_folder(folder: Path, repo: str, *, private: bool, message: str, setting
         api.create_repo(repo, private=private, exist_ok=True)
         commit = api.upload_folder(repo_id=repo, folder_path=folder, commit_message=message)
     except Exception as error:  # the client's own connection errors have no root but this one
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        reason = first_line(error)
         raise WeightsError(
             f"The hub did not take {repo!r}: {reason}. Check the name, and the token in HF_TOKEN."
         ) from error

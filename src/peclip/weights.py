@@ -21,7 +21,7 @@ from torch import Tensor
 
 from peclip.cards import CARD
 from peclip.config import CONFIGS, BackboneSizes, ModelConfig, PreprocessConfig, read_config
-from peclip.errors import CheckpointError, ConfigError
+from peclip.errors import CheckpointError, ConfigError, first_line
 from peclip.hub import download_repository, hub_cache
 from peclip.models import ExpressionModel, build_model
 from peclip.nn.clip import backbone_config, is_published, normalisation
@@ -183,7 +183,7 @@ def load_tensors(model: ExpressionModel, config: ModelConfig, path: Path) -> Non
     try:
         loaded = load_file(path)
     except (SafetensorError, OSError, ValueError) as error:
-        reason = str(error).splitlines()[0]
+        reason = first_line(error)
         raise CheckpointError(
             f"{str(path)!r} is not a complete safetensors file: {reason}. Download or save it again."
         ) from None

@@ -82,15 +82,19 @@ def test_a_trained_published_backbone_is_stored_whole(
     assert_equal(recognizer, loaded)
 
 
-def test_a_backbone_without_a_rate_is_frozen_again(videos: Split) -> None:
-    recognizer = small_nano()
-    recognizer.fit(videos, config=scratch())
+def assert_adapters_alone_learn(recognizer: PEClip, videos: Split) -> None:
     before = {name: t.clone() for name, t in recognizer.model.state_dict().items()}
     recognizer.fit(videos, config=quick(epochs=1))
     after = recognizer.model.state_dict()
     changed = {name for name in before if not torch.equal(before[name], after[name])}
     assert changed
     assert not {name for name in changed if "patch_embedding" in name}
+
+
+def test_a_backbone_without_a_rate_is_frozen_again(videos: Split) -> None:
+    recognizer = small_nano()
+    recognizer.fit(videos, config=scratch())
+    assert_adapters_alone_learn(recognizer, videos)
     assert not any(p.requires_grad for p in recognizer.model.parts()["backbone"])
 
 
@@ -137,12 +141,7 @@ def test_a_step_that_one_optimiser_leaves_out_is_left_out_by_both(
 
 def test_a_frozen_backbone_keeps_its_statistics(videos: Split) -> None:
     recognizer = small_nano()
-    before = {name: t.clone() for name, t in recognizer.model.state_dict().items()}
-    recognizer.fit(videos, config=quick(epochs=1))
-    after = recognizer.model.state_dict()
-    changed = {name for name in before if not torch.equal(before[name], after[name])}
-    assert changed
-    assert not {name for name in changed if "patch_embedding" in name}
+    assert_adapters_alone_learn(recognizer, videos)
 
 
 def test_killed_and_resumed_with_norms(videos: Split, tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from peclip.errors import (
     MissingExtraError,
     NoCaptionError,
     WeightsError,
+    first_line,
 )
 from peclip.hub import hub_cache
 from peclip.settings import Settings
@@ -64,14 +65,14 @@ class TransformersCaptioner:
             ) from error
         except ImportError as error:
             raise DeviceError(
-                f"The model {name!r} needs a package that is not here: {_first_line(error)}. Install it."
+                f"The model {name!r} needs a package that is not here: {first_line(error).rstrip('.')}. Install it."
             ) from error
         except (OSError, ValueError, KeyError, SafetensorError) as error:
             if isinstance(error, ConfigError):
                 raise
             state = " (peclip is offline)" if settings.offline else ""
             raise WeightsError(
-                f"The model {name!r} cannot be had{state}: {_first_line(error)}. Give a video-text model "
+                f"The model {name!r} cannot be had{state}: {first_line(error).rstrip('.')}. Give a video-text model "
                 "of the hub, such as LanguageBind/Video-LLaVA-7B-hf, or a directory of one."
             ) from error
 
@@ -132,7 +133,3 @@ def _metadata(frames: Frames) -> dict[str, Any]:
         "height": height,
         "frames_indices": list(range(len(frames))),
     }
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")

@@ -27,11 +27,9 @@ def out() -> Console:
 
 def err() -> Console:
     """Standard error; while a bar is there, its own console, which prints above it."""
-    return (
-        _bars[-1]
-        if _bars
-        else Console(file=sys.stderr, highlight=False, emoji=False, soft_wrap=True)
-    )
+    if _bars:
+        return _bars[-1]
+    return Console(file=sys.stderr, highlight=False, emoji=False, soft_wrap=True)
 
 
 def error(message: str) -> None:
@@ -79,24 +77,26 @@ def progress_bar(*, enabled: bool) -> Iterator[Progress]:
     """Shows a bar on standard error if that is a terminal."""
     console = err()
     visible = enabled and console.is_terminal
-    with (
-        Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            TextColumn("{task.fields[position]}"),
-            TimeElapsedColumn(),
-            console=console,
-            transient=True,
-            disable=not visible,
-            redirect_stdout=False,  # rich would send it to the console of the bar: data is not for people
-            redirect_stderr=False,
-        ) as bar
-    ):
-        _bars.extend([console] if visible else [])
+    bar = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.fields[position]}"),
+        TimeElapsedColumn(),
+        console=console,
+        transient=True,
+        disable=not visible,
+        # rich would send what is printed to the console of the bar: data is not for people.
+        redirect_stdout=False,
+        redirect_stderr=False,
+    )
+    with bar:
+        if visible:
+            _bars.append(console)
         try:
             yield bar
         finally:
-            del _bars[len(_bars) - visible :]
+            if visible:
+                _bars.remove(console)
 
 
 class RowTable:

@@ -50,7 +50,7 @@ class Output:
         self._file = ExitStack()
         self._writer: RowWriter | None = None
         self._journal: Journal | None = None
-        self._faceless: list[str] = []
+        self._first_faceless, self._num_faceless = "", 0
 
     def __enter__(self) -> Self:
         return self
@@ -61,10 +61,10 @@ class Output:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if self._faceless:
-            first, more = console.shown(self._faceless[0]), len(self._faceless) - 1
+        if self._num_faceless:
+            more = f" and {self._num_faceless - 1} more" if self._num_faceless > 1 else ""
             console.note(
-                f"{first}{f' and {more} more' if more else ''}: no face found. Use --no-face-crop if a video is "
+                f"{console.shown(self._first_faceless)}{more}: no face found. Use --no-face-crop if a video is "
                 "already cropped to a face."
             )
         try:
@@ -112,7 +112,8 @@ class Output:
         prediction = reading.prediction()
         self._writer.end_source(prediction)
         if reading.failure is None and prediction.label is None:
-            self._faceless.append(reading.source)
+            self._first_faceless = self._first_faceless or reading.source
+            self._num_faceless += 1
         if self._journal is not None:
             self._journal.add(reading.source, failed=reading.failure is not None)
 

@@ -24,7 +24,7 @@ from open_clip.transformer import QuickGELU as OpenClipQuickGELU
 from open_clip.transformer import VisionTransformer
 from safetensors import SafetensorError
 
-from peclip.errors import CheckpointError, ConfigError, WeightsError
+from peclip.errors import CheckpointError, ConfigError, WeightsError, first_line
 from peclip.hub import checked_answers
 from peclip.nn.stem import ConvStem
 from peclip.nn.towers import QuickGELU, TextTower, VisionTower
@@ -180,7 +180,7 @@ def _load_weights(model: Any, name: str, tag: str, cache_dir: Path | None, offli
     except (RuntimeError, ValueError, OSError, EOFError, SafetensorError, UnpicklingError) as error:
         file = Path(path).resolve()  # the hub's cache would link to what a link leads to again
         raise CheckpointError(
-            f"The weights {name}/{tag} do not load: {_first_line(error)}. If {str(file)!r} is "
+            f"The weights {name}/{tag} do not load: {first_line(error).rstrip('.')}. If {str(file)!r} is "
             f"damaged, delete it, and get it again: peclip models download {name}/{tag}"
         ) from error
 
@@ -205,7 +205,7 @@ def _find_weights(name: str, tag: str, cache_dir: Path | None, offline: bool) ->
             )
     except (OSError, RuntimeError, ValueError) as error:  # the hub's errors are OSErrors
         raise WeightsError(
-            f"The weights {name}/{tag} could not be downloaded: {_first_line(error)}. Check the "
+            f"The weights {name}/{tag} could not be downloaded: {first_line(error).rstrip('.')}. Check the "
             f"network, or fill the cache on another machine: peclip models download {name}/{tag}"
         ) from error
 
@@ -223,10 +223,6 @@ def _cached_weights(weights: dict[str, Any], cache_dir: Path | None) -> str | No
         if isinstance(found, str):
             return found
     return None
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
 
 
 def _tokenizer(text_config: dict[str, Any]) -> SimpleTokenizer:

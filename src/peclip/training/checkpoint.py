@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from peclip.errors import CheckpointError, TrainingError
+from peclip.errors import CheckpointError, TrainingError, first_line
 
 STATE = "state.pt"
 _FORMAT = 2
@@ -59,7 +59,7 @@ def load_state(folder: Path) -> dict[str, Any]:
         ) from None
     except Exception as error:  # a damaged archive fails in many ways, all of them meaning this
         raise CheckpointError(
-            f"{str(path)!r} is not the state of a training: {str(error).splitlines()[0]}. Start anew."
+            f"{str(path)!r} is not the state of a training: {first_line(error)}. Start anew."
         ) from None
     if not isinstance(state, dict) or state.get("format") != _FORMAT:
         raise CheckpointError(

@@ -60,9 +60,8 @@ class YuNetDetector:
 
     def __init__(self, model: str, *, threshold: float = 0.7, max_side: int = 640) -> None:
         self._max_side = max_side
-        self._lock = (
-            threading.Lock()
-        )  # the size of a picture is set in one call, and read in the next
+        # The size of a picture is set in one call, and read in the next.
+        self._lock = threading.Lock()
         try:
             self._net = cv2.FaceDetectorYN.create(model, "", (320, 320), threshold, 0.3, 500)
         except cv2.error:

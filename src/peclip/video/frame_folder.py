@@ -11,7 +11,7 @@ import numpy as np
 import PIL.Image
 from PIL import ImageOps, UnidentifiedImageError
 
-from peclip.errors import ConfigError, VideoError
+from peclip.errors import ConfigError, VideoError, first_line
 from peclip.types import Frames
 from peclip.video.reader import VideoMetadata
 from peclip.video.sources import IMAGE_SUFFIXES, check_file, natural_key
@@ -131,6 +131,6 @@ def _decode(file: Path) -> Image:
             f"{file} has more than {MAX_PIXELS:,} pixels. Scale it down or remove it."
         ) from None
     except Exception as error:  # the decoders inside Pillow raise whatever broken bytes lead to
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        reason = first_line(error)
         raise VideoError(f"{file} cannot be decoded: {reason}. Remove or replace it.") from error
     return np.array(rgb)

@@ -22,7 +22,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from peclip.download import RemoteFile, fetch
-from peclip.errors import ConfigError, DatasetError, MissingExtraError, WeightsError
+from peclip.errors import ConfigError, DatasetError, MissingExtraError, WeightsError, first_line
 from peclip.settings import Settings
 
 NUM_LANDMARKS, NUM_CLASSES = 478, 11
@@ -263,7 +263,7 @@ def load_parts(path: Path) -> Parts:
             "peclip data prepare --parts mediapipe"
         ) from None
     except (SafetensorError, OSError, ValueError, KeyError, zlib.error) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        reason = first_line(error)
         raise DatasetError(
             f"{str(path)!r} holds no parts that can be read: {reason}. Delete it and prepare again."
         ) from None

@@ -215,9 +215,8 @@ def cut_windows(
         size: side of the crops.
     """
     kept: deque[Observation] = deque()
-    frames: deque[tuple[int, float]] = (
-        deque()
-    )  # index and time of all of a window, also of what is thinned out
+    # Index and time of all frames of a window, also of those that are thinned out.
+    frames: deque[tuple[int, float]] = deque()
     number, start, origin, covered = 0, 0.0, 0.0, -1
     time, step, thinning = 0.0, 0.0, 1
     public: dict[int, int] = {}
@@ -236,9 +235,10 @@ def cut_windows(
                 number, covered = number + 1, within[-1]
             start += hop if inside else hop * max(1, int((time - start - window) / hop))
         # One window before the end is kept for the one that ends with the video.
-        while kept and kept[0].time < min(start, time - window) - _EPSILON:
+        oldest = min(start, time - window) - _EPSILON
+        while kept and kept[0].time < oldest:
             kept.popleft()
-        while frames and frames[0][1] < min(start, time - window) - _EPSILON:
+        while frames and frames[0][1] < oldest:
             frames.popleft()
         if len(kept) >= _MAX_KEPT:
             kept, thinning = deque(list(kept)[::2]), thinning * 2
