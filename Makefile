@@ -9,7 +9,7 @@ demo: $(READY)  ## set up, then predict the video that ships with the project; n
 	PECLIP_OFFLINE=1 .venv/bin/peclip predict examples/astronaut.mp4 --detector haar
 
 test: $(READY)  ## set up, then run the tests
-	.venv/bin/python -m pytest
+	.venv/bin/python -m pytest -n 2 --dist loadfile
 
 lint: $(READY)  ## style, types and layers
 	.venv/bin/ruff check .

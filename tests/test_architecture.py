@@ -25,7 +25,7 @@ LAYERS = [
     {"types", "prediction", "metrics", "answers", "journal"},
     {"config", "descriptions", "confusion", "refinement", "shards", "pipeline"},
     {"labels", "settings"},
-    {"errors"},
+    {"errors", "files"},
 ]
 LAZY = {
     ("prediction", "writers"),

@@ -19,6 +19,7 @@ from peclip.config import READERS, Config
 from peclip.data import DataConfig, Split, check_captions, find_benchmark, read_split
 from peclip.data.dataset import Unreadable
 from peclip.errors import ConfigError, DatasetError
+from peclip.files import replacing
 from peclip.metrics import RESAMPLES
 from peclip.recognizer import Recognizer
 from peclip.recognizers import load
@@ -233,12 +234,13 @@ def write_answers(path: Path, answers: Answers) -> None:
     """
     rows = list(answers.rows())
     try:
-        partial = path.with_name(f"{path.name}.part")
-        with partial.open("w", encoding="utf-8", newline="") as stream:
+        with (
+            replacing(path) as partial,
+            partial.open("w", encoding="utf-8", newline="") as stream,
+        ):
             writer = csv.DictWriter(stream, list(rows[0]), lineterminator="\n")
             writer.writeheader()
             writer.writerows(rows)
-        os.replace(partial, path)
     except OSError as error:
         raise ConfigError(
             f"The answers cannot be written to {str(path)!r}: {error.strerror}. Give a file in a folder "

@@ -25,6 +25,7 @@ from peclip.config import Config, PreprocessConfig
 from peclip.data.media import frames_folder, is_still
 from peclip.data.samples import Sample
 from peclip.errors import ConfigError, DatasetError, VideoError
+from peclip.files import replacing
 from peclip.video.faces import FaceDetector
 from peclip.video.parts import Parts, PartsFinder, joined, parts_path, save_parts
 from peclip.video.reader import open_video
@@ -223,9 +224,8 @@ def _check_record(root: Path, output: Path, config: CropConfig) -> None:
         config = config.model_copy(update={"parts": before["parts"]})
     output.mkdir(parents=True, exist_ok=True)
     content = config.model_dump() | {"peclip_version": version("peclip")}
-    partial = output / f".{RECORD}.part"
-    partial.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-    os.replace(partial, record)
+    with replacing(record) as partial:
+        partial.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 
 def _read_record(path: Path) -> dict[str, Any]:

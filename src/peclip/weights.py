@@ -22,6 +22,7 @@ from torch import Tensor
 from peclip.cards import CARD
 from peclip.config import CONFIGS, BackboneSizes, ModelConfig, PreprocessConfig, read_config
 from peclip.errors import CheckpointError, ConfigError, first_line
+from peclip.files import replacing
 from peclip.hub import download_repository, hub_cache
 from peclip.models import ExpressionModel, build_model
 from peclip.nn.clip import backbone_config, is_published, normalisation
@@ -246,13 +247,11 @@ def save_model(
     }
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        partial = folder / f"{TENSORS}.part"
-        save_file(tensors, partial, metadata={"format": "pt"})
-        partial.chmod(0o644)  # safetensors makes files that only their owner can read
-        os.replace(partial, folder / TENSORS)
-        partial = folder / f"{CONFIG}.part"
-        partial.write_text(config.model_dump_json(indent=2) + "\n", encoding="utf-8")
-        os.replace(partial, folder / CONFIG)
+        with replacing(folder / TENSORS) as partial:
+            save_file(tensors, partial, metadata={"format": "pt"})
+            partial.chmod(0o644)  # safetensors makes files that only their owner can read
+        with replacing(folder / CONFIG) as partial:
+            partial.write_text(config.model_dump_json(indent=2) + "\n", encoding="utf-8")
     except (OSError, SafetensorError) as error:
         raise ConfigError(f"The model cannot be saved in {str(folder)!r}: {error}") from None
 

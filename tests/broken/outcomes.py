@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,8 @@ from peclip.cli import run
 ERROR = "peclip: error: "
 NOTE = "debug on cpu in fp32"
 FACELESS = ": no face found. Use --no-face-crop"
+
+SETTLING_SECONDS = 5
 
 Rows = list[dict[str, object]]
 
@@ -51,6 +54,17 @@ def open_files() -> list[str]:
 def threads() -> int:
     """Threads of this process, those of libraries too."""
     return len(os.listdir("/proc/self/task"))
+
+
+def threads_left(before: int) -> int:
+    """Returns how many threads there are more than before; one that is ending has a moment to do so.
+
+    A thread that was joined has left its function, and the kernel takes it off the list after that.
+    """
+    deadline = time.monotonic() + SETTLING_SECONDS
+    while (left := threads() - before) > 0 and time.monotonic() < deadline:
+        os.sched_yield()
+    return max(left, 0)
 
 
 def checked(code: int, output: Path, err: str) -> Outcome:

@@ -286,6 +286,6 @@ def test_a_full_disk_keeps_the_last_good_state(
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="Linux has a disk that is always full")
 def test_a_disk_that_is_full_from_the_start(videos: Split, tmp_path: Path) -> None:
-    (tmp_path / f"{STATE}.part").symlink_to("/dev/full")
+    (tmp_path / f".{STATE}.part").symlink_to("/dev/full")
     with pytest.raises(TrainingError, match="No space left on device. Give a folder"):
         run(videos, exact(epochs=1), state_folder=tmp_path)

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from peclip.errors import CheckpointError, TrainingError, first_line
+from peclip.files import replacing
 
 STATE = "state.pt"
 _FORMAT = 2
@@ -23,16 +24,13 @@ def save_state(state: dict[str, Any], folder: Path) -> None:
     """
     content = io.BytesIO()
     torch.save({"format": _FORMAT, **state}, content)
-    partial = folder / f"{STATE}.part"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with partial.open("wb") as file:
+        with replacing(folder / STATE) as partial, partial.open("wb") as file:
             file.write(content.getbuffer())
             file.flush()
             os.fsync(file.fileno())  # else the new name may reach the disk before what it names
-        os.replace(partial, folder / STATE)
     except OSError as error:
-        partial.unlink(missing_ok=True)
         kept = (
             f"The state before is whole, in {str(folder)!r}: make room, and go on with --resume."
             if (folder / STATE).is_file()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
-import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from peclip.errors import ConfigError, TrainingError, UserError
+from peclip.files import replacing
 from peclip.training.progress import Hooks, Progress
 from peclip.training.run_folder import JOURNAL
 from peclip.training.trackers import (
@@ -138,13 +138,13 @@ class Trackers:
         if not self._positions:
             return
         held = {name: asdict(position) for name, position in self._positions.items()}
-        partial = self._run.folder / f"{JOURNAL}.part"
+        path = self._run.folder / JOURNAL
         try:
-            partial.write_text(json.dumps(held, indent=2) + "\n", encoding="utf-8")
-            os.replace(partial, self._run.folder / JOURNAL)
+            with replacing(path) as partial:
+                partial.write_text(json.dumps(held, indent=2) + "\n", encoding="utf-8")
         except OSError as error:
             raise TrainingError(
-                f"{str(partial)!r} cannot be written: {error.strerror}. Make room; what was saved before is "
+                f"{str(path)!r} cannot be written: {error.strerror}. Make room; what was saved before is "
                 "whole, and --resume goes on from it."
             ) from None
 

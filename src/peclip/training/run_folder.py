@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 import re
 import shutil
 import sys
@@ -19,6 +18,7 @@ from typing import Any
 import torch
 
 from peclip.errors import ConfigError, MissingExtraError, TrainingError
+from peclip.files import final_name, replacing
 from peclip.metrics import Report
 from peclip.plots import plot_confusion, plot_curve, save_figure
 from peclip.training.checkpoint import STATE
@@ -121,10 +121,8 @@ class RunFolder:
 
     def write(self, name: str, text: str) -> None:
         """Writes a text file."""
-        with writing(self.path):
-            partial = self.path / f"{name}.part"
+        with writing(self.path), replacing(self.path / name) as partial:
             partial.write_text(text, encoding="utf-8")
-            os.replace(partial, self.path / name)
 
     def log(self, line: str) -> None:
         """Adds a line with the time to the log."""
@@ -178,13 +176,14 @@ class RunFolder:
         self.write(REPORT, json.dumps(report, indent=2) + "\n")
 
     def _write_csv(self, name: str, heading: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
-        with writing(self.path):
-            partial = self.path / f"{name}.part"
-            with partial.open("w", encoding="utf-8", newline="") as file:
-                writer = csv.writer(file, lineterminator="\n")
-                writer.writerow(heading)
-                writer.writerows(rows)
-            os.replace(partial, self.path / name)
+        with (
+            writing(self.path),
+            replacing(self.path / name) as partial,
+            partial.open("w", encoding="utf-8", newline="") as file,
+        ):
+            writer = csv.writer(file, lineterminator="\n")
+            writer.writerow(heading)
+            writer.writerows(rows)
 
     def _draw(self, plot: Any, name: str) -> None:
         try:
@@ -214,7 +213,7 @@ def writing(path: Path) -> Iterator[None]:
 
 
 def _is_of_a_run(name: str) -> bool:
-    return name.removesuffix(".part") in _FILES or bool(re.fullmatch(r"fold-\d+", name))
+    return final_name(name) in _FILES or bool(re.fullmatch(r"fold-\d+", name))
 
 
 def read_report(path: Path) -> dict[str, Any]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import weakref
 import zlib
 from collections import OrderedDict
@@ -23,6 +22,7 @@ from torch import Tensor
 
 from peclip.download import RemoteFile, fetch
 from peclip.errors import ConfigError, DatasetError, MissingExtraError, WeightsError, first_line
+from peclip.files import replacing
 from peclip.settings import Settings
 
 NUM_LANDMARKS, NUM_CLASSES = 478, 11
@@ -240,11 +240,10 @@ def save_parts(path: Path, parts: Parts) -> None:
         packed = zlib.compress(parts.maps.contiguous().numpy().tobytes())
         tensors["maps"] = torch.from_numpy(np.frombuffer(packed, np.uint8).copy())
         metadata = {"side": str(parts.maps.shape[-1])}
-    partial = path.with_name(f".{path.name}.part")
     try:
-        save_file(tensors, partial, metadata)
-        partial.chmod(0o644)  # safetensors makes files that only their owner can read
-        os.replace(partial, path)
+        with replacing(path) as partial:
+            save_file(tensors, partial, metadata)
+            partial.chmod(0o644)  # safetensors makes files that only their owner can read
     except (OSError, SafetensorError) as error:
         raise ConfigError(f"The parts cannot be saved in {str(path)!r}: {error}") from None
 
