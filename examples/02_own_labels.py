@@ -2,7 +2,7 @@
 
     python examples/02_own_labels.py [VIDEO]
 
-With a real CLIP, e.g. `PEClip.from_pretrained("ViT-B-16-quickgelu/openai")`, free texts mean something.
+With a real CLIP, e.g. `PEClip.from_pretrained("clip:ViT-B-16-quickgelu/openai")`, free texts mean something.
 The embedded `nano` has read little more than seven emotions: see its model card.
 """
 

@@ -86,14 +86,15 @@ def test_nano_is_the_default_and_needs_no_network() -> None:
     assert nano.name == "nano"
     assert nano.config.architecture == "pe-clip"
     assert nano.config.num_frames == 8
-    assert sum(row[0] for row in [[sum(s)] for s in nano.score([_nano_window()])]) == pytest.approx(
-        1
-    )
+    scores = nano.score([_nano_window(), _nano_window(200)])
+    assert scores[0] == pytest.approx(nano.score([_nano_window()])[0], abs=1e-5)
+    assert scores[0] != pytest.approx(scores[1], abs=1e-3), "it looks at the pixels"
 
 
-def _nano_window() -> FaceWindow:
-    crops = torch.zeros(16, 3, 48, 48, dtype=torch.uint8)
-    return FaceWindow(0, 0, 0.0, 1.0, 0, 15, 16, crops, None, 1.0, 1)
+def _nano_window(grey: int = 0) -> FaceWindow:
+    crops = torch.full((8, 3, 48, 48), grey, dtype=torch.uint8)
+    crops[:, :, 24:] = 255 - grey
+    return FaceWindow(0, 0, 0.0, 1.0, 0, 7, 8, crops, None, 1.0, 1)
 
 
 def test_bf16_gives_nearly_the_same_probabilities() -> None:

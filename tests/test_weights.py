@@ -17,13 +17,15 @@ from urllib.parse import unquote
 import huggingface_hub
 import pytest
 import torch
+import torch.nn.functional as F
 from huggingface_hub import constants
 from safetensors.torch import load_file, save_file
 
-from peclip.config import CONFIGS, ModelConfig, PEClipConfig, PreprocessConfig
+from peclip.config import UNTRAINED, ModelConfig, PEClipConfig, PreprocessConfig
 from peclip.errors import CheckpointError, ConfigError, UserError, WeightsError
 from peclip.models import ExpressionModel
 from peclip.models.base import Output
+from peclip.nn.clip import load_backbone
 from peclip.recognizers import PEClip
 from peclip.settings import Settings, load_settings
 from peclip.types import Batch
@@ -421,7 +423,29 @@ def test_a_backbone_of_other_sizes_is_fitted() -> None:
     assert backbone_model_config("debug", "none").prompt_depth == 2
 
 
-@pytest.mark.parametrize("architecture", CONFIGS)
+def test_the_baseline_is_clip_itself(settings: Settings, tmp_path: Path) -> None:
+    """Without adapters and prompts, trained by nobody, and the same once it was saved."""
+    checkpoint = resolve("clip:debug", settings=settings)
+    assert checkpoint.name == "clip:debug"
+    model = load_model(checkpoint, settings=settings, seed=3)
+    assert not any(parameter.requires_grad for parameter in model.parameters())
+    with torch.random.fork_rng():
+        torch.manual_seed(3)
+        plain = load_backbone("debug", None)
+    frames = torch.rand(2, 4, 3, 32, 32)
+    with torch.inference_mode():
+        seen = F.normalize(plain.vision(frames).mean(1), dim=-1)
+        read = F.normalize(plain.text(*plain.text.embed(model.texts)), dim=-1)
+        found = model(Batch(frames)).logits
+    assert torch.allclose(found, seen @ read.T / checkpoint.config.temperature, atol=1e-4)
+    save_model(model, checkpoint.config, tmp_path, full=True)
+    again = load_model(resolve(str(tmp_path), settings=settings), settings=settings)
+    with torch.inference_mode():
+        assert torch.equal(again(Batch(frames)).logits, found)
+    assert resolve(str(tmp_path), settings=settings).config.architecture == "pe-clip"
+
+
+@pytest.mark.parametrize("architecture", UNTRAINED)
 def test_pixels_are_normalised_as_the_weights_were_trained(architecture: str) -> None:
     clip = PreprocessConfig()
     for tag in ("openai", "laion400m_e32", "unknown", None):

@@ -165,6 +165,15 @@ class PEClipConfig(ModelConfig):
         )
 
 
+class PlainClipConfig(PEClipConfig):
+    """CLIP itself, the zero-shot baseline: a PE-CLIP without adapters and prompts, and stored as one."""
+
+    shared_adapter: Literal["per_layer", "shared", "none"] = "none"
+    temporal_adapter: Literal["gru", "none"] = "none"
+    text_adapter: Literal["per_layer", "none"] = "none"
+    prompt_length: int = Field(0, ge=0, le=64)
+
+
 class FineCLIPERConfig(ModelConfig):
     """A FineCLIPER model. What the paper leaves open is a field here; docs/models/finecliper.md says why.
 
@@ -234,6 +243,9 @@ CONFIGS: dict[str, type[ModelConfig]] = {
     "finecliper": FineCLIPERConfig,
 }
 """Configurations by architecture."""
+
+UNTRAINED: dict[str, type[ModelConfig]] = {**CONFIGS, "clip": PlainClipConfig}
+"""What stands before the colon in the name of an untrained model."""
 
 
 class PredictOptions(Config):

@@ -34,7 +34,7 @@ from peclip.video.windows import Observation, Observer
 RECORD, ABOUT = "preprocessing.json", "frames.json"
 
 MakeDetector = Callable[[], FaceDetector]
-"""Makes a detector for one thread: OpenCV's are not safe to share."""
+"""Makes a detector for one thread: threads that share one wait for each other."""
 
 MakeFinder = Callable[[], PartsFinder]
 """Likewise a finder of parts."""

@@ -20,7 +20,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from peclip.cards import CARD
-from peclip.config import CONFIGS, BackboneSizes, ModelConfig, PreprocessConfig, read_config
+from peclip.config import UNTRAINED, BackboneSizes, ModelConfig, PreprocessConfig, read_config
 from peclip.errors import CheckpointError, ConfigError, first_line
 from peclip.files import replacing
 from peclip.hub import download_repository, hub_cache
@@ -36,9 +36,9 @@ SPECIAL = {
     "nano-untrained": "the network of nano with random weights, to be trained from scratch",
 }
 BACKBONES = {
-    "ViT-B-32-quickgelu/openai": "PE-CLIP on CLIP ViT-B/32, adapters untrained (zero-shot)",
-    "ViT-B-16-quickgelu/openai": "PE-CLIP on CLIP ViT-B/16 (the paper's), adapters untrained",
-    "ViT-L-14-quickgelu/openai": "PE-CLIP on CLIP ViT-L/14, adapters untrained (zero-shot)",
+    "ViT-B-32-quickgelu/openai": "PE-CLIP on CLIP ViT-B/32, untrained: its prompts are random",
+    "ViT-B-16-quickgelu/openai": "PE-CLIP on CLIP ViT-B/16 (the paper's), untrained: its prompts are random",
+    "ViT-L-14-quickgelu/openai": "PE-CLIP on CLIP ViT-L/14, untrained: its prompts are random",
 }
 """Models that can be named without a training; any other open_clip ViT works in the same form."""
 
@@ -70,7 +70,7 @@ def resolve(
     Args:
         name: `None` or `"nano"`, `"debug"`, `"ViT-B-16-quickgelu/openai"` (any open_clip ViT and weight
             tag), a directory, or a hub repository `"owner/name[@revision]"`. What is untrained may have
-            its architecture before a colon, `"finecliper:ViT-B-16-quickgelu/openai"`.
+            its kind before a colon: `"finecliper:ViT-B-16-quickgelu/openai"`, or `"clip:…"` for CLIP itself.
         settings: cache, network and token.
         revision: of a hub repository; may also stand behind an `@`.
         architecture: of what is untrained, where the name does not say it.
@@ -83,7 +83,7 @@ def resolve(
     """
     text = "nano" if name is None else str(name)
     before, colon, untrained = text.partition(":")
-    if colon and before in CONFIGS:
+    if colon and before in UNTRAINED:
         if not _is_untrained(untrained):
             raise ConfigError(
                 f"{untrained!r} has an architecture of its own, and {text!r} names one. Leave {before}: out; "
@@ -116,8 +116,8 @@ def resolve(
         return read_checkpoint(folder, name=repo, revision=folder.name, with_tensors=with_tensors)
     raise ConfigError(
         f"No model goes by {text!r}. Accepted are {', '.join([*EMBEDDED, *SPECIAL])}, "
-        "BACKBONE/WEIGHTS such as ViT-B-16-quickgelu/openai (as FineCLIPER: finecliper:BACKBONE/WEIGHTS), a "
-        "directory with a config.json, and a hub repository owner/name[@revision]. See: peclip models list"
+        "BACKBONE/WEIGHTS such as ViT-B-16-quickgelu/openai (as FineCLIPER: finecliper:BACKBONE/WEIGHTS; CLIP "
+        "itself: clip:BACKBONE/WEIGHTS), a directory with a config.json, and a hub repository owner/name[@revision]. See: peclip models list"
     )
 
 
@@ -320,7 +320,7 @@ def backbone_model_config(
         preprocess=PreprocessConfig(image_size=vision["image_size"], mean=mean, std=std),
         quick_gelu=bool(config.get("quick_gelu", False)),
     )
-    return CONFIGS[architecture].fitted(backbone, tag, sizes)
+    return UNTRAINED[architecture].fitted(backbone, tag, sizes)
 
 
 def _some(what: str, names: list[str]) -> str:

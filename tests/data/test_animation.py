@@ -103,6 +103,24 @@ def test_a_part_of_the_window_is_expressive(split: Split) -> None:
     assert (float(neutral.float().mean()), target) == (0.0, 1)
 
 
+def test_a_change_of_face_does_not_give_the_answer_away(split: Split, tmp_path: Path) -> None:
+    """Neutral windows have a part between frames of another neutral face as often as the others."""
+    shades = [
+        cv2.imwrite(str(tmp_path / f"{i}.png"), np.full((40, 40, 3), 30 * i, np.uint8))
+        for i in (1, 3, 5, 7)
+    ]
+    assert all(shades)
+    data = windows(split, STILL.model_copy(update={"partial": 0.5, "share": (0.4, 0.6)}))
+    mixed = {0: 0, 1: 0}
+    for epoch in range(200):
+        for video in (0, 1):
+            window, target, *_ = item(data, Draw(epoch, video))
+            assert target == video
+            mixed[video] += int(window.float().mean((1, 2, 3)).std() > 1)
+    assert 70 < mixed[0] < 130
+    assert 45 < mixed[1] < 105, "a quarter of them is beside the same face"
+
+
 def test_a_still_is_decoded_once(split: Split, monkeypatch: pytest.MonkeyPatch) -> None:
     data = windows(split, STILL.model_copy(update={"partial": 1.0, "share": (0.5, 0.5)}))
     read: list[Path] = []

@@ -4,10 +4,12 @@ import pytest
 import torch
 
 from peclip.config import PEClipConfig
+from peclip.descriptions import describe
 from peclip.errors import ConfigError
 from peclip.labels import LabelSet
 from peclip.models import build_model
 from peclip.models.pe_clip import PEClipModel
+from peclip.nn.adapters import Adapter
 from peclip.nn.clip import load_backbone
 from peclip.types import Batch
 from peclip.weights import backbone_model_config, debug_config
@@ -167,7 +169,16 @@ def test_every_variant_builds_and_trains_what_is_left(changes: dict) -> None:
     output = model(Batch(torch.randn(1, 4, 3, 32, 32)))
     assert output.logits.shape == (1, 7)
     output.logits.sum().backward()
-    assert count(model) != count(build()) or "descriptions" in changes or "adapter_init" in changes
+    trained = [p for p in model.parameters() if p.requires_grad]
+    assert trained
+    assert all(p.grad is not None for p in trained)
+    if "descriptions" in changes:
+        assert model.texts == tuple(describe(model.labels, "names", {}))
+    elif "adapter_init" in changes:
+        ups = [m.up.weight for m in model.modules() if isinstance(m, Adapter)]
+        assert all(weight.any() for weight in ups)
+    else:
+        assert count(model) < count(build())
 
 
 @pytest.mark.parametrize(

@@ -27,7 +27,7 @@ def list_models(form: ReportFormatOpt = ReportFormat.table) -> None:
     console.print_table(["name", "what it is"], list(known.items()))
     console.note(
         "Any other open_clip ViT works as BACKBONE/WEIGHTS, and so does a directory or a hub repository. "
-        "An untrained FineCLIPER is finecliper:BACKBONE/WEIGHTS."
+        "An untrained FineCLIPER is finecliper:BACKBONE/WEIGHTS, and CLIP itself clip:BACKBONE/WEIGHTS."
     )
 
 

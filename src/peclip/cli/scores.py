@@ -25,9 +25,10 @@ def show(
         prefix = f"{score.name}: " if len(evaluation.folds) > 1 else ""
         for remark in score.remarks:
             console.note(prefix + remark)
-    if output is not None and str(output) != "-":
+    on_terminal = str(output) == "-"
+    if output is not None and not on_terminal:
         evaluation.save(output)
-    if form is ReportFormat.json:
+    if form is ReportFormat.json or on_terminal:
         typer.echo(json.dumps(evaluation.to_dict(), indent=2))
     else:
         print_evaluation(evaluation)

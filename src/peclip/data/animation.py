@@ -33,7 +33,7 @@ class AnimateConfig(Config):
     """How windows are made from stills. Lengths are fractions of the picture's side."""
 
     partial: float = Field(0.0, ge=0, le=1)
-    """Probability that the expression fills only a part of the window, between frames of a neutral face."""
+    """Probability that the still, neutral or not, fills only a part of the window, between frames of a neutral face."""
     share: tuple[float, float] = (0.3, 1.0)
     """That part of the window, a range."""
     faint: float = Field(0.0, ge=0, le=1)
@@ -121,7 +121,7 @@ class AnimatedStills(VideoDataset):
     def target(self, draw: Draw) -> int:
         """Returns the class of a window: neutral where the expression is too short to count."""
         own = self.targets[draw.video]
-        share = self._share(Random(self._key(draw)), own)
+        share = self._share(Random(self._key(draw)))
         low, _ = self._animate.share
         return self.targets[self._neutral[0]] if share < low else own
 
@@ -132,7 +132,7 @@ class AnimatedStills(VideoDataset):
             VideoError: a still cannot be read.
         """
         random = Random(self._key(draw))
-        share = self._share(random, self.targets[draw.video])
+        share = self._share(random)
         face = self._still(draw.video)
         numbers = np.random.default_rng(random.getrandbits(63))
         frames = [face] * self.num_frames
@@ -143,11 +143,13 @@ class AnimatedStills(VideoDataset):
         moved = degrade(move(frames, self._animate, numbers), self._animate, numbers)
         return torch.from_numpy(moved).permute(0, 3, 1, 2).contiguous()
 
-    def _share(self, random: Random, target: int) -> float:
-        """Draws which part of the window is expressive; it is the first number drawn of a window."""
+    def _share(self, random: Random) -> float:
+        """Draws which part of the window shows the still; it is the first number drawn of a window.
+
+        Neutral stills are no exception: were two people seen in expressive windows alone, the change from one
+        to the other would give the answer away.
+        """
         config, kind, place = self._animate, random.random(), random.random()
-        if self._neutral and target == self.targets[self._neutral[0]]:
-            return 1.0
         if kind < config.partial + config.faint:
             low, high = config.share if kind < config.partial else config.faint_share
             return low + (high - low) * place

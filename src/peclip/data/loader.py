@@ -11,15 +11,13 @@ import math
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from random import Random
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch.utils.data import DataLoader
 
 from peclip.data.dataset import Draw, Unreadable, VideoDataset, Videos, collate
 from peclip.errors import DatasetError
-
-Balance = Literal["none", "sampling", "loss"]
 
 
 def epoch_draws(

@@ -20,7 +20,6 @@ class Track:
     track_id: int
     box: FaceBox
     time: float
-    hits: int = 1
     velocity: tuple[float, float] = (0.0, 0.0)
     """Of the centre, pixels per second, smoothed."""
 
@@ -47,7 +46,7 @@ class Track:
                 _SMOOTHING * self.velocity[0] + (1 - _SMOOTHING) * (x1 - x0) / step,
                 _SMOOTHING * self.velocity[1] + (1 - _SMOOTHING) * (y1 - y0) / step,
             )
-        self.box, self.time, self.hits = box, time, self.hits + 1
+        self.box, self.time = box, time
 
 
 class FaceTracker:
