@@ -22,7 +22,7 @@ LAYERS = [
     {"models", "data"},
     {"nn", "video", "cards"},
     {"download", "hub", "devices", "writers", "plots", "scoring"},
-    {"types", "prediction", "metrics", "answers", "journal"},
+    {"types", "prediction", "metrics", "answers", "journal", "crops"},
     {"config", "descriptions", "confusion", "refinement", "shards", "pipeline"},
     {"labels", "settings"},
     {"errors", "files"},

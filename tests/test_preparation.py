@@ -14,10 +14,11 @@ import torch
 
 from peclip.cli import run
 from peclip.config import PreprocessConfig
+from peclip.crops import CropConfig
 from peclip.data import DataConfig, load_split
 from peclip.data.samples import Sample
 from peclip.errors import ConfigError, DatasetError
-from peclip.preparation import CropConfig, Prepared, count_status, prepare
+from peclip.preparation import Prepared, count_status, prepare
 from peclip.types import FaceBox
 from peclip.video.faces import Image
 from peclip.video.parts import Parts, load_parts, parts_path

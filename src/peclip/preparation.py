@@ -15,64 +15,27 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
 
 import cv2
 
-from peclip.config import Config, PreprocessConfig
+from peclip.crops import CropConfig, record_crops
 from peclip.data.media import frames_folder, is_still
 from peclip.data.samples import Sample
 from peclip.errors import ConfigError, DatasetError, VideoError
-from peclip.files import replacing
 from peclip.video.faces import FaceDetector
 from peclip.video.parts import Parts, PartsFinder, joined, parts_path, save_parts
 from peclip.video.reader import open_video
 from peclip.video.windows import Observation, Observer
 
-RECORD, ABOUT = "preprocessing.json", "frames.json"
+ABOUT = "frames.json"
 
 MakeDetector = Callable[[], FaceDetector]
 """Makes a detector for one thread: threads that share one wait for each other."""
 
 MakeFinder = Callable[[], PartsFinder]
 """Likewise a finder of parts."""
-
-
-class CropConfig(Config):
-    """How crops are made. The geometry is the model's, so that training sees what prediction sees."""
-
-    size: int
-    """Side of a crop in pixels."""
-    margin: float
-    shift: float
-    align: bool
-    detector: str
-    threshold: float
-    parts: str | None = None
-    """The finder of landmarks and parsing maps, if they are to be found."""
-
-    @classmethod
-    def of(
-        cls,
-        preprocess: PreprocessConfig,
-        *,
-        size: int | None,
-        detector: str,
-        threshold: float,
-        parts: str | None = None,
-    ) -> CropConfig:
-        """Takes the geometry of a model; the size is the model's too, unless one is given."""
-        return cls(
-            size=size or preprocess.image_size,
-            margin=preprocess.face_margin,
-            shift=preprocess.face_shift,
-            align=preprocess.align,
-            detector=detector,
-            threshold=threshold,
-            parts=parts,
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +94,7 @@ def prepare(
     sources = {sample.source: sample for sample in samples}
     targets = _find_targets(sources, root)
     with _writing(output):
-        _check_record(root, output, config)
+        record_crops(root, output, config)
     local = threading.local()
 
     def one(sample: Sample) -> Prepared:
@@ -199,46 +162,6 @@ def _writing(output: Path) -> Iterator[None]:
             f"The crops cannot be kept in {str(output)!r}: {error.strerror or error}. Make room or give a "
             "folder that can be written; a second run goes on where this one stopped."
         ) from None
-
-
-def _check_record(root: Path, output: Path, config: CropConfig) -> None:
-    if output.resolve().is_relative_to(root.resolve()):
-        raise ConfigError(
-            f"The output {str(output)!r} is inside the data set {str(root)!r}, whose files would then "
-            "be mixed with the crops; give a folder outside."
-        )
-    record = output / RECORD
-    if record.exists():
-        before = _read_record(record)
-        wanted = config.model_dump()
-        if before.get("parts") is None:
-            before["parts"] = wanted["parts"]  # crops that were made without parts may get them
-        elif wanted["parts"] is None:
-            wanted["parts"] = before["parts"]
-        changed = [name for name, value in wanted.items() if before.get(name) != value]
-        if changed:
-            was = ", ".join(f"{name}={before.get(name)}" for name in changed)
-            raise ConfigError(
-                f"{str(output)!r} holds crops that were made otherwise ({was}); give another folder."
-            )
-        config = config.model_copy(update={"parts": before["parts"]})
-    output.mkdir(parents=True, exist_ok=True)
-    content = config.model_dump() | {"peclip_version": version("peclip")}
-    with replacing(record) as partial:
-        partial.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-
-
-def _read_record(path: Path) -> dict[str, Any]:
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError:
-        found = None
-    if not isinstance(found, dict):
-        raise ConfigError(
-            f"{str(path)!r} is damaged, and nothing else says how the crops beside it were made; give "
-            "another folder."
-        )
-    return found
 
 
 def _prepare_video(

@@ -145,8 +145,9 @@ def prepare(
 
     The crops have the geometry of the model. A run that was interrupted goes on where it stopped.
     """
+    from peclip.crops import CropConfig
     from peclip.data import read_splits
-    from peclip.preparation import CropConfig, count_status
+    from peclip.preparation import count_status
     from peclip.preparation import prepare as prepare_samples
     from peclip.settings import load_settings
     from peclip.video.parts import load_finder

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from typing import Any, Protocol
 
@@ -121,6 +121,18 @@ def made_with(recognizer: Recognizer, options: PredictOptions) -> dict[str, Any]
         "captions_sha256": None if told is None else hashlib.sha256(told.read_bytes()).hexdigest(),
         "peclip_version": version("peclip"),
     }
+
+
+def pinned(job: Job, made: Mapping[str, Any]) -> Job:
+    """Returns the job with what one worker has chosen for itself, as `made_with` says.
+
+    Left to choose, a worker on another GPU could compute in another precision, and one that cannot get YuNet would
+    take the Haar cascade: rows of two kinds in one file.
+    """
+    detector = made["face_detector"]
+    chosen = {} if detector is None else {"detector": detector}
+    options = job.options.model_copy(update=chosen)
+    return replace(job, precision=made["precision"], options=options)
 
 
 def _digest(model: nn.Module) -> str:

@@ -18,7 +18,7 @@ from typing import Any, cast
 
 import numpy as np
 
-from peclip.engines.base import Engine, Job, Reading, made_with
+from peclip.engines.base import Engine, Job, Reading, made_with, pinned
 from peclip.errors import ConfigError, DeviceError, MissingExtraError, UserError, VideoError
 from peclip.prediction import Prediction, Row
 from peclip.session import Session, called
@@ -130,8 +130,8 @@ def _answered(session: Session) -> Answered:
 
 class _RayData:
     def __init__(self, job: Job) -> None:
-        self._job = job
         self._labels, self._facts, self._made_with = _probe(job)
+        self._job = pinned(job, self._made_with)
 
     @property
     def labels(self) -> Sequence[str]:
@@ -163,8 +163,11 @@ class _RayData:
 
 def _answers(job: Job, sources: Sequence[Source]) -> Iterator[tuple[int, Answered]]:
     import ray.data
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-    attempts = ray.remote(num_cpus=0)(Attempts).remote()
+    # On this machine: were it on another, losing that one would end the run.
+    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+    attempts = ray.remote(num_cpus=0, scheduling_strategy=here)(Attempts).remote()
     folder = os.getcwd()
 
     class Pooled(Worker):  # sent by value with what is in it, which so outlives any machine
