@@ -10,18 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from peclip.cli import app, run
-from peclip.cli.evaluate import evaluate
+from peclip.cli import run
 from peclip.errors import ConfigError
-
-
-@pytest.fixture(autouse=True)
-def _registered(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Registers the command for the test if the application does not hold it yet."""
-    commands = app.registered_commands
-    if not any(command.callback is evaluate for command in commands):
-        monkeypatch.setattr(app, "registered_commands", [*commands])
-        app.command()(evaluate)
 
 
 @pytest.fixture
@@ -69,6 +59,13 @@ def test_json_holds_per_cent_and_intervals(
         low, high = document[f"{name}_ci"]
         assert 0 <= low <= 75 <= high <= 100
     assert document["dropped"] == {"contempt": 1}
+
+
+def test_standard_output_as_a_file_gets_the_document(
+    answers: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["evaluate", "--predictions", str(answers), "-o", "-"]) == 0
+    assert json.loads(capsys.readouterr().out)["uar"] == 75.0
 
 
 def test_the_bootstrap_is_seeded_and_can_be_left_out(

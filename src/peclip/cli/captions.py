@@ -10,7 +10,7 @@ import typer
 
 from peclip.cli import console
 from peclip.cli.data import AnnotationsOpt, DataRootOpt, DatasetOpt, FoldOpt
-from peclip.cli.options import DeviceOpt
+from peclip.cli.options import DeviceOpt, ProgressOpt
 from peclip.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -74,9 +74,7 @@ def captions(
         int | None, typer.Option("--limit", min=1, help="Stop after so many videos.")
     ] = None,
     device: DeviceOpt = "auto",
-    progress: Annotated[
-        bool, typer.Option("--progress/--no-progress", help="A bar, if stderr is a terminal.")
-    ] = True,
+    progress: ProgressOpt = True,
 ) -> None:
     """Caption the videos of a data set with a language model, for models that read captions.
 

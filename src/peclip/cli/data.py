@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from peclip.cli import console
-from peclip.cli.options import Detector, ModelOpt, ReportFormat, ReportFormatOpt
+from peclip.cli.options import Detector, ModelOpt, ProgressOpt, ReportFormat, ReportFormatOpt
 
 if TYPE_CHECKING:
     from peclip.data.report import CheckReport, FaceShare
@@ -86,9 +86,7 @@ def check(
     ] = 20,
     detector: Annotated[Detector, typer.Option(help="Face detector.")] = Detector.auto,
     form: ReportFormatOpt = ReportFormat.table,
-    progress: Annotated[
-        bool, typer.Option("--progress/--no-progress", help="A bar, if stderr is a terminal.")
-    ] = True,
+    progress: ProgressOpt = True,
 ) -> None:
     """Check lists and videos for what is missing, damaged, doubled, miscounted or in two splits."""
     from peclip.data import find_benchmark
@@ -137,9 +135,7 @@ def prepare(
     workers: Annotated[
         int | None, typer.Option("-j", "--workers", min=1, help="Threads; by default the cores.")
     ] = None,
-    progress: Annotated[
-        bool, typer.Option("--progress/--no-progress", help="A bar, if stderr is a terminal.")
-    ] = True,
+    progress: ProgressOpt = True,
 ) -> None:
     """Decode, detect, track and crop once; training and evaluation then read the crops.
 

@@ -18,6 +18,7 @@ from peclip.cli.options import (
     OverwriteOpt,
     Precision,
     PrecisionOpt,
+    ProgressOpt,
     ReportFormat,
     ReportFormatOpt,
     check_output,
@@ -98,6 +99,7 @@ BatchOpt = Annotated[int, typer.Option("-b", "--batch-size", min=1)]
 WorkersOpt = Annotated[
     int,
     typer.Option(
+        "-j",
         "--workers",
         min=0,
         show_default=False,
@@ -115,9 +117,6 @@ BootstrapOpt = Annotated[
     ),
 ]
 SeedOpt = Annotated[int, typer.Option("--seed", min=0, help="Of the bootstrap and of --frames.")]
-ProgressOpt = Annotated[
-    bool, typer.Option("--progress/--no-progress", help="A bar, if stderr is a terminal.")
-]
 
 
 def evaluate(

@@ -130,4 +130,7 @@ OutputOpt = Annotated[
     Path | None,
     typer.Option("-o", "--output", help="File to write, or - for standard output."),
 ]
+ProgressOpt = Annotated[
+    bool, typer.Option("--progress/--no-progress", help="A bar, if stderr is a terminal.")
+]
 OverwriteOpt = Annotated[bool, typer.Option("--overwrite", help="Replace the output if it exists.")]

@@ -19,6 +19,7 @@ from peclip.cli.options import (
     CaptionsOpt,
     DeviceOpt,
     Precision,
+    ProgressOpt,
     ReportFormat,
     ReportFormatOpt,
 )
@@ -87,7 +88,9 @@ def train(
         int | None, typer.Option("-b", "--batch-size", min=1, help="train.batch_size")
     ] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="train.seed")] = None,
-    workers: Annotated[int | None, typer.Option(min=0, help="train.workers")] = None,
+    workers: Annotated[
+        int | None, typer.Option("-j", "--workers", min=0, help="train.workers")
+    ] = None,
     precision: Annotated[Precision | None, typer.Option(help="train.precision")] = None,
     report_to: Annotated[
         list[str] | None,
@@ -105,9 +108,7 @@ def train(
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier run.")] = False,
     form: ReportFormatOpt = ReportFormat.table,
-    progress: Annotated[
-        bool, typer.Option("--progress/--no-progress", help="A bar, if stderr is a terminal.")
-    ] = True,
+    progress: ProgressOpt = True,
 ) -> None:
     """Train a model, and report UAR and WAR.
 
