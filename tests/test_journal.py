@@ -37,10 +37,41 @@ def test_a_run_that_went_through(output: Path) -> None:
     write(output, journal, list(ROWS))
     journal.close(keep=True)
     again = Journal.resume(output, MADE_WITH)
-    assert again.done == {"a.mp4": False, "caf\udce9.mp4": False, "c.mp4": True}
+    failed = {name: entry.failed for name, entry in again.done.items()}
+    assert failed == {"a.mp4": False, "caf\udce9.mp4": False, "c.mp4": True}
     assert again.lines_cut == 0
     again.close(keep=False)
     assert [path.name for path in output.parent.iterdir()] == ["rows.jsonl"]
+
+
+def test_a_source_that_broke_in_the_middle_was_recognised(output: Path) -> None:
+    journal = Journal.begin(output, MADE_WITH)
+    output.write_text("0")
+    journal.add("good", failed=False)
+    journal.add("torn", failed=True, partly=True)
+    journal.add("bad", failed=True)
+    journal.close(keep=True)
+    lines = journal.path.read_text()
+    for text, told in ((lines, True), (lines.replace(', "partly": true', ""), False)):
+        journal.path.write_text(text)  # the second is as an older release wrote it
+        again = Journal.resume(output, MADE_WITH)
+        again.close(keep=True)
+        recognised = {name: entry.recognised for name, entry in again.done.items()}
+        assert recognised == {"good": True, "torn": told, "bad": False}
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="Linux has a disk that is always full")
+def test_a_disk_that_is_full_at_a_line_of_it_is_one_error_and_no_lock(output: Path) -> None:
+    journal = Journal.begin(output, MADE_WITH)
+    assert journal._stream is not None
+    journal._stream.close()
+    with Path("/dev/full").open("a") as journal._stream:
+        with pytest.raises(ConfigError, match="No space left on device"):
+            write(output, journal, ["a.mp4"])
+        journal.close(keep=True)
+    again = Journal.resume(output, MADE_WITH)
+    assert (again.done, again.lines_cut) == ({}, 2)
+    again.close(keep=True)
 
 
 def test_a_run_killed_at_any_byte_is_completed(output: Path, tmp_path: Path) -> None:

@@ -47,6 +47,22 @@ def test_what_the_maker_raises_comes_behind_the_items_before_it() -> None:
     assert list(items) == []
 
 
+def test_the_maker_of_a_long_item_learns_that_nobody_waits_for_it() -> None:
+    left, started = threading.Event(), threading.Event()
+    learned: list[bool] = []
+
+    def make() -> Iterator[int]:
+        yield 0
+        started.set()
+        learned.append(left.wait(60))
+
+    items = run_ahead(make(), left)
+    assert next(items) == 0
+    assert started.wait(60)
+    items.close()
+    assert learned == [True]
+
+
 def test_closing_waits_for_the_maker_and_leaves_no_thread() -> None:
     before = threading.active_count()
     started, go_on = threading.Event(), threading.Event()

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import gc
+import math
+import re
+import signal
 import threading
 import tracemalloc
+import weakref
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -180,6 +186,31 @@ def test_a_reading_that_is_left_early_leaves_no_thread(
     assert threading.active_count() == before
 
 
+def test_ctrl_c_waits_for_a_chunk_and_not_for_a_batch(
+    debug: PEClip, bright: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[bool] = []
+    picture = torch.from_numpy(drawn(1, (10, range(1)))).permute(0, 3, 1, 2)
+
+    class Long(Breaking):
+        def chunks(self) -> Iterator[Frames]:
+            for number in range(1000):
+                asked.append(False)
+                if number == 3:
+                    signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+                    asked[-1] = session._left.wait(60)
+                yield Frames(picture, torch.tensor([number / 25], dtype=torch.float64))
+
+    monkeypatch.setenv("OMP_WAIT_POLICY", "passive")
+    monkeypatch.setattr("peclip.session.open_video", lambda *_, **__: Long(1000))
+    before = threading.active_count()
+    session = debug.open("x.mp4", PredictOptions(window=math.inf))
+    with pytest.raises(KeyboardInterrupt):
+        list(session)
+    assert asked == [False, False, False, True, False], "one is read while one is searched"
+    assert threading.active_count() == before
+
+
 def test_a_video_of_few_frames_a_second_is_one_person(debug: PEClip, bright: None) -> None:
     video = drawn(12, (10, range(12)))
     rows = debug.predict(video, PredictOptions(frame_rate=0.5, window=8, hop=8)).rows
@@ -240,11 +271,11 @@ def test_rows_come_before_the_video_ends(debug: PEClip, bright: None, monkeypatc
 class Breaking:
     """A reader that fails after some frames."""
 
-    def __init__(self, frames: int) -> None:
+    def __init__(self, frames: int, message: str = "decoding stopped") -> None:
         from peclip.video.reader import VideoMetadata
 
         self.metadata = VideoMetadata(200, 60, 25.0, None, None, "test")
-        self._frames = frames
+        self._frames, self._message = frames, message
 
     def __enter__(self) -> Breaking:
         return self
@@ -256,7 +287,7 @@ class Breaking:
             data = torch.from_numpy(drawn(self._frames, (10, range(self._frames))))
             times = torch.arange(self._frames, dtype=torch.float64) / 25
             yield Frames(data.permute(0, 3, 1, 2), times)
-        raise VideoError("decoding stopped")
+        raise VideoError(self._message)
 
 
 def test_what_breaks_in_the_middle_keeps_what_was_read(
@@ -271,6 +302,47 @@ def test_what_breaks_in_the_middle_keeps_what_was_read(
     assert str(session.failure) == "decoding stopped"
     assert session.prediction().metadata["error"] == "decoding stopped"
     assert session.prediction().label is not None
+
+
+def test_a_failure_that_is_kept_keeps_no_image(
+    debug: PEClip, bright: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images: list[weakref.ref[torch.Tensor]] = []
+
+    class Watched(Breaking):
+        def chunks(self) -> Iterator[Frames]:
+            try:
+                for frames in super().chunks():
+                    images.append(weakref.ref(frames.data))
+                    yield frames
+            except VideoError as error:
+                raise VideoError("damaged") from error
+
+    monkeypatch.setattr("peclip.session.open_video", lambda *_, **__: Watched(40))
+    session = debug.open("x.mp4")
+    list(session.rows())
+    failure = session.failure
+    del session
+    gc.collect()
+    assert str(failure) == "damaged"
+    assert [image() for image in images] == [None]
+
+
+def test_errors_name_the_address_and_not_a_temporary_file(
+    debug: PEClip, bright: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    address, file = "https://example.org/a.mp4", tmp_path / "video"
+    file.write_text("no video")
+    monkeypatch.setattr("peclip.session.open_remote", lambda *_, **__: nullcontext(file))
+    with pytest.raises(VideoError, match=f"^{re.escape(address)} cannot be read as a video"):
+        debug.predict(address)
+    broken = Breaking(40, f"{file}: decoding stopped")
+    monkeypatch.setattr("peclip.session.open_video", lambda *_, **__: broken)
+    session = debug.open(address)
+    assert {row.source for row in session} == {address}
+    assert str(session.failure) == f"{address}: decoding stopped"
+    assert session.failure is not None
+    assert session.failure.exit_code == 3
 
 
 def test_what_cannot_be_read_at_all_is_an_error(debug: PEClip, bright: None, monkeypatch) -> None:
@@ -292,7 +364,15 @@ def test_the_metadata_says_how_it_was_done(debug: PEClip, astronaut: Path) -> No
 
 
 @pytest.mark.parametrize(
-    "values", [{"window": 0}, {"hop": -1}, {"start": 2, "end": 1}, {"face_threshold": 2}, {"x": 1}]
+    "values",
+    [
+        {"window": 0},
+        {"hop": -1},
+        {"start": 2, "end": 1},
+        {"face_threshold": 2},
+        {"detect_rate": 0.9},  # the frames between two looks are in memory
+        {"x": 1},
+    ],
 )
 def test_options_that_make_no_sense_are_errors(values: dict) -> None:
     from peclip.config import check

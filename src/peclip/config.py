@@ -266,9 +266,9 @@ class PredictOptions(Config):
     """Find and crop faces; false takes the whole frame, for videos already cropped to a face."""
     detector: Literal["auto", "yunet", "haar"] = "auto"
     """Face detector: YuNet, OpenCV's Haar cascade, or YuNet with Haar where it cannot be had."""
-    detect_rate: float = Field(10.0, gt=0)
+    detect_rate: float = Field(10.0, ge=1)
     """Frames per second that the detector looks at, at most; between two of them a face that is in both
-    is taken to have moved evenly. Infinity: every frame."""
+    is taken to have moved evenly, and the frames between wait in memory. Infinity: every frame."""
     face_threshold: float = Field(0.7, ge=0, le=1)
     """Faces below this confidence of the detector are not seen."""
     min_face: float = Field(24.0, ge=0)

@@ -24,6 +24,12 @@ class UserError(PEClipError):
     exit_code = 2
 
 
+def without_frames(error: UserError) -> UserError:
+    """Returns an error that can be kept: the frames of its traceback hold every image they were at."""
+    error.__traceback__ = error.__cause__ = error.__context__ = None
+    return error
+
+
 class ConfigError(UserError, ValueError):
     """An option, a configuration or a label set does not make sense."""
 

@@ -1,8 +1,9 @@
 """What stands beside a file of JSON Lines while it grows, so that another run can go on with it.
 
 `FILE.journal` is JSON Lines too. The first line says what the rows are made with, each further one that
-a source is complete: its name, the size of the file after its rows, and whether it failed. A source
-without such a line is made anew, so whatever a run was killed at, none is lost and none is doubled.
+a source is complete: its name, the size of the file after its rows, whether it failed, and whether
+something of it was recognised before that. A source without such a line is made anew, so whatever a run
+was killed at, none is lost and none is doubled.
 """
 
 from __future__ import annotations
@@ -10,8 +11,8 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, Any, Self
 
@@ -28,6 +29,12 @@ class Entry:
     end: int
     """Bytes of the output up to the end of its rows."""
     failed: bool
+    partly: bool = False
+    """It broke in the middle: what is before that was recognised. Older journals do not say it."""
+
+    @property
+    def recognised(self) -> bool:
+        return self.partly or not self.failed
 
 
 class Journal:
@@ -40,8 +47,8 @@ class Journal:
 
     def __init__(self, output: Path, made_with: Mapping[str, Any]) -> None:
         self.output, self.path = output, journal_of(output)
-        self.done: dict[str, bool] = {}
-        """The complete sources, and whether they failed."""
+        self.done: dict[str, Entry] = {}
+        """The complete sources, by their names."""
         self.lines_cut = 0
         """Lines of the output that belonged to no complete source, the broken one included."""
         self._made_with = json.loads(json.dumps(made_with))
@@ -84,23 +91,27 @@ class Journal:
             while entries and entries[-1].end > size:  # the machine, not the run, went down
                 entries.pop()
             journal.lines_cut = _cut(output, entries[-1].end if entries else 0)
-            journal.done = {entry.source: entry.failed for entry in entries}
+            journal.done = {entry.source: entry for entry in entries}
             journal._write(entries)
         return journal
 
-    def add(self, source: str, *, failed: bool) -> None:
+    def add(self, source: str, *, failed: bool, partly: bool = False) -> None:
         """Notes that the rows of a source are in the output, all of them and flushed."""
-        self._append(Entry(source, self.output.stat().st_size, failed))
-        self.done[source] = failed
+        entry = Entry(source, self.output.stat().st_size, failed, partly)
+        self._append(entry)
+        self.done[source] = entry
 
     def close(self, *, keep: bool) -> None:
         """Lets go of the output; the journal stays, or goes if there is nothing to go on with."""
-        if self._stream is not None:
-            self._stream.close()
-        if not keep:
-            self.path.unlink(missing_ok=True)
-        Path(self._lock.lock_file).unlink(missing_ok=True)
-        self._lock.release()
+        try:
+            if self._stream is not None:
+                with suppress(OSError):  # of a line that `add` has said it could not write
+                    self._stream.close()
+            if not keep:
+                self.path.unlink(missing_ok=True)
+        finally:
+            Path(self._lock.lock_file).unlink(missing_ok=True)
+            self._lock.release()
 
     def _read(self) -> list[Entry]:
         if not self.path.exists():
@@ -175,7 +186,7 @@ def journal_of(output: Path) -> Path:
 
 
 def _line(entry: Entry) -> str:
-    return json.dumps({"source": entry.source, "end": entry.end, "failed": entry.failed})
+    return json.dumps(asdict(entry))
 
 
 def _cut(output: Path, end: int) -> int:

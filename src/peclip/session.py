@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from torch import Tensor
 
 from peclip.config import ModelConfig, PredictOptions
 from peclip.download import open_remote
-from peclip.errors import UserError, VideoError
+from peclip.errors import UserError, VideoError, without_frames
 from peclip.labels import LabelSet
 from peclip.pipeline import in_turn, run_ahead
 from peclip.prediction import Prediction, Row, Status, failure_row
@@ -83,6 +84,8 @@ class Session:
         self._metadata = metadata
         self._keep_rows = keep_rows
         self._overlap = overlap
+        self._downloaded: Path | None = None
+        self._left = threading.Event()
         self._rows: list[Row] = []
 
     def __iter__(self) -> Iterator[Row]:
@@ -95,7 +98,7 @@ class Session:
             stage = run_ahead if self._overlap else in_turn
             chunks = stack.enter_context(closing(stage(reader.chunks())))
             made = self._batches(self._windows(chunks, detector))
-            for windows in stack.enter_context(closing(stage(made))):
+            for windows in stack.enter_context(closing(stage(made, self._left))):
                 yield from self._keep(windows)
             if self.failure is not None:
                 yield self.fail(self.failure)
@@ -119,12 +122,22 @@ class Session:
         self._metadata["error"] = error
 
     def _open(self, stack: ExitStack) -> VideoReader:
-        video = self._video
+        video, options = self._video, self._options
         if isinstance(video, str) and is_address(video):
             video = stack.enter_context(open_remote(video, settings=self._settings, suffix=""))
-        elif isinstance(video, str):
-            video = Path(video)
-        return open_video(video, decoder=self._options.decoder, frame_rate=self._options.frame_rate)
+            self._downloaded = video
+        with self._named_as_given():
+            return open_video(video, decoder=options.decoder, frame_rate=options.frame_rate)
+
+    @contextmanager
+    def _named_as_given(self) -> Iterator[None]:
+        """Has errors name the address, not the temporary file, which is gone when they are read."""
+        try:
+            yield
+        except VideoError as error:
+            if self._downloaded is None:
+                raise
+            raise VideoError(str(error).replace(str(self._downloaded), self.source)) from None
 
     def _describe(self, reader: VideoReader, detector: FaceDetector | None) -> None:
         about = reader.metadata
@@ -182,10 +195,13 @@ class Session:
         )
 
     def _followed(self, chunks: Iterable[Frames]) -> Iterator[Frames]:
-        """Notes how far the video was read, for a progress bar."""
-        for frames in chunks:
-            self.position_s = float(frames.timestamps[-1])
-            yield frames
+        """Notes how far the video was read, for a progress bar; ends when the session is left."""
+        with self._named_as_given():
+            for frames in chunks:
+                if self._left.is_set():  # a batch may take minutes, and leaving waits for it
+                    return
+                self.position_s = float(frames.timestamps[-1])
+                yield frames
 
     def _until_failure(self, observations: Iterable[Observation]) -> Iterator[Observation]:
         """Ends quietly where decoding breaks after the first frames; `failure` keeps the reason."""
@@ -249,7 +265,7 @@ class Session:
 
     def fail(self, failure: UserError) -> Row:
         """Adds and returns the row that says where reading ended; what was read before stays."""
-        self.failure = failure
+        self.failure = without_frames(failure)
         self.note(str(failure))
         last = self._rows[-1] if self._rows else None
         row = failure_row(self.source, self._model, self._revision, last)

@@ -16,7 +16,7 @@ LABELS = ("anger", "fear")
 
 
 class CannedReading:
-    """Three rows, or the failure of a source whose name begins with `bad`."""
+    """Three rows; none if the name of the source begins with `bad`, and no more if with `torn`."""
 
     position_s, duration_s = 0.0, None
 
@@ -34,6 +34,10 @@ class CannedReading:
             return
         for window in range(3):
             self._made.append(_row(self.source, window))
+            yield self._made[-1]
+        if Path(self.source).name.startswith("torn"):
+            self.failure = VideoError(f"{self.source} is torn.")
+            self._made.append(failure_row(self.source, "canned", "", self._made[-1]))
             yield self._made[-1]
 
     def note(self, error: str) -> None:

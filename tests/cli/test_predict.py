@@ -109,6 +109,9 @@ def test_a_text_renamed_to_mp4_is_one_line_and_exit_3(tmp_path: Path, capsys) ->
     [
         (["nowhere.mp4"], 3),
         (["nowhere/*.mp4"], 3),
+        ([""], 2),
+        (["EXAMPLE", ""], 2),
+        (["EXAMPLE", "--detect-rate", "0.1"], 2),
         (["EXAMPLE", "-m", "no-such-model"], 2),
         (["EXAMPLE", "-m", "ViT-B-16-quickgelu/openai"], 4),
         (["EXAMPLE", "-m", "somebody/something"], 4),

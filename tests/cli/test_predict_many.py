@@ -5,14 +5,18 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import weakref
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
-from canned import CannedEngine, opener
+from canned import CannedEngine, CannedReading, opener
 
 from peclip.cli import run
 from peclip.engines import ENGINES
+from peclip.errors import UserError
 from peclip.journal import journal_of
+from peclip.video.sources import Source
 
 QUICK = ["-m", "debug", "--device", "cpu", "--no-face-crop"]
 Output = pytest.CaptureFixture[str]
@@ -121,6 +125,43 @@ def test_what_is_complete_is_skipped_and_counted(
     assert "8 of 8 sources are answered already, 1 of them" in error_of(capsys)
     assert engine.asked == []
     assert path.read_text() == whole
+
+
+def test_a_source_that_broke_in_the_middle_was_recognised_in_a_later_run_too(
+    engine: CannedEngine, tmp_path: Path
+) -> None:
+    (tmp_path / "torn.mp4").touch()
+    command = ["predict", str(tmp_path), "-o", str(tmp_path / "rows.jsonl"), "--resume"]
+    assert [run(command), run(command)] == [6, 6]
+    assert len(engine.asked) == 1
+
+
+def test_two_spellings_of_a_place_give_its_videos_once(
+    videos: Path, engine: CannedEngine, monkeypatch: pytest.MonkeyPatch, capsys: Output
+) -> None:
+    monkeypatch.chdir(videos.parent)
+    Path("link").symlink_to("videos")
+    assert run(["predict", "videos", str(videos), "link", "-o", "-"]) == 0
+    assert engine.asked == [f"videos/{number}.mp4" for number in range(7)]
+
+
+def test_failures_do_not_pile_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    failures: list[weakref.ref[UserError]] = []
+    alive: list[int] = []
+
+    class Watched(CannedEngine):
+        def read(self, sources: Sequence[Source]) -> Iterator[CannedReading]:
+            for reading in super().read(sources):
+                yield reading
+                assert reading.failure is not None
+                failures.append(weakref.ref(reading.failure))
+                alive.append(sum(failure() is not None for failure in failures))
+
+    for number in range(4):
+        (tmp_path / f"bad{number}.mp4").touch()
+    monkeypatch.setitem(ENGINES, "local", opener(Watched()))
+    assert run(["predict", str(tmp_path), "-o", str(tmp_path / "rows.csv")]) == 3
+    assert alive == [1, 1, 1, 1]
 
 
 def test_shards_may_follow_each_other_into_one_output(

@@ -32,6 +32,7 @@ def write_video(
     pix_fmt: str = "yuv420p",
     times_ms: list[int] | None = None,
     rotation: int = 0,
+    pixel_aspect: Fraction = Fraction(1),
     audio: bool = False,
     container_options: dict[str, str] | None = None,
     **options: str,
@@ -44,6 +45,7 @@ def write_video(
         stream.height, stream.width = frames.shape[1:3]
         stream.pix_fmt = pix_fmt
         stream.time_base = stream.codec_context.time_base = Fraction(1, 1000)
+        stream.codec_context.sample_aspect_ratio = pixel_aspect
         if rotation:
             stream.set_display_rotation(rotation)
         sound = container.add_stream("aac", rate=8000) if audio else None

@@ -72,6 +72,28 @@ def test_a_crop_beyond_the_border_repeats_it() -> None:
     assert (crop == 77).all()
 
 
+@pytest.mark.parametrize(("x", "angle"), [(5, 0.2), (39_000, 0.5), (39_990, -0.3), (50_000, 0.0)])
+@pytest.mark.parametrize("upright", [False, True])
+def test_a_face_in_a_panorama_is_cropped_as_in_any_picture(
+    x: int, angle: float, upright: bool
+) -> None:
+    """OpenCV warps no picture of more than 32,766 pixels a side."""
+    wide = np.random.default_rng(0).integers(0, 256, (60, 40_000, 3), np.uint8)
+    start = 0 if x < 1000 else 38_000
+
+    def crop(image: np.ndarray, x: int) -> np.ndarray:
+        eyes = ((x, 30.0), (x + 10 * math.cos(angle), 30.0 + 10 * math.sin(angle)))
+        box = (x - 20, 10, 40, 40)
+        if upright:
+            image, box, eyes = image.transpose(1, 0, 2), (10, x - 20, 40, 40), None
+        return crop_face(
+            np.ascontiguousarray(image), FaceBox(*box, 0.9, eyes), size=32, margin=0.2
+        ).astype(int)
+
+    difference = crop(wide, x) - crop(wide[:, start : start + 2000], x - start)
+    assert np.abs(difference).mean() < 0.5, "of noise: half a pixel beside it would be 40"
+
+
 def test_a_large_face_is_averaged_and_not_sampled() -> None:
     stripes = np.zeros((512, 512, 3), np.uint8)
     stripes[:, ::2] = 255

@@ -2,7 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from peclip.errors import VideoError
+from peclip.errors import ConfigError, VideoError
+from peclip.video.reader import open_video
 from peclip.video.sources import Source, expand_sources, natural_key
 
 
@@ -93,15 +94,20 @@ def test_what_comes_twice_is_taken_once_in_the_first_place(tmp_path):
     assert expand_sources([0, "0", 0]) == [Source("camera:0", 0)]
 
 
-@pytest.mark.parametrize("arg", ["missing.mp4", "ftp://example.org/a.mp4", "-1x", "", "a" * 5000])
+@pytest.mark.parametrize("arg", ["missing.mp4", "ftp://example.org/a.mp4", "-1x", "a" * 5000])
 def test_what_is_not_there_is_named(arg, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    if arg == "":  # the current folder, which is empty
-        with pytest.raises(VideoError, match="without videos"):
-            expand_sources([arg])
-        return
     with pytest.raises(VideoError, match=r"does not exist\. Accepted are"):
         expand_sources([arg])
+
+
+def test_an_empty_name_is_not_the_current_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    touch(tmp_path, "a.mp4")
+    with pytest.raises(ConfigError, match="empty name"):
+        expand_sources([""])
+    with pytest.raises(ConfigError, match="is empty"):
+        open_video("")
 
 
 def test_a_folder_with_nothing_to_read_is_an_error(tmp_path):

@@ -212,6 +212,16 @@ def test_frames_are_numbered_from_the_beginning_of_the_video() -> None:
     assert [o.index for o in seen] == [5, 6, 7, 8, 9]
 
 
+def test_a_time_that_is_a_hair_before_a_second_is_that_second() -> None:
+    times = torch.tensor([0.0, 0.5, 0.9999999999999998, 1.5], dtype=torch.float64)
+    video = Frames(frames(4, range(4)).data, times)
+    parts = [
+        [o.index for o in Observer(Sees(), size=8).observe([video], start=start, end=end)]
+        for start, end in ((0.0, 1.0), (1.0, 2.0))
+    ]
+    assert parts == [[0, 1], [2, 3]]
+
+
 class Follows:
     """Sees one face that moves 2 pixels a frame, and counts how often it is asked."""
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from peclip.cli import console
-from peclip.errors import UserError, VideoError
+from peclip.errors import VideoError
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -32,14 +32,14 @@ class Batch:
         self._several = several
         self._recognised = 0
         self._failed_before = 0
-        self._failures: list[UserError] = []
+        self._codes: list[int] = []  # of the failures, which may be a million
 
     def write(self, engine: Engine, sources: Sequence[Source]) -> None:
         """Writes all sources; a bad one is reported and does not stop the others."""
         try:
             todo, before = self._output.missing(sources)
-            self._failed_before = sum(before)
-            self._recognised = len(before) - self._failed_before
+            self._failed_before = sum(entry.failed for entry in before)
+            self._recognised = sum(entry.recognised for entry in before)
             if not sources:
                 self._output.open()  # a shard of none leaves a file of no rows
             for number, reading in enumerate(engine.read(todo), start=1):
@@ -52,13 +52,12 @@ class Batch:
 
     def leave(self) -> None:
         """Exits with the code that says what failed, earlier runs of the same output included."""
-        if not self._failures and not self._failed_before:
+        if not self._codes and not self._failed_before:
             return
         if self._recognised:
             raise typer.Exit(_PARTIAL_FAILURE)
         # Nothing could be read: the first failure says why, and of an earlier run is known that it was one.
-        codes = [failure.exit_code for failure in self._failures]
-        raise typer.Exit(codes[0] if codes else VideoError.exit_code)
+        raise typer.Exit(self._codes[0] if self._codes else VideoError.exit_code)
 
     def _write_source(self, reading: Reading, position: str) -> None:
         name = console.as_markup(Path(reading.source).name or reading.source)
@@ -84,7 +83,7 @@ class Batch:
             raise
         if reading.failure is not None:
             console.error(str(reading.failure))
-            self._failures.append(reading.failure)
+            self._codes.append(reading.failure.exit_code)
         self._output.end_source(reading)
         self._bar.remove_task(task)
         self._interruption.release()

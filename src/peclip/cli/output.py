@@ -13,7 +13,7 @@ from peclip.errors import ConfigError
 
 if TYPE_CHECKING:
     from peclip.engines import Engine, Reading
-    from peclip.journal import Journal
+    from peclip.journal import Entry, Journal
     from peclip.prediction import Row
     from peclip.video.sources import Source
     from peclip.writers import RowWriter
@@ -73,8 +73,8 @@ class Output:
             if self._journal is not None:
                 self._journal.close(keep=self._resume or kind is not None)
 
-    def missing(self, sources: Sequence[Source]) -> tuple[list[Source], list[bool]]:
-        """Returns the sources that are to be read, and of the others whether each had failed."""
+    def missing(self, sources: Sequence[Source]) -> tuple[list[Source], list[Entry]]:
+        """Returns the sources that are to be read, and what the journal says of the others."""
         if not self._resume:
             return list(sources), []
         from peclip.journal import Journal
@@ -85,11 +85,11 @@ class Output:
             console.note(f"{self._path}: cut off {journal.lines_cut} lines of unfinished sources")
         todo = [source for source in sources if called(source.location) not in journal.done]
         names = {called(source.location) for source in sources}
-        answered = [failed for name, failed in journal.done.items() if name in names]
+        answered = [entry for name, entry in journal.done.items() if name in names]
         if answered:
             console.note(
                 f"{self._path}: {len(answered)} of {len(sources)} sources are answered already, "
-                f"{sum(answered)} of them with an error"
+                f"{sum(entry.failed for entry in answered)} of them with an error"
             )
         return todo, answered
 
@@ -115,7 +115,9 @@ class Output:
             self._first_faceless = self._first_faceless or reading.source
             self._num_faceless += 1
         if self._journal is not None:
-            self._journal.add(reading.source, failed=reading.failure is not None)
+            failed = reading.failure is not None
+            partly = failed and any(row.status != "decode_error" for row in prediction.rows)
+            self._journal.add(reading.source, failed=failed, partly=partly)
 
     def break_source(self, reading: Reading) -> None:
         """Hands over what there is of a source that is not read to its end."""

@@ -71,7 +71,8 @@ def predict(
     ] = True,
     detector: Annotated[Detector, typer.Option(help="Face detector.")] = Detector.auto,
     detect_rate: Annotated[
-        float, typer.Option(help="Frames per second that are searched for faces, at most; or inf.")
+        float,
+        typer.Option(help="Frames per second that are searched for faces, at most; 1 to inf."),
     ] = 10.0,
     face_threshold: Annotated[
         float, typer.Option(help="Least confidence of a face, 0 to 1.")
@@ -202,19 +203,17 @@ def _shows_rows(output: Path | None) -> bool:
 
 def _expand(arguments: Sequence[str]) -> list[Source]:
     """Finds the sources; of several, one that does not exist is left to fail when its turn comes."""
-    from peclip.video.sources import Source, expand_sources
+    from peclip.video.sources import Source, expand_sources, taken_once
 
     if len(arguments) == 1:
         return expand_sources(arguments)
-    found: dict[object, Source] = {}
+    found: list[Source] = []
     for argument in arguments:
         try:
-            sources = expand_sources([argument])
+            found += expand_sources([argument])
         except VideoError:
-            sources = [Source(argument, Path(argument))]
-        for source in sources:
-            found.setdefault(source.location, source)
-    return list(found.values())
+            found.append(Source(argument, Path(argument)))
+    return taken_once(found)
 
 
 def read_labels(text: str) -> dict[str, str]:

@@ -34,6 +34,9 @@ YUNET = RemoteFile(
 _SMALLEST_SIDE = 10
 """Pixels; YuNet finds faces from about this size on."""
 
+_WARPED_SIDE = 32_766
+"""Pixels; OpenCV's warp counts them in 16 bits."""
+
 log = logging.getLogger("peclip")
 
 
@@ -200,6 +203,9 @@ def crop_face(
     angle = _roll(face) if align else 0.0
     center_x = face.center[0] - math.sin(angle) * shift * face.side
     center_y = face.center[1] + math.cos(angle) * shift * face.side
+    if max(image.shape[:2]) > _WARPED_SIDE:
+        image, left, top = _neighbourhood(image, center_x, center_y, side)
+        center_x, center_y = center_x - left, center_y - top
     # Warp at a whole multiple of the size and average down: bilinear warping alone would alias.
     multiple = max(1, min(8, round(side / size)))
     large = size * multiple
@@ -217,6 +223,23 @@ def crop_face(
     if multiple > 1:
         turned = cv2.resize(turned, (size, size), interpolation=cv2.INTER_AREA)
     return np.asarray(turned, dtype=np.uint8)
+
+
+def _neighbourhood(image: Image, x: float, y: float, side: float) -> tuple[Image, int, int]:
+    """Cuts out what a square around a point can show in any direction; returns where it begins, too.
+
+    It ends only where the square cannot reach, or with the image, whose border is so repeated as ever.
+    """
+    reach = min(side / math.sqrt(2) + 2, _WARPED_SIDE / 2 - 1)
+    left, right = _span(x, reach, image.shape[1])
+    top, bottom = _span(y, reach, image.shape[0])
+    return image[top:bottom, left:right], left, top
+
+
+def _span(middle: float, reach: float, length: int) -> tuple[int, int]:
+    """Returns which of a line's pixels lie within reach: at least the one that is nearest."""
+    first, end = math.floor(middle - reach), math.ceil(middle + reach)
+    return min(max(first, 0), length - 1), max(min(end, length), 1)
 
 
 def centre_square(image: Image) -> FaceBox:

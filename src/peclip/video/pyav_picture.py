@@ -1,4 +1,4 @@
-"""What a frame of PyAV becomes: an upright RGB picture."""
+"""What a frame of PyAV becomes: an upright RGB picture with square pixels."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import av.filter
 import numpy as np
 from av.video.frame import VideoFrame
 
-from peclip.video.streaming import Image
+from peclip.video.streaming import MAX_PIXELS, Image
 
 UNSAFE_FORMATS = frozenset({"yaf32be", "yaf32le"})
 """Grey with alpha in floats, as EXR has it: swscale of FFmpeg 8 ends the whole process at them."""
@@ -19,9 +19,14 @@ class ToRGB:
 
     `VideoFrame.reformat` differs from it by up to 130 levels at edges of 10-bit video, for it minds where
     the chroma samples lie; the scale filter with `flags=bicubic` gives equal bytes.
+
+    Args:
+        pixel_aspect: width of a pixel over its height. The picture is widened or heightened by it, so that
+            nothing that was recorded is lost.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, pixel_aspect: float) -> None:
+        self._pixel_aspect = pixel_aspect
         self._graph = av.filter.Graph()
         self._layout: tuple[int, int, str] | None = None
 
@@ -29,7 +34,7 @@ class ToRGB:
         """Returns the upright picture, (H, W, 3).
 
         Raises:
-            ValueError: swscale must not see this pixel format.
+            ValueError: swscale must not see this pixel format, or the picture would be too large.
             FFmpegError: swscale does not know it.
         """
         if frame.format.name in UNSAFE_FORMATS:
@@ -46,6 +51,12 @@ class ToRGB:
         return np.ascontiguousarray(np.rot90(image, quarter_turns))
 
     def _build(self, frame: VideoFrame) -> None:
+        width = round(frame.width * max(1.0, self._pixel_aspect))
+        height = round(frame.height / min(1.0, self._pixel_aspect))
+        if width * height > MAX_PIXELS:
+            raise ValueError(
+                f"its picture is {width}x{height} in square pixels, which is too large"
+            )
         self._graph = graph = av.filter.Graph()
         source = graph.add_buffer(
             width=frame.width,
@@ -53,7 +64,7 @@ class ToRGB:
             format=frame.format,
             time_base=frame.time_base or Fraction(1, 1000),
         )
-        scale = graph.add("scale", "flags=bicubic")
+        scale = graph.add("scale", f"{width}:{height}:flags=bicubic")
         rgb = graph.add("format", "rgb24")
         sink = graph.add("buffersink")
         source.link_to(scale)

@@ -28,6 +28,8 @@ class Probe:
     container: str
     """FFmpeg's first name of the format: `mov`, `matroska`, `mpegts`."""
     stream_index: int
+    pixel_aspect: float
+    """Width of a pixel over its height as it is shown; 1 where it is square, or nobody says."""
     frame_rate: float | None
     duration_s: float | None
     num_frames: int | None
@@ -80,6 +82,7 @@ def probe(source: Path | str) -> Probe:
         return Probe(
             container=container.format.name.split(",")[0],
             stream_index=stream.index,
+            pixel_aspect=_pixel_aspect(stream),
             frame_rate=float(rate) if rate else None,
             duration_s=duration,
             num_frames=num_frames,
@@ -112,6 +115,13 @@ def _video_stream(container: InputContainer, source: Path | str) -> VideoStream:
         )
     check_size(str(source), stream.codec_context.width, stream.codec_context.height)
     return stream
+
+
+def _pixel_aspect(stream: VideoStream) -> float:
+    ratio = float(stream.sample_aspect_ratio or 1)
+    # Within one percent it is what rounding the sides has left over, and nobody sees it. Beyond four it is
+    # damage: the widest that is in use, half a DVD's width shown on a wide screen, has 2.9.
+    return ratio if 1 / 4 <= ratio <= 4 and abs(ratio - 1) > 0.01 else 1.0
 
 
 def _duration(container: InputContainer, stream: VideoStream) -> float | None:

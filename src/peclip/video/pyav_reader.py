@@ -116,7 +116,8 @@ class PyAVReader(Closing):
 
     def _images(self) -> Iterator[tuple[Image, float]]:
         """Yields every frame, (H, W, 3), with its time in seconds."""
-        name, clock, to_rgb = str(self._source), Clock(self._probe.frame_rate), ToRGB()
+        name, clock = str(self._source), Clock(self._probe.frame_rate)
+        to_rgb = ToRGB(self._probe.pixel_aspect)
         shape: tuple[int, ...] | None = None
         seconds: float | None = None
         count = 0
@@ -202,7 +203,7 @@ class PyAVReader(Closing):
 
     def _sought(self, wanted: list[int]) -> dict[int, tuple[Image, float]] | None:
         """Returns frames by way of seeking, or `None` if that does not find each by its exact time."""
-        index, to_rgb = self._index, ToRGB()
+        index, to_rgb = self._index, ToRGB(self._probe.pixel_aspect)
         if not index.exact or not index.keys or wanted[0] < index.keys[0]:
             return None
         images: dict[int, tuple[Image, float]] = {}

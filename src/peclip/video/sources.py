@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from peclip.errors import VideoError
+from peclip.errors import ConfigError, VideoError
 
 IMAGE_SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".webp"})
 # fmt: off
@@ -37,6 +37,11 @@ class Source:
     location: Path | str | int
     """A file, a folder of images, an http(s) address or the number of a camera."""
 
+    @property
+    def key(self) -> str | int:
+        """Is the same for all spellings of one place, and for links to it."""
+        return os.path.realpath(self.location) if isinstance(self.location, Path) else self.location
+
 
 def expand_sources(args: Sequence[str | Path | int]) -> list[Source]:
     """Turns paths, folders, glob patterns, addresses and camera numbers into sources.
@@ -47,14 +52,17 @@ def expand_sources(args: Sequence[str | Path | int]) -> list[Source]:
 
     Raises:
         VideoError: a path does not exist, a pattern matches nothing, a folder holds nothing to read.
+        ConfigError: a name is empty.
     """
-    sources: dict[Path | str | int, Source] = {}
-    for arg in args:
-        for source in _expand(arg):
-            location = source.location
-            key = location.resolve() if isinstance(location, Path) else location
-            sources.setdefault(key, source)
-    return list(sources.values())
+    return taken_once(source for arg in args for source in _expand(arg))
+
+
+def taken_once(sources: Iterable[Source]) -> list[Source]:
+    """Leaves out what is there already under another name."""
+    found: dict[str | int, Source] = {}
+    for source in sources:
+        found.setdefault(source.key, source)
+    return list(found.values())
 
 
 def natural_key(text: str) -> tuple[tuple[int, int, str], ...]:
@@ -97,6 +105,11 @@ def check_file(path: Path) -> None:
 def _expand(arg: str | Path | int) -> list[Source]:
     if isinstance(arg, int):
         return [_camera(arg)]
+    if arg == "":  # as a path it is the current folder, which nobody means by `"$UNSET"`
+        raise ConfigError(
+            "A source has an empty name. Give a video, a folder (. is the current one), an http(s) address "
+            "or the number of a webcam."
+        )
     path = Path(os.path.expanduser(arg))
     if _exists(path):
         return _expand_path(path)

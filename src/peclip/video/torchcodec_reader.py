@@ -66,10 +66,12 @@ def reads_exactly(source: Path | str, probe: Probe) -> bool:
     """Returns whether torchcodec gives every frame of a source.
 
     An address is left to PyAV as well: torchcodec reads the whole file before the first frame. So is a
-    name that is no UTF-8, which torchcodec does not take.
+    name that is no UTF-8, which torchcodec does not take, and a video whose pixels are not square, which it
+    gives as they are stored.
     """
     text = not any("\ud800" <= character <= "\udfff" for character in str(source))
-    return isinstance(source, Path) and text and probe.container in EXACT_CONTAINERS
+    known = probe.container in EXACT_CONTAINERS and probe.pixel_aspect == 1
+    return isinstance(source, Path) and text and known
 
 
 class TorchcodecReader(ProcessBound):
@@ -90,7 +92,7 @@ class TorchcodecReader(ProcessBound):
         if not reads_exactly(source, probe):
             raise VideoError(
                 f"{source} cannot be read exactly by torchcodec, which is for local files in MP4, MOV, "
-                "Matroska, WebM, AVI and GIF. Use the decoder auto or pyav."
+                "Matroska, WebM, AVI and GIF with square pixels. Use the decoder auto or pyav."
             )
         from torchcodec.decoders import VideoDecoder  # type: ignore[attr-defined]
 

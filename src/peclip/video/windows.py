@@ -104,7 +104,7 @@ class Observer:
         align: see `crop_face`.
         max_gap: seconds after which a person who was out of sight is somebody new.
         detect_rate: frames per second that the detector looks at, at most. A person whom it finds in two
-            of them running is taken to have moved evenly in the frames between.
+            of them running is taken to have moved evenly in the frames between, which wait in memory.
     """
 
     def __init__(
@@ -154,9 +154,9 @@ class Observer:
         for frames in chunks:
             images = frames.data.permute(0, 2, 3, 1).numpy()
             for image, time in zip(images, frames.timestamps.tolist(), strict=True):
-                if time >= end:
+                if time >= end - _EPSILON:
                     return
-                if time >= start:
+                if time >= start - _EPSILON:
                     yield _Frame(self._index, time, image)
                 self._index += 1
 
