@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from peclip.cards import ETHICS, model_card
+from peclip.cards import ETHICS, NOT_RECORDED, model_card
 from peclip.config import PEClipConfig, PreprocessConfig
 from peclip.descriptions import describe
 from peclip.recognizers import PEClip
@@ -74,6 +74,14 @@ def test_the_input_is_described() -> None:
     assert "grey, mean (0.0, 0.0, 0.0)" in text
     assert "face margin 0.5" in text
     assert "colour, mean (0.48" in card(PEClipConfig())
+
+
+def test_the_story_of_a_model_stands_in_the_place_of_none() -> None:
+    config = PEClipConfig()
+    text = model_card("m", config, config.labels, full=False, story="Trained on two videos.")
+    assert "\n\nTrained on two videos.\n\n## Use" in text
+    assert NOT_RECORDED not in text
+    assert NOT_RECORDED in card(config)
 
 
 @pytest.fixture

@@ -13,8 +13,9 @@ from peclip.devices import (
     choose_precision,
     compiler_errors,
     device_name,
+    memory_errors,
 )
-from peclip.errors import ConfigError, DeviceError
+from peclip.errors import ConfigError, DeviceError, TrainingError, UserError
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 
@@ -139,3 +140,12 @@ def test_a_compiler_that_is_missing_is_one_line() -> None:
         raise InvalidCxxCompiler("No C++\n\nSet TORCHDYNAMO_VERBOSE=1")
     with pytest.raises(RuntimeError, match="something else"), compiler_errors():
         raise RuntimeError("something else")
+
+
+@pytest.mark.parametrize("kind", [DeviceError, TrainingError])
+def test_a_memory_that_is_too_small_is_one_line(kind: type[UserError]) -> None:
+    told = pytest.raises(kind, match=r"^The memory of cuda is too small\. Give less\.$")
+    with told, memory_errors(CUDA, "Give less.", kind):
+        raise torch.OutOfMemoryError("CUDA out of memory.\nTried to allocate 2 GiB.")
+    with pytest.raises(RuntimeError, match="shapes"), memory_errors(CUDA, "Give less."):
+        raise RuntimeError("shapes do not fit")

@@ -26,6 +26,7 @@ from peclip.scoring import Evaluation, score_files
 from peclip.settings import load_settings
 from peclip.training.distributed import SINGLE, World, joined
 from peclip.training.run_folder import CONFIG, MODEL
+from peclip.training.seen import TEST_WARNING
 from peclip.training.views import FRAME_ORDERS, repeat_peak, reverse, shuffle, with_mirror
 from peclip.types import Batch
 from peclip.weights import Checkpoint, debug_config, load_model
@@ -267,6 +268,47 @@ def test_a_run_on_another_fold_has_seen_the_videos(
         assert [record.getMessage() for record in caplog.records] == [text] * warned
         found.save(tmp_path / "report.csv")
         assert ("too high" in (tmp_path / "report.csv").read_text()) == warned
+
+
+def test_a_run_that_divided_the_people_itself_has_seen_the_others(
+    ravdess: Path, model: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(model, tmp_path / "run" / MODEL)
+    begun = {"data": {"dataset": "ravdess", "fold": None, "test_subjects": ["01", "05"]}}
+    (tmp_path / "run" / CONFIG).write_text(yaml.safe_dump(begun))
+    said = score_folds(ravdess, tmp_path / "run", 1).to_dict()["warning"]
+    assert "divided the people of ravdess itself" in said
+    assert "all but 01, 05" in said
+    own = evaluate_dataset(
+        tmp_path / "run",
+        DataConfig(dataset="ravdess", root=ravdess, test_subjects=("05", "01")),
+        EvaluateOptions(workers=0, resamples=0),
+        device="cpu",
+    )
+    assert "warning" not in own.to_dict()
+
+
+def test_a_run_that_selected_its_epoch_on_the_test_videos(
+    ravdess: Path, root: Path, model: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(model, run / MODEL)
+
+    def begun(dataset: str, folder: Path, fold: int | None, select_on: str = "test") -> None:
+        data = {"dataset": dataset, "root": str(folder), "fold": fold}
+        (run / CONFIG).write_text(yaml.safe_dump({"data": data, "train": {"select_on": select_on}}))
+
+    begun("ravdess", tmp_path / "moved", 1)
+    assert score_folds(ravdess, run, 1).to_dict()["warning"] == TEST_WARNING
+    both = score_folds(ravdess, run).to_dict()["warning"]
+    assert both.startswith(TEST_WARNING)
+    assert both.count("was trained on fold 1") == 1
+    begun("ravdess", ravdess, 1, "val")
+    assert "warning" not in score_folds(ravdess, run, 1).to_dict()
+    begun("folder", root, None)
+    assert score(root, run).to_dict()["warning"] == TEST_WARNING
+    begun("folder", tmp_path / "others", None)
+    assert "warning" not in score(root, run).to_dict(), "other videos of one's own"
 
 
 # The views, by hand: a model that answers with what it sees.

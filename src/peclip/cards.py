@@ -7,6 +7,7 @@ from pathlib import Path
 
 from peclip.config import ModelConfig
 from peclip.errors import ConfigError
+from peclip.files import replacing
 
 CARD = "README.md"
 
@@ -17,9 +18,29 @@ ETHICS = (
 )
 """The two sentences that go with every model."""
 
+NOT_RECORDED = (
+    "What it was trained on and how well it does: not recorded by `save_pretrained`; please write it "
+    "here."
+)
 
-def model_card(name: str, config: ModelConfig, texts: Sequence[str], *, full: bool) -> str:
-    """Returns a model card in Markdown with the metadata that the hub reads."""
+
+def model_card(
+    name: str,
+    config: ModelConfig,
+    texts: Sequence[str],
+    *,
+    full: bool,
+    story: str = NOT_RECORDED,
+) -> str:
+    """Returns a model card in Markdown with the metadata that the hub reads.
+
+    Args:
+        name: of the model.
+        config: its configuration.
+        texts: of its labels.
+        full: whether all of its weights are beside the card.
+        story: what it was trained on, and how well it does.
+    """
     rows = "\n".join(
         f"| {_cell(label)} | {_cell(text)} |"
         for label, text in zip(config.labels, texts, strict=True)
@@ -52,7 +73,7 @@ Input: {config.num_frames} frames of a face, {preprocess.image_size}x{preprocess
 {"grey" if preprocess.grayscale else "colour"}, mean {preprocess.mean}, standard deviation {preprocess.std},
 face margin {preprocess.face_margin}.
 
-What it was trained on and how well it does: not recorded by `save_pretrained`; please write it here.
+{story}
 
 ## Use
 
@@ -61,9 +82,15 @@ What it was trained on and how well it does: not recorded by `save_pretrained`; 
 
 
 def write_card(
-    folder: Path, name: str, config: ModelConfig, texts: Sequence[str], *, full: bool
+    folder: Path,
+    name: str,
+    config: ModelConfig,
+    texts: Sequence[str],
+    *,
+    full: bool,
+    story: str = NOT_RECORDED,
 ) -> None:
-    """Writes the model card into a model directory, unless there is one already.
+    """Writes the model card into a model directory, unless there is one already; see `model_card`.
 
     Raises:
         ConfigError: the file cannot be written.
@@ -73,7 +100,9 @@ def write_card(
         return
     whole = full or config.pretrained is None
     try:
-        card.write_text(model_card(name, config, texts, full=whole), encoding="utf-8")
+        text = model_card(name, config, texts, full=whole, story=story)
+        with replacing(card) as partial:
+            partial.write_text(text, encoding="utf-8")
     except OSError as error:
         raise ConfigError(f"{str(card)!r} cannot be written: {error.strerror}.") from None
 

@@ -10,7 +10,7 @@ from typing import Literal
 import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from peclip.errors import ConfigError, DeviceError, first_line
+from peclip.errors import ConfigError, DeviceError, UserError, first_line
 
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 
@@ -123,3 +123,18 @@ def compiler_errors() -> Iterator[None]:
             f"torch.compile cannot compile the encoder here: {first_line(error)}. Install a "
             "C++ compiler (g++), or set train.compile to false."
         ) from error
+
+
+@contextmanager
+def memory_errors(
+    device: torch.device, advice: str, kind: type[UserError] = DeviceError
+) -> Iterator[None]:
+    """Says in one line that the memory of a device is too small, and what to do.
+
+    Raises:
+        UserError: of this kind.
+    """
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        raise kind(f"The memory of {device} is too small. {advice}") from error

@@ -16,6 +16,7 @@ from pydantic import Field
 
 from peclip.answers import Answer, AnswerFile
 from peclip.config import READERS, Config
+from peclip.crops import unlike
 from peclip.data import DataConfig, Split, check_captions, find_benchmark, read_split
 from peclip.data.dataset import Unreadable
 from peclip.errors import ConfigError, DatasetError
@@ -29,6 +30,7 @@ from peclip.training.evaluate import Answers, evaluate_views
 from peclip.training.fitting import videos_of
 from peclip.training.recipe import read_recipe
 from peclip.training.run_folder import CONFIG, MODEL
+from peclip.training.seen import run_warning
 from peclip.training.views import AS_RECORDED, AUGMENTATIONS, FRAME_ORDERS
 
 _log = logging.getLogger(__name__)
@@ -106,14 +108,14 @@ def evaluate_dataset(
     # What is missing in any fold is found out before the first is asked, which may take hours.
     splits = _read_splits(data, options.split or benchmark.test_split, numbers)
     models = [str(model_of(model, fold)) for fold in numbers]
-    warning = _fold_warning(str(model), models, splits)
-    if warning is not None and world.is_main:
-        _log.warning(warning)
     loaded = {
         name: load(name, device=device, precision=precision) for name in dict.fromkeys(models)
     }
     if options.labels is not None:
         loaded = {name: one.with_labels(options.labels) for name, one in loaded.items()}
+    warning = _warning(str(model), models, splits, data, loaded)
+    if warning is not None and world.is_main:
+        _log.warning(warning)
     asked: dict[int | None, Asked] = {}
     failed: list[Unreadable] = []
     for fold, split, name in zip(numbers, splits, models, strict=True):
@@ -267,20 +269,21 @@ def _read_splits(data: DataConfig, name: str, folds: Sequence[int | None]) -> li
     return splits
 
 
-def _fold_warning(run: str, models: Sequence[str], splits: Sequence[Split]) -> str | None:
-    """Returns what must be said where a run on one fold answers to others: it has trained on their videos."""
+def _warning(
+    run: str,
+    models: Sequence[str],
+    splits: Sequence[Split],
+    data: DataConfig,
+    loaded: Mapping[str, Recognizer],
+) -> str | None:
+    """Returns what must be said of models that know some of the videos, or other crops; each sentence once."""
+    said: list[str | None] = []
     for model, split in zip(models, splits, strict=True):
         path = Path(model).parent / CONFIG
-        if model == run or not path.is_file():  # not the folder of a run
-            continue
-        begun = read_recipe(str(path)).get("data") or {}
-        own = begun.get("fold")
-        if begun.get("dataset") == split.dataset and own not in (None, split.fold):
-            return (
-                f"The run {run!r} was trained on fold {own} of {split.dataset}, and so on test videos of the "
-                f"other folds: their scores are too high. Give --fold {own}, or a run with all folds."
-            )
-    return None
+        if model != run and path.is_file():  # the folder of a run
+            said.append(run_warning(run, read_recipe(str(path)), split, data))
+        said.append(unlike(data.root, loaded[model].config.preprocess))
+    return " ".join(dict.fromkeys(filter(None, said))) or None
 
 
 def _facts(recognizer: Recognizer, split: Split, options: EvaluateOptions) -> dict[str, Any]:

@@ -13,6 +13,8 @@ from typing import Any
 
 import torch
 
+from peclip.cards import write_card
+from peclip.crops import unlike
 from peclip.data import find_benchmark
 from peclip.devices import choose_precision, device_name
 from peclip.labels import LabelSet
@@ -28,21 +30,13 @@ from peclip.training.recipe import RunConfig, model_config, to_yaml
 from peclip.training.reporting import reporting
 from peclip.training.run_folder import COMMAND, MODEL, RunFolder, read_report, writing
 from peclip.training.run_folder import CONFIG as CONFIG_FILE
+from peclip.training.seen import report_warning
 from peclip.training.trackers import TrackedRun, load_module
 from peclip.training.trainer import TrainResult
 from peclip.training.warm_start import load_what_fits
-from peclip.weights import load_model, resolve
+from peclip.weights import load_model, resolve, save_model
 
 _log = logging.getLogger(__name__)
-
-TEST_WARNING = (
-    "The epoch was selected on the test videos themselves, as the papers of the field do, so the result is "
-    "too high. Use select_on val for numbers of your own."
-)
-VAL_WARNING = (
-    "There are no test videos: these are the validation videos, which also select the epoch where "
-    "select_on is val, so the result may be too high."
-)
 
 
 @dataclass(frozen=True)
@@ -107,14 +101,17 @@ def run_fold(config: RunConfig, place: Place, listen: Listener | None = None) ->
         return read_report(place.folder)
     splits = divisions(config.data, config.train)
     recognizer, fresh = base_recognizer(config, splits.train.labels, place.device)
-    check_streams(recognizer.config, config.train, splits.train, splits.val, splits.test)
+    parts = (splits.train, splits.val, splits.test)
+    check_streams(recognizer.config, config.train, *parts, world=world)
     resume = place.resume and folder.can_resume
     if world.is_main:
         _begin(folder, config, place, recognizer, splits)
         folder.log(f"{'resuming' if resume else 'training'} {config.base} on {splits.train.title}")
         if fresh:
-            parts = {re.sub(r"\.\d+\.", ".*.", name).rpartition(".")[0] for name in fresh}
-            folder.log(f"not in the base model, untrained at the start: {', '.join(sorted(parts))}")
+            new = {re.sub(r"\.\d+\.", ".*.", name).rpartition(".")[0] for name in fresh}
+            folder.log(f"not in the base model, untrained at the start: {', '.join(sorted(new))}")
+        if (said := unlike(config.data.root, recognizer.config.preprocess)) is not None:
+            _warn(folder, said)
         if config.data.captions is not None and not recognizer.config.reads_captions:
             _warn(folder, "the model reads no captions: those that were given are not used")
     told = config.model_dump(mode="json") | {"model": recognizer.config.model_dump(mode="json")}
@@ -238,13 +235,12 @@ def _finish(
     folder = RunFolder(place.folder)
     if place.world.is_main:
         with writing(folder.path):
-            recognizer.save_pretrained(folder.path / MODEL, name=folder.path.name)
+            save_model(recognizer.model, recognizer.config, folder.path / MODEL)
         folder.write_history(result.history)  # a run may have ended between the state and this file
         folder.draw_curve(result.history)
-    if result.selected_on == "test":
-        report["warning"] = TEST_WARNING
-    elif splits.test is None:
-        report["warning"] = VAL_WARNING if splits.val else "There are no videos to report."
+    warning = report_warning(config.train, splits)
+    if warning is not None:
+        report["warning"] = warning
     if reported is not None:
         answers = answer(
             recognizer.model,
@@ -267,10 +263,41 @@ def _finish(
         if place.world.is_main:
             folder.write_answers(answers, score)
     if place.world.is_main:
+        _write_card(folder, recognizer, _story(config, splits, report))
         folder.write_report(report)
         folder.log("finished")
     place.world.wait()
     return report
+
+
+def _write_card(folder: RunFolder, recognizer: Recognizer, story: str) -> None:
+    """Puts a card beside the weights, which were saved before anything could go wrong in testing."""
+    with writing(folder.path):
+        write_card(
+            folder.path / MODEL,
+            folder.path.name,
+            recognizer.config,
+            recognizer.model.texts,
+            full=False,
+            story=story,
+        )
+
+
+def _story(config: RunConfig, splits: Divisions, report: dict[str, Any]) -> str:
+    """Returns what the card of a model says of its training and of its scores."""
+    epoch = "the last one"
+    if splits.val is not None and config.train.select_on != "last":
+        epoch = f"the one with the best {config.train.select_by.upper()} on {splits.val.title}"
+    told = [
+        f"It was trained on the {len(splits.train):,} videos of {splits.train.title}, from {config.base}. It "
+        f"has the weights of epoch {report['selected_epoch']} of {report['epochs']}, {epoch}."
+    ]
+    if "war" in report:
+        told.append(
+            f"On the {report['num_videos']:,} videos of {report['reported_on']} it has UAR "
+            f"{report['uar']:.2f} %, WAR {report['war']:.2f} %."
+        )
+    return "\n".join([*told, report["warning"]] if "warning" in report else told)
 
 
 def _mean(reports: list[dict[str, Any]]) -> dict[str, Any]:

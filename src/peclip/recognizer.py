@@ -269,7 +269,7 @@ class Recognizer:
         Args:
             train: its labels must be labels of this model (see `with_labels`).
             val: selects the epoch; by default a part of `train` that is not trained on.
-            config: how; by default as the PE-CLIP release.
+            config: how; by default nearly as PE-CLIP was trained, see `peclip.training.config`.
             run_dir: keeps `checkpoints/last`, the state, and `checkpoints/best`, a model.
             resume: go on from the state in there.
             hooks: what to call after steps and epochs.

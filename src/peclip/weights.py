@@ -16,16 +16,17 @@ from pathlib import Path
 import torch
 from huggingface_hub import constants
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor
 
 from peclip.cards import CARD
 from peclip.config import UNTRAINED, BackboneSizes, ModelConfig, PreprocessConfig, read_config
-from peclip.errors import CheckpointError, ConfigError, first_line
+from peclip.errors import CheckpointError, ConfigError
 from peclip.files import replacing
 from peclip.hub import download_repository, hub_cache
 from peclip.models import ExpressionModel, build_model
 from peclip.nn.clip import backbone_config, is_published, normalisation
+from peclip.nn.tensor_file import copy_tensors, counted, read_tensors
 from peclip.settings import Settings
 
 CONFIG, TENSORS = "config.json", "model.safetensors"
@@ -179,15 +180,10 @@ def load_tensors(model: ExpressionModel, config: ModelConfig, path: Path) -> Non
     """Loads exactly the stored parameters of a model from a safetensors file.
 
     Raises:
-        CheckpointError: not a safetensors file, or its names or shapes are not those of the model.
+        CheckpointError: not a safetensors file or a damaged one, or its names or shapes are not those of
+            the model.
     """
-    try:
-        loaded = load_file(path)
-    except (SafetensorError, OSError, ValueError) as error:
-        reason = first_line(error)
-        raise CheckpointError(
-            f"{str(path)!r} is not a complete safetensors file: {reason}. Download or save it again."
-        ) from None
+    loaded = read_tensors(path)
     expected = stored_tensors(model, config)
     missing, unexpected = sorted(expected.keys() - loaded), sorted(loaded.keys() - expected)
     wrong = [
@@ -198,23 +194,10 @@ def load_tensors(model: ExpressionModel, config: ModelConfig, path: Path) -> Non
     if missing or unexpected or wrong:
         raise CheckpointError(
             f"{str(path)!r} does not fit {config.architecture} on {config.backbone}: "
-            f"{_some('parameters missing', missing)}, {_some('unexpected', unexpected)}, "
-            f"{_some('of another shape', sorted(wrong))}. The {CONFIG} beside it must be its own."
+            f"{counted('parameters missing', missing)}, {counted('unexpected', unexpected)}, "
+            f"{counted('of another shape', sorted(wrong))}. The {CONFIG} beside it must be its own."
         )
-    damaged = [
-        name
-        for name, tensor in expected.items()
-        if loaded[name].is_floating_point() != tensor.is_floating_point()
-        or not bool(torch.isfinite(loaded[name].float()).all())
-    ]
-    if damaged:  # one bit can make a number infinite, and then every answer is nothing
-        raise CheckpointError(
-            f"{str(path)!r} is damaged: {_some('tensors hold what is no finite number', damaged)}. "
-            "Download or save it again."
-        )
-    with torch.no_grad():
-        for name, tensor in expected.items():
-            tensor.copy_(loaded[name])
+    copy_tensors(path, loaded, expected)
 
 
 def save_model(
@@ -321,11 +304,6 @@ def backbone_model_config(
         quick_gelu=bool(config.get("quick_gelu", False)),
     )
     return UNTRAINED[architecture].fitted(backbone, tag, sizes)
-
-
-def _some(what: str, names: list[str]) -> str:
-    shown = f" ({', '.join(names[:2])}{', …' if len(names) > 2 else ''})" if names else ""
-    return f"{len(names)} {what}{shown}"
 
 
 @contextmanager

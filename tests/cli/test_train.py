@@ -17,9 +17,12 @@ from trainings import Output, command, refused, trained, write_frames
 
 import peclip
 from peclip.cli import run
-from peclip.experiment import TEST_WARNING
+from peclip.config import PreprocessConfig
+from peclip.crops import CropConfig, record_crops
+from peclip.errors import DatasetError
 from peclip.labels import EMOTIONS
 from peclip.scoring import score_files
+from peclip.training.seen import CALIBRATED, TEST_WARNING
 
 
 def test_learns_and_fills_the_run_folder(root: Path, tmp_path: Path, capsys: Output) -> None:
@@ -55,6 +58,11 @@ def test_learns_and_fills_the_run_folder(root: Path, tmp_path: Path, capsys: Out
     assert "epoch 6 of 6: train loss" in (out / "log.txt").read_text()
     model = peclip.load(out / "model", device="cpu")
     assert model.labels.names == ("happiness", "sadness")
+    card = (out / "model/README.md").read_text()
+    epoch = f"epoch {report['selected_epoch']} of 6, the one with the best WAR on folder val."
+    assert "on the 8 videos of folder train, from debug. It has the weights of " + epoch in card
+    assert "the 6 videos of folder test it has UAR 100.00 %, WAR 100.00 %." in card
+    assert "not recorded" not in card
     config = yaml.safe_load((out / "config.yaml").read_text())
     assert config["train"]["lr"] == {"adapters": 0.01, "prompts": 3e-5, "backbone": 0.0}
     assert config["model"] == {}, "nothing was changed"
@@ -166,16 +174,58 @@ def test_selection_on_test_is_marked(root: Path, tmp_path: Path, capsys: Output)
     assert "test" in json.loads((tmp_path / "run/metrics.jsonl").read_text())
 
 
+def test_crops_that_prediction_does_not_see_are_told_of(
+    root: Path, tmp_path: Path, capsys: Output
+) -> None:
+    """By the training, by its log, and by an evaluation on them."""
+    crops, out = tmp_path / "crops", tmp_path / "run"
+    shutil.copytree(root, crops)
+    made = PreprocessConfig(image_size=32, face_margin=0.9)
+    config = CropConfig.of(made, size=None, detector="haar", threshold=0.7)
+    record_crops(tmp_path / "videos", crops, config)
+    says = "margin 0.9 instead of 0.3"
+    assert run(command(crops, out, "--epochs", "1")) == 0
+    assert says in " ".join(capsys.readouterr().err.split())
+    assert says in (out / "log.txt").read_text(encoding="utf-8")
+    asked = ["--dataset", "folder", "--data-root", str(crops), "--device", "cpu", "--workers", "0"]
+    assert run(["evaluate", *asked, "-m", str(out), "-f", "json"]) == 0
+    assert says in json.loads(capsys.readouterr().out)["warning"]
+
+
 def test_without_test_videos(root: Path, tmp_path: Path, capsys: Output) -> None:
     shutil.copytree(root / "train", tmp_path / "own")
     changes = ("--epochs", "1", "--set", "train.val_fraction=0.5")
     report = trained(capsys, *command(tmp_path / "own", tmp_path / "run", *changes))
     assert report["reported_on"] == "folder val"
     assert "no test videos" in report["warning"]
+    assert CALIBRATED not in report["warning"]
+    fitted = (*changes, "--set", "train.calibrate=true")
+    report = trained(capsys, *command(tmp_path / "own", tmp_path / "fitted", *fitted))
+    assert report["warning"].endswith(CALIBRATED)
+    assert CALIBRATED in (tmp_path / "fitted/model/README.md").read_text()
     last = ("--epochs", "1", "--set", "train.select_on=last")
     report = trained(capsys, *command(tmp_path / "own", tmp_path / "last", *last))
     assert "uar" not in report
     assert (tmp_path / "last/model/model.safetensors").is_file()
+    card = (tmp_path / "last/model/README.md").read_text()
+    assert "weights of epoch 1 of 1, the last one.\nThere are no videos to report." in card
+
+
+def test_a_test_that_fails_leaves_the_weights_and_resume_writes_the_card(
+    root: Path, tmp_path: Path, capsys: Output, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "run"
+
+    def fail(*_: object, **__: object) -> None:
+        raise DatasetError("A video has gone.")
+
+    with monkeypatch.context() as failing:
+        failing.setattr("peclip.experiment.answer", fail)
+        assert run(command(root, out, "--epochs", "1")) == 3
+    assert (out / "model/model.safetensors").is_file()
+    capsys.readouterr()
+    trained(capsys, "train", "--resume", str(out), "--device", "cpu", "-f", "json")
+    assert "6 videos of folder test it has UAR" in (out / "model/README.md").read_text()
 
 
 def write_dfew(root: Path) -> None:

@@ -18,6 +18,7 @@ from trainings import Output, command, trained
 
 import peclip.weights
 from peclip.cli import run
+from peclip.files import final_name
 from peclip.training.run_folder import RunFolder
 
 SHORT = ("--epochs", "2", "--report-to", "tensorboard")
@@ -54,7 +55,8 @@ def fill_disk(monkeypatch: pytest.MonkeyPatch, file: str, time: int) -> None:
     left = [time]
 
     def check(path: Any) -> None:
-        if file in Path(path).as_posix():
+        written = Path(path).with_name(final_name(Path(path).name))
+        if file in written.as_posix():
             left[0] -= 1
             if not left[0]:
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

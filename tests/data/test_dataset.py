@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from collections import Counter
 from pathlib import Path
 
@@ -15,7 +17,7 @@ from peclip.config import PreprocessConfig, check
 from peclip.data import Sample, Split
 from peclip.data.augmentation import NO_AUGMENTATION, AugmentConfig
 from peclip.data.dataset import Draw, Item, VideoDataset
-from peclip.data.loader import batches_of, epoch_draws, load_batches, share
+from peclip.data.loader import batches_of, epoch_draws, load_batches, reader_errors, share
 from peclip.errors import ConfigError, DatasetError
 from peclip.labels import LabelSet
 
@@ -158,3 +160,21 @@ def test_a_video_that_cannot_be_read_is_one_sentence(split: Split) -> None:
     data = VideoDataset(split, SMALL, 5, train=False)
     with pytest.raises(DatasetError, match=r"^folder train: v1 cannot be read: .*2\.png.*check"):
         list(load_batches(data, batches_of([Draw(0, i) for i in range(5)], 2), workers=1))
+
+
+class Killed(VideoDataset):
+    """Its readers are killed, as where the memory is too small."""
+
+    def __getitem__(self, draw: Draw | int) -> Item:
+        os.kill(os.getpid(), signal.SIGKILL)
+        raise AssertionError
+
+
+def test_a_reader_that_dies_is_one_sentence(split: Split) -> None:
+    data = Killed(split, SMALL, 4, train=False)
+    with pytest.raises(DatasetError, match=r"^A process .* has died: .*--workers 0.*--shm-size"):
+        list(load_batches(data, batches_of([Draw(0, 0)], 1), workers=1))
+    with pytest.raises(DatasetError, match="bus error"), reader_errors():
+        raise RuntimeError("DataLoader worker (pid 7) is killed by signal: bus error. ")
+    with pytest.raises(RuntimeError, match="shapes"), reader_errors():
+        raise RuntimeError("shapes do not fit")

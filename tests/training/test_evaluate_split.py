@@ -8,6 +8,7 @@ from small import LABELS, fresh
 
 from peclip.data import Split
 from peclip.data.dataset import VideoDataset
+from peclip.errors import DeviceError
 from peclip.training.evaluate import Answers, evaluate
 
 
@@ -33,6 +34,29 @@ def test_batches_do_not_matter_and_equal_predict(videos: Split) -> None:
     row = debug.predict(videos.samples[4].source, options).rows[0]
     expected = [row.scores[label] for label in LABELS]
     assert found[0].probabilities[4].tolist() == pytest.approx(expected, abs=1e-6)
+
+
+def test_answers_that_are_no_numbers_are_not_scored(videos: Split) -> None:
+    """They would all be the first class."""
+    debug = fresh()
+    data = VideoDataset(videos, debug.config.preprocess, debug.config.num_frames, train=False)
+    with torch.no_grad():
+        next(debug.model.vision.parameters()).fill_(float("nan"))
+    first = videos.samples[0].id
+    with pytest.raises(DeviceError, match=rf"9 of the 9 .*in fp32, .*{first}.*--precision fp32"):
+        evaluate(debug.model, data, debug.preprocess, device=debug.device, precision="fp32")
+
+
+def test_a_memory_that_is_too_small_is_one_line(videos: Split) -> None:
+    debug = fresh()
+    data = VideoDataset(videos, debug.config.preprocess, debug.config.num_frames, train=False)
+
+    def full(*_: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB.")
+
+    debug.model.vision.register_forward_pre_hook(full)
+    with pytest.raises(DeviceError, match=r"^The memory of cpu is too small\. .*-b 1"):
+        evaluate(debug.model, data, debug.preprocess, device=debug.device, precision="fp32")
 
 
 def test_labels_are_compared_by_name(videos: Split) -> None:

@@ -50,6 +50,21 @@ def test_in_memory_and_resumed(videos: Split, tmp_path: Path) -> None:
     assert_equal(one, three)
 
 
+def test_resume_needs_the_folder_to_resume_from(videos: Split) -> None:
+    with pytest.raises(ConfigError, match="run_dir, and none was given"):
+        fresh().fit(videos, config=quick(), resume=True)
+
+
+def test_one_video_in_a_pass_is_said_to_be_mixed_with_none(
+    videos: Split, caplog: pytest.LogCaptureFixture
+) -> None:
+    for size, config, warned in ((1, quick, 1), (2, quick, 0), (1, exact, 0)):
+        caplog.clear()
+        fresh().fit(videos, config=config(epochs=1, batch_size=size))
+        assert len(caplog.records) == warned
+        assert not warned or "mixup and FMix do nothing" in caplog.text
+
+
 def test_labels_must_be_the_models(videos: Split) -> None:
     with pytest.raises(ConfigError, match="is not a label of this model"):
         fresh().with_labels(["fear", "anger"]).fit(videos, config=quick())

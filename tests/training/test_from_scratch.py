@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from small import PLAIN, assert_equal, fresh, quick, split_of, weights, write_videos
+from small import LABELS, PLAIN, assert_equal, fresh, quick, split_of, weights, write_videos
 from torch import nn
 
 from peclip import PEClip
@@ -225,6 +225,25 @@ def test_targets_of_a_teacher_by_hand(tmp_path: Path) -> None:
     targets = torch.tensor([[1.0, 0, 0]]).expand(3, 3)
     assert torch.allclose(teacher.soften(batch, targets), expected, atol=1e-6)
     assert not any(p.requires_grad for p in teacher.model.parameters())
+
+
+def test_a_teacher_answers_as_it_does_anywhere_else(videos: Split, tmp_path: Path) -> None:
+    """With the mean over both sides of a model that says so, and texts in fp32 in a training in bf16."""
+    student = fresh()
+    config = teacher_of(tmp_path, mirror=True, temperature=0.1)
+    config = config.model_copy(update={"share": 1.0, "temperature": 1.0})
+    batch = Batch(torch.rand(3, 4, 3, 32, 32))
+    for precision in ("fp32", "bf16"):
+        teacher = load_teacher(config, student.labels, student.config, CPU, precision)
+        model = PEClip.from_pretrained(config.model, device="cpu", precision=precision)
+        expected = torch.tensor(model.with_labels(LABELS.names).answer(batch))
+        with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"):
+            found = teacher.soften(batch, torch.zeros(3, 3))
+        assert torch.allclose(found, expected, atol=1e-6), precision
+        with torch.no_grad():
+            one_side = model.with_labels(LABELS.names).model(batch).logits.softmax(-1)
+        assert not torch.allclose(found, one_side, atol=1e-4), "of both sides"
+    student.fit(videos, config=quick(epochs=1, precision="bf16", teacher=config))
 
 
 def test_a_teacher_changes_what_is_learned(videos: Split, tmp_path: Path) -> None:

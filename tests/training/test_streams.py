@@ -20,8 +20,9 @@ from peclip.errors import ConfigError, DatasetError
 from peclip.labels import LabelSet
 from peclip.settings import load_settings
 from peclip.training.config import LearningRates, TrainConfig
+from peclip.training.distributed import SINGLE, World
 from peclip.training.evaluate import evaluate
-from peclip.training.fitting import videos_of
+from peclip.training.fitting import check_streams, videos_of
 from peclip.video.parts import Parts, parts_path, save_parts
 from peclip.weights import Checkpoint, debug_config, load_model
 
@@ -186,3 +187,18 @@ def test_a_model_that_reads_captions_needs_some(splits: tuple[Split, Split]) -> 
     silent = splits[0].with_captions({})
     with pytest.raises(ConfigError, match="no training video has one"):
         fresh(captions=True).fit(silent, config=settings())
+
+
+def test_videos_that_never_meet_teach_nothing_by_their_captions(
+    splits: tuple[Split, Split], caplog: pytest.LogCaptureFixture
+) -> None:
+    """A caption is told apart from those of the same pass and rank, however many passes make a step."""
+    config = fresh(captions=True, supervision="captions").config
+    for size, world, least in ((1, SINGLE, 2), (3, World(0, 3), 6)):
+        with pytest.raises(ConfigError, match=f"learns from captions alone.*at least -b {least};"):
+            check_streams(config, settings(batch_size=size, grad_accum=4), splits[0], world=world)
+        check_streams(config, settings(batch_size=least), splits[0], world=world)
+    few = splits[0].with_samples(splits[0].samples[:2])
+    fresh(captions=True).fit(few, config=settings(batch_size=1, epochs=1))
+    assert "captions are not aligned with their videos" in caplog.text
+    assert "mixup" not in caplog.text

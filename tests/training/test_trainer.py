@@ -244,6 +244,19 @@ def test_a_loss_that_is_no_number_stops_and_keeps_the_last_state(
     assert_equal(run(videos, exact())[0], again)
 
 
+def test_a_memory_that_is_too_small_is_one_line(
+    videos: Split, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from peclip.models import PEClipModel
+
+    def full(*_: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB.")
+
+    monkeypatch.setattr(PEClipModel, "loss", full)
+    with pytest.raises(TrainingError, match=r"memory of cpu .*\(-b\).*grad_accum.*checkpoint_act"):
+        run(videos, exact())
+
+
 def test_a_gradient_that_is_no_number_stops_before_the_weights_change(videos: Split) -> None:
     recognizer = fresh()
     parameter = next(p for p in recognizer.model.parameters() if p.requires_grad)

@@ -10,6 +10,7 @@ import itertools
 import math
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from random import Random
 from typing import Any
 
@@ -17,7 +18,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from peclip.data.dataset import Draw, Unreadable, VideoDataset, Videos, collate
-from peclip.errors import DatasetError
+from peclip.errors import DatasetError, first_line
 
 
 def epoch_draws(
@@ -97,7 +98,7 @@ def load_batches(
         The videos of each batch; `None` for a batch without any.
 
     Raises:
-        DatasetError: a video cannot be read.
+        DatasetError: a video cannot be read, or a process that reads has died.
     """
     loader: DataLoader[Any] = DataLoader(
         dataset,
@@ -108,12 +109,34 @@ def load_batches(
         # Without one of its own the loader would draw from the global generator.
         generator=torch.Generator().manual_seed(0),
     )
-    for videos, unreadable in loader:
-        if unreadable and skipped is None:
-            raise DatasetError(
-                f"{unreadable[0].reason} Get the video again, or take it out of the data set; "
-                "peclip data check reads some frames of every video and names those that cannot be read."
-            )
-        if skipped is not None:
-            skipped += unreadable
-        yield videos
+    with reader_errors():
+        for videos, unreadable in loader:
+            if unreadable and skipped is None:
+                raise DatasetError(
+                    f"{unreadable[0].reason} Get the video again, or take it out of the data set; "
+                    "peclip data check reads some frames of every video and names those that cannot be read."
+                )
+            if skipped is not None:
+                skipped += unreadable
+            yield videos
+
+
+@contextmanager
+def reader_errors() -> Iterator[None]:
+    """Says in one line that a process that reads has died.
+
+    torch raises it from a signal, wherever the main process is then: whoever uses what is read needs this too.
+
+    Raises:
+        DatasetError: one has died.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if not str(error).startswith("DataLoader worker"):
+            raise
+        raise DatasetError(
+            f"A process that reads videos has died: {first_line(error).rstrip('. ')}. Often the memory is too "
+            "small: read with fewer of them (--workers 1) or in the main process (--workers 0), and in Docker "
+            "give more shared memory (--shm-size 8g)."
+        ) from error

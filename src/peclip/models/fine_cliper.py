@@ -72,7 +72,12 @@ class FineCLIPERModel(ExpressionModel):
         weights: of the streams.
         labels: the classes.
         own_texts: positive texts of the user's own by label name.
-        config: the rest of the numbers.
+        positive_text: of the other labels; holds `{label}`.
+        negative_text: of all labels; likewise.
+        temperature: divides the cosines.
+        reads_captions: whether the text tower has adapters for captions.
+        from_captions: whether it is trained on captions alone, and labels are read as captions.
+        alignment: weight of the loss that aligns videos with captions, beside that of the labels.
     """
 
     def __init__(

@@ -69,7 +69,8 @@ class FrozenModel:
 
     @cached_property
     def _label_features(self) -> Tensor:
-        with torch.inference_mode():
+        # Whatever the caller computes in: one who trains in bf16 may ask a frozen model on the way.
+        with torch.inference_mode(), autocast(self._device, "fp32"):
             return self._model.encode_labels()
 
     @torch.inference_mode()

@@ -9,8 +9,10 @@ import torch
 from torch import Tensor
 
 from peclip.data.dataset import Draw, Unreadable, VideoDataset
-from peclip.data.loader import batches_of, load_batches, share
+from peclip.data.loader import batches_of, load_batches, reader_errors, share
 from peclip.data.samples import Split
+from peclip.devices import memory_errors
+from peclip.errors import DeviceError
 from peclip.labels import LabelSet
 from peclip.metrics import RESAMPLES, ConfusionMatrix, Report, calibration_error
 from peclip.models import ExpressionModel, FrozenModel
@@ -83,11 +85,7 @@ def evaluate(
     batch_size: int = 8,
     workers: int = 0,
 ) -> Answers:
-    """Asks a model about every video of a split, as it was recorded; see `evaluate_views`.
-
-    Raises:
-        DatasetError: a video cannot be read.
-    """
+    """Asks a model about every video of a split, as it was recorded; see `evaluate_views`."""
     (answers,) = evaluate_views(
         model,
         dataset,
@@ -102,6 +100,7 @@ def evaluate(
     return answers
 
 
+@reader_errors()
 @torch.inference_mode()
 def evaluate_views(
     model: ExpressionModel,
@@ -140,6 +139,7 @@ def evaluate_views(
 
     Raises:
         DatasetError: a video cannot be read.
+        DeviceError: the memory is too small, or an answer no number.
     """
     draws = [Draw(0, number) for number in range(len(dataset))]
     batches = batches_of(draws, batch_size)
@@ -157,10 +157,11 @@ def evaluate_views(
     )
     for batch, videos in zip(batches, loaded, strict=True):
         if videos is not None:
-            seen = to_batch(videos, preprocess, device)
             ids = [samples[index].id for index in videos.indices.tolist()]
-            for number, view in enumerate(views):
-                found[number, videos.indices.to(device)] = view(ask, seen, ids, seed)
+            with memory_errors(device, "Give fewer videos per pass (-b 1)."):
+                seen = to_batch(videos, preprocess, device)
+                for number, view in enumerate(views):
+                    found[number, videos.indices.to(device)] = view(ask, seen, ids, seed)
         on_batch(len(batch))
     # Every row is 0 on all ranks but one, so the sum is exact.
     probabilities = world.sum(found).cpu().double()
@@ -168,7 +169,19 @@ def evaluate_views(
     if skipped is not None:
         skipped += lost
     split, kept = _without(dataset.split, lost)
+    _check_numbers(probabilities[:, kept], split, precision)
     return [Answers(split, model.labels, part[kept]) for part in probabilities]
+
+
+def _check_numbers(probabilities: Tensor, split: Split, precision: str) -> None:
+    """Raises a DeviceError where an answer is no number: it would count as the first class."""
+    broken = (~probabilities.isfinite().all(-1)).any(0).nonzero().flatten().tolist()
+    if broken:
+        raise DeviceError(
+            f"The answers to {len(broken):,} of the {len(split):,} videos of {split.title} are no numbers in "
+            f"{precision}, the first one that to {split.samples[broken[0]].id}. Compute in fp32 (--precision "
+            "fp32); if they are none there either, the weights are at fault."
+        )
 
 
 def _without(split: Split, lost: Sequence[Unreadable]) -> tuple[Split, list[int]]:

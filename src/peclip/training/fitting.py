@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import replace
 from pathlib import Path
 
 import torch
 
-from peclip.config import ModelConfig
+from peclip.config import FineCLIPERConfig, ModelConfig
 from peclip.data.animation import AnimatedStills
 from peclip.data.dataset import VideoDataset
 from peclip.data.samples import Split
@@ -27,6 +28,8 @@ from peclip.training.trainer import TrainResult, train_model
 from peclip.video.parts import parts_path
 from peclip.video.preprocess import Preprocess
 from peclip.weights import save_model
+
+_log = logging.getLogger(__name__)
 
 
 def fit(
@@ -49,6 +52,8 @@ def fit(
     Returns:
         What the training came to, and the configuration that the model has now.
     """
+    if resume and run_dir is None:
+        raise ConfigError("resume goes on from the state in run_dir, and none was given. Give it.")
     train, val = splits
     if val is None and config.select_on == "val":
         train, val = carve_validation(train, config.val_fraction, config.seed)
@@ -57,7 +62,9 @@ def fit(
             "calibrate fits the temperature on validation videos, and there are none. Give a split to "
             "select on, or set calibrate to false."
         )
-    check_streams(model_config, config, train, val)
+    check_streams(model_config, config, train, val, world=world)
+    if world.is_main:
+        _warn_of_lone_videos(model_config, config, world)
     model_config = free_backbone(model, model_config, config)
     teacher = None
     if config.teacher is not None:
@@ -117,18 +124,32 @@ def calibrate(
 
 
 def check_streams(
-    model_config: ModelConfig, config: TrainConfig, train: Split, *others: Split | None
+    model_config: ModelConfig,
+    config: TrainConfig,
+    train: Split,
+    *others: Split | None,
+    world: World = SINGLE,
 ) -> None:
-    """Checks that there is what a model reads besides the frames.
+    """Checks that there is what a model reads besides the frames, and that it can be learned from.
 
     Raises:
-        ConfigError: no training video has a caption, or parts or captions would have to be mixed.
+        ConfigError: no training video has a caption, parts or captions would have to be mixed, or videos are
+            to be told apart by their captions alone and never meet.
         DatasetError: videos have no parts.
     """
     if model_config.reads_captions and not train.num_captions:
         raise ConfigError(
             "The model reads captions, and no training video has one. Make them with peclip captions and give "
             "the file with --captions, or set model.captions to false."
+        )
+    zero_shot = (
+        isinstance(model_config, FineCLIPERConfig) and model_config.supervision == "captions"
+    )
+    if zero_shot and _videos_of_a_rank(config, world) < 2:
+        raise ConfigError(
+            "The model learns from captions alone, which tells the videos of a pass apart, and every rank has "
+            f"one video in a pass (batch_size {config.batch_size}, ranks {world.size}), so nothing "
+            f"would be learned. Give at least -b {2 * world.size}; grad_accum does not help."
         )
     if model_config.reads_parts:
         for split in (train, *others):
@@ -139,6 +160,26 @@ def check_streams(
         raise ConfigError(
             f"The model reads {read}, which cannot be mixed as pictures can. Leave mixing out: "
             "--set train.mixing.mixup=0 --set train.mixing.fmix=0"
+        )
+
+
+def _videos_of_a_rank(config: TrainConfig, world: World) -> int:
+    """Returns how many videos the first rank, which has the most, sees together in a pass."""
+    return -(-config.batch_size // world.size)
+
+
+def _warn_of_lone_videos(model_config: ModelConfig, config: TrainConfig, world: World) -> None:
+    """Says what is switched off where no video meets another one, which nothing else would show."""
+    if _videos_of_a_rank(config, world) > 1:
+        return
+    off = {
+        "mixup and FMix do nothing": config.mixing.mixup + config.mixing.fmix > 0,
+        "captions are not aligned with their videos": model_config.reads_captions,
+    }
+    if any(off.values()):
+        _log.warning(
+            "Every rank has one video in a pass, so %s: give more videos per pass (-b)",
+            " and ".join(what for what, is_off in off.items() if is_off),
         )
 
 

@@ -137,13 +137,15 @@ class Learner:
         batch = mix(read, self.config.mixing, random)
         assert batch.targets is not None, "a mixed batch has targets"
         kernels = training_kernels(self.device, self.precision, self.model.num_tokens)
-        with autocast(self.device, self.precision), kernels, compiler_errors():
-            output = self.model(batch)
-            loss = self.model.loss(output, self._soften(batch, batch.targets))
-        if self.config.spread:
-            loss = loss + self.config.spread * mean_squared_cosine(output.label_features)
-        total = loss.float() * len(targets)
-        self._scaler.scale(total / num_videos).backward()  # type: ignore[no-untyped-call]
+        # Backwards too: activations that are checkpointed are computed anew there, by the same kernels.
+        with kernels, compiler_errors():
+            with autocast(self.device, self.precision):
+                output = self.model(batch)
+                loss = self.model.loss(output, self._soften(batch, batch.targets))
+            if self.config.spread:
+                loss = loss + self.config.spread * mean_squared_cosine(output.label_features)
+            total = loss.float() * len(targets)
+            self._scaler.scale(total / num_videos).backward()  # type: ignore[no-untyped-call]
         cells = targets * num_classes + output.logits.detach().argmax(-1)
         counts = torch.bincount(cells, minlength=num_classes**2).float()
         return torch.cat([total.detach().view(1), counts])

@@ -8,10 +8,9 @@ import torch
 from torch import Tensor
 
 from peclip.config import ModelConfig
-from peclip.devices import autocast
 from peclip.errors import ConfigError
 from peclip.labels import LabelSet
-from peclip.models.base import ExpressionModel
+from peclip.models import ExpressionModel, FrozenModel
 from peclip.settings import load_settings
 from peclip.training.config import TeacherConfig
 from peclip.types import Batch
@@ -40,17 +39,15 @@ class Teacher:
         precision: str,
     ) -> None:
         self.model = model
+        self._frozen = FrozenModel(model, device, precision)
         self._columns = torch.tensor(columns, device=device)
-        self._config, self._device, self._precision = config, device, precision
-        with torch.no_grad(), autocast(device, precision):
-            self._label_features = model.encode_labels()
+        self._config = config
 
     @torch.no_grad()
     def soften(self, batch: Batch, targets: Tensor) -> Tensor:
-        """Mixes the teacher's distribution into targets (B, C)."""
-        with autocast(self._device, self._precision):
-            logits = self.model(batch, self._label_features).logits
-        answers = (logits.float() / self._config.temperature).softmax(-1)[:, self._columns]
+        """Mixes the teacher's distribution, that of its answers anywhere else, into targets (B, C)."""
+        logits = self._frozen(batch)
+        answers = (logits / self._config.temperature).softmax(-1)[:, self._columns]
         softened: Tensor = targets + self._config.share * (answers - targets)
         return softened
 

@@ -10,8 +10,9 @@ from typing import Any
 import torch
 
 from peclip.data.dataset import VideoDataset
-from peclip.data.loader import batches_of, epoch_draws, load_batches, share
-from peclip.errors import ConfigError
+from peclip.data.loader import batches_of, epoch_draws, load_batches, reader_errors, share
+from peclip.devices import memory_errors
+from peclip.errors import ConfigError, TrainingError
 from peclip.models.base import ExpressionModel
 from peclip.training.config import TrainConfig
 from peclip.training.distributed import SINGLE, World
@@ -22,6 +23,11 @@ from peclip.training.progress import Hooks, Progress
 from peclip.training.tally import Tally
 from peclip.training.teacher import Teacher
 from peclip.video.preprocess import Preprocess
+
+_LESS_MEMORY = (
+    "Give fewer videos per pass (-b) and more passes per step (--set train.grad_accum=…) in a new run, or "
+    "compute activations anew (--set train.checkpoint_activations=true), with which --resume goes on too."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +75,7 @@ def train_model(
 
     Raises:
         ConfigError: the epoch cannot be selected without `watched`, or another training is resumed.
-        TrainingError: the loss is not finite, or the state cannot be saved.
+        TrainingError: the loss is not finite, the memory too small, or the state cannot be saved.
         CheckpointError: there is no state to resume.
         DatasetError: a video cannot be read.
     """
@@ -107,6 +113,7 @@ def train_model(
     )
 
 
+@reader_errors()
 def train_one_epoch(
     learner: Learner, data: VideoDataset, progress: Progress, hooks: Hooks, keeper: Keeper
 ) -> None:
@@ -123,14 +130,15 @@ def train_one_epoch(
     learner.training()
     for step, parts in zip(todo, passes, strict=True):
         start, before = time.monotonic(), progress.tally.loss_sum
-        progress.rates = learner.step(
-            (next(loaded) for _ in parts),
-            progress.tally,
-            num_videos=len(step),
-            epoch=epoch,
-            step=progress.step,
-            steps_per_epoch=progress.steps,
-        )
+        with memory_errors(learner.device, _LESS_MEMORY, TrainingError):
+            progress.rates = learner.step(
+                (next(loaded) for _ in parts),
+                progress.tally,
+                num_videos=len(step),
+                epoch=epoch,
+                step=progress.step,
+                steps_per_epoch=progress.steps,
+            )
         progress.loss = (progress.tally.loss_sum - before) / len(step)
         progress.step += 1
         progress.seconds += time.monotonic() - start

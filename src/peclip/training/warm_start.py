@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
-
 from peclip.config import ModelConfig
 from peclip.errors import CheckpointError
 from peclip.models.base import ExpressionModel
+from peclip.nn.tensor_file import copy_tensors, read_tensors
 from peclip.weights import stored_tensors
 
 
@@ -21,24 +18,19 @@ def load_what_fits(model: ExpressionModel, config: ModelConfig, path: Path) -> l
         The names of trained parameters that the file does not have: they start fresh.
 
     Raises:
-        CheckpointError: it is no safetensors file, or a frozen parameter is not in it.
+        CheckpointError: it is no safetensors file or a damaged one, or a frozen parameter is not in it.
     """
-    try:
-        loaded = load_file(path)
-    except (SafetensorError, OSError) as error:
-        raise CheckpointError(
-            f"{str(path)!r} is not a complete safetensors file: {error}."
-        ) from None
-    fresh = []
-    with torch.no_grad():
-        for name, tensor in stored_tensors(model, config).items():
-            if name in loaded and loaded[name].shape == tensor.shape:
-                tensor.copy_(loaded[name])
-            elif tensor.requires_grad:
-                fresh.append(name)
-            else:
-                raise CheckpointError(
-                    f"{str(path)!r} has no {name} of shape {tuple(tensor.shape)}, which is part of the "
-                    f"frozen backbone {config.backbone!r}. Leave its backbone as it is."
-                )
+    loaded = read_tensors(path)
+    fitting, fresh = {}, []
+    for name, tensor in stored_tensors(model, config).items():
+        if name in loaded and loaded[name].shape == tensor.shape:
+            fitting[name] = tensor
+        elif tensor.requires_grad:
+            fresh.append(name)
+        else:
+            raise CheckpointError(
+                f"{str(path)!r} has no {name} of shape {tuple(tensor.shape)}, which is part of the "
+                f"frozen backbone {config.backbone!r}. Leave its backbone as it is."
+            )
+    copy_tensors(path, loaded, fitting)
     return fresh
