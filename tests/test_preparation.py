@@ -301,7 +301,12 @@ def test_what_is_listed_and_not_there_is_counted(
     assert capsys.readouterr().out.strip() == "1 ok, 1 missing"
 
 
-def test_the_command(astronaut: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command(
+    astronaut: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     for place in ("happiness/a.mp4", "neutral/b.mp4"):
         (tmp_path / "data" / place).parent.mkdir(parents=True)
         shutil.copy(astronaut, tmp_path / "data" / place)
@@ -312,3 +317,7 @@ def test_the_command(astronaut: Path, tmp_path: Path, capsys: pytest.CaptureFixt
     assert run(["data", "prepare", *arguments]) == 0
     assert capsys.readouterr().out.strip() == "2 kept"
     assert len(list((tmp_path / "crops" / "happiness" / "a").glob("*.jpg"))) > 60
+    monkeypatch.setattr("peclip.video.parts.load_finder", lambda *_, **__: Everywhere())
+    assert run(["data", "prepare", *arguments, "--parts", "mediapipe"]) == 0
+    crops = len(list((tmp_path / "crops").rglob("*.jpg")))
+    assert capsys.readouterr().out.splitlines() == ["2 ok", f"parts in {crops} of {crops} crops"]

@@ -178,6 +178,9 @@ def prepare(
             console.error(f"{result.id}: {result.reason}")
     counts = count_status(results) | ({"missing": len(missing)} if missing else {})
     typer.echo(", ".join(f"{count:,} {status}" for status, count in counts.items()))
+    if parts is not None:
+        found, crops = sum(r.parsed for r in results), sum(r.crops for r in results)
+        typer.echo(f"parts in {found:,} of {crops:,} crops")
     if counts.keys() & {"decode_error", "no_face", "missing"}:
         raise typer.Exit(_PROBLEMS_FOUND)
 

@@ -28,7 +28,7 @@ def measure_face_share(
 
     Args:
         sources: videos, folders of frames or stills; some are drawn, the same in each run.
-        detector: used in this thread only.
+        detector: of faces.
         videos: how many are drawn at most.
 
     Returns:
