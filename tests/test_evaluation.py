@@ -281,7 +281,7 @@ def test_a_run_that_divided_the_people_itself_has_seen_the_others(
     assert "all but 01, 05" in said
     own = evaluate_dataset(
         tmp_path / "run",
-        DataConfig(dataset="ravdess", root=ravdess, test_subjects=("05", "01")),
+        DataConfig(dataset="ravdess", root=ravdess, test_subjects=("5", "01")),
         EvaluateOptions(workers=0, resamples=0),
         device="cpu",
     )
@@ -309,6 +309,10 @@ def test_a_run_that_selected_its_epoch_on_the_test_videos(
     assert score(root, run).to_dict()["warning"] == TEST_WARNING
     begun("folder", tmp_path / "others", None)
     assert "warning" not in score(root, run).to_dict(), "other videos of one's own"
+    begun("folder", root, None)
+    text = (run / CONFIG).read_text().replace("fold: null", "annotations: other.csv")
+    (run / CONFIG).write_text(text)
+    assert "warning" not in score(root, run).to_dict(), "videos of another list"
 
 
 # The views, by hand: a model that answers with what it sees.

@@ -320,4 +320,9 @@ def test_the_command(
     monkeypatch.setattr("peclip.video.parts.load_finder", lambda *_, **__: Everywhere())
     assert run(["data", "prepare", *arguments, "--parts", "mediapipe"]) == 0
     crops = len(list((tmp_path / "crops").rglob("*.jpg")))
-    assert capsys.readouterr().out.splitlines() == ["2 ok", f"parts in {crops} of {crops} crops"]
+    assert capsys.readouterr().out.splitlines() == [
+        "2 ok",
+        f"parts in {crops} of {crops} new crops",
+    ]
+    assert run(["data", "prepare", *arguments, "--parts", "mediapipe"]) == 0
+    assert capsys.readouterr().out.splitlines() == ["2 kept"]

@@ -91,6 +91,22 @@ def test_nano_is_the_default_and_needs_no_network() -> None:
     assert scores[0] != pytest.approx(scores[1], abs=1e-3), "it looks at the pixels"
 
 
+def test_a_memory_that_is_too_small_is_one_line(debug: PEClip) -> None:
+    own = debug.with_labels(["awake", "asleep"])
+
+    def full(*_: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    hook = own.model.vision.register_forward_pre_hook(full)
+    try:
+        with pytest.raises(
+            DeviceError, match=r"^The memory of cpu is too small\. .*--batch-size 1"
+        ):
+            own.score([window(1)])
+    finally:
+        hook.remove()
+
+
 def _nano_window(grey: int = 0) -> FaceWindow:
     crops = torch.full((8, 3, 48, 48), grey, dtype=torch.uint8)
     crops[:, :, 24:] = 255 - grey

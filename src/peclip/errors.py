@@ -69,7 +69,7 @@ class NoCaptionError(UserError):
 
 
 class DeviceError(UserError):
-    """The device or the decoder that was asked for is not on this machine."""
+    """The device or the decoder that was asked for is not on this machine, or not up to what it is to do."""
 
     exit_code = 5
 
@@ -84,6 +84,6 @@ class MissingExtraError(UserError, ImportError):
 
 
 class TrainingError(UserError):
-    """A training cannot go on: the loss is not a number, or its state cannot be kept."""
+    """A training cannot go on: the loss is not a number, the memory too small, or its state cannot be kept."""
 
     exit_code = 7

@@ -24,7 +24,7 @@ from peclip.recognizers import RECOGNIZERS
 from peclip.settings import load_settings
 from peclip.training.distributed import SINGLE, World
 from peclip.training.divisions import Divisions, divisions
-from peclip.training.fitting import answer, check_streams, fit
+from peclip.training.fitting import answer, check_streams, fit, lone_videos
 from peclip.training.progress import Hooks, Progress
 from peclip.training.recipe import RunConfig, model_config, to_yaml
 from peclip.training.reporting import reporting
@@ -110,8 +110,12 @@ def run_fold(config: RunConfig, place: Place, listen: Listener | None = None) ->
         if fresh:
             new = {re.sub(r"\.\d+\.", ".*.", name).rpartition(".")[0] for name in fresh}
             folder.log(f"not in the base model, untrained at the start: {', '.join(sorted(new))}")
-        if (said := unlike(config.data.root, recognizer.config.preprocess)) is not None:
-            _warn(folder, said)
+        for said in (
+            unlike(config.data.root, recognizer.config.preprocess),
+            lone_videos(recognizer.config, config.train, world),
+        ):
+            if said is not None:
+                _warn(folder, said)
         if config.data.captions is not None and not recognizer.config.reads_captions:
             _warn(folder, "the model reads no captions: those that were given are not used")
     told = config.model_dump(mode="json") | {"model": recognizer.config.model_dump(mode="json")}

@@ -19,6 +19,7 @@ from typing import IO, Any, Self
 from filelock import FileLock, Timeout
 
 from peclip.errors import ConfigError
+from peclip.files import replacing
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,12 +147,10 @@ class Journal:
 
     def _write(self, entries: list[Entry]) -> None:
         """Writes the journal anew, whole or not at all, and leaves it open."""
-        partial = Path(f"{self.path}.partial")
-        with partial.open("w", encoding="utf-8") as stream:
+        with replacing(self.path) as partial, partial.open("w", encoding="utf-8") as stream:
             print(json.dumps(self._made_with), file=stream)
             for entry in entries:
                 print(_line(entry), file=stream)
-        partial.replace(self.path)
         self._stream = self.path.open("a", encoding="utf-8")
 
     def _append(self, entry: Entry) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from peclip.errors import ConfigError, MissingExtraError
+from peclip.files import replacing
 from peclip.metrics import Report
 from peclip.prediction import Prediction
 
@@ -140,7 +141,8 @@ def save_figure(figure: Figure, path: str | Path) -> None:
             f"The ending of {path.name!r} does not say a format; use {', '.join(FIGURE_ENDINGS)}."
         )
     try:
-        figure.savefig(path, dpi=150)
+        with replacing(path) as partial:
+            figure.savefig(partial, dpi=150, format=path.suffix[1:].lower())
     except OSError as error:
         raise ConfigError(
             f"The picture {str(path)!r} cannot be written: {error.strerror}. Give a file in a folder "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -23,7 +24,7 @@ from peclip.prediction import Prediction, Row
 from peclip.session import Score, Session, Video
 from peclip.settings import Settings, load_settings
 from peclip.training.config import TrainConfig
-from peclip.training.fitting import fit, free_backbone
+from peclip.training.fitting import fit, free_backbone, lone_videos
 from peclip.training.progress import Hooks
 from peclip.training.reporting import following
 from peclip.training.trainer import TrainResult
@@ -35,6 +36,7 @@ from peclip.video.windows import FaceWindow
 from peclip.weights import Checkpoint, load_model, resolve, save_model
 
 DEFAULT_OPTIONS = PredictOptions()
+log = logging.getLogger("peclip")
 
 
 class Recognizer:
@@ -224,7 +226,10 @@ class Recognizer:
 
     def answer(self, batch: Batch) -> list[list[float]]:
         """Returns the probabilities of a batch on the device, each row in the order of the labels."""
-        return [list(row) for row in self._frozen(batch).softmax(-1).cpu().tolist()]
+        with devices.memory_errors(
+            self.device, "Ask about fewer windows at once (--batch-size 1)."
+        ):
+            return [list(row) for row in self._frozen(batch).softmax(-1).cpu().tolist()]
 
     def label_features(self) -> Tensor:
         """Returns the text features (C, D), computed once for a set of labels."""
@@ -280,6 +285,8 @@ class Recognizer:
         """
         config = config or TrainConfig()
         told = {"model": self.config.model_dump(), "train": config.model_dump()}
+        if (said := lone_videos(self.config, config)) is not None:
+            log.warning(said)
         with following(report_to, run_dir, told, hooks, resume=resume) as followed:
             # At once, so that what is saved after a training that broke off does not name the published weights.
             self.config = free_backbone(self.model, self.config, config)

@@ -24,6 +24,7 @@ from typing import Any
 
 from peclip.answers import Answer, AnswerFile, read_answers
 from peclip.errors import ConfigError
+from peclip.files import replacing
 from peclip.labels import EMOTIONS, LabelSet
 from peclip.metrics import (
     RESAMPLES,
@@ -119,7 +120,10 @@ class Evaluation:
                 f"The ending of {path.name!r} does not say a format; use {', '.join(REPORT_ENDINGS)}."
             )
         try:
-            with path.open("w", encoding="utf-8", newline="") as stream:
+            with (
+                replacing(path) as partial,
+                partial.open("w", encoding="utf-8", newline="") as stream,
+            ):
                 if path.suffix.lower() == ".json":
                     stream.write(json.dumps(self.to_dict(), indent=2) + "\n")
                 else:

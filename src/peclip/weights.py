@@ -118,7 +118,8 @@ def resolve(
     raise ConfigError(
         f"No model goes by {text!r}. Accepted are {', '.join([*EMBEDDED, *SPECIAL])}, "
         "BACKBONE/WEIGHTS such as ViT-B-16-quickgelu/openai (as FineCLIPER: finecliper:BACKBONE/WEIGHTS; CLIP "
-        "itself: clip:BACKBONE/WEIGHTS), a directory with a config.json, and a hub repository owner/name[@revision]. See: peclip models list"
+        "itself: clip:BACKBONE/WEIGHTS), a directory with a config.json, and a hub repository "
+        "owner/name[@revision]. See: peclip models list"
     )
 
 

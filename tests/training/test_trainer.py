@@ -13,13 +13,14 @@ import torch.nn.functional as F
 from small import assert_equal, exact, fresh, quick, run, split_of, weights, write_videos
 
 from peclip.data import Split
-from peclip.data.dataset import Draw
+from peclip.data.dataset import Draw, VideoDataset
 from peclip.errors import CheckpointError, ConfigError, TrainingError
 from peclip.training.checkpoint import STATE, load_state
 from peclip.training.ema import Ema
 from peclip.training.fitting import videos_of
 from peclip.training.learner import class_weights
 from peclip.training.progress import Hooks, Progress
+from peclip.training.trainer import train_model
 from peclip.types import Batch
 
 
@@ -262,9 +263,6 @@ def test_a_gradient_that_is_no_number_stops_before_the_weights_change(videos: Sp
     parameter = next(p for p in recognizer.model.parameters() if p.requires_grad)
     parameter.register_hook(lambda gradient: gradient * float("inf"))
     before = weights(recognizer)
-    from peclip.data.dataset import VideoDataset
-    from peclip.training.trainer import train_model
-
     data = VideoDataset(
         videos, recognizer.config.preprocess, 4, train=True, labels=recognizer.labels
     )
@@ -273,6 +271,32 @@ def test_a_gradient_that_is_no_number_stops_before_the_weights_change(videos: Sp
             recognizer.model, data, None, recognizer.preprocess, exact(), device=recognizer.device
         )
     assert all(torch.equal(weight, before[name]) for name, weight in weights(recognizer).items())
+
+
+def test_an_epoch_whose_answers_are_no_numbers_ends_the_training(videos: Split) -> None:
+    """It cannot be resumed in another precision, so it says what can be done."""
+    recognizer = fresh()
+    data = VideoDataset(
+        videos, recognizer.config.preprocess, recognizer.config.num_frames, train=False
+    )
+
+    def spoil(phase: str) -> None:
+        if phase == "validating":
+            with torch.no_grad():
+                next(recognizer.model.vision.parameters()).fill_(float("nan"))
+
+    with pytest.raises(
+        TrainingError, match=r"no numbers in fp32.* new run.*-m RUN/checkpoints/best"
+    ):
+        train_model(
+            recognizer.model,
+            data,
+            data,
+            recognizer.preprocess,
+            exact(),
+            device=recognizer.device,
+            hooks=Hooks(on_phase=spoil),
+        )
 
 
 def test_a_full_disk_keeps_the_last_good_state(

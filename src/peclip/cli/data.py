@@ -178,9 +178,10 @@ def prepare(
             console.error(f"{result.id}: {result.reason}")
     counts = count_status(results) | ({"missing": len(missing)} if missing else {})
     typer.echo(", ".join(f"{count:,} {status}" for status, count in counts.items()))
-    if parts is not None:
-        found, crops = sum(r.parsed for r in results), sum(r.crops for r in results)
-        typer.echo(f"parts in {found:,} of {crops:,} crops")
+    crops = sum(result.crops for result in results)
+    if parts is not None and crops:
+        found = sum(result.parsed for result in results)
+        typer.echo(f"parts in {found:,} of {crops:,} new crops")
     if counts.keys() & {"decode_error", "no_face", "missing"}:
         raise typer.Exit(_PROBLEMS_FOUND)
 

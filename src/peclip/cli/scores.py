@@ -25,10 +25,10 @@ def show(
         prefix = f"{score.name}: " if len(evaluation.folds) > 1 else ""
         for remark in score.remarks:
             console.note(prefix + remark)
-    on_terminal = str(output) == "-"
-    if output is not None and not on_terminal:
+    to_stdout = str(output) == "-"
+    if output is not None and not to_stdout:
         evaluation.save(output)
-    if form is ReportFormat.json or on_terminal:
+    if form is ReportFormat.json or to_stdout:
         typer.echo(json.dumps(evaluation.to_dict(), indent=2))
     else:
         print_evaluation(evaluation)

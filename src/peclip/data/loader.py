@@ -98,7 +98,8 @@ def load_batches(
         The videos of each batch; `None` for a batch without any.
 
     Raises:
-        DatasetError: a video cannot be read, or a process that reads has died.
+        DatasetError: a video cannot be read.
+        RuntimeError: a process that reads has died; `reader_errors` says it in one line.
     """
     loader: DataLoader[Any] = DataLoader(
         dataset,
@@ -109,23 +110,23 @@ def load_batches(
         # Without one of its own the loader would draw from the global generator.
         generator=torch.Generator().manual_seed(0),
     )
-    with reader_errors():
-        for videos, unreadable in loader:
-            if unreadable and skipped is None:
-                raise DatasetError(
-                    f"{unreadable[0].reason} Get the video again, or take it out of the data set; "
-                    "peclip data check reads some frames of every video and names those that cannot be read."
-                )
-            if skipped is not None:
-                skipped += unreadable
-            yield videos
+    for videos, unreadable in loader:
+        if unreadable and skipped is None:
+            raise DatasetError(
+                f"{unreadable[0].reason} Get the video again, or take it out of the data set; "
+                "peclip data check reads some frames of every video and names those that cannot be read."
+            )
+        if skipped is not None:
+            skipped += unreadable
+        yield videos
 
 
 @contextmanager
 def reader_errors() -> Iterator[None]:
     """Says in one line that a process that reads has died.
 
-    torch raises it from a signal, wherever the main process is then: whoever uses what is read needs this too.
+    torch raises it from a signal, wherever the main process is then, so it belongs around all that is done with
+    what `load_batches` yields.
 
     Raises:
         DatasetError: one has died.

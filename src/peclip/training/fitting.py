@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from dataclasses import replace
 from pathlib import Path
 
@@ -28,8 +27,6 @@ from peclip.training.trainer import TrainResult, train_model
 from peclip.video.parts import parts_path
 from peclip.video.preprocess import Preprocess
 from peclip.weights import save_model
-
-_log = logging.getLogger(__name__)
 
 
 def fit(
@@ -63,8 +60,6 @@ def fit(
             "select on, or set calibrate to false."
         )
     check_streams(model_config, config, train, val, world=world)
-    if world.is_main:
-        _warn_of_lone_videos(model_config, config, world)
     model_config = free_backbone(model, model_config, config)
     teacher = None
     if config.teacher is not None:
@@ -168,19 +163,20 @@ def _videos_of_a_rank(config: TrainConfig, world: World) -> int:
     return -(-config.batch_size // world.size)
 
 
-def _warn_of_lone_videos(model_config: ModelConfig, config: TrainConfig, world: World) -> None:
-    """Says what is switched off where no video meets another one, which nothing else would show."""
+def lone_videos(
+    model_config: ModelConfig, config: TrainConfig, world: World = SINGLE
+) -> str | None:
+    """Returns what must be said where no video meets another one, which nothing else would show."""
     if _videos_of_a_rank(config, world) > 1:
-        return
+        return None
     off = {
         "mixup and FMix do nothing": config.mixing.mixup + config.mixing.fmix > 0,
         "captions are not aligned with their videos": model_config.reads_captions,
     }
-    if any(off.values()):
-        _log.warning(
-            "Every rank has one video in a pass, so %s: give more videos per pass (-b)",
-            " and ".join(what for what, is_off in off.items() if is_off),
-        )
+    if not any(off.values()):
+        return None
+    lost = " and ".join(what for what, is_off in off.items() if is_off)
+    return f"Every rank has one video in a pass, so {lost}: give more videos per pass (-b)"
 
 
 def _check_parts(split: Split | None) -> None:

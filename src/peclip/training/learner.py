@@ -81,6 +81,7 @@ class Learner:
             describe(model.labels, style, model.own_texts) for style in config.text_styles
         ]
         if config.compile:
+            # On a CPU in bf16 a teacher answers by packed encoders instead, which are not compiled.
             for module in (*model.encoders(), *(teacher.model.encoders() if teacher else ())):
                 module.compile()
 

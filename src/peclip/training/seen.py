@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +50,7 @@ def run_warning(run: str, begun: Mapping[str, Any], split: Split, data: DataConf
             f"The run {run!r} was trained on fold {fold} of {split.dataset}, and so on test videos of the "
             f"other folds: their scores are too high. Give --fold {fold}, or a run with all folds."
         )
-    if subjects and set(subjects) != set(data.test_subjects):
+    if subjects and _numbers(subjects) != _numbers(data.test_subjects):
         return (
             f"The run {run!r} divided the people of {split.dataset} itself, and was trained on all but "
             f"{', '.join(map(str, subjects))} (data.test_subjects): the scores of the others are too high."
@@ -58,10 +58,19 @@ def run_warning(run: str, begun: Mapping[str, Any], split: Split, data: DataConf
     selected = (begun.get("train") or {}).get("select_on") == "test"
     benchmark = find_benchmark(split.dataset)
     # Videos of one's own go by the name of their form, so others may be meant.
-    same = benchmark.labels is not None or _is_root(own.get("root"), data.root)
+    same = benchmark.labels is not None or (
+        _is(own.get("root"), data.root) and _is(own.get("annotations"), data.annotations)
+    )
     tested = split.split in (benchmark.test_split, "all")
     return TEST_WARNING if selected and same and tested else None
 
 
-def _is_root(root: Any, other: Path) -> bool:
-    return isinstance(root, str) and Path(root).expanduser().resolve() == other.resolve()
+def _is(path: Any, other: Path | None) -> bool:
+    if path is None or other is None:
+        return path is other
+    return Path(str(path)).expanduser().resolve() == other.resolve()
+
+
+def _numbers(subjects: Iterable[object]) -> set[str]:
+    """Returns people by their numbers; `1` and `01` are one."""
+    return {str(subject).lstrip("0") for subject in subjects}

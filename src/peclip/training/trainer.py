@@ -12,7 +12,7 @@ import torch
 from peclip.data.dataset import VideoDataset
 from peclip.data.loader import batches_of, epoch_draws, load_batches, reader_errors, share
 from peclip.devices import memory_errors
-from peclip.errors import ConfigError, TrainingError
+from peclip.errors import ConfigError, DeviceError, TrainingError
 from peclip.models.base import ExpressionModel
 from peclip.training.config import TrainConfig
 from peclip.training.distributed import SINGLE, World
@@ -154,16 +154,22 @@ def _evaluate(
     if watched is None:
         return None
     hooks.on_phase("validating")
-    return evaluate(
-        learner.model,
-        watched,
-        preprocess,
-        device=learner.device,
-        precision=learner.precision,
-        world=learner.world,
-        batch_size=learner.config.batch_size,
-        workers=learner.config.workers,
-    )
+    try:
+        return evaluate(
+            learner.model,
+            watched,
+            preprocess,
+            device=learner.device,
+            precision=learner.precision,
+            world=learner.world,
+            batch_size=learner.config.batch_size,
+            workers=learner.config.workers,
+        )
+    except DeviceError as error:
+        raise TrainingError(
+            f"{error} That takes a new run, which may start from the best weights of this one "
+            "(-m RUN/checkpoints/best)."
+        ) from None
 
 
 def _close_epoch(

@@ -46,7 +46,10 @@ class VideoMetadata:
 
 
 class VideoReader(Protocol):
-    """A source of upright RGB frames with square pixels. Use it in a `with` statement, in the process that opened it."""
+    """A source of upright RGB frames with square pixels.
+
+    Use it in a `with` statement, in the process that opened it.
+    """
 
     @property
     def metadata(self) -> VideoMetadata: ...
@@ -102,8 +105,8 @@ def open_video(
         source: a video file, an image file, a folder of images, an http(s) address, the number of a
             camera, a numpy array (T, H, W, 3), a tensor (T, 3, H, W) or `Frames`; uint8 RGB.
         decoder: `auto` is torchcodec where its FFmpeg is there and it reads the container exactly (MP4,
-            MOV, Matroska, WebM, AVI, GIF, with square pixels), else PyAV; a file that torchcodec cannot open is given to
-            PyAV, which is logged. `metadata.decoder` says which one it is.
+            MOV, Matroska, WebM, AVI, GIF, with square pixels), else PyAV; a file that torchcodec cannot
+            open is given to PyAV, which is logged. `metadata.decoder` says which one it is.
         frame_rate: frames per second of images and arrays, which have no times.
         num_threads: threads for decoding, 0 for as many as there are cores; 1 is best in workers.
 
