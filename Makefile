@@ -26,9 +26,9 @@ nano: $(READY)  ## train the embedded model anew, in runs/, and put it into the 
 	tar -xzf $(FER2013) -C runs/fer2013
 	.venv/bin/peclip train --recipe recipes/nano-teacher.yaml --data-root runs/fer2013 --out runs/nano-teacher
 	.venv/bin/peclip train --recipe recipes/nano-backbone.yaml --data-root runs/fer2013 --out runs/nano-backbone
+	.venv/bin/peclip train --recipe recipes/nano-again.yaml --data-root runs/fer2013 --out runs/nano-again
+	.venv/bin/peclip train --recipe recipes/nano-pooled.yaml --data-root runs/fer2013 --out runs/nano-pooled
 	.venv/bin/peclip train --recipe recipes/nano.yaml --data-root runs/fer2013 --out runs/nano
-	.venv/bin/peclip train --recipe recipes/nano.yaml --data-root runs/fer2013 --out runs/nano-pooled \
-		--set model.temporal_adapter=none
 	.venv/bin/python recipes/nano_card.py --data runs/fer2013 --clips $(CLIPS) --model runs/nano/model \
 		--pooled runs/nano-pooled/model --out src/peclip/assets/nano
 
