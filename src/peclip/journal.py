@@ -148,9 +148,8 @@ class Journal:
     def _write(self, entries: list[Entry]) -> None:
         """Writes the journal anew, whole or not at all, and leaves it open."""
         with replacing(self.path) as partial, partial.open("w", encoding="utf-8") as stream:
-            print(json.dumps(self._made_with), file=stream)
-            for entry in entries:
-                print(_line(entry), file=stream)
+            stream.write(json.dumps(self._made_with) + "\n")
+            stream.writelines(_line(entry) + "\n" for entry in entries)
         self._stream = self.path.open("a", encoding="utf-8")
 
     def _append(self, entry: Entry) -> None:

@@ -105,8 +105,8 @@ class Output:
         """Hands over one row."""
         self.open().write_row(row)
 
-    def end_source(self, reading: Reading) -> None:
-        """Hands over the whole of a source, which is then complete."""
+    def end_source(self, reading: Reading, *, recognised: bool) -> None:
+        """Hands over the whole of a source, which is then complete, and whether any of it was recognised."""
         if self._writer is None:
             return
         prediction = reading.prediction()
@@ -116,8 +116,7 @@ class Output:
             self._num_faceless += 1
         if self._journal is not None:
             failed = reading.failure is not None
-            partly = failed and any(row.status != "decode_error" for row in prediction.rows)
-            self._journal.add(reading.source, failed=failed, partly=partly)
+            self._journal.add(reading.source, failed=failed, partly=failed and recognised)
 
     def break_source(self, reading: Reading) -> None:
         """Hands over what there is of a source that is not read to its end."""

@@ -203,15 +203,15 @@ def _shows_rows(output: Path | None) -> bool:
 
 def _expand(arguments: Sequence[str]) -> list[Source]:
     """Finds the sources; of several, one that does not exist is left to fail when its turn comes."""
-    from peclip.video.sources import Source, expand_sources, taken_once
+    from peclip.video.sources import Source, expand_source, taken_once
 
-    if len(arguments) == 1:
-        return expand_sources(arguments)
     found: list[Source] = []
     for argument in arguments:
         try:
-            found += expand_sources([argument])
+            found += expand_source(argument)
         except VideoError:
+            if len(arguments) == 1:
+                raise
             found.append(Source(argument, Path(argument)))
     return taken_once(found)
 

@@ -54,7 +54,7 @@ def expand_sources(args: Sequence[str | Path | int]) -> list[Source]:
         VideoError: a path does not exist, a pattern matches nothing, a folder holds nothing to read.
         ConfigError: a name is empty.
     """
-    return taken_once(source for arg in args for source in _expand(arg))
+    return taken_once(source for arg in args for source in expand_source(arg))
 
 
 def taken_once(sources: Iterable[Source]) -> list[Source]:
@@ -102,7 +102,13 @@ def check_file(path: Path) -> None:
         raise VideoError(f"{path} is an empty file (0 bytes). Copy or download it again.")
 
 
-def _expand(arg: str | Path | int) -> list[Source]:
+def expand_source(arg: str | Path | int) -> list[Source]:
+    """Turns one of what `expand_sources` takes into sources; a link may be among them twice.
+
+    Raises:
+        VideoError: as `expand_sources`.
+        ConfigError: likewise.
+    """
     if isinstance(arg, int):
         return [_camera(arg)]
     if arg == "":  # as a path it is the current folder, which nobody means by `"$UNSET"`
