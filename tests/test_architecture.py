@@ -25,7 +25,7 @@ LAYERS = [
     {"types", "prediction", "metrics", "answers", "journal", "crops"},
     {"config", "descriptions", "confusion", "refinement", "shards", "pipeline"},
     {"labels", "settings"},
-    {"errors", "files"},
+    {"errors", "files", "choices"},
 ]
 LAZY = {
     ("prediction", "writers"),

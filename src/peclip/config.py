@@ -12,6 +12,7 @@ from typing import Any, Literal, NamedTuple, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from peclip.choices import DecoderName, DetectorName
 from peclip.errors import ConfigError
 from peclip.labels import EMOTIONS, LabelSet
 
@@ -264,7 +265,7 @@ class PredictOptions(Config):
     """Seconds; what comes after is not looked at."""
     face_crop: bool = True
     """Find and crop faces; false takes the whole frame, for videos already cropped to a face."""
-    detector: Literal["auto", "yunet", "haar"] = "auto"
+    detector: DetectorName = "auto"
     """Face detector: YuNet, OpenCV's Haar cascade, or YuNet with Haar where it cannot be had."""
     detect_rate: float = Field(10.0, ge=1)
     """Frames per second that the detector looks at, at most; between two of them a face that is in both
@@ -275,7 +276,7 @@ class PredictOptions(Config):
     """Pixels; a window whose face is smaller has the status low_quality."""
     min_coverage: float = Field(0.3, ge=0, le=1)
     """A window whose face is seen in a smaller part of its frames has the status low_quality."""
-    decoder: Literal["auto", "torchcodec", "pyav"] = "auto"
+    decoder: DecoderName = "auto"
     """Video decoder: torchcodec where its FFmpeg is found, else PyAV."""
     frame_rate: float = Field(25.0, gt=0, le=10_000)
     """Frames per second of sources that do not know it: folders of images, and arrays."""

@@ -6,6 +6,9 @@ show to a person (one line on a terminal, status 400 of a web page); anything el
 
 from __future__ import annotations
 
+SOME_FAILED = 6
+"""The exit code where some sources failed and the others were done, or a check found problems."""
+
 
 def first_line(error: BaseException) -> str:
     """Returns what an exception says first, or its kind if it says nothing: a part of a message of ours."""
@@ -65,7 +68,7 @@ class EndpointError(UserError):
 class NoCaptionError(UserError):
     """A model has nothing to say about one video; about the next one it may."""
 
-    exit_code = 6
+    exit_code = SOME_FAILED
 
 
 class DeviceError(UserError):

@@ -13,9 +13,9 @@ from torch import Tensor
 
 from peclip import devices
 from peclip.cards import write_card
+from peclip.choices import Precision
 from peclip.config import ModelConfig, PredictOptions
 from peclip.data.samples import Split
-from peclip.devices import Precision
 from peclip.errors import ConfigError
 from peclip.hub import push_folder
 from peclip.labels import LabelSet, canonical

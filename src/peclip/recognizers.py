@@ -11,9 +11,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from peclip.choices import Precision
 from peclip.config import FineCLIPERConfig, PredictOptions
 from peclip.data.captions import read_captions
-from peclip.devices import Precision, choose_device, choose_precision
+from peclip.devices import choose_device, choose_precision
 from peclip.recognizer import Recognizer
 from peclip.session import Score, Video
 from peclip.settings import load_settings

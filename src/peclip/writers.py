@@ -9,8 +9,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from importlib.util import find_spec
 from pathlib import Path
-from typing import IO, Any, Protocol, cast
+from typing import IO, Any, Protocol, cast, get_args
 
+from peclip.choices import RowFormat
 from peclip.errors import ConfigError, MissingExtraError, UserError
 from peclip.prediction import Prediction, Row
 
@@ -152,7 +153,7 @@ class ParquetWriter:
 
 
 _STREAMS: dict[str, Any] = {"csv": CsvWriter, "jsonl": JsonLinesWriter, "json": JsonWriter}
-FORMATS = (*_STREAMS, "parquet")
+FORMATS: tuple[str, ...] = get_args(RowFormat)
 
 
 def format_of(path: Path) -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from peclip.cli import console
-from peclip.errors import VideoError
+from peclip.errors import SOME_FAILED, VideoError
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from peclip.cli.output import Output
     from peclip.engines import Engine, Reading
     from peclip.video.sources import Source
-
-_PARTIAL_FAILURE = 6
 
 
 class Batch:
@@ -55,7 +53,7 @@ class Batch:
         if not self._codes and not self._failed_before:
             return
         if self._recognised:
-            raise typer.Exit(_PARTIAL_FAILURE)
+            raise typer.Exit(SOME_FAILED)
         # Nothing could be read: the first failure says why, and of an earlier run is known that it was one.
         raise typer.Exit(self._codes[0] if self._codes else VideoError.exit_code)
 

@@ -11,14 +11,11 @@ import typer
 from peclip.cli import console
 from peclip.cli.data import AnnotationsOpt, DataRootOpt, DatasetOpt, FoldOpt
 from peclip.cli.options import DeviceOpt, ProgressOpt
-from peclip.errors import ConfigError
+from peclip.errors import SOME_FAILED, ConfigError
 
 if TYPE_CHECKING:
     from peclip.captions.describe import Captioner, Described
     from peclip.data import Sample
-
-_SOME_FAILED = 6
-
 
 ModelOpt = Annotated[
     str | None,
@@ -109,7 +106,7 @@ def captions(
     counts |= {"kept": kept, "ahead": len(samples) - kept - len(results)}
     typer.echo(", ".join(f"{count:,} {name}" for name, count in counts.items() if count))
     if counts["unanswered"] or counts["failed"]:
-        raise typer.Exit(_SOME_FAILED)
+        raise typer.Exit(SOME_FAILED)
 
 
 def _copy_own(

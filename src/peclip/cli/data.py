@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from peclip.choices import DetectorName
 from peclip.cli import console
-from peclip.cli.options import Detector, ModelOpt, ProgressOpt, ReportFormat, ReportFormatOpt
+from peclip.cli.options import ModelOpt, ProgressOpt, ReportFormatOpt
+from peclip.errors import SOME_FAILED
 
 if TYPE_CHECKING:
     from peclip.data.report import CheckReport, FaceShare
@@ -17,7 +19,6 @@ if TYPE_CHECKING:
 
 data = typer.Typer(no_args_is_help=True, help="List, check and prepare data sets.")
 
-_PROBLEMS_FOUND = 6
 _SHOWN = 5
 """Findings of each kind that the table shows; JSON has them all."""
 
@@ -40,7 +41,7 @@ FoldOpt = Annotated[int | None, typer.Option("--fold", min=1, help="One fold; by
 
 
 @data.command("list")
-def list_datasets(form: ReportFormatOpt = ReportFormat.table) -> None:
+def list_datasets(form: ReportFormatOpt = "table") -> None:
     """List the data sets: classes, folds, where to get them, and what to sign."""
     from peclip.data import DATASETS
 
@@ -58,7 +59,7 @@ def list_datasets(form: ReportFormatOpt = ReportFormat.table) -> None:
         }
         for known in DATASETS.values()
     ]
-    if form is ReportFormat.json:
+    if form == "json":
         typer.echo(json.dumps(sets, indent=2))
         return
     rows = [
@@ -84,8 +85,8 @@ def check(
     face_videos: Annotated[
         int, typer.Option(min=0, help="Videos in which faces are looked for; 0 leaves it out.")
     ] = 20,
-    detector: Annotated[Detector, typer.Option(help="Face detector.")] = Detector.auto,
-    form: ReportFormatOpt = ReportFormat.table,
+    detector: Annotated[DetectorName, typer.Option(help="Face detector.")] = "auto",
+    form: ReportFormatOpt = "table",
     progress: ProgressOpt = True,
 ) -> None:
     """Check lists and videos for what is missing, damaged, doubled, miscounted or in two splits."""
@@ -107,12 +108,12 @@ def check(
                 task, completed=done, total=total, position=f"{done:,} of {total:,}"
             ),
         )
-    if form is ReportFormat.json:
+    if form == "json":
         typer.echo(json.dumps(report.to_dict(), indent=2))
     else:
         _print(report)
     if not report.ok:
-        raise typer.Exit(_PROBLEMS_FOUND)
+        raise typer.Exit(SOME_FAILED)
 
 
 @data.command()
@@ -126,7 +127,7 @@ def prepare(
     size: Annotated[
         int | None, typer.Option(min=16, help="Side of a crop in pixels; by default the model's.")
     ] = None,
-    detector: Annotated[Detector, typer.Option(help="Face detector.")] = Detector.auto,
+    detector: Annotated[DetectorName, typer.Option(help="Face detector.")] = "auto",
     face_threshold: Annotated[float, typer.Option(help="Least confidence of a face.")] = 0.7,
     parts: Annotated[
         str | None,
@@ -168,7 +169,7 @@ def prepare(
             root,
             output.expanduser(),
             config,
-            lambda: _load_detector(Detector(first.name), face_threshold),
+            lambda: _load_detector(first.name, face_threshold),
             make_finder=None if parts is None else lambda: load_finder(parts, settings=settings),
             workers=workers,
             on_video=lambda _: bar.advance(task),
@@ -183,14 +184,14 @@ def prepare(
         found = sum(result.parsed for result in results)
         typer.echo(f"parts in {found:,} of {crops:,} new crops")
     if counts.keys() & {"decode_error", "no_face", "missing"}:
-        raise typer.Exit(_PROBLEMS_FOUND)
+        raise typer.Exit(SOME_FAILED)
 
 
-def _load_detector(name: Detector, threshold: float = 0.7) -> FaceDetector:
+def _load_detector(name: DetectorName, threshold: float = 0.7) -> FaceDetector:
     from peclip.settings import load_settings
     from peclip.video.faces import load_detector
 
-    return load_detector(name.value, settings=load_settings(), threshold=threshold)
+    return load_detector(name, settings=load_settings(), threshold=threshold)
 
 
 def _print(report: CheckReport) -> None:

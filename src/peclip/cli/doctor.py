@@ -7,15 +7,15 @@ import json
 import typer
 
 from peclip.cli import console
-from peclip.cli.options import ReportFormat, ReportFormatOpt
+from peclip.cli.options import ReportFormatOpt
 
 
-def doctor(form: ReportFormatOpt = ReportFormat.table) -> None:
+def doctor(form: ReportFormatOpt = "table") -> None:
     """Show versions, decoders, devices, cache and extras, and what to do about what is missing."""
     from peclip.diagnosis import diagnose
 
     findings = diagnose()
-    if form is ReportFormat.json:
+    if form == "json":
         typer.echo(json.dumps([finding.to_dict() for finding in findings], indent=2))
     else:
         marks = {"ok": "[green]ok[/]", "optional": "[yellow]--[/]", "missing": "[red]!![/]"}

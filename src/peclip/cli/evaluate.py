@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from peclip.choices import FrameOrder, ViewAverage
 from peclip.cli import console
 from peclip.cli.data import AnnotationsOpt
 from peclip.cli.options import (
@@ -16,10 +16,8 @@ from peclip.cli.options import (
     LabelsOpt,
     OutputOpt,
     OverwriteOpt,
-    Precision,
     PrecisionOpt,
     ProgressOpt,
-    ReportFormat,
     ReportFormatOpt,
     check_output,
 )
@@ -32,22 +30,6 @@ if TYPE_CHECKING:
 
 
 BATCH, WORKERS = 8, READERS
-
-
-class FrameOrder(StrEnum):
-    """Values of `--frames`."""
-
-    as_recorded = "as-recorded"
-    shuffled = "shuffled"
-    reversed = "reversed"
-    repeat_peak = "repeat-peak"
-
-
-class Augmented(StrEnum):
-    """Values of `--tta`."""
-
-    none = "none"
-    flip = "flip"
 
 
 PredictionsOpt = Annotated[
@@ -79,8 +61,8 @@ ModelOpt = Annotated[
 FramesOpt = Annotated[
     FrameOrder, typer.Option("--frames", help="Destroys time, to see what a model makes of it.")
 ]
-AugmentedOpt = Annotated[
-    Augmented, typer.Option("--tta", help="flip: the mean over a video and its mirror image.")
+ViewsOpt = Annotated[
+    ViewAverage, typer.Option("--tta", help="flip: the mean over a video and its mirror image.")
 ]
 SkipOpt = Annotated[
     bool, typer.Option("--skip-unreadable", help="Score the rest; they are counted.")
@@ -129,16 +111,16 @@ def evaluate(
     split: SplitOpt = None,
     model: ModelOpt = None,
     labels: LabelsOpt = None,
-    frames: FramesOpt = FrameOrder.as_recorded,
-    tta: AugmentedOpt = Augmented.none,
+    frames: FramesOpt = "as-recorded",
+    tta: ViewsOpt = "none",
     skip_unreadable: SkipOpt = False,
     allow_missing: MissingOpt = False,
     save_predictions: AnswersOpt = None,
     batch_size: BatchOpt = BATCH,
     workers: WorkersOpt = WORKERS,
     device: DeviceOpt = "auto",
-    precision: PrecisionOpt = Precision.auto,
-    form: ReportFormatOpt = ReportFormat.table,
+    precision: PrecisionOpt = "auto",
+    form: ReportFormatOpt = "table",
     output: OutputOpt = None,
     plot: PlotOpt = None,
     resamples: BootstrapOpt = 1000,
@@ -159,20 +141,20 @@ def evaluate(
     if predictions:
         paths = {"--data-root": data_root, "--annotations": annotations, "--captions": captions}
         names = {"--dataset": dataset, "--fold": fold, "--split": split, "-m": model}
-        shown = {"--frames": frames != FrameOrder.as_recorded, "--tta": tta != Augmented.none}
+        shown = {"--frames": frames != "as-recorded", "--tta": tta != "none"}
         shown |= {"--skip-unreadable": skip_unreadable, "--allow-missing": allow_missing}
         work = {"-b": batch_size != BATCH, "--workers": workers != WORKERS}
-        work |= {"--device": device != "auto", "--precision": precision != Precision.auto}
+        work |= {"--device": device != "auto", "--precision": precision != "auto"}
         flags = {key: value or None for key, value in (shown | work).items()}
         _refuse({**names, **paths, **flags, "--save-predictions": save_predictions})
         show(_score(predictions, labels, resamples, seed), form, output, plot)
         return
-    asked = {"split": split, "labels": labels, "frames": frames.value, "tta": tta.value}
+    asked = {"split": split, "labels": labels, "frames": frames, "tta": tta}
     counted: dict[str, Any] = {"seed": seed, "resamples": resamples, "batch_size": batch_size}
     counted |= asked | {"workers": workers, "skip_unreadable": skip_unreadable}
     data: dict[str, Any] = {"dataset": dataset, "root": data_root, "annotations": annotations}
     data |= {"allow_missing": allow_missing, "captions": captions}
-    computing: dict[str, Any] = {"device": device, "precision": precision.value}
+    computing: dict[str, Any] = {"device": device, "precision": precision}
     with console.progress_bar(enabled=progress) as bar:
         found = _ask(model, data, fold, counted, computing, (save_predictions, overwrite), bar)
     if found is not None:

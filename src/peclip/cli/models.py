@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from peclip.cli import console
-from peclip.cli.options import ReportFormat, ReportFormatOpt
+from peclip.cli.options import ReportFormatOpt
 
 models = typer.Typer(no_args_is_help=True, help="List, describe, download and locate models.")
 
@@ -16,12 +16,12 @@ NameArg = Annotated[str, typer.Argument(help="As for --model.")]
 
 
 @models.command("list")
-def list_models(form: ReportFormatOpt = ReportFormat.table) -> None:
+def list_models(form: ReportFormatOpt = "table") -> None:
     """List the models that can be loaded by name."""
     from peclip.weights import BACKBONES, EMBEDDED, SPECIAL
 
     known = EMBEDDED | BACKBONES | SPECIAL
-    if form is ReportFormat.json:
+    if form == "json":
         typer.echo(json.dumps([{"name": n, "description": text} for n, text in known.items()]))
         return
     console.print_table(["name", "what it is"], list(known.items()))
@@ -32,7 +32,7 @@ def list_models(form: ReportFormatOpt = ReportFormat.table) -> None:
 
 
 @models.command()
-def info(name: NameArg, form: ReportFormatOpt = ReportFormat.table) -> None:
+def info(name: NameArg, form: ReportFormatOpt = "table") -> None:
     """Show architecture, labels and parameters of a model without downloading a backbone."""
     from peclip.settings import load_settings
     from peclip.weights import count_parameters, outline, resolve
@@ -54,7 +54,7 @@ def info(name: NameArg, form: ReportFormatOpt = ReportFormat.table) -> None:
         },
         "config": config.model_dump(mode="json"),
     }
-    if form is ReportFormat.json:
+    if form == "json":
         typer.echo(json.dumps(about, indent=2))
         return
     for key in ("name", "architecture", "backbone", "pretrained"):

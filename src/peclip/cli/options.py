@@ -4,61 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
+from peclip.choices import Precision
 from peclip.errors import ConfigError
 
-
-class Precision(StrEnum):
-    """Values of `--precision`."""
-
-    auto = "auto"
-    fp32 = "fp32"
-    bf16 = "bf16"
-    fp16 = "fp16"
-
-
-class Detector(StrEnum):
-    """Values of `--detector`."""
-
-    auto = "auto"
-    yunet = "yunet"
-    haar = "haar"
-
-
-class Decoder(StrEnum):
-    """Values of `--decoder`."""
-
-    auto = "auto"
-    torchcodec = "torchcodec"
-    pyav = "pyav"
-
-
-class EngineName(StrEnum):
-    """Values of `--engine`."""
-
-    local = "local"
-    ray = "ray"
-
-
-class RowFormat(StrEnum):
-    """Values of `--format` for rows."""
-
-    csv = "csv"
-    jsonl = "jsonl"
-    json = "json"
-    parquet = "parquet"
-
-
-class ReportFormat(StrEnum):
-    """Values of `--format` for reports."""
-
-    table = "table"
-    json = "json"
+ReportFormat = Literal["table", "json"]
 
 
 def seconds(text: str) -> float:

@@ -11,22 +11,18 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from peclip.choices import DecoderName, DetectorName, EngineName, RowFormat
 from peclip.cli import console
 from peclip.cli.batch import Batch
 from peclip.cli.interruption import Interruption
 from peclip.cli.options import (
     CaptionsOpt,
-    Decoder,
-    Detector,
     DeviceOpt,
-    EngineName,
     LabelsOpt,
     ModelOpt,
     OutputOpt,
     OverwriteOpt,
-    Precision,
     PrecisionOpt,
-    RowFormat,
     check_output,
     seconds,
 )
@@ -69,7 +65,7 @@ def predict(
             help="Find and crop faces, or take the whole frame of a video that is cropped already.",
         ),
     ] = True,
-    detector: Annotated[Detector, typer.Option(help="Face detector.")] = Detector.auto,
+    detector: Annotated[DetectorName, typer.Option(help="Face detector.")] = "auto",
     detect_rate: Annotated[
         float,
         typer.Option(help="Frames per second that are searched for faces, at most; 1 to inf."),
@@ -86,11 +82,11 @@ def predict(
     labels: LabelsOpt = None,
     captions: CaptionsOpt = None,
     device: DeviceOpt = "auto",
-    precision: PrecisionOpt = Precision.auto,
+    precision: PrecisionOpt = "auto",
     batch_size: Annotated[
         int | None, typer.Option("-b", "--batch-size", help="Windows per call of the model.")
     ] = None,
-    decoder: Annotated[Decoder, typer.Option(help="Video decoder.")] = Decoder.auto,
+    decoder: Annotated[DecoderName, typer.Option(help="Video decoder.")] = "auto",
     frame_rate: Annotated[
         float, typer.Option("--fps", help="Frames per second of folders of frames.")
     ] = 25.0,
@@ -112,7 +108,7 @@ def predict(
     ] = None,
     engine: Annotated[
         EngineName, typer.Option(help="This process, or the workers of a Ray cluster.")
-    ] = EngineName.local,
+    ] = "local",
     workers: Annotated[
         int | None, typer.Option(min=1, help="Of --engine ray; by default as many as fit.")
     ] = None,
@@ -155,12 +151,12 @@ def predict(
             "start": start,
             "end": None if math.isinf(end) else end,
             "face_crop": face_crop,
-            "detector": detector.value,
+            "detector": detector,
             "detect_rate": detect_rate,
             "face_threshold": face_threshold,
             "min_face": min_face,
             "min_coverage": min_coverage,
-            "decoder": decoder.value,
+            "decoder": decoder,
             "frame_rate": frame_rate,
             "captions": captions,
             "batch_size": batch_size,
@@ -179,7 +175,7 @@ def predict(
     job = Job(
         model,
         device,
-        precision.value,
+        precision,
         None if labels is None else read_labels(labels),
         options,
         Pool(workers, worker_cpus, worker_gpus),
@@ -187,7 +183,7 @@ def predict(
     with Interruption() as interruption:
         interruption.release()
         with (
-            ENGINES[engine.value](job) as opened,
+            ENGINES[engine](job) as opened,
             Output(opened, output, chosen, top_k=top_k, resume=resume) as target,
             console.progress_bar(enabled=progress and not _shows_rows(output)) as bar,
         ):
@@ -234,7 +230,6 @@ def _format(output: Path | None, form: RowFormat | None) -> str | None:
     if output is None and form is None:
         return None
     path = STDOUT if output is None else output
-    if form is None:
-        form = RowFormat.jsonl if path == STDOUT else RowFormat(format_of(path))
-    check_format(form.value, path)
-    return form.value
+    chosen = form or ("jsonl" if path == STDOUT else format_of(path))
+    check_format(chosen, path)
+    return chosen

@@ -28,7 +28,7 @@ def show(
     to_stdout = str(output) == "-"
     if output is not None and not to_stdout:
         evaluation.save(output)
-    if form is ReportFormat.json or to_stdout:
+    if form == "json" or to_stdout:
         typer.echo(json.dumps(evaluation.to_dict(), indent=2))
     else:
         print_evaluation(evaluation)

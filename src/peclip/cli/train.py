@@ -7,18 +7,17 @@ import shlex
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from peclip.choices import Precision, Selection
 from peclip.cli import console
 from peclip.cli.data import AnnotationsOpt
 from peclip.cli.options import (
     CaptionsOpt,
     DeviceOpt,
-    Precision,
     ProgressOpt,
     ReportFormat,
     ReportFormatOpt,
@@ -30,14 +29,6 @@ if TYPE_CHECKING:
     from peclip.training.recipe import RunConfig
 
 _RUNS = Path("runs")
-
-
-class SelectOn(StrEnum):
-    """Values of `--select-on`."""
-
-    val = "val"
-    last = "last"
-    test = "test"
 
 
 def train(
@@ -76,7 +67,7 @@ def train(
         ),
     ] = None,
     select_on: Annotated[
-        SelectOn | None,
+        Selection | None,
         typer.Option(
             "--select-on",
             help="Videos that choose the epoch: val by default; last chooses none; test, which the "
@@ -107,7 +98,7 @@ def train(
         Path | None, typer.Option(help="Go on with the run in this folder, as it was begun.")
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier run.")] = False,
-    form: ReportFormatOpt = ReportFormat.table,
+    form: ReportFormatOpt = "table",
     progress: ProgressOpt = True,
 ) -> None:
     """Train a model, and report UAR and WAR.
@@ -128,12 +119,12 @@ def train(
             "captions": captions,
         },
         "train": {
-            "select_on": None if select_on is None else select_on.value,
+            "select_on": select_on,
             "epochs": epochs,
             "batch_size": batch_size,
             "seed": seed,
             "workers": workers,
-            "precision": None if precision is None else precision.value,
+            "precision": precision,
         },
         "report_to": _names(report_to),
     }
@@ -256,7 +247,7 @@ def _terminable(folder: Path) -> Iterator[None]:
 
 
 def _print(report: dict[str, Any], folder: Path, form: ReportFormat) -> None:
-    if form is ReportFormat.json:
+    if form == "json":
         typer.echo(json.dumps(report | {"run_folder": str(folder)}, indent=2))
         return
     rows = []

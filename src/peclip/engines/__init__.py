@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 
+from peclip.choices import EngineName
 from peclip.engines.base import Engine, Job, Pool, Reading
 from peclip.engines.local import open_local
 from peclip.engines.ray_data import open_ray
 
-ENGINES: dict[str, Callable[[Job], AbstractContextManager[Engine]]] = {
+ENGINES: dict[EngineName, Callable[[Job], AbstractContextManager[Engine]]] = {
     "local": open_local,
     "ray": open_ray,
 }

@@ -11,8 +11,8 @@ from typing import Any, Protocol
 import torch
 from torch import nn
 
+from peclip.choices import Precision
 from peclip.config import PredictOptions
-from peclip.devices import Precision
 from peclip.errors import UserError
 from peclip.prediction import Prediction, Row
 from peclip.recognizer import Recognizer

@@ -11,6 +11,7 @@ from typing import Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from peclip.choices import Precision, Selection
 from peclip.config import READERS, Config
 from peclip.data.animation import AnimateConfig
 from peclip.data.augmentation import AugmentConfig
@@ -90,7 +91,7 @@ class TrainConfig(Config):
     """Where the cosine ends; no part goes below it, and none above its peak."""
     clip_grad: float | None = Field(None, gt=0)
     """Longest allowed gradient of all parameters together; the release clips nothing."""
-    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    precision: Precision = "auto"
     mixing: MixingConfig = MixingConfig()
     augment: AugmentConfig = AugmentConfig()
     animate: AnimateConfig | None = None
@@ -114,7 +115,7 @@ class TrainConfig(Config):
     calibrate: bool = False
     """Fit the temperature of the finished model on the validation videos."""
     seed: int = Field(42, ge=0, lt=2**63)
-    select_on: Literal["val", "last", "test"] = "val"
+    select_on: Selection = "val"
     """Which videos choose the epoch that is kept; `last` keeps the last one. `test` is what the papers
     of the field do; it overstates the result, and reports say so."""
     select_by: Literal["war", "uar"] = "war"

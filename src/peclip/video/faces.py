@@ -6,12 +6,13 @@ import logging
 import math
 import threading
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Protocol
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from peclip.choices import DetectorName
 from peclip.download import RemoteFile, fetch
 from peclip.errors import ConfigError, WeightsError
 from peclip.settings import Settings
@@ -19,8 +20,6 @@ from peclip.types import FaceBox
 
 Image = NDArray[np.uint8]
 """uint8 (H, W, 3), RGB."""
-
-DetectorName = Literal["auto", "yunet", "haar"]
 
 YUNET = RemoteFile(
     name="face_detection_yunet_2023mar.onnx",
@@ -43,7 +42,7 @@ log = logging.getLogger("peclip")
 class FaceDetector(Protocol):
     """Finds the faces of one upright frame."""
 
-    name: str
+    name: DetectorName
 
     def detect(self, image: Image) -> list[FaceBox]:
         """Returns the faces of an RGB image (H, W, 3), the most certain first."""
@@ -59,7 +58,7 @@ class YuNetDetector:
         WeightsError: the file is no model.
     """
 
-    name = "yunet"
+    name: DetectorName = "yunet"
 
     def __init__(self, model: str, *, threshold: float = 0.7, max_side: int = 640) -> None:
         self._max_side = max_side
@@ -117,7 +116,7 @@ class HaarDetector:
     keeps 95 % of the faces of FER2013 that YuNet finds too: level 3 gives 0.70, level 8 gives 0.97.
     """
 
-    name = "haar"
+    name: DetectorName = "haar"
 
     def __init__(self, *, threshold: float = 0.7, max_side: int = 640) -> None:
         self._threshold, self._max_side = threshold, max_side

@@ -13,19 +13,18 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, Protocol, Self, SupportsIndex, get_args
+from typing import Any, Protocol, Self, SupportsIndex, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from peclip.choices import DecoderName
 from peclip.errors import ConfigError, DeviceError, VideoError
 from peclip.types import Frames
 from peclip.video.sources import IMAGE_SUFFIXES, is_address
 
 logger = logging.getLogger(__name__)
-
-Decoder = Literal["auto", "torchcodec", "pyav"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +94,7 @@ class VideoReader(Protocol):
 def open_video(
     source: Path | str | int | NDArray[Any] | Tensor | Frames,
     *,
-    decoder: Decoder = "auto",
+    decoder: DecoderName = "auto",
     frame_rate: float = 25.0,
     num_threads: int = 0,
 ) -> VideoReader:
@@ -115,8 +114,8 @@ def open_video(
         DeviceError: the camera or the decoder is not on this machine.
         ConfigError: an unknown decoder, an array of another type or shape.
     """
-    if decoder not in get_args(Decoder):
-        accepted = ", ".join(get_args(Decoder))
+    if decoder not in get_args(DecoderName):
+        accepted = ", ".join(get_args(DecoderName))
         raise ConfigError(f"The decoder {decoder!r} is not known. Accepted are {accepted}.")
     if isinstance(source, np.ndarray | Tensor | Frames):
         from peclip.video.array_reader import ArrayReader
@@ -155,7 +154,7 @@ def available_decoders() -> dict[str, str]:
     return decoders
 
 
-def check_decoder(decoder: Decoder) -> str | None:
+def check_decoder(decoder: DecoderName) -> str | None:
     """Returns what keeps torchcodec from being used, where it is not left out anyway.
 
     Raises:
@@ -172,7 +171,7 @@ def check_decoder(decoder: Decoder) -> str | None:
     return problem
 
 
-def _open_file(source: Path | str, decoder: Decoder, num_threads: int) -> VideoReader:
+def _open_file(source: Path | str, decoder: DecoderName, num_threads: int) -> VideoReader:
     from peclip.video import pyav_probe, pyav_reader, torchcodec_reader
 
     problem = check_decoder(decoder)
