@@ -14,7 +14,7 @@ import torch
 
 from peclip.cli import run
 from peclip.config import PreprocessConfig
-from peclip.crops import CropConfig
+from peclip.crops import LEFT_OUT, CropConfig, left_out
 from peclip.data import DataConfig, load_split
 from peclip.data.samples import Sample
 from peclip.errors import ConfigError, DatasetError
@@ -149,6 +149,27 @@ def test_what_has_no_face_or_no_picture_is_told_and_does_not_stop(
     assert not (tmp_path / "out" / "sad" / "empty").exists()
     (broken,) = (d for d in done if d.status == "decode_error")
     assert "broken.mp4" in broken.reason
+
+
+def test_videos_without_crops_are_named_beside_the_crops(root: Path, tmp_path: Path) -> None:
+    """The readers of a folder do not know of them, so that a score would silently be one of fewer videos."""
+    out = tmp_path / "out"
+    write_video(root / "sad" / "empty.mp4", {})
+    (root / "sad" / "broken.mp4").write_text("no video")
+    prepare(samples(root), root, out, CONFIG, Bright)
+    names = json.loads((out / LEFT_OUT).read_text())
+    assert names == {"sad/broken.mp4": "decode_error", "sad/empty.mp4": "no_face"}
+    told = left_out(out)
+    assert told is not None
+    assert "1 decode_error, 1 no_face" in told
+
+    write_video(root / "sad" / "broken.mp4", {20: range(12)})
+    (only,) = (s for s in samples(root) if s.id == "sad/broken.mp4")
+    prepare([only], root, out, CONFIG, Bright)  # of a part: what is said of the others stays
+    assert json.loads((out / LEFT_OUT).read_text()) == {"sad/empty.mp4": "no_face"}
+    write_video(root / "sad" / "empty.mp4", {20: range(12)})
+    prepare(samples(root), root, out, CONFIG, Bright)
+    assert left_out(out) is None
 
 
 def test_every_video_has_a_folder_of_its_own(root: Path, tmp_path: Path) -> None:

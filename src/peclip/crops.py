@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
+from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,11 @@ from peclip.errors import ConfigError
 from peclip.files import replacing
 
 RECORD = "preprocessing.json"
+LEFT_OUT = "left_out.json"
+
+
+_WITHOUT_CROPS = frozenset({"no_face", "decode_error"})
+"""Ends of a preparation that leave no crops."""
 
 
 class CropConfig(Config):
@@ -82,6 +89,37 @@ def record_crops(root: Path, output: Path, config: CropConfig) -> None:
         partial.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 
+def record_left_out(output: Path, ends: Mapping[str, str]) -> None:
+    """Writes which videos of the data set have no crops, and why: a score on the crops is one without them.
+
+    Args:
+        output: the folder of the crops.
+        ends: id of a video → what became of it. Videos that are not among them stay as an earlier run left them.
+
+    Raises:
+        ConfigError: what an earlier run wrote is damaged.
+        OSError: it cannot be written.
+    """
+    path = output / LEFT_OUT
+    without = (_read_record(path) if path.exists() else {}) | dict(ends)
+    without = {id: end for id, end in sorted(without.items()) if end in _WITHOUT_CROPS}
+    with replacing(path) as partial:
+        partial.write_text(json.dumps(without, indent=2) + "\n", encoding="utf-8")
+
+
+def left_out(crops: Path) -> str | None:
+    """Returns what must be said where a folder of crops lacks videos, of which its readers may not know."""
+    path = crops / LEFT_OUT
+    without = _read_record(path) if path.exists() else {}
+    if not without:
+        return None
+    counts = ", ".join(f"{n:,} {end}" for end, n in Counter(without.values()).most_common())
+    return (
+        f"Some videos have no crops in {str(crops)!r} ({counts}; {LEFT_OUT} names them): what is trained or "
+        "scored on these crops is without them."
+    )
+
+
 def unlike(crops: Path, preprocess: PreprocessConfig) -> str | None:
     """Returns what must be said where the crops in a folder are not those that a model sees in prediction.
 
@@ -118,7 +156,7 @@ def _read_record(path: Path) -> dict[str, Any]:
         found = None
     if not isinstance(found, dict):
         raise ConfigError(
-            f"{str(path)!r} is damaged, and nothing else says how the crops beside it were made; give "
-            "another folder."
+            f"{str(path)!r} is damaged, and nothing else says of the crops beside it what it said; prepare "
+            "them anew in another folder."
         )
     return found

@@ -10,14 +10,22 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import Field
 
 from peclip.answers import Answer, AnswerFile
+from peclip.choices import FrameOrder, Precision, ViewAverage
 from peclip.config import READERS, Config
-from peclip.crops import unlike
-from peclip.data import DataConfig, Split, check_captions, find_benchmark, read_split
+from peclip.crops import left_out, unlike
+from peclip.data import (
+    DataConfig,
+    Split,
+    check_captions,
+    check_missing,
+    find_benchmark,
+    read_split,
+)
 from peclip.data.dataset import Unreadable
 from peclip.errors import ConfigError, DatasetError
 from peclip.files import replacing
@@ -43,9 +51,9 @@ class EvaluateOptions(Config):
     """By default the split that papers report."""
     labels: dict[str, str] | None = None
     """Other labels for the model, with texts or empty ones, through its text tower."""
-    frames: Literal["as-recorded", "shuffled", "reversed", "repeat-peak"] = "as-recorded"
+    frames: FrameOrder = "as-recorded"
     """What is done to time; see `peclip.training.views`."""
-    tta: Literal["none", "flip"] = "none"
+    tta: ViewAverage = "none"
     """`flip`: the mean of the probabilities of a video and its mirror image."""
     seed: int = Field(0, ge=0)
     """Of shuffled frames and of the bootstrap."""
@@ -76,7 +84,7 @@ def evaluate_dataset(
     *,
     all_folds: bool = False,
     device: str = "auto",
-    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto",
+    precision: Precision = "auto",
     world: World = SINGLE,
     answers_path: Path | None = None,
     on_batch: Listener | None = None,
@@ -260,12 +268,7 @@ def _read_splits(data: DataConfig, name: str, folds: Sequence[int | None]) -> li
     splits = [read_split(data.model_copy(update={"fold": fold, "split": name})) for fold in folds]
     for split in splits:
         check_captions(split, data)
-        if split.missing and not data.allow_missing:
-            raise DatasetError(
-                f"{len(split.missing):,} of the {len(split):,} videos of {split.title} are not there, the "
-                f"first one at {split.missing[0].source}. See which: peclip data check; or give "
-                "--allow-missing to leave them out, which makes other numbers than those of papers."
-            )
+        check_missing(split, data)
     return splits
 
 
@@ -282,7 +285,7 @@ def _warning(
         path = Path(model).parent / CONFIG
         if model != run and path.is_file():  # the folder of a run
             said.append(run_warning(run, read_recipe(str(path)), split, data))
-        said.append(unlike(data.root, loaded[model].config.preprocess))
+        said += [unlike(data.root, loaded[model].config.preprocess), left_out(data.root)]
     return " ".join(dict.fromkeys(filter(None, said))) or None
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from peclip.cards import write_card
-from peclip.crops import unlike
+from peclip.crops import left_out, unlike
 from peclip.data import find_benchmark
 from peclip.devices import choose_precision, device_name
 from peclip.labels import LabelSet
@@ -112,6 +112,7 @@ def run_fold(config: RunConfig, place: Place, listen: Listener | None = None) ->
             folder.log(f"not in the base model, untrained at the start: {', '.join(sorted(new))}")
         for said in (
             unlike(config.data.root, recognizer.config.preprocess),
+            left_out(config.data.root),
             lone_videos(recognizer.config, config.train, world),
         ):
             if said is not None:

@@ -1,7 +1,8 @@
 """Face crops of whole data sets, made once: decode, detect, track and crop, then train on the crops.
 
-Beside the crops stands `preprocessing.json`, which says how they were made; a second run goes on only with
-the same settings. A video is complete when its folder has its name: until then it has a hidden one.
+Beside the crops stands `preprocessing.json`, which says how they were made, and a second run goes on only with
+the same settings; `left_out.json` names the videos that have none. A video is complete when its folder has its
+name: until then it has a hidden one.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from typing import Any, Literal
 
 import cv2
 
-from peclip.crops import CropConfig, record_crops
+from peclip.crops import CropConfig, record_crops, record_left_out
 from peclip.data.media import frames_folder, is_still
 from peclip.data.samples import Sample
 from peclip.errors import ConfigError, DatasetError, VideoError
@@ -113,6 +114,8 @@ def prepare(
         for done in pool.map(one, sources.values()):
             results.append(done)
             on_video(done)
+    with _writing(output):
+        record_left_out(output, {result.id: result.status for result in results})
     return results
 
 

@@ -18,7 +18,7 @@ from trainings import Output, command, refused, trained, write_frames
 import peclip
 from peclip.cli import run
 from peclip.config import PreprocessConfig
-from peclip.crops import CropConfig, record_crops
+from peclip.crops import CropConfig, record_crops, record_left_out
 from peclip.errors import DatasetError
 from peclip.labels import EMOTIONS
 from peclip.scoring import score_files
@@ -183,13 +183,17 @@ def test_crops_that_prediction_does_not_see_are_told_of(
     made = PreprocessConfig(image_size=32, face_margin=0.9)
     config = CropConfig.of(made, size=None, detector="haar", threshold=0.7)
     record_crops(tmp_path / "videos", crops, config)
-    says = "margin 0.9 instead of 0.3"
+    record_left_out(crops, {"test/sad/dark.mp4": "no_face", "test/sad/light.mp4": "ok"})
     assert run(command(crops, out, "--epochs", "1")) == 0
-    assert says in " ".join(capsys.readouterr().err.split())
-    assert says in (out / "log.txt").read_text(encoding="utf-8")
+    told, log = capsys.readouterr().err, (out / "log.txt").read_text(encoding="utf-8")
+    sentences = ("margin 0.9 instead of 0.3", "(1 no_face; left_out.json names them)")
+    for says in sentences:
+        assert says in " ".join(told.split())
+        assert says in log
     asked = ["--dataset", "folder", "--data-root", str(crops), "--device", "cpu", "--workers", "0"]
     assert run(["evaluate", *asked, "-m", str(out), "-f", "json"]) == 0
-    assert says in json.loads(capsys.readouterr().out)["warning"]
+    warning = json.loads(capsys.readouterr().out)["warning"]
+    assert all(says in warning for says in sentences)
 
 
 def test_without_test_videos(root: Path, tmp_path: Path, capsys: Output) -> None:

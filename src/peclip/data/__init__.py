@@ -28,6 +28,7 @@ __all__ = [
     "Split",
     "carve_validation",
     "check_captions",
+    "check_missing",
     "find_benchmark",
     "load_split",
     "read_split",
@@ -92,6 +93,21 @@ def check_captions(split: Split, config: DataConfig) -> None:
         )
 
 
+def check_missing(split: Split, config: DataConfig) -> None:
+    """Checks that the videos of a split are all there, unless `allow_missing` is set.
+
+    Raises:
+        DatasetError: some of them are not.
+    """
+    if split.missing and not config.allow_missing:
+        raise DatasetError(
+            f"{len(split.missing):,} of the {len(split):,} videos of {split.title} are not there, the "
+            f"first one at {split.missing[0].source}. See which: peclip data check; or leave them "
+            "out, which makes other numbers than those of papers: allow_missing=True (evaluate: "
+            "--allow-missing; train: --set data.allow_missing=true)."
+        )
+
+
 def load_split(config: DataConfig) -> Split:
     """Reads a split whose videos are all there; `allow_missing` leaves out those that are not.
 
@@ -100,12 +116,7 @@ def load_split(config: DataConfig) -> Split:
         ConfigError: the data set is not known, or has no test subjects to choose.
     """
     split = read_split(config)
-    if split.missing and not config.allow_missing:
-        raise DatasetError(
-            f"{len(split.missing):,} of the {len(split):,} videos of {split.title} are not there, the "
-            f"first one at {split.missing[0].source}. See which: peclip data check; or set allow_missing "
-            "to leave them out, which makes other numbers than those of papers."
-        )
+    check_missing(split, config)
     return split.without_missing()
 
 
