@@ -68,7 +68,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def score(root: Path, model: Path, world: World = SINGLE, **changes: object) -> Evaluation:
+def score(root: Path, model: Path | PEClip, world: World = SINGLE, **changes: object) -> Evaluation:
     path = changes.pop("answers_path", None)
     assert path is None or isinstance(path, Path)
     values = {"workers": 0, "resamples": 50, **changes}
@@ -99,6 +99,18 @@ def test_a_score_says_what_it_is_of(root: Path, model: Path, tmp_path: Path) -> 
     assert facts["dropped"] == {"boredom": 2}
     assert facts["remarks"] == list(evaluation.folds[0].remarks)
     assert any("2 videos of boredom" in remark for remark in facts["remarks"])
+
+
+def test_a_model_that_is_loaded_is_asked_as_it_is(root: Path, model: Path, ravdess: Path) -> None:
+    """Such as one that has just been trained, which no folder holds yet."""
+    loaded = PEClip.from_pretrained(model, device="cpu", precision="fp32")
+    named, given = score(root, model).to_dict(), score(root, loaded).to_dict()
+    assert given == named
+    with torch.no_grad():
+        for parameter in loaded.model.parameters():
+            parameter.add_(torch.randn_like(parameter) * parameter.requires_grad)
+    assert score(root, loaded).to_dict()["ece"] != named["ece"]
+    assert [fold.facts["fold"] for fold in score_folds(ravdess, loaded).folds] == [1, 2, 3, 4, 5, 6]
 
 
 def test_answers_that_no_target_has_are_wrong(root: Path, model: Path) -> None:
@@ -214,7 +226,11 @@ def ravdess(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def score_folds(
-    root: Path, model: Path, fold: int | None = None, path: Path | None = None, **changes: object
+    root: Path,
+    model: Path | PEClip,
+    fold: int | None = None,
+    path: Path | None = None,
+    **changes: object,
 ) -> Evaluation:
     """Scores one fold, or all of them."""
     return evaluate_dataset(

@@ -99,9 +99,7 @@ def test_a_memory_that_is_too_small_is_one_line(debug: PEClip) -> None:
 
     hook = own.model.vision.register_forward_pre_hook(full)
     try:
-        with pytest.raises(
-            DeviceError, match=r"^The memory of cpu is too small\. .*--batch-size 1"
-        ):
+        with pytest.raises(DeviceError, match=r"^The memory of cpu is too small\. .*-b 1"):
             own.score([window(1)])
     finally:
         hook.remove()

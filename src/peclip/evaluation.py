@@ -78,7 +78,7 @@ Listener = Callable[[str, int, int], None]
 
 
 def evaluate_dataset(
-    model: str | Path,
+    model: str | Path | Recognizer,
     data: DataConfig,
     options: EvaluateOptions,
     *,
@@ -92,13 +92,13 @@ def evaluate_dataset(
     """Asks a model, or the model of every fold, about the videos of a data set.
 
     Args:
-        model: as `-m` names it, or the folder of a run of `peclip train`; the folder of a run with all folds
-            has a model for each.
+        model: one that is loaded, as it is; its name as `-m` takes it; or the folder of a run of `peclip train`,
+            which has a model for each fold if it is one with all folds.
         data: the data set; its split is not looked at.
         options: how.
         all_folds: every fold, and the mean over them.
-        device: to compute on.
-        precision: to compute with.
+        device: to load models onto.
+        precision: to load models for.
         world: the processes that share the videos.
         answers_path: where to write the answers, even if some videos cannot be read; with several folds a
             file for each, see `answer_paths`.
@@ -115,13 +115,14 @@ def evaluate_dataset(
     numbers = benchmark.fold_numbers() if all_folds else (data.fold,)
     # What is missing in any fold is found out before the first is asked, which may take hours.
     splits = _read_splits(data, options.split or benchmark.test_split, numbers)
-    models = [str(model_of(model, fold)) for fold in numbers]
-    loaded = {
-        name: load(name, device=device, precision=precision) for name in dict.fromkeys(models)
-    }
+    if isinstance(model, Recognizer):
+        run, models, loaded = model.name, [model.name] * len(numbers), {model.name: model}
+    else:
+        run, models = str(model), [str(model_of(model, fold)) for fold in numbers]
+        loaded = {name: load(name, device=device, precision=precision) for name in {*models}}
     if options.labels is not None:
         loaded = {name: one.with_labels(options.labels) for name, one in loaded.items()}
-    warning = _warning(str(model), models, splits, data, loaded)
+    warning = _warning(run, models, splits, data, loaded)
     if warning is not None and world.is_main:
         _log.warning(warning)
     asked: dict[int | None, Asked] = {}

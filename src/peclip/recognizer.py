@@ -226,9 +226,7 @@ class Recognizer:
 
     def answer(self, batch: Batch) -> list[list[float]]:
         """Returns the probabilities of a batch on the device, each row in the order of the labels."""
-        with devices.memory_errors(
-            self.device, "Ask about fewer windows at once (--batch-size 1)."
-        ):
+        with devices.memory_errors(self.device, "Ask about fewer windows at once (-b 1)."):
             return [list(row) for row in self._frozen(batch).softmax(-1).cpu().tolist()]
 
     def label_features(self) -> Tensor:
@@ -245,9 +243,8 @@ class Recognizer:
             ConfigError: fewer than two names, or a name twice.
         """
         chosen = LabelSet.of(labels)
-        own: dict[str, str] = {}
-        if isinstance(labels, Mapping):
-            own = {canonical(name): text for name, text in labels.items() if text}
+        texts = labels if isinstance(labels, Mapping) else {}
+        own = {canonical(name): text for name, text in texts.items() if text}
         config = self.config.derive(labels=chosen.names, label_texts=own)
         return type(self)(
             self.model.with_labels(chosen, own),
@@ -269,7 +266,7 @@ class Recognizer:
         hooks: Hooks | None = None,
         report_to: Sequence[str] = (),
     ) -> TrainResult:
-        """Trains adapters and prompts in place; the model then has the weights of the selected epoch.
+        """Trains adapters and prompts in place, to the weights of the selected epoch; the name says so.
 
         Args:
             train: its labels must be labels of this model (see `with_labels`).
@@ -288,8 +285,10 @@ class Recognizer:
         if (said := lone_videos(self.config, config)) is not None:
             log.warning(said)
         with following(report_to, run_dir, told, hooks, resume=resume) as followed:
-            # At once, so that what is saved after a training that broke off does not name the published weights.
+            # At once, so that a model whose training broke off does not pass for the published one.
             self.config = free_backbone(self.model, self.config, config)
+            done = f", trained on {train.title}"
+            self.name, self.revision = self.name.removesuffix(done) + done, ""
             result, self.config = fit(
                 self.model,
                 self.config,

@@ -50,6 +50,25 @@ def test_in_memory_and_resumed(videos: Split, tmp_path: Path) -> None:
     assert_equal(one, three)
 
 
+def test_a_trained_model_does_not_pass_for_the_one_it_began_as(videos: Split) -> None:
+    """Not even one whose training broke off; and its name does not grow with every try."""
+    model = fresh()
+    begun = model.name
+    assert videos.title not in begun
+
+    def stop(progress: object) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        model.fit(videos, config=quick(), hooks=Hooks(on_epoch=stop))
+    assert (model.name, model.revision) == (f"{begun}, trained on {videos.title}", "")
+    model.fit(videos, config=quick(epochs=1))
+    assert model.name == f"{begun}, trained on {videos.title}"
+    options = PredictOptions(face_crop=False, window=float("inf"))
+    (row,) = model.predict(videos.samples[0].source, options).rows
+    assert row.model == model.name
+
+
 def test_resume_needs_the_folder_to_resume_from(videos: Split) -> None:
     with pytest.raises(ConfigError, match="run_dir, and none was given"):
         fresh().fit(videos, config=quick(), resume=True)
