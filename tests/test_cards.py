@@ -30,6 +30,15 @@ def test_the_two_sentences_of_ethics_stand_in_every_card() -> None:
     assert "errors differ between groups of people" in ETHICS
 
 
+def test_a_card_says_whether_there_are_weights_beside_the_backbone() -> None:
+    config = PEClipConfig(backbone="ViT-B-32", pretrained="laion2b_s34b_b79k", quick_gelu=False)
+    texts = describe(config.label_set, config.descriptions, config.label_texts)
+    stored = "the backbone is ViT-B-32 with the weights laion2b_s34b_b79k"
+    for trained, own in ((True, "the trained weights"), (False, "no weights of its own")):
+        told = model_card("mine", config, texts, full=False, trained=trained)
+        assert f"This folder holds {own}; {stored}." in told
+
+
 def test_the_metadata_is_what_the_hub_reads() -> None:
     _, front, body = card(PEClipConfig()).split("---\n", maxsplit=2)
     metadata = yaml.safe_load(front)

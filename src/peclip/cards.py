@@ -30,6 +30,7 @@ def model_card(
     texts: Sequence[str],
     *,
     full: bool,
+    trained: bool = True,
     story: str = NOT_RECORDED,
 ) -> str:
     """Returns a model card in Markdown with the metadata that the hub reads.
@@ -39,14 +40,16 @@ def model_card(
         config: its configuration.
         texts: of its labels.
         full: whether all of its weights are beside the card.
+        trained: whether it has weights beside the backbone's: CLIP itself has none.
         story: what it was trained on, and how well it does.
     """
     rows = "\n".join(
         f"| {_cell(label)} | {_cell(text)} |"
         for label, text in zip(config.labels, texts, strict=True)
     )
-    stored = "all weights" if full else f"the trained weights; the backbone is {config.backbone}"
-    stored += "" if full else f" with the weights {config.pretrained}"
+    own = "the trained weights" if trained else "no weights of its own"
+    backbone = f"{config.backbone} with the weights {config.pretrained}"
+    stored = "all weights" if full else f"{own}; the backbone is {backbone}"
     preprocess = config.preprocess
     return f"""---
 library_name: peclip
@@ -88,6 +91,7 @@ def write_card(
     texts: Sequence[str],
     *,
     full: bool,
+    trained: bool = True,
     story: str = NOT_RECORDED,
 ) -> None:
     """Writes the model card into a model directory, unless there is one already; see `model_card`.
@@ -100,7 +104,7 @@ def write_card(
         return
     whole = full or config.pretrained is None
     try:
-        text = model_card(name, config, texts, full=whole, story=story)
+        text = model_card(name, config, texts, full=whole, trained=trained, story=story)
         with replacing(card) as partial:
             partial.write_text(text, encoding="utf-8")
     except OSError as error:

@@ -331,7 +331,9 @@ class Recognizer:
         """
         folder = Path(directory)
         save_model(self.model, self.config, folder, full=full)
-        write_card(folder, name or folder.resolve().name, self.config, self.model.texts, full=full)
+        trained = any(parameter.requires_grad for parameter in self.model.parameters())
+        called = name or folder.resolve().name
+        write_card(folder, called, self.config, self.model.texts, full=full, trained=trained)
 
     def push_to_hub(
         self, repo_id: str, *, private: bool = True, full: bool = False, message: str = "Add model"
@@ -342,8 +344,7 @@ class Recognizer:
             WeightsError: offline, or the hub does not take it.
         """
         with tempfile.TemporaryDirectory() as directory:
-            folder = Path(directory)
-            self.save_pretrained(folder, full=full, name=repo_id)
+            self.save_pretrained(directory, full=full, name=repo_id)
             return push_folder(
-                folder, repo_id, private=private, message=message, settings=load_settings()
+                Path(directory), repo_id, private=private, message=message, settings=load_settings()
             )
