@@ -5,7 +5,7 @@ READY := .venv/.ready
 
 .PHONY: demo test lint setup nano clean
 
-demo: $(READY)  ## set up, then predict the video that ships with the project; needs no network
+demo: $(READY)  ## set up, then predict the video that ships with the project, without the network
 	PECLIP_OFFLINE=1 .venv/bin/peclip predict examples/astronaut.mp4 --detector haar
 
 test: $(READY)  ## set up, then run the tests

@@ -282,6 +282,8 @@ def test_a_run_on_another_fold_has_seen_the_videos(
         text = found.to_dict().get("warning", "")
         assert ("was trained on fold 2 of ravdess" in text) == warned
         assert [record.getMessage() for record in caplog.records] == [text] * warned
+        again = score_folds(ravdess, out / MODEL, fold).to_dict().get("warning", "")
+        assert ("was trained on fold 2 of ravdess" in again) == warned, "its model, by its own path"
         found.save(tmp_path / "report.csv")
         assert ("too high" in (tmp_path / "report.csv").read_text()) == warned
 

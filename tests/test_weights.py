@@ -6,6 +6,7 @@ import base64
 import hashlib
 import json
 import pickle
+import shutil
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -32,6 +33,7 @@ from peclip.types import Batch
 from peclip.weights import (
     BACKBONES,
     EMBEDDED,
+    MODEL,
     SPECIAL,
     Checkpoint,
     backbone_model_config,
@@ -90,6 +92,23 @@ def reload(folder: Path, settings: Settings) -> ExpressionModel:
 
 
 # Saving and loading
+
+
+def test_the_folder_of_a_run_is_its_model(saved: Path, settings: Settings) -> None:
+    run = saved.parent
+    assert saved.name == MODEL
+    checkpoint = resolve(str(run), settings=settings)
+    assert (checkpoint.name, checkpoint.tensors) == (str(run), saved / "model.safetensors")
+    save_model(reload(saved, settings), debug_config().derive(temperature=0.5), run)
+    assert resolve(str(run), settings=settings).config.temperature == 0.5, "a model itself"
+
+
+def test_of_a_run_with_several_models_one_is_to_be_given(saved: Path, settings: Settings) -> None:
+    shutil.copytree(saved, saved.parent / "all" / "fold-2" / MODEL)
+    with pytest.raises(
+        CheckpointError, match=r"a model per fold: give one, such as '.*all/fold-2'"
+    ):
+        resolve(str(saved.parent / "all"), settings=settings)
 
 
 def test_save_load_gives_equal_logits(tmp_path: Path, settings: Settings) -> None:
@@ -619,7 +638,9 @@ class Handler(BaseHTTPRequestHandler):
                     200, {"id": f"{owner}/{name}", "sha": commit, "siblings": siblings}
                 )
             case [owner, name, "resolve", revision, file]:
-                repo = self.server.repos[f"{owner}/{name}"]
+                repo = self.server.repos.get(f"{owner}/{name}")
+                if repo is None:  # made a moment ago, and empty
+                    return self.answer(404, {}, X_Error_Code="EntryNotFound")
                 commit = repo.revisions.get(revision, revision)
                 content = repo.files[commit].get(file)
                 if content is None:
@@ -835,6 +856,12 @@ def test_push_to_hub_is_one_private_commit(hub: Hub, debug: PEClip, tmp_path: Pa
         (tmp_path / name).write_bytes(content)
     again = PEClip.from_pretrained(tmp_path, device="cpu")
     assert torch.equal(logits(again.model), logits(debug.model))
+
+
+def test_a_card_on_the_hub_stays(hub: Hub, repo: Repo, debug: PEClip) -> None:
+    """Somebody may have written it; ours knows nothing of a training."""
+    debug.push_to_hub("org/repo")
+    assert sorted(pushed(hub)) == ["config.json", "model.safetensors"]
 
 
 def test_push_to_hub_is_public_only_if_asked(hub: Hub, debug: PEClip) -> None:

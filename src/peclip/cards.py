@@ -50,6 +50,7 @@ def model_card(
     own = "the trained weights" if trained else "no weights of its own"
     backbone = f"{config.backbone} with the weights {config.pretrained}"
     stored = "all weights" if full else f"{own}; the backbone is {backbone}"
+    place = name if "/" in name else "path/to/this/folder"
     preprocess = config.preprocess
     return f"""---
 library_name: peclip
@@ -65,7 +66,7 @@ A {config.architecture} model for facial expressions in video. This folder holds
 ```python
 import peclip
 
-print(peclip.load("{name}").predict("video.mp4").label)
+print(peclip.load("{place}").predict("video.mp4").label)
 ```
 
 | label | text |

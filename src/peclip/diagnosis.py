@@ -27,6 +27,10 @@ _EXTRAS = {
     "mediapipe": ("parts", "landmarks and parsing maps"),
     "transformers": ("captions", "captions by a model on this machine"),
     "ray": ("ray", "Ray Data"),
+    **{
+        name: (name, "following a training")
+        for name in ("tensorboard", "wandb", "mlflow", "trackio")
+    },
 }
 """Package → its extra, and what it is for."""
 

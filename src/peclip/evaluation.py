@@ -37,15 +37,16 @@ from peclip.training.distributed import SINGLE, World
 from peclip.training.evaluate import Answers, evaluate_views
 from peclip.training.fitting import videos_of
 from peclip.training.recipe import read_recipe
-from peclip.training.run_folder import CONFIG, MODEL
+from peclip.training.run_folder import CONFIG
 from peclip.training.seen import run_warning
 from peclip.training.views import AS_RECORDED, AUGMENTATIONS, FRAME_ORDERS
+from peclip.weights import MODEL
 
 _log = logging.getLogger(__name__)
 
 
 class EvaluateOptions(Config):
-    """How a model is asked. Field names are the flags of `peclip evaluate --dataset`."""
+    """How a model is asked. Field names are the flags of `peclip evaluate --dataset`, `resamples` is `--bootstrap`."""
 
     split: str | None = None
     """By default the split that papers report."""
@@ -284,7 +285,7 @@ def _warning(
     said: list[str | None] = []
     for model, split in zip(models, splits, strict=True):
         path = Path(model).parent / CONFIG
-        if model != run and path.is_file():  # the folder of a run
+        if Path(model).name == MODEL and path.is_file():  # of a run
             said.append(run_warning(run, read_recipe(str(path)), split, data))
         said += [unlike(data.root, loaded[model].config.preprocess), left_out(data.root)]
     return " ".join(dict.fromkeys(filter(None, said))) or None

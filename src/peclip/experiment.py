@@ -28,13 +28,13 @@ from peclip.training.fitting import answer, check_streams, fit, lone_videos
 from peclip.training.progress import Hooks, Progress
 from peclip.training.recipe import RunConfig, model_config, to_yaml
 from peclip.training.reporting import reporting
-from peclip.training.run_folder import COMMAND, MODEL, RunFolder, read_report, writing
+from peclip.training.run_folder import COMMAND, RunFolder, read_report, writing
 from peclip.training.run_folder import CONFIG as CONFIG_FILE
 from peclip.training.seen import report_warning
 from peclip.training.trackers import TrackedRun, load_module
 from peclip.training.trainer import TrainResult
 from peclip.training.warm_start import load_what_fits
-from peclip.weights import load_model, resolve, save_model
+from peclip.weights import MODEL, load_model, resolve, save_model
 
 _log = logging.getLogger(__name__)
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from huggingface_hub import HfApi, get_session, snapshot_download
+from huggingface_hub.constants import REPOCARD_NAME
 from huggingface_hub.errors import (
     HFValidationError,
     RepositoryNotFoundError,
@@ -125,6 +126,8 @@ def _check_name(what: str, name: str) -> None:
 def push_folder(folder: Path, repo: str, *, private: bool, message: str, settings: Settings) -> str:
     """Uploads a model directory to a hub repository as one commit; returns its address.
 
+    A card that is there stays: somebody may have written it.
+
     Raises:
         WeightsError: offline, or the hub does not accept it.
     """
@@ -135,7 +138,10 @@ def push_folder(folder: Path, repo: str, *, private: bool, message: str, setting
     api = HfApi(token=_token(settings))
     try:
         api.create_repo(repo, private=private, exist_ok=True)
-        commit = api.upload_folder(repo_id=repo, folder_path=folder, commit_message=message)
+        kept = [REPOCARD_NAME] if api.file_exists(repo, REPOCARD_NAME) else None
+        commit = api.upload_folder(
+            repo_id=repo, folder_path=folder, commit_message=message, ignore_patterns=kept
+        )
     except Exception as error:  # the client's own connection errors have no root but this one
         reason = first_line(error)
         raise WeightsError(

@@ -30,6 +30,8 @@ from peclip.nn.tensor_file import copy_tensors, counted, read_tensors
 from peclip.settings import Settings
 
 CONFIG, TENSORS = "config.json", "model.safetensors"
+MODEL = "model"
+"""Where the folder of a run holds its model."""
 
 EMBEDDED = {"nano": "a small PE-CLIP inside the package, trained on FER2013; works offline"}
 SPECIAL = {
@@ -102,7 +104,7 @@ def resolve(
     if text in SPECIAL:
         return Checkpoint(named, "", SPECIAL_CONFIGS[text](architecture), None)
     if text and os.path.isdir(text):  # unlike Path.is_dir, false for a name that is too long
-        return read_checkpoint(Path(text), name=text)
+        return read_checkpoint(_model_folder(Path(text)), name=text)
     owner, _, rest = text.partition("/")
     if rest and "/" not in rest and is_published(owner) and revision is None:
         return Checkpoint(named, rest, backbone_model_config(owner, rest, architecture), None)
@@ -123,6 +125,12 @@ def resolve(
     )
 
 
+def _model_folder(folder: Path) -> Path:
+    """Returns the model of a run, if the folder is one of a run and no model itself."""
+    inner = folder / MODEL
+    return inner if not (folder / CONFIG).is_file() and (inner / CONFIG).is_file() else folder
+
+
 def _is_untrained(name: str) -> bool:
     backbone, _, tag = name.partition("/")
     return name in SPECIAL or bool(tag and "/" not in tag and is_published(backbone))
@@ -138,9 +146,15 @@ def read_checkpoint(
     """
     for file in (CONFIG, TENSORS) if with_tensors else (CONFIG,):
         if not (folder / file).is_file():
+            folds = sorted(str(fold.parent) for fold in folder.glob(f"fold-*/{MODEL}"))
+            one = (
+                f" This is a run with a model per fold: give one, such as {folds[0]!r}."
+                if folds
+                else ""
+            )
             raise CheckpointError(
                 f"{str(folder)!r} holds no {file}. A model directory of peclip holds {CONFIG} and "
-                f"{TENSORS}, as save_pretrained writes them."
+                f"{TENSORS}, as save_pretrained writes them.{one}"
             )
     try:
         with (folder / CONFIG).open(encoding="utf-8") as stream:

@@ -125,7 +125,7 @@ def test_a_tracker_that_does_not_start(
     report = trained(
         capsys,
         *("train", "--resume", str(tmp_path / "run"), "--device", "cpu", "-f", "json"),
-        *("--set", "report_to=[]"),
+        *("--report-to", "none"),
     )
     assert report["epochs"] == 1
 

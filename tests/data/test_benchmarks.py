@@ -81,9 +81,13 @@ def test_wrong_lines_of_the_csv(line: str, tmp_path: Path) -> None:
 
 def test_a_list_is_found_whatever_its_case_and_as_a_file(tmp_path: Path) -> None:
     line = "/x/2_ClipsforFaceCrop/Action/Happy/0015 25 0"
-    path = write(tmp_path / "lists" / "FERV39k_TRAIN.txt", line)
+    path = write(tmp_path / "data" / "Annotation" / "FERV39k_TRAIN.txt", line)
     source = frames(tmp_path / "2_ClipsforFaceCrop" / "Action" / "Happy" / "0015")
-    for given in (path, path.parent):
+    for given in (
+        path,
+        path.parent,
+        tmp_path / "data",
+    ):  # the last: of crops, the data set that they are of
         config = DataConfig(dataset="ferv39k", root=tmp_path, annotations=given)
         assert [s.source for s in load_split(config).samples] == [source]
     with pytest.raises(DatasetError, match="is not the list that is needed"):

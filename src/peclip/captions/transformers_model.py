@@ -17,7 +17,7 @@ from peclip.errors import (
     WeightsError,
     first_line,
 )
-from peclip.hub import hub_cache
+from peclip.hub import checked_answers, hub_cache
 from peclip.settings import Settings
 from peclip.types import Frames
 
@@ -54,9 +54,10 @@ class TransformersCaptioner:
             "trust_remote_code": False,
         }
         try:
-            self._processor = AutoProcessor.from_pretrained(name, **options)
-            _check_processor(name, self._processor)
-            model = AutoModelForImageTextToText.from_pretrained(name, dtype="auto", **options)
+            with checked_answers():
+                self._processor = AutoProcessor.from_pretrained(name, **options)
+                _check_processor(name, self._processor)
+                model = AutoModelForImageTextToText.from_pretrained(name, dtype="auto", **options)
             self._model = model.to(self._device).eval()
         except torch.OutOfMemoryError as error:
             raise DeviceError(

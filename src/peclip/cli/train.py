@@ -86,7 +86,7 @@ def train(
     report_to: Annotated[
         list[str] | None,
         typer.Option(
-            help="tensorboard, wandb, mlflow or trackio; several with commas between them."
+            help="tensorboard, wandb, mlflow or trackio; several with commas between them; or none."
         ),
     ] = None,
     device: DeviceOpt = "auto",
@@ -108,7 +108,7 @@ def train(
 
     peclip train --recipe pe-clip-dfew --data-root DFEW --fold all
 
-    peclip train --dataset folder --data-root my-videos -m nano --epochs 10
+    peclip train --dataset folder --data-root crops -m nano --epochs 10
     """
     flags = {
         "base": model,
@@ -161,7 +161,8 @@ def _configure(
 def _names(lists: list[str] | None) -> list[str] | None:
     if lists is None:
         return None
-    return [name.strip() for part in lists for name in part.split(",")]
+    names = [name.strip() for part in lists for name in part.split(",")]
+    return [] if names == ["none"] else names
 
 
 def _given(flags: dict[str, Any]) -> dict[str, Any]:

@@ -45,8 +45,8 @@ def find_list(
     Args:
         benchmark: the data set.
         root: the folder of the data set.
-        annotations: the folder of the lists, or the list itself; by default the root, and `annotation`
-            or `annotations` in it.
+        annotations: the folder of the lists, or the list itself; by default the root. In a folder,
+            `annotation` and `annotations` are looked into as well.
         names: file names, or paths below the folder, the best first.
 
     Raises:
@@ -59,7 +59,7 @@ def find_list(
             f"{annotations} is not the list that is needed, {' or '.join(names)}. Give the folder of "
             "the lists, so that each fold and split finds its own."
         )
-    folders = [annotations] if annotations is not None else [root / name for name in _FOLDERS]
+    folders = [(annotations or root) / name for name in _FOLDERS]
     for name in names:
         for folder in folders:
             found = _find_file(folder / name)

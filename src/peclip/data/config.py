@@ -10,7 +10,7 @@ from peclip.config import Config
 
 
 class DataConfig(Config):
-    """A split of a data set. Field names are the flags of the commands."""
+    """A split of a data set. Fields are flags of the commands by their names, or `--set data.NAME=…` of train."""
 
     dataset: str
     """One of `peclip.data.DATASETS`."""

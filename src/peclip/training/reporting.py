@@ -59,7 +59,7 @@ class Trackers:
         except Exception as error:  # every tracker has failures of its own
             raise TrainingError(
                 f"{name} does not start: {_line(error)} The training did not begin. Put it right and use "
-                f"--resume, or leave {name} out of --report-to."
+                f"--resume, with --report-to none or others if it is to go on without {name}."
             ) from None
         position.run_id = tracker.run_id
         self._running[name] = tracker

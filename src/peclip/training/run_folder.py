@@ -25,6 +25,7 @@ from peclip.training.checkpoint import STATE
 from peclip.training.evaluate import Answers
 from peclip.training.recipe import RunConfig, read_recipe, run_config
 from peclip.training.trackers import flat
+from peclip.weights import MODEL
 
 CONFIG, COMMAND, ENVIRONMENT, HISTORY, LOG = (
     "config.yaml",
@@ -34,11 +35,11 @@ CONFIG, COMMAND, ENVIRONMENT, HISTORY, LOG = (
     "log.txt",
 )
 REPORT, ANSWERS, CONFUSION, CURVE = "report.json", "predictions.csv", "confusion", "curve.png"
-STATES, BEST, MODEL = Path("checkpoints/last"), Path("checkpoints/best"), Path("model")
+STATES, BEST = Path("checkpoints/last"), Path("checkpoints/best")
 JOURNAL = "trackers.json"
 
 _FILES = {CONFIG, COMMAND, ENVIRONMENT, HISTORY, LOG, REPORT, ANSWERS, CURVE, JOURNAL} | {
-    *(f"{CONFUSION}.csv", f"{CONFUSION}.png", "checkpoints", "model", "tensorboard", "wandb"),
+    *(f"{CONFUSION}.csv", f"{CONFUSION}.png", "checkpoints", MODEL, "tensorboard", "wandb"),
 }
 """What a run and its trackers write, and nothing else is overwritten."""
 
