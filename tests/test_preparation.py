@@ -116,8 +116,12 @@ def test_a_killed_run_leaves_no_half_video(root: Path, tmp_path: Path) -> None:
     complete = [path.parent for path in out.rglob("frames.json")]
     assert len(complete) == 1
     assert {path.parent for path in out.rglob("*.jpg")} == set(complete)
+    left = json.loads((out / LEFT_OUT).read_text())
+    assert list(left.values()) == ["not_done", "not_done"], "they must not pass for all of the data"
+    assert "2 not_done" in (left_out(out) or "")
     done = prepare(samples(root), root, out, CONFIG, Bright, workers=1)
     assert count_status(done) == {"kept": 1, "ok": 2}
+    assert left_out(out) is None
 
 
 def test_leftovers_of_kill_9_are_removed(root: Path, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import pytest
@@ -64,6 +65,17 @@ def test_own_labels_answer_with_the_same_weights(debug: PEClip) -> None:
         debug.with_labels(["happy", "joy"])
 
 
+def test_labels_that_are_kept_keep_their_own_texts(debug: PEClip) -> None:
+    """Those that the model was trained with; a text that is given goes before them."""
+    own = debug.with_labels({"awake": "Upper Lid Raiser.", "asleep": "Eyes Closed."})
+    assert own.with_labels(["asleep", "fear"]).texts["asleep"] == "Eyes Closed."
+    assert "asleep" not in own.with_labels(["awake", "fear"]).config.label_texts
+    assert own.with_labels({"asleep": "Snores.", "awake": ""}).texts == {
+        "asleep": "Snores.",
+        "awake": "Upper Lid Raiser.",
+    }
+
+
 def test_label_order_does_not_matter(debug: PEClip) -> None:
     names = list(debug.labels)
     reversed_ = debug.with_labels(names[::-1])
@@ -100,6 +112,17 @@ def test_a_memory_that_is_too_small_is_one_line(debug: PEClip) -> None:
     hook = own.model.vision.register_forward_pre_hook(full)
     try:
         with pytest.raises(DeviceError, match=r"^The memory of cpu is too small\. .*-b 1"):
+            own.score([window(1)])
+    finally:
+        hook.remove()
+
+
+def test_answers_that_are_no_numbers_are_no_answers(debug: PEClip) -> None:
+    """As fp16 may give them, or a damaged weight: the first label would pass for the answer."""
+    own = debug.with_labels(["awake", "asleep"])
+    hook = own.model.vision.register_forward_hook(lambda module, args, output: output * math.inf)
+    try:
+        with pytest.raises(DeviceError, match=r"no numbers in fp32\. Compute in fp32"):
             own.score([window(1)])
     finally:
         hook.remove()

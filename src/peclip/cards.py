@@ -87,7 +87,7 @@ face margin {preprocess.face_margin}.
 
 def write_card(
     folder: Path,
-    name: str,
+    name: str | None,
     config: ModelConfig,
     texts: Sequence[str],
     *,
@@ -97,12 +97,15 @@ def write_card(
 ) -> None:
     """Writes the model card into a model directory, unless there is one already; see `model_card`.
 
+    Without a name the model is called as the folder is.
+
     Raises:
         ConfigError: the file cannot be written.
     """
     card = folder / CARD
     if card.exists():
         return
+    name = name or folder.resolve().name
     whole = full or config.pretrained is None
     try:
         text = model_card(name, config, texts, full=whole, trained=trained, story=story)

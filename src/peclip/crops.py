@@ -17,8 +17,8 @@ RECORD = "preprocessing.json"
 LEFT_OUT = "left_out.json"
 
 
-_WITHOUT_CROPS = frozenset({"no_face", "decode_error"})
-"""Ends of a preparation that leave no crops."""
+_WITHOUT_CROPS = frozenset({"no_face", "decode_error", "not_done"})
+"""Ends of a preparation that leave no crops; `not_done` is that of one that was stopped."""
 
 
 class CropConfig(Config):

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import torch
+from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from peclip.choices import Precision
@@ -44,6 +45,20 @@ def choose_device(name: str = "auto") -> torch.device:
     if kind == "mps" and not torch.backends.mps.is_available():
         raise DeviceError("The device 'mps' was asked for, and this machine has none. Use cpu.")
     return torch.device(name)
+
+
+def as_numbers(probabilities: Tensor, precision: str) -> list[list[float]]:
+    """Returns probabilities (B, C) as numbers.
+
+    Raises:
+        DeviceError: some are none: the first label would pass for the answer.
+    """
+    if not probabilities.isfinite().all():
+        raise DeviceError(
+            f"The model's answers are no numbers in {precision}. Compute in fp32 (--precision fp32); if they are "
+            "none there either, the weights are at fault."
+        )
+    return [list(row) for row in probabilities.cpu().tolist()]
 
 
 def choose_precision(name: Precision, device: torch.device) -> str:

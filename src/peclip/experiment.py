@@ -70,7 +70,9 @@ def run(config: RunConfig, place: Place, listen: Listener | None = None) -> dict
         return run_fold(config, place, listen)
     top = RunFolder(place.folder)
     first = config.data.model_copy(update={"fold": folds[0]})
-    divisions(first, config.train)  # what is wrong with the data is said before a folder is touched
+    # What is wrong with the data or the base is said before a folder is touched.
+    divisions(first, config.train)
+    resolve(config.base, settings=load_settings())
     if place.resume:
         top.check_unchanged(config)
     elif place.world.is_main:

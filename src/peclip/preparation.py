@@ -96,6 +96,11 @@ def prepare(
     targets = _find_targets(sources, root)
     with _writing(output):
         record_crops(root, output, config)
+        # Until they are done: what a run that is stopped leaves must not pass for all of the data set.
+        waiting = (
+            s.id for s in sources.values() if not (output / targets[s.source] / ABOUT).exists()
+        )
+        record_left_out(output, dict.fromkeys(waiting, "not_done"))
     local = threading.local()
 
     def one(sample: Sample) -> Prepared:
@@ -109,13 +114,15 @@ def prepare(
                 prepared = _add_parts(prepared, target, local.finder)
         return prepared
 
-    results = []
-    with ThreadPoolExecutor(workers or os.cpu_count()) as pool:
-        for done in pool.map(one, sources.values()):
-            results.append(done)
-            on_video(done)
-    with _writing(output):
-        record_left_out(output, {result.id: result.status for result in results})
+    results: list[Prepared] = []
+    try:
+        with ThreadPoolExecutor(workers or os.cpu_count()) as pool:
+            for done in pool.map(one, sources.values()):
+                results.append(done)
+                on_video(done)
+    finally:
+        with _writing(output):
+            record_left_out(output, {result.id: result.status for result in results})
     return results
 
 

@@ -227,24 +227,25 @@ class Recognizer:
     def answer(self, batch: Batch) -> list[list[float]]:
         """Returns the probabilities of a batch on the device, each row in the order of the labels."""
         with devices.memory_errors(self.device, "Ask about fewer windows at once (-b 1)."):
-            return [list(row) for row in self._frozen(batch).softmax(-1).cpu().tolist()]
+            return devices.as_numbers(self._frozen(batch).softmax(-1), self.precision)
 
     def label_features(self) -> Tensor:
-        """Returns the text features (C, D), computed once for a set of labels."""
+        """Returns the text features (C, D), of FineCLIPER (2, C, D), computed once for a set of labels."""
         return self._frozen.label_features
 
     def with_labels(self, labels: Sequence[str] | Mapping[str, str]) -> Self:
         """Returns a recognizer of the same weights that answers with other labels (zero-shot).
 
         Args:
-            labels: names, or names with the texts that describe them.
+            labels: names, or names with the texts that describe them; others keep the model's own.
 
         Raises:
             ConfigError: fewer than two names, or a name twice.
         """
         chosen = LabelSet.of(labels)
-        texts = labels if isinstance(labels, Mapping) else {}
-        own = {canonical(name): text for name, text in texts.items() if text}
+        given = labels if isinstance(labels, Mapping) else {}
+        own = {canonical(name): text for name, text in given.items() if text}
+        own = {k: v for k, v in (self.config.label_texts | own).items() if k in chosen.names}
         config = self.config.derive(labels=chosen.names, label_texts=own)
         return type(self)(
             self.model.with_labels(chosen, own),
@@ -332,8 +333,7 @@ class Recognizer:
         folder = Path(directory)
         save_model(self.model, self.config, folder, full=full)
         trained = any(parameter.requires_grad for parameter in self.model.parameters())
-        called = name or folder.resolve().name
-        write_card(folder, called, self.config, self.model.texts, full=full, trained=trained)
+        write_card(folder, name, self.config, self.model.texts, full=full, trained=trained)
 
     def push_to_hub(
         self, repo_id: str, *, private: bool = True, full: bool = False, message: str = "Add model"

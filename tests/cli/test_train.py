@@ -438,6 +438,20 @@ def test_an_earlier_run_survives_a_wrong_data_root(tmp_path: Path, capsys: Outpu
     capsys.readouterr()
 
 
+def test_an_earlier_run_survives_a_wrong_base(tmp_path: Path, capsys: Output) -> None:
+    (tmp_path / "run/fold-1").mkdir(parents=True)
+    (tmp_path / "run/config.yaml").write_text("base: debug")
+    for actor in range(1, 25):
+        for emotion in ("03", "04"):
+            name = f"02-01-{emotion}-01-01-01-{actor:02d}"
+            write_frames(tmp_path / "data" / name, (99, 99, 99), actor)
+    arguments = ["train", "--dataset", "ravdess", "--data-root", str(tmp_path / "data")]
+    arguments += ["-m", "debgu", "--fold", "all", "--out", str(tmp_path / "run"), "--overwrite"]
+    assert run(arguments) == 2
+    assert "No model goes by 'debgu'" in " ".join(capsys.readouterr().err.split())
+    assert (tmp_path / "run/fold-1").is_dir()
+
+
 def test_the_configuration_of_a_run_does_not_hide_another_base(
     root: Path, tmp_path: Path, capsys: Output
 ) -> None:

@@ -12,7 +12,7 @@ from peclip.data import (
     find_benchmark,
     load_split,
 )
-from peclip.errors import ConfigError
+from peclip.errors import ConfigError, DatasetError
 from peclip.training.config import TrainConfig
 
 
@@ -25,6 +25,19 @@ class Divisions:
     """Selects the epoch, or is only looked at where the last one is kept."""
     test: Split | None
     """Is reported; without it, `val` is."""
+
+
+def _check_kinds(train: Split, test: Split) -> None:
+    """Refuses frames for one split of a benchmark and videos for the other: face crops and whole scenes, say.
+
+    Raises:
+        DatasetError: that is how they are.
+    """
+    if (one := train.samples[0].source).is_dir() != (other := test.samples[0].source).is_dir():
+        raise DatasetError(
+            f"{train.title} and {test.title} are not of one kind: one has folders of frames, and the other video "
+            f"files, such as {one} and {other}. Get the missing ones, or move one kind elsewhere."
+        )
 
 
 def divisions(data: DataConfig, config: TrainConfig) -> Divisions:
@@ -43,6 +56,8 @@ def divisions(data: DataConfig, config: TrainConfig) -> Divisions:
         return load_split(data.model_copy(update={"split": name})) if name in found else None
 
     test = read(benchmark.test_split) if config.test else None
+    if test is not None and benchmark.labels is not None:
+        _check_kinds(train, test)
     if config.select_on == "test":
         if test is None:
             raise ConfigError(
