@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -73,10 +72,10 @@ def test_resume_between_epochs_and_when_all_is_done(videos: Split, tmp_path: Pat
 
 def test_another_training_is_not_resumed(videos: Split, tmp_path: Path) -> None:
     run(videos, quick(epochs=1), state_folder=tmp_path)
-    with pytest.raises(ConfigError, match="other videos, labels or settings"):
+    with pytest.raises(ConfigError, match="of a training with other settings\\. "):
         run(videos, quick(epochs=1, seed=7), state_folder=tmp_path, resume=True)
     fewer = videos.with_samples(videos.samples[1:])
-    with pytest.raises(ConfigError, match="other videos"):
+    with pytest.raises(ConfigError, match="of a training with other videos to train on\\. "):
         run(fewer, quick(epochs=1), state_folder=tmp_path, resume=True)
     run(videos, quick(epochs=1, patience=None, workers=1), state_folder=tmp_path, resume=True)
     with pytest.raises(CheckpointError, match="nothing can be resumed"):
@@ -213,18 +212,6 @@ def test_loss_of_a_step_by_hand(videos: Split) -> None:
     assert result.history[0]["train"]["loss"] == pytest.approx(each.mean().item(), rel=1e-5)
 
 
-def test_fp16_that_never_comes_right_stops(videos: Split, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The scaler leaves steps without a finite gradient out; not for ever."""
-    monkeypatch.setattr("peclip.training.learner._MOST_SKIPPED", 3)
-    monkeypatch.setattr("peclip.training.learner.choose_precision", lambda name, device: "fp16")
-    monkeypatch.setattr("peclip.training.learner.autocast", lambda device, name: nullcontext())
-    recognizer = fresh()
-    parameter = next(p for p in recognizer.model.parameters() if p.requires_grad)
-    parameter.register_hook(lambda grad: grad * float("nan"))
-    with pytest.raises(TrainingError, match=r"gradient is nan in step 1 of epoch 2"):
-        recognizer.fit(videos, config=exact(epochs=9))
-
-
 def test_a_loss_that_is_no_number_stops_and_keeps_the_last_state(
     videos: Split, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -238,7 +225,7 @@ def test_a_loss_that_is_no_number_stops_and_keeps_the_last_state(
         return loss(self, output, targets) * (float("nan") if len(calls) == 5 else 1)  # type: ignore[arg-type]
 
     monkeypatch.setattr(PEClipModel, "loss", broken)
-    with pytest.raises(TrainingError, match=r"loss is nan in step 2 of epoch 2.*checkpoints/best"):
+    with pytest.raises(TrainingError, match=r"loss is nan in step 2 of epoch 2.*in a new run\.$"):
         run(videos, exact(), state_folder=tmp_path)
     monkeypatch.undo()
     again, _ = run(videos, exact(), state_folder=tmp_path, resume=True)
@@ -285,9 +272,7 @@ def test_an_epoch_whose_answers_are_no_numbers_ends_the_training(videos: Split) 
             with torch.no_grad():
                 next(recognizer.model.vision.parameters()).fill_(float("nan"))
 
-    with pytest.raises(
-        TrainingError, match=r"no numbers in fp32.* new run.*-m RUN/checkpoints/best"
-    ):
+    with pytest.raises(TrainingError, match=r"no numbers in fp32.*That takes a new run\.$"):
         train_model(
             recognizer.model,
             data,

@@ -11,9 +11,12 @@ import torch
 
 from peclip.errors import CheckpointError, TrainingError, first_line
 from peclip.files import replacing
+from peclip.weights import CONFIG
 
-STATE = "state.pt"
-_FORMAT = 2
+STATE, BEST_NAME = "state.pt", "best"
+"""The file of a state, and the folder beside that of the state, which holds the best model so far."""
+
+_FORMAT = 3
 
 
 def save_state(state: dict[str, Any], folder: Path) -> None:
@@ -64,3 +67,11 @@ def load_state(folder: Path) -> dict[str, Any]:
             f"{str(path)!r} was written by another version of peclip. Start anew, or use that version."
         )
     return state
+
+
+def best_weights(folder: Path | None) -> str:
+    """Returns the sentence that names the best weights beside a state, or nothing where there are none."""
+    best = None if folder is None else folder.with_name(BEST_NAME)
+    if best is None or not (best / CONFIG).is_file():  # which is written after the weights
+        return ""
+    return f" It may start from the best weights of this one (-m {best})."

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
 
 from peclip.data.dataset import VideoDataset
-from peclip.errors import ConfigError
-from peclip.training.checkpoint import load_state, save_state
+from peclip.errors import ConfigError, TrainingError
+from peclip.training.checkpoint import best_weights, load_state, save_state
 from peclip.training.learner import Learner
 from peclip.training.progress import Progress
 from peclip.training.tally import Tally
@@ -26,14 +28,20 @@ class Keeper:
         progress: how far it is.
         folder: of the state; `None` keeps nothing.
         data: the training videos, which must be the same when it is resumed.
+        watched: the videos that are validated, also the same: their scores are compared between epochs.
     """
 
     def __init__(
-        self, learner: Learner, progress: Progress, folder: Path | None, data: VideoDataset
+        self,
+        learner: Learner,
+        progress: Progress,
+        folder: Path | None,
+        data: VideoDataset,
+        watched: VideoDataset | None,
     ) -> None:
         self._learner, self._progress = learner, progress
         self._folder = folder
-        self._identity = _identity(data, learner)
+        self._identity = _identity(data, watched, learner)
 
     def save(self) -> None:
         """Writes the state, if there is a folder and this is the first rank."""
@@ -50,27 +58,56 @@ class Keeper:
         save_state(state, self._folder)
 
     def restore(self) -> None:
-        """Reads the state into the learner and the progress."""
+        """Reads the state into the learner and the progress.
+
+        Raises:
+            ConfigError: it is of another training; the message says what differs.
+        """
         assert self._folder is not None, "the caller names the folder"
         state = load_state(self._folder)
-        if state["identity"] != self._identity:
+        differing = [
+            f"other {what}"
+            for what, value in self._identity.items()
+            if state["identity"][what] != value
+        ]
+        if differing:
             raise ConfigError(
-                f"The state in {str(self._folder)!r} is of a training with other videos, labels or "
-                f"settings, another network or precision; only {', '.join(sorted(_MAY_CHANGE))} may change. Resume it with its own, or "
-                "start anew in another folder."
+                f"The state in {str(self._folder)!r} is of a training with {', '.join(differing)}. Videos "
+                "must have the same names, labels and captions, and of the settings only "
+                f"{', '.join(sorted(_MAY_CHANGE))} may change. Resume it with its own, or start anew in "
+                "another folder."
             )
         self._learner.load_state(state["learner"])
         vars(self._progress).update(state["progress"], tally=Tally.from_state(state["tally"]))
         torch.set_rng_state(state["rng"])
 
+    @contextmanager
+    def naming_best(self) -> Iterator[None]:
+        """Adds to an error that ends the training where its best weights are, if any were kept."""
+        try:
+            yield
+        except TrainingError as error:
+            kept = self._progress.best_epoch is not None  # else they are of an earlier training
+            raise TrainingError(f"{error}{best_weights(self._folder) if kept else ''}") from None
 
-def _identity(data: VideoDataset, learner: Learner) -> str:
-    """Returns what must not change between the parts of a training: videos, configuration, network."""
-    videos = "\n".join(
-        f"{s.id} {t} {s.caption}" for s, t in zip(data.split.samples, data.targets, strict=True)
-    )
+
+def _identity(data: VideoDataset, watched: VideoDataset | None, learner: Learner) -> dict[str, str]:
+    """Returns what must not change between the parts of a training, by what a message calls it."""
     shapes = [f"{name} {tuple(tensor.shape)}" for name, tensor in learner.learned.items()]
     network = "\n".join([str(data.num_frames), learner.precision, *shapes])
-    decisive = learner.config.model_dump_json(exclude=_MAY_CHANGE)
-    hashes = [hashlib.sha256(text.encode()).hexdigest() for text in (videos, network)]
-    return f"{' '.join(hashes)} {decisive}"
+    return {
+        "videos to train on": _hash(_listing(data)),
+        "videos to validate on": "none" if watched is None else _hash(_listing(watched)),
+        "settings": learner.config.model_dump_json(exclude=_MAY_CHANGE),
+        "network or precision": _hash(network),
+    }
+
+
+def _listing(data: VideoDataset) -> str:
+    """Returns a line for each video, with its target and caption."""
+    videos = zip(data.split.samples, data.targets, strict=True)
+    return "\n".join(f"{sample.id} {target} {sample.caption}" for sample, target in videos)
+
+
+def _hash(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()

@@ -72,6 +72,8 @@ class Learner:
         self.precision = choose_precision(config.precision, device)
         self._skipped = 0
         self._scaler = torch.amp.GradScaler(device.type, enabled=self.precision == "fp16")
+        # It makes its scale when it first scales, and a rank without videos has nothing to scale.
+        self._scaler.scale(torch.zeros((), device=device))
         self._ema = None if config.ema is None else Ema(self.learned, config.ema)
         self._preprocess = preprocess
         self._weights = class_weights(targets, len(model.labels), config).to(device)
@@ -193,8 +195,7 @@ class Learner:
                 f"The {what} is {value} in step {step + 1} of epoch {epoch + 1} (learning rates: {used}; "
                 f"{self.precision}). The weights are those before this step. Lower the learning rates "
                 "(--set train.lr.adapters=…), clip gradients (--set train.clip_grad=1) or compute in "
-                "fp32 (--precision fp32) in a new run; it may start from the best weights of this one "
-                "(-m RUN/checkpoints/best)."
+                "fp32 (--precision fp32) in a new run."
             )
 
     @contextmanager

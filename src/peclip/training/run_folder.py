@@ -21,7 +21,7 @@ from peclip.errors import ConfigError, MissingExtraError, TrainingError
 from peclip.files import final_name, replacing
 from peclip.metrics import Report
 from peclip.plots import plot_confusion, plot_curve, save_figure
-from peclip.training.checkpoint import STATE
+from peclip.training.checkpoint import BEST_NAME, STATE, best_weights
 from peclip.training.evaluate import Answers
 from peclip.training.recipe import RunConfig, read_recipe, run_config
 from peclip.training.trackers import flat
@@ -35,7 +35,8 @@ CONFIG, COMMAND, ENVIRONMENT, HISTORY, LOG = (
     "log.txt",
 )
 REPORT, ANSWERS, CONFUSION, CURVE = "report.json", "predictions.csv", "confusion", "curve.png"
-STATES, BEST = Path("checkpoints/last"), Path("checkpoints/best")
+STATES = Path("checkpoints/last")
+BEST = STATES.with_name(BEST_NAME)
 JOURNAL = "trackers.json"
 
 _FILES = {CONFIG, COMMAND, ENVIRONMENT, HISTORY, LOG, REPORT, ANSWERS, CURVE, JOURNAL} | {
@@ -54,7 +55,11 @@ MAY_CHANGE = {
     ),
     *("train.checkpoint_steps", "train.checkpoint_activations"),
 }
-"""Fields that decide no weight and no score, so that a resumed run may have others; the captions themselves do."""
+"""Fields that decide no weight and no score, so that a resumed run may have others.
+
+The videos that they lead to, with labels and captions, may not change: the state remembers those that are trained
+on and those that are validated.
+"""
 
 
 class RunFolder:
@@ -116,8 +121,8 @@ class RunFolder:
             names = ", ".join(f"{name} ({before.get(name)} to {now.get(name)})" for name in changed)
             raise ConfigError(
                 f"The run in {str(self.path)!r} was begun with other settings: {names}. Only "
-                f"{', '.join(sorted(MAY_CHANGE))} may change. Resume it as it was begun, or begin a new run, "
-                f"which may start from its weights: -m {self.path / BEST}"
+                f"{', '.join(sorted(MAY_CHANGE))} may change. Resume it as it was begun, or begin a new run."
+                f"{best_weights(self.path / STATES)}"
             )
 
     def write(self, name: str, text: str) -> None:

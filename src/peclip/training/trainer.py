@@ -93,13 +93,13 @@ def train_model(
         )
         steps = -(-len(data) // (config.batch_size * config.grad_accum))
         progress = Progress(config.epochs, steps, Tally.empty(len(model.labels)))
-        keeper = Keeper(learner, progress, state_folder, data)
+        keeper = Keeper(learner, progress, state_folder, data, watched)
         if resume:
             keeper.restore()
         try:
             while not progress.is_complete(config):
                 train_one_epoch(learner, data, progress, hooks, keeper)
-                _close_epoch(learner, watched, preprocess, progress, hooks)
+                _close_epoch(learner, watched, preprocess, progress, hooks, keeper)
                 keeper.save()
                 hooks.on_epoch(progress)
             learner.settle(progress.best_weights)
@@ -130,7 +130,7 @@ def train_one_epoch(
     learner.training()
     for step, parts in zip(todo, passes, strict=True):
         start, before = time.monotonic(), progress.tally.loss_sum
-        with memory_errors(learner.device, _LESS_MEMORY, TrainingError):
+        with memory_errors(learner.device, _LESS_MEMORY, TrainingError), keeper.naming_best():
             progress.rates = learner.step(
                 (next(loaded) for _ in parts),
                 progress.tally,
@@ -166,10 +166,7 @@ def _evaluate(
             workers=learner.config.workers,
         )
     except DeviceError as error:
-        raise TrainingError(
-            f"{error} That takes a new run, which may start from the best weights of this one "
-            "(-m RUN/checkpoints/best)."
-        ) from None
+        raise TrainingError(f"{error} That takes a new run.") from None
 
 
 def _close_epoch(
@@ -178,10 +175,12 @@ def _close_epoch(
     preprocess: Preprocess,
     progress: Progress,
     hooks: Hooks,
+    keeper: Keeper,
 ) -> None:
     """Evaluates with the weights that count after an epoch, and keeps them if they are the best so far."""
     with learner.evaluating():
-        answers = _evaluate(learner, watched, preprocess, hooks)
+        with keeper.naming_best():
+            answers = _evaluate(learner, watched, preprocess, hooks)
         _enter(learner, answers, progress, hooks)
 
 

@@ -1,0 +1,66 @@
+"""fp16, whose gradients are scaled: with a real scaler, and arithmetic that a CPU has."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from contextlib import nullcontext
+
+import pytest
+import torch
+from small import exact, fresh, weights
+from torch import Tensor
+
+from peclip import PEClip
+from peclip.data import Split
+from peclip.errors import TrainingError
+from peclip.training.distributed import World
+from peclip.training.learner import Learner
+from peclip.training.tally import Tally
+
+
+@pytest.fixture(autouse=True)
+def fp16(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("peclip.training.learner.choose_precision", lambda name, device: "fp16")
+    monkeypatch.setattr("peclip.training.learner.autocast", lambda device, name: nullcontext())
+
+
+class RankWithoutVideos(World):
+    """Gets all gradients from the other ranks, as they have scaled them."""
+
+    def sum_gradients(self, parameters: Iterable[Tensor]) -> None:
+        for parameter in parameters:
+            parameter.grad = torch.full_like(parameter, 2.0**16)
+
+
+def learner_of(recognizer: PEClip) -> Learner:
+    config, device = exact(clip_grad=None), torch.device("cpu")
+    return Learner(
+        recognizer.model, config, recognizer.preprocess, device, RankWithoutVideos(), [0, 1, 2]
+    )
+
+
+@pytest.mark.parametrize("resumed", [False, True])
+def test_a_rank_may_begin_without_videos(resumed: bool) -> None:
+    """As with fewer videos than ranks, or where a training is resumed at the end of an epoch."""
+    recognizer = fresh()
+    learner, before = learner_of(recognizer), weights(recognizer)
+    if resumed:
+        learner.load_state(learner_of(fresh()).to_state())
+    tally = Tally.empty(3)
+    for step in range(2):
+        learner.step([None], tally, num_videos=1, epoch=1, step=step, steps_per_epoch=2)
+    changed = {name for name, now in weights(recognizer).items() if not now.equal(before[name])}
+    assert changed == set(learner.trained)
+    assert learner.to_state()["scaler"]["_growth_tracker"] == 2
+
+
+def test_gradients_that_never_come_right_stop(
+    videos: Split, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The scaler leaves steps without a finite gradient out; not for ever."""
+    monkeypatch.setattr("peclip.training.learner._MOST_SKIPPED", 3)
+    recognizer = fresh()
+    parameter = next(p for p in recognizer.model.parameters() if p.requires_grad)
+    parameter.register_hook(lambda grad: grad * float("nan"))
+    with pytest.raises(TrainingError, match=r"gradient is nan in step 1 of epoch 2"):
+        recognizer.fit(videos, config=exact(epochs=9))
