@@ -8,6 +8,7 @@ import os
 import shutil
 import socket
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -18,15 +19,15 @@ import yaml
 from torch import Tensor
 
 from peclip import PEClip
-from peclip.data import DataConfig
+from peclip.data import DataConfig, Split
 from peclip.errors import ConfigError, DatasetError
-from peclip.evaluation import EvaluateOptions, evaluate_dataset, model_of
+from peclip.evaluation import Asked, EvaluateOptions, ask, evaluate_dataset, model_of
 from peclip.labels import LabelSet
 from peclip.scoring import Evaluation, score_files
 from peclip.settings import load_settings
 from peclip.training.distributed import SINGLE, World, joined
-from peclip.training.run_folder import CONFIG, MODEL
-from peclip.training.seen import TEST_WARNING
+from peclip.training.run_folder import BEST, CONFIG, MODEL
+from peclip.training.seen import TEST_WARNING, config_of
 from peclip.training.views import FRAME_ORDERS, repeat_peak, reverse, shuffle, with_mirror
 from peclip.types import Batch
 from peclip.weights import Checkpoint, debug_config, load_model
@@ -331,6 +332,78 @@ def test_a_run_that_selected_its_epoch_on_the_test_videos(
     text = (run / CONFIG).read_text().replace("fold: null", "annotations: other.csv")
     (run / CONFIG).write_text(text)
     assert "warning" not in score(root, run).to_dict(), "videos of another list"
+
+
+def test_a_run_that_is_asked_about_its_training_videos(
+    ravdess: Path, model: Path, tmp_path: Path
+) -> None:
+    """No fold tells that: it is the split itself that holds them."""
+    run = tmp_path / "run"
+    for name in ("train", "test"):
+        for number, label in enumerate(LABELS):
+            write_frames(tmp_path / "own" / name / label / "0", number, frames=2)
+    shutil.copytree(model, run / MODEL)
+
+    def begun(dataset: str, folder: Path, **more: object) -> None:
+        data = {"dataset": dataset, "root": str(folder), **more}
+        values = {"data": data, "train": {"select_on": "test"}}
+        (run / CONFIG).write_text(yaml.safe_dump(values))
+
+    def said(**changes: object) -> str:
+        return str(score(tmp_path / "own", run, **changes).to_dict().get("warning", ""))
+
+    begun("folder", tmp_path / "own")
+    for split in ("train", "all"):
+        assert f"trained on videos of folder that are in the split {split}:" in said(split=split)
+        assert "Give --split test, or" in said(split=split)
+    assert said(split="test") == TEST_WARNING
+    begun("folder", tmp_path / "others")
+    assert not said(split="all")
+    for more in ({"fold": 2}, {"test_subjects": ["01"]}):
+        begun("ravdess", tmp_path / "moved", **more)
+        found = score_folds(ravdess, run, 2, split="all").to_dict()
+        assert "of ravdess that are in the split all:" in found["warning"]
+    begun("ravdess", tmp_path / "moved", fold=2)
+    found = score_folds(ravdess, run, 2, split="train").to_dict()
+    assert "Give --split test --fold 2, or" in found["warning"]
+
+
+def test_the_best_model_so_far_is_of_its_run_too(
+    root: Path, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(model, run / BEST)
+    data = {"dataset": "folder", "root": str(root)}
+    (run / CONFIG).write_text(yaml.safe_dump({"data": data, "train": {"select_on": "test"}}))
+    assert score(root, run / BEST).to_dict()["warning"] == TEST_WARNING
+    for here, name in ((run, str(BEST)), (run, MODEL), (run / "checkpoints", "best")):
+        monkeypatch.chdir(here)
+        assert config_of(name) == run / CONFIG
+    assert config_of(run / "checkpoints/last") is None
+    assert config_of("nano") is None
+    (run / CONFIG).unlink()
+    assert config_of(run / BEST) is None
+
+
+@pytest.mark.parametrize("end", [KeyboardInterrupt, ConfigError("The memory is too small.")])
+def test_an_end_in_a_later_fold_costs_no_answers_of_the_first_ones(
+    ravdess: Path,
+    model: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    end: type[BaseException] | BaseException,
+) -> None:
+    def until_fold_3(recognizer: Any, split: Split, *given: Any) -> Asked | None:
+        if split.fold == 3:
+            raise end
+        return ask(recognizer, split, *given)
+
+    monkeypatch.setattr("peclip.evaluation.ask", until_fold_3)
+    with pytest.raises(end if isinstance(end, type) else type(end)):
+        score_folds(ravdess, model, path=tmp_path / "answers.csv")
+    written = sorted(path.name for path in tmp_path.iterdir())
+    assert written == ["answers-fold-1.csv", "answers-fold-2.csv"]
+    assert len((tmp_path / written[1]).read_text().splitlines()) == 3
 
 
 # The views, by hand: a model that answers with what it sees.

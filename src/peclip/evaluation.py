@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import logging
 import os
 from collections import Counter
@@ -28,17 +27,15 @@ from peclip.data import (
 )
 from peclip.data.dataset import Unreadable
 from peclip.errors import ConfigError, DatasetError
-from peclip.files import replacing
 from peclip.metrics import RESAMPLES
 from peclip.recognizer import Recognizer
 from peclip.recognizers import load
 from peclip.scoring import Evaluation, Score, score_answers, together
 from peclip.training.distributed import SINGLE, World
-from peclip.training.evaluate import Answers, evaluate_views
+from peclip.training.evaluate import Answers, answer_paths, evaluate_views, write_answers
 from peclip.training.fitting import videos_of
 from peclip.training.recipe import read_recipe
-from peclip.training.run_folder import CONFIG
-from peclip.training.seen import run_warning
+from peclip.training.seen import config_of, run_warning
 from peclip.training.views import AS_RECORDED, AUGMENTATIONS, FRAME_ORDERS
 from peclip.weights import MODEL
 
@@ -102,7 +99,7 @@ def evaluate_dataset(
         precision: to load models for.
         world: the processes that share the videos.
         answers_path: where to write the answers, even if some videos cannot be read; with several folds a
-            file for each, see `answer_paths`.
+            file for each, as soon as it is answered; see `peclip.training.evaluate.answer_paths`.
         on_batch: is told how far it is.
 
     Returns:
@@ -126,6 +123,7 @@ def evaluate_dataset(
     warning = _warning(run, models, splits, data, loaded)
     if warning is not None and world.is_main:
         _log.warning(warning)
+    paths = {} if answers_path is None else answer_paths(answers_path, numbers)
     asked: dict[int | None, Asked] = {}
     failed: list[Unreadable] = []
     for fold, split, name in zip(numbers, splits, models, strict=True):
@@ -134,10 +132,8 @@ def evaluate_dataset(
         failed += skipped
         if found is not None:
             asked[fold] = found
-    if answers_path is not None and world.is_main:
-        paths = answer_paths(answers_path, numbers)
-        for fold, found in asked.items():
-            write_answers(paths[fold], found.answers)
+            if fold in paths and world.is_main:  # now: a later fold may fail, or be interrupted
+                write_answers(paths[fold], found.answers)
     if failed and not (options.skip_unreadable and asked):
         kept = f"; the other answers are in {answers_path}" if answers_path and asked else ""
         raise DatasetError(
@@ -231,35 +227,6 @@ def model_of(name: str | Path, fold: int | None) -> str | Path:
     return folder / MODEL if (folder / MODEL).is_dir() else name
 
 
-def answer_paths(path: Path, folds: Sequence[int | None]) -> dict[int | None, Path]:
-    """Returns where the answers of each fold go: `a.csv`, and with several folds `a-fold-1.csv` and so on."""
-    if len(folds) == 1:
-        return {folds[0]: path}
-    return {fold: path.with_name(f"{path.stem}-fold-{fold}{path.suffix}") for fold in folds}
-
-
-def write_answers(path: Path, answers: Answers) -> None:
-    """Writes the answers to all videos as a `.csv` file that `--predictions` reads.
-
-    Raises:
-        ConfigError: the file cannot be written.
-    """
-    rows = list(answers.rows())
-    try:
-        with (
-            replacing(path) as partial,
-            partial.open("w", encoding="utf-8", newline="") as stream,
-        ):
-            writer = csv.DictWriter(stream, list(rows[0]), lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(rows)
-    except OSError as error:
-        raise ConfigError(
-            f"The answers cannot be written to {str(path)!r}: {error.strerror}. Give a file in a folder "
-            "that exists and can be written."
-        ) from None
-
-
 def _read_splits(data: DataConfig, name: str, folds: Sequence[int | None]) -> list[Split]:
     """Reads a split of every fold, with what is missing in it: an error unless `allow_missing` is set."""
     if name == "all" and len(folds) > 1:
@@ -284,8 +251,8 @@ def _warning(
     """Returns what must be said of models that know some of the videos, or other crops; each sentence once."""
     said: list[str | None] = []
     for model, split in zip(models, splits, strict=True):
-        path = Path(model).parent / CONFIG
-        if Path(model).name == MODEL and path.is_file():  # of a run
+        path = config_of(model)
+        if path is not None:
             said.append(run_warning(run, read_recipe(str(path)), split, data))
         said += [unlike(data.root, loaded[model].config.preprocess), left_out(data.root)]
     return " ".join(dict.fromkeys(filter(None, said))) or None

@@ -30,7 +30,7 @@ from peclip.training.recipe import RunConfig, model_config, to_yaml
 from peclip.training.reporting import reporting
 from peclip.training.run_folder import COMMAND, RunFolder, read_report, writing
 from peclip.training.run_folder import CONFIG as CONFIG_FILE
-from peclip.training.seen import report_warning
+from peclip.training.seen import known_warning, report_warning
 from peclip.training.trackers import TrackedRun, load_module
 from peclip.training.trainer import TrainResult
 from peclip.training.warm_start import load_what_fits
@@ -100,6 +100,8 @@ def run_fold(config: RunConfig, place: Place, listen: Listener | None = None) ->
     if place.resume:
         folder.check_unchanged(config)
     if place.resume and folder.is_finished:
+        if world.is_main:
+            _log.warning("%s is finished: its report stands, and nothing is trained", place.folder)
         return read_report(place.folder)
     splits = divisions(config.data, config.train)
     recognizer, fresh = base_recognizer(config, splits.train.labels, place.device)
@@ -245,7 +247,7 @@ def _finish(
             save_model(recognizer.model, recognizer.config, folder.path / MODEL)
         folder.write_history(result.history)  # a run may have ended between the state and this file
         folder.draw_curve(result.history)
-    warning = report_warning(config.train, splits)
+    warning = _doubts(config, splits)
     if warning is not None:
         report["warning"] = warning
     if reported is not None:
@@ -275,6 +277,16 @@ def _finish(
         folder.log("finished")
     place.world.wait()
     return report
+
+
+def _doubts(config: RunConfig, splits: Divisions) -> str | None:
+    """Returns what must be said of the scores of a run, each sentence once."""
+    said = [report_warning(config.train, splits)]
+    reported, teacher = splits.test or splits.val, config.train.teacher
+    if reported is not None:
+        names = [config.base, *([] if teacher is None else [teacher.model])]
+        said += [known_warning(name, reported, config.data) for name in names]
+    return " ".join(dict.fromkeys(filter(None, said))) or None
 
 
 def _write_card(folder: RunFolder, recognizer: Recognizer, story: str) -> None:

@@ -104,7 +104,7 @@ def resolve(
     if text in SPECIAL:
         return Checkpoint(named, "", SPECIAL_CONFIGS[text](architecture), None)
     if text and os.path.isdir(text):  # unlike Path.is_dir, false for a name that is too long
-        return read_checkpoint(_model_folder(Path(text)), name=text)
+        return read_checkpoint(model_folder(Path(text)), name=text)
     owner, _, rest = text.partition("/")
     if rest and "/" not in rest and is_published(owner) and revision is None:
         return Checkpoint(named, rest, backbone_model_config(owner, rest, architecture), None)
@@ -125,7 +125,7 @@ def resolve(
     )
 
 
-def _model_folder(folder: Path) -> Path:
+def model_folder(folder: Path) -> Path:
     """Returns the model of a run, if the folder is one of a run and no model itself."""
     inner = folder / MODEL
     return inner if not (folder / CONFIG).is_file() and (inner / CONFIG).is_file() else folder

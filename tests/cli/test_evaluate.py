@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+import errno
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +13,10 @@ from pathlib import Path
 import pytest
 
 from peclip.cli import run
+from peclip.cli.options import check_output
+from peclip.cli.scores import show
 from peclip.errors import ConfigError
+from peclip.scoring import score_files
 
 
 @pytest.fixture
@@ -198,6 +203,59 @@ def test_a_picture_that_fails_costs_no_number(
     assert run(["evaluate", "--predictions", str(answers), *files]) == 2
     assert "UAR (%)" in capsys.readouterr().out
     assert json.loads((tmp_path / "report.json").read_text())["uar"] == 75.0
+
+
+def test_a_full_disk_costs_no_number(
+    answers: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def full(path: Path) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("peclip.scoring.replacing", full)
+    arguments = ["evaluate", "--predictions", str(answers), "-o", str(tmp_path / "report.json")]
+    assert run(arguments) == 2
+    out, err = capsys.readouterr()
+    assert "UAR (%)" in out
+    assert "No space left on device" in err
+    assert run([*arguments, "-f", "json"]) == 2
+    assert json.loads(capsys.readouterr().out)["uar"] == 75.0
+
+
+def test_a_reader_that_has_gone_costs_no_file(
+    answers: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def gone(*given: object) -> None:
+        raise BrokenPipeError
+
+    monkeypatch.setattr("peclip.cli.scores.print_evaluation", gone)
+    with pytest.raises(BrokenPipeError):
+        show(score_files([answers]), "table", tmp_path / "report.json", None)
+    assert json.loads((tmp_path / "report.json").read_text())["uar"] == 75.0
+
+
+@pytest.mark.parametrize(("option", "name"), [("-o", "report.json"), ("--plot", "picture.png")])
+def test_a_folder_that_cannot_be_written_is_found_out_first(
+    option: str,
+    name: str,
+    answers: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    locked = tmp_path / "locked"
+    locked.mkdir()
+    monkeypatch.setattr(os, "access", lambda path, mode: Path(path) != locked)
+    monkeypatch.setattr("peclip.scoring.score_files", lambda *_, **__: pytest.fail("computed"))
+    assert run(["evaluate", "--predictions", str(answers), option, str(locked / name)]) == 2
+    assert "is in a folder that cannot be written" in " ".join(capsys.readouterr().err.split())
+
+
+def test_a_device_is_written_into_whoever_owns_its_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    check_output(Path(os.devnull), overwrite=True)
 
 
 def test_scoring_needs_neither_torch_nor_matplotlib() -> None:

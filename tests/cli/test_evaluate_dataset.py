@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -107,6 +108,16 @@ def test_a_table_a_report_a_picture_and_the_answers(
     assert len(files[2].read_text().splitlines()) == 17
     assert run(command(root, "-m", str(trained), "--save-predictions", str(files[2]))) == 2
     assert "exists" in capsys.readouterr().err
+
+
+def test_answers_in_a_folder_that_cannot_be_written_are_found_out_first(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Output
+) -> None:
+    monkeypatch.setattr(os, "access", lambda path, mode: Path(path) != tmp_path)
+    monkeypatch.setattr("peclip.evaluation.evaluate_dataset", lambda *_, **__: pytest.fail("asked"))
+    assert run(command(root, "--save-predictions", str(tmp_path / "answers.csv"))) == 2
+    told = " ".join(capsys.readouterr().err.split())
+    assert "answers.csv' is in a folder that cannot be written" in told
 
 
 def test_folds(tmp_path: Path, capsys: Output) -> None:

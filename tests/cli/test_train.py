@@ -415,7 +415,34 @@ def test_a_refused_resume_changes_nothing(root: Path, tmp_path: Path, capsys: Ou
         assert change.partition("=")[0] in text
         assert "-m" in text
     assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
-    trained(capsys, *resume, "-f", "json", "--set", "train.workers=0")
+    assert run([*resume, "-f", "json", "--set", "train.workers=0"]) == 0
+    text = capsys.readouterr()
+    assert json.loads(text.out)["run_folder"] == str(out)
+    assert "is finished: its report stands, and nothing is trained" in " ".join(text.err.split())
+
+
+def test_a_base_or_a_teacher_that_knows_the_reported_videos_is_told_of(
+    tmp_path: Path, capsys: Output
+) -> None:
+    """Fold 2 is new to a model that was trained on fold 2, and not to one that was on fold 1."""
+    for actor in range(1, 25):
+        for emotion in ("03", "04"):
+            name = f"02-01-{emotion}-01-01-01-{actor:02d}"
+            write_frames(tmp_path / "data" / name, (99, 99, 99), actor)
+
+    def report(fold: int, out: str, *more: str) -> dict[str, Any]:
+        arguments = command(tmp_path / "data", tmp_path / out, "--epochs", "1", *more)
+        arguments[arguments.index("folder")] = "ravdess"
+        return trained(capsys, *arguments, "--fold", str(fold))
+
+    first, model = report(1, "first"), str(tmp_path / "first/model")
+    assert "warning" not in first
+    for fold, warned in ((1, False), (2, True)):
+        for number, base in enumerate((str(tmp_path / "first"), model)):
+            found = report(fold, f"{fold}-{number}", "-m", base)
+            assert ("began with or learned from, was trained" in found.get("warning", "")) == warned
+        taught = report(fold, f"{fold}-t", "--set", f"train.teacher.model={model}")
+        assert (repr(model) in taught.get("warning", "")) == warned
 
 
 def test_only_a_run_is_overwritten(root: Path, tmp_path: Path, capsys: Output) -> None:

@@ -195,8 +195,9 @@ def _ask(
     from peclip.cli.train import device_of
     from peclip.config import check
     from peclip.data import DataConfig, find_benchmark
-    from peclip.evaluation import EvaluateOptions, answer_paths, evaluate_dataset
+    from peclip.evaluation import EvaluateOptions, evaluate_dataset
     from peclip.training.distributed import joined, world_of
+    from peclip.training.evaluate import answer_paths
 
     if data["dataset"] is None or data["root"] is None:
         raise ConfigError(

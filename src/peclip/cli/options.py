@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
@@ -36,8 +37,8 @@ def check_output(output: Path | None, *, overwrite: bool, endings: Sequence[str]
     """Fails before anything is computed where the output could not be written after it.
 
     Raises:
-        ConfigError: the file exists and may not be replaced, its folder does not exist, or its ending
-            is none of those given.
+        ConfigError: the file exists and may not be replaced, its folder does not exist or cannot be
+            written, or its ending is none of those given.
     """
     if output is None or str(output) == "-":
         return
@@ -45,6 +46,13 @@ def check_output(output: Path | None, *, overwrite: bool, endings: Sequence[str]
         raise ConfigError(f"The output {str(output)!r} must be a file in a folder that exists.")
     if output.exists() and not overwrite:
         raise ConfigError(f"The output {str(output)!r} exists; give another one, or --overwrite.")
+    # A pipe or a device, such as /dev/stdout, is written into; a file is made, or replaced, in its folder.
+    special = output.exists() and not output.is_file()
+    if not special and not os.access(output.absolute().parent, os.W_OK):
+        raise ConfigError(
+            f"The output {str(output)!r} is in a folder that cannot be written. Give a file in a folder of "
+            "yours."
+        )
     if endings and output.suffix.lower() not in endings:
         raise ConfigError(
             f"The ending of {output.name!r} does not say a format; use {', '.join(endings)}."

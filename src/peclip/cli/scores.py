@@ -26,12 +26,16 @@ def show(
         for remark in score.remarks:
             console.note(prefix + remark)
     to_stdout = str(output) == "-"
-    if output is not None and not to_stdout:
-        evaluation.save(output)
-    if form == "json" or to_stdout:
-        typer.echo(json.dumps(evaluation.to_dict(), indent=2))
-    else:
-        print_evaluation(evaluation)
+    # Printed first, so that no disk that is full costs the numbers; and saved in any case, so that no
+    # reader that has gone, as in `| head`, costs the file.
+    try:
+        if form == "json" or to_stdout:
+            typer.echo(json.dumps(evaluation.to_dict(), indent=2))
+        else:
+            print_evaluation(evaluation)
+    finally:
+        if output is not None and not to_stdout:
+            evaluation.save(output)
     if plot is not None:  # last, so that no picture that fails costs the numbers
         draw(evaluation, plot)
 

@@ -1,9 +1,11 @@
-"""What a model answers to the videos of a split, and the report of it."""
+"""What a model answers to the videos of a split, the report of it, and the file of it."""
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -12,7 +14,8 @@ from peclip.data.dataset import Draw, Unreadable, VideoDataset
 from peclip.data.loader import batches_of, load_batches, reader_errors, share
 from peclip.data.samples import Split
 from peclip.devices import memory_errors
-from peclip.errors import DeviceError
+from peclip.errors import ConfigError, DeviceError
+from peclip.files import replacing
 from peclip.labels import LabelSet
 from peclip.metrics import RESAMPLES, ConfusionMatrix, Report, calibration_error
 from peclip.models import ExpressionModel, FrozenModel
@@ -72,6 +75,35 @@ class Answers:
                 "label": label,
                 **{f"prob_{name}": score for name, score in scores},
             }
+
+
+def answer_paths(path: Path, folds: Sequence[int | None]) -> dict[int | None, Path]:
+    """Returns where the answers of each fold go: `a.csv`, and with several folds `a-fold-1.csv` and so on."""
+    if len(folds) == 1:
+        return {folds[0]: path}
+    return {fold: path.with_name(f"{path.stem}-fold-{fold}{path.suffix}") for fold in folds}
+
+
+def write_answers(path: Path, answers: Answers) -> None:
+    """Writes the answers to all videos as a `.csv` file that `--predictions` reads.
+
+    Raises:
+        ConfigError: the file cannot be written.
+    """
+    rows = list(answers.rows())
+    try:
+        with (
+            replacing(path) as partial,
+            partial.open("w", encoding="utf-8", newline="") as stream,
+        ):
+            writer = csv.DictWriter(stream, list(rows[0]), lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(rows)
+    except OSError as error:
+        raise ConfigError(
+            f"The answers cannot be written to {str(path)!r}: {error.strerror}. Give a file in a folder "
+            "that exists and can be written."
+        ) from None
 
 
 def evaluate(

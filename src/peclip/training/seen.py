@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,9 @@ from typing import Any
 from peclip.data import DataConfig, Split, find_benchmark
 from peclip.training.config import TrainConfig
 from peclip.training.divisions import Divisions
+from peclip.training.recipe import read_recipe
+from peclip.training.run_folder import BEST, CONFIG
+from peclip.weights import MODEL, model_folder
 
 TEST_WARNING = (
     "The epoch was selected on the test videos themselves, as the papers of the field do, so the result is "
@@ -32,6 +36,21 @@ def report_warning(config: TrainConfig, splits: Divisions) -> str | None:
     return f"{VAL_WARNING} {CALIBRATED}" if config.calibrate else VAL_WARNING
 
 
+def config_of(model: str | Path) -> Path | None:
+    """Returns the `config.yaml` of the run that a model belongs to; `None` if it belongs to none.
+
+    Args:
+        model: its folder: `model` or `checkpoints/best` of a run, or any other name of a model.
+    """
+    # Absolute: whoever stands in the folder of a run gives `model`, and in `checkpoints` gives `best`.
+    folder = Path(os.path.abspath(model))
+    for place in (Path(MODEL), BEST):
+        run = Path(*folder.parts[: -len(place.parts)])
+        if run / place == folder and (run / CONFIG).is_file():
+            return run / CONFIG
+    return None
+
+
 def run_warning(run: str, begun: Mapping[str, Any], split: Split, data: DataConfig) -> str | None:
     """Returns what must be said where a run answers to videos that it has trained on, or selected its epoch by.
 
@@ -44,7 +63,21 @@ def run_warning(run: str, begun: Mapping[str, Any], split: Split, data: DataConf
     own = begun.get("data") or {}
     if own.get("dataset") != split.dataset:
         return None
+    benchmark = find_benchmark(split.dataset)
+    # Videos of one's own go by the name of their form, so others may be meant.
+    same = benchmark.labels is not None or (
+        _is(own.get("root"), data.root) and _is(own.get("annotations"), data.annotations)
+    )
+    if not same:
+        return None
     fold, subjects = own.get("fold"), own.get("test_subjects") or ()
+    flags = f"--split {benchmark.test_split}" + ("" if fold is None else f" --fold {fold}")
+    trained = (
+        f"The run {run!r} was trained on videos of {split.dataset} that are in the split {split.split}: the "
+        f"scores are too high. Give {flags}, or videos that it has not seen."
+    )
+    if split.split == "all":  # of every fold, and whoever was tested
+        return trained
     if fold not in (None, split.fold):
         return (
             f"The run {run!r} was trained on fold {fold} of {split.dataset}, and so on test videos of the "
@@ -55,14 +88,27 @@ def run_warning(run: str, begun: Mapping[str, Any], split: Split, data: DataConf
             f"The run {run!r} divided the people of {split.dataset} itself, and was trained on all but "
             f"{', '.join(map(str, subjects))} (data.test_subjects): the scores of the others are too high."
         )
+    if split.split == "train":
+        return trained
     selected = (begun.get("train") or {}).get("select_on") == "test"
-    benchmark = find_benchmark(split.dataset)
-    # Videos of one's own go by the name of their form, so others may be meant.
-    same = benchmark.labels is not None or (
-        _is(own.get("root"), data.root) and _is(own.get("annotations"), data.annotations)
+    return TEST_WARNING if selected and split.split == benchmark.test_split else None
+
+
+def known_warning(name: str, split: Split, data: DataConfig) -> str | None:
+    """Returns what must be said where a base or a teacher knows the videos that a run reports.
+
+    Args:
+        name: of the base or teacher; only runs of this machine are known.
+        split: what is reported.
+        data: where the split is from.
+    """
+    path = config_of(model_folder(Path(name)))
+    if path is None or run_warning(name, read_recipe(str(path)), split, data) is None:
+        return None
+    return (
+        f"{name!r}, which this run began with or learned from, was trained on videos of {split.title} or "
+        "selected by them: the result is too high."
     )
-    tested = split.split in (benchmark.test_split, "all")
-    return TEST_WARNING if selected and same and tested else None
 
 
 def _is(path: Any, other: Path | None) -> bool:
