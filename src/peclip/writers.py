@@ -153,6 +153,9 @@ class ParquetWriter:
 
 
 _STREAMS: dict[str, Any] = {"csv": CsvWriter, "jsonl": JsonLinesWriter, "json": JsonWriter}
+BY_LINE = frozenset({"csv", "jsonl"})
+"""Formats that are complete with their rows; the others take a whole source when it ends."""
+
 FORMATS: tuple[str, ...] = get_args(RowFormat)
 
 

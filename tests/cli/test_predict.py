@@ -8,6 +8,7 @@ import json
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -15,6 +16,8 @@ from pathlib import Path
 import pytest
 
 from peclip.cli import run
+from peclip.engines import ENGINES, Engine, Job
+from peclip.errors import ConfigError
 
 QUICK = ["-m", "debug", "--device", "cpu", "--detector", "haar"]
 
@@ -276,6 +279,22 @@ def test_an_address_is_a_source(server: str, monkeypatch: pytest.MonkeyPatch, ca
     assert rows[0]["source"] == f"{server}/astronaut.mp4"
     assert run(["predict", f"{server}/none.mp4", *QUICK]) == 3
     assert "404" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("form", "kept"), [("csv", False), ("jsonl", False), ("json", True)])
+def test_rows_are_kept_where_the_format_needs_them(
+    form: str, kept: bool, astronaut: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those of a camera that writes lines would fill the memory."""
+    jobs: list[Job] = []
+
+    def opener(job: Job) -> AbstractContextManager[Engine]:
+        jobs.append(job)
+        raise ConfigError("That is enough.")
+
+    monkeypatch.setitem(ENGINES, "local", opener)
+    assert run(["predict", str(astronaut), "-f", form]) == 2
+    assert [job.keep_rows for job in jobs] == [kept]
 
 
 @pytest.mark.shared

@@ -60,11 +60,12 @@ class Batch:
     def _write_source(self, reading: Reading, position: str) -> None:
         name = console.as_markup(Path(reading.source).name or reading.source)
         task = self._bar.add_task(f"{name} ({position})", total=None, position="")
-        recognised = False
+        recognised = labelled = False
         try:
             for row in reading.rows():
                 unreadable = row.window == 0 and row.status == "decode_error"
                 recognised |= row.window == 0 and not unreadable
+                labelled |= row.label is not None
                 if unreadable and not self._several:
                     continue  # a single source that cannot be read is one line and no output
                 self._interruption.hold()
@@ -84,6 +85,6 @@ class Batch:
             console.error(str(reading.failure))
             self._codes.append(reading.failure.exit_code)
         self._recognised += recognised
-        self._output.end_source(reading, recognised=recognised)
+        self._output.end_source(reading, recognised=recognised, faceless=not labelled)
         self._bar.remove_task(task)
         self._interruption.release()

@@ -105,13 +105,18 @@ class Output:
         """Hands over one row."""
         self.open().write_row(row)
 
-    def end_source(self, reading: Reading, *, recognised: bool) -> None:
-        """Hands over the whole of a source, which is then complete, and whether any of it was recognised."""
+    def end_source(self, reading: Reading, *, recognised: bool, faceless: bool) -> None:
+        """Hands over the whole of a source, which is then complete.
+
+        Args:
+            reading: of the source.
+            recognised: whether any of it could be read.
+            faceless: whether none of its rows has a label.
+        """
         if self._writer is None:
             return
-        prediction = reading.prediction()
-        self._writer.end_source(prediction)
-        if reading.failure is None and prediction.label is None:
+        self._writer.end_source(reading.prediction())
+        if reading.failure is None and faceless:
             self._first_faceless = self._first_faceless or reading.source
             self._num_faceless += 1
         if self._journal is not None:

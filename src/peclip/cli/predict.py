@@ -142,6 +142,7 @@ def predict(
     from peclip.config import PredictOptions, check
     from peclip.engines import ENGINES, Job, Pool
     from peclip.shards import read_shard
+    from peclip.writers import BY_LINE
 
     options = check(
         PredictOptions,
@@ -179,6 +180,7 @@ def predict(
         None if labels is None else read_labels(labels),
         options,
         Pool(workers, worker_cpus, worker_gpus),
+        keep_rows=chosen not in BY_LINE,
     )
     with Interruption() as interruption:
         interruption.release()

@@ -42,6 +42,8 @@ class Job:
     """Own labels with their texts; `None`: those of the model."""
     options: PredictOptions = field(default_factory=PredictOptions)
     pool: Pool = field(default_factory=Pool)
+    keep_rows: bool = True
+    """False where nobody asks for `Reading.prediction()`, so that here the memory does not grow with a source."""
 
     def load(self) -> Recognizer:
         """Loads the model; raises as `peclip.load`."""
@@ -77,7 +79,7 @@ class Reading(Protocol):
         ...
 
     def prediction(self) -> Prediction:
-        """Returns what the rows so far say."""
+        """Returns what the rows so far say, if they are kept."""
         ...
 
 

@@ -1,0 +1,22 @@
+"""Sources one after the other, in this process."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from peclip.config import PredictOptions
+from peclip.engines import ENGINES, Job
+from peclip.video.sources import Source
+
+
+def test_rows_that_nobody_asks_for_again_are_not_kept(astronaut: Path) -> None:
+    """The rows of a camera that runs for days would fill the memory."""
+    options = PredictOptions(face_crop=False)
+    found = []
+    for keep_rows, kept in ((True, 5), (False, 1)):
+        with ENGINES["local"](Job("debug", "cpu", options=options, keep_rows=keep_rows)) as engine:
+            (reading,) = engine.read([Source("astronaut.mp4", astronaut)])
+            found.append(list(reading.rows()))
+            assert len(reading.prediction().rows) == kept
+    assert found[0] == found[1]
+    assert len(found[0]) == 5
