@@ -6,7 +6,7 @@ import json
 import math
 import os
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Self, TypeVar
 
@@ -119,6 +119,12 @@ class ModelConfig(Config):
             ConfigError: a field is unknown or its value is not accepted.
         """
         return check(type(self), self.model_dump() | changes)
+
+    def with_labels(self, labels: Sequence[str], texts: Mapping[str, str]) -> Self:
+        """Returns a copy for other labels, with their texts; those that are kept keep texts of their own."""
+        own = {**self.label_texts, **texts}
+        kept = {name: text for name, text in own.items() if name in labels}
+        return self.derive(labels=tuple(labels), label_texts=kept)
 
 
 class BackboneSizes(NamedTuple):

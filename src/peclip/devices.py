@@ -13,6 +13,11 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from peclip.choices import Precision
 from peclip.errors import ConfigError, DeviceError, UserError, first_line
 
+COMPUTE_IN_FP32 = (
+    "Compute in fp32 (--precision fp32); if they are none there either, the weights are at fault."
+)
+"""What to do where answers are no numbers."""
+
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -53,12 +58,10 @@ def as_numbers(probabilities: Tensor, precision: str) -> list[list[float]]:
     Raises:
         DeviceError: some are none: the first label would pass for the answer.
     """
+    probabilities = probabilities.cpu()  # first: the check would wait for the device, too
     if not probabilities.isfinite().all():
-        raise DeviceError(
-            f"The model's answers are no numbers in {precision}. Compute in fp32 (--precision fp32); if they are "
-            "none there either, the weights are at fault."
-        )
-    return [list(row) for row in probabilities.cpu().tolist()]
+        raise DeviceError(f"The model's answers are no numbers in {precision}. {COMPUTE_IN_FP32}")
+    return [list(row) for row in probabilities.tolist()]
 
 
 def choose_precision(name: Precision, device: torch.device) -> str:

@@ -34,10 +34,9 @@ from peclip.scoring import Evaluation, Score, score_answers, together
 from peclip.training.distributed import SINGLE, World
 from peclip.training.evaluate import Answers, answer_paths, evaluate_views, write_answers
 from peclip.training.fitting import videos_of
-from peclip.training.recipe import read_recipe
-from peclip.training.seen import config_of, run_warning
+from peclip.training.seen import run_warning
 from peclip.training.views import AS_RECORDED, AUGMENTATIONS, FRAME_ORDERS
-from peclip.weights import MODEL
+from peclip.weights import MODEL, model_folder
 
 _log = logging.getLogger(__name__)
 
@@ -117,7 +116,7 @@ def evaluate_dataset(
         run, models, loaded = model.name, [model.name] * len(numbers), {model.name: model}
     else:
         run, models = str(model), [str(model_of(model, fold)) for fold in numbers]
-        loaded = {name: load(name, device=device, precision=precision) for name in {*models}}
+        loaded = {m: load(m, device=device, precision=precision) for m in dict.fromkeys(models)}
     if options.labels is not None:
         loaded = {name: one.with_labels(options.labels) for name, one in loaded.items()}
     warning = _warning(run, models, splits, data, loaded)
@@ -224,7 +223,8 @@ def model_of(name: str | Path, fold: int | None) -> str | Path:
                 "or the number of one, or finish the run: peclip train --resume."
             )
         return found
-    return folder / MODEL if (folder / MODEL).is_dir() else name
+    found = model_folder(folder)
+    return name if found == folder else found
 
 
 def _read_splits(data: DataConfig, name: str, folds: Sequence[int | None]) -> list[Split]:
@@ -251,9 +251,7 @@ def _warning(
     """Returns what must be said of models that know some of the videos, or other crops; each sentence once."""
     said: list[str | None] = []
     for model, split in zip(models, splits, strict=True):
-        path = config_of(model)
-        if path is not None:
-            said.append(run_warning(run, read_recipe(str(path)), split, data))
+        said.append(run_warning(run, model, split, data))
         said += [unlike(data.root, loaded[model].config.preprocess), left_out(data.root)]
     return " ".join(dict.fromkeys(filter(None, said))) or None
 

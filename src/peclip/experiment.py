@@ -162,8 +162,7 @@ def base_recognizer(
     base = resolve(config.base, settings=settings)
     own = base.config
     if set(labels) != set(own.labels):  # otherwise the order of the base is kept
-        kept = {name: text for name, text in own.label_texts.items() if name in labels.names}
-        own = own.derive(labels=labels.names, label_texts=kept)
+        own = own.with_labels(labels.names, {})
     changed = replace(base, config=model_config(own, config.model))
     fresh: list[str] = []
     seed = config.train.seed

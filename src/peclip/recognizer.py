@@ -245,10 +245,9 @@ class Recognizer:
         chosen = LabelSet.of(labels)
         given = labels if isinstance(labels, Mapping) else {}
         own = {canonical(name): text for name, text in given.items() if text}
-        own = {k: v for k, v in (self.config.label_texts | own).items() if k in chosen.names}
-        config = self.config.derive(labels=chosen.names, label_texts=own)
+        config = self.config.with_labels(chosen.names, own)
         return type(self)(
-            self.model.with_labels(chosen, own),
+            self.model.with_labels(chosen, config.label_texts),
             config,
             name=self.name,
             revision=self.revision,

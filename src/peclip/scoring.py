@@ -12,7 +12,6 @@ The rule across label sets:
 
 from __future__ import annotations
 
-import csv
 import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -24,7 +23,7 @@ from typing import Any
 
 from peclip.answers import Answer, AnswerFile, read_answers
 from peclip.errors import ConfigError
-from peclip.files import replacing
+from peclip.files import replacing, write_rows
 from peclip.labels import EMOTIONS, LabelSet
 from peclip.metrics import (
     RESAMPLES,
@@ -120,17 +119,12 @@ class Evaluation:
                 f"The ending of {path.name!r} does not say a format; use {', '.join(REPORT_ENDINGS)}."
             )
         try:
-            with (
-                replacing(path) as partial,
-                partial.open("w", encoding="utf-8", newline="") as stream,
-            ):
-                if path.suffix.lower() == ".json":
-                    stream.write(json.dumps(self.to_dict(), indent=2) + "\n")
-                else:
-                    rows = self._rows()
-                    writer = csv.DictWriter(stream, list(rows[0]), lineterminator="\n")
-                    writer.writeheader()
-                    writer.writerows(rows)
+            if path.suffix.lower() == ".csv":
+                write_rows(path, self._rows())
+            else:
+                with replacing(path) as partial:
+                    text = json.dumps(self.to_dict(), indent=2) + "\n"
+                    partial.write_text(text, encoding="utf-8", newline="")
         except OSError as error:
             raise ConfigError(
                 f"The output {str(path)!r} cannot be written: {error.strerror}. Give a file in a "

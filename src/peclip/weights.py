@@ -128,7 +128,8 @@ def resolve(
 def model_folder(folder: Path) -> Path:
     """Returns the model of a run, if the folder is one of a run and no model itself."""
     inner = folder / MODEL
-    return inner if not (folder / CONFIG).is_file() and (inner / CONFIG).is_file() else folder
+    # As in resolve: what is a name and no path at all is no folder either.
+    return inner if not os.path.isfile(folder / CONFIG) and os.path.isdir(inner) else folder
 
 
 def _is_untrained(name: str) -> bool:

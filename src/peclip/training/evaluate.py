@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,9 +12,9 @@ from torch import Tensor
 from peclip.data.dataset import Draw, Unreadable, VideoDataset
 from peclip.data.loader import batches_of, load_batches, reader_errors, share
 from peclip.data.samples import Split
-from peclip.devices import memory_errors
+from peclip.devices import COMPUTE_IN_FP32, memory_errors
 from peclip.errors import ConfigError, DeviceError
-from peclip.files import replacing
+from peclip.files import write_rows
 from peclip.labels import LabelSet
 from peclip.metrics import RESAMPLES, ConfusionMatrix, Report, calibration_error
 from peclip.models import ExpressionModel, FrozenModel
@@ -90,15 +89,8 @@ def write_answers(path: Path, answers: Answers) -> None:
     Raises:
         ConfigError: the file cannot be written.
     """
-    rows = list(answers.rows())
     try:
-        with (
-            replacing(path) as partial,
-            partial.open("w", encoding="utf-8", newline="") as stream,
-        ):
-            writer = csv.DictWriter(stream, list(rows[0]), lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(rows)
+        write_rows(path, list(answers.rows()))
     except OSError as error:
         raise ConfigError(
             f"The answers cannot be written to {str(path)!r}: {error.strerror}. Give a file in a folder "
@@ -211,8 +203,7 @@ def _check_numbers(probabilities: Tensor, split: Split, precision: str) -> None:
     if broken:
         raise DeviceError(
             f"The answers to {len(broken):,} of the {len(split):,} videos of {split.title} are no numbers in "
-            f"{precision}, the first one that to {split.samples[broken[0]].id}. Compute in fp32 (--precision "
-            "fp32); if they are none there either, the weights are at fault."
+            f"{precision}, the first one that to {split.samples[broken[0]].id}. {COMPUTE_IN_FP32}"
         )
 
 

@@ -18,7 +18,7 @@ from typing import Any
 import torch
 
 from peclip.errors import ConfigError, MissingExtraError, TrainingError
-from peclip.files import final_name, replacing
+from peclip.files import final_name, replacing, write_rows
 from peclip.metrics import Report
 from peclip.plots import plot_confusion, plot_curve, save_figure
 from peclip.training.checkpoint import BEST_NAME, STATE, best_weights
@@ -170,26 +170,25 @@ class RunFolder:
 
     def write_answers(self, answers: Answers, report: Report) -> None:
         """Writes the predictions and the confusion matrix."""
-        rows = list(answers.rows())
-        self._write_csv(ANSWERS, list(rows[0]), [list(row.values()) for row in rows])
-        matrix = zip(report.labels, report.confusion.counts.tolist(), strict=True)
-        heading = ["target", *report.labels]
-        self._write_csv(f"{CONFUSION}.csv", heading, [[name, *row] for name, row in matrix])
+        with writing(self.path):
+            write_rows(self.path / ANSWERS, list(answers.rows()))
+            self._write_confusion(report)
         self._draw(lambda: plot_confusion(report), f"{CONFUSION}.png")
 
     def write_report(self, report: Mapping[str, Any]) -> None:
         """Writes the report, which says that the run is finished."""
         self.write(REPORT, json.dumps(report, indent=2) + "\n")
 
-    def _write_csv(self, name: str, heading: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+    def _write_confusion(self, report: Report) -> None:
+        matrix = zip(report.labels, report.confusion.counts.tolist(), strict=True)
         with (
-            writing(self.path),
-            replacing(self.path / name) as partial,
+            replacing(self.path / f"{CONFUSION}.csv") as partial,
             partial.open("w", encoding="utf-8", newline="") as file,
         ):
+            # Not by the names of the columns, as rows: a label may be called target, too.
             writer = csv.writer(file, lineterminator="\n")
-            writer.writerow(heading)
-            writer.writerows(rows)
+            writer.writerow(["target", *report.labels])
+            writer.writerows([name, *row] for name, row in matrix)
 
     def _draw(self, plot: Any, name: str) -> None:
         try:

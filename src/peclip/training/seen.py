@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -40,10 +40,10 @@ def config_of(model: str | Path) -> Path | None:
     """Returns the `config.yaml` of the run that a model belongs to; `None` if it belongs to none.
 
     Args:
-        model: its folder: `model` or `checkpoints/best` of a run, or any other name of a model.
+        model: a run, its `model` or its `checkpoints/best`, or any other name of a model.
     """
     # Absolute: whoever stands in the folder of a run gives `model`, and in `checkpoints` gives `best`.
-    folder = Path(os.path.abspath(model))
+    folder = Path(os.path.abspath(model_folder(Path(model))))
     for place in (Path(MODEL), BEST):
         run = Path(*folder.parts[: -len(place.parts)])
         if run / place == folder and (run / CONFIG).is_file():
@@ -51,15 +51,19 @@ def config_of(model: str | Path) -> Path | None:
     return None
 
 
-def run_warning(run: str, begun: Mapping[str, Any], split: Split, data: DataConfig) -> str | None:
+def run_warning(run: str, model: str | Path, split: Split, data: DataConfig) -> str | None:
     """Returns what must be said where a run answers to videos that it has trained on, or selected its epoch by.
 
     Args:
-        run: its folder, as it was given.
-        begun: its `config.yaml`.
+        run: what it is called.
+        model: a model, which may be of a run.
         split: what it is asked about.
         data: where the split is from.
     """
+    path = config_of(model)
+    if path is None:
+        return None
+    begun = read_recipe(str(path))
     own = begun.get("data") or {}
     if own.get("dataset") != split.dataset:
         return None
@@ -102,8 +106,7 @@ def known_warning(name: str, split: Split, data: DataConfig) -> str | None:
         split: what is reported.
         data: where the split is from.
     """
-    path = config_of(model_folder(Path(name)))
-    if path is None or run_warning(name, read_recipe(str(path)), split, data) is None:
+    if run_warning(name, name, split, data) is None:
         return None
     return (
         f"{name!r}, which this run began with or learned from, was trained on videos of {split.title} or "
