@@ -33,7 +33,7 @@ from peclip.training.run_folder import CONFIG as CONFIG_FILE
 from peclip.training.seen import known_warning, report_warning
 from peclip.training.trackers import TrackedRun, load_module
 from peclip.training.trainer import TrainResult
-from peclip.training.warm_start import load_what_fits
+from peclip.training.warm_start import load_stem, load_what_fits
 from peclip.weights import MODEL, load_model, resolve, save_model
 
 _log = logging.getLogger(__name__)
@@ -171,6 +171,8 @@ def base_recognizer(
     else:
         model = load_model(replace(changed, tensors=None), settings=settings, seed=seed)
         fresh = load_what_fits(model, changed.config, base.tensors)
+    if config.train.stem.weights is not None:
+        load_stem(model, config.train.stem.weights)
     recognizer = RECOGNIZERS[changed.config.architecture](
         model,
         changed.config,

@@ -26,7 +26,7 @@ from safetensors import SafetensorError
 
 from peclip.errors import CheckpointError, ConfigError, WeightsError, first_line
 from peclip.hub import checked_answers
-from peclip.nn.stem import ConvStem
+from peclip.nn.stem import SeparableStem
 from peclip.nn.towers import QuickGELU, TextTower, VisionTower
 
 RGB = tuple[float, float, float]
@@ -147,7 +147,7 @@ def _build(name: str, config: dict[str, Any]) -> Any:
         if isinstance(module.gelu, OpenClipQuickGELU):
             module.gelu = QuickGELU()
     if stem is not None:
-        visual.conv1 = ConvStem(**stem, width=visual.class_embedding.shape[0])
+        visual.conv1 = SeparableStem(**stem, width=visual.class_embedding.shape[0])
     return model
 
 

@@ -1,89 +1,135 @@
-"""A convolutional stem for small vision towers that are trained from scratch."""
+"""A convolutional stem for small vision towers: MobileNetV1 up to its pooling."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from peclip.errors import CheckpointError
+from peclip.nn.tensor_file import copy_tensors, read_tensors
 
-class ConvStem(nn.Module):
-    """Stages of a strided convolution and residual blocks, in place of the patch projection.
+_PIXEL_MEAN = (123.68, 116.779, 103.939)
+"""RGB grey levels that VGGFace2's networks subtract."""
+_GREY, _CONTRAST = 115.0, 55.0
+"""Mean and standard deviation of a typical face in grey levels: what a standardized image becomes."""
 
-    A small ViT that is trained from scratch learns far better behind a convolutional stem (Xiao et al.,
-    2021, "Early Convolutions Help Transformers See Better"). The batch norms learn while the backbone is
-    trained; in a frozen backbone they are in eval mode and never change.
+
+class SeparableStem(nn.Module):
+    """Depthwise separable convolutions in place of the patch projection of a ViT.
+
+    The layers are those of MobileNetV1 (Howard et al., 2017, Table 1) with the batch norms folded into the
+    convolutions, so that the weights of a network that was trained to recognise faces fit (`load_faces`). A
+    small ViT learns far better behind convolutions (Xiao et al., 2021, "Early Convolutions Help Transformers
+    See Better"). Every image is standardized first: its light and contrast carry no expression.
 
     Args:
-        channels: of every stage.
-        strides: of the first convolution of every stage; their product is the patch size.
-        blocks: residual blocks of every stage.
+        channels: of the first convolution, which has stride 2, and then of every separable layer.
+        strides: of every separable layer; twice their product is the patch size.
         width: W of the vision tower.
-        standardize: give every image a mean of 0 and a deviation of 1 first, so that light and contrast
-            of a picture are nothing to be learned.
     """
 
-    def __init__(
-        self,
-        channels: Sequence[int],
-        strides: Sequence[int],
-        blocks: Sequence[int],
-        width: int,
-        *,
-        standardize: bool = False,
-    ) -> None:
+    pixel_mean: Tensor
+
+    def __init__(self, channels: Sequence[int], strides: Sequence[int], width: int) -> None:
         super().__init__()
-        self._standardize = standardize
-        layers: list[nn.Module] = []
-        before = 3
-        for after, stride, count in zip(channels, strides, blocks, strict=True):
-            layers += [*_conv_norm(before, after, stride), nn.ReLU()]
-            layers += [ResidualConv(after) for _ in range(count)]
-            before = after
-        self.layers = nn.Sequential(*layers, nn.Conv2d(before, width, 1))
+        self.first = ConvReLU6(3, channels[0], 3, stride=2)
+        pairs = zip(channels, channels[1:], strides, strict=False)
+        self.layers = nn.Sequential(*(SeparableConv(*sizes) for sizes in pairs))
+        self.projection = nn.Conv2d(channels[-1], width, 1)
+        mean = torch.tensor(_PIXEL_MEAN).view(3, 1, 1)
+        self.register_buffer("pixel_mean", mean, persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
         """Maps images (N, 3, S, S) to a grid (N, W, S/P, S/P) for patches of P pixels."""
-        if self._standardize:
-            x = standardize(x)
-        grid: Tensor = self.layers(x.contiguous(memory_format=torch.channels_last))
+        x = _GREY + _CONTRAST * standardize(x) - self.pixel_mean
+        x = self.first(x.contiguous(memory_format=torch.channels_last))
+        grid: Tensor = self.projection(self.layers(x))
         return grid
 
+    def trunk(self, layers: int | None = None) -> list[nn.Parameter]:
+        """Returns the parameters of the first convolution and of the first layers, by default of all."""
+        return [*self.first.parameters(), *self.layers[:layers].parameters()]
 
-class MatrixConv2d(nn.Conv2d):
-    """A convolution that keeps its kernels (O, I, K, K) as a matrix (O, I*K*K), the form that Muon trains."""
+    def load_faces(self, path: Path) -> None:
+        """Starts from a MobileNetV1 that recognises faces: all layers but the projection.
 
-    weight: nn.Parameter
+        Args:
+            path: safetensors with `conv1`, `dw.0` … and `pw.0` …, each `.weight` and `.bias`, batch norms
+                folded in, for BGR input.
+
+        Raises:
+            CheckpointError: it cannot be read, or its layers are not those of this stem.
+        """
+        loaded = read_tensors(path)
+        own: dict[str, ConvReLU6] = {"conv1": self.first}
+        for number, layer in enumerate(self.layers):
+            assert isinstance(layer, SeparableConv)
+            own |= {f"dw.{number}": layer.depthwise, f"pw.{number}": layer.pointwise}
+        into = {
+            f"{name}.{kind}": getattr(module.conv, kind)
+            for name, module in own.items()
+            for kind in _KINDS
+        }
+        wrong = sorted(
+            name
+            for name in into.keys() | loaded.keys()
+            if name not in into or name not in loaded or loaded[name].shape != into[name].shape
+        )
+        if wrong:
+            raise CheckpointError(
+                f"{str(path)!r} does not hold the layers of this stem: {len(wrong)} tensors are missing, "
+                f"unexpected or of another shape, the first one {wrong[0]!r}. Give the weights of a MobileNetV1 "
+                f"with {len(self.layers)} separable layers and folded batch norms."
+            )
+        loaded["conv1.weight"] = loaded["conv1.weight"].flip(1)  # BGR to RGB
+        copy_tensors(path, loaded, into)
+
+
+_KINDS = ("weight", "bias")
+
+
+class SeparableConv(nn.Module):
+    """A convolution of every channel by itself, then one over the channels at every place."""
 
     def __init__(self, before: int, after: int, stride: int) -> None:
-        super().__init__(before, after, 3, stride=stride, padding=1, bias=False)
-        self.weight = nn.Parameter(self.weight.detach().flatten(1))
+        super().__init__()
+        self.depthwise = ConvReLU6(before, before, 3, stride=stride, groups=before)
+        self.pointwise = ConvReLU6(before, after, 1)
 
     def forward(self, x: Tensor) -> Tensor:
         """Maps (N, I, H, W) to (N, O, H/stride, W/stride)."""
-        kernels = self.weight.view(-1, self.in_channels, *self.kernel_size)
-        return F.conv2d(x, kernels, stride=self.stride, padding=self.padding)
+        y: Tensor = self.pointwise(self.depthwise(x))
+        return y
 
 
-class ResidualConv(nn.Module):
-    """`relu(x + norm(conv(relu(norm(conv(x))))))`: one refinement step of the stem.
+class ConvReLU6(nn.Module):
+    """A convolution and ReLU6, padded as TensorFlow's "SAME": at stride 2 on the right and below alone."""
 
-    The last norm starts at zero, so that the block is the identity before training (Goyal et al., 2017).
-    """
-
-    def __init__(self, channels: int) -> None:
+    def __init__(
+        self, before: int, after: int, side: int, *, stride: int = 1, groups: int = 1
+    ) -> None:
         super().__init__()
-        first, second = _conv_norm(channels, channels, 1), _conv_norm(channels, channels, 1)
-        nn.init.zeros_(second[-1].weight)
-        self.branch = nn.Sequential(*first, nn.ReLU(), *second)
-        self.activation = nn.ReLU()
+        padding = side // 2 if stride == 1 else 0
+        self.conv = nn.Conv2d(before, after, side, stride, padding, groups=groups)
+        nn.init.kaiming_normal_(self.conv.weight, nonlinearity="relu")  # there are no norms to help
+        assert self.conv.bias is not None
+        nn.init.zeros_(self.conv.bias)
+        self._halves = stride == 2
 
     def forward(self, x: Tensor) -> Tensor:
-        """Maps (N, C, H, W) to (N, C, H, W)."""
-        y: Tensor = self.activation(x + self.branch(x))
-        return y
+        """Maps (N, I, H, W) to (N, O, H/stride, W/stride)."""
+        if self._halves:
+            x = F.pad(x, (0, 1, 0, 1))
+        return F.relu6(self.conv(x), inplace=True)
+
+
+def stems_of(model: nn.Module) -> list[SeparableStem]:
+    """Returns the convolutional stems of a model."""
+    return [module for module in model.modules() if isinstance(module, SeparableStem)]
 
 
 def standardize(images: Tensor) -> Tensor:
@@ -94,7 +140,3 @@ def standardize(images: Tensor) -> Tensor:
     """
     deviation, mean = torch.std_mean(images, dim=(1, 2, 3), correction=0, keepdim=True)
     return (images - mean) / (deviation + 0.1)
-
-
-def _conv_norm(before: int, after: int, stride: int) -> tuple[nn.Conv2d, nn.BatchNorm2d]:
-    return MatrixConv2d(before, after, stride), nn.BatchNorm2d(after)

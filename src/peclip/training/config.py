@@ -7,6 +7,7 @@ where the release has 5 and 4.
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import Literal
 
 from pydantic import Field, field_validator, model_validator
@@ -26,6 +27,24 @@ class LearningRates(Config):
     """Prompts of both towers, and their coupling."""
     backbone: float = Field(0.0, ge=0)
     """Of CLIP itself: 0 leaves it frozen, as in the papers. Vectors (norms, biases) then do not decay."""
+    stem: float | None = Field(None, ge=0)
+    """Of the convolutional stem of the backbone, where it starts from weights; `None`: as `backbone`."""
+
+    def peak(self, part: str) -> float:
+        """Returns the peak rate of `adapters`, `prompts`, `backbone` or `stem`."""
+        rate = getattr(self, part)
+        return self.backbone if rate is None else float(rate)
+
+
+class StemConfig(Config):
+    """The convolutional stem of a backbone that is trained."""
+
+    weights: Path | None = None
+    """What it starts from: safetensors of a MobileNetV1 with folded batch norms, such as one that was trained to
+    recognise faces. `None`: the weights of the base."""
+    frozen: int = Field(0, ge=0)
+    """Separable layers, from the first on, that keep their weights, the first convolution included: edges and blobs
+    are the same for every task, and these layers cost the most time. 0 trains everything."""
 
 
 class TeacherConfig(Config):
@@ -79,6 +98,7 @@ class TrainConfig(Config):
     grad_accum: int = Field(1, ge=1)
     """Forward passes per step of the optimiser."""
     lr: LearningRates = LearningRates()
+    stem: StemConfig = StemConfig()
     optimizer: Literal["adamw", "muon"] = "adamw"
     """`muon` trains the matrices inside the encoders of a trained backbone with Muon, and all else with AdamW, at
     the same rates: from scratch that takes a fraction of the steps."""

@@ -16,6 +16,7 @@ from peclip.data.with_parts import VideosWithParts
 from peclip.devices import choose_precision
 from peclip.errors import ConfigError, DatasetError
 from peclip.models.base import ExpressionModel
+from peclip.nn.stem import stems_of
 from peclip.training.calibration import fit_temperature
 from peclip.training.config import TrainConfig
 from peclip.training.distributed import SINGLE, World
@@ -200,6 +201,10 @@ def free_backbone(
     trained = config.lr.backbone > 0
     for parameter in model.parts()["backbone"]:
         parameter.requires_grad_(trained)
+    if config.stem.frozen:
+        for stem in stems_of(model):
+            for parameter in stem.trunk(config.stem.frozen):
+                parameter.requires_grad_(False)
     return model_config.derive(pretrained=None) if trained else model_config
 
 

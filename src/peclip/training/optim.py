@@ -11,11 +11,11 @@ from torch import nn
 
 from peclip.errors import ConfigError
 from peclip.models.base import ExpressionModel
-from peclip.nn.stem import MatrixConv2d
+from peclip.nn.stem import stems_of
 from peclip.training.config import TrainConfig
 
 _PART = "part"
-_HIDDEN = (nn.Linear, nn.MultiheadAttention, MatrixConv2d)
+_HIDDEN = (nn.Linear, nn.MultiheadAttention)
 """What has matrices that Muon trains; it is not made for embeddings, nor for what is no matrix."""
 
 
@@ -26,7 +26,7 @@ def make_optimizers(
 
     Weights of adapters and prompts all decay, as in the release; of the backbone the matrices do. Muon
     (Jordan et al., 2024; its update scaled to AdamW's, Liu et al., 2025, "Muon is Scalable for LLM
-    Training") takes the matrices of linear layers, attention and stem of a trained backbone.
+    Training") takes the matrices of linear layers and attention of a trained backbone.
 
     Raises:
         ConfigError: nothing of the model is to be trained, or nothing that Muon trains.
@@ -36,12 +36,16 @@ def make_optimizers(
         ("prompts", True): [],
         ("backbone", True): [],
         ("backbone", False): [],
+        ("stem", True): [],
+        ("stem", False): [],
     }
+    stem = {parameter for stem in stems_of(model) for parameter in stem.trunk()}
     for part, parameters in model.parts().items():
         name = part if part in ("prompts", "backbone") else "adapters"
         for parameter in parameters:
             if parameter.requires_grad:
-                members[name, name != "backbone" or parameter.ndim > 1].append(parameter)
+                group = "stem" if parameter in stem else name
+                members[group, name != "backbone" or parameter.ndim > 1].append(parameter)
     hidden = _hidden_matrices(model) if config.optimizer == "muon" else set()
     by_muon = [p for p in members["backbone", True] if p in hidden]
     members["backbone", True] = [p for p in members["backbone", True] if p not in hidden]
@@ -73,7 +77,7 @@ def _group(
     return {
         "params": trained,
         _PART: name,
-        "lr": getattr(config.lr, name),
+        "lr": config.lr.peak(name),
         "weight_decay": config.weight_decay if decays else 0.0,
     }
 
@@ -116,6 +120,6 @@ def set_learning_rates(
     """Sets the learning rate of every part for a step, and returns them."""
     rates = {}
     for group in (group for optimizer in optimizers for group in optimizer.param_groups):
-        peak = getattr(config.lr, group[_PART])
+        peak = config.lr.peak(group[_PART])
         group["lr"] = rates[group[_PART]] = learning_rate(step, peak, config, steps_per_epoch)
     return rates

@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from peclip.config import ModelConfig
-from peclip.errors import CheckpointError
+from peclip.errors import CheckpointError, ConfigError
 from peclip.models.base import ExpressionModel
+from peclip.nn.stem import stems_of
 from peclip.nn.tensor_file import copy_tensors, read_tensors
 from peclip.weights import stored_tensors
 
@@ -34,3 +35,20 @@ def load_what_fits(model: ExpressionModel, config: ModelConfig, path: Path) -> l
             )
     copy_tensors(path, loaded, fitting)
     return fresh
+
+
+def load_stem(model: ExpressionModel, path: Path) -> None:
+    """Starts the convolutional stem of a backbone from weights of another network.
+
+    Raises:
+        ConfigError: the backbone has no such stem.
+        CheckpointError: the file cannot be read, or does not hold the layers of the stem.
+    """
+    stems = stems_of(model)
+    if not stems:
+        raise ConfigError(
+            f"train.stem.weights is {str(path)!r}, and the backbone has no convolutional stem to start from it. "
+            "Remove train.stem, or train nano-untrained, which has one."
+        )
+    for stem in stems:
+        stem.load_faces(path)
