@@ -194,7 +194,9 @@ def ask(
         return None
     counts = {"missing": len(split) - len(present), "unreadable": len(skipped)}
     strangers = [s for s in present.samples if s.label not in recognizer.labels.names]
-    facts = _facts(recognizer, split, options) | counts
+    facts = _facts(recognizer, split, options) | counts | {"targets": data.targets}
+    if split.notes:
+        facts["notes"] = list(split.notes)
     if recognizer.config.reads_captions:
         facts |= {"captions": known.num_captions, "silent": len(known) - known.num_captions}
     elif data.captions is not None:

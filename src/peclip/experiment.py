@@ -15,7 +15,7 @@ import torch
 
 from peclip.cards import write_card
 from peclip.crops import left_out, unlike
-from peclip.data import find_benchmark
+from peclip.data import Split, find_benchmark
 from peclip.devices import choose_precision, device_name
 from peclip.labels import LabelSet
 from peclip.metrics import ConfusionMatrix, Report, mean_over_folds
@@ -114,6 +114,8 @@ def run_fold(config: RunConfig, place: Place, listen: Listener | None = None) ->
         if fresh:
             new = {re.sub(r"\.\d+\.", ".*.", name).rpartition(".")[0] for name in fresh}
             folder.log(f"not in the base model, untrained at the start: {', '.join(sorted(new))}")
+        for note in _notes(*parts):
+            folder.log(note)
         for said in (
             unlike(config.data.root, recognizer.config.preprocess),
             left_out(config.data.root),
@@ -240,7 +242,10 @@ def _finish(
         "selected_epoch": result.selected_epoch,
         "epochs": len(result.history),
         "stopped_early": result.stopped_early,
+        "targets": config.data.targets,
     }
+    if notes := _notes(splits.train, splits.val, splits.test):
+        report["notes"] = notes
     reported = splits.test or splits.val
     folder = RunFolder(place.folder)
     if place.world.is_main:
@@ -280,6 +285,13 @@ def _finish(
     return report
 
 
+def _notes(*splits: Split | None) -> list[str]:
+    """Returns what must be said of the videos of a run, each sentence once."""
+    return list(
+        dict.fromkeys(note for split in splits if split is not None for note in split.notes)
+    )
+
+
 def _doubts(config: RunConfig, splits: Divisions) -> str | None:
     """Returns what must be said of the scores of a run, each sentence once."""
     said = [report_warning(config.train, splits)]
@@ -317,6 +329,7 @@ def _story(config: RunConfig, splits: Divisions, report: dict[str, Any]) -> str:
             f"On the {report['num_videos']:,} videos of {report['reported_on']} it has UAR "
             f"{report['uar']:.2f} %, WAR {report['war']:.2f} %."
         )
+    told += report.get("notes", [])
     return "\n".join([*told, report["warning"]] if "warning" in report else told)
 
 

@@ -35,7 +35,7 @@ class RankWithoutVideos(World):
 def learner_of(recognizer: PEClip) -> Learner:
     config, device = exact(clip_grad=None), torch.device("cpu")
     return Learner(
-        recognizer.model, config, recognizer.preprocess, device, RankWithoutVideos(), [0, 1, 2]
+        recognizer.model, config, recognizer.preprocess, device, RankWithoutVideos(), torch.ones(3)
     )
 
 

@@ -183,7 +183,7 @@ def test_norms_train_in_one_process(videos: Split) -> None:
     recognizer = small_nano()
     recognizer.model.requires_grad_(True)
     with pytest.raises(ConfigError, match="batch norms.*Train it in one"):
-        Learner(recognizer.model, scratch(), recognizer.preprocess, CPU, World(0, 2), [0, 1])
+        Learner(recognizer.model, scratch(), recognizer.preprocess, CPU, World(0, 2), torch.ones(2))
 
 
 def test_compiled_are_the_encoders_of_the_videos(

@@ -88,6 +88,14 @@ WorkersOpt = Annotated[
         help="Processes that read videos; by default the cores, at most 4.",
     ),
 ]
+ChangesOpt = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="data.FIELD=VALUE",
+        help="Any other field of the data, such as data.targets=votes or data.copies=drop_from_test.",
+    ),
+]
 PlotOpt = Annotated[
     Path | None,
     typer.Option("--plot", help="Draw the confusion matrix: .png, .pdf or .svg (extra `plot`)."),
@@ -115,6 +123,7 @@ def evaluate(
     tta: ViewsOpt = "none",
     skip_unreadable: SkipOpt = False,
     allow_missing: MissingOpt = False,
+    changes: ChangesOpt = None,
     save_predictions: AnswersOpt = None,
     batch_size: BatchOpt = BATCH,
     workers: WorkersOpt = WORKERS,
@@ -143,6 +152,7 @@ def evaluate(
         names = {"--dataset": dataset, "--fold": fold, "--split": split, "-m": model}
         shown = {"--frames": frames != "as-recorded", "--tta": tta != "none"}
         shown |= {"--skip-unreadable": skip_unreadable, "--allow-missing": allow_missing}
+        shown |= {"--set": bool(changes)}
         work = {"-b": batch_size != BATCH, "--workers": workers != WORKERS}
         work |= {"--device": device != "auto", "--precision": precision != "auto"}
         flags = {key: value or None for key, value in (shown | work).items()}
@@ -154,6 +164,7 @@ def evaluate(
     counted |= asked | {"workers": workers, "skip_unreadable": skip_unreadable}
     data: dict[str, Any] = {"dataset": dataset, "root": data_root, "annotations": annotations}
     data |= {"allow_missing": allow_missing, "captions": captions}
+    data = _changed(data, changes or [])
     computing: dict[str, Any] = {"device": device, "precision": precision}
     with console.progress_bar(enabled=progress) as bar:
         found = _ask(model, data, fold, counted, computing, (save_predictions, overwrite), bar)
@@ -178,6 +189,21 @@ def _score(predictions: list[Path], labels: str | None, resamples: int, seed: in
 
     names = None if labels is None else read_labels(labels)
     return score_files(predictions, labels=names, resamples=resamples, seed=seed)
+
+
+def _changed(data: dict[str, Any], changes: list[str]) -> dict[str, Any]:
+    """Returns the fields of the data with what --set gives."""
+    from peclip.training.recipe import assignment, merged
+
+    values: dict[str, Any] = {"data": data}
+    for change in changes:
+        given = assignment(change)
+        if set(given) != {"data"} or not isinstance(given["data"], dict):
+            raise ConfigError(
+                f"evaluate takes --set data.FIELD=VALUE, such as data.targets=votes, and {change!r} was given."
+            )
+        values = merged(values, given)
+    return dict(values["data"])
 
 
 def _ask(

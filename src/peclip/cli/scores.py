@@ -54,6 +54,8 @@ def tell(evaluation: Evaluation) -> None:
         counts = [
             f"{score.facts[key]} {key}" for key in ("missing", "unreadable") if score.facts[key]
         ]
+        for note in score.facts.get("notes", ()):
+            console.note(note)
         if score.facts.get("silent"):
             console.note(f"{score.name}: {score.facts['silent']} videos have no caption")
         if counts:

@@ -260,6 +260,8 @@ def _print(report: dict[str, Any], folder: Path, form: ReportFormat) -> None:
             values = [report[f"{score}{key}"] for score in ("uar", "war")]
             rows.append([title, "", *("-" if v is None else f"{v:.2f}" for v in values)])
     console.print_table(["videos", "epoch", "UAR", "WAR"], rows)
+    for note in report.get("notes", ()):
+        console.note(note)
     if "warning" in report:
         console.note(f"warning: {report['warning']}")
     console.note(f"run folder: {folder}")

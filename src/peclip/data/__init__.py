@@ -10,6 +10,7 @@ from peclip.data.captions import read_captions
 from peclip.data.config import DataConfig
 from peclip.data.cremad import CREMAD
 from peclip.data.dfew import DFEW
+from peclip.data.duplicates import without_copies
 from peclip.data.fer2013 import FER2013
 from peclip.data.ferv39k import FERV39K
 from peclip.data.folder import FOLDER
@@ -18,6 +19,7 @@ from peclip.data.ravdess import RAVDESS
 from peclip.data.samples import Sample, Split
 from peclip.data.split import carve_validation
 from peclip.data.table import TABLE
+from peclip.data.votes import with_votes
 from peclip.errors import ConfigError, DatasetError
 
 __all__ = [
@@ -57,10 +59,27 @@ def find_benchmark(name: str) -> Benchmark:
 def read_split(config: DataConfig) -> Split:
     """Reads a split with all that is listed, whether it is there or not, for checking it.
 
+    What `targets` and `copies` leave out is not in it.
+
     Raises:
-        DatasetError: the data set is not there, or a list or name of it is wrong.
-        ConfigError: the data set is not known, or has no test subjects to choose.
+        DatasetError: the data set or its votes are not there, or a list or name of it is wrong.
+        ConfigError: the data set is not known, or has no test subjects to choose or no votes.
     """
+    split = _listed(config)
+
+    def read(name: str) -> Split | None:
+        found = find_benchmark(config.dataset).splits_found(config.root, config.annotations)
+        return _listed(config.model_copy(update={"split": name})) if name in found else None
+
+    split = without_copies(split, config, read)
+    if config.targets != "labels":
+        votes = find_benchmark(config.dataset).read_votes(config, split.labels)
+        split = with_votes(split, votes, config)
+    return split if config.captions is None else split.with_captions(read_captions(config.captions))
+
+
+def _listed(config: DataConfig) -> Split:
+    """Reads a split as its data set lists it."""
     benchmark = find_benchmark(config.dataset)
     if not config.test_subjects:
         split = benchmark.load(config.root, config.fold, config.split, config.annotations)
@@ -77,7 +96,7 @@ def read_split(config: DataConfig) -> Split:
             f"None of the {len(split):,} videos of {split.title} is below {config.root}{first}. "
             f"{benchmark.expected(config.root)}"
         )
-    return split if config.captions is None else split.with_captions(read_captions(config.captions))
+    return split
 
 
 def check_captions(split: Split, config: DataConfig) -> None:

@@ -120,10 +120,17 @@ class AnimatedStills(VideoDataset):
 
     def target(self, draw: Draw) -> int:
         """Returns the class of a window: neutral where the expression is too short to count."""
-        own = self.targets[draw.video]
-        share = self._share(Random(self._key(draw)))
-        low, _ = self._animate.share
-        return self.targets[self._neutral[0]] if share < low else own
+        return self.targets[self._neutral[0]] if self._is_faint(draw) else super().target(draw)
+
+    def soft_target(self, draw: Draw) -> Tensor:
+        """Returns the probability of every class for a window, float (C,): neutral alone where it is faint."""
+        return (
+            self.one_hot(self.target(draw)) if self._is_faint(draw) else super().soft_target(draw)
+        )
+
+    def _is_faint(self, draw: Draw) -> bool:
+        """Returns whether the expression is too short to count."""
+        return self._share(Random(self._key(draw))) < self._animate.share[0]
 
     def read(self, draw: Draw) -> Tensor:
         """Returns a window, uint8 (T, 3, S, S).

@@ -6,8 +6,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from peclip.data.config import DataConfig
 from peclip.data.samples import Split
-from peclip.errors import DatasetError
+from peclip.data.votes import BY_ID, VoteKey, Votes, expected_votes, read_vote_file
+from peclip.errors import ConfigError, DatasetError
 from peclip.labels import LabelSet
 
 Loader = Callable[[Path, int | None, str, Path | None], Split]
@@ -18,6 +20,9 @@ SubjectLoader = Callable[[Path, str, Sequence[str]], Split]
 
 CaptionReader = Callable[[Path, Path | None], dict[str, str]]
 """(root, annotations) → what its authors wrote about the videos, by their ids."""
+
+VoteReader = Callable[[Path, Path | None], Votes]
+"""(root, annotations) → the votes that come with the labels."""
 
 SplitFinder = Callable[[Path, Path | None], tuple[str, ...]]
 """(root, annotations) → the splits that are there, where that is the user's choice."""
@@ -49,6 +54,10 @@ class Benchmark:
     find_splits: SplitFinder | None = None
     own_captions: CaptionReader | None = None
     """Where the data set comes with descriptions of its videos."""
+    own_votes: VoteReader | None = None
+    """Where the annotations may hold votes."""
+    vote_key: VoteKey = BY_ID
+    """How a file of votes names its videos."""
     hint: str = "A validation split is carved from train, with peclip.data.carve_validation."
     """Said where a split is asked for that does not exist."""
 
@@ -61,6 +70,23 @@ class Benchmark:
         if self.find_splits is not None:
             return self.find_splits(root, annotations)
         return tuple(split for split in self.splits if split != "all")
+
+    def read_votes(self, config: DataConfig, labels: LabelSet) -> Votes:
+        """Returns the votes of the file that was given, or those that come with the labels.
+
+        Raises:
+            ConfigError: neither of them is there.
+            DatasetError: they cannot be read.
+        """
+        if config.votes is not None:
+            return read_vote_file(config.votes, self.vote_key, labels)
+        votes = {} if self.own_votes is None else self.own_votes(config.root, config.annotations)
+        if not votes:
+            raise ConfigError(
+                f"data.targets is {config.targets}, and {self.name} has no votes. "
+                f"{expected_votes(self.vote_key, labels)}"
+            )
+        return votes
 
     def check_request(self, root: Path, fold: int | None, split: str) -> None:
         """Checks that there can be such a split, before anything is read.

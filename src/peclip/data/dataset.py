@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
@@ -40,7 +41,9 @@ class Item(NamedTuple):
     crops: Tensor
     """uint8 (T, 3, S, S)."""
     target: int
-    """In the label set of the model."""
+    """In the label set of the model: what is scored."""
+    soft_target: Tensor
+    """float (C,), what is learned; it adds up to 1."""
     video: int
     """In the split."""
     caption: str = ""
@@ -80,6 +83,8 @@ class Videos(NamedTuple):
     """uint8 (B, T, 3, S, S)."""
     targets: Tensor
     """int64 (B,)."""
+    soft_targets: Tensor
+    """float (B, C); one-hot where there are no votes."""
     indices: Tensor
     """int64 (B,), in the split."""
     captions: tuple[str, ...] = ()
@@ -122,7 +127,10 @@ class VideoDataset(Dataset[Item | Unreadable]):
         self.train = train
         self.size = preprocess.image_size
         labels = labels or split.labels
+        self.num_classes = len(labels)
         self.targets = [labels.index(sample.label) for sample in split.samples]
+        # What is only scored may have votes for labels that the model lacks.
+        self.soft_targets = _soft_targets(split, labels) if train else None
         self._seed = seed
         self._augmentation = Augmentation(augment or AugmentConfig(), self.size)
 
@@ -145,11 +153,28 @@ class VideoDataset(Dataset[Item | Unreadable]):
             VideoError: it cannot be opened, or one of its frames cannot be decoded.
         """
         caption = self.split.samples[draw.video].caption
-        return Item(self.read(draw), self.target(draw), draw.video, caption)
+        return Item(self.read(draw), self.target(draw), self.soft_target(draw), draw.video, caption)
 
     def target(self, draw: Draw) -> int:
         """Returns the class of what `read` returns, in the label set of the model."""
         return self.targets[draw.video]
+
+    def soft_target(self, draw: Draw) -> Tensor:
+        """Returns the probability of every class for what `read` returns, float (C,)."""
+        if self.soft_targets is None:
+            return self.one_hot(self.target(draw))
+        return self.soft_targets[draw.video]
+
+    def one_hot(self, target: int) -> Tensor:
+        """Returns a class as a target, float (C,)."""
+        return F.one_hot(torch.tensor(target), self.num_classes).float()
+
+    def class_counts(self) -> Tensor:
+        """Returns how many videos each class has, float (C,): with soft targets the expected number."""
+        if self.soft_targets is not None:
+            return self.soft_targets.sum(0)
+        targets = torch.tensor(self.targets, dtype=torch.int64)
+        return torch.bincount(targets, minlength=self.num_classes).float()
 
     def read(self, draw: Draw) -> Tensor:
         """Returns the crops of a video, uint8 (T, 3, S, S).
@@ -217,12 +242,24 @@ def collate(items: Sequence[Item | Unreadable]) -> tuple[Videos | None, list[Unr
     videos = Videos(
         torch.stack([item.crops for item in read]),
         torch.tensor([item.target for item in read]),
+        torch.stack([item.soft_target for item in read]),
         torch.tensor([item.video for item in read]),
         tuple(item.caption for item in read),
         _stack([item.parts for item in read]),
         _stack([item.found for item in read]),
     )
     return videos, unreadable
+
+
+def _soft_targets(split: Split, labels: LabelSet) -> Tensor | None:
+    """Returns the targets of all videos, float (N, C); `None` where they are the labels alone."""
+    if not any(sample.soft_target for sample in split.samples):
+        return None
+    rows = [[0.0] * len(labels) for _ in split.samples]
+    for row, sample in zip(rows, split.samples, strict=True):
+        for name, weight in sample.soft_target or ((sample.label, 1.0),):
+            row[labels.index(name)] = weight
+    return torch.tensor(rows)
 
 
 def _stack(tensors: Sequence[Tensor | None]) -> Tensor | None:

@@ -9,6 +9,7 @@ from peclip.data.annotation_list import Entry, find_list, label_name, read_lines
 from peclip.data.benchmark import Benchmark
 from peclip.data.locator import Locator, locate
 from peclip.data.samples import Split
+from peclip.data.votes import VoteKey
 from peclip.errors import DatasetError
 from peclip.labels import EMOTIONS, LabelSet
 
@@ -48,6 +49,11 @@ def _read_csv(path: Path) -> list[Entry]:
     return entries
 
 
+def _id_of(order: str) -> str:
+    """Returns the id of a clip by its number in the official annotation, where 1 is 00001."""
+    return f"{int(order):05d}"
+
+
 DFEW = Benchmark(
     name="dfew",
     title="DFEW: Dynamic Facial Expression in the Wild",
@@ -62,4 +68,5 @@ DFEW = Benchmark(
     source="https://dfew-dataset.github.io",
     licence="signed agreement, research only",
     load=load_dfew,
+    vote_key=VoteKey("order", "the number of the clip, in annotation.xlsx saved as csv", _id_of),
 )

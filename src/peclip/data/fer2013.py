@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from peclip.data.benchmark import Benchmark
 from peclip.data.media import find_media, is_still, sub_folders
 from peclip.data.samples import Sample, Split
+from peclip.data.votes import VoteKey
 from peclip.errors import DatasetError
 from peclip.labels import LabelSet, canonical
 
@@ -57,6 +58,14 @@ def _read_folder(folder: Path, split: str) -> list[Sample]:
     return samples
 
 
+def _id_of(name: str) -> str:
+    """Returns the id of a still by its path, such as `train/angry/Training_10118481.jpg`."""
+    path = PurePosixPath(name.replace("\\", "/"))
+    if not path.parent.name:
+        raise ValueError(name)
+    return f"{path.parent.name}/{path.stem}"
+
+
 FER2013 = Benchmark(
     name="fer2013",
     title="FER2013, stills",
@@ -71,4 +80,5 @@ FER2013 = Benchmark(
     source="https://www.kaggle.com/c/challenges-in-representation-learning-facial-expression-recognition-challenge",
     licence="research only, free download",
     load=load_fer2013,
+    vote_key=VoteKey("file", "as train/angry/Training_10118481.jpg", _id_of),
 )

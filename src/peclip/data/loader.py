@@ -9,12 +9,13 @@ from __future__ import annotations
 import itertools
 import math
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from random import Random
 from typing import Any
 
 import torch
+from torch import Tensor
 from torch.utils.data import DataLoader
 
 from peclip.data.dataset import Draw, Unreadable, VideoDataset, Videos, collate
@@ -22,7 +23,12 @@ from peclip.errors import DatasetError, first_line
 
 
 def epoch_draws(
-    targets: Sequence[int], *, seed: int, epoch: int, balance: float = 0.0
+    targets: Sequence[int],
+    *,
+    seed: int,
+    epoch: int,
+    balance: float = 0.0,
+    soft_targets: Tensor | None = None,
 ) -> list[Draw]:
     """Returns the videos of an epoch in their random order, as many as there are.
 
@@ -32,12 +38,15 @@ def epoch_draws(
         epoch: from 0.
         balance: a class of n videos comes in proportion to n to the power 1 - balance, its videos in
             turn: at 0 every video comes once, at 1 every class equally often.
+        soft_targets: float (N, C) of every video, which then stand for the classes: see `soft_weights`.
     """
     random = Random(f"{seed}:{epoch}:order")
     if not balance:
         order = list(range(len(targets)))
         random.shuffle(order)
         return [Draw(epoch, index) for index in order]
+    if soft_targets is not None:
+        return _numbered(epoch, _systematic(soft_weights(soft_targets, balance), random))
     members: dict[int, list[int]] = defaultdict(list)
     for index, target in enumerate(targets):
         members[target].append(index)
@@ -47,12 +56,54 @@ def epoch_draws(
     sizes = {target: len(group) ** (1 - balance) for target, group in members.items()}
     classes = _apportion(sizes, len(targets))
     random.shuffle(classes)
+    return _numbered(epoch, (next(turns[target]) for target in classes))
+
+
+def soft_weights(soft_targets: Tensor, balance: float) -> list[float]:
+    """Returns how often every video is to be drawn in an epoch, N times in all.
+
+    A class c has n_c = sum_i t_ic videos, which need not be a whole number. Were a class drawn in proportion to n_c
+    to the power 1 - balance, and then one of its videos in proportion to its t_ic, video i would come in proportion
+    to w_i = sum_c t_ic n_c^(-balance). With one-hot targets every class has its share exactly.
+
+    Args:
+        soft_targets: t, float (N, C); rows add up to 1.
+        balance: from 0, as they are, to 1, every class equally often.
+    """
+    targets = soft_targets.double()
+    counts = targets.sum(0)
+    present = counts > 0
+    weights = targets[:, present] @ counts[present] ** -balance
+    return (weights * (len(targets) / weights.sum())).tolist()
+
+
+def _systematic(weights: Sequence[float], random: Random) -> list[int]:
+    """Draws every video its weight times, rounded up or down, in random order; weights add up to their number.
+
+    Systematic sampling: all draws are a distance of 1 apart on a line along which the videos lie in random order,
+    each as long as its weight. No video comes more than once more or less than it should, as independent draws would
+    have it.
+    """
+    order = list(range(len(weights)))
+    random.shuffle(order)
+    ends = list(itertools.accumulate(weights[index] for index in order))
+    ends[-1] = float(len(weights))  # where rounding would lose or add a draw
+    start, drawn, before = random.random(), list[int](), 0
+    for index, end in zip(order, ends, strict=True):
+        until = math.floor(end + start)
+        drawn += [index] * (until - before)
+        before = until
+    random.shuffle(drawn)
+    return drawn
+
+
+def _numbered(epoch: int, videos: Iterable[int]) -> list[Draw]:
+    """Returns draws of these videos that know how often each came before."""
     seen: Counter[int] = Counter()
     draws = []
-    for target in classes:
-        index = next(turns[target])
-        draws.append(Draw(epoch, index, seen[index]))
-        seen[index] += 1
+    for video in videos:
+        draws.append(Draw(epoch, video, seen[video]))
+        seen[video] += 1
     return draws
 
 

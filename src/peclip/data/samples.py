@@ -27,6 +27,8 @@ class Sample:
     """What a list claims. Lists are wrong for damaged copies: count, and let `check` compare."""
     caption: str = ""
     """What is seen to move, in words, without the emotion; empty where nothing was written."""
+    soft_target: tuple[tuple[str, float], ...] | None = None
+    """What is learned: labels and their probabilities, which add up to 1; `None` for the label alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,15 +46,33 @@ class Split:
     """In the order of the data set's authors."""
     missing: tuple[Sample, ...] = ()
     """Those of `samples` whose video was not found."""
+    notes: tuple[str, ...] = ()
+    """Sentences on what was left out, and on targets that are not the labels of the data set."""
 
     def __post_init__(self) -> None:
         known = frozenset(self.labels)
         for sample in self.samples:
+            self._check_soft_target(sample)
             if sample.label not in known:
                 raise DatasetError(
                     f"{self.title}: {sample.id} has the label {sample.label!r}; the labels are "
                     f"{', '.join(self.labels)}. Correct its label."
                 )
+
+    def _check_soft_target(self, sample: Sample) -> None:
+        if sample.soft_target is None:
+            return
+        target = dict(sample.soft_target)
+        total = sum(target.values())
+        if (
+            min(target.values(), default=-1) < 0
+            or abs(total - 1) > 1e-6
+            or target.keys() - {*self.labels}
+        ):
+            raise DatasetError(
+                f"{self.title}: {sample.id} has the soft target {target}. Give probabilities of the labels "
+                f"{', '.join(self.labels)} that add up to 1."
+            )
 
     def __len__(self) -> int:
         return len(self.samples)

@@ -1,26 +1,39 @@
-"""Videos of the user's own: a CSV with the columns `path,label,split` and, if known, `subject`."""
+"""Videos of the user's own: a CSV with the columns `path,label,split` and, if known, `subject` and `votes`."""
 
 from __future__ import annotations
 
 import csv
 import os
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 from peclip.data.benchmark import Benchmark
 from peclip.data.media import frames_folder
 from peclip.data.samples import Sample, Split, label_set_of
+from peclip.data.votes import NO_LABELS, Votes
 from peclip.errors import DatasetError
 from peclip.labels import canonical
 
 _SPLITS = ("train", "val", "test")
+_VOTES = re.compile(r"([^:]+):(\d+(?:\.\d+)?)(?:\s+|$)")
+
+
+class Row(NamedTuple):
+    """One row of a table."""
+
+    split: str
+    sample: Sample
+    votes: Mapping[str, float]
+    """Nothing, where nobody voted."""
 
 
 def load_table(root: Path, fold: int | None, split: str, annotations: Path | None = None) -> Split:
     """Reads a split of a table. Paths are absolute, or below the root; other columns are not read.
 
-    The labels are those of all rows, so that the splits of a table have one label set. Where the root
+    The labels are those of all rows and votes, so that the splits of a table have one label set. Where the root
     holds no file of the table, as one of face crops does, the folder `one` stands for `one.mp4`.
 
     Raises:
@@ -29,8 +42,9 @@ def load_table(root: Path, fold: int | None, split: str, annotations: Path | Non
     """
     TABLE.check_request(root, fold, split)
     rows = _read_rows(root, annotations)
-    labels = label_set_of((sample.label for _, sample in rows), str(annotations))
-    samples = tuple(sample for name, sample in rows if split in (name, "all"))
+    names = {name for row in rows for name in (row.sample.label, *row.votes)}
+    labels = label_set_of(names - NO_LABELS, str(annotations))
+    samples = tuple(row.sample for row in rows if split in (row.split, "all"))
     if not samples:
         found = ", ".join(find_splits(root, annotations))
         raise DatasetError(f"{annotations} has no rows with the split {split!r}; it has {found}.")
@@ -40,12 +54,16 @@ def load_table(root: Path, fold: int | None, split: str, annotations: Path | Non
 
 def find_splits(root: Path, annotations: Path | None = None) -> tuple[str, ...]:
     """Returns the splits that the rows of a table name."""
-    names = {name for name, _ in _read_rows(root, annotations)}
+    names = {row.split for row in _read_rows(root, annotations)}
     return tuple(split for split in _SPLITS if split in names)
 
 
-def _read_rows(root: Path, annotations: Path | None) -> list[tuple[str, Sample]]:
-    """Returns (split, sample) for each row."""
+def read_own_votes(root: Path, annotations: Path | None = None) -> Votes:
+    """Returns the votes in the column `votes` of a table, by the ids of its videos."""
+    return {row.sample.id: row.votes for row in _read_rows(root, annotations) if row.votes}
+
+
+def _read_rows(root: Path, annotations: Path | None) -> list[Row]:
     if annotations is None or not annotations.is_file():
         given = "none was given" if annotations is None else f"{str(annotations)!r} is not a file"
         raise DatasetError(
@@ -59,14 +77,14 @@ def _read_rows(root: Path, annotations: Path | None) -> list[tuple[str, Sample]]
             if absent:
                 raise DatasetError(
                     f"{annotations} has no column {', '.join(absent)}; its first line must be "
-                    "path,label,split or path,label,split,subject."
+                    "path,label,split and may go on with subject and votes."
                 )
             rows = [_row(annotations, reader.line_num, row, root) for row in reader]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DatasetError(f"{annotations} cannot be read as a CSV in UTF-8: {error}.") from None
     # All or none: a video that is missing among files is not taken from crops that lie beside them.
-    if not any(sample.source.is_file() for _, sample in rows):
-        rows = [(split, _as_folder(sample)) for split, sample in rows]
+    if not any(row.sample.source.is_file() for row in rows):
+        rows = [row._replace(sample=_as_folder(row.sample)) for row in rows]
     _check_apart(annotations, rows)
     return rows
 
@@ -76,9 +94,9 @@ def _as_folder(sample: Sample) -> Sample:
     return replace(sample, source=folder) if folder.is_dir() else sample
 
 
-def _check_apart(table: Path, rows: Iterable[tuple[str, Sample]]) -> None:
+def _check_apart(table: Path, rows: Iterable[Row]) -> None:
     splits: dict[str, str] = {}
-    for split, sample in rows:
+    for split, sample, _ in rows:
         other = splits.setdefault(os.path.normpath(sample.source), split)
         if other != split:
             raise DatasetError(
@@ -87,8 +105,9 @@ def _check_apart(table: Path, rows: Iterable[tuple[str, Sample]]) -> None:
             )
 
 
-def _row(table: Path, line: int, row: dict[str, str | None], root: Path) -> tuple[str, Sample]:
-    cells = {name: (row.get(name) or "").strip() for name in ("path", "label", "split", "subject")}
+def _row(table: Path, line: int, row: dict[str, str | None], root: Path) -> Row:
+    names = ("path", "label", "split", "subject", "votes")
+    cells = {name: (row.get(name) or "").strip() for name in names}
     split = cells["split"].lower()
     if not cells["path"] or not cells["label"] or split not in _SPLITS:
         raise DatasetError(
@@ -97,9 +116,27 @@ def _row(table: Path, line: int, row: dict[str, str | None], root: Path) -> tupl
         )
     # An absolute path stays what it is when it is put below the root.
     source = root / cells["path"].replace("\\", "/")
-    return split, Sample(
+    sample = Sample(
         source, canonical(cells["label"]), cells["path"], subject=cells["subject"] or None
     )
+    return Row(split, sample, _read_votes(f"{table}, line {line}", cells["votes"]))
+
+
+def _read_votes(where: str, cell: str) -> dict[str, float]:
+    """Reads `happiness:7 neutral:2 very sad:1`."""
+    votes: dict[str, float] = {}
+    place = 0
+    while place < len(cell):
+        found = _VOTES.match(cell, place)
+        name = canonical(found[1]) if found else ""
+        if found is None or not name or name in votes:
+            raise DatasetError(
+                f"{where}: {cell!r} is not a list of votes such as 'happiness:7 neutral:2', with every label "
+                "once. Correct the cell, or leave it empty where nobody voted."
+            )
+        votes[name] = float(found[2])
+        place = found.end()
+    return votes
 
 
 TABLE = Benchmark(
@@ -109,9 +146,10 @@ TABLE = Benchmark(
     folds=None,
     splits=("train", "val", "test", "all"),
     test_split="test",
-    tree=("one.mp4 and the other paths of the table: path,label,split[,subject]",),
+    tree=("one.mp4 and the other paths of the table: path,label,split[,subject][,votes]",),
     source="your own recordings",
     licence="yours",
     load=load_table,
     find_splits=find_splits,
+    own_votes=read_own_votes,
 )

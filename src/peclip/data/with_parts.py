@@ -41,6 +41,7 @@ class VideosWithParts(VideoDataset):
         return Item(
             pictures[:, 0],
             self.target(draw),
+            self.soft_target(draw),
             draw.video,
             sample.caption,
             pictures[:, 1:].contiguous(),

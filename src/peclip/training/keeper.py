@@ -104,9 +104,12 @@ def _identity(data: VideoDataset, watched: VideoDataset | None, learner: Learner
 
 
 def _listing(data: VideoDataset) -> str:
-    """Returns a line for each video, with its target and caption."""
-    videos = zip(data.split.samples, data.targets, strict=True)
-    return "\n".join(f"{sample.id} {target} {sample.caption}" for sample, target in videos)
+    """Returns a line for each video, with its target, caption and, if it has one, soft target."""
+    return "\n".join(
+        f"{sample.id} {target} {sample.caption}"
+        + (f" {sample.soft_target}" if sample.soft_target else "")
+        for sample, target in zip(data.split.samples, data.targets, strict=True)
+    )
 
 
 def _hash(text: str) -> str:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from random import Random
 from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from peclip.data.dataset import Videos
@@ -42,7 +41,7 @@ class Learner:
         preprocess: of the model.
         device: of the model.
         world: the processes that train together; all begin with the weights of the first.
-        targets: classes of all training videos, for the weights of `balance="loss"`.
+        class_counts: (C,), training videos of each class, for the weights of `balance="loss"`.
         teacher: whose answers become a part of the targets.
 
     Raises:
@@ -56,7 +55,7 @@ class Learner:
         preprocess: Preprocess,
         device: torch.device,
         world: World,
-        targets: Sequence[int],
+        class_counts: Tensor,
         teacher: Teacher | None = None,
     ) -> None:
         self.model, self.config, self.device, self.world = model, config, device, world
@@ -76,7 +75,7 @@ class Learner:
         self._scaler.scale(torch.zeros((), device=device))
         self._ema = None if config.ema is None else Ema(self.learned, config.ema)
         self._preprocess = preprocess
-        self._weights = class_weights(targets, len(model.labels), config).to(device)
+        self._weights = class_weights(class_counts, config).to(device)
         self._teacher = teacher
         self._texts = model.texts
         self._styles = [
@@ -135,8 +134,8 @@ class Learner:
         """Adds the gradients of a pass; returns its summed loss and its counts in one row."""
         targets = videos.targets.to(self.device)
         num_classes = len(self.model.labels)
-        one_hot = F.one_hot(targets, num_classes).float()
-        read = to_batch(videos, self._preprocess, self.device, one_hot)
+        soft_targets = videos.soft_targets.to(self.device)
+        read = to_batch(videos, self._preprocess, self.device, soft_targets)
         batch = mix(read, self.config.mixing, random)
         assert batch.targets is not None, "a mixed batch has targets"
         kernels = training_kernels(self.device, self.precision, self.model.num_tokens)
@@ -282,15 +281,18 @@ def _statistics(model: ExpressionModel) -> dict[str, Tensor]:
     }
 
 
-def class_weights(targets: Sequence[int], num_classes: int, config: TrainConfig) -> Tensor:
+def class_weights(counts: Tensor, config: TrainConfig) -> Tensor:
     """Returns the weight of every class in the loss, (C,): all 1, or the rarer the more.
+
+    Args:
+        counts: (C,), training videos of each class; with soft targets the expected number.
+        config: says by `balance` which.
 
     `balance="loss"` weighs a class of n of N videos by N / (K n), K classes occurring: a weight of 1 in
     the mean over the videos.
     """
-    counts = torch.bincount(torch.tensor(targets, dtype=torch.int64), minlength=num_classes).float()
     present = counts > 0
-    weights = torch.ones(num_classes)
+    weights = torch.ones(len(counts))
     if config.balance == "loss":
         weights[present] = counts.sum() / (present.sum() * counts[present])
     return weights

@@ -49,6 +49,7 @@ MAY_CHANGE = {
         "data.root",
         "data.annotations",
         "data.captions",
+        "data.votes",
         "report_to",
         "train.workers",
         "train.patience",

@@ -88,9 +88,8 @@ def train_model(
     forked = [device] if device.type == "cuda" else []
     with torch.random.fork_rng(forked):  # the caller's random numbers are left alone
         torch.manual_seed(config.seed)
-        learner = Learner(
-            model.to(device), config, preprocess, device, world, data.targets, teacher
-        )
+        counts = data.class_counts()
+        learner = Learner(model.to(device), config, preprocess, device, world, counts, teacher)
         steps = -(-len(data) // (config.batch_size * config.grad_accum))
         progress = Progress(config.epochs, steps, Tally.empty(len(model.labels)))
         keeper = Keeper(learner, progress, state_folder, data, watched)
@@ -120,7 +119,13 @@ def train_one_epoch(
     """Trains from the step that an epoch has reached to its end."""
     config, world, epoch = learner.config, learner.world, progress.epoch
     power = config.balance_power if config.balance == "sampling" else 0.0
-    draws = epoch_draws(data.targets, seed=config.seed, epoch=epoch, balance=power)
+    draws = epoch_draws(
+        data.targets,
+        seed=config.seed,
+        epoch=epoch,
+        balance=power,
+        soft_targets=data.soft_targets,
+    )
     size = config.batch_size * config.grad_accum
     todo = batches_of(draws, size)[progress.step :]
     passes = [batches_of(step, config.batch_size) for step in todo]

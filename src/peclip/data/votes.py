@@ -1,0 +1,218 @@
+"""Soft targets from annotators' votes.
+
+After Barsoum et al. (2016), "Training Deep Networks for Facial Expression Recognition with Crowd-Sourced Label
+Distribution". A video has `v_c` votes for label c, and `n` votes for all labels together. Its target is `v_c / n`
+for `votes`. For `mixed`, the label of the data set counts as `k` more votes: `(v_c + k [c = label]) / (n + k)`.
+"""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple
+
+from peclip.data.config import DataConfig
+from peclip.data.samples import Sample, Split
+from peclip.errors import ConfigError, DatasetError
+from peclip.labels import LabelSet, canonical
+
+Votes = Mapping[str, Mapping[str, float]]
+"""Sample id → label, contempt, unknown or nf → votes. A video that is not in it was not voted on."""
+
+CONTEMPT = "contempt"
+NO_LABELS = frozenset({"unknown", "nf"})
+"""What annotators may choose besides labels; nf is "not a face"."""
+
+
+class VoteKey(NamedTuple):
+    """How a vote file names the videos of a data set."""
+
+    column: str = "id"
+    example: str = "the id of the video, as predictions.csv has it"
+    to_id: Callable[[str], str] = str
+    """What stands in the column → `Sample.id`.
+
+    Raises:
+        ValueError: it is not such a name.
+    """
+
+
+BY_ID = VoteKey()
+
+
+def read_vote_file(path: Path, key: VoteKey, labels: LabelSet) -> Votes:
+    """Reads a csv with one video per row and one column of counts for every label.
+
+    A number before a label is left out ("1happy", as DFEW has it), and so are all other columns.
+
+    Raises:
+        DatasetError: the file cannot be read, lacks a column, names a video twice, or a cell is not a count.
+    """
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            reader = csv.DictReader(file)
+            reader.fieldnames = [name.strip() for name in reader.fieldnames or ()]
+            columns = _vote_columns(path, reader.fieldnames, key, labels)
+            votes: dict[str, dict[str, float]] = {}
+            for row in reader:
+                where = f"{path}, line {reader.line_num}"
+                name = _id(where, row[key.column] or "", key)
+                if name in votes:
+                    raise DatasetError(
+                        f"{where}: {name!r} has votes above. Keep one row per video."
+                    )
+                votes[name] = {label: _count(where, row[c] or "") for c, label in columns.items()}
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DatasetError(
+            f"The votes {path} cannot be read as a CSV in UTF-8: {error}. {expected_votes(key, labels)}"
+        ) from None
+    return votes
+
+
+def _vote_columns(path: Path, header: list[str], key: VoteKey, labels: LabelSet) -> dict[str, str]:
+    """Returns what every column of votes counts, by the name of the column."""
+    known = {*labels, CONTEMPT, *NO_LABELS}
+    columns = {}
+    for column in header:
+        names = (canonical(column), canonical(column.lstrip("0123456789")))
+        label = next((name for name in names if name in known), None)
+        if label is not None and column != key.column:
+            columns[column] = label
+    absent = [name for name in (key.column,) if name not in header]
+    absent += [name for name in labels if name not in columns.values()]
+    if absent:
+        raise DatasetError(
+            f"The votes {path} have no column {', '.join(absent)}. {expected_votes(key, labels)}"
+        )
+    return columns
+
+
+def expected_votes(key: VoteKey, labels: LabelSet) -> str:
+    """Returns one sentence that says what a vote file must have."""
+    return (
+        f"Give a CSV as data.votes with the columns {key.column} ({key.example}), {', '.join(labels)} and, where "
+        "annotators could choose them, contempt, unknown and NF."
+    )
+
+
+def _id(where: str, cell: str, key: VoteKey) -> str:
+    try:
+        return key.to_id(cell.strip())
+    except ValueError:
+        raise DatasetError(
+            f"{where}: {cell!r} in the column {key.column} does not name a video; give {key.example}."
+        ) from None
+
+
+def _count(where: str, cell: str) -> float:
+    try:
+        count = float(cell)
+    except ValueError:
+        count = math.nan
+    if not 0 <= count < math.inf:
+        raise DatasetError(f"{where}: {cell!r} is not a number of votes. Give 0 or more.")
+    return count
+
+
+def with_votes(split: Split, votes: Votes, config: DataConfig) -> Split:
+    """Returns a split with soft targets from votes; its notes say what was left out.
+
+    Votes for `unknown`, NF and, unless it is a label, contempt are removed. Left out are videos without a vote,
+    videos for which one of these has the most votes or as many as the first label, and, unless they are for
+    training, those whose first labels are tied: it cannot be said which of them is correct.
+
+    In training, a tie is resolved for the label of the data set, then in the order of the labels; this decides
+    only which label counts in the scores of training.
+
+    Args:
+        split: with the labels of the data set.
+        votes: of the data set.
+        config: targets, `label_votes`, `contempt`.
+
+    Raises:
+        ConfigError: contempt is to be kept, and nobody could vote for it.
+        DatasetError: none of the videos can be kept.
+    """
+    labels = _labels(split, votes, config)
+    kept, reasons = [], Counter[str]()
+    for sample in split.samples:
+        found = _with_target(sample, votes, labels, config, keep_ties=split.split == "train")
+        if isinstance(found, str):
+            reasons[found] += 1
+        else:
+            kept.append(found)
+    if not any(sample.soft_target for sample in kept):
+        raise DatasetError(
+            f"None of the {len(split):,} videos of {split.title} has votes for a label. The first is named "
+            f"{split.samples[0].id!r}, and the first with votes {next(iter(votes), 'nothing')!r}. Give the votes of "
+            "this data set as data.votes, or set data.targets=labels."
+        )
+    notes = (*split.notes, _note(split, kept, reasons, config))
+    return replace(split, labels=labels, notes=notes).with_samples(kept)
+
+
+def _labels(split: Split, votes: Votes, config: DataConfig) -> LabelSet:
+    if config.contempt == "drop" or CONTEMPT in split.labels.names:
+        return split.labels
+    if not any(CONTEMPT in counts for counts in votes.values()):
+        raise ConfigError(
+            f"data.contempt is keep, and the votes of {split.dataset} have no column contempt. Set "
+            "data.contempt=drop, or give votes with this column."
+        )
+    return LabelSet((*split.labels.names, CONTEMPT))
+
+
+def _with_target(
+    sample: Sample, votes: Votes, labels: LabelSet, config: DataConfig, *, keep_ties: bool
+) -> Sample | str:
+    """Returns the sample with its target and the label that is scored, or why it is left out."""
+    mixed = config.targets == "mixed"
+    if sample.id not in votes:
+        return sample if mixed else "without votes"
+    counts = votes[sample.id]
+    first = _most(counts)
+    if not first:
+        return "without votes"
+    strangers = [name for name in first if name not in labels.names]
+    if strangers:
+        return f"with {strangers[0]} voted most"
+    weights = {name: counts.get(name, 0.0) for name in labels}
+    weights[sample.label] += config.label_votes if mixed else 0.0
+    first = _most(weights)
+    if len(first) > 1 and not keep_ties:
+        return "tied"
+    total = sum(weights.values())
+    target = tuple((name, weight / total) for name, weight in weights.items() if weight)
+    label = sample.label if sample.label in first else first[0]
+    return replace(sample, label=label, soft_target=target)
+
+
+def _most(counts: Mapping[str, float]) -> list[str]:
+    """Returns who has the most votes; nobody, where there are none."""
+    top = max(counts.values(), default=0.0)
+    return [name for name, count in counts.items() if count == top] if top else []
+
+
+def _note(split: Split, kept: list[Sample], reasons: Counter[str], config: DataConfig) -> str:
+    """Returns sentences on the targets of a split, with all that was left out."""
+    source = "votes" if config.votes is None else f"votes of {config.votes.name}"
+    if config.targets == "mixed":
+        source += f" and {config.label_votes:g} votes for the label of the data set"
+    before = {sample.id: sample.label for sample in split.samples}
+    changed = sum(before[sample.id] != sample.label for sample in kept)
+    bare = sum(sample.soft_target is None for sample in kept)
+    parts = [f"{len(kept):,} of {len(split):,} videos are kept"]
+    if reasons:
+        left = ", ".join(f"{count:,} {reason}" for reason, count in reasons.most_common())
+        parts.append(f"left out are {left}")
+    if bare:
+        parts.append(f"{bare:,} without votes have their label alone")
+    parts.append(f"{changed:,} have another label than in the data set")
+    return (
+        f"{split.title}: soft targets from the {source}, and the label with most of them is scored. "
+        f"{'; '.join(parts)}."
+    )
