@@ -157,6 +157,43 @@ def test_labels_are_checked(values: dict[str, Any], problem: str) -> None:
     assert not str(caught.value).endswith("..")
 
 
+PRIOR = {"anger": 0.7, "fear": 0.3}
+
+
+@pytest.mark.parametrize(
+    ("values", "problem"),
+    [
+        ({"prior": {"anger": 1.0}}, r"prior has \['anger'\].*\['anger', 'fear'\] and no other"),
+        ({"prior": PRIOR | {"joy": 0.1}}, r"'joy'.*no other"),
+        ({"prior": {"anger": 0.7, "fear": 0.4}}, r"sums to 1\.1; .*sum to 1"),
+        ({"prior": {"anger": 1.0, "fear": 0.0}}, "probabilities above 0"),
+        ({"prior": {"anger": 1.1, "fear": -0.1}}, "probabilities above 0"),
+        ({"prior": {"anger": math.nan, "fear": 0.3}}, "probabilities above 0"),
+        ({"prior": {"anger": math.inf, "fear": 0.3}}, "sums to inf"),
+        ({"prior_weight": 0.5}, "0.5, and there is no prior; give one, or set prior_weight to 0"),
+        ({"prior": PRIOR, "prior_weight": -0.1}, "prior_weight"),
+        ({"prior": PRIOR, "prior_weight": math.inf}, "prior_weight"),
+        ({"prior": PRIOR, "prior_weight": math.nan}, "prior_weight"),
+    ],
+)
+def test_a_prior_is_checked(values: dict[str, Any], problem: str) -> None:
+    with pytest.raises(ConfigError, match=problem):
+        read_config({"labels": ["anger", "fear"], **values})
+
+
+def test_the_prior_weight_of_predictions() -> None:
+    config = read_config({"labels": ["anger", "fear"], "prior": PRIOR, "prior_weight": 0.5})
+    assert [config.effective_prior_weight(given) for given in (None, 0.0, 2.0)] == [0.5, 0.0, 2.0]
+    assert read_config(config.model_dump_json()) == config
+    plain = read_config("{}")
+    assert plain.effective_prior_weight(None) == 0.0
+    with pytest.raises(ConfigError, match=r"prior_weight 0 was given.*train\.prior=targets"):
+        plain.effective_prior_weight(0.0)
+    for value in (-0.1, math.nan, math.inf):
+        with pytest.raises(ConfigError, match="prior_weight"):
+            check(PredictOptions, {"prior_weight": value})
+
+
 def test_a_long_value_is_not_quoted_whole() -> None:
     with pytest.raises(ConfigError) as caught:
         read_config({"num_frames": "9" * 10_000 + "x"})

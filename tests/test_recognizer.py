@@ -8,8 +8,10 @@ import torch
 
 import peclip
 from peclip import PEClip, PredictOptions
+from peclip.engines.base import made_with
 from peclip.errors import ConfigError, DeviceError
 from peclip.video.windows import FaceWindow
+from peclip.weights import save_model
 
 
 @pytest.fixture(scope="module")
@@ -187,3 +189,40 @@ def test_both_decoders_give_the_same_prediction(yunet: Path, clips: Path) -> Non
     )
     assert a.rows == b.rows
     assert (a.metadata["decoder"], b.metadata["decoder"]) == ("torchcodec", "pyav")
+
+
+PRIOR = {"happiness": 0.7, "sadness": 0.2, "anger": 0.1}
+
+
+def test_a_prior_weight_for_one_prediction(debug: PEClip, tmp_path: Path) -> None:
+    """The odds of two labels change by the ratio of their priors to the power of minus the weight."""
+    three = debug.with_labels(list(PRIOR))
+    config = three.config.derive(prior=PRIOR, prior_weight=0.5)
+    save_model(three.model, config, tmp_path)
+    model = PEClip.from_pretrained(tmp_path, device="cpu")
+    plain = three.score([window(1)])[0]
+    for given, weight in ((None, 0.5), (0.0, 0.0), (2.0, 2.0)):
+        options = PredictOptions(prior_weight=given)
+        found = model.scorer("", options)([window(1)])[0]
+        odds = math.log(found[0] / found[2]) - math.log(plain[0] / plain[2])
+        assert odds == pytest.approx(-weight * math.log(0.7 / 0.1), abs=1e-3)
+    about = model.describe()
+    assert (about["prior"], about["prior_weight"]) == (PRIOR, 0.5)
+    assert model.with_labels(["anger", "fear"]).describe()["prior"] is None
+
+
+def test_the_metadata_has_the_weight_that_was_used(
+    debug: PEClip, tmp_path: Path, astronaut: Path
+) -> None:
+    three = debug.with_labels(list(PRIOR))
+    save_model(three.model, three.config.derive(prior=PRIOR, prior_weight=0.5), tmp_path)
+    model = PEClip.from_pretrained(tmp_path, device="cpu")
+    for given, weight in ((None, 0.5), (1.5, 1.5)):
+        options = PredictOptions(end=0.2, face_crop=False, prior_weight=given)
+        assert model.predict(astronaut, options).metadata["prior_weight"] == weight
+        assert made_with(model, options)["prior_weight"] == weight
+
+
+def test_a_prior_weight_takes_a_prior(debug: PEClip) -> None:
+    with pytest.raises(ConfigError, match=r"0\.3 was given, and the model has no prior"):
+        debug.prepare(PredictOptions(face_crop=False, prior_weight=0.3))

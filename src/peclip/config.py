@@ -14,13 +14,17 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from peclip.choices import DecoderName, DetectorName
 from peclip.errors import ConfigError
-from peclip.labels import EMOTIONS, LabelSet
+from peclip.labels import EMOTIONS, LabelSet, prior_over
 
 READERS = min(4, os.cpu_count() or 1)
 """Processes that read videos, by default."""
 
 _CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 _CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
+
+
+_PRIOR_TOLERANCE = 1e-3
+"""Probabilities that were written with four decimals still pass."""
 
 
 class Config(BaseModel):
@@ -83,7 +87,32 @@ class ModelConfig(Config):
     mirror: bool = False
     """Answer with the mean of the logits of a window and of its mirror image: twice the time, and left and
     right of a face make no difference."""
+    prior: dict[str, float] | None = None
+    """How often each label was the target in training: above 0, in all 1. `None`: not stored."""
+    prior_weight: float = Field(0.0, ge=0, allow_inf_nan=False)
+    """tau of logit adjustment (Menon et al., 2021): predictions are the softmax of the logits minus
+    `prior_weight` times the logarithm of `prior`. 0 leaves them as they are."""
     preprocess: PreprocessConfig = PreprocessConfig()
+
+    @model_validator(mode="after")
+    def _check_prior(self) -> Self:
+        if self.prior is None:
+            if self.prior_weight:
+                raise ValueError(
+                    f"prior_weight is {self.prior_weight}, and there is no prior; give one, or set "
+                    "prior_weight to 0"
+                )
+            return self
+        if set(self.prior) != set(self.labels):
+            raise ValueError(
+                f"prior has {sorted(self.prior)}; give a probability for each of the labels "
+                f"{sorted(self.labels)} and no other"
+            )
+        total = math.fsum(self.prior.values())
+        # A NaN fails the first comparison, and an infinite number the second.
+        if not (all(p > 0 for p in self.prior.values()) and abs(total - 1) <= _PRIOR_TOLERANCE):
+            raise ValueError(f"prior sums to {total:.6g}; give probabilities above 0 that sum to 1")
+        return self
 
     @model_validator(mode="after")
     def _check_labels(self) -> Self:
@@ -121,10 +150,31 @@ class ModelConfig(Config):
         return check(type(self), self.model_dump() | changes)
 
     def with_labels(self, labels: Sequence[str], texts: Mapping[str, str]) -> Self:
-        """Returns a copy for other labels, with their texts; those that are kept keep texts of their own."""
+        """Returns a copy for other labels, with their texts; those that are kept keep texts of their own.
+
+        The prior is kept too, unless a label is new (see `prior_over`).
+        """
         own = {**self.label_texts, **texts}
         kept = {name: text for name, text in own.items() if name in labels}
-        return self.derive(labels=tuple(labels), label_texts=kept)
+        prior = prior_over(labels, self.prior)
+        weight = 0.0 if prior is None else self.prior_weight
+        return self.derive(labels=tuple(labels), label_texts=kept, prior=prior, prior_weight=weight)
+
+    def effective_prior_weight(self, given: float | None) -> float:
+        """Returns the prior weight of predictions: the one given, by default the model's own.
+
+        Raises:
+            ConfigError: one is given, and the model has no prior.
+        """
+        if given is None:
+            return self.prior_weight
+        if self.prior is None:
+            raise ConfigError(
+                f"prior_weight {given:g} was given, and the model has no prior for its labels "
+                f"{', '.join(self.labels)}. Leave it out, or take a model trained with "
+                "--set train.prior=targets or fit, or one whose config.json has a prior."
+            )
+        return given
 
 
 class BackboneSizes(NamedTuple):
@@ -286,6 +336,8 @@ class PredictOptions(Config):
     """Video decoder: torchcodec where its FFmpeg is found, else PyAV."""
     frame_rate: float = Field(25.0, gt=0, le=10_000)
     """Frames per second of sources that do not know it: folders of images, and arrays."""
+    prior_weight: float | None = Field(None, ge=0, allow_inf_nan=False)
+    """Weight of the model's prior, instead of its own (see `ModelConfig.prior_weight`); 0 ignores it."""
     captions: Path | None = None
     """Descriptions of the videos, for models that read them: a file as `peclip captions` writes it."""
     batch_size: int | None = Field(None, ge=1)

@@ -52,6 +52,8 @@ class EvaluateOptions(Config):
     """What is done to time; see `peclip.training.views`."""
     tta: ViewAverage = "none"
     """`flip`: the mean of the probabilities of a video and its mirror image."""
+    prior_weight: float | None = Field(None, ge=0, allow_inf_nan=False)
+    """Weight of the model's prior, instead of its own; 0 ignores it."""
     seed: int = Field(0, ge=0)
     """Of shuffled frames and of the bootstrap."""
     batch_size: int = Field(8, ge=1)
@@ -119,6 +121,8 @@ def evaluate_dataset(
         loaded = {m: load(m, device=device, precision=precision) for m in dict.fromkeys(models)}
     if options.labels is not None:
         loaded = {name: one.with_labels(options.labels) for name, one in loaded.items()}
+    for one in loaded.values():
+        one.config.effective_prior_weight(options.prior_weight)  # one that does not fit is said now
     warning = _warning(run, models, splits, data, loaded)
     if warning is not None and world.is_main:
         _log.warning(warning)
@@ -187,6 +191,7 @@ def ask(
         batch_size=options.batch_size,
         workers=options.workers,
         seed=options.seed,
+        prior_weight=options.prior_weight,
         skipped=skipped,
         on_batch=tell,
     )
@@ -270,6 +275,7 @@ def _facts(recognizer: Recognizer, split: Split, options: EvaluateOptions) -> di
         "compute_precision": precision,
         "frames": options.frames,
         "tta": options.tta,
+        "prior_weight": recognizer.config.effective_prior_weight(options.prior_weight),
         "seed": options.seed,
     }
 

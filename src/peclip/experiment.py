@@ -246,6 +246,8 @@ def _finish(
     }
     if notes := _notes(splits.train, splits.val, splits.test):
         report["notes"] = notes
+    if result.operating_point is not None:
+        report["operating_point"] = result.operating_point
     reported = splits.test or splits.val
     folder = RunFolder(place.folder)
     if place.world.is_main:
@@ -324,6 +326,12 @@ def _story(config: RunConfig, splits: Divisions, report: dict[str, Any]) -> str:
         f"It was trained on the {len(splits.train):,} videos of {splits.train.title}, from {config.base}. It "
         f"has the weights of epoch {report['selected_epoch']} of {report['epochs']}, {epoch}."
     ]
+    point = report.get("operating_point")
+    if point is not None and config.train.prior == "fit":
+        told.append(
+            f"Its predictions are adjusted by its prior with the weight {point['prior_weight']:.3g}, chosen by "
+            f"{point['criterion']} on {point['chosen_on']}."
+        )
     if "war" in report:
         told.append(
             f"On the {report['num_videos']:,} videos of {report['reported_on']} it has UAR "

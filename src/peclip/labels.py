@@ -6,7 +6,8 @@ meaning, because index orders differ between every data set of the field.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import math
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from peclip.errors import ConfigError
@@ -99,3 +100,16 @@ class LabelSet:
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.names)
+
+
+def prior_over(labels: Iterable[str], prior: Mapping[str, float] | None) -> dict[str, float] | None:
+    """Returns a prior over some of its labels, which sums to 1 again.
+
+    A permutation keeps the probabilities; leaving labels out scales the others by one factor, which
+    changes no prediction. There is no prior, `None`, once a label is new.
+    """
+    names = tuple(labels)
+    if prior is None or any(name not in prior for name in names):
+        return None
+    total = math.fsum(prior[name] for name in names)
+    return {name: prior[name] / total for name in names}

@@ -25,6 +25,7 @@ from peclip.session import Score, Session, Video
 from peclip.settings import Settings, load_settings
 from peclip.training.config import TrainConfig
 from peclip.training.fitting import fit, free_backbone, lone_videos
+from peclip.training.prior import drop_prior
 from peclip.training.progress import Hooks
 from peclip.training.reporting import following
 from peclip.training.trainer import TrainResult
@@ -175,7 +176,8 @@ class Recognizer:
             model=(self.name, self.revision),
             options=options,
             settings=load_settings(),
-            metadata=self.describe(),
+            metadata=self.describe()
+            | {"prior_weight": self.config.effective_prior_weight(options.prior_weight)},
             keep_rows=keep_rows,
             overlap=devices.stages_overlap(self.device),
         )
@@ -194,12 +196,16 @@ class Recognizer:
         """Returns what gives the probabilities of the windows of a video.
 
         Raises:
-            ConfigError: captions were given, and this model reads none.
+            ConfigError: captions were given, and this model reads none; or a prior weight was given,
+                and it has no prior.
         """
         if options.captions is not None:
             given = f"{self.name} reads no captions, and {str(options.captions)!r} was given"
             raise ConfigError(f"{given}. Leave it out, or take a model trained with captions.")
-        return self.score
+        weight = self.config.effective_prior_weight(options.prior_weight)
+        if options.prior_weight is None:
+            return self.score
+        return lambda windows: self.score(windows, weight)
 
     def detector(self, options: PredictOptions) -> FaceDetector | None:
         """Returns the face detector for some options, loaded once; `None` for whole frames.
@@ -220,14 +226,23 @@ class Recognizer:
         crops = torch.stack([window.crops for window in windows])
         return Batch(self.preprocess(crops.to(self.device)))
 
-    def score(self, windows: Sequence[FaceWindow]) -> list[list[float]]:
-        """Returns the probabilities of windows of the same T, each in the order of the labels."""
-        return self.answer(self.batch(windows))
+    def score(
+        self, windows: Sequence[FaceWindow], prior_weight: float | None = None
+    ) -> list[list[float]]:
+        """Returns the probabilities of windows of the same T, each in the order of the labels.
 
-    def answer(self, batch: Batch) -> list[list[float]]:
-        """Returns the probabilities of a batch on the device, each row in the order of the labels."""
+        `prior_weight` is taken instead of the model's own.
+        """
+        return self.answer(self.batch(windows), prior_weight)
+
+    def answer(self, batch: Batch, prior_weight: float | None = None) -> list[list[float]]:
+        """Returns the probabilities of a batch on the device, each row in the order of the labels.
+
+        `prior_weight` is taken instead of the model's own.
+        """
         with devices.memory_errors(self.device, "Ask about fewer windows at once (-b 1)."):
-            return devices.as_numbers(self._frozen(batch).softmax(-1), self.precision)
+            logits = self._frozen(batch, prior_weight)
+            return devices.as_numbers(logits.softmax(-1), self.precision)
 
     def label_features(self) -> Tensor:
         """Returns the text features (C, D), of FineCLIPER (2, C, D), computed once for a set of labels."""
@@ -286,7 +301,7 @@ class Recognizer:
             log.warning(said)
         with following(report_to, run_dir, told, hooks, resume=resume) as followed:
             # At once, so that a model whose training broke off does not pass for the published one.
-            self.config = free_backbone(self.model, self.config, config)
+            self.config = free_backbone(self.model, drop_prior(self.model, self.config), config)
             done = f", trained on {train.title}"
             self.name, self.revision = self.name.removesuffix(done) + done, ""
             result, self.config = fit(
@@ -314,6 +329,8 @@ class Recognizer:
             "num_frames": self.config.num_frames,
             "preprocessing": self.config.preprocess.model_dump(),
             "label_texts": self.texts,
+            "prior": self.config.prior,
+            "prior_weight": self.config.prior_weight,
         }
 
     def save_pretrained(

@@ -90,15 +90,17 @@ class FineCLIPER(Recognizer):
 
         Raises:
             DatasetError: the file of the captions cannot be read.
-            ConfigError: captions were given, and this model reads none.
+            ConfigError: captions were given, and this model reads none; or a prior weight was given,
+                and it has no prior.
         """
         if not self.config.reads_captions:
             return super().scorer(video, options)
+        weight = self.config.effective_prior_weight(options.prior_weight)
         caption = self._caption(video, options)
 
         def score(windows: Sequence[FaceWindow]) -> list[list[float]]:
             batch = self.batch(windows)
-            return self.answer(replace(batch, captions=(caption,) * len(windows)))
+            return self.answer(replace(batch, captions=(caption,) * len(windows)), weight)
 
         return score
 

@@ -33,6 +33,13 @@ def test_a_table_for_people(astronaut: Path, capsys: pytest.CaptureFixture[str])
     assert err.strip() == "debug on cpu in fp32"
 
 
+def test_a_prior_weight_needs_a_prior(astronaut: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["predict", str(astronaut), *QUICK, "--prior-weight", "0.5"]) == 2
+    told = " ".join(capsys.readouterr().err.split())
+    assert "prior_weight 0.5 was given, and the model has no prior" in told
+    assert "train.prior=targets" in told
+
+
 def test_json_is_one_document(astronaut: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["predict", str(astronaut), "-f", "json", *QUICK]) == 0
     document = json.loads(capsys.readouterr().out)

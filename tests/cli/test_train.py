@@ -22,7 +22,7 @@ from peclip.crops import CropConfig, record_crops, record_left_out
 from peclip.errors import DatasetError
 from peclip.labels import EMOTIONS
 from peclip.scoring import score_files
-from peclip.training.seen import CALIBRATED, TEST_WARNING
+from peclip.training.seen import CALIBRATED, TEST_WARNING, WEIGHED
 
 
 def test_learns_and_fills_the_run_folder(root: Path, tmp_path: Path, capsys: Output) -> None:
@@ -196,6 +196,44 @@ def test_crops_that_prediction_does_not_see_are_told_of(
     assert all(says in warning for says in sentences)
 
 
+def test_the_operating_point_is_chosen_and_told(
+    root: Path, tmp_path: Path, capsys: Output, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On the validation videos, before the test videos are asked; every command then knows it."""
+    monkeypatch.setattr("peclip.training.calibration.PRIOR_WEIGHTS", (0.25,))
+    out = tmp_path / "run"
+    changes = ("--epochs", "1", "--set", "train.prior=fit", "--set", "train.calibrate=true")
+    report = trained(capsys, *command(root, out, *changes))
+    point = report["operating_point"]
+    assert (point["criterion"], point["chosen_on"]) == ("(WAR + UAR) / 2", "folder val")
+    assert (point["weight"], report["reported_on"]) == (0.25, "folder test")
+    config = json.loads((out / "model/config.json").read_text())
+    assert config["prior"] == {"happiness": 0.5, "sadness": 0.5}
+    weight = config["prior_weight"]
+    assert weight == point["prior_weight"] == pytest.approx(0.25 / point["temperature_factor"])
+    card = (out / "model/README.md").read_text()
+    assert f"weight {weight:.3g}, chosen by (WAR + UAR) / 2 on folder val." in card
+    assert run(["models", "info", str(out)]) == 0
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert ["prior", "weight", f"{weight:g}"] in lines
+    assert ["label", "text", "prior"] in lines
+    assert any(line[:1] == ["happiness"] and line[-1] == "0.5000" for line in lines)
+    asked = ["evaluate", "--dataset", "folder", "--data-root", str(root), "-m", str(out)]
+    asked += ["--workers", "0", "--device", "cpu", "-f", "json"]
+    for extra, used in (([], weight), (["--prior-weight", "2"], 2.0)):
+        assert run([*asked, *extra]) == 0
+        told = capsys.readouterr()
+        assert json.loads(told.out)["prior_weight"] == used
+        assert f"tta none, prior weight {used:g}" in " ".join(told.err.split())
+    assert run([*asked, "--prior-weight", "-1"]) == 2
+    assert "prior_weight" in capsys.readouterr().err
+
+
+def test_a_prior_is_made_by_a_training_alone(root: Path, tmp_path: Path, capsys: Output) -> None:
+    change = ("--set", "model.prior_weight=0.5")
+    assert "see train.prior" in refused(capsys, *command(root, tmp_path / "run", *change))
+
+
 def test_without_test_videos(root: Path, tmp_path: Path, capsys: Output) -> None:
     shutil.copytree(root / "train", tmp_path / "own")
     changes = ("--epochs", "1", "--set", "train.val_fraction=0.5")
@@ -206,6 +244,9 @@ def test_without_test_videos(root: Path, tmp_path: Path, capsys: Output) -> None
     fitted = (*changes, "--set", "train.calibrate=true")
     report = trained(capsys, *command(tmp_path / "own", tmp_path / "fitted", *fitted))
     assert report["warning"].endswith(CALIBRATED)
+    weighed = (*changes, "--set", "train.prior=fit")
+    report = trained(capsys, *command(tmp_path / "own", tmp_path / "weighed", *weighed))
+    assert report["warning"].endswith(WEIGHED)
     assert CALIBRATED in (tmp_path / "fitted/model/README.md").read_text()
     last = ("--epochs", "1", "--set", "train.select_on=last")
     report = trained(capsys, *command(tmp_path / "own", tmp_path / "last", *last))

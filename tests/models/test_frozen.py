@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import nn
 
+from peclip.labels import LabelSet
 from peclip.models import FrozenModel, build_model
 from peclip.nn import packed
 from peclip.nn.prompts import CoupledPrompts
@@ -116,3 +117,45 @@ def test_a_mirroring_model_answers_with_the_mean_over_both_sides(architecture: s
     assert (left - right).abs().max() > 0.01
     torch.testing.assert_close(mirroring(batch), (left + right) / 2)
     torch.testing.assert_close(mirroring(batch.mirrored()), mirroring(batch))
+
+
+@pytest.mark.parametrize("architecture", ["pe-clip", "finecliper"])
+def test_a_prior_is_subtracted_after_the_mirror_image(architecture: str) -> None:
+    """By hand: mean of both logits, minus 0.5 times the logarithms; the loss does not see it."""
+    labels = ("happiness", "sadness", "anger")
+    config = debug_config(architecture).derive(labels=labels, mirror=True)
+    prior = {"anger": 0.1, "happiness": 0.7, "sadness": 0.2}  # by name, in any order
+    torch.manual_seed(0)
+    model = build_model(config.derive(prior=prior, prior_weight=0.5)).eval()
+    for parameter in model.parameters():
+        nn.init.normal_(parameter, std=0.1)
+    batch = Batch(torch.randn(2, 3, 3, 32, 32))
+    with torch.inference_mode():
+        both = [model(view).logits for view in (batch, batch.mirrored())]
+    mean = torch.stack(both).mean(0)
+    frozen = FrozenModel(model, CPU, "fp32")
+    logarithms = torch.tensor([0.7, 0.2, 0.1]).log()
+    torch.testing.assert_close(frozen(batch), mean - 0.5 * logarithms)
+    torch.testing.assert_close(frozen(batch, 2.0), mean - 2 * logarithms)
+    assert torch.equal(frozen(batch, 0.0), frozen(batch, 0.0) - 0 * logarithms)
+    model.prior, model.prior_weight = None, 0.0
+    plain = frozen(batch)
+    model.prior = prior
+    assert torch.equal(frozen(batch), plain), "with weight 0 nothing changes, bit for bit"
+
+
+def test_other_labels_keep_or_drop_the_prior() -> None:
+    config = debug_config().derive(labels=("happiness", "sadness", "anger"))
+    prior = {"happiness": 0.5, "sadness": 0.3, "anger": 0.2}
+    model = build_model(config.derive(prior=prior, prior_weight=0.5))
+    for names, expected in (
+        (("anger", "happiness", "sadness"), {"anger": 0.2, "happiness": 0.5, "sadness": 0.3}),
+        (("anger", "sadness"), {"anger": 0.4, "sadness": 0.6}),
+        (("anger", "fear"), None),
+    ):
+        other = model.with_labels(LabelSet(names))
+        derived = config.derive(prior=prior, prior_weight=0.5).with_labels(names, {})
+        weight = 0.0 if expected is None else 0.5
+        assert (other.prior, other.prior_weight) == (expected, weight)
+        assert (derived.prior, derived.prior_weight) == (expected, weight)
+    assert (model.prior, model.prior_weight) == (prior, 0.5)

@@ -17,6 +17,7 @@ from peclip.cli.options import (
     OutputOpt,
     OverwriteOpt,
     PrecisionOpt,
+    PriorWeightOpt,
     ProgressOpt,
     ReportFormatOpt,
     check_output,
@@ -121,6 +122,7 @@ def evaluate(
     labels: LabelsOpt = None,
     frames: FramesOpt = "as-recorded",
     tta: ViewsOpt = "none",
+    prior_weight: PriorWeightOpt = None,
     skip_unreadable: SkipOpt = False,
     allow_missing: MissingOpt = False,
     changes: ChangesOpt = None,
@@ -156,10 +158,12 @@ def evaluate(
         work = {"-b": batch_size != BATCH, "--workers": workers != WORKERS}
         work |= {"--device": device != "auto", "--precision": precision != "auto"}
         flags = {key: value or None for key, value in (shown | work).items()}
-        _refuse({**names, **paths, **flags, "--save-predictions": save_predictions})
+        rest = {"--save-predictions": save_predictions, "--prior-weight": prior_weight}
+        _refuse({**names, **paths, **flags, **rest})
         show(_score(predictions, labels, resamples, seed), form, output, plot)
         return
-    asked = {"split": split, "labels": labels, "frames": frames, "tta": tta}
+    asked: dict[str, Any] = {"split": split, "labels": labels, "frames": frames, "tta": tta}
+    asked["prior_weight"] = prior_weight
     counted: dict[str, Any] = {"seed": seed, "resamples": resamples, "batch_size": batch_size}
     counted |= asked | {"workers": workers, "skip_unreadable": skip_unreadable}
     data: dict[str, Any] = {"dataset": dataset, "root": data_root, "annotations": annotations}

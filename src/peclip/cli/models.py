@@ -60,8 +60,14 @@ def info(name: NameArg, form: ReportFormatOpt = "table") -> None:
     for key in ("name", "architecture", "backbone", "pretrained"):
         typer.echo(f"{key:<13} {about[key] or '-'}")
     typer.echo(f"{'frames':<13} {config.num_frames} of {config.preprocess.image_size} pixels")
+    if config.prior is not None:
+        typer.echo(f"{'prior weight':<13} {config.prior_weight:g}")
     typer.echo()
-    console.print_table(["label", "text"], list(about["labels"].items()))
+    columns, texts = ["label", "text"], [list(pair) for pair in about["labels"].items()]
+    if config.prior is not None:
+        columns.append("prior")
+        texts = [[*row, f"{config.prior[row[0]]:.4f}"] for row in texts]
+    console.print_table(columns, texts)
     rows = [
         [part, f"{n['total']:>14,}", f"{n['trainable']:>14,}"] for part, n in about["parts"].items()
     ]

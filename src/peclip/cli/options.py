@@ -88,6 +88,13 @@ CaptionsOpt = Annotated[
         help="Descriptions of the videos, for models that read them: a file of `peclip captions`.",
     ),
 ]
+PriorWeightOpt = Annotated[
+    float | None,
+    typer.Option(
+        "--prior-weight",
+        help="Weight of the logarithm of the model's prior, from 0; by default the model's own.",
+    ),
+]
 OutputOpt = Annotated[
     Path | None,
     typer.Option("-o", "--output", help="File to write, or - for standard output."),

@@ -23,6 +23,7 @@ from peclip.cli.options import (
     OutputOpt,
     OverwriteOpt,
     PrecisionOpt,
+    PriorWeightOpt,
     check_output,
     seconds,
 )
@@ -80,6 +81,7 @@ def predict(
         float, typer.Option(help="Faces in a smaller part of a window, 0 to 1, likewise.")
     ] = 0.3,
     labels: LabelsOpt = None,
+    prior_weight: PriorWeightOpt = None,
     captions: CaptionsOpt = None,
     device: DeviceOpt = "auto",
     precision: PrecisionOpt = "auto",
@@ -159,6 +161,7 @@ def predict(
             "min_coverage": min_coverage,
             "decoder": decoder,
             "frame_rate": frame_rate,
+            "prior_weight": prior_weight,
             "captions": captions,
             "batch_size": batch_size,
         },

@@ -44,9 +44,10 @@ def tell(evaluation: Evaluation) -> None:
     """Says what the scores are of, and what destroying time has cost."""
     facts = evaluation.folds[0].facts
     size = facts["preprocessing"]["image_size"]
+    weight = "" if facts["prior"] is None else f", prior weight {facts['prior_weight']:g}"
     console.note(
         f"{facts['model']} ({facts['backbone']}) on {facts['dataset']} {facts['split']}, frames "
-        f"{facts['frames']}, tta {facts['tta']}, {facts['num_frames']} frames of {size} px, "
+        f"{facts['frames']}, tta {facts['tta']}{weight}, {facts['num_frames']} frames of {size} px, "
         f"{facts['compute_precision']} on {facts['device']}"
     )
     for score in evaluation.folds:

@@ -120,6 +120,7 @@ def made_with(recognizer: Recognizer, options: PredictOptions) -> dict[str, Any]
         "labels": list(recognizer.labels.names),
         "face_detector": None if detector is None else detector.name,
         **asked,
+        "prior_weight": recognizer.config.effective_prior_weight(options.prior_weight),
         "captions_sha256": None if told is None else hashlib.sha256(told.read_bytes()).hexdigest(),
         "peclip_version": version("peclip"),
     }

@@ -23,6 +23,7 @@ def build_model(
     """Builds the network that a configuration describes, with its backbone's weights loaded."""
     model = ARCHITECTURES[config.architecture](config, cache_dir=cache_dir, offline=offline)
     model.mirror, model.own_texts = config.mirror, config.label_texts
+    model.prior, model.prior_weight = config.prior, config.prior_weight
     return model
 
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from peclip.config import ModelConfig
 from peclip.errors import ConfigError
-from peclip.labels import LabelSet
+from peclip.labels import LabelSet, prior_over
 from peclip.nn.clip import Backbone
 from peclip.nn.towers import ClipBlock
 from peclip.types import Batch
@@ -43,6 +43,11 @@ class ExpressionModel(nn.Module, ABC):
     temperature: float
     mirror = False
     """Whether an answer is the mean over a window and its mirror image; `FrozenModel` sees to it."""
+
+    prior: Mapping[str, float] | None = None
+    """How often each label was the target in training, where that is known."""
+    prior_weight: float = 0.0
+    """Weight of the logarithm of the prior in predictions, never in the loss; `FrozenModel` sees to it."""
 
     @abstractmethod
     def encode_labels(self) -> Tensor:
@@ -94,6 +99,8 @@ class ExpressionModel(nn.Module, ABC):
     def with_labels(self, labels: LabelSet, own: Mapping[str, str] | None = None) -> Self:
         """Returns a model of the same modules that answers with other labels.
 
+        The prior is kept, unless a label is new (see `prior_over`).
+
         Args:
             labels: the classes.
             own: texts of the user's own by label name.
@@ -101,6 +108,8 @@ class ExpressionModel(nn.Module, ABC):
         model = copy.copy(self)
         model.labels, model.own_texts = labels, own or {}
         model.texts = self.describe(labels, model.own_texts)
+        model.prior = prior_over(labels, self.prior)
+        model.prior_weight = 0.0 if model.prior is None else self.prior_weight
         return model
 
 

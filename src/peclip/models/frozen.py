@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from functools import cached_property
 
 import torch
@@ -74,14 +75,31 @@ class FrozenModel:
             return self._model.encode_labels()
 
     @torch.inference_mode()
-    def __call__(self, batch: Batch) -> Tensor:
-        """Returns the logits (B, C) of a batch on the device, fp32."""
+    def __call__(self, batch: Batch, prior_weight: float | None = None) -> Tensor:
+        """Returns the logits (B, C) of a batch on the device, fp32, whose softmax is the prediction.
+
+        In this order: the model's logits, which are cosines divided by the temperature; their mean over
+        a window and its mirror image, with `mirror`; minus the weighted logarithm of the prior.
+
+        Args:
+            batch: on the device.
+            prior_weight: instead of the model's own; without a prior it changes nothing.
+        """
         self._forget_the_past()
         features = self._label_features
         views = [batch, batch.mirrored()] if self._model.mirror else [batch]
         with autocast(self._device, self._precision):
             logits = [self._network(view, features).logits.float() for view in views]
-        return torch.stack(logits).mean(0)
+        weight = self._model.prior_weight if prior_weight is None else prior_weight
+        return self._adjust(torch.stack(logits).mean(0), weight)
+
+    def _adjust(self, logits: Tensor, weight: float) -> Tensor:
+        """Subtracts `weight * log(prior)` from logits (B, C): logit adjustment (Menon et al., 2021)."""
+        prior = self._model.prior
+        if prior is None or not weight:
+            return logits
+        logarithms = [math.log(prior[name]) for name in self._model.labels]
+        return logits - weight * torch.tensor(logarithms, device=logits.device)
 
 
 def _stamp(model: ExpressionModel) -> tuple[object, ...]:

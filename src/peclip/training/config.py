@@ -132,8 +132,11 @@ class TrainConfig(Config):
     """Weight of the mean squared cosine between the texts of different labels, added to the loss. Without
     it, a text tower that is trained from scratch makes all texts alike before the images tell anything."""
     teacher: TeacherConfig | None = None
+    prior: Literal["none", "targets", "fit"] = "none"
+    """Logit adjustment of the finished model (Menon et al., 2021). `targets` stores the mean training target
+    as its `prior`, with weight 0; `fit` also chooses the weight on the validation videos, by (WAR + UAR) / 2."""
     calibrate: bool = False
-    """Fit the temperature of the finished model on the validation videos."""
+    """Fit the temperature of the finished model on the validation videos, after the weight of its prior."""
     seed: int = Field(42, ge=0, lt=2**63)
     select_on: Selection = "val"
     """Which videos choose the epoch that is kept; `last` keeps the last one. `test` is what the papers
@@ -168,6 +171,11 @@ class TrainConfig(Config):
             raise ValueError(
                 "select_on is test, and calibrate would fit the temperature on the test videos: select on val, "
                 "or set calibrate to false"
+            )
+        if self.select_on == "test" and self.prior == "fit":
+            raise ValueError(
+                "select_on is test, and prior fit would choose the weight on the test videos: select on val, "
+                "or set prior to targets"
             )
         if self.select_on == "test" and not self.test:
             raise ValueError(

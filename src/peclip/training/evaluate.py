@@ -138,6 +138,7 @@ def evaluate_views(
     batch_size: int = 8,
     workers: int = 0,
     seed: int = 0,
+    prior_weight: float | None = None,
     skipped: list[Unreadable] | None = None,
     on_batch: Callable[[int], None] = lambda videos: None,
 ) -> list[Answers]:
@@ -154,6 +155,7 @@ def evaluate_views(
         batch_size: videos per forward pass of all ranks together.
         workers: processes that read videos, for every rank.
         seed: of views that draw something.
+        prior_weight: instead of the model's own.
         skipped: takes the videos that no rank can read, which have no answer then; `None` makes the
             first one an error.
         on_batch: is told how many videos of all ranks are done.
@@ -174,7 +176,7 @@ def evaluate_views(
     unreadable: list[Unreadable] | None = None if skipped is None else []
 
     def ask(videos: Batch) -> Tensor:
-        return frozen(videos).softmax(-1)
+        return frozen(videos, prior_weight).softmax(-1)
 
     loaded = load_batches(
         dataset, own, workers=workers, pin_memory=device.type == "cuda", skipped=unreadable

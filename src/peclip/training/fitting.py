@@ -17,10 +17,11 @@ from peclip.devices import choose_precision
 from peclip.errors import ConfigError, DatasetError
 from peclip.models.base import ExpressionModel
 from peclip.nn.stem import stems_of
-from peclip.training.calibration import fit_temperature
+from peclip.training.calibration import OperatingPoint, operating_point
 from peclip.training.config import TrainConfig
 from peclip.training.distributed import SINGLE, World
 from peclip.training.evaluate import Answers, evaluate
+from peclip.training.prior import drop_prior, target_shares
 from peclip.training.progress import Hooks, Progress
 from peclip.training.run_folder import BEST, STATES, writing
 from peclip.training.teacher import load_teacher
@@ -60,8 +61,15 @@ def fit(
             "calibrate fits the temperature on validation videos, and there are none. Give a split to "
             "select on, or set calibrate to false."
         )
+    if val is None and config.prior == "fit":
+        raise ConfigError(
+            "train.prior fit chooses the prior weight on validation videos, and there are none. Give a split "
+            "to select on, or set train.prior to targets."
+        )
     check_streams(model_config, config, train, val, world=world)
-    model_config = free_backbone(model, model_config, config)
+    model_config = free_backbone(model, drop_prior(model, model_config), config)
+    data = videos_of(train, model, model_config, config)
+    prior = None if config.prior == "none" else target_shares(data, model.labels, config)
     teacher = None
     if config.teacher is not None:
         precision = choose_precision(config.precision, device)
@@ -78,7 +86,7 @@ def fit(
 
     result = train_model(
         model,
-        videos_of(train, model, model_config, config),
+        data,
         None if val is None else videos_of(val, model, model_config),
         preprocess,
         config,
@@ -89,12 +97,19 @@ def fit(
         hooks=replace(hooks, on_best=on_best),
         teacher=teacher,
     )
-    if config.calibrate and val is not None:
-        model_config = calibrate(model, model_config, preprocess, val, config, device, world)
+    model.prior, model_config = prior, model_config.derive(prior=prior)
+    if val is not None and (config.calibrate or config.prior == "fit"):
+        point = choose_point(model, model_config, preprocess, val, config, device, world)
+        model.temperature *= point.temperature
+        model.prior_weight = point.prior_weight
+        model_config = model_config.derive(
+            temperature=model.temperature, prior_weight=model.prior_weight
+        )
+        result = replace(result, operating_point=point.to_dict(val.title))
     return result, model_config
 
 
-def calibrate(
+def choose_point(
     model: ExpressionModel,
     model_config: ModelConfig,
     preprocess: Preprocess,
@@ -102,8 +117,8 @@ def calibrate(
     config: TrainConfig,
     device: torch.device,
     world: World = SINGLE,
-) -> ModelConfig:
-    """Fits the temperature of a trained model on validation videos."""
+) -> OperatingPoint:
+    """Chooses prior weight and temperature of a trained model, whose prior has no weight yet."""
     answers = answer(
         model,
         model_config,
@@ -115,8 +130,12 @@ def calibrate(
         batch_size=config.batch_size,
         workers=config.workers,
     )
-    model.temperature *= fit_temperature(answers.probabilities, answers.targets)
-    return model_config.derive(temperature=model.temperature)
+    return operating_point(
+        answers.probabilities,
+        answers.targets,
+        model_config.prior if config.prior == "fit" else None,
+        calibrate=config.calibrate,
+    )
 
 
 def check_streams(

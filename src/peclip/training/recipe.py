@@ -34,6 +34,16 @@ class RunConfig(Config):
     report_to: tuple[str, ...] = ()
     """Experiment trackers: tensorboard, wandb, mlflow, trackio."""
 
+    @field_validator("model")
+    @classmethod
+    def _check_model(cls, changes: dict[str, Any]) -> dict[str, Any]:
+        if given := sorted({"prior", "prior_weight"} & set(changes)):
+            raise ValueError(
+                f"{' and '.join(given)} cannot be set here: a training makes the prior of its model, "
+                "see train.prior"
+            )
+        return changes
+
     @field_validator("report_to")
     @classmethod
     def _check_trackers(cls, names: tuple[str, ...]) -> tuple[str, ...]:

@@ -23,6 +23,7 @@ VAL_WARNING = (
     "select_on is val, so the result may be too high."
 )
 CALIBRATED = "The temperature was fitted on them too, so the ece is too low."
+WEIGHED = "The prior weight was chosen on them too, so UAR and WAR are too high."
 
 
 def report_warning(config: TrainConfig, splits: Divisions) -> str | None:
@@ -33,7 +34,8 @@ def report_warning(config: TrainConfig, splits: Divisions) -> str | None:
         return None
     if splits.val is None:
         return "There are no videos to report."
-    return f"{VAL_WARNING} {CALIBRATED}" if config.calibrate else VAL_WARNING
+    said = {VAL_WARNING: True, CALIBRATED: config.calibrate, WEIGHED: config.prior == "fit"}
+    return " ".join(sentence for sentence, holds in said.items() if holds)
 
 
 def config_of(model: str | Path) -> Path | None:

@@ -45,7 +45,10 @@ class Teacher:
 
     @torch.no_grad()
     def soften(self, batch: Batch, targets: Tensor) -> Tensor:
-        """Mixes the teacher's distribution, that of its answers anywhere else, into targets (B, C)."""
+        """Mixes the teacher's distribution into targets (B, C).
+
+        It is that of its predictions anywhere else: its mirror image and its prior count.
+        """
         logits = self._frozen(batch)
         answers = (logits / self._config.temperature).softmax(-1)[:, self._columns]
         softened: Tensor = targets + self._config.share * (answers - targets)

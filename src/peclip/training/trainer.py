@@ -40,6 +40,8 @@ class TrainResult:
     selected_on: str
     """`val`, `last` or `test`."""
     stopped_early: bool
+    operating_point: dict[str, Any] | None = None
+    """What was chosen on the validation videos after the training; see `OperatingPoint.to_dict`."""
 
 
 def train_model(

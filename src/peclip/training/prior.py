@@ -1,0 +1,55 @@
+"""The prior of a trained model: how often each label was the target that it learned from."""
+
+from __future__ import annotations
+
+import torch
+
+from peclip.config import ModelConfig
+from peclip.data.dataset import VideoDataset
+from peclip.data.loader import epoch_draws
+from peclip.errors import ConfigError
+from peclip.labels import LabelSet
+from peclip.models.base import ExpressionModel
+from peclip.training.config import TrainConfig
+from peclip.training.learner import class_weights
+
+
+def target_shares(data: VideoDataset, labels: LabelSet, config: TrainConfig) -> dict[str, float]:
+    """Returns the mean training target as the loss weighs it, by label; it sums to 1.
+
+    Balanced sampling, class weights and label smoothing count, and so does a window of a still that is
+    labelled neutral because its expression is too short. Mixing two videos leaves the mean as it is; a
+    teacher's part of the targets is not known before the training, and is left out.
+
+    Raises:
+        ConfigError: a label is never a target, so that its logarithm would be infinite.
+    """
+    counts = torch.bincount(_targets(data, config), minlength=len(labels)).double()
+    smoothing = config.label_smoothing
+    means = (1 - smoothing) * counts / counts.sum() + smoothing / len(labels)
+    weighted = means * class_weights(data.targets, len(labels), config).double()
+    shares = (weighted / weighted.sum()).tolist()
+    missing = [name for name, share in zip(labels, shares, strict=True) if not share]
+    if missing:
+        raise ConfigError(
+            f"train.prior is {config.prior}, and no training video is labelled {' or '.join(missing)}, whose "
+            "prior would be 0. Add such videos, leave the label out of the model, or set train.prior to none."
+        )
+    return dict(zip(labels, shares, strict=True))
+
+
+def _targets(data: VideoDataset, config: TrainConfig) -> torch.Tensor:
+    """Returns the class of every video of the first epoch, (N,), as often as it is sampled."""
+    power = config.balance_power if config.balance == "sampling" else 0.0
+    draws = epoch_draws(data.targets, seed=config.seed, epoch=0, balance=power)
+    return torch.tensor([data.target(draw) for draw in draws])
+
+
+def drop_prior(model: ExpressionModel, model_config: ModelConfig) -> ModelConfig:
+    """Removes the prior of the base of a training, which says nothing of the new targets.
+
+    Returns:
+        The configuration without it.
+    """
+    model.prior, model.prior_weight = None, 0.0
+    return model_config.derive(prior=None, prior_weight=0.0)

@@ -1,0 +1,210 @@
+"""The prior of a training's targets, its weight, and the temperature after it."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import pytest
+import torch
+from small import LABELS, fresh, quick, split_of, write_videos
+
+from peclip import PEClip
+from peclip.config import PreprocessConfig, check
+from peclip.data import Sample, Split
+from peclip.data.animation import AnimateConfig, AnimatedStills
+from peclip.data.dataset import VideoDataset
+from peclip.errors import ConfigError
+from peclip.labels import LabelSet
+from peclip.training.calibration import (
+    PRIOR_WEIGHTS,
+    choose_prior_weight,
+    fit_temperature,
+    operating_point,
+)
+from peclip.training.config import TrainConfig
+from peclip.training.prior import target_shares
+from peclip.training.teacher import load_teacher
+from peclip.types import Batch
+
+NAMES = LABELS.names
+
+
+def dataset(counts: dict[str, int], labels: LabelSet = LABELS) -> VideoDataset:
+    """Videos of the named classes, which are not read."""
+    samples = [
+        Sample(Path(f"{label}-{number}"), label, f"{label}-{number}")
+        for label, count in counts.items()
+        for number in range(count)
+    ]
+    split = Split("folder", None, "train", tuple(samples), labels)
+    return VideoDataset(split, PreprocessConfig(image_size=32), 4, train=True, labels=labels)
+
+
+UNEVEN = {"happiness": 8, "sadness": 4, "anger": 4}
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({}, [0.5, 0.25, 0.25]),
+        ({"balance": "loss"}, [1 / 3, 1 / 3, 1 / 3]),
+        # sqrt(8), sqrt(4), sqrt(4) of 16 draws: 6.6, 4.7, 4.7, by largest remainders 6, 5, 5.
+        ({"balance": "sampling", "balance_power": 0.5}, [6 / 16, 5 / 16, 5 / 16]),
+        ({"label_smoothing": 0.3}, [0.45, 0.275, 0.275]),
+    ],
+)
+def test_shares_by_hand(changes: dict[str, object], expected: list[float]) -> None:
+    shares = target_shares(dataset(UNEVEN), LABELS, quick(prior="targets", **changes))
+    assert list(shares) == list(NAMES)
+    assert list(shares.values()) == pytest.approx(expected)
+
+
+def test_expressions_that_are_too_short_count_as_neutral() -> None:
+    labels = LabelSet(("happiness", "neutral"))
+    split = dataset({"happiness": 300, "neutral": 100}, labels).split
+    animate = AnimateConfig(faint=0.5, faint_share=(0.05, 0.1), share=(0.3, 1.0))
+    stills = AnimatedStills(
+        split, PreprocessConfig(image_size=32), 4, seed=0, labels=labels, animate=animate
+    )
+    shares = target_shares(stills, labels, quick(prior="targets"))
+    assert shares["neutral"] == pytest.approx(0.25 + 0.75 / 2, abs=0.05)
+
+
+def test_a_label_without_videos_has_no_prior() -> None:
+    rare = dataset({"happiness": 3, "anger": 1})
+    with pytest.raises(ConfigError, match=r"labelled sadness.*train\.prior to none"):
+        target_shares(rare, LABELS, quick(prior="fit"))
+    smoothed = target_shares(rare, LABELS, quick(prior="fit", label_smoothing=0.3))
+    assert smoothed["sadness"] == pytest.approx(0.1)
+
+
+PRIOR = {"a": 0.8, "b": 0.2}
+
+
+def test_the_weight_by_hand() -> None:
+    """log(0.8 / 0.2) is 1.386: a rare video that loses by 0.5 is won from tau 0.361 on, so at 0.4.
+
+    A frequent one that wins by 1.3 is lost from 0.938 on; up to there all predictions are right.
+    """
+    probabilities = torch.tensor([[0.0, -0.5], [1.3, 0.0], [0.0, -0.1]]).softmax(-1)
+    targets = torch.tensor([1, 0, 1])
+    assert choose_prior_weight(probabilities, targets, PRIOR) == 0.4
+    point = operating_point(probabilities, targets, PRIOR, calibrate=False)
+    assert (point.weight, point.prior_weight, point.temperature) == (0.4, 0.4, 1.0)
+    assert (point.before, point.after) == (pytest.approx((1 / 3, 0.5)), (1.0, 1.0))
+    told = point.to_dict("the validation videos")
+    assert told["chosen_on"] == "the validation videos"
+    assert told["criterion"] == "(WAR + UAR) / 2"
+    assert (told["war_before"], told["uar_before"]) == pytest.approx((33.333333, 50.0))
+    assert (told["war_after"], told["uar_after"]) == (100.0, 100.0)
+
+
+def test_of_equal_weights_the_smallest_is_chosen() -> None:
+    right = torch.tensor([[0.99, 0.01], [0.01, 0.99]])
+    assert choose_prior_weight(right, torch.tensor([0, 1]), PRIOR) == 0.0
+    assert (PRIOR_WEIGHTS[0], PRIOR_WEIGHTS[1], PRIOR_WEIGHTS[-1]) == (0.0, 0.05, 1.5)
+
+
+@pytest.mark.parametrize("factor", [0.4, 1.6])
+def test_the_temperature_is_of_the_adjusted_logits(factor: float) -> None:
+    """Scaled logits minus the rescaled prior have the calibrated probabilities, and the same labels."""
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randn(4000, 3, generator=generator, dtype=torch.float64) * 2
+    targets = logits.softmax(-1).multinomial(1, generator=generator)[:, 0]
+    prior = {"a": 0.6, "b": 0.3, "c": 0.1}
+    logarithms = torch.tensor(list(prior.values()), dtype=torch.float64).log()
+    # As a model says it that was trained with the prior, and is too sure or too shy by a factor.
+    trained = factor * (logits + 0.7 * logarithms)
+    point = operating_point(trained.softmax(-1), targets, prior, calibrate=True)
+    assert point.prior_weight == pytest.approx(0.7, abs=0.25)
+    assert point.weight == pytest.approx(0.7 * factor, abs=0.25 * factor)
+    assert point.temperature == pytest.approx(factor, rel=0.15)
+    assert point.prior_weight == pytest.approx(point.weight / point.temperature)
+    final = trained / point.temperature - point.prior_weight * logarithms
+    adjusted = (trained - point.weight * logarithms) / point.temperature
+    torch.testing.assert_close(final, adjusted)
+    assert fit_temperature(final.softmax(-1), targets) == pytest.approx(1.0, abs=0.01)
+    with pytest.raises(AssertionError):  # the weight that is not rescaled gives other probabilities
+        torch.testing.assert_close(trained / point.temperature - point.weight * logarithms, final)
+
+
+def uneven_videos(root: Path) -> Split:
+    """Six, three and three videos: sadness and anger lose three of theirs."""
+    write_videos(root, 6)
+    split = split_of(root)
+    kept = [s for s in split.samples if s.label == "happiness" or s.id[-1] in "012"]
+    return split.with_samples(kept)
+
+
+def test_training_stores_the_prior_of_its_targets(tmp_path: Path) -> None:
+    videos = uneven_videos(tmp_path)
+    plain, stored = fresh(), fresh()
+    plain.fit(videos, config=quick())
+    stored.fit(videos, config=quick(prior="targets"))
+    assert stored.config.prior == {"happiness": 0.5, "sadness": 0.25, "anger": 0.25}
+    assert stored.config.prior_weight == 0.0
+    assert stored.model.prior == stored.config.prior
+    batch = Batch(torch.rand(2, 4, 3, 32, 32))
+    assert stored.answer(batch) == plain.answer(batch), "it is not part of the loss"
+
+
+def test_training_chooses_weight_and_temperature(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is saved predicts softmax((z - tau log p) / T), z from the model before that."""
+    monkeypatch.setattr("peclip.training.calibration.PRIOR_WEIGHTS", (0.7,))
+    videos = uneven_videos(tmp_path / "videos")
+    plain, fitted = fresh(), fresh()
+    config = quick(select_on="val")
+    plain.fit(videos, videos, config)
+    result = fitted.fit(
+        videos, videos, config.model_copy(update={"prior": "fit", "calibrate": True})
+    )
+    point = result.operating_point
+    assert point is not None
+    assert (point["weight"], point["chosen_on"]) == (0.7, videos.title)
+    assert point["temperature_factor"] != pytest.approx(1.0, abs=1e-3)
+    assert fitted.config.prior_weight == pytest.approx(0.7 / point["temperature_factor"])
+    fitted.save_pretrained(tmp_path / "model")
+    loaded = PEClip.from_pretrained(tmp_path / "model", device="cpu")
+    assert loaded.config == fitted.config
+    batch = Batch(torch.rand(2, 4, 3, 32, 32))
+    prior = torch.tensor([0.5, 0.25, 0.25], dtype=torch.float64)
+    logits = torch.tensor(plain.answer(batch), dtype=torch.float64).log()
+    expected = ((logits - 0.7 * prior.log()) / point["temperature_factor"]).softmax(-1)
+    found = torch.tensor(loaded.answer(batch), dtype=torch.float64)
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)
+
+
+def test_the_prior_of_a_base_does_not_outlive_a_training(videos: Split) -> None:
+    prior = dict(zip(NAMES, (0.9, 0.05, 0.05), strict=True))
+    based, plain = fresh(prior=prior, prior_weight=1.0), fresh()
+    result = based.fit(videos, videos, quick(select_on="val"))
+    expected = plain.fit(videos, videos, quick(select_on="val"))
+    assert [e["val"] for e in result.history] == [e["val"] for e in expected.history]
+    assert (based.config.prior, based.config.prior_weight) == (None, 0.0)
+    assert (based.model.prior, based.model.prior_weight) == (None, 0.0)
+
+
+def test_a_weight_takes_validation_videos_that_are_not_reported(videos: Split) -> None:
+    with pytest.raises(ConfigError, match=r"there are none.*train\.prior to targets"):
+        fresh().fit(videos, config=quick(prior="fit"))
+    with pytest.raises(ConfigError, match="on the test videos.*prior to targets"):
+        check(TrainConfig, {"select_on": "test", "prior": "fit"})
+
+
+def test_a_teacher_teaches_what_it_predicts(tmp_path: Path) -> None:
+    prior = dict(zip(NAMES, (0.6, 0.3, 0.1), strict=True))
+    fresh(prior=prior, prior_weight=1.0).save_pretrained(tmp_path)
+    config = quick(teacher={"model": str(tmp_path), "share": 1.0}).teacher
+    assert config is not None
+    student = fresh()
+    teacher = load_teacher(config, LABELS, student.config, torch.device("cpu"), "fp32")
+    batch = Batch(torch.rand(1, 4, 3, 32, 32))
+    taught = teacher.soften(batch, torch.zeros(1, 3))
+    expected = PEClip.from_pretrained(tmp_path, device="cpu").answer(batch)
+    assert taught.tolist()[0] == pytest.approx(expected[0], abs=1e-6)
+    own = student.answer(batch)[0]
+    odds = math.log(expected[0][0] / expected[0][2]) - math.log(own[0] / own[2])
+    assert odds == pytest.approx(-math.log(0.6 / 0.1), abs=1e-3)
