@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+from torch import Tensor
 
 from peclip.config import ModelConfig
 from peclip.data.dataset import VideoDataset
@@ -24,10 +25,9 @@ def target_shares(data: VideoDataset, labels: LabelSet, config: TrainConfig) -> 
     Raises:
         ConfigError: a label is never a target, so that its logarithm would be infinite.
     """
-    counts = torch.bincount(_targets(data, config), minlength=len(labels)).double()
     smoothing = config.label_smoothing
-    means = (1 - smoothing) * counts / counts.sum() + smoothing / len(labels)
-    weighted = means * class_weights(data.targets, len(labels), config).double()
+    means = (1 - smoothing) * _mean_target(data, config) + smoothing / len(labels)
+    weighted = means * class_weights(data.class_counts(), config).double()
     shares = (weighted / weighted.sum()).tolist()
     missing = [name for name, share in zip(labels, shares, strict=True) if not share]
     if missing:
@@ -38,11 +38,13 @@ def target_shares(data: VideoDataset, labels: LabelSet, config: TrainConfig) -> 
     return dict(zip(labels, shares, strict=True))
 
 
-def _targets(data: VideoDataset, config: TrainConfig) -> torch.Tensor:
-    """Returns the class of every video of the first epoch, (N,), as often as it is sampled."""
+def _mean_target(data: VideoDataset, config: TrainConfig) -> Tensor:
+    """Returns the mean target of the first epoch, float64 (C,), as it is sampled."""
     power = config.balance_power if config.balance == "sampling" else 0.0
-    draws = epoch_draws(data.targets, seed=config.seed, epoch=0, balance=power)
-    return torch.tensor([data.target(draw) for draw in draws])
+    draws = epoch_draws(
+        data.targets, seed=config.seed, epoch=0, balance=power, soft_targets=data.soft_targets
+    )
+    return torch.stack([data.soft_target(draw) for draw in draws]).double().mean(0)
 
 
 def drop_prior(model: ExpressionModel, model_config: ModelConfig) -> ModelConfig:
