@@ -214,3 +214,27 @@ def test_without_a_neutral_still(split: Split) -> None:
 def test_what_is_not_accepted(values: dict[str, object], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         check(AnimateConfig, values)
+
+
+def test_a_neutral_face_around_an_expression_is_the_same_person_where_one_is_known(
+    tmp_path: Path,
+) -> None:
+    greys = {"smile of A": 250, "A": 100, "B": 20, "smile of C": 250}
+    samples = []
+    for name, grey in greys.items():
+        path = tmp_path / f"{name}.png"
+        cv2.imwrite(str(path), np.full((40, 40, 3), grey, np.uint8))
+        label = "happiness" if name.startswith("smile") else "neutral"
+        samples.append(Sample(path, label, name, subject=name[-1]))
+    people = Split("stills", None, "train", tuple(samples), LABELS)
+    half = STILL.model_copy(update={"partial": 1.0, "share": (0.5, 0.5)})
+    data = windows(people, half)
+    around = {
+        video: {
+            int(grey) for e in range(20) for grey in data.read(Draw(e, video)).unique().tolist()
+        }
+        for video in range(4)
+    }
+    assert 100 in around[0] and 20 not in around[0]  # A has a neutral still, which is taken
+    assert {100, 20} <= around[3]  # C has none: anyone's
+    assert {100, 20} <= around[1] & around[2]  # the only neutral still of a person is not its own other

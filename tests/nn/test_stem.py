@@ -2,33 +2,116 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 import torch.nn.functional as F
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
 
+from peclip.errors import CheckpointError
 from peclip.nn.clip import load_backbone
-from peclip.nn.stem import ConvStem, MatrixConv2d, standardize
+from peclip.nn.packed import can_pack, pack
+from peclip.nn.stem import SeparableStem, standardize, stems_of
+
+CHANNELS, STRIDES = [4, 8, 8, 12], [1, 2, 1]
 
 
-def stem(**changes: bool) -> ConvStem:
+@pytest.fixture
+def stem() -> SeparableStem:
     torch.manual_seed(0)
-    return ConvStem([4, 8], [2, 2], [1, 1], width=6, **changes).eval()
+    return SeparableStem(CHANNELS, STRIDES, width=6).eval()
 
 
-def test_a_grid_has_one_place_per_patch() -> None:
-    assert stem()(torch.rand(2, 3, 16, 16)).shape == (2, 6, 4, 4)
-    uneven = ConvStem([8, 16, 24], [2, 2, 2], [1, 0, 2], 32)
-    assert uneven(torch.randn(2, 3, 48, 48)).shape == (2, 32, 6, 6)
-    assert load_backbone("nano", None).vision(torch.randn(1, 2, 3, 48, 48)).shape == (1, 2, 192)
+@pytest.fixture
+def faces(tmp_path: Path) -> Path:
+    """Weights of a network of the size of `stem`, as a face network is published."""
+    torch.manual_seed(1)
+    tensors = {"conv1.weight": torch.randn(4, 3, 3, 3), "conv1.bias": torch.randn(4)}
+    for number, (before, after) in enumerate(zip(CHANNELS, CHANNELS[1:], strict=False)):
+        tensors[f"dw.{number}.weight"] = torch.randn(before, 1, 3, 3)
+        tensors[f"dw.{number}.bias"] = torch.randn(before)
+        tensors[f"pw.{number}.weight"] = torch.randn(after, before, 1, 1)
+        tensors[f"pw.{number}.bias"] = torch.randn(after)
+    path = tmp_path / "faces.safetensors"
+    save_file({name: tensor.half() for name, tensor in tensors.items()}, path)
+    return path
 
 
-@pytest.mark.parametrize("stride", [1, 2])
-def test_kernels_kept_as_a_matrix_are_a_convolution(stride: int) -> None:
-    torch.manual_seed(0)
-    conv, images = MatrixConv2d(3, 5, stride), torch.randn(2, 3, 8, 8)
-    assert conv.weight.shape == (5, 27)
-    kernels = conv.weight.view(5, 3, 3, 3)
-    torch.testing.assert_close(conv(images), F.conv2d(images, kernels, stride=stride, padding=1))
+def mobilenet(tensors: dict[str, Tensor], bgr: Tensor) -> Tensor:
+    """MobileNetV1 as it was trained: BGR minus a mean, one pixel of padding on the right and below at stride 2."""
+    t = {name: tensor.float() for name, tensor in tensors.items()}
+    x = bgr - torch.tensor([103.939, 116.779, 123.68]).view(3, 1, 1)
+    x = F.relu6(F.conv2d(F.pad(x, (0, 1, 0, 1)), t["conv1.weight"], t["conv1.bias"], stride=2))
+    for i, stride in enumerate(STRIDES):
+        x = F.pad(x, (0, 1, 0, 1) if stride == 2 else (1, 1, 1, 1))
+        x = F.conv2d(x, t[f"dw.{i}.weight"], t[f"dw.{i}.bias"], stride=stride, groups=x.shape[1])
+        x = F.relu6(F.conv2d(F.relu6(x), t[f"pw.{i}.weight"], t[f"pw.{i}.bias"]))
+    return x
+
+
+def test_a_grid_has_one_place_per_patch(stem: SeparableStem) -> None:
+    assert stem(torch.rand(2, 3, 16, 16)).shape == (2, 6, 4, 4)
+    assert load_backbone("nano", None).vision(torch.randn(1, 2, 3, 96, 96)).shape == (1, 2, 192)
+
+
+def test_with_weights_of_a_face_network_its_features_are_those_of_that_network(
+    stem: SeparableStem, faces: Path
+) -> None:
+    stem.load_faces(faces)
+    images = torch.rand(2, 3, 16, 16)
+    bgr = (115 + 55 * standardize(images)).flip(1)  # grey levels of a typical face
+    expected = stem.projection(mobilenet(load_file(faces), bgr))
+    torch.testing.assert_close(stem(images), expected, atol=1e-4, rtol=1e-4)
+
+
+def test_what_faces_load_is_the_trunk_and_not_the_projection(
+    stem: SeparableStem, faces: Path
+) -> None:
+    before = [parameter.detach().clone() for parameter in stem.projection.parameters()]
+    trunk = [parameter.detach().clone() for parameter in stem.trunk()]
+    stem.load_faces(faces)
+    assert all(map(torch.equal, before, stem.projection.parameters()))
+    assert not any(map(torch.equal, trunk, stem.trunk()))
+    assert len(stem.trunk()) == 2 + 3 * 4 and len(stem.trunk(1)) == 2 + 4
+
+
+@pytest.mark.parametrize(
+    ("name", "tensor"),
+    [
+        ("dw.1.bias", None),
+        ("pw.2.weight", torch.zeros(12, 9, 1, 1)),
+        ("pw.3.weight", torch.zeros(1)),
+        ("dw.0.bias", torch.full((4,), torch.nan)),
+    ],
+)
+def test_other_weights_are_refused_and_change_nothing(
+    stem: SeparableStem, faces: Path, tmp_path: Path, name: str, tensor: Tensor | None
+) -> None:
+    tensors = load_file(faces)
+    tensors.pop(name, None)
+    other = tmp_path / "other.safetensors"
+    save_file(tensors | ({} if tensor is None else {name: tensor}), other)
+    before = [parameter.detach().clone() for parameter in stem.parameters()]
+    with pytest.raises(CheckpointError, match=name):
+        stem.load_faces(other)
+    assert all(map(torch.equal, before, stem.parameters()))
+
+
+def test_stems_of_a_model_are_found(stem: SeparableStem) -> None:
+    assert stems_of(nn.Sequential(nn.Linear(2, 2), stem)) == [stem]
+    assert stems_of(nn.Linear(2, 2)) == []
+
+
+def test_the_packed_stem_predicts_as_the_stem_does(stem: SeparableStem) -> None:
+    if not can_pack(torch.device("cpu"), "bf16"):
+        pytest.skip("this processor or torch has no bf16 products of oneDNN")
+    images = torch.rand(2, 3, 16, 16)
+    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
+        packed = pack(stem)(images).float()
+        torch.testing.assert_close(packed, stem(images).float(), atol=0.03, rtol=0.03)
+    assert (packed - stem(images)).abs().max() < 0.1
 
 
 def test_standardized_images_have_no_light_and_no_contrast() -> None:
@@ -45,11 +128,3 @@ def test_an_image_of_one_grey_stays_quiet() -> None:
     flat = torch.full((1, 3, 8, 8), 0.7)
     flat[0, 0, 0, 0] += 0.01
     assert standardize(flat).abs().max() < 0.11
-
-
-def test_the_stem_standardizes_only_where_it_is_asked_to() -> None:
-    images = torch.rand(2, 3, 16, 16)
-    steady, plain = stem(standardize=True), stem()
-    torch.testing.assert_close(steady(images + 3), steady(images), atol=1e-4, rtol=1e-4)
-    torch.testing.assert_close(plain(standardize(images)), steady(images))
-    assert (plain(images + 3) - plain(images)).abs().max() > 0.01

@@ -7,6 +7,7 @@ face, and everything that is no expression differs from window to window: pose, 
 
 from __future__ import annotations
 
+from collections import defaultdict
 from random import Random
 
 import cv2
@@ -33,7 +34,8 @@ class AnimateConfig(Config):
     """How windows are made from stills. Lengths are fractions of the picture's side."""
 
     partial: float = Field(0.0, ge=0, le=1)
-    """Probability that the still, neutral or not, fills only a part of the window, between frames of a neutral face."""
+    """Probability that the still, neutral or not, fills only a part of the window, between frames of a neutral face: of
+    the same person where the data set names people and has one, otherwise of anyone."""
     share: tuple[float, float] = (0.3, 1.0)
     """That part of the window, a range."""
     faint: float = Field(0.0, ge=0, le=1)
@@ -112,6 +114,10 @@ class AnimatedStills(VideoDataset):
         self._kept: dict[int, Frames] = {}
         self._room = _KEPT_BYTES // (3 * self.size**2)
         self._neutral = [i for i, s in enumerate(split.samples) if s.label == _NEUTRAL]
+        self._neutral_of: dict[str | None, list[int]] = defaultdict(list)
+        for index in self._neutral:
+            if (subject := split.samples[index].subject) is not None:
+                self._neutral_of[subject].append(index)
         if animate.partial + animate.faint and not self._neutral:
             raise DatasetError(
                 f"{split.title} has no still labelled {_NEUTRAL}, and the windows are to begin and end "
@@ -144,7 +150,7 @@ class AnimatedStills(VideoDataset):
         numbers = np.random.default_rng(random.getrandbits(63))
         frames = [face] * self.num_frames
         if share < 1:
-            other = self._still(random.choice(self._neutral))
+            other = self._still(random.choice(self._others(draw.video)))
             weights = expression_weights(self.num_frames, share, random.random())
             frames = [_blend(face, other, weight) for weight in weights.tolist()]
         moved = degrade(move(frames, self._animate, numbers), self._animate, numbers)
@@ -161,6 +167,12 @@ class AnimatedStills(VideoDataset):
             low, high = config.share if kind < config.partial else config.faint_share
             return low + (high - low) * place
         return 1.0
+
+    def _others(self, video: int) -> list[int]:
+        """Returns the neutral stills that may stand around a still: those of the same person, where there are any."""
+        subject = self.split.samples[video].subject
+        own = [i for i in self._neutral_of.get(subject, ()) if i != video]
+        return own or self._neutral
 
     def _still(self, index: int) -> Frames:
         still: Frames | None = self._kept.get(index)
