@@ -551,3 +551,30 @@ def test_seeds_begin_with_other_weights(root: Path, tmp_path: Path, capsys: Outp
         files.append((out / "model/model.safetensors").read_bytes())
     assert files[0] == files[1]
     assert files[0] != files[2]
+
+
+def test_votes_from_the_command_line(root: Path, tmp_path: Path, capsys: Output) -> None:
+    """A file with votes by id, for data without a format of votes of its own; then the scores of such labels."""
+    votes = tmp_path / "votes.csv"
+    videos = [path for part in ("train", "test") for path in sorted((root / part).glob("*/*"))]
+    rows = [
+        f"{path.relative_to(root).as_posix()},{8 - 6 * sad},{2 + 6 * sad}"
+        for path in videos[1:]
+        for sad in (path.parent.name == "sad",)
+    ]
+    votes.write_text("\n".join(["id,happy,sad", *rows]))
+    out = tmp_path / "run"
+    settings = ("--set", "data.targets=votes", "--set", f"data.votes={votes}")
+    report = trained(capsys, *command(root, out, *settings, "--epochs", "1"))
+    assert report["targets"] == "votes"
+    kept = "11 of 12 videos are kept; left out are 1 without votes"
+    assert [kept in note for note in report["notes"]].count(True) == 1
+    assert kept in (out / "log.txt").read_text()
+    assert kept in (out / "model" / "README.md").read_text()
+    evaluated = ["evaluate", "--dataset", "folder", "--data-root", str(root), "-m", str(out)]
+    evaluated += ["--workers", "0", "--device", "cpu", "-f", "json"]
+    score = trained(capsys, *evaluated, *settings)
+    assert (score["targets"], score["war"]) == ("votes", report["war"])
+    assert "soft targets from the votes of votes.csv" in score["notes"][0]
+    assert "targets is labels" in refused(capsys, *evaluated, *settings[2:])
+    assert "--set data.FIELD=VALUE" in refused(capsys, *evaluated, "--set", "train.epochs=1")

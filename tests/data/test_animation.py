@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -137,9 +138,24 @@ def test_a_still_is_decoded_once(split: Split, monkeypatch: pytest.MonkeyPatch) 
 
 def test_a_faint_expression_is_neutral(split: Split) -> None:
     data = windows(split, STILL.model_copy(update={"faint": 1.0, "faint_share": (0.05, 0.1)}))
-    window, target, *_ = item(data, Draw(0, 0))
+    window, target, soft, *_ = item(data, Draw(0, 0))
     assert target == 1
+    assert soft.tolist() == [0, 1]
     assert 0.04 < float(window.float().mean()) / 255 < 0.11
+
+
+def test_votes_are_of_what_is_seen(split: Split) -> None:
+    """A window has the votes of its still, unless the expression is too short to count."""
+    first, *others = split.samples
+    voted = replace(first, soft_target=(("happiness", 0.6), ("neutral", 0.4)))
+    soft = split.with_samples([voted, *others])
+    partial = windows(soft, STILL.model_copy(update={"partial": 1.0}))
+    assert item(partial, Draw(0, 0)).target == 0
+    assert item(partial, Draw(0, 0)).soft_target.tolist() == pytest.approx([0.6, 0.4])
+    assert item(partial, Draw(0, 2)).soft_target.tolist() == [1, 0]
+    faint = windows(soft, STILL.model_copy(update={"faint": 1.0, "faint_share": (0.05, 0.1)}))
+    assert item(faint, Draw(0, 0)).target == 1
+    assert item(faint, Draw(0, 0)).soft_target.tolist() == [0, 1]
 
 
 def test_nothing_moves_where_nothing_may(split: Split) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -17,7 +18,14 @@ from peclip.config import PreprocessConfig, check
 from peclip.data import Sample, Split
 from peclip.data.augmentation import NO_AUGMENTATION, AugmentConfig
 from peclip.data.dataset import Draw, Item, VideoDataset
-from peclip.data.loader import batches_of, epoch_draws, load_batches, reader_errors, share
+from peclip.data.loader import (
+    batches_of,
+    epoch_draws,
+    load_batches,
+    reader_errors,
+    share,
+    soft_weights,
+)
 from peclip.errors import ConfigError, DatasetError
 from peclip.labels import LabelSet
 
@@ -104,6 +112,29 @@ def test_targets_are_of_the_models_labels(split: Split) -> None:
         VideoDataset(split, SMALL, 4, train=False, labels=LabelSet(("fear", "anger")))
 
 
+def test_soft_targets_are_of_the_models_labels(split: Split) -> None:
+    labels = LabelSet(("fear", "anger", "happiness"))
+    voted = replace(split.samples[0], soft_target=(("happiness", 0.7), ("anger", 0.3)))
+    soft = split.with_samples((voted, *split.samples[1:3]))
+    data = VideoDataset(soft, SMALL, 4, train=True, labels=labels)
+    expected = [[0, 0.3, 0.7], [0, 1, 0], [0, 0, 1]]
+    assert data.targets == [2, 1, 2], "the label is scored"
+    for number, row in enumerate(expected):
+        assert item(data, Draw(0, number)).soft_target.tolist() == pytest.approx(row)
+    assert data.class_counts().tolist() == pytest.approx([0, 1.3, 1.7])
+    (videos,) = load_batches(data, [[Draw(0, 2), Draw(0, 0)]])
+    assert videos is not None
+    assert videos.soft_targets.tolist() == [pytest.approx(expected[2]), pytest.approx(expected[0])]
+    hard = VideoDataset(split, SMALL, 4, train=True, labels=labels)
+    assert item(hard, Draw(0, 1)).soft_target.tolist() == [0, 1, 0]
+    assert hard.class_counts().tolist() == [0, 2, 3]
+    lacking = LabelSet(("fear", "happiness"))
+    scored = VideoDataset(soft.with_samples([voted]), SMALL, 4, train=False, labels=lacking)
+    assert scored.targets == [1], "votes for a label that the model lacks do not matter to scores"
+    with pytest.raises(ConfigError, match="'anger' is not a label"):
+        VideoDataset(soft.with_samples([voted]), SMALL, 4, train=True, labels=lacking)
+
+
 def test_augmentation_is_checked() -> None:
     with pytest.raises(ConfigError, match="crop_scale is"):
         check(AugmentConfig, {"crop_scale": (0.5, 1.5)})
@@ -137,6 +168,47 @@ def test_balanced_sampling() -> None:
     rare = Counter(draw.video for draw in draws if targets[draw.video] == 2)
     assert sorted(rare.values()) == [3, 3, 4], "its videos come in turn"
     assert len(set(draws)) == len(draws), "a video that comes again is drawn anew"
+
+
+SOFT = torch.tensor([[1, 0], [1, 0], [0.5, 0.5], [0.5, 0.5]])
+"""n = (3, 1), so that a power of 1 gives 1/3, 1/3, 1/6 + 1/2, 1/6 + 1/2, times 4/2."""
+
+
+def test_balance_by_expected_votes() -> None:
+    assert soft_weights(SOFT, 1.0) == pytest.approx([2 / 3, 2 / 3, 4 / 3, 4 / 3])
+    root = 3**-0.5
+    whole = 2 * root + (root + 1)
+    half = [4 * root / whole] * 2 + [2 * (root + 1) / whole] * 2
+    assert soft_weights(SOFT, 0.5) == pytest.approx(half)
+    assert soft_weights(SOFT, 0.0) == pytest.approx([1, 1, 1, 1])
+    hard = torch.eye(3)[torch.tensor([0] * 18 + [1] * 9 + [2] * 3)]
+    assert soft_weights(hard, 1.0)[::9] == pytest.approx([10 / 18, 10 / 18, 10 / 9, 10 / 3])
+    lacking = torch.cat([SOFT, torch.zeros(4, 1)], dim=1)
+    assert soft_weights(lacking, 1.0) == soft_weights(SOFT, 1.0), "a class without votes"
+
+
+def test_draws_by_expected_votes() -> None:
+    """Every video comes as often as it should, rounded up or down, and on average exactly so often."""
+
+    def draws(epoch: int, seed: int = 0) -> list[Draw]:
+        return epoch_draws([0] * 4, seed=seed, epoch=epoch, balance=1.0, soft_targets=SOFT)
+
+    total = Counter[int]()
+    for epoch in range(600):
+        counts = Counter(draw.video for draw in draws(epoch))
+        assert counts.total() == 4
+        assert {counts[0], counts[1]} <= {0, 1}
+        assert {counts[2], counts[3]} <= {1, 2}
+        total += counts
+    assert [total[video] / 600 for video in range(4)] == pytest.approx(
+        [2 / 3, 2 / 3, 4 / 3, 4 / 3], abs=0.05
+    )
+    assert draws(3) == draws(3)
+    assert len({tuple(draws(epoch)) for epoch in range(20)}) > 1
+    assert len({tuple(draws(0, seed)) for seed in range(20)}) > 1
+    assert all(len(set(draws(epoch))) == 4 for epoch in range(20)), "a repeat is drawn anew"
+    plain = epoch_draws([0] * 4, seed=0, epoch=0, soft_targets=SOFT)
+    assert sorted(draw.video for draw in plain) == [0, 1, 2, 3], "without balance each once"
 
 
 def test_loading(split: Split) -> None:

@@ -42,6 +42,19 @@ def test_validation_videos_are_a_part_of_a_training(
     run(videos, config, val, state_folder=tmp_path, resume=True)
 
 
+def test_targets_are_a_part_of_a_training(videos: Split, tmp_path: Path) -> None:
+    def voted(happiness: float) -> Split:
+        target = (("happiness", happiness), ("anger", 1 - happiness))
+        first, *others = videos.samples
+        return videos.with_samples([replace(first, soft_target=target), *others])
+
+    run(voted(0.8), quick(epochs=1), state_folder=tmp_path)
+    for other in (voted(0.7), videos):
+        with pytest.raises(ConfigError, match=r"other videos to train on\. "):
+            run(other, quick(epochs=1), state_folder=tmp_path, resume=True)
+    run(voted(0.8), quick(epochs=1), state_folder=tmp_path, resume=True)
+
+
 def test_validation_videos_may_not_be_left_out(videos: Split, tmp_path: Path) -> None:
     val = videos.with_samples(videos.samples, "val")
     run(videos, quick(epochs=1), val, state_folder=tmp_path)

@@ -4,15 +4,26 @@ from __future__ import annotations
 
 import errno
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 import torch.nn.functional as F
-from small import assert_equal, exact, fresh, quick, run, split_of, weights, write_videos
+from small import (
+    LABELS,
+    assert_equal,
+    exact,
+    fresh,
+    quick,
+    run,
+    split_of,
+    weights,
+    write_videos,
+)
 
 from peclip.data import Split
-from peclip.data.dataset import Draw, VideoDataset
+from peclip.data.dataset import Draw, Item, VideoDataset
 from peclip.errors import CheckpointError, ConfigError, TrainingError
 from peclip.training.checkpoint import STATE, load_state
 from peclip.training.ema import Ema
@@ -210,6 +221,53 @@ def test_loss_of_a_step_by_hand(videos: Split) -> None:
     _, result = run(uneven, config)
     each = F.cross_entropy(logits, targets, weight=weights, label_smoothing=0.2, reduction="none")
     assert result.history[0]["train"]["loss"] == pytest.approx(each.mean().item(), rel=1e-5)
+
+
+def test_loss_of_votes_by_hand(videos: Split) -> None:
+    """One step: the cross-entropy of soft targets, smoothed and weighed by expected counts."""
+    voted = [
+        replace(sample, soft_target=((sample.label, 0.75), (LABELS.names[number % 3], 0.25)))
+        if sample.label != LABELS.names[number % 3]
+        else sample
+        for number, sample in enumerate(videos.samples)
+    ]
+    uneven = videos.with_samples(voted[2:])
+    recognizer = fresh()
+    data = videos_of(uneven, recognizer.model, recognizer.config, exact())
+    crops = torch.stack([data.read(Draw(0, number)) for number in range(7)])
+    with torch.no_grad():
+        logits = recognizer.model(Batch(recognizer.preprocess(crops))).logits
+    targets = torch.zeros(7, 3)
+    for row, sample in zip(targets, uneven.samples, strict=True):
+        for name, weight in sample.soft_target or ((sample.label, 1.0),):
+            row[LABELS.index(name)] = weight
+    assert len(set(map(tuple, targets.tolist()))) > 3, "not one-hot"
+    weights = 7 / (3 * targets.sum(0))
+    smooth = 0.8 * targets + 0.2 / 3
+    expected = -(smooth * weights * logits.log_softmax(-1)).sum(-1).mean().item()
+    config = exact(epochs=1, batch_size=7, balance="loss", label_smoothing=0.2)
+    _, result = run(uneven, config)
+    assert result.history[0]["train"]["loss"] == pytest.approx(expected, rel=1e-5)
+    _, plain = run(videos.with_samples(videos.samples[2:]), config)
+    assert plain.history[0]["train"]["loss"] != pytest.approx(expected, rel=1e-3)
+
+
+def test_rare_votes_are_drawn_more_often(videos: Split, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three videos of one label, one with a vote for another: w = 3/2 (0.9/2.9 + 0.1/0.1) = 1.97 times an epoch."""
+    happy = [sample for sample in videos.samples if sample.label == "happiness"]
+    assert len(happy) == 3
+    happy[0] = replace(happy[0], soft_target=(("happiness", 0.9), ("sadness", 0.1)))
+    drawn: list[int] = []
+    item = VideoDataset.item
+
+    def record(self: VideoDataset, draw: Draw) -> Item:
+        drawn.append(draw.video)
+        return item(self, draw)
+
+    monkeypatch.setattr(VideoDataset, "item", record)
+    run(videos.with_samples(happy), exact(epochs=4, balance="sampling"))
+    assert len(drawn) == 12
+    assert drawn.count(0) in (7, 8)
 
 
 def test_a_loss_that_is_no_number_stops_and_keeps_the_last_state(

@@ -68,8 +68,10 @@ def _digest(path: Path) -> bytes:
         raise DatasetError(
             f"data.copies compares images, and {path} is not one. Set data.copies=keep for videos."
         )
-    # The bytes are read here, because OpenCV cannot open every path on Windows.
-    data = np.frombuffer(path.read_bytes(), np.uint8)
+    try:  # the bytes are read here, because OpenCV cannot open every path on Windows
+        data = np.frombuffer(path.read_bytes(), np.uint8)
+    except OSError as error:
+        raise DatasetError(f"{path} cannot be read: {error.strerror}.") from None
     pixels = cv2.imdecode(data, cv2.IMREAD_UNCHANGED) if len(data) else None
     if pixels is None:
         raise DatasetError(f"{path} cannot be read as an image. Get it again, or remove it.")

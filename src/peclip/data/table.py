@@ -42,8 +42,8 @@ def load_table(root: Path, fold: int | None, split: str, annotations: Path | Non
     """
     TABLE.check_request(root, fold, split)
     rows = _read_rows(root, annotations)
-    names = {name for row in rows for name in (row.sample.label, *row.votes)}
-    labels = label_set_of(names - NO_LABELS, str(annotations))
+    names = {name for row in rows for name in row.votes} - NO_LABELS
+    labels = label_set_of(names | {row.sample.label for row in rows}, str(annotations))
     samples = tuple(row.sample for row in rows if split in (row.split, "all"))
     if not samples:
         found = ", ".join(find_splits(root, annotations))

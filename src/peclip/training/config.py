@@ -118,7 +118,8 @@ class TrainConfig(Config):
     """Makes windows out of stills, instead of `augment`."""
     label_smoothing: float = Field(0.0, ge=0, lt=1)
     balance: Literal["none", "sampling", "loss"] = "none"
-    """`sampling`: every class comes equally often. `loss`: rare classes weigh more."""
+    """`sampling`: every class comes equally often. `loss`: rare classes weigh more. Soft targets count as the number
+    of videos that is expected of each class."""
     balance_power: float = Field(1.0, ge=0, le=1)
     """Of `sampling`: a class of n videos comes in proportion to n to the power 1 minus this."""
     ema: float | None = Field(None, gt=0, lt=1)
