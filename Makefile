@@ -19,17 +19,26 @@ lint: $(READY)  ## style, types and layers
 
 setup: $(READY)
 
-FER2013 ?= ../shared/data/fer2013.tar.gz
-CLIPS ?= ../shared/data/clips
-nano: $(READY)  ## train the embedded model anew, in runs/, and put it into the package; hours on two cores
+DATA ?= ../shared/data
+# A step that was stopped is resumed, and one that is finished is left as it is.
+step = if test -d runs/$(1); then .venv/bin/peclip train --resume runs/$(1); \
+	else .venv/bin/peclip train --recipe recipes/$(1).yaml --out runs/$(1) $(2); fi
+faces = --data-root runs --annotations runs/faces.csv
+nano: $(READY)  ## train the embedded model anew, in runs/, and put it into the package; about two hours on two cores
 	mkdir -p runs/fer2013
-	tar -xzf $(FER2013) -C runs/fer2013
-	.venv/bin/peclip train --recipe recipes/nano-teacher.yaml --data-root runs/fer2013 --out runs/nano-teacher
-	.venv/bin/peclip train --recipe recipes/nano-backbone.yaml --data-root runs/fer2013 --out runs/nano-backbone
-	.venv/bin/peclip train --recipe recipes/nano-again.yaml --data-root runs/fer2013 --out runs/nano-again
-	.venv/bin/peclip train --recipe recipes/nano-pooled.yaml --data-root runs/fer2013 --out runs/nano-pooled
-	.venv/bin/peclip train --recipe recipes/nano.yaml --data-root runs/fer2013 --out runs/nano
-	.venv/bin/python recipes/nano_card.py --data runs/fer2013 --clips $(CLIPS) --model runs/nano/model \
+	test -d runs/fer2013/train || tar -xzf $(DATA)/fer2013.tar.gz -C runs
+	test -d runs/lfw_faces || tar -xf $(DATA)/lfw_faces.tar -C runs
+	$(call step,nano-face,--data-root runs/fer2013 --set data.votes=$(DATA)/fer2013_ferplus_votes.csv \
+		--set train.stem.weights=$(DATA)/models/hse_mobilenet_vggface2_fp16.safetensors)
+	.venv/bin/python recipes/nano_faces.py people --root runs --list $(DATA)/lfw_faces.csv
+	test -f runs/lfw-predictions.csv || .venv/bin/peclip evaluate -m runs/nano-face --dataset table --split train \
+		--data-root runs --annotations runs/lfw-unlabelled.csv --save-predictions runs/lfw-predictions.csv
+	.venv/bin/python recipes/nano_faces.py train --root runs --votes $(DATA)/fer2013_ferplus_votes.csv \
+		--predictions runs/lfw-predictions.csv
+	$(call step,nano-backbone,$(faces))
+	$(call step,nano-pooled,$(faces))
+	$(call step,nano,$(faces))
+	.venv/bin/python recipes/nano_card.py --data runs --clips $(DATA)/clips --model runs/nano/model \
 		--pooled runs/nano-pooled/model --out src/peclip/assets/nano
 
 $(READY): pyproject.toml

@@ -110,7 +110,9 @@ def join_faces(arguments: argparse.Namespace) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
     steps = parser.add_subparsers(required=True)
     people, train = steps.add_parser("people"), steps.add_parser("train")
     for step in (people, train):

@@ -251,6 +251,9 @@ def test_a_neutral_face_around_an_expression_is_the_same_person_where_one_is_kno
         }
         for video in range(4)
     }
-    assert 100 in around[0] and 20 not in around[0]  # A has a neutral still, which is taken
+    assert 100 in around[0]  # A has a neutral still, which is taken
+    assert 20 not in around[0]
     assert {100, 20} <= around[3]  # C has none: anyone's
-    assert {100, 20} <= around[1] & around[2]  # the only neutral still of a person is not its own other
+    assert {100, 20} <= around[1] & around[
+        2
+    ]  # the only neutral still of a person is not its own other

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -29,7 +30,7 @@ def faces(tmp_path: Path) -> Path:
     """Weights of a network of the size of `stem`, as a face network is published."""
     torch.manual_seed(1)
     tensors = {"conv1.weight": torch.randn(4, 3, 3, 3), "conv1.bias": torch.randn(4)}
-    for number, (before, after) in enumerate(zip(CHANNELS, CHANNELS[1:], strict=False)):
+    for number, (before, after) in enumerate(pairwise(CHANNELS)):
         tensors[f"dw.{number}.weight"] = torch.randn(before, 1, 3, 3)
         tensors[f"dw.{number}.bias"] = torch.randn(before)
         tensors[f"pw.{number}.weight"] = torch.randn(after, before, 1, 1)
@@ -74,7 +75,8 @@ def test_what_faces_load_is_the_trunk_and_not_the_projection(
     stem.load_faces(faces)
     assert all(map(torch.equal, before, stem.projection.parameters()))
     assert not any(map(torch.equal, trunk, stem.trunk()))
-    assert len(stem.trunk()) == 2 + 3 * 4 and len(stem.trunk(1)) == 2 + 4
+    assert len(stem.trunk()) == 2 + 3 * 4
+    assert len(stem.trunk(1)) == 2 + 4
 
 
 @pytest.mark.parametrize(

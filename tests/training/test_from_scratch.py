@@ -15,15 +15,16 @@ from peclip import PEClip
 from peclip.config import PEClipConfig, check
 from peclip.data import Split
 from peclip.errors import ConfigError
+from peclip.nn.stem import stems_of
 from peclip.settings import load_settings
 from peclip.training.calibration import fit_temperature
 from peclip.training.config import LearningRates, TeacherConfig, TrainConfig
-from peclip.training.distributed import World
 from peclip.training.ema import Ema
-from peclip.training.learner import Learner, mean_squared_cosine
-from peclip.training.optim import make_optimizers
+from peclip.training.learner import mean_squared_cosine
+from peclip.training.optim import make_optimizers, set_learning_rates
 from peclip.training.progress import Hooks
 from peclip.training.teacher import load_teacher
+from peclip.training.warm_start import load_stem
 from peclip.types import Batch
 from peclip.weights import Checkpoint, load_model, nano_config
 
@@ -45,7 +46,7 @@ def scratch(**changes: object) -> TrainConfig:
 
 
 def test_the_backbone_trains_where_it_has_a_rate(videos: Split, tmp_path: Path) -> None:
-    """Everything learns, statistics of the norms included, and a loaded copy answers the same."""
+    """Everything learns, and a loaded copy predicts the same."""
     recognizer = small_nano()
     before = {name: t.clone() for name, t in recognizer.model.state_dict().items()}
     val = videos.with_samples(videos.samples, "val")
@@ -54,10 +55,9 @@ def test_the_backbone_trains_where_it_has_a_rate(videos: Split, tmp_path: Path) 
     after = recognizer.model.state_dict()
     still = {name for name, tensor in before.items() if torch.equal(tensor, after[name])}
     assert not {name for name in still if name.startswith("vision.")}
-    assert any("running_mean" in name for name in after)
     recognizer.save_pretrained(tmp_path / "model")
     loaded = PEClip.from_pretrained(tmp_path / "model", device="cpu")
-    crops = torch.rand(2, 1, 3, 48, 48)
+    crops = torch.rand(2, 1, 3, 96, 96)
     ours, theirs = (r.model(Batch(crops)).logits for r in (recognizer, loaded))
     assert torch.allclose(ours, theirs, atol=1e-5)
 
@@ -139,13 +139,8 @@ def test_a_step_that_one_optimiser_leaves_out_is_left_out_by_both(
     assert any(not torch.equal(weight, kept[2][name]) for name, weight in kept[0].items())
 
 
-def test_a_frozen_backbone_keeps_its_statistics(videos: Split) -> None:
-    recognizer = small_nano()
-    assert_adapters_alone_learn(recognizer, videos)
-
-
-def test_killed_and_resumed_with_norms(videos: Split, tmp_path: Path) -> None:
-    """The running statistics, their average and both optimisers are part of the state."""
+def test_killed_and_resumed_with_two_optimisers(videos: Split, tmp_path: Path) -> None:
+    """Weights, their average and both optimisers are part of the state."""
 
     def train(epochs: int, *, resume: bool) -> PEClip:
         recognizer = small_nano()
@@ -169,7 +164,7 @@ def test_killed_and_resumed_with_norms(videos: Split, tmp_path: Path) -> None:
         assert torch.equal(tensor, again.model.state_dict()[name]), name
 
 
-def test_the_average_follows_statistics_and_counters() -> None:
+def test_the_average_follows_weights_and_counters() -> None:
     values = {"mean": torch.tensor([0.0]), "count": torch.tensor(0)}
     ema = Ema(values, 0.75)
     values["mean"].fill_(8.0)
@@ -179,11 +174,36 @@ def test_the_average_follows_statistics_and_counters() -> None:
     assert ema.averages["count"].item() == 5
 
 
-def test_norms_train_in_one_process(videos: Split) -> None:
+def test_the_stem_starts_from_its_weights_has_its_own_rate_and_keeps_its_first_layers(
+    videos: Split, tmp_path: Path
+) -> None:
+    def trunk(recognizer: PEClip) -> list[torch.Tensor]:
+        (stem,) = stems_of(recognizer.model)
+        return [parameter.detach().clone() for parameter in stem.trunk()]
+
     recognizer = small_nano()
-    recognizer.model.requires_grad_(True)
-    with pytest.raises(ConfigError, match="batch norms.*Train it in one"):
-        Learner(recognizer.model, scratch(), recognizer.preprocess, CPU, World(0, 2), torch.ones(2))
+    before = trunk(recognizer)
+    rates = LearningRates(adapters=1e-3, prompts=1e-3, backbone=1e-3, stem=5e-4)
+    recognizer.fit(videos, config=scratch(lr=rates, stem={"frozen": 2}))
+    (stem,) = stems_of(recognizer.model)
+    frozen = len(stem.trunk(2))
+    after = trunk(recognizer)
+    assert all(map(torch.equal, before[:frozen], after[:frozen]))
+    assert not any(map(torch.equal, before[frozen:], after[frozen:]))
+    (optimizer,) = make_optimizers(recognizer.model, scratch(lr=rates))
+    groups = {group["part"]: group for group in optimizer.param_groups}
+    assert set_learning_rates([optimizer], scratch(lr=rates, warmup_epochs=0), 0, 5)["stem"] == 5e-4
+    assert {id(p) for p in groups["stem"]["params"]} <= {id(p) for p in stem.trunk()}
+
+
+def test_without_a_rate_the_stem_learns_as_the_backbone_does() -> None:
+    assert LearningRates(backbone=1e-3).peak("stem") == 1e-3
+    assert LearningRates(backbone=1e-3, stem=0).peak("stem") == 0
+
+
+def test_weights_for_a_stem_need_a_backbone_that_has_one(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="nano-untrained"):
+        load_stem(fresh().model, tmp_path / "faces.safetensors")
 
 
 def test_compiled_are_the_encoders_of_the_videos(

@@ -26,7 +26,7 @@ from peclip.labels import LabelSet
 Frames = NDArray[np.uint8]
 _NEUTRAL = "neutral"
 
-_KEPT_BYTES = 256 * 2**20
+_KEPT_BYTES = 2**30
 """Of decoded stills, which a process keeps."""
 
 

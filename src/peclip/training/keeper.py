@@ -93,7 +93,7 @@ class Keeper:
 
 def _identity(data: VideoDataset, watched: VideoDataset | None, learner: Learner) -> dict[str, str]:
     """Returns what must not change between the parts of a training, by what a message calls it."""
-    shapes = [f"{name} {tuple(tensor.shape)}" for name, tensor in learner.learned.items()]
+    shapes = [f"{name} {tuple(tensor.shape)}" for name, tensor in learner.trained.items()]
     network = "\n".join([str(data.num_frames), learner.precision, *shapes])
     return {
         "videos to train on": _hash(_listing(data)),

@@ -15,7 +15,7 @@ from torch import Tensor
 from peclip.data.dataset import Videos
 from peclip.descriptions import describe
 from peclip.devices import autocast, choose_precision, compiler_errors, training_kernels
-from peclip.errors import ConfigError, TrainingError
+from peclip.errors import TrainingError
 from peclip.models.base import ExpressionModel
 from peclip.training.batches import to_batch
 from peclip.training.config import TrainConfig
@@ -60,20 +60,14 @@ class Learner:
     ) -> None:
         self.model, self.config, self.device, self.world = model, config, device, world
         self.trained = {n: p for n, p in model.named_parameters() if p.requires_grad}
-        self.learned: dict[str, Tensor] = {**self.trained, **_statistics(model)}
-        if world.size > 1 and len(self.learned) > len(self.trained):
-            raise ConfigError(
-                "This backbone has batch norms, and their statistics are of one process. Train it in one, "
-                "or set train.lr.backbone to 0."
-            )
-        world.copy_from_main(tensor.data for tensor in self.learned.values())
+        world.copy_from_main(tensor.data for tensor in self.trained.values())
         self.optimizers = make_optimizers(model, config)
         self.precision = choose_precision(config.precision, device)
         self._skipped = 0
         self._scaler = torch.amp.GradScaler(device.type, enabled=self.precision == "fp16")
         # It makes its scale when it first scales, and a rank without videos has nothing to scale.
         self._scaler.scale(torch.zeros((), device=device))
-        self._ema = None if config.ema is None else Ema(self.learned, config.ema)
+        self._ema = None if config.ema is None else Ema(self.trained, config.ema)
         self._preprocess = preprocess
         self._weights = class_weights(class_counts, config).to(device)
         self._teacher = teacher
@@ -223,12 +217,12 @@ class Learner:
 
     def weights(self) -> dict[str, Tensor]:
         """Returns a copy of the weights that are in the model now, on the CPU."""
-        return {name: t.detach().to("cpu", copy=True) for name, t in self.learned.items()}
+        return {name: t.detach().to("cpu", copy=True) for name, t in self.trained.items()}
 
     @torch.no_grad()
     def load_weights(self, weights: Mapping[str, Tensor]) -> None:
         """Puts weights into the model."""
-        for name, tensor in self.learned.items():
+        for name, tensor in self.trained.items():
             tensor.copy_(weights[name])
 
     def settle(self, selected: Mapping[str, Tensor] | None) -> None:
@@ -264,21 +258,6 @@ def mean_squared_cosine(features: Tensor) -> Tensor:
     cosines = features.float() @ features.float().T
     count = len(features)
     return (cosines - torch.diag(cosines.diagonal())).square().sum() / (count * (count - 1))
-
-
-def _statistics(model: ExpressionModel) -> dict[str, Tensor]:
-    """Returns the running statistics of the norms that are trained, by name.
-
-    Buffers that are no part of a checkpoint, such as the causal mask, are constants.
-    """
-    kept = model.state_dict()
-    return {
-        f"{path}.{name}": buffer
-        for path, module in model.named_modules()
-        if any(parameter.requires_grad for parameter in module.parameters(recurse=False))
-        for name, buffer in module.named_buffers(recurse=False)
-        if f"{path}.{name}" in kept
-    }
 
 
 def class_weights(counts: Tensor, config: TrainConfig) -> Tensor:
