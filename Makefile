@@ -3,7 +3,7 @@ UV := $(shell command -v uv 2>/dev/null || echo .uv/bin/uv)
 PYTHON ?= python3
 READY := .venv/.ready
 
-.PHONY: demo test lint setup nano clean
+.PHONY: demo test lint setup nano nano-ablation clean
 
 demo: $(READY)  ## set up, then predict the video that ships with the project, without the network
 	PECLIP_OFFLINE=1 .venv/bin/peclip predict examples/astronaut.mp4 --detector haar
@@ -28,18 +28,32 @@ nano: $(READY)  ## train the embedded model anew, in runs/, and put it into the 
 	mkdir -p runs/fer2013
 	test -d runs/fer2013/train || tar -xzf $(DATA)/fer2013.tar.gz -C runs
 	test -d runs/lfw_faces || tar -xf $(DATA)/lfw_faces.tar -C runs
-	$(call step,nano-face,--data-root runs/fer2013 --set data.votes=$(DATA)/fer2013_ferplus_votes.csv \
-		--set train.stem.weights=$(DATA)/models/hse_mobilenet_vggface2_fp16.safetensors)
+	$(call step,nano-face,--data-root runs/fer2013 --set data.votes=$(DATA)/fer2013_ferplus_votes.csv $(stem))
 	.venv/bin/python recipes/nano_faces.py people --root runs --list $(DATA)/lfw_faces.csv
 	test -f runs/lfw-predictions.csv || .venv/bin/peclip evaluate -m runs/nano-face --dataset table --split train \
 		--data-root runs --annotations runs/lfw-unlabelled.csv --save-predictions runs/lfw-predictions.csv
-	.venv/bin/python recipes/nano_faces.py train --root runs --votes $(DATA)/fer2013_ferplus_votes.csv \
-		--predictions runs/lfw-predictions.csv
+	$(table) --predictions runs/lfw-predictions.csv
 	$(call step,nano-backbone,$(faces))
 	$(call step,nano-pooled,$(faces))
 	$(call step,nano,$(faces))
 	.venv/bin/python recipes/nano_card.py --data runs --clips $(DATA)/clips --model runs/nano/model \
 		--pooled runs/nano-pooled/model --out src/peclip/assets/nano
+
+# One epoch each of the first step on a table, with one ingredient left out.
+stem = --set train.stem.weights=$(DATA)/models/hse_mobilenet_vggface2_fp16.safetensors
+ablate = test -f runs/ablation-$(1)/report.json || .venv/bin/peclip train --recipe recipes/nano-face.yaml --overwrite \
+	--dataset table --data-root runs --annotations runs/$(2) --epochs 1 --set data.targets=votes --set data.copies=keep \
+	--out runs/ablation-$(1) $(3)
+table = .venv/bin/python recipes/nano_faces.py train --root runs --votes $(DATA)/fer2013_ferplus_votes.csv
+nano-ablation: $(READY)  ## after make nano: what votes, dropped copies, the face network and the photographs bring
+	$(table) --predictions runs/lfw-predictions.csv --targets labels --out faces-labels.csv
+	$(table) --predictions runs/lfw-predictions.csv --copies keep --out faces-copies.csv
+	$(table) --out faces-fer2013.csv
+	$(call ablate,all,faces.csv,$(stem))
+	$(call ablate,no-votes,faces-labels.csv,$(stem))
+	$(call ablate,with-copies,faces-copies.csv,$(stem))
+	$(call ablate,no-face-network,faces.csv,--set train.stem.frozen=0)
+	$(call ablate,no-photographs,faces-fer2013.csv,$(stem))
 
 $(READY): pyproject.toml
 	@test -x "$(UV)" || $(PYTHON) -m pip install --quiet --target .uv uv

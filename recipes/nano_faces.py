@@ -8,7 +8,7 @@ r"""Makes the tables of faces that the embedded model is trained and tested on; 
 trained on: its labels are not used, and every row carries a placeholder that no score may be read from.
 `lfw-test.csv` is the half for testing, with the four expressions whose rough labels look right.
 
-`train` writes `faces.csv`: the training images of FER2013 with votes and labels mixed, the photographs of the first
+`train` writes `faces.csv`, or a table of another name for an ablation: the training images of FER2013 with votes and labels mixed, the photographs of the first
 half with a teacher's probabilities as their votes and the person as subject, and PublicTest to validate on.
 """
 
@@ -72,10 +72,10 @@ def fer2013_rows(arguments: argparse.Namespace, part: str) -> list[Row]:
         dataset="fer2013",
         root=arguments.root / arguments.fer2013,
         split=part,
-        targets="mixed",
-        votes=arguments.votes,
+        targets=arguments.targets if part == "train" else "mixed",
+        votes=None if arguments.targets == "labels" and part == "train" else arguments.votes,
         label_votes=arguments.label_votes,
-        copies="drop_from_train",
+        copies=arguments.copies,
     )
 
     def row(sample: Sample) -> Row:
@@ -103,9 +103,9 @@ def photograph_rows(arguments: argparse.Namespace) -> list[Row]:
 
 def join_faces(arguments: argparse.Namespace) -> None:
     train = fer2013_rows(arguments, "train")
-    photographs = photograph_rows(arguments)
+    photographs = photograph_rows(arguments) if arguments.predictions is not None else []
     val = fer2013_rows(arguments, "val")
-    write_table(arguments.root / "faces.csv", [*train, *photographs, *val])
+    write_table(arguments.root / arguments.out, [*train, *photographs, *val])
     print(f"{len(train):,} of FER2013 and {len(photographs):,} photographs, {len(val):,} validate")
 
 
@@ -123,7 +123,10 @@ def main() -> None:
     train.add_argument("--fer2013", default="fer2013", help="folder of FER2013 in it")
     train.add_argument("--votes", type=Path, required=True)
     train.add_argument("--label-votes", type=float, default=3.0, help="as in nano-face.yaml")
-    train.add_argument("--predictions", type=Path, required=True, help="the teacher's")
+    train.add_argument("--targets", choices=("labels", "votes", "mixed"), default="mixed")
+    train.add_argument("--copies", choices=("keep", "drop_from_train"), default="drop_from_train")
+    train.add_argument("--predictions", type=Path, help="the teacher's; without, no photographs")
+    train.add_argument("--out", default="faces.csv", help="name of the table in the root")
     train.set_defaults(run=join_faces)
     arguments = parser.parse_args()
     arguments.run(arguments)
