@@ -22,9 +22,9 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from peclip import PEClip
-from peclip.devices import choose_device, choose_precision, device_name
 from peclip.models import FrozenModel, build_model
 from peclip.nn.adapters import TemporalDynamicAdapter
+from peclip.runtime import choose_device, choose_precision, device_name
 from peclip.types import Batch
 from peclip.weights import backbone_model_config
 

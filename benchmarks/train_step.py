@@ -28,9 +28,9 @@ from released import PAPER, release
 
 from peclip.data.dataset import Videos
 from peclip.descriptions import load_descriptions
-from peclip.devices import choose_device, device_name
 from peclip.labels import EMOTIONS
 from peclip.models import build_model
+from peclip.runtime import choose_device, device_name
 from peclip.training.config import TrainConfig
 from peclip.training.distributed import SINGLE
 from peclip.training.learner import Learner

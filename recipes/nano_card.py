@@ -31,10 +31,10 @@ from peclip.data import DataConfig, Split, load_split
 from peclip.data.animation import AnimateConfig, AnimatedStills
 from peclip.data.dataset import Draw
 from peclip.data.loader import batches_of, load_batches
-from peclip.devices import device_name
 from peclip.evaluation import EvaluateOptions, evaluate_dataset
 from peclip.labels import canonical
 from peclip.metrics import Report
+from peclip.runtime import device_name
 from peclip.types import Batch
 from peclip.video.reader import open_video
 from peclip.weights import TENSORS, count_parameters, save_model

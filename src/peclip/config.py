@@ -12,9 +12,9 @@ from typing import Any, Literal, NamedTuple, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from peclip.choices import DecoderName, DetectorName
 from peclip.errors import ConfigError
 from peclip.labels import EMOTIONS, LabelSet, prior_over
+from peclip.literals import DecoderName, DetectorName
 
 READERS = min(4, os.cpu_count() or 1)
 """Processes that read videos, by default."""

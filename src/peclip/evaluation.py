@@ -14,7 +14,6 @@ from typing import Any
 from pydantic import Field
 
 from peclip.answers import Answer, AnswerFile
-from peclip.choices import FrameOrder, Precision, ViewAverage
 from peclip.config import READERS, Config
 from peclip.crops import left_out, unlike
 from peclip.data import (
@@ -27,6 +26,7 @@ from peclip.data import (
 )
 from peclip.data.dataset import Unreadable
 from peclip.errors import ConfigError, DatasetError
+from peclip.literals import FrameOrder, Precision, ViewAverage
 from peclip.metrics import RESAMPLES
 from peclip.recognizer import Recognizer
 from peclip.recognizers import load

@@ -16,11 +16,11 @@ import torch
 from peclip.cards import write_card
 from peclip.crops import left_out, unlike
 from peclip.data import Split, find_benchmark
-from peclip.devices import choose_precision, device_name
 from peclip.labels import LabelSet
 from peclip.metrics import ConfusionMatrix, Report, mean_over_folds
 from peclip.recognizer import Recognizer
 from peclip.recognizers import RECOGNIZERS
+from peclip.runtime import choose_precision, device_name
 from peclip.settings import load_settings
 from peclip.training.distributed import SINGLE, World
 from peclip.training.divisions import Divisions, divisions

@@ -11,14 +11,14 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
-from peclip import devices
+from peclip import runtime
 from peclip.cards import write_card
-from peclip.choices import Precision
 from peclip.config import ModelConfig, PredictOptions
 from peclip.data.samples import Split
 from peclip.errors import ConfigError
 from peclip.hub import push_folder
 from peclip.labels import LabelSet, canonical
+from peclip.literals import Precision
 from peclip.models import ExpressionModel, FrozenModel
 from peclip.prediction import Prediction, Row
 from peclip.session import Score, Session, Video
@@ -99,8 +99,8 @@ class Recognizer:
             WeightsError: the weights are not cached and cannot be downloaded, or do not fit.
             DeviceError: the device or precision is not to be had here.
         """
-        chosen, settings = devices.choose_device(device), load_settings()
-        computed = devices.choose_precision(precision, chosen)
+        chosen, settings = runtime.choose_device(device), load_settings()
+        computed = runtime.choose_precision(precision, chosen)
         kind = cls.architecture or "pe-clip"
         checkpoint = resolve(name, settings=settings, revision=revision, architecture=kind)
         return cls.from_checkpoint(checkpoint, chosen, computed, settings)
@@ -179,7 +179,7 @@ class Recognizer:
             metadata=self.describe()
             | {"prior_weight": self.config.effective_prior_weight(options.prior_weight)},
             keep_rows=keep_rows,
-            overlap=devices.stages_overlap(self.device),
+            overlap=runtime.stages_overlap(self.device),
         )
 
     def prepare(self, options: PredictOptions) -> None:
@@ -240,9 +240,9 @@ class Recognizer:
 
         `prior_weight` is taken instead of the model's own.
         """
-        with devices.memory_errors(self.device, "Ask about fewer windows at once (-b 1)."):
+        with runtime.memory_errors(self.device, "Ask about fewer windows at once (-b 1)."):
             logits = self._frozen(batch, prior_weight)
-            return devices.as_numbers(logits.softmax(-1), self.precision)
+            return runtime.as_numbers(logits.softmax(-1), self.precision)
 
     def label_features(self) -> Tensor:
         """Returns the text features (C, D), of FineCLIPER (2, C, D), computed once for a set of labels."""
@@ -324,7 +324,7 @@ class Recognizer:
             "model_revision": self.revision,
             "architecture": self.config.architecture,
             "backbone": self.config.backbone,
-            "device": devices.device_name(self.device),
+            "device": runtime.device_name(self.device),
             "precision": self.precision,
             "num_frames": self.config.num_frames,
             "preprocessing": self.config.preprocess.model_dump(),

@@ -11,11 +11,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from peclip.choices import Precision
 from peclip.config import FineCLIPERConfig, PredictOptions
 from peclip.data.captions import read_captions
-from peclip.devices import choose_device, choose_precision
+from peclip.literals import Precision
 from peclip.recognizer import Recognizer
+from peclip.runtime import choose_device, choose_precision
 from peclip.session import Score, Video
 from peclip.settings import load_settings
 from peclip.types import Batch

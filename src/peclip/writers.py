@@ -11,8 +11,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import IO, Any, Protocol, cast, get_args
 
-from peclip.choices import RowFormat
 from peclip.errors import ConfigError, MissingExtraError, UserError
+from peclip.literals import RowFormat
 from peclip.prediction import Prediction, Row
 
 STDOUT = Path("-")

@@ -7,7 +7,6 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from peclip.devices import autocast
 from peclip.models import build_model
 from peclip.nn.adapters import Adapter, TokenGRU
 from peclip.nn.packed import (
@@ -19,6 +18,7 @@ from peclip.nn.packed import (
     pack,
 )
 from peclip.nn.towers import VisionTower
+from peclip.runtime import autocast
 from peclip.weights import debug_config
 
 CPU = torch.device("cpu")

@@ -10,8 +10,8 @@ import torch
 from small import assert_equal, exact, fresh, quick, run
 
 from peclip.data import Split
-from peclip.devices import autocast, training_kernels
 from peclip.models import ExpressionModel
+from peclip.runtime import autocast, training_kernels
 from peclip.types import Batch
 
 

@@ -8,7 +8,6 @@ import torch
 from safetensors import SafetensorError
 
 from peclip.captions.prompt import PROMPT
-from peclip.devices import choose_device
 from peclip.errors import (
     ConfigError,
     DeviceError,
@@ -18,6 +17,7 @@ from peclip.errors import (
     first_line,
 )
 from peclip.hub import checked_answers, hub_cache
+from peclip.runtime import choose_device
 from peclip.settings import Settings
 from peclip.types import Frames
 

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from peclip.choices import DetectorName
 from peclip.cli import console
 from peclip.cli.options import ModelOpt, ProgressOpt, ReportFormatOpt
 from peclip.errors import SOME_FAILED
+from peclip.literals import DetectorName
 
 if TYPE_CHECKING:
     from peclip.data.report import CheckReport, FaceShare

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from peclip.choices import FrameOrder, ViewAverage
 from peclip.cli import console
 from peclip.cli.data import AnnotationsOpt
 from peclip.cli.options import (
@@ -25,6 +24,7 @@ from peclip.cli.options import (
 from peclip.cli.scores import show, tell
 from peclip.config import READERS
 from peclip.errors import ConfigError
+from peclip.literals import FrameOrder, ViewAverage
 
 if TYPE_CHECKING:
     from peclip.scoring import Evaluation

@@ -10,8 +10,8 @@ from typing import Annotated, Literal
 
 import typer
 
-from peclip.choices import Precision
 from peclip.errors import ConfigError
+from peclip.literals import Precision
 
 ReportFormat = Literal["table", "json"]
 

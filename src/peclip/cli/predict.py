@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from peclip.choices import DecoderName, DetectorName, EngineName, RowFormat
 from peclip.cli import console
 from peclip.cli.batch import Batch
 from peclip.cli.interruption import Interruption
@@ -29,6 +28,7 @@ from peclip.cli.options import (
 )
 from peclip.cli.output import Output, check_resume
 from peclip.errors import VideoError
+from peclip.literals import DecoderName, DetectorName, EngineName, RowFormat
 
 if TYPE_CHECKING:
     from peclip.video.sources import Source

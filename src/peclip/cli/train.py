@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from peclip.choices import Precision, Selection
 from peclip.cli import console
 from peclip.cli.data import AnnotationsOpt
 from peclip.cli.options import (
@@ -23,6 +22,7 @@ from peclip.cli.options import (
     ReportFormatOpt,
 )
 from peclip.errors import ConfigError
+from peclip.literals import Precision, Selection
 
 if TYPE_CHECKING:
     from peclip.training.distributed import World
@@ -220,7 +220,7 @@ def _run(
 
 def device_of(name: str, world: World) -> Any:
     """Returns the device of this process: on a machine with several GPUs each has its own."""
-    from peclip.devices import choose_device
+    from peclip.runtime import choose_device
 
     device = choose_device(name)
     if world.size > 1 and device.type == "cuda" and device.index is None:

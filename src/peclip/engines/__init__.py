@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 
-from peclip.choices import EngineName
 from peclip.engines.base import Engine, Job, Pool, Reading
 from peclip.engines.local import open_local
 from peclip.engines.ray_data import open_ray
+from peclip.literals import EngineName
 
 ENGINES: dict[EngineName, Callable[[Job], AbstractContextManager[Engine]]] = {
     "local": open_local,

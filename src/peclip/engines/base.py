@@ -11,9 +11,9 @@ from typing import Any, Protocol
 import torch
 from torch import nn
 
-from peclip.choices import Precision
 from peclip.config import PredictOptions
 from peclip.errors import UserError
+from peclip.literals import Precision
 from peclip.prediction import Prediction, Row
 from peclip.recognizer import Recognizer
 from peclip.recognizers import load

@@ -9,10 +9,10 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from peclip.devices import autocast
 from peclip.models.base import ExpressionModel
 from peclip.nn.packed import can_pack, pack
 from peclip.nn.prompts import ComputedPrompts, CoupledPrompts
+from peclip.runtime import autocast
 from peclip.types import Batch
 
 

@@ -12,10 +12,10 @@ from typing import Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from peclip.choices import Precision, Selection
 from peclip.config import READERS, Config
 from peclip.data.animation import AnimateConfig
 from peclip.data.augmentation import AugmentConfig
+from peclip.literals import Precision, Selection
 
 
 class LearningRates(Config):

@@ -12,12 +12,12 @@ from torch import Tensor
 from peclip.data.dataset import Draw, Unreadable, VideoDataset
 from peclip.data.loader import batches_of, load_batches, reader_errors, share
 from peclip.data.samples import Split
-from peclip.devices import COMPUTE_IN_FP32, memory_errors
 from peclip.errors import ConfigError, DeviceError
 from peclip.files import write_rows
 from peclip.labels import LabelSet
 from peclip.metrics import RESAMPLES, ConfusionMatrix, Report, calibration_error
 from peclip.models import ExpressionModel, FrozenModel
+from peclip.runtime import COMPUTE_IN_FP32, memory_errors
 from peclip.training.batches import to_batch
 from peclip.training.distributed import SINGLE, World
 from peclip.training.views import View, as_recorded

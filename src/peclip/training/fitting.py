@@ -13,10 +13,10 @@ from peclip.data.dataset import VideoDataset
 from peclip.data.samples import Split
 from peclip.data.split import carve_validation
 from peclip.data.with_parts import VideosWithParts
-from peclip.devices import choose_precision
 from peclip.errors import ConfigError, DatasetError
 from peclip.models.base import ExpressionModel
 from peclip.nn.stem import stems_of
+from peclip.runtime import choose_precision
 from peclip.training.calibration import OperatingPoint, operating_point
 from peclip.training.config import TrainConfig
 from peclip.training.distributed import SINGLE, World

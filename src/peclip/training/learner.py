@@ -14,9 +14,9 @@ from torch import Tensor
 
 from peclip.data.dataset import Videos
 from peclip.descriptions import describe
-from peclip.devices import autocast, choose_precision, compiler_errors, training_kernels
 from peclip.errors import TrainingError
 from peclip.models.base import ExpressionModel
+from peclip.runtime import autocast, choose_precision, compiler_errors, training_kernels
 from peclip.training.batches import to_batch
 from peclip.training.config import TrainConfig
 from peclip.training.distributed import World

@@ -11,9 +11,9 @@ import torch
 
 from peclip.data.dataset import VideoDataset
 from peclip.data.loader import batches_of, epoch_draws, load_batches, reader_errors, share
-from peclip.devices import memory_errors
 from peclip.errors import ConfigError, DeviceError, TrainingError
 from peclip.models.base import ExpressionModel
+from peclip.runtime import memory_errors
 from peclip.training.config import TrainConfig
 from peclip.training.distributed import SINGLE, World
 from peclip.training.evaluate import Answers, evaluate

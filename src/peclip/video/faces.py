@@ -12,9 +12,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from peclip.choices import DetectorName
 from peclip.download import RemoteFile, fetch
 from peclip.errors import ConfigError, WeightsError
+from peclip.literals import DetectorName
 from peclip.settings import Settings
 from peclip.types import FaceBox
 

@@ -19,8 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from peclip.choices import DecoderName
 from peclip.errors import ConfigError, DeviceError, VideoError
+from peclip.literals import DecoderName
 from peclip.types import Frames
 from peclip.video.sources import IMAGE_SUFFIXES, is_address
 

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from peclip.choices import Precision
 from peclip.errors import ConfigError, DeviceError, UserError, first_line
+from peclip.literals import Precision
 
 COMPUTE_IN_FP32 = (
     "Compute in fp32 (--precision fp32); if they are none there either, the weights are at fault."

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 import torch
 
-from peclip.devices import (
+from peclip.errors import ConfigError, DeviceError, TrainingError, UserError
+from peclip.runtime import (
     autocast,
     choose_device,
     choose_precision,
@@ -15,7 +16,6 @@ from peclip.devices import (
     device_name,
     memory_errors,
 )
-from peclip.errors import ConfigError, DeviceError, TrainingError, UserError
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 
