@@ -12,7 +12,7 @@ from typing import Literal
 
 import torch
 
-from peclip.download import RemoteFile
+from peclip.downloads.direct import RemoteFile
 from peclip.settings import Settings, load_settings
 from peclip.video.faces import YUNET
 from peclip.video.parts import LANDMARKER

@@ -15,8 +15,8 @@ from peclip import runtime
 from peclip.cards import write_card
 from peclip.config import ModelConfig, PredictOptions
 from peclip.data.samples import Split
+from peclip.downloads.hub import push_folder
 from peclip.errors import ConfigError
-from peclip.hub import push_folder
 from peclip.labels import LabelSet, canonical
 from peclip.literals import Precision
 from peclip.models import ExpressionModel, FrozenModel

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from peclip.config import ModelConfig, PredictOptions
-from peclip.download import open_remote
+from peclip.downloads.direct import open_remote
 from peclip.errors import UserError, VideoError, without_frames
 from peclip.labels import LabelSet
 from peclip.pipeline import in_turn, run_ahead

@@ -21,9 +21,9 @@ from torch import Tensor
 
 from peclip.cards import CARD
 from peclip.config import UNTRAINED, BackboneSizes, ModelConfig, PreprocessConfig, read_config
+from peclip.downloads.hub import download_repository, hub_cache
 from peclip.errors import CheckpointError, ConfigError
 from peclip.files import replacing
-from peclip.hub import download_repository, hub_cache
 from peclip.models import ExpressionModel, build_model
 from peclip.nn.clip import backbone_config, is_published, normalisation
 from peclip.nn.tensor_file import copy_tensors, counted, read_tensors

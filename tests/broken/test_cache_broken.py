@@ -18,7 +18,7 @@ from huggingface_hub import constants
 from outcomes import ERROR, NOTE, refusal
 
 from peclip.cli import run
-from peclip.download import RemoteFile, fetch
+from peclip.downloads.direct import RemoteFile, fetch
 from peclip.errors import WeightsError
 from peclip.settings import load_settings
 
@@ -176,7 +176,7 @@ import sys
 from huggingface_hub import constants
 constants.ENDPOINT = sys.argv[1]
 constants.HUGGINGFACE_CO_URL_TEMPLATE = sys.argv[1] + "/{repo_id}/resolve/{revision}/{filename}"
-from peclip.hub import download_repository
+from peclip.downloads.hub import download_repository
 from peclip.settings import load_settings
 files = ["config.json", "model.safetensors"]
 print(download_repository("org/repo", None, files, load_settings()))

@@ -18,7 +18,7 @@ import requests
 from numpy.typing import NDArray
 
 from peclip.captions.prompt import PROMPT
-from peclip.download import connection_problem
+from peclip.downloads.direct import connection_problem
 from peclip.errors import ConfigError, EndpointError, NoCaptionError
 from peclip.settings import Settings
 from peclip.types import Frames

@@ -8,6 +8,7 @@ import torch
 from safetensors import SafetensorError
 
 from peclip.captions.prompt import PROMPT
+from peclip.downloads.hub import checked_answers, hub_cache
 from peclip.errors import (
     ConfigError,
     DeviceError,
@@ -16,7 +17,6 @@ from peclip.errors import (
     WeightsError,
     first_line,
 )
-from peclip.hub import checked_answers, hub_cache
 from peclip.runtime import choose_device
 from peclip.settings import Settings
 from peclip.types import Frames

@@ -79,7 +79,7 @@ def info(name: NameArg, form: ReportFormatOpt = "table") -> None:
 @models.command()
 def download(name: NameArg) -> None:
     """Download a model, or `yunet` and `landmarker` for faces and their parts, for use offline."""
-    from peclip.download import fetch
+    from peclip.downloads.direct import fetch
     from peclip.settings import load_settings
     from peclip.video.faces import YUNET
     from peclip.video.parts import LANDMARKER

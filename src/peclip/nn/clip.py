@@ -24,8 +24,8 @@ from open_clip.transformer import QuickGELU as OpenClipQuickGELU
 from open_clip.transformer import VisionTransformer
 from safetensors import SafetensorError
 
+from peclip.downloads.hub import checked_answers
 from peclip.errors import CheckpointError, ConfigError, WeightsError, first_line
-from peclip.hub import checked_answers
 from peclip.nn.stem import SeparableStem
 from peclip.nn.towers import QuickGELU, TextTower, VisionTower
 

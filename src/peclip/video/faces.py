@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from peclip.download import RemoteFile, fetch
+from peclip.downloads.direct import RemoteFile, fetch
 from peclip.errors import ConfigError, WeightsError
 from peclip.literals import DetectorName
 from peclip.settings import Settings

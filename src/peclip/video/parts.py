@@ -20,7 +20,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from peclip.download import RemoteFile, fetch
+from peclip.downloads.direct import RemoteFile, fetch
 from peclip.errors import ConfigError, DatasetError, MissingExtraError, WeightsError, first_line
 from peclip.files import replacing
 from peclip.settings import Settings

@@ -22,8 +22,8 @@ from typing import Any
 import filelock
 import pytest
 
-from peclip import download
-from peclip.download import CHUNK_BYTES, RemoteFile, fetch, open_remote
+from peclip.downloads import direct
+from peclip.downloads.direct import CHUNK_BYTES, RemoteFile, fetch, open_remote
 from peclip.errors import ConfigError, VideoError, WeightsError
 from peclip.settings import Settings
 
@@ -114,7 +114,7 @@ def server() -> Iterator[Server]:
 def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     slept: list[float] = []
     # Only for our module: the lock waits with the same function, and its waits are not ours.
-    monkeypatch.setattr("peclip.download.time", SimpleNamespace(sleep=slept.append))
+    monkeypatch.setattr("peclip.downloads.direct.time", SimpleNamespace(sleep=slept.append))
     return slept
 
 
@@ -257,7 +257,7 @@ def test_two_at_once_download_once(
             at_the_lock.release()
             return super().acquire(*args, **kwargs)
 
-    monkeypatch.setattr(download, "FileLock", ObservedLock)
+    monkeypatch.setattr(direct, "FileLock", ObservedLock)
     first_asked, answer = threading.Event(), threading.Event()
 
     def hold() -> None:
@@ -420,7 +420,7 @@ def test_a_busy_server_is_asked_again_after_a_pause(
     monkeypatch: pytest.MonkeyPatch,
     status: int,
 ) -> None:
-    monkeypatch.setattr(download, "RETRY_PAUSE_SECONDS", 7.0)
+    monkeypatch.setattr(direct, "RETRY_PAUSE_SECONDS", 7.0)
     server.script = [Reply(status, b"busy"), Reply(status, b"busy")]
     assert fetch(file, folder, settings=settings).read_bytes() == BODY
     assert pauses == [7, 14]
