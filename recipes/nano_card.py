@@ -33,7 +33,7 @@ from peclip.data.dataset import Draw
 from peclip.data.loader import batches_of, load_batches
 from peclip.evaluation import EvaluateOptions, evaluate_dataset
 from peclip.labels import canonical
-from peclip.metrics import Report
+from peclip.metrics.report import Report
 from peclip.runtime import device_name
 from peclip.types import Batch
 from peclip.video.reader import open_video

@@ -23,7 +23,7 @@ from peclip.data import DataConfig, Split
 from peclip.errors import ConfigError, DatasetError
 from peclip.evaluation import Asked, EvaluateOptions, ask, evaluate_dataset, model_of
 from peclip.labels import LabelSet
-from peclip.scoring import Evaluation, score_files
+from peclip.metrics.scoring import Evaluation, score_files
 from peclip.settings import load_settings
 from peclip.training.distributed import SINGLE, World, joined
 from peclip.training.run_folder import BEST, CONFIG, MODEL

@@ -13,7 +13,8 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 from peclip.errors import ConfigError, MissingExtraError
-from peclip.metrics import ConfusionMatrix, Report
+from peclip.metrics.confusion import ConfusionMatrix
+from peclip.metrics.report import Report
 from peclip.plots import plot_confusion, plot_timeline, save_figure
 from peclip.prediction import Prediction, Row
 

@@ -13,7 +13,6 @@ from typing import Any
 
 from pydantic import Field
 
-from peclip.answers import Answer, AnswerFile
 from peclip.config import READERS, Config
 from peclip.crops import left_out, unlike
 from peclip.data import (
@@ -27,10 +26,11 @@ from peclip.data import (
 from peclip.data.dataset import Unreadable
 from peclip.errors import ConfigError, DatasetError
 from peclip.literals import FrameOrder, Precision, ViewAverage
-from peclip.metrics import RESAMPLES
+from peclip.metrics.intervals import RESAMPLES
+from peclip.metrics.prediction_file import Answer, AnswerFile
+from peclip.metrics.scoring import Evaluation, Score, score_answers, together
 from peclip.recognizer import Recognizer
 from peclip.recognizers import load
-from peclip.scoring import Evaluation, Score, score_answers, together
 from peclip.training.distributed import SINGLE, World
 from peclip.training.evaluate import Answers, answer_paths, evaluate_views, write_answers
 from peclip.training.fitting import videos_of

@@ -17,7 +17,9 @@ from peclip.cards import write_card
 from peclip.crops import left_out, unlike
 from peclip.data import Split, find_benchmark
 from peclip.labels import LabelSet
-from peclip.metrics import ConfusionMatrix, Report, mean_over_folds
+from peclip.metrics.confusion import ConfusionMatrix
+from peclip.metrics.folds import mean_over_folds
+from peclip.metrics.report import Report
 from peclip.recognizer import Recognizer
 from peclip.recognizers import RECOGNIZERS
 from peclip.runtime import choose_precision, device_name

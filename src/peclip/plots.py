@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from peclip.errors import ConfigError, MissingExtraError
 from peclip.files import replacing
-from peclip.metrics import Report
+from peclip.metrics.report import Report
 from peclip.prediction import Prediction
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from peclip.cli import run
 from peclip.cli.options import check_output
 from peclip.cli.scores import show
 from peclip.errors import ConfigError
-from peclip.scoring import score_files
+from peclip.metrics.scoring import score_files
 
 
 @pytest.fixture
@@ -214,7 +214,7 @@ def test_a_full_disk_costs_no_number(
     def full(path: Path) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("peclip.scoring.replacing", full)
+    monkeypatch.setattr("peclip.metrics.scoring.replacing", full)
     arguments = ["evaluate", "--predictions", str(answers), "-o", str(tmp_path / "report.json")]
     assert run(arguments) == 2
     out, err = capsys.readouterr()
@@ -248,7 +248,9 @@ def test_a_folder_that_cannot_be_written_is_found_out_first(
     locked = tmp_path / "locked"
     locked.mkdir()
     monkeypatch.setattr(os, "access", lambda path, mode: Path(path) != locked)
-    monkeypatch.setattr("peclip.scoring.score_files", lambda *_, **__: pytest.fail("computed"))
+    monkeypatch.setattr(
+        "peclip.metrics.scoring.score_files", lambda *_, **__: pytest.fail("computed")
+    )
     assert run(["evaluate", "--predictions", str(answers), option, str(locked / name)]) == 2
     assert "is in a folder that cannot be written" in " ".join(capsys.readouterr().err.split())
 
@@ -259,6 +261,6 @@ def test_a_device_is_written_into_whoever_owns_its_folder(monkeypatch: pytest.Mo
 
 
 def test_scoring_needs_neither_torch_nor_matplotlib() -> None:
-    code = "import sys, peclip.scoring, peclip.cli.evaluate as e; print({'torch', 'matplotlib'} & set(sys.modules))"
+    code = "import sys, peclip.metrics.scoring, peclip.cli.evaluate as e; print({'torch', 'matplotlib'} & set(sys.modules))"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "set()"

@@ -21,7 +21,7 @@ from peclip.config import PreprocessConfig
 from peclip.crops import CropConfig, record_crops, record_left_out
 from peclip.errors import DatasetError
 from peclip.labels import EMOTIONS
-from peclip.scoring import score_files
+from peclip.metrics.scoring import score_files
 from peclip.training.seen import CALIBRATED, TEST_WARNING, WEIGHED
 
 

@@ -27,7 +27,7 @@ from peclip.errors import ConfigError
 from peclip.literals import FrameOrder, ViewAverage
 
 if TYPE_CHECKING:
-    from peclip.scoring import Evaluation
+    from peclip.metrics.scoring import Evaluation
 
 
 BATCH, WORKERS = 8, READERS
@@ -178,8 +178,8 @@ def evaluate(
 
 
 def _check_outputs(output: Path | None, plot: Path | None, *, overwrite: bool) -> None:
+    from peclip.metrics.scoring import REPORT_ENDINGS
     from peclip.plots import FIGURE_ENDINGS, check_matplotlib
-    from peclip.scoring import REPORT_ENDINGS
 
     check_output(output, overwrite=overwrite, endings=REPORT_ENDINGS)
     check_output(plot, overwrite=overwrite, endings=FIGURE_ENDINGS)
@@ -189,7 +189,7 @@ def _check_outputs(output: Path | None, plot: Path | None, *, overwrite: bool) -
 
 def _score(predictions: list[Path], labels: str | None, resamples: int, seed: int) -> Evaluation:
     from peclip.cli.predict import read_labels
-    from peclip.scoring import score_files
+    from peclip.metrics.scoring import score_files
 
     names = None if labels is None else read_labels(labels)
     return score_files(predictions, labels=names, resamples=resamples, seed=seed)

@@ -13,8 +13,9 @@ from peclip.cli import console
 from peclip.cli.options import ReportFormat
 
 if TYPE_CHECKING:
-    from peclip.metrics import Interval, Report
-    from peclip.scoring import Evaluation
+    from peclip.metrics.intervals import Interval
+    from peclip.metrics.report import Report
+    from peclip.metrics.scoring import Evaluation
 
 
 def show(

@@ -10,7 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from peclip.metrics import ConfusionMatrix, Report, percent
+from peclip.metrics.confusion import ConfusionMatrix
+from peclip.metrics.report import Report, percent
 
 PRIOR_WEIGHTS = tuple(round(0.05 * step, 2) for step in range(31))
 """tau that are tried: 0 to 1.5."""

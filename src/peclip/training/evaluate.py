@@ -15,7 +15,10 @@ from peclip.data.samples import Split
 from peclip.errors import ConfigError, DeviceError
 from peclip.files import write_rows
 from peclip.labels import LabelSet
-from peclip.metrics import RESAMPLES, ConfusionMatrix, Report, calibration_error
+from peclip.metrics.calibration_error import calibration_error
+from peclip.metrics.confusion import ConfusionMatrix
+from peclip.metrics.intervals import RESAMPLES
+from peclip.metrics.report import Report
 from peclip.models import ExpressionModel, FrozenModel
 from peclip.runtime import COMPUTE_IN_FP32, memory_errors
 from peclip.training.batches import to_batch

@@ -19,7 +19,7 @@ import torch
 
 from peclip.errors import ConfigError, MissingExtraError, TrainingError
 from peclip.files import final_name, replacing, write_rows
-from peclip.metrics import Report
+from peclip.metrics.report import Report
 from peclip.plots import plot_confusion, plot_curve, save_figure
 from peclip.training.checkpoint import BEST_NAME, STATE, best_weights
 from peclip.training.evaluate import Answers

@@ -13,13 +13,11 @@ import pytest
 
 from peclip.errors import ConfigError
 from peclip.labels import EMOTIONS, LabelSet
-from peclip.metrics import (
-    ConfusionMatrix,
-    Report,
-    bootstrap,
-    calibration_error,
-    mean_over_folds,
-)
+from peclip.metrics.calibration_error import calibration_error
+from peclip.metrics.confusion import ConfusionMatrix
+from peclip.metrics.folds import mean_over_folds
+from peclip.metrics.intervals import bootstrap
+from peclip.metrics.report import Report
 
 ABC = ("a", "b", "c")
 # Rows are targets: 4 of a, 2 of b, 4 of c.

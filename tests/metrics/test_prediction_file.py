@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from peclip.answers import Answer, read_answers
 from peclip.errors import ConfigError
+from peclip.metrics.prediction_file import Answer, read_answers
 
 HEADER = "source,target,label\n"
 PROBS = "source,target,label,prob_happiness,prob_sadness\n"

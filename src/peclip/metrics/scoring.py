@@ -21,19 +21,15 @@ from operator import add
 from pathlib import Path
 from typing import Any
 
-from peclip.answers import Answer, AnswerFile, read_answers
 from peclip.errors import ConfigError
 from peclip.files import replacing, write_rows
 from peclip.labels import EMOTIONS, LabelSet
-from peclip.metrics import (
-    RESAMPLES,
-    ConfusionMatrix,
-    FoldMean,
-    Report,
-    calibration_error,
-    mean_over_folds,
-    percent,
-)
+from peclip.metrics.calibration_error import calibration_error
+from peclip.metrics.confusion import ConfusionMatrix
+from peclip.metrics.folds import FoldMean, mean_over_folds
+from peclip.metrics.intervals import RESAMPLES
+from peclip.metrics.prediction_file import Answer, AnswerFile, read_answers
+from peclip.metrics.report import Report, percent
 
 REPORT_ENDINGS = (".json", ".csv")
 
@@ -151,7 +147,7 @@ def score_files(
     """Scores files of answers; several are folds of one experiment.
 
     Args:
-        paths: `.csv` or `.jsonl` files, see `peclip.answers`.
+        paths: `.csv` or `.jsonl` files, see `peclip.metrics.prediction_file`.
         labels: the labels of the model, where the files have no probabilities.
         resamples: of the bootstrap of the confidence intervals; 0 leaves them out.
         seed: of the bootstrap.

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from peclip.errors import ConfigError
-from peclip.scoring import score_files
+from peclip.metrics.scoring import score_files
 
 PROBS = "source,target,label,prob_happiness,prob_sadness\n"
 

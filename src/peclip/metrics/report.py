@@ -13,18 +13,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
-from peclip.confusion import ConfusionMatrix as ConfusionMatrix
 from peclip.errors import ConfigError
-
-Interval = tuple[float, float]
-
-NUM_BINS = 15
-"""Bins of the calibration error, as in Guo et al. 2017."""
-RESAMPLES = 1000
-LEVEL = 0.95
-"""Probability that a confidence interval is made for."""
+from peclip.metrics.calibration_error import NUM_BINS
+from peclip.metrics.confusion import ConfusionMatrix as ConfusionMatrix
+from peclip.metrics.intervals import RESAMPLES, Interval, bootstrap
 
 UNITS = {
     **dict.fromkeys(("uar", "war", "macro_f1", "recall", "precision", "f1"), "per cent"),
@@ -141,98 +135,3 @@ def _by_label(
 def _mean_of(values: Mapping[str, float | None]) -> float:
     defined = [value for value in values.values() if value is not None]
     return math.fsum(defined) / len(defined)
-
-
-def bootstrap(
-    confusion: ConfusionMatrix, *, resamples: int = RESAMPLES, seed: int = 0
-) -> tuple[Interval, Interval] | tuple[None, None]:
-    """Returns 95 % percentile intervals of UAR and WAR (Efron and Tibshirani 1993, chapter 13).
-
-    Videos are drawn with replacement. Their order plays no part, so classes are drawn from a multinomial
-    and the right answers in them from binomials: the same distribution as drawing videos one by one.
-    A class that is missing from a draw is left out of that draw's UAR.
-
-    Args:
-        confusion: at least one video.
-        resamples: number of draws, from 0, which gives no interval.
-        seed: of the draws.
-
-    Raises:
-        ConfigError: `resamples` is negative.
-    """
-    if resamples < 0:
-        raise ConfigError(f"bootstrap is {resamples}; give a number of draws from 0.")
-    if not resamples:
-        return None, None
-    generator = np.random.default_rng(seed)
-    support, hits = confusion.support, confusion.hits
-    drawn = generator.multinomial(support.sum(), support / support.sum(), size=resamples)
-    right = generator.binomial(drawn, hits / np.maximum(support, 1))  # (resamples, C)
-    uar = (right / np.maximum(drawn, 1)).sum(axis=1) / (drawn > 0).sum(axis=1)
-    war = right.sum(axis=1) / support.sum()
-    ends = [(1 - LEVEL) / 2, (1 + LEVEL) / 2]
-    (uar_low, uar_high), (war_low, war_high) = (np.quantile(x, ends).tolist() for x in (uar, war))
-    return (uar_low, uar_high), (war_low, war_high)
-
-
-def calibration_error(
-    confidences: ArrayLike, correct: ArrayLike, *, num_bins: int = NUM_BINS
-) -> float:
-    """Returns the expected calibration error, 0 to 1 (Guo et al. 2017, equation 3).
-
-    The bins have equal width and hold their upper edge; the lowest one holds 0 as well.
-
-    Args:
-        confidences: (N,) probability of each answer, 0 to 1.
-        correct: (N,) whether it was right.
-        num_bins: number of bins.
-    """
-    values, right = np.asarray(confidences, np.float64), np.asarray(correct, np.float64)
-    inner = np.linspace(0, 1, num_bins + 1)[1:-1]
-    gaps = np.bincount(np.digitize(values, inner, right=True), weights=right - values)
-    return float(np.abs(gaps).sum() / len(values))
-
-
-@dataclass(frozen=True, slots=True)
-class FoldMean:
-    """Means over folds, as fractions. The papers report the mean of the folds' WARs and UARs."""
-
-    num_folds: int
-    uar: float
-    uar_sd: float | None
-    """Sample standard deviation (n - 1); `None` for one fold."""
-    war: float
-    war_sd: float | None
-
-    def to_dict(self) -> dict[str, Any]:
-        """Returns the JSON form, in per cent."""
-        return {
-            "num_folds": self.num_folds,
-            "uar": percent(self.uar),
-            "uar_sd": percent(self.uar_sd),
-            "war": percent(self.war),
-            "war_sd": percent(self.war_sd),
-        }
-
-
-def mean_over_folds(reports: Sequence[Report]) -> FoldMean:
-    """Returns the mean and the sample standard deviation (n - 1) of UAR and WAR over folds.
-
-    Every fold weighs the same, however many videos it has: the mean of fold WARs, as the papers print
-    it, is not the WAR of the merged confusion matrix.
-
-    Raises:
-        ConfigError: no report was given.
-    """
-    if not reports:
-        raise ConfigError("The mean over folds needs at least one report; none was given.")
-    uar, uar_sd = _mean_and_sd([report.uar for report in reports])
-    war, war_sd = _mean_and_sd([report.war for report in reports])
-    return FoldMean(len(reports), uar, uar_sd, war, war_sd)
-
-
-def _mean_and_sd(values: Sequence[float]) -> tuple[float, float | None]:
-    mean = math.fsum(values) / len(values)
-    if len(values) == 1:
-        return mean, None
-    return mean, math.sqrt(math.fsum((x - mean) ** 2 for x in values) / (len(values) - 1))

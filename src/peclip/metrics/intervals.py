@@ -1,0 +1,45 @@
+"""Confidence intervals of UAR and WAR by the bootstrap."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from peclip.errors import ConfigError
+from peclip.metrics.confusion import ConfusionMatrix as ConfusionMatrix
+
+Interval = tuple[float, float]
+RESAMPLES = 1000
+LEVEL = 0.95
+"""Probability that a confidence interval is made for."""
+
+
+def bootstrap(
+    confusion: ConfusionMatrix, *, resamples: int = RESAMPLES, seed: int = 0
+) -> tuple[Interval, Interval] | tuple[None, None]:
+    """Returns 95 % percentile intervals of UAR and WAR (Efron and Tibshirani 1993, chapter 13).
+
+    Videos are drawn with replacement. Their order plays no part, so classes are drawn from a multinomial
+    and the right answers in them from binomials: the same distribution as drawing videos one by one.
+    A class that is missing from a draw is left out of that draw's UAR.
+
+    Args:
+        confusion: at least one video.
+        resamples: number of draws, from 0, which gives no interval.
+        seed: of the draws.
+
+    Raises:
+        ConfigError: `resamples` is negative.
+    """
+    if resamples < 0:
+        raise ConfigError(f"bootstrap is {resamples}; give a number of draws from 0.")
+    if not resamples:
+        return None, None
+    generator = np.random.default_rng(seed)
+    support, hits = confusion.support, confusion.hits
+    drawn = generator.multinomial(support.sum(), support / support.sum(), size=resamples)
+    right = generator.binomial(drawn, hits / np.maximum(support, 1))  # (resamples, C)
+    uar = (right / np.maximum(drawn, 1)).sum(axis=1) / (drawn > 0).sum(axis=1)
+    war = right.sum(axis=1) / support.sum()
+    ends = [(1 - LEVEL) / 2, (1 + LEVEL) / 2]
+    (uar_low, uar_high), (war_low, war_high) = (np.quantile(x, ends).tolist() for x in (uar, war))
+    return (uar_low, uar_high), (war_low, war_high)
