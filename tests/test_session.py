@@ -19,8 +19,8 @@ import torch
 
 from peclip.config import PredictOptions
 from peclip.errors import ConfigError, VideoError
-from peclip.prediction import Row
 from peclip.recognizers import PEClip
+from peclip.results.rows import Row
 from peclip.types import FaceBox, Frames
 from peclip.video.faces import Image
 from peclip.video.windows import FaceWindow

@@ -15,9 +15,10 @@ if TYPE_CHECKING:
     from peclip.config import FineCLIPERConfig, PEClipConfig, PredictOptions
     from peclip.errors import PEClipError, UserError
     from peclip.labels import LabelSet
-    from peclip.prediction import Prediction, Row
     from peclip.recognizer import Recognizer
     from peclip.recognizers import FineCLIPER, PEClip, load
+    from peclip.results.prediction import Prediction
+    from peclip.results.rows import Row
     from peclip.training.config import TrainConfig
     from peclip.types import Frames
 
@@ -31,9 +32,9 @@ _HOMES = {
     "PEClipConfig": "peclip.config",
     "PEClipError": "peclip.errors",
     "PredictOptions": "peclip.config",
-    "Prediction": "peclip.prediction",
+    "Prediction": "peclip.results.prediction",
     "Recognizer": "peclip.recognizer",
-    "Row": "peclip.prediction",
+    "Row": "peclip.results.rows",
     "TrainConfig": "peclip.training.config",
     "UserError": "peclip.errors",
     "load": "peclip.recognizers",

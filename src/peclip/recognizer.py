@@ -20,7 +20,8 @@ from peclip.errors import ConfigError
 from peclip.labels import LabelSet, canonical
 from peclip.literals import Precision
 from peclip.models import ExpressionModel, FrozenModel
-from peclip.prediction import Prediction, Row
+from peclip.results.prediction import Prediction
+from peclip.results.rows import Row
 from peclip.session import Score, Session, Video
 from peclip.settings import Settings, load_settings
 from peclip.training.config import TrainConfig

@@ -19,7 +19,8 @@ from peclip.downloads.direct import open_remote
 from peclip.errors import UserError, VideoError, without_frames
 from peclip.labels import LabelSet
 from peclip.pipeline import in_turn, run_ahead
-from peclip.prediction import Prediction, Row, Status, failure_row
+from peclip.results.prediction import Prediction
+from peclip.results.rows import Row, Status, failure_row
 from peclip.settings import Settings
 from peclip.types import Frames
 from peclip.video.faces import FaceDetector

@@ -9,7 +9,8 @@ from typing import Any
 
 from peclip.engines import Job
 from peclip.errors import UserError, VideoError
-from peclip.prediction import Prediction, Row, failure_row
+from peclip.results.prediction import Prediction
+from peclip.results.rows import Row, failure_row
 from peclip.video.sources import Source
 
 LABELS = ("anger", "fear")

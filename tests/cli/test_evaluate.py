@@ -198,7 +198,7 @@ def test_a_picture_that_fails_costs_no_number(
     def full(*given: object) -> None:
         raise ConfigError("The disk is full.")
 
-    monkeypatch.setattr("peclip.plots.save_figure", full)
+    monkeypatch.setattr("peclip.figures.save_figure", full)
     files = ["-o", str(tmp_path / "report.json"), "--plot", str(tmp_path / "confusion.png")]
     assert run(["evaluate", "--predictions", str(answers), *files]) == 2
     assert "UAR (%)" in capsys.readouterr().out

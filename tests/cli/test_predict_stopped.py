@@ -28,7 +28,9 @@ from peclip.engines import ENGINES
 
 PACKAGE = Path(peclip.__file__).parent
 WATCHED = {str(PACKAGE / "cli" / f"{name}.py") for name in ("batch", "output", "predict")}
-WATCHED |= {str(PACKAGE / name) for name in ("cli/interruption.py", "writers.py", "journal.py")}
+WATCHED |= {
+    str(PACKAGE / name) for name in ("cli/interruption.py", "results/writers.py", "journal.py")
+}
 WATCHED |= {contextlib.__file__}
 MOMENTS = 40
 

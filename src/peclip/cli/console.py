@@ -12,7 +12,8 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
-from peclip.prediction import Prediction, Row
+from peclip.results.interface import SourceResult
+from peclip.results.rows import Row
 
 _bars: list[Console] = []
 """Of the bars that are shown now."""
@@ -127,7 +128,7 @@ class RowTable:
         line = f"{who:>8}  {span:>15}  {label:<15} {score:>5}  {face:>4}  {escape(following)}"
         out().print(line, style=_STYLES[row.status] or None)
 
-    def end_source(self, prediction: Prediction) -> None:
+    def end_source(self, prediction: SourceResult) -> None:
         """Prints what the rows say together."""
         for track in prediction.tracks.values():
             who = "whole frame" if track.track_id < 0 else f"person {track.track_id}"

@@ -178,8 +178,8 @@ def evaluate(
 
 
 def _check_outputs(output: Path | None, plot: Path | None, *, overwrite: bool) -> None:
+    from peclip.figures import FIGURE_ENDINGS, check_matplotlib
     from peclip.metrics.scoring import REPORT_ENDINGS
-    from peclip.plots import FIGURE_ENDINGS, check_matplotlib
 
     check_output(output, overwrite=overwrite, endings=REPORT_ENDINGS)
     check_output(plot, overwrite=overwrite, endings=FIGURE_ENDINGS)

@@ -14,9 +14,9 @@ from peclip.errors import ConfigError
 if TYPE_CHECKING:
     from peclip.engines import Engine, Reading
     from peclip.journal import Entry, Journal
-    from peclip.prediction import Row
+    from peclip.results.rows import Row
+    from peclip.results.writers import RowWriter
     from peclip.video.sources import Source
-    from peclip.writers import RowWriter
 
 
 def check_resume(output: Path | None, form: str | None, *, overwrite: bool) -> None:
@@ -43,7 +43,7 @@ class Output:
     def __init__(
         self, engine: Engine, path: Path | None, form: str | None, *, top_k: int, resume: bool
     ) -> None:
-        from peclip.writers import STDOUT
+        from peclip.results.writers import STDOUT
 
         self._engine, self._top_k, self._resume = engine, top_k, resume
         self._path, self._format = STDOUT if path is None else path, form
@@ -138,7 +138,7 @@ class Output:
 
     def _new_writer(self) -> RowWriter:
         from peclip.journal import Journal
-        from peclip.writers import open_writer
+        from peclip.results.writers import open_writer
 
         if self._format is None:
             return console.RowTable(self._top_k)

@@ -143,8 +143,8 @@ def predict(
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     from peclip.config import PredictOptions, check
     from peclip.engines import ENGINES, Job, Pool
+    from peclip.results.writers import BY_LINE
     from peclip.shards import read_shard
-    from peclip.writers import BY_LINE
 
     options = check(
         PredictOptions,
@@ -230,7 +230,7 @@ def read_labels(text: str) -> dict[str, str]:
 
 def _format(output: Path | None, form: RowFormat | None) -> str | None:
     """Returns the format of the rows, or `None` for a table, before a model is loaded for nothing."""
-    from peclip.writers import STDOUT, check_format, format_of
+    from peclip.results.writers import STDOUT, check_format, format_of
 
     if output is None and form is None:
         return None

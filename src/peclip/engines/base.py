@@ -14,9 +14,10 @@ from torch import nn
 from peclip.config import PredictOptions
 from peclip.errors import UserError
 from peclip.literals import Precision
-from peclip.prediction import Prediction, Row
 from peclip.recognizer import Recognizer
 from peclip.recognizers import load
+from peclip.results.prediction import Prediction
+from peclip.results.rows import Row
 from peclip.video.sources import Source
 
 

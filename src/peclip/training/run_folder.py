@@ -18,9 +18,10 @@ from typing import Any
 import torch
 
 from peclip.errors import ConfigError, MissingExtraError, TrainingError
+from peclip.figures import save_figure
 from peclip.files import final_name, replacing, write_rows
+from peclip.metrics.plots import plot_confusion, plot_curve
 from peclip.metrics.report import Report
-from peclip.plots import plot_confusion, plot_curve, save_figure
 from peclip.training.checkpoint import BEST_NAME, STATE, best_weights
 from peclip.training.evaluate import Answers
 from peclip.training.recipe import RunConfig, read_recipe, run_config

@@ -1,4 +1,4 @@
-"""What a prediction looks like: one row per source, person and window of time.
+"""What a model says of one source: the rows of all people, and what they say together.
 
 This module knows no torch, so that reading and writing results stays light.
 """
@@ -6,10 +6,10 @@ This module knows no torch, so that reading and writing results stays light.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from peclip.errors import MissingExtraError
 
@@ -17,91 +17,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
-SCHEMA_VERSION = "1"
-
-Status = Literal["ok", "no_face", "low_quality", "decode_error"]
-
-UNITS = {
-    "start_s": "seconds from the first frame (PTS)",
-    "end_s": "seconds from the first frame (PTS)",
-    "mid_s": "seconds from the first frame (PTS)",
-    "start_frame": "frame number from 0",
-    "end_frame": "frame number from 0, inclusive",
-    "score": "probability of the label, 0 to 1",
-    "prob_*": "probability, 0 to 1; the row sums to 1",
-    "face_conf": "confidence of the face detector, 0 to 1, mean over the window",
-    "face_coverage": "part of the window's frames with this face, 0 to 1",
-    "x,y,w,h": "pixels of the upright frame, origin top left, median over the window",
-}
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One person in one window. Without a face, `label`, `score`, `scores` and the box are empty."""
-
-    source: str
-    model: str
-    model_revision: str
-    track_id: int
-    """Stable within a source; -1 is the whole frame, or a window without a face."""
-    window: int
-    start_s: float
-    end_s: float
-    start_frame: int
-    end_frame: int
-    num_frames_used: int
-    n_faces: int
-    status: Status
-    label: str | None = None
-    score: float | None = None
-    scores: Mapping[str, float] = field(default_factory=dict)
-    """Probability by label, in the order of the model's labels."""
-    face_conf: float | None = None
-    face_coverage: float = 0.0
-    box: tuple[float, float, float, float] | None = None
-    """x, y, width, height in pixels."""
-
-    def to_dict(self, labels: Sequence[str] | None = None) -> dict[str, Any]:
-        """Returns the flat form of all file formats; `labels` fixes the probability columns."""
-        x, y, w, h = self.box or (None, None, None, None)
-        flat: dict[str, Any] = {
-            "source": self.source,
-            "model": self.model,
-            "model_revision": self.model_revision,
-            "schema_version": SCHEMA_VERSION,
-            "track_id": self.track_id,
-            "window": self.window,
-            "start_s": _rounded(self.start_s, 6),
-            "end_s": _rounded(self.end_s, 6),
-            "mid_s": _rounded((self.start_s + self.end_s) / 2, 6),
-            "start_frame": self.start_frame,
-            "end_frame": self.end_frame,
-            "num_frames_used": self.num_frames_used,
-            "n_faces": self.n_faces,
-            "status": self.status,
-            "label": self.label,
-            "score": _rounded(self.score, 6),
-            "face_conf": _rounded(self.face_conf, 4),
-            "face_coverage": _rounded(self.face_coverage, 4),
-            "x": _rounded(x, 1),
-            "y": _rounded(y, 1),
-            "w": _rounded(w, 1),
-            "h": _rounded(h, 1),
-        }
-        for name in self.scores if labels is None else labels:
-            flat[f"prob_{name}"] = _rounded(self.scores.get(name), 6)
-        return flat
-
-
-@dataclass(frozen=True, slots=True)
-class TrackSummary:
-    """One person over a whole source."""
-
-    track_id: int
-    label: str | None
-    scores: Mapping[str, float]
-    """Probability by label, the most likely first; the mean over the person's windows."""
-    rows: tuple[Row, ...]
+from peclip.results.rows import SCHEMA_VERSION, UNITS, Row, TrackSummary, rounded
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,13 +69,13 @@ class Prediction:
             "schema_version": SCHEMA_VERSION,
             "source": self.source,
             "label": self.label,
-            "scores": {name: _rounded(score, 6) for name, score in self.scores.items()},
+            "scores": {name: rounded(score, 6) for name, score in self.scores.items()},
             "labels": list(self.labels),
             "tracks": [
                 {
                     "track_id": track.track_id,
                     "label": track.label,
-                    "scores": {name: _rounded(score, 6) for name, score in track.scores.items()},
+                    "scores": {name: rounded(score, 6) for name, score in track.scores.items()},
                 }
                 for track in self.tracks.values()
             ],
@@ -186,7 +102,7 @@ class Prediction:
         Raises:
             ConfigError: the ending is another one.
         """
-        from peclip.writers import format_of, open_writer
+        from peclip.results.writers import format_of, open_writer
 
         with open_writer(format_of(Path(path)), Path(path), self.labels) as writer:
             for row in self.rows:
@@ -199,27 +115,9 @@ class Prediction:
         Raises:
             MissingExtraError: matplotlib is not installed.
         """
-        from peclip.plots import plot_timeline
+        from peclip.results.timeline import plot_timeline
 
         return plot_timeline(self)
-
-
-def failure_row(source: str, model: str, revision: str, last: Row | None = None) -> Row:
-    """Returns the row that says where reading ended: after `last`, or at the start."""
-    return Row(
-        source=source,
-        model=model,
-        model_revision=revision,
-        track_id=-1,
-        window=last.window + 1 if last else 0,
-        start_s=last.end_s if last else 0.0,
-        end_s=last.end_s if last else 0.0,
-        start_frame=last.end_frame + 1 if last else 0,
-        end_frame=last.end_frame + 1 if last else 0,
-        num_frames_used=0,
-        n_faces=0,
-        status="decode_error",
-    )
 
 
 def _summarise(track: int, rows: list[Row]) -> TrackSummary:
@@ -236,10 +134,6 @@ def _presence(track: TrackSummary) -> tuple[int, float, float]:
     seen = math.fsum(row.face_coverage for row in track.rows)
     area = max((row.box[2] * row.box[3] for row in track.rows if row.box), default=0.0)
     return good, round(seen, 6), area
-
-
-def _rounded(value: float | None, digits: int) -> float | None:
-    return None if value is None else round(float(value), digits)
 
 
 def _finite(value: Any) -> Any:

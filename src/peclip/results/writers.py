@@ -13,7 +13,8 @@ from typing import IO, Any, Protocol, cast, get_args
 
 from peclip.errors import ConfigError, MissingExtraError, UserError
 from peclip.literals import RowFormat
-from peclip.prediction import Prediction, Row
+from peclip.results.interface import SourceResult
+from peclip.results.rows import Row
 
 STDOUT = Path("-")
 
@@ -31,7 +32,7 @@ class RowWriter(Protocol):
         """Writes one row; formats that stream put it on disk at once."""
         ...
 
-    def end_source(self, prediction: Prediction) -> None:
+    def end_source(self, prediction: SourceResult) -> None:
         """Takes the whole source after its rows, for formats that need it."""
         ...
 
@@ -55,7 +56,7 @@ class CsvWriter:
         self._writer.writerow(row.to_dict(self._labels))
         self._stream.flush()
 
-    def end_source(self, prediction: Prediction) -> None:
+    def end_source(self, prediction: SourceResult) -> None:
         """Nothing is left to write: the lines stand already."""
 
     def close(self) -> None:
@@ -72,7 +73,7 @@ class JsonLinesWriter:
         """Writes one line."""
         print(json.dumps(row.to_dict(self._labels)), file=self._stream, flush=True)
 
-    def end_source(self, prediction: Prediction) -> None:
+    def end_source(self, prediction: SourceResult) -> None:
         """Nothing is left to write: the lines stand already."""
 
     def close(self) -> None:
@@ -93,7 +94,7 @@ class JsonWriter:
     def write_row(self, row: Row) -> None:
         """A document needs the whole source; rows wait for `end_source`."""
 
-    def end_source(self, prediction: Prediction) -> None:
+    def end_source(self, prediction: SourceResult) -> None:
         """Writes the document of one source."""
         document = json.dumps(prediction.to_dict(), indent=2)
         self._count += 1
@@ -140,7 +141,7 @@ class ParquetWriter:
     def write_row(self, row: Row) -> None:
         """A row group is a source; rows wait for `end_source`."""
 
-    def end_source(self, prediction: Prediction) -> None:
+    def end_source(self, prediction: SourceResult) -> None:
         """Writes the rows of one source."""
         rows = [row.to_dict(self._labels) for row in prediction.rows]
         for row in rows:  # a name that is no UTF-8 holds surrogates, which Arrow does not take
@@ -221,7 +222,7 @@ class _Checked:
         with _writing(self._path):
             self._writer.write_row(row)
 
-    def end_source(self, prediction: Prediction) -> None:
+    def end_source(self, prediction: SourceResult) -> None:
         with _writing(self._path):
             self._writer.end_source(prediction)
 

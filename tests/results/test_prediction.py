@@ -15,7 +15,8 @@ import pytest
 from matplotlib.figure import Figure
 
 from peclip.errors import ConfigError, MissingExtraError
-from peclip.prediction import SCHEMA_VERSION, UNITS, Prediction, Row
+from peclip.results.prediction import Prediction
+from peclip.results.rows import SCHEMA_VERSION, UNITS, Row
 
 LABELS = ("anger", "fear", "joy of mine")
 

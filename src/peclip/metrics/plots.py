@@ -1,71 +1,17 @@
-"""Pictures of predictions and of reports (extra `plot`)."""
+"""Pictures of scores: the confusion matrix, and the curves of a training (extra `plot`)."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from peclip.errors import ConfigError, MissingExtraError
-from peclip.files import replacing
 from peclip.metrics.report import Report
-from peclip.prediction import Prediction
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-FIGURE_ENDINGS = (".png", ".pdf", ".svg")
-
-# Okabe and Ito's palette, which people with colour blindness can tell apart, and three greys.
-_COLOURS = (
-    *("#E69F00", "#0072B2", "#999999", "#D55E00", "#56B4E9", "#009E73", "#CC79A7"),
-    *("#F0E442", "#000000", "#666666", "#BBBBBB"),
-)
-
-
-def check_matplotlib(purpose: str) -> None:
-    """Checks that pictures can be drawn, before something that takes long is computed for one.
-
-    Raises:
-        MissingExtraError: matplotlib is not installed; says the purpose.
-    """
-    try:
-        import matplotlib.figure  # noqa: F401
-    except ImportError:
-        raise MissingExtraError(purpose, "plot") from None
-
-
-def plot_timeline(prediction: Prediction) -> Figure:
-    """Draws the probabilities of every label over time, one panel per person.
-
-    Raises:
-        MissingExtraError: matplotlib is not installed.
-    """
-    check_matplotlib("Prediction.plot()")
-    from matplotlib.figure import Figure
-
-    tracks = list(prediction.tracks.values())
-    figure = Figure(figsize=(9, 1 + 2.4 * max(1, len(tracks))), layout="constrained")
-    panels = figure.subplots(max(1, len(tracks)), 1, sharex=True, squeeze=False)[:, 0]
-    if not tracks:
-        panels[0].text(0.5, 0.5, "no face found", ha="center", va="center", fontsize=14)
-        panels[0].set_axis_off()
-    for panel, track in zip(panels, tracks, strict=False):
-        middles = [(row.start_s + row.end_s) / 2 for row in track.rows]
-        for number, label in enumerate(prediction.labels):
-            values = [row.scores[label] for row in track.rows]
-            colour = _COLOURS[number % len(_COLOURS)]
-            panel.plot(middles, values, color=colour, label=label, marker="o", markersize=3)
-        title = f"person {track.track_id}" if track.track_id >= 0 else "whole frame"
-        panel.set_title(f"{title}: {track.label}", loc="left", fontsize=10)
-        panel.set(ylim=(-0.02, 1.02), ylabel="probability")
-        panel.grid(alpha=0.3)
-    if tracks:
-        panels[-1].set_xlabel("seconds")
-        panels[0].legend(loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False, fontsize=8)
-    figure.suptitle(prediction.source, parse_math=False)
-    return figure
+from peclip.figures import PALETTE, check_matplotlib
 
 
 def plot_confusion(report: Report, *, title: str | None = None) -> Figure:
@@ -129,27 +75,6 @@ def _draw_cells(axes: Axes, report: Report) -> None:
     axes.tick_params(which="minor", length=0)
 
 
-def save_figure(figure: Figure, path: str | Path) -> None:
-    """Writes a `.png`, `.pdf` or `.svg` file.
-
-    Raises:
-        ConfigError: the ending is another one, or the file cannot be written.
-    """
-    path = Path(path)
-    if path.suffix.lower() not in FIGURE_ENDINGS:
-        raise ConfigError(
-            f"The ending of {path.name!r} does not say a format; use {', '.join(FIGURE_ENDINGS)}."
-        )
-    try:
-        with replacing(path) as partial:
-            figure.savefig(partial, dpi=150, format=path.suffix[1:].lower())
-    except OSError as error:
-        raise ConfigError(
-            f"The picture {str(path)!r} cannot be written: {error.strerror}. Give a file in a folder "
-            "that exists and can be written."
-        ) from None
-
-
 def plot_curve(history: Sequence[Mapping[str, Any]]) -> Figure:
     """Draws a training: loss, UAR and WAR of every epoch, on each of the splits that were looked at.
 
@@ -173,7 +98,7 @@ def plot_curve(history: Sequence[Mapping[str, Any]]) -> Figure:
         for number, name in enumerate(splits):
             values = [entry[name][key] for entry in history]
             panel.plot(
-                epochs, values, color=_COLOURS[number + 1], label=name, marker="o", markersize=3
+                epochs, values, color=PALETTE[number + 1], label=name, marker="o", markersize=3
             )
         panel.set_title(title, fontsize=10)
         panel.set_xlabel("epoch")

@@ -14,8 +14,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from peclip.errors import ConfigError, MissingExtraError
-from peclip.prediction import Prediction, Row
-from peclip.writers import FORMATS, STDOUT, RowWriter, format_of, open_writer
+from peclip.results.prediction import Prediction
+from peclip.results.rows import Row
+from peclip.results.writers import FORMATS, STDOUT, RowWriter, format_of, open_writer
 
 LABELS = ("anger", "fear")
 

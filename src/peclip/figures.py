@@ -1,0 +1,54 @@
+"""What all figures share: matplotlib if it is installed, the colours, and saving a file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from peclip.errors import ConfigError, MissingExtraError
+from peclip.files import replacing
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+FIGURE_ENDINGS = (".png", ".pdf", ".svg")
+
+# Okabe and Ito's palette, which people with colour blindness can tell apart, and three greys.
+PALETTE = (
+    *("#E69F00", "#0072B2", "#999999", "#D55E00", "#56B4E9", "#009E73", "#CC79A7"),
+    *("#F0E442", "#000000", "#666666", "#BBBBBB"),
+)
+
+
+def check_matplotlib(purpose: str) -> None:
+    """Checks that pictures can be drawn, before something that takes long is computed for one.
+
+    Raises:
+        MissingExtraError: matplotlib is not installed; says the purpose.
+    """
+    try:
+        import matplotlib.figure  # noqa: F401
+    except ImportError:
+        raise MissingExtraError(purpose, "plot") from None
+
+
+def save_figure(figure: Figure, path: str | Path) -> None:
+    """Writes a `.png`, `.pdf` or `.svg` file.
+
+    Raises:
+        ConfigError: the ending is another one, or the file cannot be written.
+    """
+    path = Path(path)
+    if path.suffix.lower() not in FIGURE_ENDINGS:
+        raise ConfigError(
+            f"The ending of {path.name!r} does not say a format; use {', '.join(FIGURE_ENDINGS)}."
+        )
+    try:
+        with replacing(path) as partial:
+            figure.savefig(partial, dpi=150, format=path.suffix[1:].lower())
+    except OSError as error:
+        raise ConfigError(
+            f"The picture {str(path)!r} cannot be written: {error.strerror}. Give a file in a folder "
+            "that exists and can be written."
+        ) from None

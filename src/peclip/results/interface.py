@@ -1,0 +1,35 @@
+"""What writers and plots read of a source: they are below `Prediction`, which calls them."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+from peclip.results.rows import Row, TrackSummary
+
+
+class SourceResult(Protocol):
+    """A source whose rows are complete; `Prediction` is one."""
+
+    @property
+    def source(self) -> str:
+        """Name of the source."""
+        ...
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The classes, in the order of the probability columns."""
+        ...
+
+    @property
+    def rows(self) -> tuple[Row, ...]:
+        """All rows, in the order of time."""
+        ...
+
+    @property
+    def tracks(self) -> dict[int, TrackSummary]:
+        """The people of the source by their id."""
+        ...
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns the JSON form."""
+        ...

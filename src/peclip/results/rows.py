@@ -1,0 +1,118 @@
+"""One person in one window of time: a row, and the rows of a person together.
+
+This module knows no torch, so that reading and writing results stays light.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+SCHEMA_VERSION = "1"
+
+Status = Literal["ok", "no_face", "low_quality", "decode_error"]
+
+UNITS = {
+    "start_s": "seconds from the first frame (PTS)",
+    "end_s": "seconds from the first frame (PTS)",
+    "mid_s": "seconds from the first frame (PTS)",
+    "start_frame": "frame number from 0",
+    "end_frame": "frame number from 0, inclusive",
+    "score": "probability of the label, 0 to 1",
+    "prob_*": "probability, 0 to 1; the row sums to 1",
+    "face_conf": "confidence of the face detector, 0 to 1, mean over the window",
+    "face_coverage": "part of the window's frames with this face, 0 to 1",
+    "x,y,w,h": "pixels of the upright frame, origin top left, median over the window",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One person in one window. Without a face, `label`, `score`, `scores` and the box are empty."""
+
+    source: str
+    model: str
+    model_revision: str
+    track_id: int
+    """Stable within a source; -1 is the whole frame, or a window without a face."""
+    window: int
+    start_s: float
+    end_s: float
+    start_frame: int
+    end_frame: int
+    num_frames_used: int
+    n_faces: int
+    status: Status
+    label: str | None = None
+    score: float | None = None
+    scores: Mapping[str, float] = field(default_factory=dict)
+    """Probability by label, in the order of the model's labels."""
+    face_conf: float | None = None
+    face_coverage: float = 0.0
+    box: tuple[float, float, float, float] | None = None
+    """x, y, width, height in pixels."""
+
+    def to_dict(self, labels: Sequence[str] | None = None) -> dict[str, Any]:
+        """Returns the flat form of all file formats; `labels` fixes the probability columns."""
+        x, y, w, h = self.box or (None, None, None, None)
+        flat: dict[str, Any] = {
+            "source": self.source,
+            "model": self.model,
+            "model_revision": self.model_revision,
+            "schema_version": SCHEMA_VERSION,
+            "track_id": self.track_id,
+            "window": self.window,
+            "start_s": rounded(self.start_s, 6),
+            "end_s": rounded(self.end_s, 6),
+            "mid_s": rounded((self.start_s + self.end_s) / 2, 6),
+            "start_frame": self.start_frame,
+            "end_frame": self.end_frame,
+            "num_frames_used": self.num_frames_used,
+            "n_faces": self.n_faces,
+            "status": self.status,
+            "label": self.label,
+            "score": rounded(self.score, 6),
+            "face_conf": rounded(self.face_conf, 4),
+            "face_coverage": rounded(self.face_coverage, 4),
+            "x": rounded(x, 1),
+            "y": rounded(y, 1),
+            "w": rounded(w, 1),
+            "h": rounded(h, 1),
+        }
+        for name in self.scores if labels is None else labels:
+            flat[f"prob_{name}"] = rounded(self.scores.get(name), 6)
+        return flat
+
+
+@dataclass(frozen=True, slots=True)
+class TrackSummary:
+    """One person over a whole source."""
+
+    track_id: int
+    label: str | None
+    scores: Mapping[str, float]
+    """Probability by label, the most likely first; the mean over the person's windows."""
+    rows: tuple[Row, ...]
+
+
+def failure_row(source: str, model: str, revision: str, last: Row | None = None) -> Row:
+    """Returns the row that says where reading ended: after `last`, or at the start."""
+    return Row(
+        source=source,
+        model=model,
+        model_revision=revision,
+        track_id=-1,
+        window=last.window + 1 if last else 0,
+        start_s=last.end_s if last else 0.0,
+        end_s=last.end_s if last else 0.0,
+        start_frame=last.end_frame + 1 if last else 0,
+        end_frame=last.end_frame + 1 if last else 0,
+        num_frames_used=0,
+        n_faces=0,
+        status="decode_error",
+    )
+
+
+def rounded(value: float | None, digits: int) -> float | None:
+    return None if value is None else round(float(value), digits)
