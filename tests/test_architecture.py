@@ -65,8 +65,15 @@ def test_layers_import_downwards() -> None:
     ("library", "homes"),
     [
         ("open_clip", {"nn/clip.py"}),
-        ("torchcodec", {"video/torchcodec_reader.py"}),
-        ("av", {"video/pyav_probe.py", "video/pyav_reader.py", "video/pyav_picture.py"}),
+        ("torchcodec", {"video/readers/torchcodec.py"}),
+        (
+            "av",
+            {
+                "video/readers/pyav_probe.py",
+                "video/readers/pyav.py",
+                "video/readers/pyav_picture.py",
+            },
+        ),
         ("requests", {"download.py", "captions/endpoint.py"}),
         ("transformers", {"captions/transformers_model.py"}),
         ("ray", {"engines/ray_data.py"}),

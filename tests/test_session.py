@@ -236,7 +236,7 @@ def test_rows_come_before_the_video_ends(debug: PEClip, bright: None, monkeypatc
     seen = 0
 
     class Endless:
-        from peclip.video.reader import VideoMetadata
+        from peclip.video.interface import VideoMetadata
 
         metadata = VideoMetadata(200, 60, 25.0, None, None, "test")
 
@@ -272,7 +272,7 @@ class Breaking:
     """A reader that fails after some frames."""
 
     def __init__(self, frames: int, message: str = "decoding stopped") -> None:
-        from peclip.video.reader import VideoMetadata
+        from peclip.video.interface import VideoMetadata
 
         self.metadata = VideoMetadata(200, 60, 25.0, None, None, "test")
         self._frames, self._message = frames, message

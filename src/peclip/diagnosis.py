@@ -17,7 +17,7 @@ from peclip.settings import Settings, load_settings
 from peclip.video.faces import YUNET
 from peclip.video.parts import LANDMARKER
 from peclip.video.reader import available_decoders
-from peclip.video.torchcodec_reader import load_problem
+from peclip.video.readers.torchcodec import load_problem
 
 _CORE = ("peclip", "torch", "torchvision", "open_clip_torch", "opencv-python-headless")
 _EXTRAS = {

@@ -24,7 +24,8 @@ from peclip.results.rows import Row, Status, failure_row
 from peclip.settings import Settings
 from peclip.types import Frames
 from peclip.video.faces import FaceDetector
-from peclip.video.reader import VideoReader, open_video
+from peclip.video.interface import VideoReader
+from peclip.video.reader import open_video
 from peclip.video.sources import is_address
 from peclip.video.windows import FaceWindow, Observation, Observer, cut_windows
 

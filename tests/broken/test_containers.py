@@ -9,9 +9,9 @@ import makers
 import pytest
 from outcomes import Predict
 
-from peclip.video import torchcodec_reader
+from peclip.video.readers import torchcodec
 
-PROBLEM = torchcodec_reader.load_problem()
+PROBLEM = torchcodec.load_problem()
 both = pytest.mark.parametrize("decoder", ["auto", "pyav"])
 Good = dict[str, bytes]
 

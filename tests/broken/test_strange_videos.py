@@ -14,8 +14,8 @@ from outcomes import Predict
 from peclip.cli import run
 from peclip.errors import ConfigError, VideoError
 from peclip.types import Frames
-from peclip.video.pyav_picture import ToRGB
 from peclip.video.reader import open_video
+from peclip.video.readers.pyav_picture import ToRGB
 
 both = pytest.mark.parametrize("decoder", ["auto", "pyav"])
 Good = dict[str, bytes]

@@ -276,7 +276,7 @@ def test_a_decoder_that_is_missing_is_no_answer(
     astronaut: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Output
 ) -> None:
     """It is said before a source is opened, so that a later run with it does not pass them over."""
-    monkeypatch.setattr("peclip.video.torchcodec_reader.load_problem", lambda: "no FFmpeg")
+    monkeypatch.setattr("peclip.video.readers.torchcodec.load_problem", lambda: "no FFmpeg")
     command = ["predict", str(astronaut), str(astronaut.parent), "-m", "debug", "--device", "cpu"]
     command += ["--decoder", "torchcodec", "-o", str(tmp_path / "rows.jsonl"), "--resume"]
     assert run(command) == 5

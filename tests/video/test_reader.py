@@ -19,11 +19,11 @@ from synthetic_videos import pictures, write_audio, write_video
 
 from peclip.errors import ConfigError, DeviceError, VideoError
 from peclip.types import Frames
-from peclip.video import camera, pyav_picture, streaming, torchcodec_reader
 from peclip.video.reader import available_decoders, open_video
+from peclip.video.readers import camera, pyav_picture, streaming, torchcodec
 
 SHARED = Path(__file__).parents[2].parent / "shared" / "data"
-PROBLEM = torchcodec_reader.load_problem()
+PROBLEM = torchcodec.load_problem()
 with_torchcodec = pytest.mark.skipif(PROBLEM is not None, reason=f"torchcodec: {PROBLEM}")
 both = pytest.mark.parametrize(
     "decoder", [pytest.param("torchcodec", marks=with_torchcodec), "pyav"]
@@ -435,7 +435,7 @@ def test_a_start_before_zero_goes_to_pyav_and_is_logged(tmp_path, caplog):
 
 
 def test_without_ffmpeg_auto_is_pyav_and_torchcodec_says_what_to_install(clip, monkeypatch):
-    monkeypatch.setattr(torchcodec_reader, "load_problem", lambda: "no FFmpeg was found")
+    monkeypatch.setattr(torchcodec, "load_problem", lambda: "no FFmpeg was found")
     with open_video(clip) as reader:
         assert reader.metadata.decoder == "pyav"
     with pytest.raises(
@@ -448,7 +448,7 @@ def test_without_ffmpeg_auto_is_pyav_and_torchcodec_says_what_to_install(clip, m
 
 def test_a_torchcodec_that_cannot_be_imported_is_a_reason_and_no_crash(monkeypatch):
     monkeypatch.setitem(sys.modules, "torchcodec", None)
-    assert "torchcodec" in str(torchcodec_reader.load_problem.__wrapped__())
+    assert "torchcodec" in str(torchcodec.load_problem.__wrapped__())
 
 
 def test_available_decoders_have_versions():

@@ -1,4 +1,4 @@
-"""One interface to every source of frames, and `open_video`, which picks a reader by type.
+"""`open_video` picks a reader by the kind of the source, and a decoder for files.
 
 Both decoders give the same frames at the same times; `tests/video/test_reader.py` holds them to it.
 torchcodec is the faster one, but needs an FFmpeg on the machine; PyAV brings its own.
@@ -9,11 +9,8 @@ from __future__ import annotations
 import logging
 import operator
 import os
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Protocol, Self, SupportsIndex, get_args
+from typing import Any, SupportsIndex, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,73 +19,10 @@ from torch import Tensor
 from peclip.errors import ConfigError, DeviceError, VideoError
 from peclip.literals import DecoderName
 from peclip.types import Frames
+from peclip.video.interface import VideoReader
 from peclip.video.sources import IMAGE_SUFFIXES, is_address
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class VideoMetadata:
-    """What is known of a video before it is decoded."""
-
-    width: int
-    """Pixels of the upright frame."""
-    height: int
-    """Pixels of the upright frame."""
-    frame_rate: float | None
-    """Average, frames per second."""
-    duration_s: float | None
-    num_frames: int | None
-    """As the container says, which may be a little off; `len(reader)` is exact."""
-    decoder: str
-    """`torchcodec`, `pyav`, `images`, `array` or `camera`."""
-
-
-class VideoReader(Protocol):
-    """A source of upright RGB frames with square pixels.
-
-    Use it in a `with` statement, in the process that opened it.
-    """
-
-    @property
-    def metadata(self) -> VideoMetadata: ...
-
-    def __len__(self) -> int:
-        """Number of frames, counted from the packets of the file. Raises TypeError for a camera."""
-        ...
-
-    def chunks(self, max_frames: int = 16) -> Iterator[Frames]:
-        """Streams all frames in order, at most `max_frames` and 64 MiB at a time.
-
-        Times are presentation times minus that of the first frame, never a number of frames divided by a
-        rate; only a frame without a time after the previous one's (or years after it) follows that one by
-        the average duration of a frame. So times always rise.
-        Damaged packets are skipped as players do.
-
-        Raises:
-            VideoError: nothing can be decoded from some point on; what could be was yielded before.
-        """
-        ...
-
-    def read(self, indices: Sequence[int]) -> Frames:
-        """Returns the frames of these indices, in their order, repeats included.
-
-        Raises:
-            IndexError: an index is not in 0 to `len - 1`.
-            VideoError: one of the frames cannot be decoded.
-        """
-        ...
-
-    def close(self) -> None: ...
-
-    def __enter__(self) -> Self: ...
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None: ...
 
 
 def open_video(
@@ -118,7 +52,7 @@ def open_video(
         accepted = ", ".join(get_args(DecoderName))
         raise ConfigError(f"The decoder {decoder!r} is not known. Accepted are {accepted}.")
     if isinstance(source, np.ndarray | Tensor | Frames):
-        from peclip.video.array_reader import ArrayReader
+        from peclip.video.readers.array import ArrayReader
 
         return ArrayReader(source, frame_rate=frame_rate)
     if isinstance(source, bool) or not isinstance(source, SupportsIndex | str | Path):
@@ -130,7 +64,7 @@ def open_video(
         raise ConfigError("The name of the source is empty. Give a path, or an http(s) address.")
     if isinstance(source, SupportsIndex):
         source = operator.index(source)  # numpy's whole numbers too
-        from peclip.video.camera import CameraReader
+        from peclip.video.readers.camera import CameraReader
 
         return CameraReader(source)
     source = source if isinstance(source, Path) or is_address(source) else Path(source)
@@ -138,7 +72,7 @@ def open_video(
     if isinstance(source, Path) and (
         os.path.isdir(source) or source.suffix.lower() in IMAGE_SUFFIXES
     ):
-        from peclip.video.frame_folder import FrameFolder
+        from peclip.video.readers.frame_folder import FrameFolder
 
         return FrameFolder(source, frame_rate=frame_rate)
     return _open_file(source, decoder, num_threads)
@@ -146,11 +80,11 @@ def open_video(
 
 def available_decoders() -> dict[str, str]:
     """Returns the decoders that work on this machine, with their versions, best first."""
-    from peclip.video import pyav_probe, torchcodec_reader
+    from peclip.video.readers import pyav_probe, torchcodec
 
     decoders = {"pyav": pyav_probe.version()}
-    if torchcodec_reader.load_problem() is None:
-        decoders = {"torchcodec": torchcodec_reader.version(), **decoders}
+    if torchcodec.load_problem() is None:
+        decoders = {"torchcodec": torchcodec.version(), **decoders}
     return decoders
 
 
@@ -160,9 +94,9 @@ def check_decoder(decoder: DecoderName) -> str | None:
     Raises:
         DeviceError: torchcodec was asked for by name, and cannot be used.
     """
-    from peclip.video import torchcodec_reader
+    from peclip.video.readers import torchcodec
 
-    problem = torchcodec_reader.load_problem() if decoder != "pyav" else None
+    problem = torchcodec.load_problem() if decoder != "pyav" else None
     if decoder == "torchcodec" and problem is not None:
         raise DeviceError(
             f"torchcodec cannot be used: {problem}. Install FFmpeg (apt install ffmpeg, brew install ffmpeg"
@@ -172,18 +106,18 @@ def check_decoder(decoder: DecoderName) -> str | None:
 
 
 def _open_file(source: Path | str, decoder: DecoderName, num_threads: int) -> VideoReader:
-    from peclip.video import pyav_probe, pyav_reader, torchcodec_reader
+    from peclip.video.readers import pyav, pyav_probe, torchcodec
 
     problem = check_decoder(decoder)
     probe = pyav_probe.probe(source)
     if decoder == "pyav" or problem is not None:
-        return pyav_reader.PyAVReader(source, probe, num_threads=num_threads)
-    if decoder == "auto" and not torchcodec_reader.reads_exactly(source, probe):
-        return pyav_reader.PyAVReader(source, probe, num_threads=num_threads)
+        return pyav.PyAVReader(source, probe, num_threads=num_threads)
+    if decoder == "auto" and not torchcodec.reads_exactly(source, probe):
+        return pyav.PyAVReader(source, probe, num_threads=num_threads)
     try:
-        return torchcodec_reader.TorchcodecReader(source, probe, num_threads=num_threads)
+        return torchcodec.TorchcodecReader(source, probe, num_threads=num_threads)
     except VideoError as error:
         if decoder == "torchcodec":
             raise
         logger.warning("%s Reading it with PyAV instead.", error)
-        return pyav_reader.PyAVReader(source, probe, num_threads=num_threads)
+        return pyav.PyAVReader(source, probe, num_threads=num_threads)

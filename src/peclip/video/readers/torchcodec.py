@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 
 from peclip.errors import VideoError
 from peclip.types import Frames
-from peclip.video.pyav_probe import Probe
-from peclip.video.pyav_reader import PyAVReader
-from peclip.video.reader import VideoMetadata
-from peclip.video.streaming import (
+from peclip.video.interface import VideoMetadata
+from peclip.video.readers.pyav import PyAVReader
+from peclip.video.readers.pyav_probe import Probe
+from peclip.video.readers.streaming import (
     Clock,
     Image,
     ProcessBound,

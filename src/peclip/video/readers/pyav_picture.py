@@ -8,7 +8,7 @@ import av.filter
 import numpy as np
 from av.video.frame import VideoFrame
 
-from peclip.video.streaming import MAX_PIXELS, Image
+from peclip.video.readers.streaming import MAX_PIXELS, Image
 
 UNSAFE_FORMATS = frozenset({"yaf32be", "yaf32le"})
 """Grey with alpha in floats, as EXR has it: swscale of FFmpeg 8 ends the whole process at them."""

@@ -13,9 +13,8 @@ from PIL import ImageOps, UnidentifiedImageError
 
 from peclip.errors import ConfigError, VideoError, first_line
 from peclip.types import Frames
-from peclip.video.reader import VideoMetadata
-from peclip.video.sources import IMAGE_SUFFIXES, check_file, natural_key
-from peclip.video.streaming import (
+from peclip.video.interface import VideoMetadata
+from peclip.video.readers.streaming import (
     MAX_PIXELS,
     Closing,
     Image,
@@ -25,6 +24,7 @@ from peclip.video.streaming import (
     no_frames,
     to_frames,
 )
+from peclip.video.sources import IMAGE_SUFFIXES, check_file, natural_key
 
 _FORMATS = ("BMP", "GIF", "JPEG", "PNG", "TIFF", "WEBP")
 """Whatever the suffix says. Pillow knows more, and for one of them, EPS, it runs another program."""

@@ -11,9 +11,9 @@ from av.stream import Disposition
 from av.video.stream import VideoStream
 
 from peclip.errors import VideoError
-from peclip.video.pyav_picture import UNSAFE_FORMATS
+from peclip.video.readers.pyav_picture import UNSAFE_FORMATS
+from peclip.video.readers.streaming import check_size
 from peclip.video.sources import check_file
-from peclip.video.streaming import check_size
 
 NOT_VIDEO = frozenset({"concat", "dash", "hls", "tty"})
 """Playlists, which make FFmpeg open other files than the one that was named, and text as a picture."""

@@ -12,8 +12,8 @@ from torch import Tensor
 
 from peclip.errors import ConfigError, VideoError
 from peclip.types import Frames
-from peclip.video.reader import VideoMetadata
-from peclip.video.streaming import Closing, checked_indices, chunk_length
+from peclip.video.interface import VideoMetadata
+from peclip.video.readers.streaming import Closing, checked_indices, chunk_length
 
 
 class ArrayReader(Closing):

@@ -18,10 +18,10 @@ from av.video.stream import VideoStream
 
 from peclip.errors import VideoError
 from peclip.types import Frames
-from peclip.video.pyav_picture import ToRGB
-from peclip.video.pyav_probe import Probe, open_container, reason
-from peclip.video.reader import VideoMetadata
-from peclip.video.streaming import (
+from peclip.video.interface import VideoMetadata
+from peclip.video.readers.pyav_picture import ToRGB
+from peclip.video.readers.pyav_probe import Probe, open_container, reason
+from peclip.video.readers.streaming import (
     MAX_PIXELS,
     Clock,
     Closing,

@@ -10,8 +10,8 @@ import numpy as np
 
 from peclip.errors import DeviceError, VideoError
 from peclip.types import Frames
-from peclip.video.reader import VideoMetadata
-from peclip.video.streaming import Image, ProcessBound, in_chunks, stopped
+from peclip.video.interface import VideoMetadata
+from peclip.video.readers.streaming import Image, ProcessBound, in_chunks, stopped
 
 
 class CameraReader(ProcessBound):

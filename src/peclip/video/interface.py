@@ -1,0 +1,74 @@
+"""What every source of frames offers, whatever it is read from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Protocol, Self
+
+from peclip.types import Frames
+
+
+@dataclass(frozen=True, slots=True)
+class VideoMetadata:
+    """What is known of a video before it is decoded."""
+
+    width: int
+    """Pixels of the upright frame."""
+    height: int
+    """Pixels of the upright frame."""
+    frame_rate: float | None
+    """Average, frames per second."""
+    duration_s: float | None
+    num_frames: int | None
+    """As the container says, which may be a little off; `len(reader)` is exact."""
+    decoder: str
+    """`torchcodec`, `pyav`, `images`, `array` or `camera`."""
+
+
+class VideoReader(Protocol):
+    """A source of upright RGB frames with square pixels.
+
+    Use it in a `with` statement, in the process that opened it.
+    """
+
+    @property
+    def metadata(self) -> VideoMetadata: ...
+
+    def __len__(self) -> int:
+        """Number of frames, counted from the packets of the file. Raises TypeError for a camera."""
+        ...
+
+    def chunks(self, max_frames: int = 16) -> Iterator[Frames]:
+        """Streams all frames in order, at most `max_frames` and 64 MiB at a time.
+
+        Times are presentation times minus that of the first frame, never a number of frames divided by a
+        rate; only a frame without a time after the previous one's (or years after it) follows that one by
+        the average duration of a frame. So times always rise.
+        Damaged packets are skipped as players do.
+
+        Raises:
+            VideoError: nothing can be decoded from some point on; what could be was yielded before.
+        """
+        ...
+
+    def read(self, indices: Sequence[int]) -> Frames:
+        """Returns the frames of these indices, in their order, repeats included.
+
+        Raises:
+            IndexError: an index is not in 0 to `len - 1`.
+            VideoError: one of the frames cannot be decoded.
+        """
+        ...
+
+    def close(self) -> None: ...
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None: ...
