@@ -22,7 +22,8 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from peclip import PEClip
-from peclip.models import FrozenModel, build_model
+from peclip.models.frozen import FrozenModel
+from peclip.models.registry import build_model
 from peclip.nn.adapters import TemporalDynamicAdapter
 from peclip.runtime import choose_device, choose_precision, device_name
 from peclip.types import Batch

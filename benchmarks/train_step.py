@@ -27,9 +27,9 @@ import torch.nn.functional as F
 from released import PAPER, release
 
 from peclip.data.dataset import Videos
-from peclip.descriptions import load_descriptions
 from peclip.labels import EMOTIONS
-from peclip.models import build_model
+from peclip.models.descriptions import load_descriptions
+from peclip.models.registry import build_model
 from peclip.runtime import choose_device, device_name
 from peclip.training.config import TrainConfig
 from peclip.training.distributed import SINGLE

@@ -23,9 +23,9 @@ from torch import Tensor
 
 from peclip import PEClip
 from peclip.conversion import convert_release
-from peclip.descriptions import load_descriptions
 from peclip.labels import EMOTIONS
-from peclip.models import FrozenModel
+from peclip.models.descriptions import load_descriptions
+from peclip.models.frozen import FrozenModel
 from peclip.runtime import choose_device, device_name
 from peclip.types import Batch
 

@@ -10,7 +10,7 @@ import yaml
 
 from peclip.cards import ETHICS, NOT_RECORDED, model_card
 from peclip.config import PEClipConfig, PreprocessConfig
-from peclip.descriptions import describe
+from peclip.models.descriptions import describe
 from peclip.recognizers import PEClip
 
 

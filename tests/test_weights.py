@@ -24,8 +24,7 @@ from safetensors.torch import load_file, save_file
 
 from peclip.config import UNTRAINED, ModelConfig, PEClipConfig, PreprocessConfig
 from peclip.errors import CheckpointError, ConfigError, UserError, WeightsError
-from peclip.models import ExpressionModel
-from peclip.models.base import Output
+from peclip.models.base import ExpressionModel, Output
 from peclip.nn.clip import load_backbone
 from peclip.recognizers import PEClip
 from peclip.settings import Settings, load_settings

@@ -21,9 +21,9 @@ from torch import Tensor
 
 from peclip.cards import write_card
 from peclip.config import PEClipConfig, check
-from peclip.descriptions import STYLES, load_descriptions
 from peclip.errors import CheckpointError, ConfigError, first_line
 from peclip.labels import LabelSet
+from peclip.models.descriptions import STYLES, load_descriptions
 from peclip.models.pe_clip import PEClipModel, build_pe_clip
 from peclip.nn.clip import check_tag, is_published
 from peclip.weights import backbone_model_config, save_model

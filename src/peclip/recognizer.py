@@ -19,7 +19,8 @@ from peclip.downloads.hub import push_folder
 from peclip.errors import ConfigError
 from peclip.labels import LabelSet, canonical
 from peclip.literals import Precision
-from peclip.models import ExpressionModel, FrozenModel
+from peclip.models.base import ExpressionModel
+from peclip.models.frozen import FrozenModel
 from peclip.results.prediction import Prediction
 from peclip.results.rows import Row
 from peclip.session import Score, Session, Video

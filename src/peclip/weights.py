@@ -24,7 +24,8 @@ from peclip.config import UNTRAINED, BackboneSizes, ModelConfig, PreprocessConfi
 from peclip.downloads.hub import download_repository, hub_cache
 from peclip.errors import CheckpointError, ConfigError
 from peclip.files import replacing
-from peclip.models import ExpressionModel, build_model
+from peclip.models.base import ExpressionModel
+from peclip.models.registry import build_model
 from peclip.nn.clip import backbone_config, is_published, normalisation
 from peclip.nn.tensor_file import copy_tensors, counted, read_tensors
 from peclip.settings import Settings

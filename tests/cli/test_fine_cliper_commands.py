@@ -153,7 +153,7 @@ def test_predict_reads_parts_once_and_captions_by_name(
 ) -> None:
     folder = tmp_path / "model"
     base = FineCLIPER.from_pretrained("debug", device="cpu")
-    from peclip.models import build_model
+    from peclip.models.registry import build_model
 
     config = base.config.derive(parts=True, captions=True)
     torch.manual_seed(0)
@@ -189,7 +189,7 @@ def test_without_mediapipe_prediction_names_the_command(
         pytest.skip("the folder ../shared is not beside the project")
     cached = Path(os.environ["PECLIP_CACHE_DIR"]) / LANDMARKER.name
     shutil.copy(SHARED / "models/face_landmarker_v2_with_blendshapes.task", cached)
-    from peclip.models import build_model
+    from peclip.models.registry import build_model
 
     config = FineCLIPER.from_pretrained("debug", device="cpu").config.derive(parts=True)
     model = FineCLIPER(build_model(config), config, device=torch.device("cpu"), precision="fp32")
@@ -216,7 +216,7 @@ def test_what_is_missing_leaves_no_run_folder_and_no_rows(
     assert code == 3
     assert "1 of the 11 videos of mafw fold 1 test have no parts" in error
     assert not (tmp_path / "run").exists()
-    from peclip.models import build_model
+    from peclip.models.registry import build_model
 
     config = FineCLIPER.from_pretrained("debug", device="cpu").config.derive(parts=True)
     model = FineCLIPER(build_model(config), config, device=torch.device("cpu"), precision="fp32")
@@ -233,7 +233,7 @@ def test_what_is_missing_leaves_no_run_folder_and_no_rows(
 
 def test_a_caption_is_found_by_the_end_of_a_path(tmp_path: Path) -> None:
     config = FineCLIPER.from_pretrained("debug", device="cpu").config.derive(captions=True)
-    from peclip.models import build_model
+    from peclip.models.registry import build_model
 
     model = FineCLIPER(build_model(config), config, device=torch.device("cpu"), precision="fp32")
     told = tmp_path / "c.csv"
@@ -247,7 +247,7 @@ def test_a_caption_is_found_by_the_end_of_a_path(tmp_path: Path) -> None:
 def test_a_teacher_may_not_read_what_the_student_does_not(
     mafw: tuple[Path, Path], tmp_path: Path, capsys: Output
 ) -> None:
-    from peclip.models import build_model
+    from peclip.models.registry import build_model
 
     config = FineCLIPER.from_pretrained("debug", device="cpu").config
     config = config.derive(labels=EMOTIONS, parts=True)

@@ -378,7 +378,7 @@ def test_names_and_overwriting(
 def test_a_training_that_stops_gives_7(
     root: Path, tmp_path: Path, capsys: Output, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from peclip.models import PEClipModel
+    from peclip.models.pe_clip import PEClipModel
 
     monkeypatch.setattr(
         PEClipModel, "loss", lambda self, output, targets: output.logits.mean() * float("nan")

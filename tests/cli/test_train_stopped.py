@@ -157,7 +157,7 @@ def test_a_signal(
 def test_a_gradient_that_is_no_number(
     root: Path, whole: Path, tmp_path: Path, capsys: Output, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from peclip.models import PEClipModel
+    from peclip.models.pe_clip import PEClipModel
 
     loss, calls = PEClipModel.loss, [0]
 

@@ -14,8 +14,8 @@ from torch import Tensor
 from peclip.config import FineCLIPERConfig, PEClipConfig, read_config
 from peclip.errors import ConfigError
 from peclip.labels import LabelSet
-from peclip.models import FineCLIPERModel, build_model
-from peclip.models.fine_cliper import align, polarity_cosines
+from peclip.models.fine_cliper import FineCLIPERModel, align, polarity_cosines
+from peclip.models.registry import build_model
 from peclip.nn.clip import load_backbone
 from peclip.nn.fusion import AdaptiveWeights, FixedWeights
 from peclip.types import Batch

@@ -10,7 +10,8 @@ import torch
 from torch import nn
 
 from peclip.labels import LabelSet
-from peclip.models import FrozenModel, build_model
+from peclip.models.frozen import FrozenModel
+from peclip.models.registry import build_model
 from peclip.nn import packed
 from peclip.nn.prompts import CoupledPrompts
 from peclip.types import Batch

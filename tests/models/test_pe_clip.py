@@ -4,11 +4,11 @@ import pytest
 import torch
 
 from peclip.config import PEClipConfig
-from peclip.descriptions import describe
 from peclip.errors import ConfigError
 from peclip.labels import LabelSet
-from peclip.models import build_model
+from peclip.models.descriptions import describe
 from peclip.models.pe_clip import PEClipModel
+from peclip.models.registry import build_model
 from peclip.nn.adapters import Adapter
 from peclip.nn.clip import load_backbone
 from peclip.types import Batch

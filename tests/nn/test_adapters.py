@@ -3,7 +3,7 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 
-from peclip.models import build_model
+from peclip.models.registry import build_model
 from peclip.nn.adapters import Adapter, IdentityAdapter, TemporalDynamicAdapter
 from peclip.weights import debug_config
 

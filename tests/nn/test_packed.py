@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from peclip.models import build_model
+from peclip.models.registry import build_model
 from peclip.nn.adapters import Adapter, TokenGRU
 from peclip.nn.packed import (
     PackedAdapter,

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from peclip.models import build_model
+from peclip.models.registry import build_model
 from peclip.nn import towers
 from peclip.nn.towers import Layout, VisionTower
 from peclip.weights import debug_config

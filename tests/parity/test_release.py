@@ -14,9 +14,9 @@ from released import PAPER, ReleasedPECLIP, release
 from peclip import PEClip
 from peclip.cli import run
 from peclip.conversion import convert_release, our_name, read_release
-from peclip.descriptions import load_descriptions
 from peclip.errors import CheckpointError, ConfigError
 from peclip.labels import EMOTIONS
+from peclip.models.descriptions import load_descriptions
 from peclip.types import Batch
 
 SMALL = {

@@ -10,7 +10,7 @@ import torch
 from small import assert_equal, exact, fresh, quick, run
 
 from peclip.data import Split
-from peclip.models import ExpressionModel
+from peclip.models.base import ExpressionModel
 from peclip.runtime import autocast, training_kernels
 from peclip.types import Batch
 

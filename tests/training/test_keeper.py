@@ -11,7 +11,7 @@ from small import exact, fresh, quick, run
 
 from peclip.data import Sample, Split
 from peclip.errors import ConfigError, TrainingError
-from peclip.models import PEClipModel
+from peclip.models.pe_clip import PEClipModel
 from peclip.training.progress import Hooks, Progress
 from peclip.training.recipe import RunConfig
 from peclip.training.run_folder import BEST, CONFIG, RunFolder

@@ -273,7 +273,7 @@ def test_rare_votes_are_drawn_more_often(videos: Split, monkeypatch: pytest.Monk
 def test_a_loss_that_is_no_number_stops_and_keeps_the_last_state(
     videos: Split, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from peclip.models import PEClipModel
+    from peclip.models.pe_clip import PEClipModel
 
     loss = PEClipModel.loss
     calls = []
@@ -293,7 +293,7 @@ def test_a_loss_that_is_no_number_stops_and_keeps_the_last_state(
 def test_a_memory_that_is_too_small_is_one_line(
     videos: Split, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from peclip.models import PEClipModel
+    from peclip.models.pe_clip import PEClipModel
 
     def full(*_: object) -> None:
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB.")

@@ -219,8 +219,8 @@ def _expand(arguments: Sequence[str]) -> list[Source]:
 
 def read_labels(text: str) -> dict[str, str]:
     """Reads `--labels`: a file if there is one of this name or ending, else names with commas."""
-    from peclip.descriptions import read_label_file
     from peclip.labels import LabelSet
+    from peclip.models.descriptions import read_label_file
 
     if text.lower().endswith((".yaml", ".yml", ".json")) or os.path.isfile(text):
         names, own = read_label_file(Path(text))

@@ -19,7 +19,8 @@ from peclip.metrics.calibration_error import calibration_error
 from peclip.metrics.confusion import ConfusionMatrix
 from peclip.metrics.intervals import RESAMPLES
 from peclip.metrics.report import Report
-from peclip.models import ExpressionModel, FrozenModel
+from peclip.models.base import ExpressionModel
+from peclip.models.frozen import FrozenModel
 from peclip.runtime import COMPUTE_IN_FP32, memory_errors
 from peclip.training.batches import to_batch
 from peclip.training.distributed import SINGLE, World

@@ -13,9 +13,9 @@ import torch
 from torch import Tensor
 
 from peclip.data.dataset import Videos
-from peclip.descriptions import describe
 from peclip.errors import TrainingError
 from peclip.models.base import ExpressionModel
+from peclip.models.descriptions import describe
 from peclip.runtime import autocast, choose_precision, compiler_errors, training_kernels
 from peclip.training.batches import to_batch
 from peclip.training.config import TrainConfig

@@ -10,7 +10,8 @@ from torch import Tensor
 from peclip.config import ModelConfig
 from peclip.errors import ConfigError
 from peclip.labels import LabelSet
-from peclip.models import ExpressionModel, FrozenModel
+from peclip.models.base import ExpressionModel
+from peclip.models.frozen import FrozenModel
 from peclip.settings import load_settings
 from peclip.training.config import TeacherConfig
 from peclip.types import Batch

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from peclip.descriptions import STYLES, describe, load_descriptions, read_label_file
 from peclip.errors import ConfigError
 from peclip.labels import EMOTIONS, LabelSet
+from peclip.models.descriptions import STYLES, describe, load_descriptions, read_label_file
 
 TABLE_1 = {
     "happiness": "Cheek Raiser, Lip Corner Puller.",

@@ -1,6 +1,6 @@
 """The texts that stand for labels in the text encoder.
 
-A style is one file of `peclip/texts/`, keyed by emotion name: `names`, `sentences`, or `action_units`.
+A style is one file of `peclip/models/texts/`, keyed by emotion name: `names`, `sentences`, or `action_units`.
 The Action-Unit texts of the seven basic emotions are Table 1 of PE-CLIP (Saadi et al., 2025). The paper
 gives none for contempt, anxiety, helplessness and disappointment: those four are ours, written with the
 same Action-Unit vocabulary.
@@ -31,7 +31,9 @@ def load_descriptions(style: str) -> dict[str, str]:
         raise ConfigError(
             f"The description style {style!r} is not known; choose one of {', '.join(STYLES)}."
         )
-    text = (resources.files("peclip") / "texts" / f"{style}.json").read_text(encoding="utf-8")
+    text = (resources.files("peclip.models") / "texts" / f"{style}.json").read_text(
+        encoding="utf-8"
+    )
     return dict(json.loads(text))
 
 
