@@ -14,7 +14,6 @@ from typing import Any
 from pydantic import Field
 
 from peclip.config import READERS, Config
-from peclip.crops import left_out, unlike
 from peclip.data import (
     DataConfig,
     Split,
@@ -24,6 +23,7 @@ from peclip.data import (
     read_split,
 )
 from peclip.data.dataset import Unreadable
+from peclip.data.preparation.crop_record import left_out, unlike
 from peclip.errors import ConfigError, DatasetError
 from peclip.literals import FrameOrder, Precision, ViewAverage
 from peclip.metrics.intervals import RESAMPLES

@@ -14,8 +14,8 @@ from typing import Any
 import torch
 
 from peclip.cards import write_card
-from peclip.crops import left_out, unlike
 from peclip.data import Split, find_benchmark
+from peclip.data.preparation.crop_record import left_out, unlike
 from peclip.labels import LabelSet
 from peclip.metrics.confusion import ConfusionMatrix
 from peclip.metrics.folds import mean_over_folds

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from peclip.config import FineCLIPERConfig, PredictOptions
-from peclip.data.captions import read_captions
+from peclip.data.caption_file import read_captions
 from peclip.literals import Precision
 from peclip.recognizer import Recognizer
 from peclip.runtime import choose_device, choose_precision

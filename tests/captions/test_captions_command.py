@@ -15,7 +15,7 @@ from endpoints import Endpoint, Reply, completion
 
 from peclip.captions.store import CaptionStore
 from peclip.cli import run
-from peclip.data.captions import read_captions
+from peclip.data.caption_file import read_captions
 
 Output = pytest.CaptureFixture[str]
 IDS = ["happy/one", "happy/two", "sad/one"]

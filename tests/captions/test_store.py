@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from peclip.captions.store import Caption, CaptionStore
-from peclip.data.captions import read_captions
+from peclip.data.caption_file import read_captions
 from peclip.errors import ConfigError, DatasetError
 
 

@@ -18,7 +18,7 @@ from trainings import Output, command, refused, trained, write_frames
 import peclip
 from peclip.cli import run
 from peclip.config import PreprocessConfig
-from peclip.crops import CropConfig, record_crops, record_left_out
+from peclip.data.preparation.crop_record import CropConfig, record_crops, record_left_out
 from peclip.errors import DatasetError
 from peclip.labels import EMOTIONS
 from peclip.metrics.scoring import score_files

@@ -16,7 +16,7 @@ from typing import Self
 
 from filelock import BaseFileLock, FileLock, Timeout
 
-from peclip.data.captions import read_caption_rows
+from peclip.data.caption_file import read_caption_rows
 from peclip.errors import ConfigError
 
 logger = logging.getLogger(__name__)

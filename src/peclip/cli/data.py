@@ -14,7 +14,7 @@ from peclip.errors import SOME_FAILED
 from peclip.literals import DetectorName
 
 if TYPE_CHECKING:
-    from peclip.data.report import CheckReport, FaceShare
+    from peclip.data.check_report import CheckReport, FaceShare
     from peclip.video.faces import FaceDetector
 
 data = typer.Typer(no_args_is_help=True, help="List, check and prepare data sets.")
@@ -142,10 +142,10 @@ def prepare(
 
     The crops have the geometry of the model. A run that was interrupted goes on where it stopped.
     """
-    from peclip.crops import CropConfig
     from peclip.data import read_splits
-    from peclip.preparation import count_status
-    from peclip.preparation import prepare as prepare_samples
+    from peclip.data.preparation.crop_record import CropConfig
+    from peclip.data.preparation.face_crops import count_status
+    from peclip.data.preparation.face_crops import prepare as prepare_samples
     from peclip.settings import load_settings
     from peclip.video.parts import load_finder
     from peclip.weights import resolve
@@ -195,7 +195,7 @@ def _load_detector(name: DetectorName, threshold: float = 0.7) -> FaceDetector:
 
 
 def _print(report: CheckReport) -> None:
-    from peclip.data.report import KINDS, NOTES
+    from peclip.data.check_report import KINDS, NOTES
 
     labels = list(report.splits[0].counts)
     rows = [

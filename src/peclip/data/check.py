@@ -8,11 +8,11 @@ from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from peclip.data import read_splits
+from peclip.data.check_report import CheckReport, FaceShare, Finding, SplitSummary
 from peclip.data.face_share import measure_face_share
 from peclip.data.media import count_images, is_still
-from peclip.data.report import CheckReport, FaceShare, Finding, SplitSummary
 from peclip.data.samples import Sample, Split
+from peclip.data.splits import read_splits
 from peclip.errors import DatasetError, VideoError
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from peclip.data.report import FaceShare
+from peclip.data.check_report import FaceShare
 from peclip.errors import VideoError
 
 if TYPE_CHECKING:

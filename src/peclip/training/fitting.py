@@ -11,7 +11,7 @@ from peclip.config import FineCLIPERConfig, ModelConfig
 from peclip.data.animation import AnimatedStills
 from peclip.data.dataset import VideoDataset
 from peclip.data.samples import Split
-from peclip.data.split import carve_validation
+from peclip.data.splits import carve_validation
 from peclip.data.with_parts import VideosWithParts
 from peclip.errors import ConfigError, DatasetError
 from peclip.models.base import ExpressionModel

@@ -21,8 +21,8 @@ from typing import Any, Literal
 
 import cv2
 
-from peclip.crops import CropConfig, record_crops, record_left_out
 from peclip.data.media import frames_folder, is_still
+from peclip.data.preparation.crop_record import CropConfig, record_crops, record_left_out
 from peclip.data.samples import Sample
 from peclip.errors import ConfigError, DatasetError, VideoError
 from peclip.video.faces import FaceDetector

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from peclip.data.captions import read_captions
-from peclip.data.mafw import load_mafw_captions
+from peclip.data.benchmarks.mafw import load_mafw_captions
+from peclip.data.caption_file import read_captions
 from peclip.errors import DatasetError
 
 

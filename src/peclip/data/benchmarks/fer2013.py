@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path, PurePosixPath
 
-from peclip.data.benchmark import Benchmark
+from peclip.data.benchmarks.benchmark import Benchmark
 from peclip.data.media import find_media, is_still, sub_folders
 from peclip.data.samples import Sample, Split
 from peclip.data.votes import VoteKey

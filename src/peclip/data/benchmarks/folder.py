@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from peclip.data.benchmark import Benchmark
+from peclip.data.benchmarks.benchmark import Benchmark
 from peclip.data.media import find_media, sub_folders
 from peclip.data.samples import Sample, Split, label_set_of
 from peclip.errors import DatasetError

@@ -14,8 +14,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from peclip.data.caption_refinement import refine
 from peclip.errors import DatasetError
-from peclip.refinement import refine
 
 Row = tuple[int, Mapping[str, Any]]
 """Line number from 1, and what stands there."""

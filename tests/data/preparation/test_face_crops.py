@@ -14,11 +14,11 @@ import torch
 
 from peclip.cli import run
 from peclip.config import PreprocessConfig
-from peclip.crops import LEFT_OUT, CropConfig, left_out
 from peclip.data import DataConfig, load_split
+from peclip.data.preparation.crop_record import LEFT_OUT, CropConfig, left_out
+from peclip.data.preparation.face_crops import Prepared, count_status, prepare
 from peclip.data.samples import Sample
 from peclip.errors import ConfigError, DatasetError
-from peclip.preparation import Prepared, count_status, prepare
 from peclip.types import FaceBox
 from peclip.video.faces import Image
 from peclip.video.parts import Parts, load_parts, parts_path

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from peclip.data.benchmark import Benchmark
+from peclip.data.benchmarks.benchmark import Benchmark
 from peclip.errors import DatasetError
 from peclip.labels import canonical
 from peclip.video.sources import VIDEO_SUFFIXES

@@ -5,9 +5,15 @@ from __future__ import annotations
 import csv
 from pathlib import Path
 
-from peclip.data.annotation_list import Entry, find_list, label_name, read_lines, read_list
-from peclip.data.benchmark import Benchmark
-from peclip.data.locator import Locator, locate
+from peclip.data.benchmarks.annotation_list import (
+    Entry,
+    find_list,
+    label_name,
+    read_lines,
+    read_list,
+)
+from peclip.data.benchmarks.benchmark import Benchmark
+from peclip.data.benchmarks.locator import Locator, locate
 from peclip.data.samples import Split
 from peclip.data.votes import VoteKey
 from peclip.errors import DatasetError

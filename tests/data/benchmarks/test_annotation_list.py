@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from peclip.data.annotation_list import Entry, path_parts, read_list
-from peclip.data.locator import Locator, locate
+from peclip.data.benchmarks.annotation_list import Entry, path_parts, read_list
+from peclip.data.benchmarks.locator import Locator, locate
 from peclip.errors import DatasetError
 
 ORDER = ("happiness", "sadness")

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from peclip.data.annotation_list import Entry
+from peclip.data.benchmarks.annotation_list import Entry
 from peclip.data.samples import Sample
 from peclip.video.sources import VIDEO_SUFFIXES
 

@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
-from peclip.data.benchmark import Benchmark
+from peclip.data.benchmarks.benchmark import Benchmark
 from peclip.data.media import frames_folder
 from peclip.data.samples import Sample, Split, label_set_of
 from peclip.data.votes import NO_LABELS, Votes

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from peclip.config import PreprocessConfig
-from peclip.crops import RECORD, CropConfig, record_crops, unlike
+from peclip.data.preparation.crop_record import RECORD, CropConfig, record_crops, unlike
 from peclip.errors import ConfigError
 
 MADE = PreprocessConfig(image_size=64, face_margin=0.2)

@@ -14,7 +14,7 @@ from peclip.data import DATASETS, DataConfig, Split, load_split
 from peclip.labels import EMOTIONS
 
 pytestmark = pytest.mark.shared
-ANNOTATIONS = Path(__file__).parents[3] / "shared" / "data" / "annotations"
+ANNOTATIONS = Path(__file__).parents[4] / "shared" / "data" / "annotations"
 DFEW_SIZES = [(9356, 2341), (9356, 2341), (9357, 2340), (9358, 2339), (9361, 2336)]
 MAFW_SIZES = [(7333, 1839), (7335, 1837), (7339, 1833), (7340, 1832), (7341, 1831)]
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from peclip.data.annotation_list import check_folder_labels, find_list, read_list
-from peclip.data.benchmark import Benchmark
-from peclip.data.locator import Locator, locate
+from peclip.data.benchmarks.annotation_list import check_folder_labels, find_list, read_list
+from peclip.data.benchmarks.benchmark import Benchmark
+from peclip.data.benchmarks.locator import Locator, locate
 from peclip.data.samples import Split
 from peclip.labels import LabelSet
 

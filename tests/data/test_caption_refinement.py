@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from peclip.refinement import describes_a_face, refine
+from peclip.data.caption_refinement import describes_a_face, refine
 
 
 def test_the_example_of_the_paper() -> None:

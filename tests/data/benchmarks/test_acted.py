@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from peclip.data import DATASETS, DataConfig, cremad, load_split, ravdess
+from peclip.data import DATASETS, DataConfig, load_split
+from peclip.data.benchmarks import cremad, ravdess
 from peclip.errors import ConfigError, DatasetError
 
 RAVDESS = DATASETS["ravdess"]

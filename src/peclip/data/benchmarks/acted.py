@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from peclip.data.benchmark import Benchmark
+from peclip.data.benchmarks.benchmark import Benchmark
 from peclip.data.media import find_media
 from peclip.data.samples import Sample, Split
 from peclip.errors import ConfigError, DatasetError

@@ -10,8 +10,8 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from peclip.data.acted import ActedName, check_subjects, read_acted, split_by_subject
-from peclip.data.benchmark import Benchmark
+from peclip.data.benchmarks.acted import ActedName, check_subjects, read_acted, split_by_subject
+from peclip.data.benchmarks.benchmark import Benchmark
 from peclip.data.samples import Split
 from peclip.labels import LabelSet
 

@@ -1,0 +1,214 @@
+"""Splits of data sets: reading them, checking them, and carving one to validate on."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+
+from peclip.data.benchmarks.registry import find_benchmark
+from peclip.data.caption_file import read_captions
+from peclip.data.config import DataConfig
+from peclip.data.duplicates import without_copies
+from peclip.data.samples import Sample, Split
+from peclip.data.votes import with_votes
+from peclip.errors import ConfigError, DatasetError
+
+
+def carve_validation(split: Split, fraction: float, seed: int) -> tuple[Split, Split]:
+    """Divides a split into a part to train on and a part to validate on.
+
+    Each label gives the same fraction, at least one sample and never its last one. Where subjects are
+    known, nobody is in both parts, and whole subjects are chosen so that the labels come close to the
+    fraction; a label whose videos all show one subject gives none. A video that is listed twice stays in
+    one part. Names and seed alone decide who is chosen, through a hash, not the order of the samples.
+
+    Args:
+        split: usually train.
+        fraction: the part to validate on, above 0 and below 1.
+        seed: any number.
+
+    Returns:
+        The rest under its own name, and `val`, both in the order of the samples.
+
+    Raises:
+        ConfigError: the fraction is not above 0 and below 1.
+        DatasetError: nothing can be chosen that leaves each label a video to train on.
+    """
+    if not 0 < fraction < 1:
+        raise ConfigError(f"A validation fraction of {fraction} is not above 0 and below 1.")
+    groups: dict[str, list[Sample]] = defaultdict(list)
+    for sample in split.samples:
+        groups[_group(sample)].append(sample)
+    names = sorted(groups, key=lambda name: hashlib.sha256(f"{seed}:{name}".encode()).digest())
+    subjects = [name for name in names if groups[name][0].subject is not None]
+    singles = [name for name in names if groups[name][0].subject is None]
+    chosen = _choose_singles(singles, groups, fraction)
+    rest = Counter(s.label for s in split.samples if _group(s) not in chosen)
+    chosen |= _choose_subjects(subjects, groups, fraction, rest)
+    if not chosen:
+        raise DatasetError(
+            f"{split.title} cannot be divided into train and val: it has {len(subjects)} subjects and "
+            f"{len(singles)} videos without one, and each choice would take the last videos of a label "
+            "out of train. Give a val split of your own, or train without one: select_on=last."
+        )
+    return (
+        split.with_samples(s for s in split.samples if _group(s) not in chosen),
+        split.with_samples((s for s in split.samples if _group(s) in chosen), split="val"),
+    )
+
+
+def _group(sample: Sample) -> str:
+    return f"id {sample.id}" if sample.subject is None else f"subject {sample.subject}"
+
+
+def _choose_singles(
+    names: Sequence[str], groups: dict[str, list[Sample]], fraction: float
+) -> set[str]:
+    by_label: dict[str, list[str]] = defaultdict(list)
+    for name in names:
+        by_label[min(sample.label for sample in groups[name])].append(name)
+    chosen: set[str] = set()
+    for group in by_label.values():
+        count = min(max(1, round(fraction * len(group))), len(group) - 1)
+        chosen |= set(group[:count])
+    return chosen
+
+
+def _choose_subjects(
+    names: Sequence[str], groups: dict[str, list[Sample]], fraction: float, rest: Counter[str]
+) -> set[str]:
+    """Adds whoever brings the labels nearer to the fraction; the order of the names decides who is asked.
+
+    Whoever has the last videos of a label in `rest`, which is what stays in train, is not chosen.
+    """
+    total = Counter(sample.label for name in names for sample in groups[name])
+
+    def distance(have: Counter[str]) -> float:
+        return sum((have[label] / count - fraction) ** 2 for label, count in total.items())
+
+    def labels_of(name: str) -> Counter[str]:
+        return Counter(sample.label for sample in groups[name])
+
+    def can_go(name: str) -> bool:
+        return all(rest[label] - have[label] > count for label, count in labels_of(name).items())
+
+    if len(names) < 2:
+        return set()
+    chosen: set[str] = set()
+    have: Counter[str] = Counter()
+    for name in names:
+        if can_go(name) and distance(have + labels_of(name)) < distance(have):
+            have += labels_of(name)
+            chosen.add(name)
+    if not chosen:  # each of them is more than the fraction: take the nearest
+        nearest = sorted(filter(can_go, names), key=lambda name: distance(labels_of(name)))
+        chosen = set(nearest[:1])
+    return chosen
+
+
+def read_split(config: DataConfig) -> Split:
+    """Reads a split with all that is listed, whether it is there or not, for checking it.
+
+    What `targets` and `copies` leave out is not in it.
+
+    Raises:
+        DatasetError: the data set or its votes are not there, or a list or name of it is wrong.
+        ConfigError: the data set is not known, or has no test subjects to choose or no votes.
+    """
+    split = _listed(config)
+
+    def read(name: str) -> Split | None:
+        found = find_benchmark(config.dataset).splits_found(config.root, config.annotations)
+        return _listed(config.model_copy(update={"split": name})) if name in found else None
+
+    split = without_copies(split, config, read)
+    if config.targets != "labels":
+        votes = find_benchmark(config.dataset).read_votes(config, split.labels)
+        split = with_votes(split, votes, config)
+    return split if config.captions is None else split.with_captions(read_captions(config.captions))
+
+
+def _listed(config: DataConfig) -> Split:
+    """Reads a split as its data set lists it."""
+    benchmark = find_benchmark(config.dataset)
+    if not config.test_subjects:
+        split = benchmark.load(config.root, config.fold, config.split, config.annotations)
+    elif benchmark.load_subjects is None or config.fold is not None:
+        reason = "a fold was given too" if benchmark.load_subjects else "it has none to choose"
+        raise ConfigError(
+            f"test_subjects cannot be used with {config.dataset}: {reason}. Give a fold or subjects."
+        )
+    else:
+        split = benchmark.load_subjects(config.root, config.split, config.test_subjects)
+    if len(split.missing) == len(split):
+        first = f", the first one at {split.samples[0].source}" if len(split) else ""
+        raise DatasetError(
+            f"None of the {len(split):,} videos of {split.title} is below {config.root}{first}. "
+            f"{benchmark.expected(config.root)}"
+        )
+    return split
+
+
+def check_captions(split: Split, config: DataConfig) -> None:
+    """Checks that the captions that were given are about the videos of a split.
+
+    Raises:
+        DatasetError: none of them is.
+    """
+    if config.captions is not None and not split.num_captions:
+        raise DatasetError(
+            f"None of the captions of {str(config.captions)!r} is about a video of {split.title}, such as "
+            f"{split.samples[0].id!r}. Give the captions of this data set, or make them: peclip captions"
+        )
+
+
+def check_missing(split: Split, config: DataConfig) -> None:
+    """Checks that the videos of a split are all there, unless `allow_missing` is set.
+
+    Raises:
+        DatasetError: some of them are not.
+    """
+    if split.missing and not config.allow_missing:
+        raise DatasetError(
+            f"{len(split.missing):,} of the {len(split):,} videos of {split.title} are not there, the "
+            f"first one at {split.missing[0].source}. See which: peclip data check; or leave them "
+            "out, which makes other numbers than those of papers: allow_missing=True (evaluate: "
+            "--allow-missing; train: --set data.allow_missing=true)."
+        )
+
+
+def load_split(config: DataConfig) -> Split:
+    """Reads a split whose videos are all there; `allow_missing` leaves out those that are not.
+
+    Raises:
+        DatasetError: the data set or some of its videos are not there, or a list or name is wrong.
+        ConfigError: the data set is not known, or has no test subjects to choose.
+    """
+    split = read_split(config)
+    check_missing(split, config)
+    return split.without_missing()
+
+
+def read_splits(
+    dataset: str, root: Path, annotations: Path | None = None, fold: int | None = None
+) -> list[Split]:
+    """Reads all splits of a fold, or of all folds: together, everything that a copy should hold.
+
+    Raises:
+        DatasetError: the data set or a list is not there, or cannot be read at all.
+        ConfigError: the data set is not known.
+    """
+    benchmark = find_benchmark(dataset)
+    benchmark.check_root(root)
+    folds = benchmark.fold_numbers() if fold is None else (fold,)
+    names = benchmark.splits_found(root, annotations)
+    if fold is None and benchmark.folds is not None and "all" in benchmark.splits:
+        folds, names = (None,), ("all",)  # folds made by a rule: nothing in them can be wrong
+    config = DataConfig(dataset=dataset, root=root, annotations=annotations)
+    return [
+        read_split(config.model_copy(update={"fold": number, "split": name}))
+        for number in folds
+        for name in names
+    ]
