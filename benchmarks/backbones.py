@@ -27,7 +27,7 @@ from peclip.models.registry import build_model
 from peclip.nn.adapters import TemporalDynamicAdapter
 from peclip.runtime import choose_device, choose_precision, device_name
 from peclip.types import Batch
-from peclip.weights import backbone_model_config
+from peclip.weights.resolve import backbone_model_config
 
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 

@@ -36,7 +36,7 @@ from peclip.training.distributed import SINGLE
 from peclip.training.learner import Learner
 from peclip.training.tally import Tally
 from peclip.video.preprocess import Preprocess
-from peclip.weights import backbone_model_config
+from peclip.weights.resolve import backbone_model_config
 
 Step = Callable[[int], None]
 """Takes one step, which has a number, and returns when the device is done."""

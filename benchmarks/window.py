@@ -22,12 +22,12 @@ from released import PAPER, release
 from torch import Tensor
 
 from peclip import PEClip
-from peclip.conversion import convert_release
 from peclip.labels import EMOTIONS
 from peclip.models.descriptions import load_descriptions
 from peclip.models.frozen import FrozenModel
 from peclip.runtime import choose_device, device_name
 from peclip.types import Batch
+from peclip.weights.convert import convert_release
 
 
 def peclip_way(model: PEClip, precision: str, device: torch.device) -> Callable[[Tensor], Tensor]:

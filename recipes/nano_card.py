@@ -26,7 +26,6 @@ import torch
 
 import peclip
 from peclip import PEClip, PredictOptions
-from peclip.cards import ETHICS
 from peclip.data import DataConfig, Split, load_split
 from peclip.data.animation import AnimateConfig, AnimatedStills
 from peclip.data.dataset import Draw
@@ -37,7 +36,9 @@ from peclip.metrics.report import Report
 from peclip.runtime import device_name
 from peclip.types import Batch
 from peclip.video.reader import open_video
-from peclip.weights import TENSORS, count_parameters, save_model
+from peclip.weights.checkpoint import TENSORS, save_model
+from peclip.weights.model_card import ETHICS
+from peclip.weights.parameter_counts import count_parameters
 
 EXPRESSIONS = ("angry", "disgust", "fear", "happy", "neutral", "sadness", "surprise")
 """Clips that are named by what they show."""

@@ -30,7 +30,8 @@ from peclip.training.run_folder import BEST, CONFIG, MODEL
 from peclip.training.seen import TEST_WARNING, config_of
 from peclip.training.views import FRAME_ORDERS, repeat_peak, reverse, shuffle, with_mirror
 from peclip.types import Batch
-from peclip.weights import Checkpoint, debug_config, load_model
+from peclip.weights.checkpoint import Checkpoint, load_model
+from peclip.weights.resolve import debug_config
 
 LABELS = ("happiness", "sadness", "anger")
 COUNTS = {"happiness": 3, "sadness": 2, "boredom": 2}

@@ -11,7 +11,7 @@ from peclip import PEClip, PredictOptions
 from peclip.engines.base import made_with
 from peclip.errors import ConfigError, DeviceError
 from peclip.video.windows import FaceWindow
-from peclip.weights import save_model
+from peclip.weights.checkpoint import save_model
 
 
 @pytest.fixture(scope="module")

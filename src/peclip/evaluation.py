@@ -36,7 +36,7 @@ from peclip.training.evaluate import Answers, answer_paths, evaluate_views, writ
 from peclip.training.fitting import videos_of
 from peclip.training.seen import run_warning
 from peclip.training.views import AS_RECORDED, AUGMENTATIONS, FRAME_ORDERS
-from peclip.weights import MODEL, model_folder
+from peclip.weights.checkpoint import MODEL, model_folder
 
 _log = logging.getLogger(__name__)
 

@@ -13,7 +13,6 @@ from typing import Any
 
 import torch
 
-from peclip.cards import write_card
 from peclip.data import Split, find_benchmark
 from peclip.data.preparation.crop_record import left_out, unlike
 from peclip.labels import LabelSet
@@ -36,7 +35,9 @@ from peclip.training.seen import known_warning, report_warning
 from peclip.training.trackers import TrackedRun, load_module
 from peclip.training.trainer import TrainResult
 from peclip.training.warm_start import load_stem, load_what_fits
-from peclip.weights import MODEL, load_model, resolve, save_model
+from peclip.weights.checkpoint import MODEL, load_model, save_model
+from peclip.weights.model_card import write_card
+from peclip.weights.resolve import resolve
 
 _log = logging.getLogger(__name__)
 

@@ -12,7 +12,6 @@ import torch
 from torch import Tensor
 
 from peclip import runtime
-from peclip.cards import write_card
 from peclip.config import ModelConfig, PredictOptions
 from peclip.data.samples import Split
 from peclip.downloads.hub import push_folder
@@ -36,7 +35,9 @@ from peclip.video.faces import FaceDetector, load_detector
 from peclip.video.preprocess import Preprocess
 from peclip.video.reader import check_decoder
 from peclip.video.windows import FaceWindow
-from peclip.weights import Checkpoint, load_model, resolve, save_model
+from peclip.weights.checkpoint import Checkpoint, load_model, save_model
+from peclip.weights.model_card import write_card
+from peclip.weights.resolve import resolve
 
 DEFAULT_OPTIONS = PredictOptions()
 log = logging.getLogger("peclip")

@@ -22,7 +22,7 @@ from peclip.types import Batch
 from peclip.video.drawing import draw_parts
 from peclip.video.parts import PartsFinder, load_finder
 from peclip.video.windows import FaceWindow
-from peclip.weights import resolve
+from peclip.weights.resolve import resolve
 
 _log = logging.getLogger(__name__)
 

@@ -16,7 +16,7 @@ import torch
 from matplotlib.figure import Figure
 from trainings import Output, command, trained
 
-import peclip.weights
+import peclip.weights.checkpoint
 from peclip.cli import run
 from peclip.files import final_name
 from peclip.training.run_folder import RunFolder
@@ -79,7 +79,7 @@ def fill_disk(monkeypatch: pytest.MonkeyPatch, file: str, time: int) -> None:
         return path if named and set(mode) & set("wax") else None
 
     guard(io, "open", opened)  # what pathlib calls
-    guard(peclip.weights, "save_file", lambda tensors, path, **more: path)
+    guard(peclip.weights.checkpoint, "save_file", lambda tensors, path, **more: path)
     guard(Figure, "savefig", lambda figure, path, **more: path)
 
 

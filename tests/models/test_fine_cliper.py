@@ -19,7 +19,8 @@ from peclip.models.registry import build_model
 from peclip.nn.clip import load_backbone
 from peclip.nn.fusion import AdaptiveWeights, FixedWeights
 from peclip.types import Batch
-from peclip.weights import backbone_model_config, count_parameters, debug_config
+from peclip.weights.parameter_counts import count_parameters
+from peclip.weights.resolve import backbone_model_config, debug_config
 
 FULL = {"parts": True, "captions": True}
 

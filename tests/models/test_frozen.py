@@ -15,7 +15,7 @@ from peclip.models.registry import build_model
 from peclip.nn import packed
 from peclip.nn.prompts import CoupledPrompts
 from peclip.types import Batch
-from peclip.weights import debug_config
+from peclip.weights.resolve import debug_config
 
 CPU = torch.device("cpu")
 

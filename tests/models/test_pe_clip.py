@@ -12,7 +12,7 @@ from peclip.models.registry import build_model
 from peclip.nn.adapters import Adapter
 from peclip.nn.clip import load_backbone
 from peclip.types import Batch
-from peclip.weights import backbone_model_config, debug_config
+from peclip.weights.resolve import backbone_model_config, debug_config
 
 
 def build(**changes) -> PEClipModel:

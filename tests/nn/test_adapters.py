@@ -5,7 +5,7 @@ import torch.nn.functional as F
 
 from peclip.models.registry import build_model
 from peclip.nn.adapters import Adapter, IdentityAdapter, TemporalDynamicAdapter
-from peclip.weights import debug_config
+from peclip.weights.resolve import debug_config
 
 
 def randomise(module: torch.nn.Module, std: float = 0.5) -> None:

@@ -19,7 +19,7 @@ from peclip.nn.packed import (
 )
 from peclip.nn.towers import VisionTower
 from peclip.runtime import autocast
-from peclip.weights import debug_config
+from peclip.weights.resolve import debug_config
 
 CPU = torch.device("cpu")
 

@@ -9,7 +9,7 @@ from torch import nn
 from peclip.models.registry import build_model
 from peclip.nn import towers
 from peclip.nn.towers import Layout, VisionTower
-from peclip.weights import debug_config
+from peclip.weights.resolve import debug_config
 
 
 def tower_of(architecture: str) -> VisionTower:

@@ -13,11 +13,11 @@ from released import PAPER, ReleasedPECLIP, release
 
 from peclip import PEClip
 from peclip.cli import run
-from peclip.conversion import convert_release, our_name, read_release
 from peclip.errors import CheckpointError, ConfigError
 from peclip.labels import EMOTIONS
 from peclip.models.descriptions import load_descriptions
 from peclip.types import Batch
+from peclip.weights.convert import convert_release, our_name, read_release
 
 SMALL = {
     "size": 32,

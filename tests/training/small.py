@@ -17,7 +17,8 @@ from peclip.labels import LabelSet
 from peclip.settings import load_settings
 from peclip.training.config import LearningRates, MixingConfig, TrainConfig
 from peclip.training.trainer import TrainResult, train_model
-from peclip.weights import Checkpoint, debug_config, load_model
+from peclip.weights.checkpoint import Checkpoint, load_model
+from peclip.weights.resolve import debug_config
 
 LABELS = LabelSet(("happiness", "sadness", "anger"))
 PLAIN = MixingConfig(mixup=0, fmix=0)

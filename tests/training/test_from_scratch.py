@@ -26,7 +26,8 @@ from peclip.training.progress import Hooks
 from peclip.training.teacher import load_teacher
 from peclip.training.warm_start import load_stem
 from peclip.types import Batch
-from peclip.weights import Checkpoint, load_model, nano_config
+from peclip.weights.checkpoint import Checkpoint, load_model
+from peclip.weights.resolve import nano_config
 
 CPU = torch.device("cpu")
 

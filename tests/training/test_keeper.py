@@ -15,7 +15,7 @@ from peclip.models.pe_clip import PEClipModel
 from peclip.training.progress import Hooks, Progress
 from peclip.training.recipe import RunConfig
 from peclip.training.run_folder import BEST, CONFIG, RunFolder
-from peclip.weights import CONFIG as MODEL_CONFIG
+from peclip.weights.checkpoint import CONFIG as MODEL_CONFIG
 
 
 def with_first(split: Split, **changes: str) -> Split:

@@ -24,7 +24,8 @@ from peclip.training.distributed import SINGLE, World
 from peclip.training.evaluate import evaluate
 from peclip.training.fitting import check_streams, videos_of
 from peclip.video.parts import Parts, parts_path, save_parts
-from peclip.weights import Checkpoint, debug_config, load_model
+from peclip.weights.checkpoint import Checkpoint, load_model
+from peclip.weights.resolve import debug_config
 
 LABELS = LabelSet(("happiness", "surprise"))
 SAID = {

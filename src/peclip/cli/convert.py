@@ -36,7 +36,7 @@ def convert(
 
     peclip convert PE-CLIP_BestModel.pth my-model --full
     """
-    from peclip.conversion import convert_release
+    from peclip.weights.convert import convert_release
 
     names = None if labels is None else labels.split(",")
     config = convert_release(checkpoint, output, backbone=backbone, labels=names, full=full)

@@ -148,7 +148,7 @@ def prepare(
     from peclip.data.preparation.face_crops import prepare as prepare_samples
     from peclip.settings import load_settings
     from peclip.video.parts import load_finder
-    from peclip.weights import resolve
+    from peclip.weights.resolve import resolve
 
     settings = load_settings()
     preprocess = resolve(model, settings=settings, with_tensors=False).config.preprocess

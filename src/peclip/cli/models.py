@@ -18,7 +18,7 @@ NameArg = Annotated[str, typer.Argument(help="As for --model.")]
 @models.command("list")
 def list_models(form: ReportFormatOpt = "table") -> None:
     """List the models that can be loaded by name."""
-    from peclip.weights import BACKBONES, EMBEDDED, SPECIAL
+    from peclip.weights.resolve import BACKBONES, EMBEDDED, SPECIAL
 
     known = EMBEDDED | BACKBONES | SPECIAL
     if form == "json":
@@ -35,7 +35,8 @@ def list_models(form: ReportFormatOpt = "table") -> None:
 def info(name: NameArg, form: ReportFormatOpt = "table") -> None:
     """Show architecture, labels and parameters of a model without downloading a backbone."""
     from peclip.settings import load_settings
-    from peclip.weights import count_parameters, outline, resolve
+    from peclip.weights.parameter_counts import count_parameters, outline
+    from peclip.weights.resolve import resolve
 
     checkpoint = resolve(name, settings=load_settings(), with_tensors=False)
     config, counts = checkpoint.config, count_parameters(checkpoint.config)
@@ -83,7 +84,8 @@ def download(name: NameArg) -> None:
     from peclip.settings import load_settings
     from peclip.video.faces import YUNET
     from peclip.video.parts import LANDMARKER
-    from peclip.weights import load_model, resolve
+    from peclip.weights.checkpoint import load_model
+    from peclip.weights.resolve import resolve
 
     settings = load_settings()
     file = {"yunet": YUNET, "landmarker": LANDMARKER}.get(name)
@@ -98,6 +100,6 @@ def download(name: NameArg) -> None:
 def path(name: NameArg) -> None:
     """Print where the files of a model are."""
     from peclip.settings import load_settings
-    from peclip.weights import locate
+    from peclip.weights.resolve import locate
 
     typer.echo(locate(name, settings=load_settings()))

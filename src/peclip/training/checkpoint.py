@@ -11,7 +11,7 @@ import torch
 
 from peclip.errors import CheckpointError, TrainingError, first_line
 from peclip.files import replacing
-from peclip.weights import CONFIG
+from peclip.weights.checkpoint import CONFIG
 
 STATE, BEST_NAME = "state.pt", "best"
 """The file of a state, and the folder beside that of the state, which holds the best model so far."""

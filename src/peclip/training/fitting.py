@@ -28,7 +28,7 @@ from peclip.training.teacher import load_teacher
 from peclip.training.trainer import TrainResult, train_model
 from peclip.video.parts import parts_path
 from peclip.video.preprocess import Preprocess
-from peclip.weights import save_model
+from peclip.weights.checkpoint import save_model
 
 
 def fit(

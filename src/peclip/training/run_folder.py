@@ -26,7 +26,7 @@ from peclip.training.checkpoint import BEST_NAME, STATE, best_weights
 from peclip.training.evaluate import Answers
 from peclip.training.recipe import RunConfig, read_recipe, run_config
 from peclip.training.trackers import flat
-from peclip.weights import MODEL
+from peclip.weights.checkpoint import MODEL
 
 CONFIG, COMMAND, ENVIRONMENT, HISTORY, LOG = (
     "config.yaml",

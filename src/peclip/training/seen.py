@@ -12,7 +12,7 @@ from peclip.training.config import TrainConfig
 from peclip.training.divisions import Divisions
 from peclip.training.recipe import read_recipe
 from peclip.training.run_folder import BEST, CONFIG
-from peclip.weights import MODEL, model_folder
+from peclip.weights.checkpoint import MODEL, model_folder
 
 TEST_WARNING = (
     "The epoch was selected on the test videos themselves, as the papers of the field do, so the result is "

@@ -15,7 +15,8 @@ from peclip.models.frozen import FrozenModel
 from peclip.settings import load_settings
 from peclip.training.config import TeacherConfig
 from peclip.types import Batch
-from peclip.weights import load_model, resolve
+from peclip.weights.checkpoint import load_model
+from peclip.weights.resolve import resolve
 
 
 class Teacher:

@@ -9,7 +9,7 @@ from peclip.errors import CheckpointError, ConfigError
 from peclip.models.base import ExpressionModel
 from peclip.nn.stem import stems_of
 from peclip.nn.tensor_file import copy_tensors, read_tensors
-from peclip.weights import stored_tensors
+from peclip.weights.checkpoint import stored_tensors
 
 
 def load_what_fits(model: ExpressionModel, config: ModelConfig, path: Path) -> list[str]:

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from peclip.cards import ETHICS, NOT_RECORDED, model_card
 from peclip.config import PEClipConfig, PreprocessConfig
 from peclip.models.descriptions import describe
 from peclip.recognizers import PEClip
+from peclip.weights.model_card import ETHICS, NOT_RECORDED, model_card
 
 
 def card(config: PEClipConfig, *, full: bool = False, name: str = "my-model") -> str:

@@ -19,14 +19,15 @@ import torch
 from numpy._core import multiarray
 from torch import Tensor
 
-from peclip.cards import write_card
 from peclip.config import PEClipConfig, check
 from peclip.errors import CheckpointError, ConfigError, first_line
 from peclip.labels import LabelSet
 from peclip.models.descriptions import STYLES, load_descriptions
 from peclip.models.pe_clip import PEClipModel, build_pe_clip
 from peclip.nn.clip import check_tag, is_published
-from peclip.weights import backbone_model_config, save_model
+from peclip.weights.checkpoint import save_model
+from peclip.weights.model_card import write_card
+from peclip.weights.resolve import backbone_model_config
 
 _ADAPTER = {"down_proj": "down", "up_proj": "up"}
 _TEMPORAL = {"adapter_layer_norm_before": "norm", "scale": "scale", "rnn": "gru"} | _ADAPTER

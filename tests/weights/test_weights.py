@@ -29,22 +29,24 @@ from peclip.nn.clip import load_backbone
 from peclip.recognizers import PEClip
 from peclip.settings import Settings, load_settings
 from peclip.types import Batch
-from peclip.weights import (
-    BACKBONES,
-    EMBEDDED,
+from peclip.weights.checkpoint import (
     MODEL,
-    SPECIAL,
     Checkpoint,
-    backbone_model_config,
-    count_parameters,
-    debug_config,
-    hub_cache,
     load_model,
     load_tensors,
-    locate,
     read_checkpoint,
-    resolve,
     save_model,
+)
+from peclip.weights.parameter_counts import count_parameters
+from peclip.weights.resolve import (
+    BACKBONES,
+    EMBEDDED,
+    SPECIAL,
+    backbone_model_config,
+    debug_config,
+    hub_cache,
+    locate,
+    resolve,
 )
 
 
@@ -201,7 +203,7 @@ def test_a_failed_save_leaves_the_old_model(
         path.write_bytes(b"half of i")
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("peclip.weights.save_file", full_disk)
+    monkeypatch.setattr("peclip.weights.checkpoint.save_file", full_disk)
     config = debug_config().derive(temperature=0.5)
     with pytest.raises(ConfigError, match="No space left"):
         save_model(fresh(config, settings), config, saved)
@@ -402,7 +404,7 @@ def test_nano_is_the_default(settings: Settings, monkeypatch: pytest.MonkeyPatch
     def note(folder: Path, *, name: str) -> None:
         seen.append((f"{folder.parent.name}/{folder.name}", name))
 
-    monkeypatch.setattr("peclip.weights.read_checkpoint", note)
+    monkeypatch.setattr("peclip.weights.resolve.read_checkpoint", note)
     resolve(None, settings=settings)
     resolve("nano", settings=settings)
     assert seen == [("assets/nano", "nano")] * 2

@@ -1,0 +1,190 @@
+"""How models are kept: a folder with `config.json` and `model.safetensors`.
+
+A model on a published backbone stores only what was trained and names the backbone; a model whose
+backbone has no published weights stores everything. Nothing is ever unpickled.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import save_file
+from torch import Tensor
+
+from peclip.config import ModelConfig, read_config
+from peclip.downloads.hub import hub_cache
+from peclip.errors import CheckpointError, ConfigError
+from peclip.files import replacing
+from peclip.models.base import ExpressionModel
+from peclip.models.registry import build_model
+from peclip.nn.tensor_file import copy_tensors, counted, read_tensors
+from peclip.settings import Settings
+
+CONFIG, TENSORS = "config.json", "model.safetensors"
+MODEL = "model"
+"""Where the folder of a run holds its model."""
+
+_DEBUG_SEED = 20260101
+_MAX_CONFIG = 10**6
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """A configuration, and the tensors to load into what it builds."""
+
+    name: str
+    revision: str
+    config: ModelConfig
+    tensors: Path | None
+    """`None`: freshly initialised adapters."""
+
+
+def model_folder(folder: Path) -> Path:
+    """Returns the model of a run, if the folder is one of a run and no model itself."""
+    inner = folder / MODEL
+    # As in resolve: what is a name and no path at all is no folder either.
+    return inner if not os.path.isfile(folder / CONFIG) and os.path.isdir(inner) else folder
+
+
+def read_checkpoint(
+    folder: Path, *, name: str, revision: str = "", with_tensors: bool = True
+) -> Checkpoint:
+    """Reads the configuration of a model directory.
+
+    Raises:
+        CheckpointError: a file is missing or the configuration is not accepted.
+    """
+    for file in (CONFIG, TENSORS) if with_tensors else (CONFIG,):
+        if not (folder / file).is_file():
+            folds = sorted(str(fold.parent) for fold in folder.glob(f"fold-*/{MODEL}"))
+            one = (
+                f" This is a run with a model per fold: give one, such as {folds[0]!r}."
+                if folds
+                else ""
+            )
+            raise CheckpointError(
+                f"{str(folder)!r} holds no {file}. A model directory of peclip holds {CONFIG} and "
+                f"{TENSORS}, as save_pretrained writes them.{one}"
+            )
+    try:
+        with (folder / CONFIG).open(encoding="utf-8") as stream:
+            text = stream.read(_MAX_CONFIG + 1)
+        if len(text) > _MAX_CONFIG:
+            raise ConfigError(f"it is longer than {_MAX_CONFIG:,} characters.")
+        config = read_config(text)
+    except (ConfigError, UnicodeDecodeError, OSError) as error:
+        raise CheckpointError(f"{str(folder / CONFIG)!r} cannot be used: {error}") from None
+    return Checkpoint(name, revision, config, folder / TENSORS)
+
+
+def load_model(
+    checkpoint: Checkpoint, *, settings: Settings, seed: int = _DEBUG_SEED
+) -> ExpressionModel:
+    """Builds the network of a checkpoint on the CPU in eval mode.
+
+    Args:
+        checkpoint: what to load.
+        settings: cache, network and token.
+        seed: of everything that the checkpoint does not hold: the same in every run, unless a training
+            asks for its own.
+
+    Raises:
+        WeightsError: the weights of the backbone cannot be had.
+        CheckpointError: the tensors do not fit the configuration.
+    """
+    with _seeded(seed):
+        model = build_model(
+            checkpoint.config, cache_dir=hub_cache(settings), offline=settings.offline
+        )
+    if checkpoint.tensors is not None:
+        load_tensors(model, checkpoint.config, checkpoint.tensors)
+    return model.eval()
+
+
+def load_tensors(model: ExpressionModel, config: ModelConfig, path: Path) -> None:
+    """Loads exactly the stored parameters of a model from a safetensors file.
+
+    Raises:
+        CheckpointError: not a safetensors file or a damaged one, or its names or shapes are not those of
+            the model.
+    """
+    loaded = read_tensors(path)
+    expected = stored_tensors(model, config)
+    missing, unexpected = sorted(expected.keys() - loaded), sorted(loaded.keys() - expected)
+    wrong = [
+        f"{name} is {tuple(loaded[name].shape)} instead of {tuple(expected[name].shape)}"
+        for name in expected.keys() & loaded.keys()
+        if loaded[name].shape != expected[name].shape
+    ]
+    if missing or unexpected or wrong:
+        raise CheckpointError(
+            f"{str(path)!r} does not fit {config.architecture} on {config.backbone}: "
+            f"{counted('parameters missing', missing)}, {counted('unexpected', unexpected)}, "
+            f"{counted('of another shape', sorted(wrong))}. The {CONFIG} beside it must be its own."
+        )
+    copy_tensors(path, loaded, expected)
+
+
+def save_model(
+    model: ExpressionModel,
+    config: ModelConfig,
+    folder: Path,
+    *,
+    full: bool = False,
+    half: bool = False,
+) -> None:
+    """Writes `config.json` and `model.safetensors`, each complete or not at all.
+
+    Args:
+        model: what to save.
+        config: its configuration.
+        folder: made if it does not exist.
+        full: store the backbone too, so that the folder needs no download.
+        half: store fp16; loaded models compute in fp32 again.
+
+    Raises:
+        ConfigError: the folder cannot be written.
+    """
+    if full and config.pretrained is not None:
+        config = config.derive(pretrained=None)
+    tensors = {
+        name: (tensor.detach().half() if half and tensor.is_floating_point() else tensor.detach())
+        .to("cpu")
+        .contiguous()
+        for name, tensor in stored_tensors(model, config).items()
+    }
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with replacing(folder / TENSORS) as partial:
+            save_file(tensors, partial, metadata={"format": "pt"})
+            partial.chmod(0o644)  # safetensors makes files that only their owner can read
+        with replacing(folder / CONFIG) as partial:
+            partial.write_text(config.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    except (OSError, SafetensorError) as error:
+        raise ConfigError(f"The model cannot be saved in {str(folder)!r}: {error}") from None
+
+
+def stored_tensors(model: ExpressionModel, config: ModelConfig) -> dict[str, Tensor]:
+    """Returns the parameters that belong into a checkpoint, by name, and the statistics of norms."""
+    whole = config.pretrained is None
+    found: dict[str, Tensor] = {
+        name: parameter
+        for name, parameter in model.named_parameters()  # one that is shared comes once
+        if parameter.requires_grad or whole
+    }
+    kept = model.state_dict() if whole else {}
+    return found | {name: buffer for name, buffer in model.named_buffers() if name in kept}
+
+
+@contextmanager
+def _seeded(seed: int) -> Iterator[None]:
+    """Draws from a generator of its own and leaves the caller's as it was."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        yield

@@ -1,0 +1,148 @@
+"""Where weights come from: from the name of a model to its configuration and its files."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from importlib import resources
+from pathlib import Path
+
+from huggingface_hub import constants
+
+from peclip.config import UNTRAINED, BackboneSizes, ModelConfig, PreprocessConfig
+from peclip.downloads.hub import download_repository, hub_cache
+from peclip.errors import ConfigError
+from peclip.nn.clip import backbone_config, is_published, normalisation
+from peclip.settings import Settings
+from peclip.weights.checkpoint import CONFIG, TENSORS, Checkpoint, model_folder, read_checkpoint
+from peclip.weights.model_card import CARD
+
+EMBEDDED = {"nano": "a small PE-CLIP inside the package, trained on FER2013; works offline"}
+SPECIAL = {
+    "debug": "two layers of random weights, for tests and examples; its answers mean nothing",
+    "nano-untrained": "the network of nano with random weights, to be trained from scratch",
+}
+BACKBONES = {
+    "ViT-B-32-quickgelu/openai": "PE-CLIP on CLIP ViT-B/32, untrained: its prompts are random",
+    "ViT-B-16-quickgelu/openai": "PE-CLIP on CLIP ViT-B/16 (the paper's), untrained: its prompts are random",
+    "ViT-L-14-quickgelu/openai": "PE-CLIP on CLIP ViT-L/14, untrained: its prompts are random",
+}
+"""Models that can be named without a training; any other open_clip ViT works in the same form."""
+
+
+def resolve(
+    name: str | Path | None,
+    *,
+    settings: Settings,
+    revision: str | None = None,
+    with_tensors: bool = True,
+    architecture: str = "pe-clip",
+) -> Checkpoint:
+    """Finds a model by name.
+
+    Args:
+        name: `None` or `"nano"`, `"debug"`, `"ViT-B-16-quickgelu/openai"` (any open_clip ViT and weight
+            tag), a directory, or a hub repository `"owner/name[@revision]"`. What is untrained may have
+            its kind before a colon: `"finecliper:ViT-B-16-quickgelu/openai"`, or `"clip:…"` for CLIP itself.
+        settings: cache, network and token.
+        revision: of a hub repository; may also stand behind an `@`.
+        architecture: of what is untrained, where the name does not say it.
+        with_tensors: false if the configuration is enough; the tensors are then not downloaded.
+
+    Raises:
+        ConfigError: nothing goes by this name.
+        WeightsError: a hub repository is not cached and cannot be downloaded.
+        CheckpointError: the directory or repository does not hold a peclip model.
+    """
+    text = "nano" if name is None else str(name)
+    before, colon, untrained = text.partition(":")
+    if colon and before in UNTRAINED:
+        if not _is_untrained(untrained):
+            raise ConfigError(
+                f"{untrained!r} has an architecture of its own, and {text!r} names one. Leave {before}: out; "
+                f"what is untrained may have it: {', '.join(SPECIAL)}, or BACKBONE/WEIGHTS."
+            )
+        architecture, text = before, untrained
+    if revision is not None and (text.count("/") != 1 or os.path.isdir(text)):
+        raise ConfigError(
+            f"The revision {revision!r} was given for {text!r}; only hub repositories have revisions."
+        )
+    if text in EMBEDDED:
+        folder = resources.files("peclip") / "assets" / text
+        return read_checkpoint(Path(str(folder)), name=text)
+    named = text if architecture == "pe-clip" else f"{architecture}:{text}"
+    if text in SPECIAL:
+        return Checkpoint(named, "", SPECIAL_CONFIGS[text](architecture), None)
+    if text and os.path.isdir(text):  # unlike Path.is_dir, false for a name that is too long
+        return read_checkpoint(model_folder(Path(text)), name=text)
+    owner, _, rest = text.partition("/")
+    if rest and "/" not in rest and is_published(owner) and revision is None:
+        return Checkpoint(named, rest, backbone_model_config(owner, rest, architecture), None)
+    repo, _, behind = text.partition("@")  # a branch may have slashes in its name
+    if repo.count("/") == 1 and not text.startswith((".", "/", "~")):
+        if behind and revision and behind != revision:
+            raise ConfigError(
+                f"{text!r} was given with the revision {revision!r}; give one of both."
+            )
+        files = (CONFIG, CARD, TENSORS) if with_tensors else (CONFIG, CARD)
+        folder = download_repository(repo, behind or revision, files, settings)
+        return read_checkpoint(folder, name=repo, revision=folder.name, with_tensors=with_tensors)
+    raise ConfigError(
+        f"No model goes by {text!r}. Accepted are {', '.join([*EMBEDDED, *SPECIAL])}, "
+        "BACKBONE/WEIGHTS such as ViT-B-16-quickgelu/openai (as FineCLIPER: finecliper:BACKBONE/WEIGHTS; CLIP "
+        "itself: clip:BACKBONE/WEIGHTS), a directory with a config.json, and a hub repository "
+        "owner/name[@revision]. See: peclip models list"
+    )
+
+
+def _is_untrained(name: str) -> bool:
+    backbone, _, tag = name.partition("/")
+    return name in SPECIAL or bool(tag and "/" not in tag and is_published(backbone))
+
+
+def debug_config(architecture: str = "pe-clip") -> ModelConfig:
+    """Returns the configuration of `"debug"`."""
+    return backbone_model_config("debug", None, architecture).derive(num_frames=4)
+
+
+def nano_config(architecture: str = "pe-clip") -> ModelConfig:
+    """Returns the configuration of `"nano-untrained"`."""
+    return backbone_model_config("nano", None, architecture).derive(num_frames=8)
+
+
+SPECIAL_CONFIGS: dict[str, Callable[[str], ModelConfig]] = {
+    "debug": debug_config,
+    "nano-untrained": nano_config,
+}
+
+
+def backbone_model_config(
+    backbone: str, tag: str | None, architecture: str = "pe-clip"
+) -> ModelConfig:
+    """Returns the default model of an architecture on a backbone of open_clip or of peclip.
+
+    Raises:
+        ConfigError: the backbone is not known.
+    """
+    config = backbone_config(backbone)
+    vision, text = config["vision_cfg"], config["text_cfg"]
+    mean, std = normalisation(backbone, tag)
+    sizes = BackboneSizes(
+        layers=min(vision["layers"], text["layers"]),
+        preprocess=PreprocessConfig(image_size=vision["image_size"], mean=mean, std=std),
+        quick_gelu=bool(config.get("quick_gelu", False)),
+    )
+    return UNTRAINED[architecture].fitted(backbone, tag, sizes)
+
+
+def locate(name: str, *, settings: Settings) -> Path:
+    """Returns where the files of a model are: its directory, or the cache that its backbone is kept in.
+
+    Raises:
+        ConfigError: nothing goes by this name.
+        WeightsError: a hub repository is not cached and cannot be downloaded.
+    """
+    checkpoint = resolve(name, settings=settings)
+    if checkpoint.tensors is not None:
+        return checkpoint.tensors.parent
+    return hub_cache(settings) or Path(constants.HF_HUB_CACHE)
