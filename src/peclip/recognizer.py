@@ -16,13 +16,13 @@ from peclip.config import ModelConfig, PredictOptions
 from peclip.data.samples import Split
 from peclip.downloads.hub import push_folder
 from peclip.errors import ConfigError
+from peclip.inference.session import Score, Session, Video
 from peclip.labels import LabelSet, canonical
 from peclip.literals import Precision
 from peclip.models.base import ExpressionModel
 from peclip.models.frozen import FrozenModel
 from peclip.results.prediction import Prediction
 from peclip.results.rows import Row
-from peclip.session import Score, Session, Video
 from peclip.settings import Settings, load_settings
 from peclip.training.config import TrainConfig
 from peclip.training.fitting import fit, free_backbone, lone_videos

@@ -13,10 +13,10 @@ from torch import Tensor
 
 from peclip.config import FineCLIPERConfig, PredictOptions
 from peclip.data.caption_file import read_captions
+from peclip.inference.session import Score, Video
 from peclip.literals import Precision
 from peclip.recognizer import Recognizer
 from peclip.runtime import choose_device, choose_precision
-from peclip.session import Score, Video
 from peclip.settings import load_settings
 from peclip.types import Batch
 from peclip.video.drawing import draw_parts

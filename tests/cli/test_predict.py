@@ -183,7 +183,7 @@ def test_a_missing_file_or_camera_does_not_stop_the_others(
 def test_an_interrupted_run_keeps_what_it_has(
     ending: str, astronaut: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from peclip.session import Session
+    from peclip.inference.session import Session
 
     whole = Session.__iter__
 

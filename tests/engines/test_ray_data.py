@@ -20,8 +20,8 @@ from peclip.config import PredictOptions
 from peclip.engines import ENGINES, Engine, Job, Pool
 from peclip.engines.ray_data import Attempts, Worker, import_ray
 from peclip.errors import ConfigError, DeviceError, MissingExtraError
+from peclip.inference.session import Session
 from peclip.recognizer import Recognizer
-from peclip.session import Session
 from peclip.video.sources import Source
 
 QUICK = ["-m", "debug", "--device", "cpu", "--no-face-crop"]

@@ -77,8 +77,8 @@ class Output:
         """Returns the sources that are to be read, and what the journal says of the others."""
         if not self._resume:
             return list(sources), []
+        from peclip.inference.session import called
         from peclip.journal import Journal
-        from peclip.session import called
 
         journal = self._journal = Journal.resume(self._path, self._engine.made_with())
         if journal.lines_cut:

@@ -20,9 +20,9 @@ import numpy as np
 
 from peclip.engines.base import Engine, Job, Reading, made_with, pinned
 from peclip.errors import ConfigError, DeviceError, MissingExtraError, UserError, VideoError
+from peclip.inference.session import Session, called
 from peclip.results.prediction import Prediction
 from peclip.results.rows import Row
-from peclip.session import Session, called
 from peclip.video.sources import Source
 
 Facts = tuple[tuple[str, ...], dict[str, Any], dict[str, Any]]

@@ -17,8 +17,8 @@ from torch import Tensor
 from peclip.config import ModelConfig, PredictOptions
 from peclip.downloads.direct import open_remote
 from peclip.errors import UserError, VideoError, without_frames
+from peclip.inference.prefetch import in_turn, run_ahead
 from peclip.labels import LabelSet
-from peclip.pipeline import in_turn, run_ahead
 from peclip.results.prediction import Prediction
 from peclip.results.rows import Row, Status, failure_row
 from peclip.settings import Settings

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from peclip.pipeline import run_ahead
+from peclip.inference.prefetch import run_ahead
 
 
 def test_items_come_in_their_order_and_the_end_is_the_end() -> None:

@@ -170,7 +170,7 @@ def test_threads_that_spin_are_not_disturbed(
     monkeypatch.setenv("OMP_WAIT_POLICY", "passive")
     ahead = debug.predict(video).rows
     monkeypatch.delenv("OMP_WAIT_POLICY")
-    monkeypatch.setattr("peclip.session.run_ahead", pytest.fail)
+    monkeypatch.setattr("peclip.inference.session.run_ahead", pytest.fail)
     assert debug.predict(video).rows == ahead, "the ways give the same rows"
 
 
@@ -202,7 +202,7 @@ def test_ctrl_c_waits_for_a_chunk_and_not_for_a_batch(
                 yield Frames(picture, torch.tensor([number / 25], dtype=torch.float64))
 
     monkeypatch.setenv("OMP_WAIT_POLICY", "passive")
-    monkeypatch.setattr("peclip.session.open_video", lambda *_, **__: Long(1000))
+    monkeypatch.setattr("peclip.inference.session.open_video", lambda *_, **__: Long(1000))
     before = threading.active_count()
     session = debug.open("x.mp4", PredictOptions(window=math.inf))
     with pytest.raises(KeyboardInterrupt):
@@ -253,7 +253,7 @@ def test_rows_come_before_the_video_ends(debug: PEClip, bright: None, monkeypatc
                 seen += 1
 
     monkeypatch.setenv("OMP_WAIT_POLICY", "passive")
-    monkeypatch.setattr("peclip.session.open_video", lambda *_, **__: Endless())
+    monkeypatch.setattr("peclip.inference.session.open_video", lambda *_, **__: Endless())
     rows: Iterator[Row] = debug.stream(0)  # a webcam: a batch of one
     next(rows)
     assert seen <= 42, "the next window, two frames that wait for the next look, one frame ahead"
@@ -293,7 +293,7 @@ class Breaking:
 def test_what_breaks_in_the_middle_keeps_what_was_read(
     debug: PEClip, bright: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("peclip.session.open_video", lambda *_, **__: Breaking(40))
+    monkeypatch.setattr("peclip.inference.session.open_video", lambda *_, **__: Breaking(40))
     session = debug.open("x.mp4", PredictOptions(window=1, hop=1))
     rows = list(session)
     assert [r.status for r in rows] == ["ok", "ok", "decode_error"]
@@ -318,7 +318,7 @@ def test_a_failure_that_is_kept_keeps_no_image(
             except VideoError as error:
                 raise VideoError("damaged") from error
 
-    monkeypatch.setattr("peclip.session.open_video", lambda *_, **__: Watched(40))
+    monkeypatch.setattr("peclip.inference.session.open_video", lambda *_, **__: Watched(40))
     session = debug.open("x.mp4")
     list(session.rows())
     failure = session.failure
@@ -333,11 +333,11 @@ def test_errors_name_the_address_and_not_a_temporary_file(
 ) -> None:
     address, file = "https://example.org/a.mp4", tmp_path / "video"
     file.write_text("no video")
-    monkeypatch.setattr("peclip.session.open_remote", lambda *_, **__: nullcontext(file))
+    monkeypatch.setattr("peclip.inference.session.open_remote", lambda *_, **__: nullcontext(file))
     with pytest.raises(VideoError, match=f"^{re.escape(address)} cannot be read as a video"):
         debug.predict(address)
     broken = Breaking(40, f"{file}: decoding stopped")
-    monkeypatch.setattr("peclip.session.open_video", lambda *_, **__: broken)
+    monkeypatch.setattr("peclip.inference.session.open_video", lambda *_, **__: broken)
     session = debug.open(address)
     assert {row.source for row in session} == {address}
     assert str(session.failure) == f"{address}: decoding stopped"
@@ -346,7 +346,7 @@ def test_errors_name_the_address_and_not_a_temporary_file(
 
 
 def test_what_cannot_be_read_at_all_is_an_error(debug: PEClip, bright: None, monkeypatch) -> None:
-    monkeypatch.setattr("peclip.session.open_video", lambda *_, **__: Breaking(0))
+    monkeypatch.setattr("peclip.inference.session.open_video", lambda *_, **__: Breaking(0))
     with pytest.raises(VideoError, match="decoding stopped"):
         debug.predict("x.mp4")
 
