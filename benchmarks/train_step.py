@@ -34,7 +34,7 @@ from peclip.runtime import choose_device, device_name
 from peclip.training.config import TrainConfig
 from peclip.training.distributed import SINGLE
 from peclip.training.learner import Learner
-from peclip.training.tally import Tally
+from peclip.training.running_metrics import RunningMetrics
 from peclip.video.preprocess import Preprocess
 from peclip.weights.resolve import backbone_model_config
 
@@ -87,12 +87,12 @@ def peclip_way(
     shape = (arguments.batch, arguments.frames, 3, own.image_size, own.image_size)
     numbers = torch.arange(arguments.batch)
     videos = Videos(torch.randint(0, 256, shape, dtype=torch.uint8), numbers % num_classes, numbers)
-    tally = Tally.empty(num_classes)
+    running_metrics = RunningMetrics.empty(num_classes)
 
     def step(number: int) -> None:
         learner.step(
             [videos],
-            tally,
+            running_metrics,
             num_videos=arguments.batch,
             epoch=0,
             step=number,

@@ -26,9 +26,10 @@ from peclip.labels import LabelSet
 from peclip.metrics.scoring import Evaluation, score_files
 from peclip.settings import load_settings
 from peclip.training.distributed import SINGLE, World, joined
-from peclip.training.run_folder import BEST, CONFIG, MODEL
+from peclip.training.frame_orders import FRAME_ORDERS, repeat_peak, reverse, shuffle, with_mirror
+from peclip.training.run_folder import CONFIG, MODEL
 from peclip.training.seen import TEST_WARNING, config_of
-from peclip.training.views import FRAME_ORDERS, repeat_peak, reverse, shuffle, with_mirror
+from peclip.training.state import BEST
 from peclip.types import Batch
 from peclip.weights.checkpoint import Checkpoint, load_model
 from peclip.weights.resolve import debug_config

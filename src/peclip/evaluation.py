@@ -34,8 +34,8 @@ from peclip.recognizers import load
 from peclip.training.distributed import SINGLE, World
 from peclip.training.evaluate import Answers, answer_paths, evaluate_views, write_answers
 from peclip.training.fitting import videos_of
+from peclip.training.frame_orders import AS_RECORDED, AUGMENTATIONS, FRAME_ORDERS
 from peclip.training.seen import run_warning
-from peclip.training.views import AS_RECORDED, AUGMENTATIONS, FRAME_ORDERS
 from peclip.weights.checkpoint import MODEL, model_folder
 
 _log = logging.getLogger(__name__)
@@ -49,7 +49,7 @@ class EvaluateOptions(Config):
     labels: dict[str, str] | None = None
     """Other labels for the model, with texts or empty ones, through its text tower."""
     frames: FrameOrder = "as-recorded"
-    """What is done to time; see `peclip.training.views`."""
+    """What is done to time; see `peclip.training.frame_orders`."""
     tta: ViewAverage = "none"
     """`flip`: the mean of the probabilities of a video and its mirror image."""
     prior_weight: float | None = Field(None, ge=0, allow_inf_nan=False)

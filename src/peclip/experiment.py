@@ -25,13 +25,14 @@ from peclip.runtime import choose_precision, device_name
 from peclip.settings import load_settings
 from peclip.training.distributed import SINGLE, World
 from peclip.training.divisions import Divisions, divisions
-from peclip.training.fitting import answer, check_streams, fit, lone_videos
+from peclip.training.fitting import answer, batch_size_warning, check_streams, fit
 from peclip.training.progress import Hooks, Progress
 from peclip.training.recipe import RunConfig, model_config, to_yaml
 from peclip.training.reporting import reporting
-from peclip.training.run_folder import COMMAND, RunFolder, read_report, writing
+from peclip.training.run_folder import COMMAND, RunFolder, read_report
 from peclip.training.run_folder import CONFIG as CONFIG_FILE
 from peclip.training.seen import known_warning, report_warning
+from peclip.training.state import writing
 from peclip.training.trackers import TrackedRun, load_module
 from peclip.training.trainer import TrainResult
 from peclip.training.warm_start import load_stem, load_what_fits
@@ -122,7 +123,7 @@ def run_fold(config: RunConfig, place: Place, listen: Listener | None = None) ->
         for said in (
             unlike(config.data.root, recognizer.config.preprocess),
             left_out(config.data.root),
-            lone_videos(recognizer.config, config.train, world),
+            batch_size_warning(recognizer.config, config.train, world),
         ):
             if said is not None:
                 _warn(folder, said)

@@ -25,7 +25,7 @@ from peclip.results.prediction import Prediction
 from peclip.results.rows import Row
 from peclip.settings import Settings, load_settings
 from peclip.training.config import TrainConfig
-from peclip.training.fitting import fit, free_backbone, lone_videos
+from peclip.training.fitting import batch_size_warning, fit, free_backbone
 from peclip.training.prior import drop_prior
 from peclip.training.progress import Hooks
 from peclip.training.reporting import following
@@ -300,7 +300,7 @@ class Recognizer:
         """
         config = config or TrainConfig()
         told = {"model": self.config.model_dump(), "train": config.model_dump()}
-        if (said := lone_videos(self.config, config)) is not None:
+        if (said := batch_size_warning(self.config, config)) is not None:
             log.warning(said)
         with following(report_to, run_dir, told, hooks, resume=resume) as followed:
             # At once, so that a model whose training broke off does not pass for the published one.

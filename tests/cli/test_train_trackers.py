@@ -20,7 +20,7 @@ from trainings import Output, command, refused, trained
 from peclip.cli import run
 from peclip.cli.training_bar import listener
 from peclip.training.progress import Progress
-from peclip.training.tally import Tally
+from peclip.training.running_metrics import RunningMetrics
 
 
 def scalars(folder: Path) -> dict[str, list[tuple[int, float]]]:
@@ -139,7 +139,7 @@ def test_the_bar_fits_a_narrow_terminal() -> None:
     )
     bar = Bar(*columns, console=console, auto_refresh=False)
     hooks = listener(bar)("dfew fold 1 train")
-    progress = Progress(30, 1170, Tally(np.array([[50, 50], [25, 75]]), 150.0))
+    progress = Progress(30, 1170, RunningMetrics(np.array([[50, 50], [25, 75]]), 150.0))
     progress.epoch, progress.step, progress.seconds = 11, 585, 600.0
 
     def shown() -> str:

@@ -291,7 +291,7 @@ def test_supervision_by_captions_does_not_look_at_the_targets() -> None:
     one.backward()
     trained = {
         part: any(p.grad is not None and p.grad.abs().sum() > 0 for p in members)
-        for part, members in model.parts().items()
+        for part, members in model.parameter_groups().items()
     }
     assert trained["video"]
     assert trained["captions"]
@@ -303,10 +303,12 @@ def test_supervision_by_captions_reads_labels_through_the_encoder_of_the_caption
     model = randomise(build(captions=True, supervision="captions"))
     with torch.inference_mode():
         before = model.encode_labels()
-        for parameter in model.parts()["positive"] + model.parts()["negative"]:
+        for parameter in (
+            model.parameter_groups()["positive"] + model.parameter_groups()["negative"]
+        ):
             parameter.add_(1.0)
         assert torch.equal(model.encode_labels(), before)
-        for parameter in model.parts()["captions"]:
+        for parameter in model.parameter_groups()["captions"]:
             parameter.add_(1.0)
         assert not torch.allclose(model.encode_labels(), before)
 

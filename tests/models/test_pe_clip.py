@@ -48,7 +48,7 @@ def test_parameters_of_the_released_layout(
     config = backbone_model_config(backbone, "openai")
     with torch.device("meta"):
         model = build_model(config.derive(pretrained=None, shared_adapter=shared))
-    parts = {name: sum(p.numel() for p in part) for name, part in model.parts().items()}
+    parts = {name: sum(p.numel() for p in part) for name, part in model.parameter_groups().items()}
     assert sum(parts.values()) == sum(p.numel() for p in model.parameters())
     assert sum(parts.values()) - parts["backbone"] == count(model)
     if expected is not None:
@@ -60,7 +60,7 @@ def test_parameters_of_the_released_layout(
 
 def test_only_adapters_and_prompts_train() -> None:
     model = build()
-    for part, parameters in model.parts().items():
+    for part, parameters in model.parameter_groups().items():
         assert parameters
         assert all(p.requires_grad == (part != "backbone") for p in parameters)
     randomise_adapters(model)
@@ -68,7 +68,7 @@ def test_only_adapters_and_prompts_train() -> None:
     model.loss(output, torch.eye(7)[:2]).backward()
     for parameter in model.parameters():
         assert (parameter.grad is not None) == parameter.requires_grad
-    for part, parameters in model.parts().items():
+    for part, parameters in model.parameter_groups().items():
         assert part == "backbone" or any(p.grad is not None and p.grad.any() for p in parameters)
 
 

@@ -15,7 +15,7 @@ from peclip.data import Split
 from peclip.errors import TrainingError
 from peclip.training.distributed import World
 from peclip.training.learner import Learner
-from peclip.training.tally import Tally
+from peclip.training.running_metrics import RunningMetrics
 
 
 @pytest.fixture(autouse=True)
@@ -46,9 +46,9 @@ def test_a_rank_may_begin_without_videos(resumed: bool) -> None:
     learner, before = learner_of(recognizer), weights(recognizer)
     if resumed:
         learner.load_state(learner_of(fresh()).to_state())
-    tally = Tally.empty(3)
+    running_metrics = RunningMetrics.empty(3)
     for step in range(2):
-        learner.step([None], tally, num_videos=1, epoch=1, step=step, steps_per_epoch=2)
+        learner.step([None], running_metrics, num_videos=1, epoch=1, step=step, steps_per_epoch=2)
     changed = {name for name, now in weights(recognizer).items() if not now.equal(before[name])}
     assert changed == set(learner.trained)
     assert learner.to_state()["scaler"]["_growth_tracker"] == 2

@@ -96,7 +96,7 @@ def test_a_backbone_without_a_rate_is_frozen_again(videos: Split) -> None:
     recognizer = small_nano()
     recognizer.fit(videos, config=scratch())
     assert_adapters_alone_learn(recognizer, videos)
-    assert not any(p.requires_grad for p in recognizer.model.parts()["backbone"])
+    assert not any(p.requires_grad for p in recognizer.model.parameter_groups()["backbone"])
 
 
 def test_the_groups_of_adamw() -> None:

@@ -25,11 +25,11 @@ from small import (
 from peclip.data import Split
 from peclip.data.dataset import Draw, Item, VideoDataset
 from peclip.errors import CheckpointError, ConfigError, TrainingError
-from peclip.training.checkpoint import STATE, load_state
 from peclip.training.ema import Ema
 from peclip.training.fitting import videos_of
 from peclip.training.learner import class_weights
 from peclip.training.progress import Hooks, Progress
+from peclip.training.state import STATE, load_state
 from peclip.training.trainer import train_model
 from peclip.types import Batch
 

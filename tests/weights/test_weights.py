@@ -557,7 +557,7 @@ def test_counts_are_those_of_the_model(settings: Settings) -> None:
     assert torch.equal(torch.get_rng_state(), before)
     model = fresh(config, settings)
     assert sum(counts["total"].values()) == sum(p.numel() for p in model.parameters())
-    assert counts["total"].keys() == counts["trainable"].keys() == model.parts().keys()
+    assert counts["total"].keys() == counts["trainable"].keys() == model.parameter_groups().keys()
     none = count_parameters(config.derive(shared_adapter="none", prompt_length=0))
     assert none["total"]["ShA"] == none["total"]["prompts"] == 0
     assert none["total"]["backbone"] == counts["total"]["backbone"]

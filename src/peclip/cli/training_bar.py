@@ -23,10 +23,13 @@ def listener(bar: Bar) -> Listener:
             nonlocal epoch
             total = progress.epochs * progress.steps
             done = progress.epoch * progress.steps + progress.step
-            tally, left = progress.tally, progress.seconds / progress.step * (total - done)
+            metrics, left = (
+                progress.running_metrics,
+                progress.seconds / progress.step * (total - done),
+            )
             epoch = f"epoch {progress.epoch + 1}/{progress.epochs}"
             position = (
-                f"{epoch} loss {tally.loss:.3f} UAR {100 * tally.uar:.1f} WAR {100 * tally.war:.1f} "
+                f"{epoch} loss {metrics.loss:.3f} UAR {100 * metrics.uar:.1f} WAR {100 * metrics.war:.1f} "
                 f"{_clock(left)} left"
             )
             bar.update(task, total=total, completed=done, position=position)

@@ -76,7 +76,7 @@ class ExpressionModel(nn.Module, ABC):
         return F.cross_entropy(output.logits, targets)
 
     @abstractmethod
-    def parts(self) -> dict[str, list[nn.Parameter]]:
+    def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
         """Returns all parameters by the part of the network that they belong to."""
 
     @abstractmethod

@@ -229,7 +229,7 @@ class FineCLIPERModel(ExpressionModel):
         """Class token and patches of a frame."""
         return len(self.vision.positional_embedding)
 
-    def parts(self) -> dict[str, list[nn.Parameter]]:
+    def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
         """Returns the parameters of the backbone, and of what was added for each stream."""
         streams = {
             "vision": ("video", "parsing", "landmarks"),

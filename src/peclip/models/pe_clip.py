@@ -128,7 +128,7 @@ class PEClipModel(ExpressionModel):
         """Class token, patches and prompt of a frame."""
         return len(self.vision.positional_embedding) + (self.prompts.length if self.prompts else 0)
 
-    def parts(self) -> dict[str, list[nn.Parameter]]:
+    def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
         """Returns the parameters of the backbone, ShA, TDA, TA and prompts."""
         places = {"shared_adapter": "ShA", "temporal_adapter": "TDA", "text_adapter": "TA"}
         found: dict[str, list[nn.Parameter]] = {

@@ -22,9 +22,9 @@ from peclip.metrics.report import Report
 from peclip.models.base import ExpressionModel
 from peclip.models.frozen import FrozenModel
 from peclip.runtime import COMPUTE_IN_FP32, memory_errors
-from peclip.training.batches import to_batch
+from peclip.training.collate import to_batch
 from peclip.training.distributed import SINGLE, World
-from peclip.training.views import View, as_recorded
+from peclip.training.frame_orders import View, as_recorded
 from peclip.types import Batch
 from peclip.video.preprocess import Preprocess
 

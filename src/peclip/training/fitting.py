@@ -23,7 +23,7 @@ from peclip.training.distributed import SINGLE, World
 from peclip.training.evaluate import Answers, evaluate
 from peclip.training.prior import drop_prior, target_shares
 from peclip.training.progress import Hooks, Progress
-from peclip.training.run_folder import BEST, STATES, writing
+from peclip.training.state import BEST, STATES, writing
 from peclip.training.teacher import load_teacher
 from peclip.training.trainer import TrainResult, train_model
 from peclip.video.parts import parts_path
@@ -183,7 +183,7 @@ def _videos_of_a_rank(config: TrainConfig, world: World) -> int:
     return -(-config.batch_size // world.size)
 
 
-def lone_videos(
+def batch_size_warning(
     model_config: ModelConfig, config: TrainConfig, world: World = SINGLE
 ) -> str | None:
     """Returns what must be said where no video meets another one, which nothing else would show."""
@@ -218,7 +218,7 @@ def free_backbone(
         The configuration of a model whose weights may be others than the published ones.
     """
     trained = config.lr.backbone > 0
-    for parameter in model.parts()["backbone"]:
+    for parameter in model.parameter_groups()["backbone"]:
         parameter.requires_grad_(trained)
     if config.stem.frozen:
         for stem in stems_of(model):

@@ -17,13 +17,13 @@ from peclip.errors import TrainingError
 from peclip.models.base import ExpressionModel
 from peclip.models.descriptions import describe
 from peclip.runtime import autocast, choose_precision, compiler_errors, training_kernels
-from peclip.training.batches import to_batch
+from peclip.training.collate import to_batch
 from peclip.training.config import TrainConfig
 from peclip.training.distributed import World
 from peclip.training.ema import Ema
 from peclip.training.mixing import mix
 from peclip.training.optim import make_optimizers, set_learning_rates
-from peclip.training.tally import Tally
+from peclip.training.running_metrics import RunningMetrics
 from peclip.training.teacher import Teacher
 from peclip.types import Batch
 from peclip.video.preprocess import Preprocess
@@ -83,7 +83,7 @@ class Learner:
     def step(
         self,
         passes: Iterable[Videos | None],
-        tally: Tally,
+        running_metrics: RunningMetrics,
         *,
         num_videos: int,
         epoch: int,
@@ -94,7 +94,7 @@ class Learner:
 
         Args:
             passes: this rank's videos of every pass, `None` where it has none.
-            tally: what is seen is added to it.
+            running_metrics: what is seen is added to it.
             num_videos: of this step, over all passes and ranks.
             epoch: from 0.
             step: within the epoch, from 0.
@@ -121,7 +121,7 @@ class Learner:
         loss_sum, *counts = self.world.sum(seen).tolist()
         self._check(loss_sum, "loss", epoch, step, rates)
         self._update(epoch, step, rates)
-        tally.add(loss_sum, np.array(counts, np.int64).reshape(num_classes, num_classes))
+        running_metrics.add(loss_sum, np.array(counts, np.int64).reshape(num_classes, num_classes))
         return rates
 
     def _backward(self, videos: Videos, random: Random, num_videos: int) -> Tensor:
@@ -194,14 +194,14 @@ class Learner:
     @contextmanager
     def evaluating(self) -> Iterator[None]:
         """Holds the weights that count for as long as the block runs: the averages, if there are any."""
-        self.rest()
+        self.eval_mode()
         if self._ema is None:
             yield
         else:
             with self._ema.in_place():
                 yield
 
-    def rest(self) -> None:
+    def eval_mode(self) -> None:
         """Puts the model into the state in which it answers, with texts of its own."""
         self.model.eval()
         self.model.checkpoint_activations(False)

@@ -40,7 +40,7 @@ def make_optimizers(
         ("stem", False): [],
     }
     stem = {parameter for stem in stems_of(model) for parameter in stem.trunk()}
-    for part, parameters in model.parts().items():
+    for part, parameters in model.parameter_groups().items():
         name = part if part in ("prompts", "backbone") else "adapters"
         for parameter in parameters:
             if parameter.requires_grad:

@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from peclip.training.config import TrainConfig
-from peclip.training.tally import Tally
+from peclip.training.running_metrics import RunningMetrics
 
 
 @dataclass
@@ -19,7 +19,7 @@ class Progress:
     epochs: int
     steps: int
     """In an epoch."""
-    tally: Tally
+    running_metrics: RunningMetrics
     """Of this epoch so far."""
     epoch: int = 0
     """The current one, from 0; as many are complete."""

@@ -14,7 +14,6 @@ from typing import Any
 from peclip.errors import ConfigError, TrainingError, UserError
 from peclip.files import replacing
 from peclip.training.progress import Hooks, Progress
-from peclip.training.run_folder import JOURNAL
 from peclip.training.trackers import (
     TRACKERS,
     Position,
@@ -27,6 +26,7 @@ from peclip.training.trackers import (
 
 _log = logging.getLogger(__name__)
 SCORES = ("uar", "war", "macro_f1", "ece", "recall")
+JOURNAL = "trackers.json"
 
 
 class Trackers:

@@ -22,9 +22,10 @@ from peclip.figures import save_figure
 from peclip.files import final_name, replacing, write_rows
 from peclip.metrics.plots import plot_confusion, plot_curve
 from peclip.metrics.report import Report
-from peclip.training.checkpoint import BEST_NAME, STATE, best_weights
 from peclip.training.evaluate import Answers
 from peclip.training.recipe import RunConfig, read_recipe, run_config
+from peclip.training.reporting import JOURNAL
+from peclip.training.state import STATE, STATES, best_weights, writing
 from peclip.training.trackers import flat
 from peclip.weights.checkpoint import MODEL
 
@@ -36,9 +37,6 @@ CONFIG, COMMAND, ENVIRONMENT, HISTORY, LOG = (
     "log.txt",
 )
 REPORT, ANSWERS, CONFUSION, CURVE = "report.json", "predictions.csv", "confusion", "curve.png"
-STATES = Path("checkpoints/last")
-BEST = STATES.with_name(BEST_NAME)
-JOURNAL = "trackers.json"
 
 _FILES = {CONFIG, COMMAND, ENVIRONMENT, HISTORY, LOG, REPORT, ANSWERS, CURVE, JOURNAL} | {
     *(f"{CONFUSION}.csv", f"{CONFUSION}.png", "checkpoints", MODEL, "tensorboard", "wandb"),
@@ -200,23 +198,6 @@ class RunFolder:
             return
         with writing(self.path):
             save_figure(figure, self.path / name)
-
-
-@contextmanager
-def writing(path: Path) -> Iterator[None]:
-    """Turns what a full disk or a locked folder leads to into an error that says how to go on.
-
-    Raises:
-        TrainingError: something in the block could not be written.
-    """
-    try:
-        yield
-    except (OSError, ConfigError) as error:
-        reason = str(getattr(error, "strerror", None) or error).removesuffix(".")
-        raise TrainingError(
-            f"The run folder {str(path)!r} cannot be written: {reason}. Make room or give another folder; "
-            "what was saved before is whole, and --resume goes on from it."
-        ) from None
 
 
 def _is_of_a_run(name: str) -> bool:

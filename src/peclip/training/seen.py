@@ -11,7 +11,8 @@ from peclip.data import DataConfig, Split, find_benchmark
 from peclip.training.config import TrainConfig
 from peclip.training.divisions import Divisions
 from peclip.training.recipe import read_recipe
-from peclip.training.run_folder import BEST, CONFIG
+from peclip.training.run_folder import CONFIG
+from peclip.training.state import BEST
 from peclip.weights.checkpoint import MODEL, model_folder
 
 TEST_WARNING = (

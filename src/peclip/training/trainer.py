@@ -14,13 +14,13 @@ from peclip.data.loader import batches_of, epoch_draws, load_batches, reader_err
 from peclip.errors import ConfigError, DeviceError, TrainingError
 from peclip.models.base import ExpressionModel
 from peclip.runtime import memory_errors
+from peclip.training.checkpointer import Checkpointer
 from peclip.training.config import TrainConfig
 from peclip.training.distributed import SINGLE, World
 from peclip.training.evaluate import Answers, evaluate
-from peclip.training.keeper import Keeper
 from peclip.training.learner import Learner
 from peclip.training.progress import Hooks, Progress
-from peclip.training.tally import Tally
+from peclip.training.running_metrics import RunningMetrics
 from peclip.training.teacher import Teacher
 from peclip.video.preprocess import Preprocess
 
@@ -93,19 +93,19 @@ def train_model(
         counts = data.class_counts()
         learner = Learner(model.to(device), config, preprocess, device, world, counts, teacher)
         steps = -(-len(data) // (config.batch_size * config.grad_accum))
-        progress = Progress(config.epochs, steps, Tally.empty(len(model.labels)))
-        keeper = Keeper(learner, progress, state_folder, data, watched)
+        progress = Progress(config.epochs, steps, RunningMetrics.empty(len(model.labels)))
+        checkpointer = Checkpointer(learner, progress, state_folder, data, watched)
         if resume:
-            keeper.restore()
+            checkpointer.restore()
         try:
             while not progress.is_complete(config):
-                train_one_epoch(learner, data, progress, hooks, keeper)
-                _close_epoch(learner, watched, preprocess, progress, hooks, keeper)
-                keeper.save()
+                train_one_epoch(learner, data, progress, hooks, checkpointer)
+                _close_epoch(learner, watched, preprocess, progress, hooks, checkpointer)
+                checkpointer.save()
                 hooks.on_epoch(progress)
             learner.settle(progress.best_weights)
         finally:
-            learner.rest()
+            learner.eval_mode()
     return TrainResult(
         tuple(progress.history),
         progress.best_epoch or progress.epoch,
@@ -116,7 +116,11 @@ def train_model(
 
 @reader_errors()
 def train_one_epoch(
-    learner: Learner, data: VideoDataset, progress: Progress, hooks: Hooks, keeper: Keeper
+    learner: Learner,
+    data: VideoDataset,
+    progress: Progress,
+    hooks: Hooks,
+    checkpointer: Checkpointer,
 ) -> None:
     """Trains from the step that an epoch has reached to its end."""
     config, world, epoch = learner.config, learner.world, progress.epoch
@@ -136,22 +140,22 @@ def train_one_epoch(
     loaded = load_batches(data, own, workers=config.workers, pin_memory=pinned)
     learner.training()
     for step, parts in zip(todo, passes, strict=True):
-        start, before = time.monotonic(), progress.tally.loss_sum
-        with memory_errors(learner.device, _LESS_MEMORY, TrainingError), keeper.naming_best():
+        start, before = time.monotonic(), progress.running_metrics.loss_sum
+        with memory_errors(learner.device, _LESS_MEMORY, TrainingError), checkpointer.naming_best():
             progress.rates = learner.step(
                 (next(loaded) for _ in parts),
-                progress.tally,
+                progress.running_metrics,
                 num_videos=len(step),
                 epoch=epoch,
                 step=progress.step,
                 steps_per_epoch=progress.steps,
             )
-        progress.loss = (progress.tally.loss_sum - before) / len(step)
+        progress.loss = (progress.running_metrics.loss_sum - before) / len(step)
         progress.step += 1
         progress.seconds += time.monotonic() - start
         every = config.checkpoint_steps
         if every is not None and progress.step % every == 0 and progress.step < progress.steps:
-            keeper.save()
+            checkpointer.save()
         hooks.on_step(progress)
 
 
@@ -182,28 +186,28 @@ def _close_epoch(
     preprocess: Preprocess,
     progress: Progress,
     hooks: Hooks,
-    keeper: Keeper,
+    checkpointer: Checkpointer,
 ) -> None:
     """Evaluates with the weights that count after an epoch, and keeps them if they are the best so far."""
     with learner.evaluating():
-        with keeper.naming_best():
+        with checkpointer.naming_best():
             answers = _evaluate(learner, watched, preprocess, hooks)
         _enter(learner, answers, progress, hooks)
 
 
 def _enter(learner: Learner, answers: Answers | None, progress: Progress, hooks: Hooks) -> None:
     """Writes an epoch into the history, and keeps its weights if it is the best so far."""
-    tally, config = progress.tally, learner.config
+    metrics, config = progress.running_metrics, learner.config
     entry: dict[str, Any] = {
         "epoch": progress.epoch + 1,
         "step": (progress.epoch + 1) * progress.steps,
         "lr": progress.rates,
-        "train": {"loss": tally.loss, "uar": 100 * tally.uar, "war": 100 * tally.war},
+        "train": {"loss": metrics.loss, "uar": 100 * metrics.uar, "war": 100 * metrics.war},
         "seconds": round(progress.seconds, 3),
     }
     progress.epoch += 1
     progress.step, progress.seconds = 0, 0.0
-    progress.tally = Tally.empty(len(tally.counts))
+    progress.running_metrics = RunningMetrics.empty(len(metrics.counts))
     if answers is not None:
         report = answers.report(resamples=0)
         scores = {"loss": answers.loss, "uar": 100 * report.uar, "war": 100 * report.war}

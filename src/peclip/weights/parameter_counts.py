@@ -21,7 +21,7 @@ def count_parameters(config: ModelConfig) -> dict[str, dict[str, int]]:
     Returns:
         `{"total": {part: n, …}, "trainable": {part: n, …}}`.
     """
-    parts = outline(config).parts()
+    parts = outline(config).parameter_groups()
     counts: dict[str, dict[str, int]] = {"total": {}, "trainable": {}}
     for part, parameters in parts.items():
         counts["total"][part] = sum(p.numel() for p in parameters)

@@ -11,16 +11,16 @@ import torch
 
 from peclip.data.dataset import VideoDataset
 from peclip.errors import ConfigError, TrainingError
-from peclip.training.checkpoint import best_weights, load_state, save_state
 from peclip.training.learner import Learner
 from peclip.training.progress import Progress
-from peclip.training.tally import Tally
+from peclip.training.running_metrics import RunningMetrics
+from peclip.training.state import best_weights, load_state, save_state
 
 _MAY_CHANGE = {"workers", "patience", "checkpoint_steps", "checkpoint_activations"}
 """Fields that do not decide any weight, so that a resumed training may have others."""
 
 
-class Keeper:
+class Checkpointer:
     """Saves and restores a training.
 
     Args:
@@ -47,12 +47,15 @@ class Keeper:
         """Writes the state, if there is a folder and this is the first rank."""
         if self._folder is None or not self._learner.world.is_main:
             return
-        progress = {name: value for name, value in vars(self._progress).items() if name != "tally"}
+        progress = {
+            name: value for name, value in vars(self._progress).items() if name != "running_metrics"
+        }
         state = {
             "identity": self._identity,
             "learner": self._learner.to_state(),
             "progress": progress,
-            "tally": self._progress.tally.to_state(),
+            # The key that states on disk have.
+            "tally": self._progress.running_metrics.to_state(),
             "rng": torch.get_rng_state(),
         }
         save_state(state, self._folder)
@@ -78,7 +81,9 @@ class Keeper:
                 "another folder."
             )
         self._learner.load_state(state["learner"])
-        vars(self._progress).update(state["progress"], tally=Tally.from_state(state["tally"]))
+        vars(self._progress).update(
+            state["progress"], running_metrics=RunningMetrics.from_state(state["tally"])
+        )
         torch.set_rng_state(state["rng"])
 
     @contextmanager

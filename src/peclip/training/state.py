@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import io
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from peclip.errors import CheckpointError, TrainingError, first_line
+from peclip.errors import CheckpointError, ConfigError, TrainingError, first_line
 from peclip.files import replacing
 from peclip.weights.checkpoint import CONFIG
 
@@ -17,6 +19,8 @@ STATE, BEST_NAME = "state.pt", "best"
 """The file of a state, and the folder beside that of the state, which holds the best model so far."""
 
 _FORMAT = 3
+STATES = Path("checkpoints/last")
+BEST = STATES.with_name(BEST_NAME)
 
 
 def save_state(state: dict[str, Any], folder: Path) -> None:
@@ -75,3 +79,20 @@ def best_weights(folder: Path | None) -> str:
     if best is None or not (best / CONFIG).is_file():  # which is written after the weights
         return ""
     return f" It may start from the best weights of this one (-m {best})."
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Turns what a full disk or a locked folder leads to into an error that says how to go on.
+
+    Raises:
+        TrainingError: something in the block could not be written.
+    """
+    try:
+        yield
+    except (OSError, ConfigError) as error:
+        reason = str(getattr(error, "strerror", None) or error).removesuffix(".")
+        raise TrainingError(
+            f"The run folder {str(path)!r} cannot be written: {reason}. Make room or give another folder; "
+            "what was saved before is whole, and --resume goes on from it."
+        ) from None

@@ -14,7 +14,8 @@ from peclip.errors import ConfigError, TrainingError
 from peclip.models.pe_clip import PEClipModel
 from peclip.training.progress import Hooks, Progress
 from peclip.training.recipe import RunConfig
-from peclip.training.run_folder import BEST, CONFIG, RunFolder
+from peclip.training.run_folder import CONFIG, RunFolder
+from peclip.training.state import BEST
 from peclip.weights.checkpoint import CONFIG as MODEL_CONFIG
 
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 
 @dataclass
-class Tally:
+class RunningMetrics:
     """Sums over the videos of an epoch, of all ranks.
 
     Mixed videos count by the label of the first one, so the numbers are lower than the model deserves.
@@ -21,7 +21,7 @@ class Tally:
     loss_sum: float = 0.0
 
     @classmethod
-    def empty(cls, num_classes: int) -> Tally:
+    def empty(cls, num_classes: int) -> RunningMetrics:
         return cls(np.zeros((num_classes, num_classes), np.int64))
 
     def add(self, loss_sum: float, counts: NDArray[np.int64]) -> None:
@@ -54,5 +54,5 @@ class Tally:
         return {"counts": self.counts.tolist(), "loss_sum": self.loss_sum}
 
     @classmethod
-    def from_state(cls, state: dict[str, Any]) -> Tally:
+    def from_state(cls, state: dict[str, Any]) -> RunningMetrics:
         return cls(np.array(state["counts"], np.int64), state["loss_sum"])
