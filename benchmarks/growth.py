@@ -17,7 +17,7 @@ from videos import crowd, portrait, repeat, write_video
 
 import peclip
 from peclip import PredictOptions
-from peclip.recognizer import Recognizer
+from peclip.recognizers.recognizer import Recognizer
 
 
 def measure(model: Recognizer, video: Path, options: PredictOptions) -> tuple[float, int, int]:

@@ -22,7 +22,7 @@ from videos import crowd, write_video
 
 import peclip
 from peclip import PredictOptions
-from peclip.recognizer import Recognizer
+from peclip.recognizers.recognizer import Recognizer
 from peclip.runtime import device_name
 from peclip.video.reader import open_video
 from peclip.video.windows import FaceWindow, Observer, cut_windows

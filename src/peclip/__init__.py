@@ -15,8 +15,10 @@ if TYPE_CHECKING:
     from peclip.config import FineCLIPERConfig, PEClipConfig, PredictOptions
     from peclip.errors import PEClipError, UserError
     from peclip.labels import LabelSet
-    from peclip.recognizer import Recognizer
-    from peclip.recognizers import FineCLIPER, PEClip, load
+    from peclip.recognizers.fine_cliper import FineCLIPER
+    from peclip.recognizers.loading import load
+    from peclip.recognizers.pe_clip import PEClip
+    from peclip.recognizers.recognizer import Recognizer
     from peclip.results.prediction import Prediction
     from peclip.results.rows import Row
     from peclip.training.config import TrainConfig
@@ -24,20 +26,20 @@ if TYPE_CHECKING:
 
 # Names are loaded on first use (PEP 562): importing peclip must not import torch.
 _HOMES = {
-    "FineCLIPER": "peclip.recognizers",
+    "FineCLIPER": "peclip.recognizers.fine_cliper",
     "FineCLIPERConfig": "peclip.config",
     "Frames": "peclip.types",
     "LabelSet": "peclip.labels",
-    "PEClip": "peclip.recognizers",
+    "PEClip": "peclip.recognizers.pe_clip",
     "PEClipConfig": "peclip.config",
     "PEClipError": "peclip.errors",
     "PredictOptions": "peclip.config",
     "Prediction": "peclip.results.prediction",
-    "Recognizer": "peclip.recognizer",
+    "Recognizer": "peclip.recognizers.recognizer",
     "Row": "peclip.results.rows",
     "TrainConfig": "peclip.training.config",
     "UserError": "peclip.errors",
-    "load": "peclip.recognizers",
+    "load": "peclip.recognizers.loading",
 }
 
 __all__ = [

@@ -29,8 +29,8 @@ from peclip.literals import FrameOrder, Precision, ViewAverage
 from peclip.metrics.intervals import RESAMPLES
 from peclip.metrics.prediction_file import Answer, AnswerFile
 from peclip.metrics.scoring import Evaluation, Score, score_answers, together
-from peclip.recognizer import Recognizer
-from peclip.recognizers import load
+from peclip.recognizers.loading import load
+from peclip.recognizers.recognizer import Recognizer
 from peclip.training.distributed import SINGLE, World
 from peclip.training.evaluate import Answers, answer_paths, evaluate_views, write_answers
 from peclip.training.fitting import videos_of

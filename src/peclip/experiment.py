@@ -19,8 +19,8 @@ from peclip.labels import LabelSet
 from peclip.metrics.confusion import ConfusionMatrix
 from peclip.metrics.folds import mean_over_folds
 from peclip.metrics.report import Report
-from peclip.recognizer import Recognizer
-from peclip.recognizers import RECOGNIZERS
+from peclip.recognizers.loading import RECOGNIZERS
+from peclip.recognizers.recognizer import Recognizer
 from peclip.runtime import choose_precision, device_name
 from peclip.settings import load_settings
 from peclip.training.distributed import SINGLE, World

@@ -17,7 +17,7 @@ from outcomes import Outcome, Predict, checked, open_files, threads, threads_lef
 
 from peclip.cli import run
 from peclip.engines import base
-from peclip.recognizers import PEClip
+from peclip.recognizers.pe_clip import PEClip
 
 SECONDS = 20
 """After which a case counts as hanging."""

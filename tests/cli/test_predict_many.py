@@ -242,7 +242,7 @@ def test_the_digest_is_of_the_weights() -> None:
 
     from peclip.config import PredictOptions
     from peclip.engines.base import made_with
-    from peclip.recognizers import load
+    from peclip.recognizers.loading import load
 
     options = PredictOptions(face_crop=False)
     model = load("debug", device="cpu")

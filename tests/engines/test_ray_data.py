@@ -21,7 +21,7 @@ from peclip.engines import ENGINES, Engine, Job, Pool
 from peclip.engines.ray_data import Attempts, Worker, import_ray
 from peclip.errors import ConfigError, DeviceError, MissingExtraError
 from peclip.inference.session import Session
-from peclip.recognizer import Recognizer
+from peclip.recognizers.recognizer import Recognizer
 from peclip.video.sources import Source
 
 QUICK = ["-m", "debug", "--device", "cpu", "--no-face-crop"]

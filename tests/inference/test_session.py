@@ -19,7 +19,7 @@ import torch
 
 from peclip.config import PredictOptions
 from peclip.errors import ConfigError, VideoError
-from peclip.recognizers import PEClip
+from peclip.recognizers.pe_clip import PEClip
 from peclip.results.rows import Row
 from peclip.types import FaceBox, Frames
 from peclip.video.faces import Image

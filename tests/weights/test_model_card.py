@@ -10,7 +10,7 @@ import yaml
 
 from peclip.config import PEClipConfig, PreprocessConfig
 from peclip.models.descriptions import describe
-from peclip.recognizers import PEClip
+from peclip.recognizers.pe_clip import PEClip
 from peclip.weights.model_card import ETHICS, NOT_RECORDED, model_card
 
 

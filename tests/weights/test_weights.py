@@ -26,7 +26,7 @@ from peclip.config import UNTRAINED, ModelConfig, PEClipConfig, PreprocessConfig
 from peclip.errors import CheckpointError, ConfigError, UserError, WeightsError
 from peclip.models.base import ExpressionModel, Output
 from peclip.nn.clip import load_backbone
-from peclip.recognizers import PEClip
+from peclip.recognizers.pe_clip import PEClip
 from peclip.settings import Settings, load_settings
 from peclip.types import Batch
 from peclip.weights.checkpoint import (

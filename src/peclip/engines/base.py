@@ -14,8 +14,8 @@ from torch import nn
 from peclip.config import PredictOptions
 from peclip.errors import UserError
 from peclip.literals import Precision
-from peclip.recognizer import Recognizer
-from peclip.recognizers import load
+from peclip.recognizers.loading import load
+from peclip.recognizers.recognizer import Recognizer
 from peclip.results.prediction import Prediction
 from peclip.results.rows import Row
 from peclip.video.sources import Source

@@ -1,4 +1,4 @@
-"""The models that people load, one class per paper, and `load` for any of them."""
+"""FineCLIPER, as people load it: it also reads parts of faces and captions."""
 
 from __future__ import annotations
 
@@ -14,23 +14,14 @@ from torch import Tensor
 from peclip.config import FineCLIPERConfig, PredictOptions
 from peclip.data.caption_file import read_captions
 from peclip.inference.session import Score, Video
-from peclip.literals import Precision
-from peclip.recognizer import Recognizer
-from peclip.runtime import choose_device, choose_precision
+from peclip.recognizers.recognizer import Recognizer
 from peclip.settings import load_settings
 from peclip.types import Batch
 from peclip.video.drawing import draw_parts
 from peclip.video.parts import PartsFinder, load_finder
 from peclip.video.windows import FaceWindow
-from peclip.weights.resolve import resolve
 
 _log = logging.getLogger(__name__)
-
-
-class PEClip(Recognizer):
-    """PE-CLIP (Saadi et al., 2025): frozen CLIP with temporal adapters and coupled prompts."""
-
-    architecture = "pe-clip"
 
 
 class FineCLIPER(Recognizer):
@@ -126,20 +117,3 @@ class FineCLIPER(Recognizer):
                     return captions[name]
         _log.warning("%s has no caption for %s.", options.captions, video)
         return ""
-
-
-RECOGNIZERS: dict[str, type[Recognizer]] = {"pe-clip": PEClip, "finecliper": FineCLIPER}
-
-
-def load(
-    name: str | Path | None = None,
-    *,
-    revision: str | None = None,
-    device: str = "auto",
-    precision: Precision = "auto",
-) -> Recognizer:
-    """Loads any model by name, as the class of its architecture; see `Recognizer.from_pretrained`."""
-    chosen, settings = choose_device(device), load_settings()
-    checkpoint = resolve(name, settings=settings, revision=revision)
-    kind = RECOGNIZERS[checkpoint.config.architecture]
-    return kind.from_checkpoint(checkpoint, chosen, choose_precision(precision, chosen), settings)

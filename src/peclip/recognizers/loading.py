@@ -1,0 +1,29 @@
+"""`load`: any model by name, as the class of its architecture."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from peclip.literals import Precision
+from peclip.recognizers.fine_cliper import FineCLIPER
+from peclip.recognizers.pe_clip import PEClip
+from peclip.recognizers.recognizer import Recognizer
+from peclip.runtime import choose_device, choose_precision
+from peclip.settings import load_settings
+from peclip.weights.resolve import resolve
+
+RECOGNIZERS: dict[str, type[Recognizer]] = {"pe-clip": PEClip, "finecliper": FineCLIPER}
+
+
+def load(
+    name: str | Path | None = None,
+    *,
+    revision: str | None = None,
+    device: str = "auto",
+    precision: Precision = "auto",
+) -> Recognizer:
+    """Loads any model by name, as the class of its architecture; see `Recognizer.from_pretrained`."""
+    chosen, settings = choose_device(device), load_settings()
+    checkpoint = resolve(name, settings=settings, revision=revision)
+    kind = RECOGNIZERS[checkpoint.config.architecture]
+    return kind.from_checkpoint(checkpoint, chosen, choose_precision(precision, chosen), settings)
