@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
-from peclip.engines import Job
+from peclip.engines.base import Job
 from peclip.errors import UserError, VideoError
 from peclip.results.prediction import Prediction
 from peclip.results.rows import Row, failure_row
@@ -60,7 +60,7 @@ class CannedEngine:
     def describe(self) -> dict[str, Any]:
         return {"model": "canned", "device": "cpu", "precision": "fp32"}
 
-    def made_with(self) -> dict[str, Any]:
+    def fingerprint(self) -> dict[str, Any]:
         return {"model": "canned", "weights_sha256": self.weights}
 
     def read(self, sources: Sequence[Source]) -> Iterator[CannedReading]:

@@ -16,7 +16,8 @@ from pathlib import Path
 import pytest
 
 from peclip.cli import run
-from peclip.engines import ENGINES, Engine, Job
+from peclip.engines.base import Engine, Job
+from peclip.engines.registry import ENGINES
 from peclip.errors import ConfigError
 
 QUICK = ["-m", "debug", "--device", "cpu", "--detector", "haar"]

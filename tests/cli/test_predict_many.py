@@ -13,9 +13,9 @@ import pytest
 from canned import CannedEngine, CannedReading, opener
 
 from peclip.cli import run
-from peclip.engines import ENGINES
+from peclip.engines.journal import journal_of
+from peclip.engines.registry import ENGINES
 from peclip.errors import UserError
-from peclip.journal import journal_of
 from peclip.video.sources import Source
 
 QUICK = ["-m", "debug", "--device", "cpu", "--no-face-crop"]
@@ -241,16 +241,16 @@ def test_the_digest_is_of_the_weights() -> None:
     import torch
 
     from peclip.config import PredictOptions
-    from peclip.engines.base import made_with
+    from peclip.engines.base import fingerprint
     from peclip.recognizers.loading import load
 
     options = PredictOptions(face_crop=False)
     model = load("debug", device="cpu")
-    before = made_with(model, options)
-    assert before == made_with(load("debug", device="cpu"), options)
+    before = fingerprint(model, options)
+    assert before == fingerprint(load("debug", device="cpu"), options)
     with torch.no_grad():
         next(model.model.parameters()).view(-1)[0] += 1
-    changed = made_with(model, options)
+    changed = fingerprint(model, options)
     assert {name for name in before if before[name] != changed[name]} == {"weights_sha256"}
 
 

@@ -24,12 +24,13 @@ from canned import CannedEngine, opener
 import peclip
 from peclip.cli import run
 from peclip.cli.interruption import Interruption
-from peclip.engines import ENGINES
+from peclip.engines.registry import ENGINES
 
 PACKAGE = Path(peclip.__file__).parent
 WATCHED = {str(PACKAGE / "cli" / f"{name}.py") for name in ("batch", "output", "predict")}
 WATCHED |= {
-    str(PACKAGE / name) for name in ("cli/interruption.py", "results/writers.py", "journal.py")
+    str(PACKAGE / name)
+    for name in ("cli/interruption.py", "results/writers.py", "engines/journal.py")
 }
 WATCHED |= {contextlib.__file__}
 MOMENTS = 40

@@ -6,8 +6,7 @@ import pytest
 
 from peclip import PEClip
 from peclip.config import PredictOptions
-from peclip.engines import Job
-from peclip.engines.base import made_with, pinned
+from peclip.engines.base import Job, fingerprint, pinned
 
 
 @pytest.mark.parametrize("crop", [True, False])
@@ -15,10 +14,10 @@ def test_what_one_worker_chose_all_do(crop: bool) -> None:
     """No worker may take another detector or precision than the one whose facts stand with the rows."""
     job = Job("debug", "cpu", options=PredictOptions(face_crop=crop, hop=0.25))
     first = PEClip.from_pretrained("debug", device="cpu", precision="bf16")
-    chosen = made_with(first, PredictOptions(face_crop=crop, hop=0.25, detector="haar"))
+    chosen = fingerprint(first, PredictOptions(face_crop=crop, hop=0.25, detector="haar"))
     found = pinned(job, chosen)
     assert (job.precision, found.precision) == ("auto", "bf16")
     assert found.options.detector == ("haar" if crop else "auto")
     assert found.options.hop == 0.25
-    again = made_with(found.load(), found.options)
+    again = fingerprint(found.load(), found.options)
     assert again == chosen

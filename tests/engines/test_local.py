@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from peclip.config import PredictOptions
-from peclip.engines import ENGINES, Job
+from peclip.engines.base import Job
+from peclip.engines.registry import ENGINES
 from peclip.video.sources import Source
 
 

@@ -17,8 +17,9 @@ import pytest
 from peclip import PEClip
 from peclip.cli import run
 from peclip.config import PredictOptions
-from peclip.engines import ENGINES, Engine, Job, Pool
+from peclip.engines.base import Engine, Job, Pool
 from peclip.engines.ray_data import Attempts, Worker, import_ray
+from peclip.engines.registry import ENGINES
 from peclip.errors import ConfigError, DeviceError, MissingExtraError
 from peclip.inference.session import Session
 from peclip.recognizers.recognizer import Recognizer

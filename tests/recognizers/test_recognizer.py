@@ -8,7 +8,7 @@ import torch
 
 import peclip
 from peclip import PEClip, PredictOptions
-from peclip.engines.base import made_with
+from peclip.engines.base import fingerprint
 from peclip.errors import ConfigError, DeviceError
 from peclip.video.windows import FaceWindow
 from peclip.weights.checkpoint import save_model
@@ -220,7 +220,7 @@ def test_the_metadata_has_the_weight_that_was_used(
     for given, weight in ((None, 0.5), (1.5, 1.5)):
         options = PredictOptions(end=0.2, face_crop=False, prior_weight=given)
         assert model.predict(astronaut, options).metadata["prior_weight"] == weight
-        assert made_with(model, options)["prior_weight"] == weight
+        assert fingerprint(model, options)["prior_weight"] == weight
 
 
 def test_a_prior_weight_takes_a_prior(debug: PEClip) -> None:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from peclip.cli.interruption import Interruption
     from peclip.cli.output import Output
-    from peclip.engines import Engine, Reading
+    from peclip.engines.base import Engine, Reading
     from peclip.video.sources import Source
 
 

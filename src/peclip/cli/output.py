@@ -12,8 +12,8 @@ from peclip.cli import console
 from peclip.errors import ConfigError
 
 if TYPE_CHECKING:
-    from peclip.engines import Engine, Reading
-    from peclip.journal import Entry, Journal
+    from peclip.engines.base import Engine, Reading
+    from peclip.engines.journal import Entry, Journal
     from peclip.results.rows import Row
     from peclip.results.writers import RowWriter
     from peclip.video.sources import Source
@@ -77,10 +77,10 @@ class Output:
         """Returns the sources that are to be read, and what the journal says of the others."""
         if not self._resume:
             return list(sources), []
+        from peclip.engines.journal import Journal
         from peclip.inference.session import called
-        from peclip.journal import Journal
 
-        journal = self._journal = Journal.resume(self._path, self._engine.made_with())
+        journal = self._journal = Journal.resume(self._path, self._engine.fingerprint())
         if journal.lines_cut:
             console.note(f"{self._path}: cut off {journal.lines_cut} lines of unfinished sources")
         todo = [source for source in sources if called(source.location) not in journal.done]
@@ -137,12 +137,12 @@ class Output:
         return f"; what was done is in {self._path}{more}"
 
     def _new_writer(self) -> RowWriter:
-        from peclip.journal import Journal
+        from peclip.engines.journal import Journal
         from peclip.results.writers import open_writer
 
         if self._format is None:
             return console.RowTable(self._top_k)
         if self._journal is None and _takes_journal(self._path, self._format):
-            self._journal = Journal.begin(self._path, self._engine.made_with())
+            self._journal = Journal.begin(self._path, self._engine.fingerprint())
         writer = open_writer(self._format, self._path, self._engine.labels, append=self._resume)
         return self._file.enter_context(writer)

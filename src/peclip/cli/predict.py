@@ -142,9 +142,10 @@ def predict(
     # Before torch is imported: its threads leave the cores to the other stages while they wait.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     from peclip.config import PredictOptions, check
-    from peclip.engines import ENGINES, Job, Pool
+    from peclip.engines.base import Job, Pool
+    from peclip.engines.registry import ENGINES
+    from peclip.engines.shards import read_shard
     from peclip.results.writers import BY_LINE
-    from peclip.shards import read_shard
 
     options = check(
         PredictOptions,

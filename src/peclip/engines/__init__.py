@@ -1,19 +1,5 @@
-"""Where many sources are read: in this process, or on a Ray cluster. One protocol, one entry each."""
+"""Many sources: read one after the other in this process, or by the workers of a Ray cluster.
 
-from __future__ import annotations
-
-from collections.abc import Callable
-from contextlib import AbstractContextManager
-
-from peclip.engines.base import Engine, Job, Pool, Reading
-from peclip.engines.local import open_local
-from peclip.engines.ray_data import open_ray
-from peclip.literals import EngineName
-
-ENGINES: dict[EngineName, Callable[[Job], AbstractContextManager[Engine]]] = {
-    "local": open_local,
-    "ray": open_ray,
-}
-"""Context managers by the name that `peclip predict --engine` takes."""
-
-__all__ = ["ENGINES", "Engine", "Job", "Pool", "Reading"]
+Belongs here: engines, shards of the work, and the journal that makes an output resumable.
+Belongs elsewhere: reading one source (`inference`), and output formats (`results`).
+"""

@@ -96,7 +96,7 @@ class Engine(Protocol):
         """Returns what `Recognizer.describe` says."""
         ...
 
-    def made_with(self) -> dict[str, Any]:
+    def fingerprint(self) -> dict[str, Any]:
         """Returns what makes the rows what they are: equal for runs that may be mixed, and only then."""
         ...
 
@@ -105,7 +105,7 @@ class Engine(Protocol):
         ...
 
 
-def made_with(recognizer: Recognizer, options: PredictOptions) -> dict[str, Any]:
+def fingerprint(recognizer: Recognizer, options: PredictOptions) -> dict[str, Any]:
     """Returns the model, its weights, the preprocessing, the options and the version, as JSON values.
 
     Not the device nor the batch size: a run may go on elsewhere.
@@ -128,7 +128,7 @@ def made_with(recognizer: Recognizer, options: PredictOptions) -> dict[str, Any]
 
 
 def pinned(job: Job, made: Mapping[str, Any]) -> Job:
-    """Returns the job with what one worker has chosen for itself, as `made_with` says.
+    """Returns the job with what one worker has chosen for itself, as `fingerprint` says.
 
     Left to choose, a worker on another GPU could compute in another precision, and one that cannot get YuNet would
     take the Haar cascade: rows of two kinds in one file.

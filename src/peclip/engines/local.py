@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from peclip.engines.base import Engine, Job, Pool, Reading, made_with
+from peclip.engines.base import Engine, Job, Pool, Reading, fingerprint
 from peclip.errors import ConfigError
 from peclip.video.sources import Source
 
@@ -23,8 +23,8 @@ class _Local:
     def describe(self) -> dict[str, Any]:
         return self._recognizer.describe()
 
-    def made_with(self) -> dict[str, Any]:
-        return made_with(self._recognizer, self._options)
+    def fingerprint(self) -> dict[str, Any]:
+        return fingerprint(self._recognizer, self._options)
 
     def read(self, sources: Sequence[Source]) -> Iterator[Reading]:
         for source in sources:

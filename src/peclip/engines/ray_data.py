@@ -18,7 +18,7 @@ from typing import Any, cast
 
 import numpy as np
 
-from peclip.engines.base import Engine, Job, Reading, made_with, pinned
+from peclip.engines.base import Engine, Job, Reading, fingerprint, pinned
 from peclip.errors import ConfigError, DeviceError, MissingExtraError, UserError, VideoError
 from peclip.inference.session import Session, called
 from peclip.results.prediction import Prediction
@@ -93,7 +93,7 @@ class Worker:
         """Returns the labels, what describes the model, and what the rows are made with."""
         recognizer = self._recognizer
         described = recognizer.describe()
-        return recognizer.labels.names, described, made_with(recognizer, self._options)
+        return recognizer.labels.names, described, fingerprint(recognizer, self._options)
 
     def answer(self, source: str, place: str) -> Answered:
         """Reads a source at an absolute place, and calls it as the user does."""
@@ -131,8 +131,8 @@ def _answered(session: Session) -> Answered:
 
 class _RayData:
     def __init__(self, job: Job) -> None:
-        self._labels, self._facts, self._made_with = _probe(job)
-        self._job = pinned(job, self._made_with)
+        self._labels, self._facts, self._fingerprint = _probe(job)
+        self._job = pinned(job, self._fingerprint)
 
     @property
     def labels(self) -> Sequence[str]:
@@ -141,8 +141,8 @@ class _RayData:
     def describe(self) -> dict[str, Any]:
         return dict(self._facts)
 
-    def made_with(self) -> dict[str, Any]:
-        return self._made_with
+    def fingerprint(self) -> dict[str, Any]:
+        return self._fingerprint
 
     def read(self, sources: Sequence[Source]) -> Iterator[Reading]:
         from ray.exceptions import RayError

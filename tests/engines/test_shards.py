@@ -6,8 +6,8 @@ import random
 
 import pytest
 
+from peclip.engines.shards import Shard, read_shard
 from peclip.errors import ConfigError
-from peclip.shards import Shard, read_shard
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 8, 40])

@@ -43,16 +43,16 @@ class Journal:
 
     Args:
         output: the file of JSON Lines.
-        made_with: what makes the rows what they are; JSON values.
+        fingerprint: what makes the rows what they are; JSON values.
     """
 
-    def __init__(self, output: Path, made_with: Mapping[str, Any]) -> None:
+    def __init__(self, output: Path, fingerprint: Mapping[str, Any]) -> None:
         self.output, self.path = output, journal_of(output)
         self.done: dict[str, Entry] = {}
         """The complete sources, by their names."""
         self.lines_cut = 0
         """Lines of the output that belonged to no complete source, the broken one included."""
-        self._made_with = json.loads(json.dumps(made_with))
+        self._fingerprint = json.loads(json.dumps(fingerprint))
         self._stream: IO[str] | None = None
         self._lock = FileLock(f"{output}.lock")
         try:
@@ -66,26 +66,26 @@ class Journal:
             raise self._unwritable(error) from None
 
     @classmethod
-    def begin(cls, output: Path, made_with: Mapping[str, Any]) -> Self:
+    def begin(cls, output: Path, fingerprint: Mapping[str, Any]) -> Self:
         """Begins an output; a journal of an earlier one is replaced.
 
         Raises:
             ConfigError: another run writes this output, or the journal cannot be written.
         """
-        journal = cls(output, made_with)
+        journal = cls(output, fingerprint)
         with journal._closed_on_error():
             journal._write([])
         return journal
 
     @classmethod
-    def resume(cls, output: Path, made_with: Mapping[str, Any]) -> Self:
+    def resume(cls, output: Path, fingerprint: Mapping[str, Any]) -> Self:
         """Goes on with an output, which is cut to its complete sources; begins it if there is none.
 
         Raises:
             ConfigError: the output has no journal, was made with something else, or another run
                 writes it.
         """
-        journal = cls(output, made_with)
+        journal = cls(output, fingerprint)
         with journal._closed_on_error():
             entries = journal._read()
             size = output.stat().st_size if output.exists() else 0
@@ -126,7 +126,7 @@ class Journal:
         # What is not a whole line was being written when the run was killed.
         lines = self.path.read_text(encoding="utf-8").split("\n")[:-1]
         try:
-            before, *entries = [json.loads(line) for line in lines] or [self._made_with]
+            before, *entries = [json.loads(line) for line in lines] or [self._fingerprint]
             found = [Entry(**entry) for entry in entries]
         except (ValueError, TypeError):
             raise ConfigError(
@@ -136,7 +136,7 @@ class Journal:
         return found
 
     def _check(self, before: Any) -> None:
-        was, now = _flat(before), _flat(self._made_with)
+        was, now = _flat(before), _flat(self._fingerprint)
         for name in [*now, *(name for name in was if name not in now)]:
             if was.get(name) != now.get(name):
                 raise ConfigError(
@@ -148,7 +148,7 @@ class Journal:
     def _write(self, entries: list[Entry]) -> None:
         """Writes the journal anew, whole or not at all, and leaves it open."""
         with replacing(self.path) as partial, partial.open("w", encoding="utf-8") as stream:
-            stream.write(json.dumps(self._made_with) + "\n")
+            stream.write(json.dumps(self._fingerprint) + "\n")
             stream.writelines(_line(entry) + "\n" for entry in entries)
         self._stream = self.path.open("a", encoding="utf-8")
 

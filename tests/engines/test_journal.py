@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from peclip.engines.journal import Journal, journal_of
 from peclip.errors import ConfigError
-from peclip.journal import Journal, journal_of
 
 MADE_WITH = {"model": "nano", "preprocessing": {"image_size": 64}, "window": 1.0}
 ROWS = {"a.mp4": ["a0", "a1"], "caf\udce9.mp4": ["b0"], "c.mp4": ["c0", "c1", "c2"]}
