@@ -30,9 +30,9 @@ from peclip.data import DataConfig, Split, load_split
 from peclip.data.animation import AnimateConfig, AnimatedStills
 from peclip.data.dataset import Draw
 from peclip.data.loader import batches_of, load_batches
-from peclip.evaluation import EvaluateOptions, evaluate_dataset
 from peclip.labels import canonical
 from peclip.metrics.report import Report
+from peclip.runs.dataset_evaluation import EvaluateOptions, evaluate_dataset
 from peclip.runtime import device_name
 from peclip.types import Batch
 from peclip.video.reader import open_video

@@ -114,7 +114,9 @@ def test_answers_in_a_folder_that_cannot_be_written_are_found_out_first(
     root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Output
 ) -> None:
     monkeypatch.setattr(os, "access", lambda path, mode: Path(path) != tmp_path)
-    monkeypatch.setattr("peclip.evaluation.evaluate_dataset", lambda *_, **__: pytest.fail("asked"))
+    monkeypatch.setattr(
+        "peclip.runs.dataset_evaluation.evaluate_dataset", lambda *_, **__: pytest.fail("asked")
+    )
     assert run(command(root, "--save-predictions", str(tmp_path / "answers.csv"))) == 2
     told = " ".join(capsys.readouterr().err.split())
     assert "answers.csv' is in a folder that cannot be written" in told

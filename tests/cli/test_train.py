@@ -22,7 +22,7 @@ from peclip.data.preparation.crop_record import CropConfig, record_crops, record
 from peclip.errors import DatasetError
 from peclip.labels import EMOTIONS
 from peclip.metrics.scoring import score_files
-from peclip.training.seen import CALIBRATED, TEST_WARNING, WEIGHED
+from peclip.runs.leakage import CALIBRATED, TEST_WARNING, WEIGHED
 
 
 def test_learns_and_fills_the_run_folder(root: Path, tmp_path: Path, capsys: Output) -> None:
@@ -81,7 +81,7 @@ def test_config_of_a_run_repeats_it(root: Path, tmp_path: Path, capsys: Output) 
 def test_resume_after_the_end_and_after_an_interruption(
     root: Path, tmp_path: Path, capsys: Output, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from peclip.training.run_folder import RunFolder
+    from peclip.runs.run_folder import RunFolder
 
     short = ("--epochs", "2")
     whole = trained(capsys, *command(root, tmp_path / "whole", *short))
@@ -265,7 +265,7 @@ def test_a_test_that_fails_leaves_the_weights_and_resume_writes_the_card(
         raise DatasetError("A video has gone.")
 
     with monkeypatch.context() as failing:
-        failing.setattr("peclip.experiment.answer", fail)
+        failing.setattr("peclip.runs.one_fold.answer", fail)
         assert run(command(root, out, "--epochs", "1")) == 3
     assert (out / "model/model.safetensors").is_file()
     capsys.readouterr()
@@ -391,14 +391,14 @@ def test_a_training_that_stops_gives_7(
 def test_recipes_are_complete_and_say_what_they_are() -> None:
     from importlib import resources
 
-    from peclip.training.recipe import merged, read_recipe, recipe_names, run_config
+    from peclip.runs.recipe import merged, read_recipe, recipe_names, run_config
 
     assert recipe_names() == [
         *(f"finecliper-{name}" for name in ("dfew", "ferv39k", "mafw")),
         *(f"pe-clip-{name}" for name in ("afew", "dfew", "ferv39k", "mafw")),
     ]
     for name in recipe_names():
-        text = (resources.files("peclip") / f"recipes/{name}.yaml").read_text(encoding="utf-8")
+        text = (resources.files("peclip.runs") / f"recipes/{name}.yaml").read_text(encoding="utf-8")
         assert f"peclip train --recipe {name} --data-root DIR" in text
         assert "Published: " in text
         config = run_config(merged(read_recipe(name), {"data": {"root": "."}}))

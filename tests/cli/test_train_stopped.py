@@ -19,7 +19,7 @@ from trainings import Output, command, trained
 import peclip.weights.checkpoint
 from peclip.cli import run
 from peclip.files import final_name
-from peclip.training.run_folder import RunFolder
+from peclip.runs.run_folder import RunFolder
 
 SHORT = ("--epochs", "2", "--report-to", "tensorboard")
 

@@ -12,9 +12,9 @@ from small import exact, fresh, quick, run
 from peclip.data import Sample, Split
 from peclip.errors import ConfigError, TrainingError
 from peclip.models.pe_clip import PEClipModel
+from peclip.runs.recipe import RunConfig
+from peclip.runs.run_folder import CONFIG, RunFolder
 from peclip.training.progress import Hooks, Progress
-from peclip.training.recipe import RunConfig
-from peclip.training.run_folder import CONFIG, RunFolder
 from peclip.training.state import BEST
 from peclip.weights.checkpoint import CONFIG as MODEL_CONFIG
 

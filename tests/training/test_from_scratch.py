@@ -16,6 +16,7 @@ from peclip.config import PEClipConfig, check
 from peclip.data import Split
 from peclip.errors import ConfigError
 from peclip.nn.stem import stems_of
+from peclip.runs.warm_start import load_stem
 from peclip.settings import load_settings
 from peclip.training.calibration import fit_temperature
 from peclip.training.config import LearningRates, TeacherConfig, TrainConfig
@@ -24,7 +25,6 @@ from peclip.training.learner import mean_squared_cosine
 from peclip.training.optim import make_optimizers, set_learning_rates
 from peclip.training.progress import Hooks
 from peclip.training.teacher import load_teacher
-from peclip.training.warm_start import load_stem
 from peclip.types import Batch
 from peclip.weights.checkpoint import Checkpoint, load_model
 from peclip.weights.resolve import nano_config

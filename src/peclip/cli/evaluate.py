@@ -197,7 +197,7 @@ def _score(predictions: list[Path], labels: str | None, resamples: int, seed: in
 
 def _changed(data: dict[str, Any], changes: list[str]) -> dict[str, Any]:
     """Returns the fields of the data with what --set gives."""
-    from peclip.training.recipe import assignment, merged
+    from peclip.runs.recipe import assignment, merged
 
     values: dict[str, Any] = {"data": data}
     for change in changes:
@@ -225,7 +225,7 @@ def _ask(
     from peclip.cli.train import device_of
     from peclip.config import check
     from peclip.data import DataConfig, find_benchmark
-    from peclip.evaluation import EvaluateOptions, evaluate_dataset
+    from peclip.runs.dataset_evaluation import EvaluateOptions, evaluate_dataset
     from peclip.training.distributed import joined, world_of
     from peclip.training.evaluate import answer_paths
 

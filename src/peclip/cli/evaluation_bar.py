@@ -8,7 +8,7 @@ from datetime import timedelta
 from rich.progress import Progress as Bar
 from rich.progress import TaskID
 
-from peclip.evaluation import Listener
+from peclip.runs.dataset_evaluation import Listener
 
 
 def listener(bar: Bar) -> Listener:

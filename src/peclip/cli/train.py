@@ -25,8 +25,8 @@ from peclip.errors import ConfigError
 from peclip.literals import Precision, Selection
 
 if TYPE_CHECKING:
+    from peclip.runs.recipe import RunConfig
     from peclip.training.distributed import World
-    from peclip.training.recipe import RunConfig
 
 _RUNS = Path("runs")
 
@@ -144,7 +144,7 @@ def _configure(
     recipe: str | None, flags: dict[str, Any], fold: str | None, changes: list[str]
 ) -> RunConfig:
     """Puts together recipe, flags and --set, each of which comes before the one before it."""
-    from peclip.training.recipe import assignment, merged, read_recipe, run_config
+    from peclip.runs.recipe import assignment, merged, read_recipe, run_config
 
     values: dict[str, Any] = {} if recipe is None else read_recipe(recipe)
     values = merged(values, _given(flags))
@@ -186,7 +186,7 @@ def _config_of(folder: Path) -> Path:
 
 
 def _folder(config: RunConfig, name: str | None, out: Path | None, *, overwrite: bool) -> Path:
-    from peclip.training.run_folder import free_path
+    from peclip.runs.run_folder import free_path
 
     if name is not None and out is not None:
         raise ConfigError("--name and --out were both given; the run folder has one place.")
@@ -203,9 +203,10 @@ def _run(
 ) -> dict[str, Any] | None:
     """Runs in the processes that there are; returns the report in the first of them."""
     from peclip.cli.training_bar import listener
-    from peclip.experiment import Place, run
+    from peclip.runs.all_folds import run
+    from peclip.runs.one_fold import Place
+    from peclip.runs.run_folder import command_line
     from peclip.training.distributed import joined, world_of
-    from peclip.training.run_folder import command_line
 
     world = world_of()
     chosen = device_of(device, world)

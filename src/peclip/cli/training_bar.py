@@ -6,7 +6,7 @@ from datetime import timedelta
 
 from rich.progress import Progress as Bar
 
-from peclip.experiment import Listener
+from peclip.runs.one_fold import Listener
 from peclip.training.progress import Hooks, Progress
 
 

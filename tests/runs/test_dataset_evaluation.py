@@ -21,14 +21,14 @@ from torch import Tensor
 from peclip import PEClip
 from peclip.data import DataConfig, Split
 from peclip.errors import ConfigError, DatasetError
-from peclip.evaluation import Asked, EvaluateOptions, ask, evaluate_dataset, model_of
 from peclip.labels import LabelSet
 from peclip.metrics.scoring import Evaluation, score_files
+from peclip.runs.dataset_evaluation import Asked, EvaluateOptions, ask, evaluate_dataset, model_of
+from peclip.runs.leakage import TEST_WARNING, config_of
+from peclip.runs.run_folder import CONFIG, MODEL
 from peclip.settings import load_settings
 from peclip.training.distributed import SINGLE, World, joined
 from peclip.training.frame_orders import FRAME_ORDERS, repeat_peak, reverse, shuffle, with_mirror
-from peclip.training.run_folder import CONFIG, MODEL
-from peclip.training.seen import TEST_WARNING, config_of
 from peclip.training.state import BEST
 from peclip.types import Batch
 from peclip.weights.checkpoint import Checkpoint, load_model
@@ -261,7 +261,7 @@ def test_a_fold_without_a_model_is_found_out_first(
     for fold in range(1, 6):
         shutil.copytree(model, tmp_path / f"fold-{fold}" / MODEL)
     asked: list[object] = []
-    monkeypatch.setattr("peclip.evaluation.ask", lambda *given: asked.append(given))
+    monkeypatch.setattr("peclip.runs.dataset_evaluation.ask", lambda *given: asked.append(given))
     with pytest.raises(ConfigError, match="none of fold 6"):
         score_folds(ravdess, tmp_path)
     assert not asked
@@ -400,7 +400,7 @@ def test_an_end_in_a_later_fold_costs_no_answers_of_the_first_ones(
             raise end
         return ask(recognizer, split, *given)
 
-    monkeypatch.setattr("peclip.evaluation.ask", until_fold_3)
+    monkeypatch.setattr("peclip.runs.dataset_evaluation.ask", until_fold_3)
     with pytest.raises(end if isinstance(end, type) else type(end)):
         score_folds(ravdess, model, path=tmp_path / "answers.csv")
     written = sorted(path.name for path in tmp_path.iterdir())

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from peclip.data import DataConfig, Split, find_benchmark
+from peclip.runs.recipe import read_recipe
+from peclip.runs.run_folder import CONFIG
+from peclip.runs.splits import RunSplits
 from peclip.training.config import TrainConfig
-from peclip.training.divisions import Divisions
-from peclip.training.recipe import read_recipe
-from peclip.training.run_folder import CONFIG
 from peclip.training.state import BEST
 from peclip.weights.checkpoint import MODEL, model_folder
 
@@ -27,7 +27,7 @@ CALIBRATED = "The temperature was fitted on them too, so the ece is too low."
 WEIGHED = "The prior weight was chosen on them too, so UAR and WAR are too high."
 
 
-def report_warning(config: TrainConfig, splits: Divisions) -> str | None:
+def report_warning(config: TrainConfig, splits: RunSplits) -> str | None:
     """Returns what the report of a run must say of its scores."""
     if config.select_on == "test":
         return TEST_WARNING

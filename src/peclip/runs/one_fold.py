@@ -1,4 +1,4 @@
-"""A run from its configuration to its report: data, model, training, answers, for one fold or for all."""
+"""One fold of a run: data, model, training, predictions, report."""
 
 from __future__ import annotations
 
@@ -13,29 +13,26 @@ from typing import Any
 
 import torch
 
-from peclip.data import Split, find_benchmark
+from peclip.data import Split
 from peclip.data.preparation.crop_record import left_out, unlike
 from peclip.labels import LabelSet
-from peclip.metrics.confusion import ConfusionMatrix
-from peclip.metrics.folds import mean_over_folds
-from peclip.metrics.report import Report
 from peclip.recognizers.loading import RECOGNIZERS
 from peclip.recognizers.recognizer import Recognizer
+from peclip.runs.leakage import known_warning, report_warning
+from peclip.runs.recipe import RunConfig, model_config, to_yaml
+from peclip.runs.run_folder import COMMAND, RunFolder, read_report
+from peclip.runs.run_folder import CONFIG as CONFIG_FILE
+from peclip.runs.splits import RunSplits, read_run_splits
+from peclip.runs.warm_start import load_stem, load_what_fits
 from peclip.runtime import choose_precision, device_name
 from peclip.settings import load_settings
 from peclip.training.distributed import SINGLE, World
-from peclip.training.divisions import Divisions, divisions
 from peclip.training.fitting import answer, batch_size_warning, check_streams, fit
 from peclip.training.progress import Hooks, Progress
-from peclip.training.recipe import RunConfig, model_config, to_yaml
 from peclip.training.reporting import reporting
-from peclip.training.run_folder import COMMAND, RunFolder, read_report
-from peclip.training.run_folder import CONFIG as CONFIG_FILE
-from peclip.training.seen import known_warning, report_warning
 from peclip.training.state import writing
-from peclip.training.trackers import TrackedRun, load_module
+from peclip.training.trackers import TrackedRun
 from peclip.training.trainer import TrainResult
-from peclip.training.warm_start import load_stem, load_what_fits
 from peclip.weights.checkpoint import MODEL, load_model, save_model
 from peclip.weights.model_card import write_card
 from peclip.weights.resolve import resolve
@@ -61,43 +58,6 @@ Listener = Callable[[str], Hooks]
 """Title of the training videos → whom to tell how it goes."""
 
 
-def run(config: RunConfig, place: Place, listen: Listener | None = None) -> dict[str, Any]:
-    """Runs one fold, or every fold in a folder of its own and then their mean; returns the report.
-
-    Raises:
-        UserError: what was asked for does not fit, cannot be read or written, or cannot be learned.
-    """
-    for tracker in config.report_to:
-        load_module(tracker)  # one that is missing is said before anything is read
-    folds = find_benchmark(config.data.dataset).fold_numbers()
-    if not config.all_folds or folds == (None,):
-        return run_fold(config, place, listen)
-    top = RunFolder(place.folder)
-    first = config.data.model_copy(update={"fold": folds[0]})
-    # What is wrong with the data or the base is said before a folder is touched.
-    divisions(first, config.train)
-    resolve(config.base, settings=load_settings())
-    if place.resume:
-        top.check_unchanged(config)
-    elif place.world.is_main:
-        top.begin(overwrite=place.overwrite)
-        top.write(CONFIG_FILE, to_yaml(config))
-        top.write(COMMAND, place.command)
-    reports = []
-    for fold in folds:
-        data = config.data.model_copy(update={"fold": fold})
-        own = config.model_copy(update={"data": data, "all_folds": False})
-        name = f"{place.folder.resolve().name}-fold-{fold}"
-        folder = place.folder / f"fold-{fold}"
-        here = replace(place, folder=folder, name=name, overwrite=False)
-        place.world.wait()  # the first rank has made the folders
-        reports.append(run_fold(own, here, listen))
-    report = {**_mean(reports), "folds": reports}
-    if place.world.is_main:
-        top.write_report(report)
-    return report
-
-
 def run_fold(config: RunConfig, place: Place, listen: Listener | None = None) -> dict[str, Any]:
     """Trains one model, answers to the videos that are reported, and fills the run folder."""
     folder, world = RunFolder(place.folder), place.world
@@ -107,7 +67,7 @@ def run_fold(config: RunConfig, place: Place, listen: Listener | None = None) ->
         if world.is_main:
             _log.warning("%s is finished: its report stands, and nothing is trained", place.folder)
         return read_report(place.folder)
-    splits = divisions(config.data, config.train)
+    splits = read_run_splits(config.data, config.train)
     recognizer, fresh = base_recognizer(config, splits.train.labels, place.device)
     parts = (splits.train, splits.val, splits.test)
     check_streams(recognizer.config, config.train, *parts, world=world)
@@ -191,7 +151,7 @@ def base_recognizer(
 
 
 def _begin(
-    folder: RunFolder, config: RunConfig, place: Place, recognizer: Recognizer, splits: Divisions
+    folder: RunFolder, config: RunConfig, place: Place, recognizer: Recognizer, splits: RunSplits
 ) -> None:
     if not place.resume:
         folder.begin(overwrite=place.overwrite)
@@ -235,7 +195,7 @@ def _hooks(folder: RunFolder | None, hooks: Hooks) -> Hooks:
 
 
 def _finish(
-    config: RunConfig, place: Place, recognizer: Recognizer, splits: Divisions, result: TrainResult
+    config: RunConfig, place: Place, recognizer: Recognizer, splits: RunSplits, result: TrainResult
 ) -> dict[str, Any]:
     """Answers to the videos that are reported, and writes everything that comes of a run."""
     report: dict[str, Any] = {
@@ -298,7 +258,7 @@ def _notes(*splits: Split | None) -> list[str]:
     )
 
 
-def _doubts(config: RunConfig, splits: Divisions) -> str | None:
+def _doubts(config: RunConfig, splits: RunSplits) -> str | None:
     """Returns what must be said of the scores of a run, each sentence once."""
     said = [report_warning(config.train, splits)]
     reported, teacher = splits.test or splits.val, config.train.teacher
@@ -321,7 +281,7 @@ def _write_card(folder: RunFolder, recognizer: Recognizer, story: str) -> None:
         )
 
 
-def _story(config: RunConfig, splits: Divisions, report: dict[str, Any]) -> str:
+def _story(config: RunConfig, splits: RunSplits, report: dict[str, Any]) -> str:
     """Returns what the card of a model says of its training and of its scores."""
     epoch = "the last one"
     if splits.val is not None and config.train.select_on != "last":
@@ -343,16 +303,3 @@ def _story(config: RunConfig, splits: Divisions, report: dict[str, Any]) -> str:
         )
     told += report.get("notes", [])
     return "\n".join([*told, report["warning"]] if "warning" in report else told)
-
-
-def _mean(reports: list[dict[str, Any]]) -> dict[str, Any]:
-    """Returns the mean over folds if there were videos to report, and what was said of any of them."""
-    found: dict[str, Any] = {key: reports[0][key] for key in ("dataset", "selected_on")}
-    if all("confusion" in report for report in reports):
-        scores = [
-            Report.of(ConfusionMatrix(report["labels"], report["confusion"]), resamples=0)
-            for report in reports
-        ]
-        found |= mean_over_folds(scores).to_dict()
-    warnings = {report["warning"]: None for report in reports if "warning" in report}
-    return found | ({"warning": " ".join(warnings)} if warnings else {})

@@ -17,7 +17,7 @@ from peclip.training.config import TrainConfig
 
 
 @dataclass(frozen=True)
-class Divisions:
+class RunSplits:
     """The splits of a run."""
 
     train: Split
@@ -40,7 +40,7 @@ def _check_kinds(train: Split, test: Split) -> None:
         )
 
 
-def divisions(data: DataConfig, config: TrainConfig) -> Divisions:
+def read_run_splits(data: DataConfig, config: TrainConfig) -> RunSplits:
     """Reads the splits of a run, and carves the validation videos from train where there are none.
 
     Raises:
@@ -63,9 +63,9 @@ def divisions(data: DataConfig, config: TrainConfig) -> Divisions:
             raise ConfigError(
                 f"select_on is 'test', and {data.dataset} in {data.root} has no test videos. Use val."
             )
-        return Divisions(train, replace(test, split="test"), test)
+        return RunSplits(train, replace(test, split="test"), test)
     # The val split of AFEW is what papers report: it is not looked at before the end.
     val = read("val") if benchmark.test_split != "val" else None
     if val is None and config.select_on == "val":
         train, val = carve_validation(train, config.val_fraction, config.seed)
-    return Divisions(train, val, test)
+    return RunSplits(train, val, test)

@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 from small import fresh
 
 from peclip.errors import CheckpointError
-from peclip.training.warm_start import load_what_fits
+from peclip.runs.warm_start import load_what_fits
 
 
 def test_what_fits_is_taken_and_the_rest_named(tmp_path: Path) -> None:

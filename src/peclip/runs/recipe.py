@@ -154,4 +154,4 @@ def to_yaml(config: RunConfig) -> str:
 
 
 def _shipped() -> Any:
-    return resources.files("peclip") / "recipes"
+    return resources.files("peclip.runs") / "recipes"

@@ -8,8 +8,8 @@ import pytest
 
 from peclip.data import DataConfig
 from peclip.errors import DatasetError
+from peclip.runs.splits import read_run_splits
 from peclip.training.config import TrainConfig
-from peclip.training.divisions import divisions
 
 LISTS = {"train": "Train_AFEW", "val": "Val_AFEW"}
 
@@ -35,10 +35,10 @@ def afew(root: Path, *, crops: tuple[str, ...]) -> DataConfig:
 def test_face_crops_are_not_trained_on_to_be_tested_on_scenes(tmp_path: Path) -> None:
     config = TrainConfig(val_fraction=0.5)
     with pytest.raises(DatasetError, match=r"not of one kind.*000000001 and .*000000001\.avi"):
-        divisions(afew(tmp_path / "mixed", crops=("train",)), config)
+        read_run_splits(afew(tmp_path / "mixed", crops=("train",)), config)
     for name, crops in (("crops", ("train", "val")), ("scenes", ())):
-        found = divisions(afew(tmp_path / name, crops=crops), config)
+        found = read_run_splits(afew(tmp_path / name, crops=crops), config)
         assert found.test is not None
         assert (len(found.train), len(found.test)) == (2, 4)
     untested = config.model_copy(update={"test": False})
-    assert divisions(afew(tmp_path / "alone", crops=("train",)), untested).test is None
+    assert read_run_splits(afew(tmp_path / "alone", crops=("train",)), untested).test is None

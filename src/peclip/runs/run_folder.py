@@ -22,8 +22,8 @@ from peclip.figures import save_figure
 from peclip.files import final_name, replacing, write_rows
 from peclip.metrics.plots import plot_confusion, plot_curve
 from peclip.metrics.report import Report
+from peclip.runs.recipe import RunConfig, read_recipe, run_config
 from peclip.training.evaluate import Answers
-from peclip.training.recipe import RunConfig, read_recipe, run_config
 from peclip.training.reporting import JOURNAL
 from peclip.training.state import STATE, STATES, best_weights, writing
 from peclip.training.trackers import flat

@@ -31,11 +31,11 @@ from peclip.metrics.prediction_file import Answer, AnswerFile
 from peclip.metrics.scoring import Evaluation, Score, score_answers, together
 from peclip.recognizers.loading import load
 from peclip.recognizers.recognizer import Recognizer
+from peclip.runs.leakage import run_warning
 from peclip.training.distributed import SINGLE, World
 from peclip.training.evaluate import Answers, answer_paths, evaluate_views, write_answers
 from peclip.training.fitting import videos_of
 from peclip.training.frame_orders import AS_RECORDED, AUGMENTATIONS, FRAME_ORDERS
-from peclip.training.seen import run_warning
 from peclip.weights.checkpoint import MODEL, model_folder
 
 _log = logging.getLogger(__name__)

@@ -1,0 +1,69 @@
+"""A run from its configuration to its report: one fold, or every fold and their mean."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from peclip.data import find_benchmark
+from peclip.metrics.confusion import ConfusionMatrix
+from peclip.metrics.folds import mean_over_folds
+from peclip.metrics.report import Report
+from peclip.runs.one_fold import Listener, Place, run_fold
+from peclip.runs.recipe import RunConfig, to_yaml
+from peclip.runs.run_folder import COMMAND, RunFolder
+from peclip.runs.run_folder import CONFIG as CONFIG_FILE
+from peclip.runs.splits import read_run_splits
+from peclip.settings import load_settings
+from peclip.training.trackers import load_module
+from peclip.weights.resolve import resolve
+
+
+def run(config: RunConfig, place: Place, listen: Listener | None = None) -> dict[str, Any]:
+    """Runs one fold, or every fold in a folder of its own and then their mean; returns the report.
+
+    Raises:
+        UserError: what was asked for does not fit, cannot be read or written, or cannot be learned.
+    """
+    for tracker in config.report_to:
+        load_module(tracker)  # one that is missing is said before anything is read
+    folds = find_benchmark(config.data.dataset).fold_numbers()
+    if not config.all_folds or folds == (None,):
+        return run_fold(config, place, listen)
+    top = RunFolder(place.folder)
+    first = config.data.model_copy(update={"fold": folds[0]})
+    # What is wrong with the data or the base is said before a folder is touched.
+    read_run_splits(first, config.train)
+    resolve(config.base, settings=load_settings())
+    if place.resume:
+        top.check_unchanged(config)
+    elif place.world.is_main:
+        top.begin(overwrite=place.overwrite)
+        top.write(CONFIG_FILE, to_yaml(config))
+        top.write(COMMAND, place.command)
+    reports = []
+    for fold in folds:
+        data = config.data.model_copy(update={"fold": fold})
+        own = config.model_copy(update={"data": data, "all_folds": False})
+        name = f"{place.folder.resolve().name}-fold-{fold}"
+        folder = place.folder / f"fold-{fold}"
+        here = replace(place, folder=folder, name=name, overwrite=False)
+        place.world.wait()  # the first rank has made the folders
+        reports.append(run_fold(own, here, listen))
+    report = {**_mean(reports), "folds": reports}
+    if place.world.is_main:
+        top.write_report(report)
+    return report
+
+
+def _mean(reports: list[dict[str, Any]]) -> dict[str, Any]:
+    """Returns the mean over folds if there were videos to report, and what was said of any of them."""
+    found: dict[str, Any] = {key: reports[0][key] for key in ("dataset", "selected_on")}
+    if all("confusion" in report for report in reports):
+        scores = [
+            Report.of(ConfusionMatrix(report["labels"], report["confusion"]), resamples=0)
+            for report in reports
+        ]
+        found |= mean_over_folds(scores).to_dict()
+    warnings = {report["warning"]: None for report in reports if "warning" in report}
+    return found | ({"warning": " ".join(warnings)} if warnings else {})
