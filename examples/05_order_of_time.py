@@ -19,7 +19,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from PIL import Image
 
-from peclip.cli import run
+from peclip.cli.app import run
 
 TRAIN, TEST, FRAMES, SIZE = 120, 60, 8, 32
 

@@ -11,7 +11,7 @@ import matplotlib as mpl
 import pytest
 
 from peclip import PEClip
-from peclip.cli import run
+from peclip.cli.app import run
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -15,7 +15,7 @@ import makers
 import pytest
 from outcomes import Outcome, Predict, checked, open_files, threads, threads_left
 
-from peclip.cli import run
+from peclip.cli.app import run
 from peclip.engines import base
 from peclip.recognizers.pe_clip import PEClip
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from peclip.cli import run
+from peclip.cli.app import run
 
 ERROR = "peclip: error: "
 NOTE = "debug on cpu in fp32"

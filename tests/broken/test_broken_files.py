@@ -15,7 +15,7 @@ import makers
 import pytest
 from outcomes import Predict
 
-from peclip.cli import run
+from peclip.cli.app import run
 from peclip.video import reader as readers
 
 both = pytest.mark.parametrize("decoder", ["auto", "pyav"])

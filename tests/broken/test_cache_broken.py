@@ -17,7 +17,7 @@ import pytest
 from huggingface_hub import constants
 from outcomes import ERROR, NOTE, refusal
 
-from peclip.cli import run
+from peclip.cli.app import run
 from peclip.downloads.direct import RemoteFile, fetch
 from peclip.errors import WeightsError
 from peclip.settings import load_settings

@@ -11,7 +11,7 @@ import pytest
 import torch
 from outcomes import Predict
 
-from peclip.cli import run
+from peclip.cli.app import run
 from peclip.errors import ConfigError, VideoError
 from peclip.types import Frames
 from peclip.video.reader import open_video

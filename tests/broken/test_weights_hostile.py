@@ -16,7 +16,7 @@ import torch
 from outcomes import refusal
 from safetensors.torch import load_file, save_file
 
-from peclip.cli import run
+from peclip.cli.app import run
 
 Edit = Callable[[Path], object]
 

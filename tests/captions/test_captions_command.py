@@ -14,7 +14,7 @@ import pytest
 from endpoints import Endpoint, Reply, completion
 
 from peclip.captions.store import CaptionStore
-from peclip.cli import run
+from peclip.cli.app import run
 from peclip.data.caption_file import read_captions
 
 Output = pytest.CaptureFixture[str]

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from peclip import PEClip, errors
-from peclip.cli import run
+from peclip.cli.app import run
 
 Output = pytest.CaptureFixture[str]
 
@@ -151,7 +151,7 @@ def test_version(capsys: Output) -> None:
 @pytest.mark.parametrize(
     "code",
     [
-        "import sys; from peclip.cli import run; run(['--help']); "
+        "import sys; from peclip.cli.app import run; run(['--help']); "
         "assert 'torch' not in sys.modules",
         "import sys; import peclip; assert peclip.__version__; dir(peclip); "
         "assert 'torch' not in sys.modules",
@@ -180,7 +180,7 @@ def test_help_does_not_import_torch(code: str) -> None:
 def test_an_error_of_the_user_is_one_line_and_its_code(
     error: errors.UserError, code: int, capsys: Output, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("peclip.diagnosis.diagnose", failing(error))
+    monkeypatch.setattr("peclip.cli.diagnosis.diagnose", failing(error))
     assert run(["doctor"]) == code
     assert the_error(capsys).startswith("so it is")
 
@@ -198,7 +198,7 @@ def test_an_error_of_the_user_is_one_line_and_its_code(
 def test_a_message_is_printed_as_it_is(
     message: str, capsys: Output, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("peclip.diagnosis.diagnose", failing(errors.ConfigError(message)))
+    monkeypatch.setattr("peclip.cli.diagnosis.diagnose", failing(errors.ConfigError(message)))
     assert run(["doctor"]) == 2
     assert the_error(capsys) == message
 
@@ -207,7 +207,7 @@ def test_a_message_of_several_lines_becomes_one(
     capsys: Output, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     error = errors.WeightsError("first\n  second\r\nthird")
-    monkeypatch.setattr("peclip.diagnosis.diagnose", failing(error))
+    monkeypatch.setattr("peclip.cli.diagnosis.diagnose", failing(error))
     assert run(["doctor"]) == 4
     assert the_error(capsys) == "first second third"
 
@@ -215,7 +215,7 @@ def test_a_message_of_several_lines_becomes_one(
 def test_verbose_shows_the_traceback_and_the_line(
     capsys: Output, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("peclip.diagnosis.diagnose", failing(errors.DeviceError("so it is")))
+    monkeypatch.setattr("peclip.cli.diagnosis.diagnose", failing(errors.DeviceError("so it is")))
     assert run(["-v", "doctor"]) == 5
     err = capsys.readouterr().err
     assert err.startswith("Traceback (most recent call last):")
@@ -226,19 +226,19 @@ def test_verbose_shows_the_traceback_and_the_line(
 
 
 def test_quiet_does_not_silence_errors(capsys: Output, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("peclip.diagnosis.diagnose", failing(errors.DeviceError("so it is")))
+    monkeypatch.setattr("peclip.cli.diagnosis.diagnose", failing(errors.DeviceError("so it is")))
     assert run(["-q", "doctor"]) == 5
     assert the_error(capsys) == "so it is"
 
 
 def test_a_bug_is_not_dressed_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("peclip.diagnosis.diagnose", failing(ZeroDivisionError("a bug")))
+    monkeypatch.setattr("peclip.cli.diagnosis.diagnose", failing(ZeroDivisionError("a bug")))
     with pytest.raises(ZeroDivisionError):
         run(["doctor"])
 
 
 def test_an_interruption_is_130(monkeypatch: pytest.MonkeyPatch, capsys: Output) -> None:
-    monkeypatch.setattr("peclip.diagnosis.diagnose", failing(KeyboardInterrupt()))
+    monkeypatch.setattr("peclip.cli.diagnosis.diagnose", failing(KeyboardInterrupt()))
     assert run(["doctor"]) == 130
     assert "Traceback" not in capsys.readouterr().err
 
@@ -246,7 +246,7 @@ def test_an_interruption_is_130(monkeypatch: pytest.MonkeyPatch, capsys: Output)
 def test_a_reader_that_has_gone_is_no_bug(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """`peclip … | head`: 1 would say that it is one."""
     gone = BrokenPipeError(32, "Broken pipe")
-    monkeypatch.setattr("peclip.diagnosis.diagnose", failing(gone))
+    monkeypatch.setattr("peclip.cli.diagnosis.diagnose", failing(gone))
     streams = sys.stdout, sys.stderr
     with (tmp_path / "out").open("w") as out, (tmp_path / "err").open("w+") as err:
         sys.stdout, sys.stderr = out, err

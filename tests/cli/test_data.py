@@ -10,7 +10,7 @@ from pathlib import Path
 import PIL.Image
 import pytest
 
-from peclip.cli import run
+from peclip.cli.app import run
 
 
 @pytest.fixture

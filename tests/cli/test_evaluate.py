@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from peclip.cli import run
+from peclip.cli.app import run
 from peclip.cli.options import check_output
 from peclip.cli.scores import show
 from peclip.errors import ConfigError

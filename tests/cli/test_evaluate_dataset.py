@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 import pytest
 
-from peclip.cli import run
+from peclip.cli.app import run
 
 Output = pytest.CaptureFixture[str]
 

@@ -17,7 +17,7 @@ from trainings import Output, trained, write_frames
 
 import peclip
 from peclip import FineCLIPER, PEClip
-from peclip.cli import run
+from peclip.cli.app import run
 from peclip.config import PredictOptions
 from peclip.errors import ConfigError
 from peclip.labels import EMOTIONS

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from peclip.cli import run
+from peclip.cli.app import run
 from peclip.engines.base import Engine, Job
 from peclip.engines.registry import ENGINES
 from peclip.errors import ConfigError

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from canned import CannedEngine, CannedReading, opener
 
-from peclip.cli import run
+from peclip.cli.app import run
 from peclip.engines.journal import journal_of
 from peclip.engines.registry import ENGINES
 from peclip.errors import UserError

@@ -22,7 +22,7 @@ import pytest
 from canned import CannedEngine, opener
 
 import peclip
-from peclip.cli import run
+from peclip.cli.app import run
 from peclip.cli.interruption import Interruption
 from peclip.engines.registry import ENGINES
 

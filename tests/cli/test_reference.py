@@ -10,7 +10,7 @@ from typing import Any
 
 import typer.main
 
-from peclip.cli import app
+from peclip.cli.app import app
 
 REFERENCE = (Path(__file__).parents[2] / "docs" / "cli.md").read_text(encoding="utf-8")
 WAY = "run: typer peclip.cli utils docs --name peclip --output docs/cli.md"

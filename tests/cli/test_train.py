@@ -16,7 +16,7 @@ import yaml
 from trainings import Output, command, refused, trained, write_frames
 
 import peclip
-from peclip.cli import run
+from peclip.cli.app import run
 from peclip.config import PreprocessConfig
 from peclip.data.preparation.crop_record import CropConfig, record_crops, record_left_out
 from peclip.errors import DatasetError

@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from trainings import Output, command, trained
 
 import peclip.weights.checkpoint
-from peclip.cli import run
+from peclip.cli.app import run
 from peclip.files import final_name
 from peclip.runs.run_folder import RunFolder
 

@@ -17,7 +17,7 @@ from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bar
 from trainings import Output, command, refused, trained
 
-from peclip.cli import run
+from peclip.cli.app import run
 from peclip.cli.training_bar import listener
 from peclip.training.progress import Progress
 from peclip.training.running_metrics import RunningMetrics

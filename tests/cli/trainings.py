@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import pytest
 
-from peclip.cli import run
+from peclip.cli.app import run
 
 COLOURS = {"happy": (40, 220, 220), "sad": (220, 60, 40)}
 Output = pytest.CaptureFixture[str]

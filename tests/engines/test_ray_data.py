@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from peclip import PEClip
-from peclip.cli import run
+from peclip.cli.app import run
 from peclip.config import PredictOptions
 from peclip.engines.base import Engine, Job, Pool
 from peclip.engines.ray_data import Attempts, Worker, import_ray

@@ -12,7 +12,7 @@ import torch
 from released import PAPER, ReleasedPECLIP, release
 
 from peclip import PEClip
-from peclip.cli import run
+from peclip.cli.app import run
 from peclip.errors import CheckpointError, ConfigError
 from peclip.labels import EMOTIONS
 from peclip.models.descriptions import load_descriptions

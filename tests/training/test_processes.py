@@ -15,7 +15,7 @@ import pytest
 from small import split_of, write_videos
 
 import peclip
-from peclip.cli import run
+from peclip.cli.app import run
 
 
 def command(root: Path, out: Path, *more: str) -> list[str]:

@@ -12,7 +12,7 @@ from peclip.cli.options import ReportFormatOpt
 
 def doctor(form: ReportFormatOpt = "table") -> None:
     """Show versions, decoders, devices, cache and extras, and what to do about what is missing."""
-    from peclip.diagnosis import diagnose
+    from peclip.cli.diagnosis import diagnose
 
     findings = diagnose()
     if form == "json":

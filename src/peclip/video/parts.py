@@ -203,7 +203,7 @@ def _load_mediapipe(settings: Settings) -> PartsFinder:
 
 
 FINDERS: dict[str, Callable[[Settings], PartsFinder]] = {"mediapipe": _load_mediapipe}
-"""Finders by name; add one of your own, and `peclip.cli.run(["data", "prepare", "--parts", NAME, …])` takes it."""
+"""Finders by name; add one of your own, and `peclip.cli.app.run(["data", "prepare", "--parts", NAME, …])` takes it."""
 
 
 def load_finder(name: str, *, settings: Settings) -> PartsFinder:

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from peclip.cli import run
+from peclip.cli.app import run
 from peclip.config import PreprocessConfig
 from peclip.data import DataConfig, load_split
 from peclip.data.preparation.crop_record import LEFT_OUT, CropConfig, left_out

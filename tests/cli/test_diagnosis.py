@@ -10,7 +10,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from peclip.diagnosis import Finding, diagnose
+from peclip.cli.diagnosis import Finding, diagnose
 from peclip.errors import ConfigError
 from peclip.video.parts import LANDMARKER
 
@@ -140,7 +140,7 @@ def test_each_extra_is_named_with_its_package(
             raise importlib.metadata.PackageNotFoundError(name)
         return "1.0"
 
-    monkeypatch.setattr("peclip.diagnosis.version", version)
+    monkeypatch.setattr("peclip.cli.diagnosis.version", version)
     finding = found()[package]
     assert (finding.value, finding.state) == ("not installed", "optional")
     assert f"pip install 'peclip[{extra}]'" in finding.advice
@@ -152,7 +152,7 @@ def test_an_extra_that_is_not_installed_is_optional(monkeypatch: pytest.MonkeyPa
             raise importlib.metadata.PackageNotFoundError(name)
         return "1.0"
 
-    monkeypatch.setattr("peclip.diagnosis.version", version)
+    monkeypatch.setattr("peclip.cli.diagnosis.version", version)
     findings = found()
     assert findings["pandas"].state == findings["matplotlib"].state == "optional"
     assert "pip install 'peclip[data]'" in findings["pandas"].advice
@@ -170,15 +170,15 @@ def test_a_dependency_that_is_not_installed_is_found_and_not_a_crash(
             raise importlib.metadata.PackageNotFoundError(name)
         return "1.0"
 
-    monkeypatch.setattr("peclip.diagnosis.version", version)
+    monkeypatch.setattr("peclip.cli.diagnosis.version", version)
     finding = found()["opencv-python-headless"]
     assert finding.state != "ok"
     assert finding.advice
 
 
 def test_torchcodec_that_does_not_load_is_optional(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("peclip.diagnosis.available_decoders", lambda: {"pyav": "PyAV 1"})
-    monkeypatch.setattr("peclip.diagnosis.load_problem", lambda: "libavutil is not there")
+    monkeypatch.setattr("peclip.cli.diagnosis.available_decoders", lambda: {"pyav": "PyAV 1"})
+    monkeypatch.setattr("peclip.cli.diagnosis.load_problem", lambda: "libavutil is not there")
     finding = found()["torchcodec"]
     assert finding.state == "optional"
     assert finding.value == "not usable: libavutil is not there"
