@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from peclip.config import FineCLIPERConfig, PEClipConfig, PredictOptions
+    from peclip.data.config import DataConfig
     from peclip.errors import PEClipError, UserError
     from peclip.labels import LabelSet
     from peclip.recognizers.fine_cliper import FineCLIPER
@@ -21,11 +22,14 @@ if TYPE_CHECKING:
     from peclip.recognizers.recognizer import Recognizer
     from peclip.results.prediction import Prediction
     from peclip.results.rows import Row
+    from peclip.runs.dataset_evaluation import EvaluateOptions, evaluate_dataset
     from peclip.training.config import TrainConfig
     from peclip.types import Frames
 
 # Names are loaded on first use (PEP 562): importing peclip must not import torch.
 _HOMES = {
+    "DataConfig": "peclip.data.config",
+    "EvaluateOptions": "peclip.runs.dataset_evaluation",
     "FineCLIPER": "peclip.recognizers.fine_cliper",
     "FineCLIPERConfig": "peclip.config",
     "Frames": "peclip.types",
@@ -39,10 +43,13 @@ _HOMES = {
     "Row": "peclip.results.rows",
     "TrainConfig": "peclip.training.config",
     "UserError": "peclip.errors",
+    "evaluate_dataset": "peclip.runs.dataset_evaluation",
     "load": "peclip.recognizers.loading",
 }
 
 __all__ = [
+    "DataConfig",
+    "EvaluateOptions",
     "FineCLIPER",
     "FineCLIPERConfig",
     "Frames",
@@ -56,6 +63,7 @@ __all__ = [
     "Row",
     "TrainConfig",
     "UserError",
+    "evaluate_dataset",
     "load",
 ]
 
