@@ -1,1 +1,5 @@
-"""Bricks of the models. They take numbers and know no model, no config and no data set."""
+"""Building blocks of the models: CLIP towers, adapters, prompts, fusion.
+
+Belongs here: modules that take numbers and tensors.
+Belongs elsewhere: configurations, devices, data sets and whole models (`models`).
+"""
