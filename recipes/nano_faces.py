@@ -80,7 +80,13 @@ def fer2013_rows(arguments: argparse.Namespace, part: str) -> list[Row]:
 
     def row(sample: Sample) -> Row:
         path = sample.source.relative_to(arguments.root)
-        return path.as_posix(), sample.label, part, "", votes_of(sample.soft_target or ((sample.label, 1.0),))
+        return (
+            path.as_posix(),
+            sample.label,
+            part,
+            "",
+            votes_of(sample.soft_target or ((sample.label, 1.0),)),
+        )
 
     return [row(sample) for sample in load_split(data).samples]
 

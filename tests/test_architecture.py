@@ -83,10 +83,8 @@ def test_packages_import_what_the_document_lists() -> None:
 def test_a_package_says_what_belongs_in_it(package: Path) -> None:
     docstring = ast.get_docstring(ast.parse((package / "__init__.py").read_text(encoding="utf-8")))
     assert docstring is not None
-    assert (
-        package == SOURCE
-        or "\n\nBelongs here: " in docstring
-        and "\nBelongs elsewhere: " in docstring
+    assert package == SOURCE or (
+        "\n\nBelongs here: " in docstring and "\nBelongs elsewhere: " in docstring
     )
 
 

@@ -44,8 +44,8 @@ def make_optimizers(
         name = part if part in ("prompts", "backbone") else "adapters"
         for parameter in parameters:
             if parameter.requires_grad:
-                group = "stem" if parameter in stem else name
-                members[group, name != "backbone" or parameter.ndim > 1].append(parameter)
+                own = "stem" if parameter in stem else name
+                members[own, name != "backbone" or parameter.ndim > 1].append(parameter)
     hidden = _hidden_matrices(model) if config.optimizer == "muon" else set()
     by_muon = [p for p in members["backbone", True] if p in hidden]
     members["backbone", True] = [p for p in members["backbone", True] if p not in hidden]
