@@ -15,6 +15,7 @@ from peclip.choices import Precision
 from peclip.config import FineCLIPERConfig, PredictOptions
 from peclip.data.captions import read_captions
 from peclip.devices import choose_device, choose_precision
+from peclip.labels import effective_prior_weight
 from peclip.recognizer import Recognizer
 from peclip.session import Score, Video
 from peclip.settings import load_settings
@@ -90,12 +91,11 @@ class FineCLIPER(Recognizer):
 
         Raises:
             DatasetError: the file of the captions cannot be read.
-            ConfigError: captions were given, and this model reads none; or a prior weight was given,
-                and it has no prior.
+            ConfigError: captions or a prior weight were given, and this model reads or has none.
         """
         if not self.config.reads_captions:
             return super().scorer(video, options)
-        weight = self.config.effective_prior_weight(options.prior_weight)
+        weight = effective_prior_weight(self.config, options.prior_weight)
         caption = self._caption(video, options)
 
         def score(windows: Sequence[FaceWindow]) -> list[list[float]]:

@@ -17,7 +17,7 @@ from torch import Tensor
 from peclip.config import ModelConfig, PredictOptions
 from peclip.download import open_remote
 from peclip.errors import UserError, VideoError, without_frames
-from peclip.labels import LabelSet
+from peclip.labels import LabelSet, effective_prior_weight
 from peclip.pipeline import in_turn, run_ahead
 from peclip.prediction import Prediction, Row, Status, failure_row
 from peclip.settings import Settings
@@ -153,6 +153,7 @@ class Session:
             },
             "options": self._options.model_dump(exclude={"batch_size", "captions"}),
             "captions": None if self._options.captions is None else str(self._options.captions),
+            "prior_weight": effective_prior_weight(self._config, self._options.prior_weight),
             "peclip_version": version("peclip"),
         }
 

@@ -14,6 +14,7 @@ from torch import nn
 from peclip.choices import Precision
 from peclip.config import PredictOptions
 from peclip.errors import UserError
+from peclip.labels import effective_prior_weight
 from peclip.prediction import Prediction, Row
 from peclip.recognizer import Recognizer
 from peclip.recognizers import load
@@ -120,7 +121,7 @@ def made_with(recognizer: Recognizer, options: PredictOptions) -> dict[str, Any]
         "labels": list(recognizer.labels.names),
         "face_detector": None if detector is None else detector.name,
         **asked,
-        "prior_weight": recognizer.config.effective_prior_weight(options.prior_weight),
+        "prior_weight": effective_prior_weight(recognizer.config, options.prior_weight),
         "captions_sha256": None if told is None else hashlib.sha256(told.read_bytes()).hexdigest(),
         "peclip_version": version("peclip"),
     }

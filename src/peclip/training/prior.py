@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import torch
 
-from peclip.config import ModelConfig
 from peclip.data.dataset import VideoDataset
 from peclip.data.loader import epoch_draws
 from peclip.errors import ConfigError
 from peclip.labels import LabelSet
-from peclip.models.base import ExpressionModel
 from peclip.training.config import TrainConfig
 from peclip.training.learner import class_weights
 
@@ -43,13 +41,3 @@ def _targets(data: VideoDataset, config: TrainConfig) -> torch.Tensor:
     power = config.balance_power if config.balance == "sampling" else 0.0
     draws = epoch_draws(data.targets, seed=config.seed, epoch=0, balance=power)
     return torch.tensor([data.target(draw) for draw in draws])
-
-
-def drop_prior(model: ExpressionModel, model_config: ModelConfig) -> ModelConfig:
-    """Removes the prior of the base of a training, which says nothing of the new targets.
-
-    Returns:
-        The configuration without it.
-    """
-    model.prior, model.prior_weight = None, 0.0
-    return model_config.derive(prior=None, prior_weight=0.0)
