@@ -10,7 +10,7 @@ import pytest
 
 from peclip.config import Config, PEClipConfig, PredictOptions, PreprocessConfig, check, read_config
 from peclip.errors import ConfigError
-from peclip.labels import EMOTIONS, LabelSet
+from peclip.labels import EMOTIONS, LabelSet, effective_prior_weight
 
 
 def test_defaults_are_those_of_the_release() -> None:
@@ -183,12 +183,13 @@ def test_a_prior_is_checked(values: dict[str, Any], problem: str) -> None:
 
 def test_the_prior_weight_of_predictions() -> None:
     config = read_config({"labels": ["anger", "fear"], "prior": PRIOR, "prior_weight": 0.5})
-    assert [config.effective_prior_weight(given) for given in (None, 0.0, 2.0)] == [0.5, 0.0, 2.0]
+    weights = [effective_prior_weight(config, given) for given in (None, 0.0, 2.0)]
+    assert weights == [0.5, 0.0, 2.0]
     assert read_config(config.model_dump_json()) == config
     plain = read_config("{}")
-    assert plain.effective_prior_weight(None) == 0.0
+    assert effective_prior_weight(plain, None) == 0.0
     with pytest.raises(ConfigError, match=r"prior_weight 0 was given.*train\.prior=targets"):
-        plain.effective_prior_weight(0.0)
+        effective_prior_weight(plain, 0.0)
     for value in (-0.1, math.nan, math.inf):
         with pytest.raises(ConfigError, match="prior_weight"):
             check(PredictOptions, {"prior_weight": value})

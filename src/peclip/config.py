@@ -13,7 +13,7 @@ from typing import Any, Literal, NamedTuple, Self, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from peclip.errors import ConfigError
-from peclip.labels import EMOTIONS, LabelSet, prior_over
+from peclip.labels import EMOTIONS, LabelSet, check_prior, prior_over
 from peclip.literals import DecoderName, DetectorName
 
 READERS = min(4, os.cpu_count() or 1)
@@ -21,10 +21,6 @@ READERS = min(4, os.cpu_count() or 1)
 
 _CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 _CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
-
-
-_PRIOR_TOLERANCE = 1e-3
-"""Probabilities that were written with four decimals still pass."""
 
 
 class Config(BaseModel):
@@ -95,28 +91,9 @@ class ModelConfig(Config):
     preprocess: PreprocessConfig = PreprocessConfig()
 
     @model_validator(mode="after")
-    def _check_prior(self) -> Self:
-        if self.prior is None:
-            if self.prior_weight:
-                raise ValueError(
-                    f"prior_weight is {self.prior_weight}, and there is no prior; give one, or set "
-                    "prior_weight to 0"
-                )
-            return self
-        if set(self.prior) != set(self.labels):
-            raise ValueError(
-                f"prior has {sorted(self.prior)}; give a probability for each of the labels "
-                f"{sorted(self.labels)} and no other"
-            )
-        total = math.fsum(self.prior.values())
-        # A NaN fails the first comparison, and an infinite number the second.
-        if not (all(p > 0 for p in self.prior.values()) and abs(total - 1) <= _PRIOR_TOLERANCE):
-            raise ValueError(f"prior sums to {total:.6g}; give probabilities above 0 that sum to 1")
-        return self
-
-    @model_validator(mode="after")
     def _check_labels(self) -> Self:
         LabelSet(self.labels)
+        check_prior(self.labels, self.prior, self.prior_weight)
         unknown = set(self.label_texts) - set(self.labels)
         if unknown:
             raise ValueError(f"label_texts holds texts for {sorted(unknown)}, which are not labels")
@@ -150,31 +127,12 @@ class ModelConfig(Config):
         return check(type(self), self.model_dump() | changes)
 
     def with_labels(self, labels: Sequence[str], texts: Mapping[str, str]) -> Self:
-        """Returns a copy for other labels, with their texts; those that are kept keep texts of their own.
-
-        The prior is kept too, unless a label is new (see `prior_over`).
-        """
-        own = {**self.label_texts, **texts}
+        """Returns a copy for other labels, with their texts and a prior if none is new (see `prior_over`)."""
+        own = {**self.label_texts, **texts}  # labels that are kept keep texts of their own
         kept = {name: text for name, text in own.items() if name in labels}
         prior = prior_over(labels, self.prior)
-        weight = 0.0 if prior is None else self.prior_weight
-        return self.derive(labels=tuple(labels), label_texts=kept, prior=prior, prior_weight=weight)
-
-    def effective_prior_weight(self, given: float | None) -> float:
-        """Returns the prior weight of predictions: the one given, by default the model's own.
-
-        Raises:
-            ConfigError: one is given, and the model has no prior.
-        """
-        if given is None:
-            return self.prior_weight
-        if self.prior is None:
-            raise ConfigError(
-                f"prior_weight {given:g} was given, and the model has no prior for its labels "
-                f"{', '.join(self.labels)}. Leave it out, or take a model trained with "
-                "--set train.prior=targets or fit, or one whose config.json has a prior."
-            )
-        return given
+        changes = {"prior": prior, "prior_weight": self.prior_weight if prior else 0.0}
+        return self.derive(labels=tuple(labels), label_texts=kept, **changes)
 
 
 class BackboneSizes(NamedTuple):

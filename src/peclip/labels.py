@@ -1,4 +1,4 @@
-"""Emotion names and ordered label sets.
+"""Emotion names, ordered label sets, and priors over them.
 
 A label is a *name* everywhere in peclip. An index exists only next to the `LabelSet` that gives it its
 meaning, because index orders differ between every data set of the field.
@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Protocol
 
 from peclip.errors import ConfigError
 
@@ -42,6 +43,9 @@ ALIASES = {
     "helpless": "helplessness",
     "disappointed": "disappointment",
 }
+
+_PRIOR_TOLERANCE = 1e-3
+"""Probabilities that were written with four decimals still pass."""
 
 
 def canonical(name: str) -> str:
@@ -113,3 +117,50 @@ def prior_over(labels: Iterable[str], prior: Mapping[str, float] | None) -> dict
         return None
     total = math.fsum(prior[name] for name in names)
     return {name: prior[name] / total for name in names}
+
+
+def check_prior(labels: Iterable[str], prior: Mapping[str, float] | None, weight: float) -> None:
+    """Checks that a prior is a distribution over labels, and that there is one if it has a weight.
+
+    Raises:
+        ConfigError: it is not.
+    """
+    if prior is None:
+        if weight:
+            raise ConfigError(
+                f"prior_weight is {weight}, and there is no prior; give one, or set prior_weight to 0"
+            )
+        return
+    if set(prior) != set(labels):
+        raise ConfigError(
+            f"prior has {sorted(prior)}; give a probability for each of the labels {sorted(labels)} and "
+            "no other"
+        )
+    total = math.fsum(prior.values())
+    # A NaN fails the first comparison, and an infinite number the second.
+    if not (all(p > 0 for p in prior.values()) and abs(total - 1) <= _PRIOR_TOLERANCE):
+        raise ConfigError(f"prior sums to {total:.6g}; give probabilities above 0 that sum to 1")
+
+
+class HasPrior(Protocol):
+    """A model or its configuration."""
+
+    @property
+    def prior(self) -> Mapping[str, float] | None: ...
+
+    @property
+    def prior_weight(self) -> float: ...
+
+
+def effective_prior_weight(model: HasPrior, given: float | None) -> float:
+    """Returns the prior weight of predictions: the one that is given, by default the model's own.
+
+    Raises:
+        ConfigError: one is given, and the model has no prior.
+    """
+    if given is not None and model.prior is None:
+        raise ConfigError(
+            f"prior_weight {given:g} was given, and the model has no prior. Leave it out, or take a model "
+            "trained with --set train.prior=targets or fit, or one whose config.json has a prior."
+        )
+    return model.prior_weight if given is None else given

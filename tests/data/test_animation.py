@@ -12,14 +12,10 @@ import torch
 
 from peclip.config import PreprocessConfig, check
 from peclip.data import Sample, Split
-from peclip.data.animation import (
-    AnimateConfig,
-    AnimatedStills,
-    degrade,
-    expression_weights,
-    move,
-)
+from peclip.data.animation import AnimatedStills, expression_weights
+from peclip.data.animation_config import AnimateConfig
 from peclip.data.dataset import Draw, Item
+from peclip.data.still_effects import degrade, move
 from peclip.errors import ConfigError, DatasetError
 from peclip.labels import LabelSet
 
@@ -225,6 +221,8 @@ def test_without_a_neutral_still(split: Split) -> None:
         ({"partial": 0.7, "faint": 0.4}, "exceed 1"),
         ({"faint": 0.1, "share": (0.1, 1.0)}, "end where what counts begins"),
         ({"rotate": 3}, "rotate"),
+        ({"resolution_range": (40, 20)}, r"resolution_range is \(40, 20\).*in order"),
+        ({"resolution_range": (0, 20)}, "from 1"),
     ],
 )
 def test_what_is_not_accepted(values: dict[str, object], message: str) -> None:

@@ -21,9 +21,8 @@ from peclip.config import PredictOptions
 from peclip.errors import ConfigError, VideoError
 from peclip.recognizers.pe_clip import PEClip
 from peclip.results.rows import Row
-from peclip.types import FaceBox, Frames
+from peclip.types import Batch, FaceBox, Frames
 from peclip.video.faces import Image
-from peclip.video.windows import FaceWindow
 
 
 class Bright:
@@ -128,8 +127,8 @@ def test_a_call_of_the_model_holds_no_more_windows_than_asked(
     debug: PEClip, bright: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sizes: list[int] = []
-    score = debug.score
-    monkeypatch.setattr(debug, "score", lambda w: sizes.append(len(w)) or score(w))
+    ask = debug.answer
+    monkeypatch.setattr(debug, "answer", lambda b, *w: sizes.append(len(b.frames)) or ask(b, *w))
     people = [(5 + 38 * n, range(30)) for n in range(5)]
     debug.predict(drawn(30, *people), PredictOptions(batch_size=2))
     assert max(sizes) == 2
@@ -149,15 +148,15 @@ def test_faces_are_searched_while_the_model_answers(
                 further.set()
             return super().detect(image)
 
-    score, waited = debug.score, []
+    ask, waited = debug.answer, []
 
-    def answer(windows: list[FaceWindow]) -> list[list[float]]:
+    def answer(batch: Batch, weight: float) -> list[list[float]]:
         waited.append(further.wait(60))
-        return score(windows)
+        return ask(batch, weight)
 
     monkeypatch.setenv("OMP_WAIT_POLICY", "passive")
     monkeypatch.setattr(debug, "detector", lambda options: Counting())
-    monkeypatch.setattr(debug, "score", answer)
+    monkeypatch.setattr(debug, "answer", answer)
     options = PredictOptions(window=2.5, hop=1, batch_size=1, frame_rate=25, detect_rate=25)
     debug.predict(drawn(100, (10, range(100))), options)
     assert waited[0], "the first answer was not waited for"

@@ -13,6 +13,7 @@ from torch import nn
 
 from peclip.config import PredictOptions
 from peclip.errors import UserError
+from peclip.labels import effective_prior_weight
 from peclip.literals import Precision
 from peclip.recognizers.loading import load
 from peclip.recognizers.recognizer import Recognizer
@@ -121,7 +122,7 @@ def fingerprint(recognizer: Recognizer, options: PredictOptions) -> dict[str, An
         "labels": list(recognizer.labels.names),
         "face_detector": None if detector is None else detector.name,
         **asked,
-        "prior_weight": recognizer.config.effective_prior_weight(options.prior_weight),
+        "prior_weight": effective_prior_weight(recognizer.config, options.prior_weight),
         "captions_sha256": None if told is None else hashlib.sha256(told.read_bytes()).hexdigest(),
         "peclip_version": version("peclip"),
     }

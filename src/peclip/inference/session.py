@@ -18,7 +18,7 @@ from peclip.config import ModelConfig, PredictOptions
 from peclip.downloads.direct import open_remote
 from peclip.errors import UserError, VideoError, without_frames
 from peclip.inference.prefetch import in_turn, run_ahead
-from peclip.labels import LabelSet
+from peclip.labels import LabelSet, effective_prior_weight
 from peclip.results.prediction import Prediction
 from peclip.results.rows import Row, Status, failure_row
 from peclip.settings import Settings
@@ -155,6 +155,7 @@ class Session:
             },
             "options": self._options.model_dump(exclude={"batch_size", "captions"}),
             "captions": None if self._options.captions is None else str(self._options.captions),
+            "prior_weight": effective_prior_weight(self._config, self._options.prior_weight),
             "peclip_version": version("peclip"),
         }
 

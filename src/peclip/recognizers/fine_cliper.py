@@ -14,6 +14,7 @@ from torch import Tensor
 from peclip.config import FineCLIPERConfig, PredictOptions
 from peclip.data.caption_file import read_captions
 from peclip.inference.session import Score, Video
+from peclip.labels import effective_prior_weight
 from peclip.recognizers.recognizer import Recognizer
 from peclip.settings import load_settings
 from peclip.types import Batch
@@ -81,12 +82,11 @@ class FineCLIPER(Recognizer):
 
         Raises:
             DatasetError: the file of the captions cannot be read.
-            ConfigError: captions were given, and this model reads none; or a prior weight was given,
-                and it has no prior.
+            ConfigError: captions or a prior weight were given, and this model reads or has none.
         """
         if not self.config.reads_captions:
             return super().scorer(video, options)
-        weight = self.config.effective_prior_weight(options.prior_weight)
+        weight = effective_prior_weight(self.config, options.prior_weight)
         caption = self._caption(video, options)
 
         def score(windows: Sequence[FaceWindow]) -> list[list[float]]:

@@ -17,7 +17,7 @@ from peclip.data.samples import Split
 from peclip.downloads.hub import push_folder
 from peclip.errors import ConfigError
 from peclip.inference.session import Score, Session, Video
-from peclip.labels import LabelSet, canonical
+from peclip.labels import LabelSet, canonical, effective_prior_weight
 from peclip.literals import Precision
 from peclip.models.base import ExpressionModel
 from peclip.models.frozen import FrozenModel
@@ -25,8 +25,7 @@ from peclip.results.prediction import Prediction
 from peclip.results.rows import Row
 from peclip.settings import Settings, load_settings
 from peclip.training.config import TrainConfig
-from peclip.training.fitting import batch_size_warning, fit, free_backbone
-from peclip.training.prior import drop_prior
+from peclip.training.fitting import batch_size_warning, begin_training, fit
 from peclip.training.progress import Hooks
 from peclip.training.reporting import following
 from peclip.training.trainer import TrainResult
@@ -179,8 +178,7 @@ class Recognizer:
             model=(self.name, self.revision),
             options=options,
             settings=load_settings(),
-            metadata=self.describe()
-            | {"prior_weight": self.config.effective_prior_weight(options.prior_weight)},
+            metadata=self.describe(),
             keep_rows=keep_rows,
             overlap=runtime.stages_overlap(self.device),
         )
@@ -199,16 +197,13 @@ class Recognizer:
         """Returns what gives the probabilities of the windows of a video.
 
         Raises:
-            ConfigError: captions were given, and this model reads none; or a prior weight was given,
-                and it has no prior.
+            ConfigError: captions or a prior weight were given, and this model reads or has none.
         """
         if options.captions is not None:
             given = f"{self.name} reads no captions, and {str(options.captions)!r} was given"
             raise ConfigError(f"{given}. Leave it out, or take a model trained with captions.")
-        weight = self.config.effective_prior_weight(options.prior_weight)
-        if options.prior_weight is None:
-            return self.score
-        return lambda windows: self.score(windows, weight)
+        weight = effective_prior_weight(self.config, options.prior_weight)
+        return lambda windows: self.answer(self.batch(windows), weight)
 
     def detector(self, options: PredictOptions) -> FaceDetector | None:
         """Returns the face detector for some options, loaded once; `None` for whole frames.
@@ -229,23 +224,14 @@ class Recognizer:
         crops = torch.stack([window.crops for window in windows])
         return Batch(self.preprocess(crops.to(self.device)))
 
-    def score(
-        self, windows: Sequence[FaceWindow], prior_weight: float | None = None
-    ) -> list[list[float]]:
-        """Returns the probabilities of windows of the same T, each in the order of the labels.
+    def score(self, windows: Sequence[FaceWindow]) -> list[list[float]]:
+        """Returns the probabilities of windows of the same T, each in the order of the labels."""
+        return self.answer(self.batch(windows))
 
-        `prior_weight` is taken instead of the model's own.
-        """
-        return self.answer(self.batch(windows), prior_weight)
-
-    def answer(self, batch: Batch, prior_weight: float | None = None) -> list[list[float]]:
-        """Returns the probabilities of a batch on the device, each row in the order of the labels.
-
-        `prior_weight` is taken instead of the model's own.
-        """
+    def answer(self, batch: Batch, weight: float | None = None) -> list[list[float]]:
+        """Returns the probabilities of a batch on the device, with a prior weight, in label order."""
         with runtime.memory_errors(self.device, "Ask about fewer windows at once (-b 1)."):
-            logits = self._frozen(batch, prior_weight)
-            return runtime.as_numbers(logits.softmax(-1), self.precision)
+            return runtime.as_numbers(self._frozen(batch, weight).softmax(-1), self.precision)
 
     def label_features(self) -> Tensor:
         """Returns the text features (C, D), of FineCLIPER (2, C, D), computed once for a set of labels."""
@@ -304,7 +290,7 @@ class Recognizer:
             log.warning(said)
         with following(report_to, run_dir, told, hooks, resume=resume) as followed:
             # At once, so that a model whose training broke off does not pass for the published one.
-            self.config = free_backbone(self.model, drop_prior(self.model, self.config), config)
+            self.config = begin_training(self.model, self.config, config)
             done = f", trained on {train.title}"
             self.name, self.revision = self.name.removesuffix(done) + done, ""
             result, self.config = fit(
@@ -329,11 +315,9 @@ class Recognizer:
             "backbone": self.config.backbone,
             "device": runtime.device_name(self.device),
             "precision": self.precision,
-            "num_frames": self.config.num_frames,
+            **self.config.model_dump(include={"num_frames", "prior", "prior_weight"}),
             "preprocessing": self.config.preprocess.model_dump(),
             "label_texts": self.texts,
-            "prior": self.config.prior,
-            "prior_weight": self.config.prior_weight,
         }
 
     def save_pretrained(

@@ -25,6 +25,7 @@ from peclip.data import (
 from peclip.data.dataset import Unreadable
 from peclip.data.preparation.crop_record import left_out, unlike
 from peclip.errors import ConfigError, DatasetError
+from peclip.labels import effective_prior_weight
 from peclip.literals import FrameOrder, Precision, ViewAverage
 from peclip.metrics.intervals import RESAMPLES
 from peclip.metrics.prediction_file import Answer, AnswerFile
@@ -119,10 +120,7 @@ def evaluate_dataset(
     else:
         run, models = str(model), [str(model_of(model, fold)) for fold in numbers]
         loaded = {m: load(m, device=device, precision=precision) for m in dict.fromkeys(models)}
-    if options.labels is not None:
-        loaded = {name: one.with_labels(options.labels) for name, one in loaded.items()}
-    for one in loaded.values():
-        one.config.effective_prior_weight(options.prior_weight)  # one that does not fit is said now
+    loaded = {name: _fitted(one, options) for name, one in loaded.items()}
     warning = _warning(run, models, splits, data, loaded)
     if warning is not None and world.is_main:
         _log.warning(warning)
@@ -248,6 +246,14 @@ def _read_splits(data: DataConfig, name: str, folds: Sequence[int | None]) -> li
     return splits
 
 
+def _fitted(recognizer: Recognizer, options: EvaluateOptions) -> Recognizer:
+    """Returns a model with the labels that it is to answer with, once its prior is known to fit."""
+    if options.labels is not None:
+        recognizer = recognizer.with_labels(options.labels)
+    effective_prior_weight(recognizer.config, options.prior_weight)
+    return recognizer
+
+
 def _warning(
     run: str,
     models: Sequence[str],
@@ -275,7 +281,7 @@ def _facts(recognizer: Recognizer, split: Split, options: EvaluateOptions) -> di
         "compute_precision": precision,
         "frames": options.frames,
         "tta": options.tta,
-        "prior_weight": recognizer.config.effective_prior_weight(options.prior_weight),
+        "prior_weight": effective_prior_weight(recognizer.config, options.prior_weight),
         "seed": options.seed,
     }
 

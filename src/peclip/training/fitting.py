@@ -21,7 +21,7 @@ from peclip.training.calibration import OperatingPoint, operating_point
 from peclip.training.config import TrainConfig
 from peclip.training.distributed import SINGLE, World
 from peclip.training.evaluate import Answers, evaluate
-from peclip.training.prior import drop_prior, target_shares
+from peclip.training.prior import target_shares
 from peclip.training.progress import Hooks, Progress
 from peclip.training.state import BEST, STATES, writing
 from peclip.training.teacher import load_teacher
@@ -67,7 +67,7 @@ def fit(
             "to select on, or set train.prior to targets."
         )
     check_streams(model_config, config, train, val, world=world)
-    model_config = free_backbone(model, drop_prior(model, model_config), config)
+    model_config = begin_training(model, model_config, config)
     data = videos_of(train, model, model_config, config)
     prior = None if config.prior == "none" else target_shares(data, model.labels, config)
     teacher = None
@@ -209,10 +209,12 @@ def _check_parts(split: Split | None) -> None:
         )
 
 
-def free_backbone(
+def begin_training(
     model: ExpressionModel, model_config: ModelConfig, config: TrainConfig
 ) -> ModelConfig:
     """Lets the backbone train where it has a learning rate, and freezes it where it has none.
+
+    The prior of the base is removed, which says nothing of the targets of this training.
 
     Returns:
         The configuration of a model whose weights may be others than the published ones.
@@ -224,6 +226,8 @@ def free_backbone(
         for stem in stems_of(model):
             for parameter in stem.trunk(config.stem.frozen):
                 parameter.requires_grad_(False)
+    model.prior, model.prior_weight = None, 0.0
+    model_config = model_config.derive(prior=None, prior_weight=0.0)
     return model_config.derive(pretrained=None) if trained else model_config
 
 

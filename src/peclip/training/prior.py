@@ -5,12 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from peclip.config import ModelConfig
 from peclip.data.dataset import VideoDataset
 from peclip.data.loader import epoch_draws
 from peclip.errors import ConfigError
 from peclip.labels import LabelSet
-from peclip.models.base import ExpressionModel
 from peclip.training.config import TrainConfig
 from peclip.training.learner import class_weights
 
@@ -45,13 +43,3 @@ def _mean_target(data: VideoDataset, config: TrainConfig) -> Tensor:
         data.targets, seed=config.seed, epoch=0, balance=power, soft_targets=data.soft_targets
     )
     return torch.stack([data.soft_target(draw) for draw in draws]).double().mean(0)
-
-
-def drop_prior(model: ExpressionModel, model_config: ModelConfig) -> ModelConfig:
-    """Removes the prior of the base of a training, which says nothing of the new targets.
-
-    Returns:
-        The configuration without it.
-    """
-    model.prior, model.prior_weight = None, 0.0
-    return model_config.derive(prior=None, prior_weight=0.0)

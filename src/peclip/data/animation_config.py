@@ -1,0 +1,81 @@
+"""How windows are made from stills."""
+
+from __future__ import annotations
+
+from pydantic import Field, model_validator
+
+from peclip.config import Config
+
+
+class AnimateConfig(Config):
+    """How windows are made from stills. Lengths are fractions of the picture's side."""
+
+    partial: float = Field(0.0, ge=0, le=1)
+    """Probability that the still, neutral or not, fills only a part of the window, between frames of a neutral face: of
+    the same person where the data set names people and has one, otherwise of anyone."""
+    share: tuple[float, float] = (0.3, 1.0)
+    """That part of the window, a range."""
+    faint: float = Field(0.0, ge=0, le=1)
+    """Probability that the part is in `faint_share` instead, and that the window is labelled neutral."""
+    faint_share: tuple[float, float] = (0.03, 0.12)
+    rotation: float = Field(14.0, ge=0, le=90)
+    """Degrees to either side."""
+    scale: float = Field(0.2, ge=0, le=1)
+    """The size is multiplied by up to e to this power, either way. Crops with a margin of -0.1 to 0.3 show
+    stills without a margin at 1.11 to 0.77 times their size, which is within 0.27."""
+    stretch: float = Field(0.05, ge=0, le=0.5)
+    """Likewise the width alone."""
+    shift: float = Field(0.12, ge=0, le=0.5)
+    drift: float = Field(0.5, ge=0, le=1)
+    """What rotation, scale, shift and light change within a window, as a part of their range."""
+    jitter: float = Field(0.01, ge=0, le=0.1)
+    """Standard deviation from frame to frame of shift and scale: the unrest of a face detector."""
+    border: float = Field(0.0, ge=0, le=1)
+    """Probability that what lies outside the picture is its reflection, its mean colour or black, each as
+    often; otherwise the edge of the picture continues."""
+    flip: float = Field(0.5, ge=0, le=1)
+    contrast: float = Field(0.35, ge=0, le=2)
+    """Contrast is multiplied by up to e to this power, either way."""
+    brightness: float = Field(30.0, ge=0, le=255)
+    """Grey levels to either side."""
+    blur: float = Field(0.15, ge=0, le=1)
+    """Probability of a Gaussian blur of up to `blur_sigma` pixels."""
+    blur_sigma: float = Field(1.0, gt=0, le=10)
+    motion: float = Field(0.0, ge=0, le=1)
+    """Probability of motion blur along a line in any direction."""
+    motion_length: float = Field(0.1, gt=0, le=0.5)
+    """The longest such line; the shortest is 0.3 times as long."""
+    resolution: float = Field(0.0, ge=0, le=1)
+    """Probability that the picture is shrunk to a side in `resolution_range` and enlarged again."""
+    resolution_range: tuple[int, int] = (16, 64)
+    """Pixels of the shrunken side, drawn evenly on a logarithmic scale; larger ones than the picture's
+    own change nothing."""
+    compression: float = Field(0.15, ge=0, le=1)
+    """Probability of JPEG compression at a quality of 15 to 70."""
+    noise: float = Field(0.15, ge=0, le=1)
+    """Probability of noise with a standard deviation of up to 10 grey levels."""
+    erase: float = Field(0.4, ge=0, le=1)
+    """Probability that a square of 0.12 to 0.42 of the side is blanked, the same in all frames."""
+    occlude: float = Field(0.0, ge=0, le=1)
+    """Probability that a bar or an ellipse, dark or in the colour of the face, covers the eyes or the mouth,
+    the same in all frames: glasses, masks, hands. It moves with the face."""
+
+    @model_validator(mode="after")
+    def _check_ranges(self) -> AnimateConfig:
+        for name in ("share", "faint_share"):
+            low, high = getattr(self, name)
+            if not 0 < low <= high <= 1:
+                raise ValueError(f"{name} is ({low}, {high}); give two numbers above 0 and up to 1")
+        low, high = self.resolution_range
+        if not 1 <= low <= high:
+            raise ValueError(
+                f"resolution_range is ({low}, {high}); give two numbers of pixels from 1 in order"
+            )
+        if self.partial + self.faint > 1:
+            raise ValueError("partial and faint are probabilities of one draw, and exceed 1")
+        if self.faint and self.faint_share[1] > self.share[0]:
+            raise ValueError(
+                f"faint_share is {self.faint_share} and share {self.share}: what is too short to count must end "
+                "where what counts begins"
+            )
+        return self
