@@ -171,8 +171,7 @@ def evaluate_views(
         DatasetError: a video cannot be read.
         DeviceError: the memory is too small, or an answer no number.
     """
-    draws = [Draw(0, number) for number in range(len(dataset))]
-    batches = batches_of(draws, batch_size)
+    batches = batches_of([Draw(0, number) for number in range(len(dataset))], batch_size)
     own = share(batches, world.rank, world.size)
     samples = dataset.split.samples
     found = torch.zeros(len(views), len(dataset), len(model.labels), device=device)

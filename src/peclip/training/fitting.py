@@ -56,16 +56,7 @@ def fit(
     train, val = splits
     if val is None and config.select_on == "val":
         train, val = carve_validation(train, config.val_fraction, config.seed)
-    if val is None and config.calibrate:
-        raise ConfigError(
-            "calibrate fits the temperature on validation videos, and there are none. Give a split to "
-            "select on, or set calibrate to false."
-        )
-    if val is None and config.prior == "fit":
-        raise ConfigError(
-            "train.prior fit chooses the prior weight on validation videos, and there are none. Give a split "
-            "to select on, or set train.prior to targets."
-        )
+    _check_validation(config, val)
     check_streams(model_config, config, train, val, world=world)
     model_config = begin_training(model, model_config, config)
     data = videos_of(train, model, model_config, config)
@@ -107,6 +98,20 @@ def fit(
         )
         result = replace(result, operating_point=point.to_dict(val.title))
     return result, model_config
+
+
+def _check_validation(config: TrainConfig, val: Split | None) -> None:
+    """Checks that there are validation videos where something is chosen on them."""
+    if val is None and config.calibrate:
+        raise ConfigError(
+            "calibrate fits the temperature on validation videos, and there are none. Give a split to "
+            "select on, or set calibrate to false."
+        )
+    if val is None and config.prior == "fit":
+        raise ConfigError(
+            "train.prior fit chooses the prior weight on validation videos, and there are none. Give a split "
+            "to select on, or set train.prior to targets."
+        )
 
 
 def choose_point(
