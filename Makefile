@@ -36,8 +36,12 @@ nano: $(READY)  ## train the embedded model anew, in runs/, and put it into the 
 	$(call step,nano-backbone,$(faces))
 	$(call step,nano-pooled,$(faces))
 	$(call step,nano,$(faces))
-	.venv/bin/python recipes/nano_card.py --data runs --clips $(DATA)/clips --model runs/nano/model \
-		--pooled runs/nano-pooled/model --out src/peclip/assets/nano
+	.venv/bin/python recipes/nano_card.py --data runs --votes $(DATA)/fer2013_ferplus_votes.csv --clips $(DATA)/clips \
+		--model runs/nano/model --pooled runs/nano-pooled/model --out src/peclip/assets/nano \
+		--stages $(addprefix runs/,nano-face nano-backbone nano-pooled nano) $(if $(ablations),--ablation $(ablations)) $(CARD)
+# More for the card: --previous CHECKOUT with an earlier model, --peers FILE of benchmarks/peers.py.
+CARD ?=
+ablations = $(foreach run,$(wildcard runs/ablation-*),$(patsubst runs/ablation-%,%,$(run))=$(run))
 
 # One epoch each of the first step on a table, with one ingredient left out.
 stem = --set train.stem.weights=$(DATA)/models/hse_mobilenet_vggface2_fp16.safetensors

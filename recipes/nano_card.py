@@ -75,7 +75,7 @@ def read_arguments() -> argparse.Namespace:
     parser.add_argument(
         "--photographs", type=int, default=150, help="of each label, for robustness"
     )
-    parser.add_argument("--windows", type=int, default=300, help="of PublicTest, for the shares")
+    parser.add_argument("--windows", type=int, default=300, help="images shown as whole windows")
     parser.add_argument("--turns", type=int, default=3, help="of timing")
     parser.add_argument("--previous", type=Path, help="checkout with the previous model")
     parser.add_argument("--peers", type=Path, help="Markdown of benchmarks/peers.py")
@@ -130,7 +130,7 @@ def measure_stills(arguments: argparse.Namespace, model: PEClip) -> Facts:
         facts: Facts = dict(private_tables(scored))
         report = scored[MAIN].report()
         facts["main"] = report
-        facts["repeated"] = repeated(model, scored[MAIN], 300)
+        facts["repeated"] = repeated(model, scored[MAIN], arguments.windows)
     with stage("photographs of LFW"):
         photographs = score(model, load_photographs(arguments.data))
         facts["photographs"] = photograph_table(photographs)
