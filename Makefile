@@ -23,7 +23,6 @@ DATA ?= ../shared/data
 # A step that was stopped is resumed, and one that is finished is left as it is.
 step = if test -d runs/$(1); then .venv/bin/peclip train --resume runs/$(1); \
 	else .venv/bin/peclip train --recipe recipes/$(1).yaml --out runs/$(1) $(2); fi
-faces = --data-root runs --annotations runs/faces.csv
 nano: $(READY)  ## train the embedded model anew, in runs/, and put it into the package; about two hours on two cores
 	mkdir -p runs/fer2013
 	test -d runs/fer2013/train || tar -xzf $(DATA)/fer2013.tar.gz -C runs
@@ -31,14 +30,14 @@ nano: $(READY)  ## train the embedded model anew, in runs/, and put it into the 
 	$(call step,nano-face,--data-root runs/fer2013 --set data.votes=$(DATA)/fer2013_ferplus_votes.csv $(stem))
 	.venv/bin/python recipes/nano_faces.py people --root runs --list $(DATA)/lfw_faces.csv
 	test -f runs/lfw-predictions.csv || .venv/bin/peclip evaluate -m runs/nano-face --dataset table --split train \
-		--data-root runs --annotations runs/lfw-unlabelled.csv --save-predictions runs/lfw-predictions.csv
+		--data-root runs --annotations runs/lfw-unlabelled.csv --prior-weight 0 --save-predictions runs/lfw-predictions.csv
 	$(table) --predictions runs/lfw-predictions.csv
-	$(call step,nano-backbone,$(faces))
-	$(call step,nano-pooled,$(faces))
-	$(call step,nano,$(faces))
+	$(table) --predictions runs/lfw-predictions.csv --every 3 --out windows.csv
+	$(call step,nano-backbone,--data-root runs --annotations runs/faces.csv)
+	$(call step,nano,--data-root runs --annotations runs/windows.csv)
 	.venv/bin/python recipes/nano_card.py --data runs --votes $(DATA)/fer2013_ferplus_votes.csv --clips $(DATA)/clips \
-		--model runs/nano/model --pooled runs/nano-pooled/model --out src/peclip/assets/nano \
-		--stages $(addprefix runs/,nano-face nano-backbone nano-pooled nano) $(if $(ablations),--ablation $(ablations)) $(CARD)
+		--model runs/nano/model --pooled runs/nano-backbone/model --out src/peclip/assets/nano \
+		--stages $(addprefix runs/,nano-face nano-backbone nano) $(if $(ablations),--ablation $(ablations)) $(CARD)
 # More for the card: --previous CHECKOUT with an earlier model, --peers FILE of benchmarks/peers.py.
 CARD ?=
 ablations = $(foreach run,$(wildcard runs/ablation-*),$(patsubst runs/ablation-%,%,$(run))=$(run))

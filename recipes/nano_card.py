@@ -1,13 +1,13 @@
 r"""Packs the embedded model, measures it and writes its card: the last step of `make nano`.
 
     python recipes/nano_card.py --data runs --votes fer2013_ferplus_votes.csv --clips clips \
-        --model runs/nano/model --pooled runs/nano-pooled/model --out src/peclip/assets/nano \
-        --stages runs/nano-face runs/nano-backbone runs/nano-pooled runs/nano \
+        --model runs/nano/model --pooled runs/nano-backbone/model --out src/peclip/assets/nano \
+        --stages runs/nano-face runs/nano-backbone runs/nano \
         --ablation "everything=runs/ablation-all" --previous CHECKOUT --peers peers.md
 
 `--data` holds fer2013/, lfw_faces/ and lfw-test.csv. Everything in the card is measured here, on the packed weights
 (fp16 in the file, fp32 in the computation), or read from the folders of the runs; the words around the numbers are
-those of nano_card.md. `--pooled` is the network that the temporal adapter was added to, which means over frames.
+those of nano_card.md. `--pooled` is the network that the adapters were added to, whose predictions are means over frames.
 `--previous` is a checkout of peclip with an earlier embedded model: it is timed in turn with this one, and asked about
 the same images. Tables of what was not given are left out.
 """
@@ -164,7 +164,10 @@ def measure_videos(arguments: argparse.Namespace, model: PEClip) -> Facts:
     with stage("part of a window"):
         split = load_public_test(arguments.data, arguments.votes, arguments.windows)
         models = {"TDA": model, "mean over frames": load(arguments.pooled)}
-        facts |= {"shares": share_table(models, split), "curve_images": len(split)}
+        facts |= {
+            "shares": share_table(models, split, model.config.num_frames),
+            "curve_images": len(split),
+        }
     return facts
 
 

@@ -108,7 +108,7 @@ def photograph_rows(arguments: argparse.Namespace) -> list[Row]:
 
 
 def join_faces(arguments: argparse.Namespace) -> None:
-    train = fer2013_rows(arguments, "train")
+    train = fer2013_rows(arguments, "train")[:: arguments.every]
     photographs = photograph_rows(arguments) if arguments.predictions is not None else []
     val = fer2013_rows(arguments, "val")
     write_table(arguments.root / arguments.out, [*train, *photographs, *val])
@@ -131,6 +131,7 @@ def main() -> None:
     train.add_argument("--label-votes", type=float, default=3.0, help="as in nano-face.yaml")
     train.add_argument("--targets", choices=("labels", "votes", "mixed"), default="mixed")
     train.add_argument("--copies", choices=("keep", "drop_from_train"), default="drop_from_train")
+    train.add_argument("--every", type=int, default=1, help="take every n-th image of FER2013")
     train.add_argument("--predictions", type=Path, help="the teacher's; without, no photographs")
     train.add_argument("--out", default="faces.csv", help="name of the table in the root")
     train.set_defaults(run=join_faces)

@@ -225,12 +225,13 @@ def window_counts(model: PEClip, video: Path) -> str:
 
 
 @torch.inference_mode()
-def accuracy(model: PEClip, split: Split, share: float, *, neutral: bool) -> float:
+def accuracy(model: PEClip, split: Split, frames: int, share: float, *, neutral: bool) -> float:
     """Returns the accuracy on windows of which a share shows a still, between frames of a neutral face.
 
     Args:
         model: in fp32; it is asked without mirror images, which halves the time.
         split: the stills.
+        frames: of a window.
         share: from 0 to 1.
         neutral: whether the stills are the neutral ones, or all others.
     """
@@ -239,7 +240,7 @@ def accuracy(model: PEClip, split: Split, share: float, *, neutral: bool) -> flo
     data = AnimatedStills(
         split,
         model.config.preprocess,
-        model.config.num_frames,
+        frames,
         seed=0,
         labels=model.labels,
         animate=AnimateConfig.model_validate(STILL | between),
@@ -264,11 +265,11 @@ def load_public_test(data: Path, votes: Path, images: int) -> Split:
     return split.with_samples(split.samples[:: max(1, len(split) // images)])
 
 
-def share_table(models: Mapping[str, PEClip], split: Split) -> str:
+def share_table(models: Mapping[str, PEClip], split: Split, frames: int) -> str:
     """Returns the accuracy over the share of a window that shows an expression."""
     rows = []
     for kind, neutral in (("expressive", False), ("neutral", True)):
         for name, model in models.items():
-            curve = [accuracy(model, split, share, neutral=neutral) for share in SHARES]
+            curve = [accuracy(model, split, frames, share, neutral=neutral) for share in SHARES]
             rows.append([f"{kind}, {name}", *map(percent, curve)])
     return table(["part of the window", *(f"{100 * share:.0f} %" for share in SHARES)], rows)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import logging
 import os
 import shutil
@@ -13,18 +14,19 @@ import pytest
 import torch
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
-YUNET = SHARED / "models" / "yunet_s_640_640.onnx"
+MARKERS = {"shared_data": "shared", "mediapipe": "extra", "cluster": "extra"}
+"""By fixture: the marker of the tests that use it, directly or through another fixture."""
 
 # The tensors here are small: threads that wait for each other would cost more than they bring.
 torch.set_num_threads(1)
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest selects by `-m`
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
-        if item.get_closest_marker("shared") and not SHARED.is_dir():
-            item.add_marker(
-                pytest.mark.skip(reason="the folder ../shared is not beside the project")
-            )
+        for fixture in getattr(item, "fixturenames", ()):
+            if fixture in MARKERS:
+                item.add_marker(MARKERS[fixture])
         if (
             item.get_closest_marker("gpu")
             and not torch.cuda.is_available()
@@ -69,17 +71,44 @@ def _own_log() -> Iterator[None]:
 
 
 @pytest.fixture
-def clips() -> Path:
-    """The folder of real videos; tests that use it carry the marker `shared`."""
-    return SHARED / "clips"
+def shared_data(request: pytest.FixtureRequest) -> Path:
+    """The test data that cannot ship with the project; without it, the test is skipped.
+
+    Every path to these data starts here, so that no test needs them without being skipped.
+    """
+    # `getfixturevalue` comes after the selection by markers.
+    assert request.node.get_closest_marker("shared"), "name the fixture in the test's signature"
+    if not SHARED.is_dir():
+        pytest.skip("needs test data that do not ship with the project (the folder ../shared)")
+    return SHARED
 
 
 @pytest.fixture
-def yunet(_isolated: None) -> Path:
+def clips(shared_data: Path) -> Path:
+    """The folder of real videos."""
+    return shared_data / "clips"
+
+
+@pytest.fixture
+def annotations(shared_data: Path) -> Path:
+    """The folder of the published lists of DFEW, FERV39k, MAFW and AFEW."""
+    return shared_data / "annotations"
+
+
+@pytest.fixture
+def yunet(_isolated: None, shared_data: Path) -> Path:
     """Puts the YuNet model into the cache, as a download would."""
     target = Path(os.environ["PECLIP_CACHE_DIR"]) / "face_detection_yunet_2023mar.onnx"
-    shutil.copy(YUNET, target)
+    shutil.copy(shared_data / "models" / "yunet_s_640_640.onnx", target)
     return target
+
+
+@pytest.fixture
+def mediapipe() -> None:
+    """MediaPipe, which the development set-up leaves out; without it, the test is skipped."""
+    # Looked for, not imported: an installation that is broken must fail.
+    if importlib.util.find_spec("mediapipe") is None:
+        pytest.skip("needs MediaPipe: pip install 'peclip[parts]'")
 
 
 @pytest.fixture(scope="session")

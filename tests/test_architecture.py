@@ -14,6 +14,7 @@ FILES = sorted(SOURCE.rglob("*.py"))
 PACKAGES = sorted(path.parent for path in SOURCE.rglob("__init__.py"))
 TABLE = re.compile(r"^\| `(\w+)/` \| ([^|]*) \| ([^|]*)\|$", re.M)
 """A row of docs/architecture.md: the package, what is in it, and the packages it may import."""
+TESTS = Path(__file__).parent
 
 ROOT_MODULES = {
     *("__init__", "__main__", "config", "errors", "figures", "files", "labels", "literals"),
@@ -138,3 +139,16 @@ def test_files_and_functions_stay_short() -> None:
             if isinstance(node, ast.FunctionDef) and node.name not in ("predict", "train"):
                 assert node.end_lineno is not None
                 assert node.end_lineno - node.lineno < 70, f"{path.name}: {node.name} is too long"
+
+
+def test_no_test_needs_data_beside_the_project_without_being_skipped() -> None:
+    """Only conftest.py knows where they are; its fixture `shared_data` skips, and sets the marker."""
+    for path in sorted(TESTS.rglob("*.py")):
+        if path in (TESTS / "conftest.py", Path(__file__)):
+            continue
+        text = path.read_text(encoding="utf-8")
+        for forbidden in ("../shared", "shared/data", '/ "shared', "mark.shared", "mark.extra"):
+            assert forbidden not in text, f"{path} has {forbidden!r}; use the fixture `shared_data`"
+        above = len(path.relative_to(TESTS.parent).parts)  # parents[above] holds the project
+        for climbed in re.findall(r"Path\(__file__\)[\w.()]*?\.parents\[(\d+)\]", text):
+            assert int(climbed) < above, f"{path} leaves the project; use the fixture `shared_data`"

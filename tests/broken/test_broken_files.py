@@ -13,6 +13,7 @@ from typing import Any
 
 import makers
 import pytest
+from decoders import each_decoder
 from outcomes import Predict
 
 from peclip.cli.app import run
@@ -325,7 +326,7 @@ HAPPENINGS: dict[str, Happen] = {
 }
 
 
-@pytest.mark.parametrize("decoder", ["torchcodec", "pyav"])
+@each_decoder
 @pytest.mark.parametrize("kind", ["long.mp4", "long.mkv"])
 @pytest.mark.parametrize("when", ["opened", "half-read"])
 @pytest.mark.parametrize("what", HAPPENINGS)
@@ -339,8 +340,6 @@ def test_a_file_that_changes_while_it_is_read(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    if readers.available_decoders().keys() == {"pyav"} and decoder == "torchcodec":
-        pytest.skip("no FFmpeg for torchcodec")
     path = tmp_path / kind
     path.write_bytes(good[kind])
 

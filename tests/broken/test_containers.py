@@ -9,9 +9,6 @@ import makers
 import pytest
 from outcomes import Predict
 
-from peclip.video.readers import torchcodec
-
-PROBLEM = torchcodec.load_problem()
 both = pytest.mark.parametrize("decoder", ["auto", "pyav"])
 Good = dict[str, bytes]
 

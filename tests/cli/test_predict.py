@@ -14,6 +14,7 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from synthetic_videos import write_video
 
 from peclip.cli.app import run
 from peclip.engines.base import Engine, Job
@@ -305,9 +306,8 @@ def test_rows_are_kept_where_the_format_needs_them(
     assert [job.keep_rows for job in jobs] == [kept]
 
 
-@pytest.mark.shared
-def test_a_video_without_a_face_is_answered(yunet: Path, clips: Path, capsys) -> None:
-    arguments = ["predict", str(clips / "no_face.mp4"), "-m", "debug", "--device", "cpu"]
+def test_a_video_without_a_face_is_answered(tmp_path: Path, capsys) -> None:
+    arguments = ["predict", str(write_video(tmp_path / "no_face.mp4")), *QUICK]
     assert run([*arguments, "-f", "json"]) == 0
     document = json.loads(capsys.readouterr().out)
     assert document["label"] is None
@@ -319,7 +319,8 @@ def test_a_video_without_a_face_is_answered(yunet: Path, clips: Path, capsys) ->
     assert capsys.readouterr().err == ""
 
 
-@pytest.mark.shared
-def test_happy_is_happy(yunet: Path, clips: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(["predict", str(clips / "happy.mp4"), "-f", "json"]) == 0
-    assert json.loads(capsys.readouterr().out)["label"] == "happiness"
+def test_a_smiling_astronaut_is_happy(astronaut: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["predict", str(astronaut), "--detector", "haar", "-f", "json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["model"] == "nano"
+    assert [row["label"] for row in document["rows"]] == ["happiness"] * 5

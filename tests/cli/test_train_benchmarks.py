@@ -1,81 +1,36 @@
-"""`peclip train --recipe …` on trees made from the real lists of DFEW, FERV39k, MAFW and AFEW.
+"""`peclip train --recipe …` on small trees of DFEW, FERV39k, MAFW and AFEW.
 
-The trees of the papers have 11,697, 38,935, 9,172 and 765 videos. Here every class keeps two videos of each
-list that is reported (of all five, where there are folds), and ten of train where there are none; the lists
-keep the lines of these videos as they are, paths of other machines included. Each has two tiny frames.
+The lists have the published formats, paths of other machines included. Every class has two videos in each
+list that is reported (in all five, where there are folds), and ten to train on where there are no folds.
+Each video has two tiny frames.
 """
 
 from __future__ import annotations
 
 import json
 import math
-from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from benchmark_lists import place_below_root, small_lists
 from trainings import Output, trained, write_frames
 
 import peclip
 from peclip.labels import EMOTIONS
 
-pytestmark = pytest.mark.shared
-ANNOTATIONS = Path(__file__).parents[3] / "shared" / "data" / "annotations"
-PARTS = {"dfew": 2, "ferv39k": 4, "mafw": 3, "afew": 4}
-"""Of a listed path, from the right: where the video is below the root."""
 
-
-def read(name: str) -> list[str]:
-    return (ANNOTATIONS / name).read_text(encoding="utf-8").splitlines()
-
-
-def some_of_each_class(lines: list[str], count: int) -> Iterator[str]:
-    seen: Counter[str] = Counter()
-    for line in lines:
-        label = line.split()[-1]
-        seen[label] += 1
-        if seen[label] <= count:
-            yield line
-
-
-def write_tree(root: Path, dataset: str, lists: dict[str, list[str]]) -> None:
-    """Writes lists, and a video for every line of them."""
+def write_tree(root: Path, dataset: str) -> None:
+    """Writes the lists of a data set, and a video for every line of them."""
     (root / "annotation").mkdir(parents=True)
     videos: dict[str, str] = {}
-    for name, lines in lists.items():
-        (root / "annotation" / name).write_text("\n".join(lines))
-        for line in lines:
-            path, _, label = line.split()
-            videos["/".join(path.split("/")[-PARTS[dataset] :])] = label
+    for name, text in small_lists(dataset).items():
+        (root / "annotation" / name).write_bytes(text.encode())
+        for line in text.splitlines():
+            videos[place_below_root(dataset, line)] = line.split()[-1]
     for number, (place, label) in enumerate(videos.items()):
         write_frames(root / place, (20 * int(label), 99, 9), number, frames=2)
-
-
-def write_folds(root: Path, dataset: str, name: str) -> None:
-    """Writes five folds of the videos that two of every class and fold are."""
-    chosen = {
-        line.split()[0].split("/")[-1]
-        for fold in range(1, 6)
-        for line in some_of_each_class(read(name.format(fold=fold, split="test")), 2)
-    }
-    lists = {}
-    for fold in range(1, 6):
-        for split in ("train", "test"):
-            file = name.format(fold=fold, split=split)
-            lists[file] = [x for x in read(file) if x.split()[0].split("/")[-1] in chosen]
-    write_tree(root, dataset, lists)
-
-
-def write_division(root: Path, dataset: str, reported: str) -> None:
-    """Writes the one division of a data set without folds."""
-    name = {"ferv39k": "FERV39K_{}.txt", "afew": "AFEW_{}.txt"}[dataset]
-    lists = {
-        name.format(split): list(some_of_each_class(read(name.format(split)), count))
-        for split, count in (("train", 10), (reported, 2))
-    }
-    write_tree(root, dataset, lists)
 
 
 def command(dataset: str, root: Path, out: Path, *more: str) -> list[str]:
@@ -92,17 +47,11 @@ def evaluated(capsys: Output, dataset: str, root: Path, model: Path, *more: str)
     return trained(capsys, *plain, "--device", "cpu", "--workers", "0", "-f", "json", *more)
 
 
-@pytest.mark.parametrize(
-    ("dataset", "lists", "classes"),
-    [
-        ("dfew", "DFEW_set_{fold}_{split}.txt", 7),
-        ("mafw", "MAFW_set_{fold}_{split}.txt", 11),
-    ],
-)
+@pytest.mark.parametrize(("dataset", "classes"), [("dfew", 7), ("mafw", 11)])
 def test_five_folds_and_their_mean(
-    tmp_path: Path, capsys: Output, dataset: str, lists: str, classes: int
+    tmp_path: Path, capsys: Output, dataset: str, classes: int
 ) -> None:
-    write_folds(tmp_path / "tree", dataset, lists)
+    write_tree(tmp_path / "tree", dataset)
     out = tmp_path / "run"
     report = trained(capsys, *command(dataset, tmp_path / "tree", out, "--fold", "all"))
     assert report == json.loads((out / "report.json").read_text()) | {"run_folder": str(out)}
@@ -128,7 +77,7 @@ def test_five_folds_and_their_mean(
 
 @pytest.mark.parametrize(("dataset", "reported"), [("ferv39k", "test"), ("afew", "val")])
 def test_one_division(tmp_path: Path, capsys: Output, dataset: str, reported: str) -> None:
-    write_division(tmp_path / "tree", dataset, reported)
+    write_tree(tmp_path / "tree", dataset)
     out = tmp_path / "run"
     report = trained(capsys, *command(dataset, tmp_path / "tree", out))
     assert report["reported_on"] == f"{dataset} {reported}"

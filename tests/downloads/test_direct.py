@@ -226,7 +226,7 @@ def test_a_read_only_cache_says_what_to_do(
     folder.mkdir(parents=True)
     folder.chmod(0o500)
     if os.access(folder, os.W_OK):
-        pytest.skip("this user writes anywhere")
+        pytest.skip("needs a user other than root, who may write anywhere")
     try:
         with pytest.raises(WeightsError, match=r"Permission denied.*PECLIP_CACHE_DIR"):
             fetch(file, folder, settings=settings)

@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from fake_yunet import FakeYuNet, face_row, install
 
 from peclip.config import PredictOptions
 from peclip.errors import ConfigError, VideoError
@@ -23,6 +24,7 @@ from peclip.recognizers.pe_clip import PEClip
 from peclip.results.rows import Row
 from peclip.types import Batch, FaceBox, Frames
 from peclip.video.faces import Image
+from peclip.video.reader import open_video
 
 
 class Bright:
@@ -380,12 +382,60 @@ def test_options_that_make_no_sense_are_errors(values: dict) -> None:
         check(PredictOptions, values)
 
 
-@pytest.mark.shared
+def several_people(astronaut: Path) -> Frames:
+    """Two seconds of the example three times side by side; the third person appears after one."""
+    with open_video(astronaut) as reader:
+        one = reader.read(list(range(24, 72))).data
+    three = torch.cat([one, one.flip(-1), one], -1)  # (48, 3, 240, 960)
+    three[:24, :, :, 640:] = 0
+    return Frames(three, torch.arange(48, dtype=torch.float64) / 24)
+
+
+def test_several_people_in_a_video_are_followed_from_when_they_appear(
+    debug: PEClip, astronaut: Path
+) -> None:
+    options = PredictOptions(detector="haar", window=1, hop=1)
+    prediction = debug.predict(several_people(astronaut), options)
+    found = {(row.window, row.track_id): row for row in prediction.rows}
+    assert sorted(found) == [(0, 0), (0, 1), (1, 0), (1, 1), (1, 2)]
+    assert {row.status for row in prediction.rows} == {"ok"}
+    assert [found[window, 0].n_faces for window in (0, 1)] == [2, 3]
+    # Each person is in one third of the picture; the detector may name the first two in either order.
+    thirds = {track: set() for track in (0, 1, 2)}
+    for (_, track), row in found.items():
+        assert row.box is not None
+        assert row.face_coverage > 0.8
+        x, _, width, _ = row.box
+        thirds[track].add(int((x + width / 2) // 320))
+    assert sorted(thirds.values(), key=min) == [{0}, {1}, {2}]
+    assert thirds[2] == {2}
+
+
+def test_the_default_detector_gives_the_boxes_and_scores_of_the_rows(
+    debug: PEClip, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """YuNet's own file is not needed: a stand-in for OpenCV's class reports two faces per frame."""
+    net = FakeYuNet(lambda picture: [face_row(20, 30, 40, 50, 0.9), face_row(100, 30, 40, 50, 0.8)])
+    install(monkeypatch, net)
+    debug._detectors.clear()
+    video = Frames(
+        torch.zeros(24, 3, 120, 160, dtype=torch.uint8), torch.arange(24, dtype=torch.float64) / 24
+    )
+    try:
+        prediction = debug.predict(video, PredictOptions(window=1, hop=1))
+    finally:
+        debug._detectors.clear()
+    assert prediction.metadata["face_detector"] == "yunet"
+    assert [(row.track_id, row.n_faces, row.box) for row in prediction.rows] == [
+        (0, 2, (20, 30, 40, 50)),
+        (1, 2, (100, 30, 40, 50)),
+    ]
+    assert [row.face_conf for row in prediction.rows] == pytest.approx([0.9, 0.8])
+
+
 def test_a_looped_photo_of_five_people_gives_five_tracks(
     debug: PEClip, yunet: Path, clips: Path
 ) -> None:
-    from peclip.video.reader import open_video
-
     with open_video(clips / "multi_face.jpg") as reader:
         photo = reader.read([0]).data
     video = Frames(photo.expand(30, -1, -1, -1), torch.arange(30, dtype=torch.float64) / 25)

@@ -113,7 +113,6 @@ def test_the_packed_stem_predicts_as_the_stem_does(stem: SeparableStem) -> None:
     with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
         packed = pack(stem)(images).float()
         torch.testing.assert_close(packed, stem(images).float(), atol=0.03, rtol=0.03)
-    assert (packed - stem(images)).abs().max() < 0.1
 
 
 def test_standardized_images_have_no_light_and_no_contrast() -> None:

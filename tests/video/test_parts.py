@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import shutil
 import sys
@@ -31,12 +30,6 @@ from peclip.video.parts import (
 from peclip.video.reader import open_video
 from peclip.video.windows import Observer
 
-SHARED = Path(__file__).parents[3] / "shared" / "data"
-needs_mediapipe = pytest.mark.skipif(
-    importlib.util.find_spec("mediapipe") is None, reason="MediaPipe is not installed"
-)
-
-
 _LIPS_TOP = (61, 185, 40, 39, 37, 0, 267, 269, 270, 409, 291)
 _LIPS_BOTTOM = (61, 146, 91, 181, 84, 17, 314, 405, 321, 375, 291)
 _MOUTH_TOP = (78, 191, 80, 81, 82, 13, 312, 311, 310, 415, 308)
@@ -50,10 +43,10 @@ def parts_of(frames: int = 3, *, seed: int = 0) -> Parts:
 
 
 @pytest.fixture
-def landmarker(_isolated: None) -> Path:
+def landmarker(_isolated: None, mediapipe: None, shared_data: Path) -> Path:
     """Puts MediaPipe's model into the cache, as a download would."""
     target = Path(os.environ["PECLIP_CACHE_DIR"]) / LANDMARKER.name
-    shutil.copy(SHARED / "models" / "face_landmarker_v2_with_blendshapes.task", target)
+    shutil.copy(shared_data / "models" / "face_landmarker_v2_with_blendshapes.task", target)
     return target
 
 
@@ -226,8 +219,6 @@ def test_without_mediapipe_it_names_the_command(monkeypatch: pytest.MonkeyPatch)
         load_finder("mediapipe", settings=load_settings())
 
 
-@needs_mediapipe
-@pytest.mark.shared
 def test_parts_lie_where_the_face_has_them(landmarker: Path, astronaut: Path) -> None:
     finder = load_finder("mediapipe", settings=load_settings())
     parts = finder.find(crops_of(astronaut))
@@ -247,8 +238,6 @@ def test_parts_lie_where_the_face_has_them(landmarker: Path, astronaut: Path) ->
     finder.close()  # type: ignore[attr-defined]
 
 
-@needs_mediapipe
-@pytest.mark.shared
 def test_each_frame_is_found_on_its_own(landmarker: Path, astronaut: Path) -> None:
     finder = MediaPipeFinder(landmarker)
     crops = crops_of(astronaut)
@@ -265,9 +254,7 @@ def test_each_frame_is_found_on_its_own(landmarker: Path, astronaut: Path) -> No
     other.close()
 
 
-@needs_mediapipe
-@pytest.mark.shared
-def test_a_model_that_is_none_is_said(tmp_path: Path) -> None:
+def test_a_model_that_is_none_is_said(mediapipe: None, tmp_path: Path) -> None:
     (tmp_path / "broken.task").write_bytes(b"no model")
     with pytest.raises(WeightsError, match=r"broken\.task' is no model of the Face Landmarker"):
         MediaPipeFinder(tmp_path / "broken.task")

@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from decoders import DECODERS, PROBLEM, each_decoder, each_with_torchcodec, needs_torchcodec
 from PIL import Image
 from synthetic_videos import pictures, write_audio, write_video
 
@@ -22,26 +23,12 @@ from peclip.types import Frames
 from peclip.video.reader import available_decoders, open_video
 from peclip.video.readers import camera, pyav_picture, streaming, torchcodec
 
-SHARED = Path(__file__).parents[2].parent / "shared" / "data"
-PROBLEM = torchcodec.load_problem()
-with_torchcodec = pytest.mark.skipif(PROBLEM is not None, reason=f"torchcodec: {PROBLEM}")
-both = pytest.mark.parametrize(
-    "decoder", [pytest.param("torchcodec", marks=with_torchcodec), "pyav"]
-)
-
 
 @pytest.fixture(scope="session")
 def clip(tmp_path_factory) -> Path:
     """30 frames of 64x48 at 25 frames per second, with B-frames, a key frame every ten, and sound."""
     path = tmp_path_factory.mktemp("videos") / "clip.mp4"
     return write_video(path, audio=True, g="10")
-
-
-@pytest.fixture
-def shared() -> Path:
-    if not SHARED.is_dir():
-        pytest.skip(f"{SHARED} is not there")
-    return SHARED
 
 
 def everything(path, decoder, **options):
@@ -83,7 +70,7 @@ def assert_equal(path):
 # --- both decoders ------------------------------------------------------------------------------
 
 
-@both
+@each_decoder
 def test_a_video_is_read_whole_in_order_and_in_colour(decoder, tmp_path):
     frames = pictures(20, 64, 48)
     path = write_video(tmp_path / "a.mkv", frames, codec="ffv1", pix_fmt="bgr0")  # lossless
@@ -93,7 +80,7 @@ def test_a_video_is_read_whole_in_order_and_in_colour(decoder, tmp_path):
     np.testing.assert_allclose(times.numpy(), np.arange(20) * 0.04, atol=1e-9)
 
 
-@both
+@each_decoder
 def test_metadata(decoder, clip):
     with open_video(clip, decoder=decoder) as reader:
         metadata = reader.metadata
@@ -103,7 +90,7 @@ def test_metadata(decoder, clip):
         assert metadata.num_frames == len(reader) == 30
 
 
-@both
+@each_decoder
 def test_times_are_presentation_times_also_when_the_rate_varies(decoder, tmp_path):
     times_ms = [0, 40, 80, 200, 1000, 1033, 1040, 5000]
     path = write_video(tmp_path / "vfr.mp4", pictures(8, 64, 48), times_ms=times_ms)
@@ -113,7 +100,7 @@ def test_times_are_presentation_times_also_when_the_rate_varies(decoder, tmp_pat
         np.testing.assert_allclose(reader.read([4, 1]).timestamps.numpy(), [1.0, 0.04], atol=1e-6)
 
 
-@both
+@each_decoder
 def test_times_start_at_zero_when_the_video_starts_late(decoder, tmp_path):
     path = write_video(tmp_path / "late.mkv", times_ms=[5000 + 40 * i for i in range(30)])
     _, times, _ = everything(path, decoder)
@@ -123,7 +110,7 @@ def test_times_start_at_zero_when_the_video_starts_late(decoder, tmp_path):
         assert reader.read([25]).timestamps.tolist() == pytest.approx([1.0])
 
 
-@both
+@each_decoder
 @pytest.mark.parametrize(("rotation", "corner"), [(90, "left"), (-90, "right"), (180, "bottom")])
 def test_rotation_is_undone(decoder, rotation, corner, tmp_path):
     image = np.zeros((4, 48, 64, 3), np.uint8)
@@ -179,20 +166,14 @@ def test_a_picture_that_square_pixels_make_too_large_is_one_line(tmp_path, monke
         open_video(path)
 
 
-@with_torchcodec
+@needs_torchcodec
 def test_pixels_that_are_not_square_are_not_for_torchcodec(tmp_path):
     path = write_video(tmp_path / "dv.mp4", pixel_aspect=Fraction(64, 45))
     with pytest.raises(VideoError, match="with square pixels"):
         open_video(path, decoder="torchcodec")
 
 
-@pytest.mark.shared
-def test_square_pixels_of_a_real_video(shared):
-    with open_video(shared / "clips" / "carphone_pristine.mp4") as reader:
-        assert reader.read([0]).data.shape == (1, 3, 144, 193)  # stored as 176x144
-
-
-@both
+@each_decoder
 def test_chunks_are_bounded_by_frames_and_by_bytes(decoder, clip, monkeypatch):
     with open_video(clip, decoder=decoder) as reader:
         assert [len(chunk) for chunk in reader.chunks(13)] == [13, 13, 4]
@@ -204,7 +185,7 @@ def test_chunks_are_bounded_by_frames_and_by_bytes(decoder, clip, monkeypatch):
             reader.chunks(0)
 
 
-@both
+@each_decoder
 def test_read_gives_any_order_and_repeats(decoder, clip):
     data, times, _ = everything(clip, decoder)
     with open_video(clip, decoder=decoder) as reader:
@@ -218,7 +199,7 @@ def test_read_gives_any_order_and_repeats(decoder, clip):
                 reader.read([wrong])
 
 
-@both
+@each_decoder
 def test_reading_between_two_chunks_does_not_disturb_them(decoder, clip):
     data, _, _ = everything(clip, decoder)
     with open_video(clip, decoder=decoder) as reader:
@@ -229,7 +210,7 @@ def test_reading_between_two_chunks_does_not_disturb_them(decoder, clip):
     assert torch.equal(torch.cat(streamed), data)
 
 
-@both
+@each_decoder
 def test_a_damaged_packet_is_skipped(decoder, clip, tmp_path):
     path = damaged(clip, tmp_path / "damaged.mp4", [13])
     data, times, failure = everything(path, decoder)
@@ -239,7 +220,7 @@ def test_a_damaged_packet_is_skipped(decoder, clip, tmp_path):
     assert (times.diff() > 0).all()
 
 
-@both
+@each_decoder
 def test_damage_to_the_end_gives_all_before_it_and_then_an_error(decoder, clip, tmp_path):
     path = damaged(clip, tmp_path / "damaged.mp4", range(20, 30))
     data, times, failure = everything(path, decoder)
@@ -253,8 +234,7 @@ def test_damage_to_the_end_gives_all_before_it_and_then_an_error(decoder, clip, 
         reader.read([0, 29])
 
 
-@with_torchcodec
-@pytest.mark.parametrize("broken", [[13], [29], [28, 29], [5, 6, 22], range(20, 30), range(9, 30)])
+@each_with_torchcodec("broken", [[13], [29], [28, 29], [5, 6, 22], range(20, 30), range(9, 30)])
 def test_both_decoders_make_the_same_of_damage(broken, clip, tmp_path):
     path = damaged(clip, tmp_path / "damaged.mp4", broken)
     _, times, failure = everything(path, "torchcodec")
@@ -263,7 +243,7 @@ def test_both_decoders_make_the_same_of_damage(broken, clip, tmp_path):
     assert (failure is None) == (other_failure is None)
 
 
-@both
+@each_decoder
 def test_a_video_that_is_cut_off_gives_what_there_is_and_then_an_error(decoder, tmp_path):
     whole = write_video(tmp_path / "whole.mp4", container_options={"movflags": "faststart"}, g="5")
     path = tmp_path / "cut.mp4"
@@ -275,7 +255,7 @@ def test_a_video_that_is_cut_off_gives_what_there_is_and_then_an_error(decoder, 
     assert "\n" not in str(failure)
 
 
-@both
+@each_decoder
 def test_what_is_not_a_video_is_said_in_one_line(decoder, tmp_path, clip):
     text = tmp_path / "text.mp4"
     text.write_text("hello " * 100)
@@ -297,7 +277,7 @@ def test_what_is_not_a_video_is_said_in_one_line(decoder, tmp_path, clip):
         assert "\n" not in str(caught.value)
 
 
-@both
+@each_decoder
 def test_the_cover_of_an_album_is_not_a_video(decoder, tmp_path):
     path = tmp_path / "album.mp4"
     with av.open(str(path), "w") as container:
@@ -325,7 +305,7 @@ def test_a_playlist_does_not_make_other_files_be_read(tmp_path, clip):
         open_video(path)
 
 
-@both
+@each_decoder
 def test_a_name_with_a_colon_or_a_percent_is_a_file(decoder, clip, tmp_path):
     for name in ("http:x.mp4", "a%03d.mp4", "ä ö.mp4"):
         path = tmp_path / name
@@ -353,30 +333,20 @@ FORMATS = {
 }
 
 
-@with_torchcodec
-@pytest.mark.parametrize("name", FORMATS)
+@each_with_torchcodec("name", FORMATS)
 def test_both_decoders_give_equal_frames(name, tmp_path):
     options = dict(FORMATS[name])
     frames = pictures(30, *options.pop("size", (64, 48)))
     assert_equal(write_video(tmp_path / name, frames, **options))
 
 
-@with_torchcodec
-@pytest.mark.shared
-@pytest.mark.parametrize(
-    "name",
-    [
-        "happy.mp4",
-        "single_face.mp4",
-        "nasa_13013_rotated.mp4",
-        "classroom.gif",
-    ],
-)
-def test_both_decoders_give_equal_frames_of_real_videos(name, shared):
-    assert_equal(shared / "clips" / name)
+@needs_torchcodec
+def test_both_decoders_give_equal_frames_of_real_videos(clips):
+    for name in ("happy.mp4", "single_face.mp4", "nasa_13013_rotated.mp4", "classroom.gif"):
+        assert_equal(clips / name)
 
 
-@with_torchcodec
+@needs_torchcodec
 def test_mpeg4_is_nearly_equal(tmp_path):
     # MPEG-4 part 2 leaves the rounding of its inverse DCT open, and the FFmpeg inside PyAV rounds otherwise
     # than an older one outside.
@@ -389,18 +359,19 @@ def test_mpeg4_is_nearly_equal(tmp_path):
     torch.testing.assert_close(times, other_times, rtol=0, atol=1e-6)
 
 
-@pytest.mark.shared
-@both
-def test_a_real_rotated_video_is_upright(decoder, shared):
-    with open_video(shared / "clips" / "nasa_13013_rotated.mp4", decoder=decoder) as reader:
-        assert (reader.metadata.width, reader.metadata.height) == (270, 480)
-        assert reader.read([0]).data.shape == (1, 3, 480, 270)
+def test_real_videos_become_upright_with_square_pixels(clips):
+    with open_video(clips / "carphone_pristine.mp4") as reader:
+        assert reader.read([0]).data.shape == (1, 3, 144, 193)  # stored as 176x144
+    for decoder in DECODERS:
+        with open_video(clips / "nasa_13013_rotated.mp4", decoder=decoder) as reader:
+            assert (reader.metadata.width, reader.metadata.height) == (270, 480)
+            assert reader.read([0]).data.shape == (1, 3, 480, 270)
 
 
 # --- which decoder ------------------------------------------------------------------------------
 
 
-@with_torchcodec
+@needs_torchcodec
 def test_auto_is_torchcodec_for_containers_with_an_index_and_pyav_for_the_rest(clip, tmp_path):
     stream = write_video(tmp_path / "a.ts", g="10")
     with open_video(clip) as a, open_video(stream) as b:
@@ -412,7 +383,7 @@ def test_auto_is_torchcodec_for_containers_with_an_index_and_pyav_for_the_rest(c
         open_video(stream, decoder="torchcodec")
 
 
-@with_torchcodec
+@needs_torchcodec
 def test_a_start_before_zero_goes_to_pyav_and_is_logged(tmp_path, caplog):
     path = write_video(
         tmp_path / "early.mkv",
@@ -508,7 +479,7 @@ def test_an_address_is_streamed(tmp_path):
 # --- processes ----------------------------------------------------------------------------------
 
 
-@with_torchcodec
+@needs_torchcodec
 def test_a_torchcodec_reader_stays_in_its_process(clip, monkeypatch):
     with open_video(clip, decoder="torchcodec") as reader:
         with pytest.raises(TypeError, match="call open_video inside the worker"):

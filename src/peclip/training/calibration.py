@@ -15,7 +15,6 @@ from peclip.metrics.report import Report, percent
 
 PRIOR_WEIGHTS = tuple(round(0.05 * step, 2) for step in range(31))
 """tau that are tried: 0 to 1.5."""
-CRITERION = "(WAR + UAR) / 2"
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +25,8 @@ class OperatingPoint:
     """The temperature of the model is multiplied by this; 1 where it was not fitted."""
     weight: float
     """tau on the logits before that; 0 where it was not chosen."""
+    cost: float
+    """Percentage points of WAR that the weight was allowed to cost."""
     before: tuple[float, float]
     """WAR and UAR without the prior, as fractions."""
     after: tuple[float, float]
@@ -44,7 +45,7 @@ class OperatingPoint:
         scores = {"before": self.before, "after": self.after}
         return {
             "chosen_on": chosen_on,
-            "criterion": CRITERION,
+            "criterion": f"highest UAR with WAR within {self.cost:g} points of its best",
             "weight": self.weight,
             "temperature_factor": self.temperature,
             "prior_weight": self.prior_weight,
@@ -61,6 +62,7 @@ def operating_point(
     targets: Tensor,
     prior: Mapping[str, float] | None,
     *,
+    cost: float,
     calibrate: bool,
 ) -> OperatingPoint:
     """Chooses prior weight and temperature of a model.
@@ -72,36 +74,45 @@ def operating_point(
         probabilities: (N, C), of videos that were not trained on, without the prior.
         targets: (N,), their classes.
         prior: to weigh, by label in the order of the classes; `None` weighs none.
+        cost: see `choose_prior_weight`.
         calibrate: fit the temperature.
     """
     logits = log_probabilities(probabilities)
     weight, adjusted = 0.0, logits
     if prior is not None:
         logarithms = torch.tensor(list(prior.values()), dtype=torch.float64).log()
-        weight = choose_prior_weight(probabilities, targets, prior)
+        weight = choose_prior_weight(probabilities, targets, prior, cost)
         adjusted = logits - weight * logarithms
     return OperatingPoint(
         fit_temperature(adjusted.softmax(-1), targets) if calibrate else 1.0,
         weight,
+        cost,
         _war_and_uar(logits, targets),
         _war_and_uar(adjusted, targets),
     )
 
 
 def choose_prior_weight(
-    probabilities: Tensor, targets: Tensor, prior: Mapping[str, float]
+    probabilities: Tensor, targets: Tensor, prior: Mapping[str, float], cost: float
 ) -> float:
-    """Returns the tau of `PRIOR_WEIGHTS` with the best mean of WAR and UAR; of equals the smallest.
+    """Returns the tau of `PRIOR_WEIGHTS` with the highest UAR among those that cost little WAR.
+
+    UAR alone would be bought with any number of wrong frequent labels, and WAR alone leaves rare labels out.
 
     Args:
         probabilities: (N, C), of videos that were not trained on, without the prior.
         targets: (N,), their classes.
         prior: by label, in the order of the classes.
+        cost: percentage points that WAR may lie below that of the best tau.
+
+    Returns:
+        Of taus with equal UAR the smallest.
     """
     logits = log_probabilities(probabilities)
     logarithms = torch.tensor(list(prior.values()), dtype=torch.float64).log()
-    scores = {tau: sum(_war_and_uar(logits - tau * logarithms, targets)) for tau in PRIOR_WEIGHTS}
-    return max(scores, key=lambda tau: scores[tau])
+    scores = {tau: _war_and_uar(logits - tau * logarithms, targets) for tau in PRIOR_WEIGHTS}
+    least = max(war for war, _ in scores.values()) - cost / 100 - 1e-9
+    return max((tau for tau in scores if scores[tau][0] >= least), key=lambda tau: scores[tau][1])
 
 
 def fit_temperature(probabilities: Tensor, targets: Tensor) -> float:

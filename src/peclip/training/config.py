@@ -135,7 +135,10 @@ class TrainConfig(Config):
     teacher: TeacherConfig | None = None
     prior: Literal["none", "targets", "fit"] = "none"
     """Logit adjustment of the finished model (Menon et al., 2021). `targets` stores the mean training target
-    as its `prior`, with weight 0; `fit` also chooses the weight on the validation videos, by (WAR + UAR) / 2."""
+    as its `prior`, with weight 0; `fit` also chooses the weight on the validation videos: the highest UAR for a WAR
+    that is at most `prior_cost` below its best."""
+    prior_cost: float = Field(1.0, ge=0, le=100)
+    """Percentage points of WAR that the weight chosen by `prior: fit` may cost."""
     calibrate: bool = False
     """Fit the temperature of the finished model on the validation videos, after the weight of its prior."""
     seed: int = Field(42, ge=0, lt=2**63)

@@ -134,6 +134,7 @@ def choose_point(
         answers.probabilities,
         answers.targets,
         model_config.prior if config.prior == "fit" else None,
+        cost=config.prior_cost,
         calibrate=config.calibrate,
     )
 

@@ -1,6 +1,6 @@
-"""The real lists of DFEW, FERV39k, MAFW and AFEW, and trees made from some of their lines.
+"""The published lists of DFEW, FERV39k, MAFW and AFEW: their counts are those of the papers.
 
-The counts are those of ../shared/research/papers.md section 4, which are those of the papers.
+`test_small_lists.py` reads lists of the same formats that are made in the test.
 """
 
 from __future__ import annotations
@@ -10,11 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from peclip.data import DATASETS, DataConfig, Split, load_split
+from peclip.data import DATASETS, Split
 from peclip.labels import EMOTIONS
 
-pytestmark = pytest.mark.shared
-ANNOTATIONS = Path(__file__).parents[4] / "shared" / "data" / "annotations"
 DFEW_SIZES = [(9356, 2341), (9356, 2341), (9357, 2340), (9358, 2339), (9361, 2336)]
 MAFW_SIZES = [(7333, 1839), (7335, 1837), (7339, 1833), (7340, 1832), (7341, 1831)]
 
@@ -26,39 +24,47 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @cache
-def from_real_lists(name: str, fold: int | None, split: str, root: Path) -> Split:
-    return DATASETS[name].load(root, fold, split, ANNOTATIONS)
+def from_real_lists(
+    name: str, fold: int | None, split: str, root: Path, annotations: Path
+) -> Split:
+    return DATASETS[name].load(root, fold, split, annotations)
 
 
-@pytest.mark.parametrize("fold", [1, 2, 3, 4, 5])
-def test_sizes_of_dfew_and_mafw(fold: int, root: Path) -> None:
+def test_sizes_of_dfew_and_mafw(root: Path, annotations: Path) -> None:
     for name, sizes in (("dfew", DFEW_SIZES), ("mafw", MAFW_SIZES)):
-        found = [len(from_real_lists(name, fold, split, root)) for split in ("train", "test")]
-        assert tuple(found) == sizes[fold - 1]
+        for fold, expected in enumerate(sizes, start=1):
+            train, test = (
+                from_real_lists(name, fold, split, root, annotations) for split in ("train", "test")
+            )
+            assert (len(train), len(test)) == expected, f"{name} fold {fold}"
 
 
-def test_classes_of_dfew(root: Path) -> None:
-    counts = from_real_lists("dfew", 1, "test", root).counts()
-    assert list(counts) == list(EMOTIONS[:7])
-    assert list(counts.values()) == [489, 379, 534, 435, 294, 29, 181]
-    counts = from_real_lists("dfew", 1, "train", root).counts()
-    assert list(counts.values()) == [1956, 1515, 2135, 1738, 1175, 116, 721]
+def test_classes_of_dfew(root: Path, annotations: Path) -> None:
+    test = from_real_lists("dfew", 1, "test", root, annotations).counts()
+    assert list(test) == list(EMOTIONS[:7])
+    assert list(test.values()) == [489, 379, 534, 435, 294, 29, 181]
+    train = from_real_lists("dfew", 1, "train", root, annotations)
+    assert list(train.counts().values()) == [1956, 1515, 2135, 1738, 1175, 116, 721]
+    first = train.samples[0]
+    assert (first.id, first.label, first.num_frames) == ("02522", "disgust", 66)
 
 
-def test_the_five_test_splits_of_dfew_are_apart_and_are_everything(root: Path) -> None:
-    tests = [from_real_lists("dfew", fold, "test", root) for fold in range(1, 6)]
+def test_the_five_test_splits_of_dfew_are_apart_and_are_everything(
+    root: Path, annotations: Path
+) -> None:
+    tests = [from_real_lists("dfew", fold, "test", root, annotations) for fold in range(1, 6)]
     names = [sample.id for split in tests for sample in split.samples]
     assert len(names) == len(set(names)) == 11_697
     totals = [sum(split.counts()[label] for split in tests) for label in EMOTIONS[:7]]
     assert totals == [2445, 1894, 2669, 2173, 1469, 145, 902]
     for fold, test in enumerate(tests, start=1):
-        train = from_real_lists("dfew", fold, "train", root)
+        train = from_real_lists("dfew", fold, "train", root, annotations)
         assert {s.id for s in train.samples} == set(names) - {s.id for s in test.samples}
 
 
-def test_classes_of_ferv39k(root: Path) -> None:
-    train = from_real_lists("ferv39k", None, "train", root)
-    test = from_real_lists("ferv39k", None, "test", root)
+def test_classes_of_ferv39k(root: Path, annotations: Path) -> None:
+    train = from_real_lists("ferv39k", None, "train", root, annotations)
+    test = from_real_lists("ferv39k", None, "test", root, annotations)
     assert (len(train), len(test)) == (31_088, 7_847)
     assert list(test.counts().values()) == [1473, 1393, 1958, 1487, 638, 467, 431]
     both = [train.counts()[label] + test.counts()[label] for label in EMOTIONS[:7]]
@@ -66,47 +72,19 @@ def test_classes_of_ferv39k(root: Path) -> None:
     assert len({s.id for split in (train, test) for s in split.samples}) == 38_935
 
 
-def test_classes_of_mafw(root: Path) -> None:
-    tests = [from_real_lists("mafw", fold, "test", root) for fold in range(1, 6)]
+def test_classes_of_mafw(root: Path, annotations: Path) -> None:
+    tests = [from_real_lists("mafw", fold, "test", root, annotations) for fold in range(1, 6)]
     totals = [sum(split.counts()[label] for split in tests) for label in EMOTIONS]
     assert totals == [1242, 1470, 1138, 1390, 1072, 639, 625, 236, 916, 262, 182]
     assert tuple(tests[0].labels) == EMOTIONS
 
 
-def test_classes_of_afew_by_name(root: Path) -> None:
+def test_classes_of_afew_by_name(root: Path, annotations: Path) -> None:
     counts = {
-        split: from_real_lists("afew", None, split, root).counts() for split in ("train", "val")
+        split: from_real_lists("afew", None, split, root, annotations).counts()
+        for split in ("train", "val")
     }
     alphabet = ["anger", "disgust", "fear", "happiness", "neutral", "sadness", "surprise"]
     assert list(counts["train"]) == alphabet
     assert list(counts["train"].values()) == [133, 74, 81, 150, 144, 117, 74]
     assert list(counts["val"].values()) == [64, 40, 46, 63, 63, 61, 46]
-
-
-def test_frame_counts_are_kept_as_claims(root: Path) -> None:
-    first = from_real_lists("dfew", 1, "train", root).samples[0]
-    assert (first.id, first.label, first.num_frames) == ("02522", "disgust", 66)
-
-
-@pytest.mark.parametrize(
-    ("name", "fold", "split", "file", "parts"),
-    [
-        ("dfew", 4, "test", "DFEW_set_4_test.txt", 2),
-        ("ferv39k", None, "train", "FERV39K_train.txt", 4),
-        ("mafw", 5, "train", "MAFW_set_5_train.txt", 3),
-        ("afew", None, "val", "AFEW_val.txt", 4),
-    ],
-)
-def test_trees_made_from_lines_of_the_real_lists(
-    name: str, fold: int | None, split: str, file: str, parts: int, tmp_path: Path
-) -> None:
-    lines = (ANNOTATIONS / file).read_text().splitlines()[::200]
-    (tmp_path / "annotations").mkdir()
-    (tmp_path / "annotations" / file).write_text("\n".join(lines))
-    tails = ["/".join(line.split()[0].split("/")[-parts:]) for line in lines]
-    folders = [tmp_path / tail for tail in tails]
-    for folder in folders:
-        folder.mkdir(parents=True)
-    found = load_split(DataConfig(dataset=name, root=tmp_path, fold=fold, split=split))
-    assert [sample.source for sample in found.samples] == folders
-    assert [str(sample.num_frames) for sample in found.samples] == [x.split()[1] for x in lines]
