@@ -35,8 +35,12 @@ nano: $(READY)  ## train the embedded model anew, in runs/, and put it into the 
 	$(table) --predictions runs/lfw-predictions.csv --every 3 --out windows.csv
 	$(call step,nano-backbone,--data-root runs --annotations runs/faces.csv)
 	$(call step,nano,--data-root runs --annotations runs/windows.csv)
-	.venv/bin/python recipes/nano_card.py --data runs --clips $(DATA)/clips --model runs/nano/model \
-		--pooled runs/nano-backbone/model --out src/peclip/assets/nano
+	.venv/bin/python recipes/nano_card.py --data runs --votes $(DATA)/fer2013_ferplus_votes.csv --clips $(DATA)/clips \
+		--model runs/nano/model --pooled runs/nano-backbone/model --out src/peclip/assets/nano \
+		--stages $(addprefix runs/,nano-face nano-backbone nano) $(if $(ablations),--ablation $(ablations)) $(CARD)
+# More for the card: --previous CHECKOUT with an earlier model, --peers FILE of benchmarks/peers.py.
+CARD ?=
+ablations = $(foreach run,$(wildcard runs/ablation-*),$(patsubst runs/ablation-%,%,$(run))=$(run))
 
 # One epoch each of the first step on a table, with one ingredient left out.
 stem = --set train.stem.weights=$(DATA)/models/hse_mobilenet_vggface2_fp16.safetensors

@@ -1,227 +1,260 @@
 r"""Packs the embedded model, measures it and writes its card: the last step of `make nano`.
 
-    python recipes/nano_card.py --data fer2013 --clips clips --model runs/nano/model \
-        --pooled runs/nano-pooled/model --out src/peclip/assets/nano
+    python recipes/nano_card.py --data runs --votes fer2013_ferplus_votes.csv --clips clips \
+        --model runs/nano/model --pooled runs/nano-backbone/model --out src/peclip/assets/nano \
+        --stages runs/nano-face runs/nano-backbone runs/nano \
+        --ablation "everything=runs/ablation-all" --previous CHECKOUT --peers peers.md
 
-Everything in the card is measured here, on the packed weights (fp16 in the file, fp32 in the computation):
-PrivateTest as one-frame windows, the clips, the share of a window that must be expressive, the size and the speed.
-The words around the numbers are those of nano_card.md. The curve over the share is made from PublicTest: an expressive
-part of a given share at a random place, between frames of a neutral face; `--pooled` is the network that the
-temporal adapter was added to, which means over frames.
+`--data` holds fer2013/, lfw_faces/ and lfw-test.csv. Everything in the card is measured here, on the packed weights
+(fp16 in the file, fp32 in the computation), or read from the folders of the runs; the words around the numbers are
+those of nano_card.md. `--pooled` is the network that the adapters were added to, whose predictions are means over frames.
+`--previous` is a checkout of peclip with an earlier embedded model: it is timed in turn with this one, and asked about
+the same images. Tables of what was not given are left out.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
-import tempfile
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from string import Template
+from typing import Any
 
-import cv2
-import numpy as np
 import torch
+from nano_measures import (
+    Scored,
+    clip_table,
+    load_photographs,
+    load_private_test,
+    load_public_test,
+    photograph_table,
+    private_tables,
+    private_test,
+    read_picture,
+    repeated,
+    score,
+    share_table,
+    timeline,
+    window_counts,
+)
+from nano_robustness import chosen, photograph_curves, still_curves
+from nano_speed import SECONDS, Times, ask_previous, measure_in_turns
+from nano_tables import ablation_table, operating_point, percent, read_json, stage_table, table
 
 import peclip
 from peclip import PEClip, PredictOptions
-from peclip.data import DataConfig, Split, load_split
-from peclip.data.animation import AnimateConfig, AnimatedStills
-from peclip.data.dataset import Draw
-from peclip.data.loader import batches_of, load_batches
-from peclip.labels import canonical
+from peclip.data import Split
 from peclip.metrics.report import Report
-from peclip.runs.dataset_evaluation import EvaluateOptions, evaluate_dataset
 from peclip.runtime import device_name
-from peclip.types import Batch
-from peclip.video.reader import open_video
-from peclip.weights.checkpoint import TENSORS, save_model
+from peclip.weights.checkpoint import CONFIG, TENSORS, save_model
 from peclip.weights.model_card import ETHICS
 from peclip.weights.parameter_counts import count_parameters
 
-EXPRESSIONS = ("angry", "disgust", "fear", "happy", "neutral", "sadness", "surprise")
-"""Clips that are named by what they show."""
-
-SHARES = (0.125, 0.25, 1 / 3, 0.5, 0.75, 1.0)
-CHANGES = (
-    "rotation scale stretch shift jitter flip contrast brightness blur compression noise erase"
-)
-STILL = dict.fromkeys(CHANGES.split(), 0.0)
+MAIN = "FER+ majority, without copies"
+Facts = dict[str, object]
 
 
-def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """Returns a table in Markdown."""
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join(f"| {' | '.join(map(str, line))} |" for line in lines)
+def named_folder(text: str) -> tuple[str, Path]:
+    """Reads `name=folder`."""
+    name, sign, folder = text.partition("=")
+    if not (name and sign and folder):
+        raise argparse.ArgumentTypeError(f"{text!r} is not name=folder")
+    return name, Path(folder)
 
 
-def private_test(model: Path, data: Path) -> Report:
-    """Returns the scores of PrivateTest, every image a window of one frame."""
-    asked = evaluate_dataset(
-        model,
-        DataConfig(dataset="fer2013", root=data),
-        EvaluateOptions(batch_size=32, workers=0),
-        device="cpu",
-        precision="fp32",
+def read_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
-    return asked.folds[0].report
+    for name in ("data", "votes", "clips", "model", "pooled", "out"):
+        parser.add_argument(f"--{name}", type=Path, required=True)
+    parser.add_argument("--images", type=int, default=1000, help="of PrivateTest, for robustness")
+    parser.add_argument(
+        "--photographs", type=int, default=150, help="of each label, for robustness"
+    )
+    parser.add_argument("--windows", type=int, default=300, help="images shown as whole windows")
+    parser.add_argument("--turns", type=int, default=3, help="of timing")
+    parser.add_argument("--previous", type=Path, help="checkout with the previous model")
+    parser.add_argument("--peers", type=Path, help="Markdown of benchmarks/peers.py")
+    parser.add_argument("--stages", type=Path, nargs="*", default=[], help="run folders in order")
+    parser.add_argument(
+        "--ablation", type=named_folder, nargs="*", default=[], help="name=run folder"
+    )
+    return parser.parse_args()
 
 
-def confusion_table(report: Report) -> str:
-    names = report.confusion.labels
+@contextlib.contextmanager
+def stage(name: str) -> Iterator[None]:
+    """Prints how long a measurement takes."""
+    start, cpu = time.perf_counter(), time.process_time()
+    yield
+    spent = time.perf_counter() - start, time.process_time() - cpu
+    print(f"{name}: {spent[0]:.0f} s, {spent[1]:.0f} s of CPU", flush=True)
+
+
+def load(model: Path) -> PEClip:
+    return PEClip.from_pretrained(model, device="cpu", precision="fp32")
+
+
+def pack(model: Path, out: Path) -> PEClip:
+    """Writes a trained model with weights in fp16, and loads what was written."""
+    trained = load(model)
+    save_model(trained.model, trained.config, out, full=True, half=True)
+    return load(out)
+
+
+def compare(new: Mapping[str, Report], old: Mapping[str, Report]) -> str:
+    """Returns the scores of the previous model and of this one on the same images."""
     rows = []
-    for name, counts in zip(names, report.confusion.counts.tolist(), strict=True):
-        rows.append([name, *counts, f"{100 * (report.recall[name] or 0):.1f} %"])
-    return table(["truth \\ answer", *names, "recall"], rows)
+    for name, report in new.items():
+        for title, one in (("previous", old.get(name)), ("this one", report)):
+            if one is not None:
+                cells = (one.war, one.uar, one.recall["neutral"])
+                rows.append([name, title, f"{one.num_videos:,}", *map(percent, cells)])
+    return table(["images", "nano", "n", "accuracy", "UAR", "recall of neutral"], rows)
 
 
-def with_wide_crops(model: PEClip) -> PEClip:
-    """Returns the model with crops that do not match FER2013: more room, and not turned."""
-    wide = model.config.preprocess.model_copy(
-        update={"face_margin": 0.3, "face_shift": 0.0, "align": False}
-    )
-    config = model.config.derive(preprocess=wide)
-    return PEClip(model.model, config, device=model.device, precision=model.precision)
+def ask_of_previous(checkout: Path, split: Split) -> Report:
+    """Returns the scores of the previous model on a split."""
+    pictures = [read_picture(sample.source) for sample in split.samples]
+    answers, labels = ask_previous(checkout, pictures)
+    return Scored(split, answers, labels).report()
 
 
-def clip_table(model: PEClip, clips: Path) -> str:
-    wide, rows = with_wide_crops(model), []
-    for name in EXPRESSIONS:
-        video, truth = clips / f"{name}.mp4", canonical(name)
-        found = [(name, f"{score:.2f}") for name, score in model.predict(video).scores.items()]
-        before = wide.predict(video)
-        marks = ["right" if label == truth else "wrong" for label in (found[0][0], before.label)]
-        rows.append([name, marks[0], *(" ".join(one) for one in found[:2]), marks[1]])
-    return table(["video", "answer", "most likely", "next", "with wide crops"], rows)
+def measure_stills(arguments: argparse.Namespace, model: PEClip) -> Facts:
+    with stage("PrivateTest"):
+        scored = private_test(model, load_private_test(arguments.data, arguments.votes))
+        facts: Facts = dict(private_tables(scored))
+        report = scored[MAIN].report()
+        facts["main"] = report
+        facts["repeated"] = repeated(model, scored[MAIN], arguments.windows)
+    with stage("photographs of LFW"):
+        photographs = score(model, load_photographs(arguments.data))
+        facts["photographs"] = photograph_table(photographs)
+        facts["faces"] = photographs.report()
+    new = {MAIN: report, "LFW, test half": photographs.report()}
+    old = {}
+    if arguments.previous:
+        with stage("previous model"):
+            splits = {MAIN: scored[MAIN].split, "LFW, test half": photographs.split}
+            old = {name: ask_of_previous(arguments.previous, one) for name, one in splits.items()}
+    facts["compared"] = compare(new, old)
+    with stage("robustness"):
+        subset = chosen(scored[MAIN].split, arguments.images)
+        facts |= {"robustness": still_curves(model, subset), "robust_images": f"{len(subset):,}"}
+        subset = chosen(
+            photographs.split, arguments.photographs, ("neutral", "happiness", "surprise", "anger")
+        )
+        curves, found = photograph_curves(model, subset)
+        facts |= {"crops": curves, "crop_images": f"{found} of {len(subset)}"}
+    return facts
 
 
-def timeline(model: PEClip, video: Path) -> str:
-    """Returns happiness and neutral over short windows of a video."""
-    rows = model.predict(video, PredictOptions(window=0.3, hop=0.2)).rows
-    shown = [
-        [
-            f"{row.start_s:.1f} to {row.end_s:.1f} s",
-            row.label,
-            f"{row.scores['neutral']:.2f}",
-            f"{row.scores['happiness']:.2f}",
-        ]
-        for row in rows
-        if row.label is not None
-    ]
-    return table(["window", "answer", "neutral", "happiness"], shown)
+def measure_videos(arguments: argparse.Namespace, model: PEClip) -> Facts:
+    with stage("clips"):
+        facts: Facts = {
+            "clips": clip_table(model, arguments.clips),
+            "timeline": timeline(model, arguments.clips / "single_face.mp4"),
+            "carphone": window_counts(model, arguments.clips / "carphone_pristine.mp4"),
+            "detector": getattr(model.detector(PredictOptions()), "name", "none"),
+        }
+    with stage("part of a window"):
+        split = load_public_test(arguments.data, arguments.votes, arguments.windows)
+        models = {"TDA": model, "mean over frames": load(arguments.pooled)}
+        facts |= {
+            "shares": share_table(models, split, model.config.num_frames),
+            "curve_images": len(split),
+        }
+    return facts
 
 
-@torch.inference_mode()
-def accuracy(model: PEClip, split: Split, share: float, *, neutral: bool) -> float:
-    """Returns the accuracy in per cent on windows of which a share shows a still, between frames of a neutral face.
-
-    Args:
-        model: in fp32.
-        split: the stills.
-        share: from 0 to 1.
-        neutral: whether the stills are the neutral ones, or all others.
-    """
-    stills = [i for i, sample in enumerate(split.samples) if (sample.label == "neutral") is neutral]
-    animate = AnimateConfig.model_validate(
-        STILL | {"partial": 1.0, "share": (share, share)} if share < 1 else STILL
-    )
-    data = AnimatedStills(
-        split,
-        model.config.preprocess,
-        model.config.num_frames,
-        seed=0,
-        labels=model.labels,
-        animate=animate,
-    )
-    texts = model.model.encode_labels()
-    right = 0
-    for videos in load_batches(data, batches_of([Draw(0, i) for i in stills], 32)):
-        assert videos is not None
-        logits = model.model(Batch(model.preprocess(videos.crops)), texts).logits
-        right += int((logits.argmax(-1) == videos.targets).sum())
-    return 100 * right / len(stills)
+def speed_table(arguments: argparse.Namespace) -> Facts:
+    """Times the model, and the previous one in turn; returns the table and the speed of `predict`."""
+    with stage("speed"):
+        times = measure_in_turns(
+            arguments.out, arguments.previous, arguments.clips / "happy.mp4", arguments.turns
+        )
+    sizes = [(arguments.out / TENSORS).stat().st_size / 1e6]
+    if arguments.previous:
+        old = arguments.previous / "src/peclip/assets/nano" / TENSORS
+        sizes.append(old.stat().st_size / 1e6)
+    rows = [["weights, MB", *cells(sizes, 1)]]
+    names = {
+        "window_cpu": "a window of 8 frames and its mirror image, ms of CPU",
+        "window_wall": "the same, ms",
+        "video_cpu": f"predict, {SECONDS} s of 854x480 at 30 fps, ms of CPU",
+        "video_wall": "the same, ms",
+    }
+    rows += [[words, *cells([1000 * one[key] for one in times], 1)] for key, words in names.items()]
+    head = ["", "this one", "previous", "previous / this one"][: 2 + 2 * (len(times) - 1)]
+    return {"speed": table(head, rows), "megabytes": f"{sizes[0]:.1f}", "times": speed(times[0])}
 
 
-def share_table(models: dict[str, PEClip], split: Split) -> str:
-    rows = []
-    for kind, neutral in (("expressive", False), ("neutral", True)):
-        for name, model in models.items():
-            curve = [accuracy(model, split, share, neutral=neutral) for share in SHARES]
-            rows.append([f"{kind}, {name}", *(f"{value:.1f} %" for value in curve)])
-    return table(["part of the window", *(f"{100 * share:.0f} %" for share in SHARES)], rows)
+def speed(times: Times) -> str:
+    return f"{SECONDS / times['video_wall']:.1f}"
 
 
-def speed(model: PEClip, clip: Path) -> tuple[float, str]:
-    """Returns seconds of 480p video at 30 fps that are predicted in a second, and with which detector.
-
-    The clip's first frames are scaled to 854x480 with room at the sides and repeated for 20 s.
-    """
-    with open_video(clip) as reader:
-        frames = next(iter(reader.chunks(64))).data.permute(0, 2, 3, 1).numpy()
-    wide = []
-    for frame in frames:
-        picture = np.full((480, 854, 3), 96, np.uint8)
-        face = cv2.resize(frame, (round(480 * frame.shape[1] / frame.shape[0]), 480))[:, :854]
-        left = (854 - face.shape[1]) // 2
-        picture[:, left : left + face.shape[1]] = face
-        wide.append(picture)
-    with tempfile.TemporaryDirectory() as folder:
-        video = Path(folder) / "video.mp4"
-        written = cv2.VideoWriter(str(video), cv2.VideoWriter.fourcc(*"mp4v"), 30, (854, 480))
-        for number in range(600):
-            written.write(cv2.cvtColor(wide[number % len(wide)], cv2.COLOR_RGB2BGR))
-        written.release()
-        options = PredictOptions()
-        model.predict(video, options)
-        start = time.perf_counter()
-        prediction = model.predict(video, options)
-        seconds = time.perf_counter() - start
-    return 20 / seconds, str(prediction.metadata["face_detector"])
+def cells(values: list[float], digits: int) -> list[str]:
+    """Returns the numbers and, of two, how many times the second is the first."""
+    shown = [f"{value:.{digits}f}" for value in values]
+    return shown if len(values) == 1 else [*shown, f"{values[1] / values[0]:.2f}"]
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--clips", type=Path, required=True)
-    parser.add_argument("--model", type=Path, required=True)
-    parser.add_argument("--pooled", type=Path, required=True)
-    parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--images", type=int, default=600, help="of PublicTest, for the curve")
-    arguments = parser.parse_args()
-    trained = PEClip.from_pretrained(arguments.model, device="cpu", precision="fp32")
-    save_model(trained.model, trained.config, arguments.out, full=True, half=True)
-    model = PEClip.from_pretrained(arguments.out, device="cpu", precision="fp32")
-    pooled = PEClip.from_pretrained(arguments.pooled, device="cpu", precision="fp32")
-    report = private_test(arguments.out, arguments.data)
-    assert report.ece is not None
-    split = load_split(DataConfig(dataset="fer2013", root=arguments.data, split="val"))
-    split = split.with_samples(split.samples[:: max(1, len(split) // arguments.images)])
-    times, detector = speed(model, arguments.clips / "happy.mp4")
+def read_runs(arguments: argparse.Namespace, model: PEClip) -> Facts:
+    config = read_json(arguments.out / CONFIG)
     counts = count_parameters(model.config)["total"]
-    facts = {
+    stages = stage_table(arguments.stages) if arguments.stages else "Not given."
+    peers = "Not measured in this run: see benchmarks/peers.py."
+    if arguments.peers:
+        peers = arguments.peers.read_text(encoding="utf-8").strip()
+    return {
         "parameters": table(["part", "parameters"], [[k, f"{v:,}"] for k, v in counts.items()]),
-        "megabytes": f"{(arguments.out / TENSORS).stat().st_size / 1e6:.1f}",
         "num_frames": model.config.num_frames,
-        "war": f"{100 * report.war:.2f}",
-        "uar": f"{100 * report.uar:.2f}",
-        "ece": f"{report.ece:.4f}",
-        "num_images": f"{report.num_videos:,}",
-        "confusion": confusion_table(report),
-        "clips": clip_table(model, arguments.clips),
-        "timeline": timeline(model, arguments.clips / "single_face.mp4"),
-        "shares": share_table({"TDA": model, "mean over frames": pooled}, split),
-        "curve_images": len(split),
-        "speed": f"{times:.1f}",
-        "detector": detector,
+        "image_size": model.config.preprocess.image_size,
+        "margin": model.config.preprocess.face_margin,
+        "stages": stages,
+        "ablation": ablation_table(dict(arguments.ablation))
+        if arguments.ablation
+        else "Not given.",
+        "point": operating_point(arguments.model.parent, config),
+        "peers": peers,
         "machine": f"{device_name(model.device)}, {torch.get_num_threads()} threads",
         "version": peclip.__version__,
         "ethics": ETHICS,
     }
-    words = Template((Path(__file__).with_suffix(".md")).read_text(encoding="utf-8"))
+
+
+def headline(report: Report, faces: Report) -> Facts:
+    """Returns the numbers that sentences of the card name."""
+    recalled = {name: value for name, value in report.recall.items() if value is not None}
+    worst = sorted(recalled, key=lambda name: recalled[name])[:2]
+    return {
+        "war": percent(report.war),
+        "uar": percent(report.uar),
+        "neutral": percent(report.recall["neutral"]),
+        "num_images": f"{report.num_videos:,}",
+        "faces_uar": percent(faces.uar),
+        "faces_neutral": percent(faces.recall["neutral"]),
+        "num_faces": f"{faces.num_videos:,}",
+        "worst": " and ".join(f"{name} ({percent(recalled[name], 0)})" for name in worst),
+    }
+
+
+def main() -> None:
+    arguments = read_arguments()
+    model = pack(arguments.model, arguments.out)
+    facts: dict[str, Any] = measure_stills(arguments, model)
+    facts |= headline(facts.pop("main"), facts.pop("faces"))
+    facts |= measure_videos(arguments, model) | speed_table(arguments)
+    facts |= read_runs(arguments, model)
+    words = Template(Path(__file__).with_suffix(".md").read_text(encoding="utf-8"))
     card = words.substitute({name: str(value) for name, value in facts.items()})
     (arguments.out / "README.md").write_text(card, encoding="utf-8")
-    print(json.dumps({name: facts[name] for name in ("war", "uar", "ece", "megabytes", "speed")}))
+    shown = ("war", "uar", "neutral", "faces_uar", "faces_neutral", "carphone", "megabytes")
+    print(json.dumps({name: facts[name] for name in shown}))
 
 
 if __name__ == "__main__":
