@@ -3,7 +3,7 @@ UV := $(shell command -v uv 2>/dev/null || echo .uv/bin/uv)
 PYTHON ?= python3
 READY := .venv/.ready
 
-.PHONY: demo test lint setup nano nano-ablation clean
+.PHONY: demo test lint docs setup nano nano-ablation clean
 
 demo: $(READY)  ## set up, then predict the video that ships with the project, without the network
 	PECLIP_OFFLINE=1 .venv/bin/peclip predict examples/astronaut.mp4 --detector haar
@@ -16,6 +16,10 @@ lint: $(READY)  ## style, types and layers
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
 	.venv/bin/lint-imports
+
+docs: $(READY)  ## set up, then build the website of the documentation in site/; a warning is an error
+	$(UV) pip install --quiet --python .venv/bin/python --group docs
+	.venv/bin/python -m mkdocs build --strict
 
 setup: $(READY)
 
@@ -65,4 +69,4 @@ $(READY): pyproject.toml
 	touch $(READY)
 
 clean:
-	rm -rf .venv .uv dist build
+	rm -rf .venv .uv dist build site

@@ -9,6 +9,20 @@ from __future__ import annotations
 SOME_FAILED = 6
 """The exit code where some sources failed and the others were done, or a check found problems."""
 
+EXIT_CODES = {
+    0: "success",
+    1: "internal error, a bug in peclip",
+    2: "invalid usage",
+    3: "input unreadable, or no video in it",
+    4: "weights or a caption endpoint unavailable",
+    5: "device, decoder or optional package missing",
+    SOME_FAILED: "some sources failed and the others were written, or a check found problems",
+    7: "training stopped by an error",
+    130: "interrupted (Ctrl-C)",
+    143: "terminated (SIGTERM)",
+}
+"""Every exit code of the command line, for `peclip --help`; docs/exit_codes.md adds the causes."""
+
 
 def first_line(error: BaseException) -> str:
     """Returns what an exception says first, or its kind if it says nothing: a part of a message of ours."""

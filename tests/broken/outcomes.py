@@ -68,7 +68,7 @@ def threads_left(before: int) -> int:
 
 
 def checked(code: int, output: Path, err: str) -> Outcome:
-    """Checks the promises of docs/output.md, and returns what came out."""
+    """Checks the promises of docs/output.md and docs/exit_codes.md, and returns what came out."""
     lines = err.splitlines()
     errors = [line.removeprefix(ERROR) for line in lines if line.startswith(ERROR)]
     warnings = [line for line in lines if line.startswith("peclip: warning: ")]

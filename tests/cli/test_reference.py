@@ -47,5 +47,10 @@ def test_the_reference_has_every_command_and_option() -> None:
             assert said[option].startswith(text), f"{name} {option}; {WAY}"
 
 
+def test_the_reference_has_the_exit_codes() -> None:
+    assert app.info.epilog is not None
+    assert f"\n{app.info.epilog}\n" in REFERENCE, WAY
+
+
 def _long(names: str) -> list[str]:
     return re.findall(r"--[a-z][\w-]*", names)

@@ -19,7 +19,7 @@ from peclip.cli.evaluate import evaluate
 from peclip.cli.models import models
 from peclip.cli.predict import predict
 from peclip.cli.train import train
-from peclip.errors import UserError
+from peclip.errors import EXIT_CODES, UserError
 
 app = typer.Typer(
     name="peclip",
@@ -28,10 +28,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,  # its locals would show paths and tokens
     context_settings={"help_option_names": ["-h", "--help"]},
-    epilog="Exit codes: 0 done; 1 a bug in peclip; 2 wrong usage; 3 input unreadable or no video in it; "
-    "4 weights or an endpoint unavailable; 5 device, decoder or optional package missing; 6 some sources failed and "
-    "the others were written, or a check found problems; 7 a training had to stop; 130 interrupted; "
-    "143 terminated.",
+    epilog="Exit codes: " + "; ".join(f"{code} {what}" for code, what in EXIT_CODES.items()) + ".",
 )
 
 
