@@ -1,11 +1,11 @@
-"""A table over backbones and batch sizes: windows per second, how much of the machine is used, and where time goes.
+"""Throughput, hardware utilisation and time per component, by backbone and batch size.
 
     python benchmarks/backbones.py --backbones ViT-B-32-quickgelu ViT-B-16-quickgelu ViT-L-14-quickgelu --batch 1 8 32
 
-PE-CLIP with random weights. `use` is the arithmetic of a call (counted by torch) by the time that it takes, against
-the rate of a large matrix product in the same precision, measured in the same run. The shares are of the copy of the
-pixels to the device, their preprocessing, the GRUs, and the rest of the vision tower; the text tower is not among
-them, because its features are computed once: its time for one call is a column of its own.
+PE-CLIP with random weights. `use` is the arithmetic throughput of a call (operations counted by torch), relative to that
+of a large matrix product in the same precision, measured in the same run. The shares cover the copy of the pixels to the
+device, their preprocessing, the GRUs, and the rest of the vision tower. The text tower is not included, because its
+features are computed once; the time of one call is in a separate column.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def wait(device: torch.device) -> None:
 
 
 def seconds(call: Callable[[], object], device: torch.device, repeat: int) -> float:
-    """Returns the median time of a call, after one that warms up."""
+    """Returns the median time of a call, after one warm-up call."""
     runs = []
     for number in range(repeat + 1):
         wait(device)
@@ -59,7 +59,7 @@ def product_rate(device: torch.device, precision: str, repeat: int) -> float:
 
 @contextmanager
 def clocked(model: torch.nn.Module, device: torch.device) -> Any:
-    """Gives the seconds that the GRUs of a model take, call by call."""
+    """Yields the seconds spent in the GRUs of a model, updated at every call."""
     spent = [0.0]
     begun = [0.0]
     handles = []
@@ -137,7 +137,7 @@ def measure(model: PEClip, batch: int, repeat: int, rate: float, *, compiled: bo
     with FlopCounterMode(display=False) as counter:
         model.model(batch_of_windows, frozen.label_features)  # packed layers are not counted
     work = counter.get_total_flops()
-    vision()  # the first call is a slow one
+    vision()  # the first call is slower
     with clocked(frozen.network, device) as spent:
         spent[0] = 0.0
         vision()

@@ -1,9 +1,9 @@
-"""How the cost of `predict` grows with the length of a video and with the people in it.
+"""How the cost of `predict` grows with the length of a video and the number of people in it.
 
     python benchmarks/growth.py --minutes 1 5 15 60 --people 1 2 5 10 20
 
-Every row is a video that is drawn for it. The curve over the length has one person at 320x240 pixels and
-`--rate` frames a second; the curve over people has one minute at 1280x720.
+Each row uses a video generated for it. The videos for the length have one person at 320x240 pixels and `--rate` frames a
+second; the videos for the number of people last one minute at 1280x720.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""Peak memory of predicting a long video against a short one.
+"""Peak memory of prediction on a long and a short video.
 
     python benchmarks/memory.py --minutes 60
 
-Makes two videos of the astronaut portrait, of one minute and of `--minutes`, predicts each in a process of
-its own, and prints the peaks of resident memory and their difference.
+Makes two videos of the astronaut portrait, of one minute and of `--minutes`, predicts each in its own process, and prints
+both peaks of resident memory and their difference.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""How fast a video is predicted, with the detector on every frame and on some of them.
+"""Speed of `predict` with face detection in every frame and in some frames.
 
     python benchmarks/predict_video.py VIDEO [--detector yunet|haar] [--model nano] [--threads 2]
 
-Prints seconds of computing per second of video for both ways, their ratio, and how the answers differ. The model
-is loaded and has seen the video once before anything is timed.
+Prints computing time and speed relative to real time for both, their ratio, and how the predictions differ. The model
+is loaded and has processed the video once before the timing starts.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
-"""The network that the authors released, stated again as an oracle.
+"""The authors' released network, reimplemented as a reference.
 
 Written from the equations and layouts in the paper and in models/FERPA.py, models/MLPrompt.py and
 models/clip1/model1.py of SAADI-Ibtissam/PE-CLIP at 109e6ed, with the one line that its last clean-up
-deleted (`residual = x`, there before commit 570ea3a). Parameter names are the release's, since
-checkpoints carry them; tokens come first in every tensor there, (L, N, W), and the temporal adapter
-therefore runs over all frames of the batch. It is given one video at a time: `tests/parity` compares its logits
+deleted (`residual = x`, present before commit 570ea3a). Parameter names are those of the release, because
+checkpoints contain them. In the release every tensor has tokens first, (L, N, W), so the temporal adapter
+runs over all frames of the batch; here the network gets one video at a time. `tests/parity` compares its logits
 with ours, and `window.py` its speed.
 """
 
@@ -143,7 +143,7 @@ class TextEncoder(nn.Module):
 
 
 class ReleasedPECLIP(nn.Module):
-    """`GenerateModel` of the release, for tokens (C, context) whose places 1 and 2 hold the word X."""
+    """`GenerateModel` of the release, for tokens (C, context) with the word X at positions 1 and 2."""
 
     def __init__(
         self,
@@ -165,7 +165,7 @@ class ReleasedPECLIP(nn.Module):
         self.prompt_learner = Prompts(text[0], vision[0], length, depth, embedded)
         self.text_encoder = TextEncoder(*text, tokens.shape[1], out)
         self.image_encoder = Visual(size, patch, *vision, out)
-        # The release keeps CLIP as a whole beside the two encoders: every name comes twice.
+        # The release also stores the whole CLIP in addition to the two encoders, so every name occurs twice.
         self.clip_model = nn.Module()
         self.clip_model.visual = self.image_encoder
         self.clip_model.transformer = self.text_encoder.transformer
@@ -196,16 +196,16 @@ class ReleasedPECLIP(nn.Module):
 
 
 def tokenise(backbone: str, texts: list[str]) -> Tensor:
-    """Tokens as the release makes them: `X X text`, padded with zeros to the context of 77."""
+    """Tokenises texts as the release does: `X X text`, padded with zeros to a context of 77."""
     with torch.device("meta"):
         tokenizer = load_backbone(backbone, None).text.tokenizer
     return tokenizer([f"X X {text}" for text in texts], context_length=77)
 
 
 def release(backbone: str, sizes: dict, texts: list[str]) -> ReleasedPECLIP:
-    """Returns the released network with random weights, its temporal adapters switched on."""
+    """Returns the released network with random weights and active temporal adapters."""
     model = ReleasedPECLIP(tokenise(backbone, texts), **sizes).eval()
-    with torch.no_grad():  # the temporal adapters start at zero; a trained one does not
+    with torch.no_grad():  # temporal adapters are initialised to zero; trained ones are not zero
         for block in model.image_encoder.transformer.resblocks:
             block.adapter_pre_mlp.up_proj.weight.normal_(std=0.1)
             block.adapter_pre_mlp.up_proj.bias.normal_(std=0.1)

@@ -1,10 +1,10 @@
-"""A whole `predict`, stage by stage and as it runs, with all stages at work at the same time.
+"""Time of `predict` stage by stage, and with all stages running concurrently.
 
     python benchmarks/stages.py --seconds 60 --width 1280 --height 720 --people 1
 
-Draws a video, then reads it in two ways that take turns: one stage after the other, with a clock at each
-(decoding; search for faces with tracking and crops; the model), and `predict`. No way is faster than the
-slowest stage alone: the distance to it is printed.
+Generates a video and processes it alternately in two ways: sequentially, with a timer for each stage (decoding; face
+detection with tracking and crops; the model), and with `predict`. The slowest stage is the lower bound; the time of
+`predict` relative to it is printed.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ BATCH = 8
 
 
 class Clocks:
-    """Seconds by stage; what a stage waits for is not its own."""
+    """Seconds per stage, without the time spent in the stages it waits for."""
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = {}
@@ -52,10 +52,10 @@ class Clocks:
             yield item  # type: ignore[misc]
 
 
-def one_after_the_other(
+def sequential(
     model: Recognizer, video: Path, options: PredictOptions
 ) -> tuple[dict[str, float], int]:
-    """Returns the seconds of each stage, and how many windows of a person there were."""
+    """Returns the seconds per stage, and the number of windows with a person."""
     clocks, preprocess, count = Clocks(), model.config.preprocess, 0
     observer = Observer(
         model.detector(options),
@@ -68,7 +68,7 @@ def one_after_the_other(
     waiting: list[FaceWindow] = []
     with open_video(video, decoder=options.decoder) as reader:
         decoded = clocks.follow("decode", reader.chunks())
-        found = clocks.follow("search", observer.observe(decoded))
+        found = clocks.follow("faces", observer.observe(decoded))
         windows = cut_windows(
             found,
             window=options.window,
@@ -76,7 +76,7 @@ def one_after_the_other(
             num_frames=model.config.num_frames,
             size=preprocess.image_size,
         )
-        for people in clocks.follow("search", windows):
+        for people in clocks.follow("faces", windows):
             waiting += [window for window in people if len(window.crops)]
             while len(waiting) >= BATCH:
                 asked, waiting = waiting[:BATCH], waiting[BATCH:]
@@ -112,7 +112,7 @@ def main() -> None:
         overlapped = float("inf")
         rows = 0
         for _ in range(arguments.repeat + 1):  # the first round warms up
-            stages, rows = one_after_the_other(model, video, options)
+            stages, rows = sequential(model, video, options)
             start = time.perf_counter()
             prediction = model.predict(video, options)
             seconds = time.perf_counter() - start
@@ -133,7 +133,7 @@ def main() -> None:
     )
     for stage, seconds in best.items():
         print(f"{stage:8s} {seconds:7.2f} s  {100 * seconds / total:5.1f} %")
-    print(f"one after the other {total:7.2f} s, {arguments.seconds / total:.1f} x real time")
+    print(f"sequential          {total:7.2f} s, {arguments.seconds / total:.1f} x real time")
     print(
         f"predict             {overlapped:7.2f} s, {arguments.seconds / overlapped:.1f} x real time; ratio "
         f"{total / overlapped:.2f}; {overlapped / slowest:.2f} times the slowest stage alone"

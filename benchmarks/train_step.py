@@ -1,12 +1,13 @@
-"""Seconds and peak memory of a training step: the straightforward way, and peclip's with all and with few activations kept.
+"""Time and peak memory of a training step: the baseline, and peclip with stored and with recomputed activations.
 
     python benchmarks/train_step.py --device auto --batch 8 --frames 16
 
-The yardstick is `released.py` in fp32: attention that also returns its weights, the text tower on all 77 places, one
-video at a time, AdamW. `recomputed` is `train.checkpoint_activations`. Random weights and random videos: neither time
-nor memory depends on them. Each way runs in a process of its own; the first step warms up and is not timed. On CUDA the peak is what torch allocated; on a CPU it is the
-resident memory of the process, beside which stands what it had before the first step. CPU seconds are those of
-all threads: on a machine that others use too, they say more than the clock.
+The baseline is `released.py` in fp32: attention that also returns its weights, the text tower on all 77 positions, one
+video at a time, AdamW. `recomputed` means `train.checkpoint_activations`. Weights and videos are random: neither time
+nor memory depends on them. Each implementation runs in its own process; the first step is a warm-up and is not timed. On
+CUDA the peak is the memory allocated by torch; on a CPU it is the resident memory of the process, printed together with
+the value before the first step. CPU seconds are summed over all threads; on a shared machine they are more reliable than
+wall-clock time.
 """
 
 from __future__ import annotations
@@ -39,10 +40,10 @@ from peclip.video.preprocess import Preprocess
 from peclip.weights.resolve import backbone_model_config
 
 Step = Callable[[int], None]
-"""Takes one step, which has a number, and returns when the device is done."""
+"""Runs the training step with the given number, and returns when the device has finished."""
 
 
-def yardstick(arguments: argparse.Namespace, device: torch.device) -> tuple[Step, str]:
+def baseline(arguments: argparse.Namespace, device: torch.device) -> tuple[Step, str]:
     """Returns a step of the released network, and its precision."""
     texts = [load_descriptions("action_units")[name] for name in EMOTIONS[:7]]
     model = release("ViT-B-16-quickgelu", PAPER, texts)
@@ -71,7 +72,7 @@ def yardstick(arguments: argparse.Namespace, device: torch.device) -> tuple[Step
 def peclip_way(
     arguments: argparse.Namespace, device: torch.device, *, recomputed: bool
 ) -> tuple[Step, str]:
-    """Returns a step as `peclip train` takes it, and its precision."""
+    """Returns a step as run by `peclip train`, and its precision."""
     named = backbone_model_config(arguments.backbone, "random")
     config = named.derive(pretrained=None, num_frames=arguments.frames)  # nothing is downloaded
     model, own = build_model(config).to(device), config.preprocess
@@ -97,20 +98,20 @@ def peclip_way(
             epoch=0,
             step=number,
             steps_per_epoch=1 + arguments.steps,
-        )  # it reads the loss, so the device is done when it returns
+        )  # reads the loss, so the device has finished when it returns
 
     return step, learner.precision
 
 
 WAYS = {
-    "yardstick": yardstick,
-    "kept": partial(peclip_way, recomputed=False),
+    "baseline": baseline,
+    "stored": partial(peclip_way, recomputed=False),
     "recomputed": partial(peclip_way, recomputed=True),
 }
 
 
 def measure(arguments: argparse.Namespace) -> dict[str, float | str]:
-    """Takes some steps in this process."""
+    """Runs and times some steps in this process."""
     device = choose_device(arguments.device)
     step, precision = WAYS[arguments.way](arguments, device)
     before = peak_mb(device)
@@ -140,14 +141,14 @@ def peak_mb(device: torch.device) -> float:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
-        "--backbone", default="ViT-B-16-quickgelu", help="the yardstick has only that"
+        "--backbone", default="ViT-B-16-quickgelu", help="the baseline supports only this one"
     )
     parser.add_argument("--batch", type=int, default=8, help="videos")
-    parser.add_argument("--frames", type=int, default=16, help="of each video")
+    parser.add_argument("--frames", type=int, default=16, help="frames per video")
     parser.add_argument("--precision", default="auto", help="auto, fp32, bf16 or fp16")
     parser.add_argument("--device", default="auto")
-    parser.add_argument("--steps", type=int, default=5, help="that are timed")
-    parser.add_argument("--way", choices=WAYS, help="one of them, in this process")
+    parser.add_argument("--steps", type=int, default=5, help="number of timed steps")
+    parser.add_argument("--way", choices=WAYS, help="run only this implementation, in this process")
     parsed = parser.parse_args()
     if parsed.way is not None:
         print(json.dumps(measure(parsed)))
@@ -157,8 +158,8 @@ if __name__ == "__main__":
         command = [sys.executable, __file__, *sys.argv[1:], "--way", way]
         done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
         found[way] = json.loads(done.stdout)
-        faster = found["yardstick"]["seconds_per_step"] / found[way]["seconds_per_step"]
-        memory = found[way]["peak_mb"] / found["yardstick"]["peak_mb"]
+        faster = found["baseline"]["seconds_per_step"] / found[way]["seconds_per_step"]
+        memory = found[way]["peak_mb"] / found["baseline"]["peak_mb"]
         print(
             f"{way:10} {done.stdout.strip()} {faster:.2f} times as fast, {memory:.0%} of the memory"
         )

@@ -1,4 +1,4 @@
-"""Videos for the benchmarks, drawn from the portrait of examples/."""
+"""Synthetic videos for the benchmarks, made from the portrait in examples/."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ def portrait() -> list[Image]:
 
 
 def repeat(frames: list[Image], count: int) -> Iterator[Image]:
-    """Yields frames in a loop until there are so many."""
+    """Yields `count` frames by looping over the given ones."""
     for number in range(count):
         yield frames[number % len(frames)]
 
 
 def crowd(count: int, people: int, width: int, height: int) -> Iterator[Image]:
-    """Yields frames (H, W, 3) in which some people move a little, each in a cell of its own."""
+    """Yields frames (H, W, 3) in which people move a little, each in their own cell of a grid."""
     frames = portrait()
     columns = math.ceil(math.sqrt(people * width / height))
     rows = math.ceil(people / columns)
@@ -52,7 +52,7 @@ def crowd(count: int, people: int, width: int, height: int) -> Iterator[Image]:
 
 
 def write_video(target: Path, frames: Iterable[Image], rate: int) -> None:
-    """Writes frames of one size as H.264."""
+    """Writes frames of equal size as H.264."""
     options = {"preset": "ultrafast", "crf": "30"}
     with av.open(str(target), "w") as container:
         stream = container.add_stream("libx264", rate=rate, options=options)

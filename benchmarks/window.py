@@ -1,11 +1,11 @@
-"""One window of PE-CLIP: the straightforward implementation of the release against peclip's.
+"""One window of PE-CLIP: the straightforward implementation of the release compared with peclip.
 
     python benchmarks/window.py --frames 16 --repeat 3
 
-The yardstick is `released.py`: attention that also returns its weights, the text tower run on all 77 places at
-every call, fp32, one video at a time. Its random weights go through `peclip convert`, so that both compute the same
-function; the logits are compared before anything is timed. The ways take turns, of each turn's two calls the second is
-timed, and the ratio is that of the medians.
+The baseline is `released.py`: attention that also returns its weights, the text tower run on all 77 positions in every
+call, fp32, one video at a time. Its random weights are converted with `peclip convert`, so that both compute the same
+function; the logits are compared before anything is timed. The implementations alternate; each turn makes two calls and
+times the second. The ratio is that of the medians.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from peclip.weights.convert import convert_release
 
 
 def peclip_way(model: PEClip, precision: str, device: torch.device) -> Callable[[Tensor], Tensor]:
-    """Returns peclip as `predict` runs it."""
+    """Returns a function that runs peclip as `predict` does."""
     frozen = FrozenModel(model.model, device, precision)
     return lambda frames: frozen(Batch(frames[None]))[0]
 
@@ -58,13 +58,13 @@ def main() -> None:
     device = choose_device(arguments.device)
     torch.manual_seed(0)
     texts = [load_descriptions("action_units")[name] for name in EMOTIONS[:7]]
-    yardstick = release("ViT-B-16-quickgelu", PAPER, texts)
+    baseline = release("ViT-B-16-quickgelu", PAPER, texts)
     with tempfile.TemporaryDirectory() as folder:
-        torch.save({"state_dict": yardstick.state_dict()}, Path(folder) / "release.pth")
+        torch.save({"state_dict": baseline.state_dict()}, Path(folder) / "release.pth")
         convert_release(Path(folder) / "release.pth", Path(folder) / "ours", full=True)
         model = PEClip.from_pretrained(Path(folder) / "ours", device=str(device))
-    yardstick.to(device)
-    ways: dict[str, Callable[[Tensor], Tensor]] = {"yardstick fp32": yardstick}
+    baseline.to(device)
+    ways: dict[str, Callable[[Tensor], Tensor]] = {"baseline fp32": baseline}
     for precision in ("fp32", "bf16"):
         ways[f"peclip {precision}"] = peclip_way(model, precision, device)
     frames = torch.rand(arguments.frames, 3, 224, 224, device=device)
@@ -72,18 +72,18 @@ def main() -> None:
     seconds: dict[str, list[float]] = {name: [] for name in ways}
     for _ in range(arguments.repeat):
         for name, way in ways.items():
-            way(frames)  # what the way before left in caches and allocator is not its doing
+            way(frames)  # so that caches and allocator are not in the state left by another one
             seconds[name].append(timed(way, frames)[0])
     print(
         f"{device_name(device)}, {torch.get_num_threads()} threads, {arguments.frames} frames, ViT-B/16"
     )
-    expected = logits["yardstick fp32"]
-    base = statistics.median(seconds["yardstick fp32"])
+    expected = logits["baseline fp32"]
+    base = statistics.median(seconds["baseline fp32"])
     for name, runs in seconds.items():
         found = logits[name]
         apart = (found - expected).abs().max().item()
         unsure = (found.softmax(-1) - expected.softmax(-1)).abs().max().item()
-        same = "the same" if found.argmax() == expected.argmax() else "ANOTHER"
+        same = "the same" if found.argmax() == expected.argmax() else "a DIFFERENT"
         print(
             f"{name:15s} {statistics.median(runs):7.3f} s ({min(runs):.3f} to {max(runs):.3f}), ratio "
             f"{base / statistics.median(runs):5.2f}; logits within {apart:.2g}, probabilities within "

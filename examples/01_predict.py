@@ -1,4 +1,4 @@
-"""The expressions in a video, in Python.
+"""Predict the expressions in a video from Python.
 
 python examples/01_predict.py [VIDEO]
 """

@@ -1,9 +1,9 @@
-"""Other labels, without a training: names, or names with the text that describes them (zero-shot).
+"""Custom labels without training: names, or names with a text description (zero-shot).
 
     python examples/02_own_labels.py [VIDEO]
 
-With a real CLIP, e.g. `PEClip.from_pretrained("clip:ViT-B-16-quickgelu/openai")`, free texts mean something.
-The embedded `nano` has read little more than seven emotions: see its model card.
+Free text needs a web-pretrained CLIP, for example `PEClip.from_pretrained("clip:ViT-B-16-quickgelu/openai")`.
+The embedded `nano` was trained on the texts of seven emotions only: see its model card.
 """
 
 from __future__ import annotations

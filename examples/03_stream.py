@@ -1,4 +1,4 @@
-"""Rows while a long video or a webcam is read: memory stays flat.
+"""Stream rows from a long video or a webcam in constant memory.
 
 python examples/03_stream.py [VIDEO or webcam index]
 """

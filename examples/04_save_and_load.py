@@ -1,4 +1,4 @@
-"""A model as a folder: config.json, model.safetensors and a model card.
+"""Save a model as a folder (config.json, model.safetensors and a model card) and load it again.
 
 python examples/04_save_and_load.py
 """

@@ -1,11 +1,11 @@
-"""Can the Temporal Dynamic Adapter tell time? A task that only the order of frames can solve.
+"""Does the Temporal Dynamic Adapter use the order of frames? A task that only frame order can solve.
 
     python examples/05_order_of_time.py [FOLDER]
 
-Every video here exists twice, forwards (`rising`) and backwards (`falling`), so that both classes hold
-exactly the same frames, and a mean over frames cannot tell them apart. The same network is trained twice
-through `peclip train`: as it is, and with the TDA replaced by its identity. The backbone is `debug`: random
-and frozen, so that nothing but adapters and prompts can learn. A few minutes on two CPU cores.
+Every video is written twice, forwards (`rising`) and backwards (`falling`), so both classes contain exactly the
+same frames, and a mean over frames cannot separate them. The same network is trained twice with
+`peclip train`: with the TDA, and with the TDA replaced by the identity. The backbone is `debug`, random
+and frozen, so only adapters and prompts can learn. This takes a few minutes on two CPU cores.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ TRAIN, TEST, FRAMES, SIZE = 120, 60, 8, 32
 
 
 def draw_video(rng: np.random.Generator) -> list[np.ndarray]:
-    """Returns frames in which a grey disc on a textured ground becomes brighter."""
+    """Returns frames in which a grey disc on a textured background becomes brighter."""
     ground = rng.integers(60, 120, (SIZE, SIZE, 3))
     y, x = np.mgrid[:SIZE, :SIZE]
     top, left = rng.uniform(10, 22, 2)
@@ -46,7 +46,7 @@ def write_split(folder: Path, count: int, rng: np.random.Generator) -> None:
 
 
 def accuracy(run_folder: Path) -> float:
-    """Returns the accuracy in per cent of the test predictions of a run."""
+    """Returns the accuracy of the test predictions of a run, in per cent."""
     rows = list(csv.DictReader((run_folder / "predictions.csv").read_text().splitlines()))
     assert len(rows) == 2 * TEST
     return 100 * sum(row["target"] == row["label"] for row in rows) / len(rows)

@@ -1,9 +1,9 @@
-"""Makes `examples/astronaut.mp4`: a slow move over NASA's portrait of Eileen Collins.
+"""Makes `examples/astronaut.mp4`: a slow camera movement over NASA's portrait of Eileen Collins.
 
     python examples/make_demo_video.py
 
-The portrait is in the public domain and comes with scikit-image (`skimage.data.astronaut`). The video
-that the script writes is in the repository already; this is how it was made.
+The portrait is in the public domain and comes with scikit-image (`skimage.data.astronaut`). The repository
+already contains the video; this script documents how it was made.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ WIDTH, HEIGHT, RATE, SECONDS = 320, 240, 24, 3
 
 
 def view(portrait: np.ndarray, share: float) -> np.ndarray:
-    """Returns the picture at a share of the way, 0 to 1: the camera nears, sways and tilts a little."""
+    """Returns the image at a fraction of the video, 0 to 1: the camera zooms in, sways and tilts a little."""
     zoom = 0.95 + 0.25 * share
     center = (225 + 12 * math.sin(2 * math.pi * share), 140 + 6 * math.cos(2 * math.pi * share))
     matrix = cv2.getRotationMatrix2D(center, 4 * math.sin(2 * math.pi * share), zoom)
