@@ -79,15 +79,13 @@ def test_errors_of_copies(config: DataConfig, tmp_path: Path) -> None:
         load_split(folder.model_copy(update={"root": videos / "train"}))
 
 
-@pytest.mark.shared
 @pytest.mark.slow
-def test_copies_and_votes_of_fer2013(tmp_path: Path) -> None:
+def test_copies_and_votes_of_fer2013(tmp_path: Path, shared_data: Path) -> None:
     """PrivateTest without copies has 3,075 images with a majority for one of 7 labels."""
-    shared = Path(__file__).parents[3] / "shared" / "data"
-    with tarfile.open(shared / "fer2013.tar.gz") as archive:
+    with tarfile.open(shared_data / "fer2013.tar.gz") as archive:
         archive.extractall(tmp_path, filter="data")
     plain = DataConfig(dataset="fer2013", root=tmp_path, split="test", copies="drop_from_test")
-    with (shared / "fer2013_duplicates.csv").open(newline="") as file:
+    with (shared_data / "fer2013_duplicates.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     train = {row["group"] for row in rows if "Training_" in row["file"]}
     listed = {
@@ -100,7 +98,7 @@ def test_copies_and_votes_of_fer2013(tmp_path: Path) -> None:
     assert len(kept) == 3_589 - 288
     assert not kept & listed
     voted = plain.model_copy(
-        update={"targets": "votes", "votes": shared / "fer2013_ferplus_votes.csv"}
+        update={"targets": "votes", "votes": shared_data / "fer2013_ferplus_votes.csv"}
     )
     assert len(load_split(voted)) == 3_075
     out = {"split": "train", "copies": "drop_from_train"}

@@ -239,10 +239,9 @@ def test_soft_targets_are_checked(target: tuple[tuple[str, float], ...]) -> None
         Split("x", None, "train", (sample,), LabelSet(("anger", "neutral")))
 
 
-@pytest.mark.shared
-def test_the_votes_of_ferplus(tmp_path: Path) -> None:
-    """The majority of 7 classes as `score_on_ferplus.py` in ../shared counts it, copies included."""
-    path = Path(__file__).parents[3] / "shared" / "data" / "fer2013_ferplus_votes.csv"
+def test_the_votes_of_ferplus(tmp_path: Path, shared_data: Path) -> None:
+    """The majority of 7 classes as `score_on_ferplus.py` counts it, copies included."""
+    path = shared_data / "fer2013_ferplus_votes.csv"
     with path.open(newline="") as file:
         names = [row["file"] for row in csv.DictReader(file)]
     (tmp_path / "train").mkdir()
