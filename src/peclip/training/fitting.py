@@ -24,7 +24,7 @@ from peclip.training.evaluate import Answers, evaluate
 from peclip.training.prior import target_shares
 from peclip.training.progress import Hooks, Progress
 from peclip.training.state import BEST, STATES, writing
-from peclip.training.teacher import load_teacher
+from peclip.training.teacher import Teacher, load_teacher
 from peclip.training.trainer import TrainResult, train_model
 from peclip.video.parts import parts_path
 from peclip.video.preprocess import Preprocess
@@ -61,10 +61,7 @@ def fit(
     model_config = begin_training(model, model_config, config)
     data = videos_of(train, model, model_config, config)
     prior = None if config.prior == "none" else target_shares(data, model.labels, config)
-    teacher = None
-    if config.teacher is not None:
-        precision = choose_precision(config.precision, device)
-        teacher = load_teacher(config.teacher, model.labels, model_config, device, precision)
+    teacher = _load_teacher(config, model, model_config, device)
     folder = None if run_dir is None else Path(run_dir)
     hooks = hooks or Hooks()
     told = hooks.on_best
@@ -89,15 +86,23 @@ def fit(
         teacher=teacher,
     )
     model.prior, model_config = prior, model_config.derive(prior=prior)
-    if val is not None and (config.calibrate or config.prior == "fit"):
-        point = choose_point(model, model_config, preprocess, val, config, device, world)
-        model.temperature *= point.temperature
-        model.prior_weight = point.prior_weight
-        model_config = model_config.derive(
-            temperature=model.temperature, prior_weight=model.prior_weight
-        )
-        result = replace(result, operating_point=point.to_dict(val.title))
-    return result, model_config
+    if val is None or not (config.calibrate or config.prior == "fit"):
+        return result, model_config
+    point = choose_point(model, model_config, preprocess, val, config, device, world)
+    model.temperature *= point.temperature
+    model.prior_weight = point.prior_weight
+    chosen = {"temperature": model.temperature, "prior_weight": model.prior_weight}
+    told_point = point.to_dict(val.title)
+    return replace(result, operating_point=told_point), model_config.derive(**chosen)
+
+
+def _load_teacher(
+    config: TrainConfig, model: ExpressionModel, model_config: ModelConfig, device: torch.device
+) -> Teacher | None:
+    if config.teacher is None:
+        return None
+    precision = choose_precision(config.precision, device)
+    return load_teacher(config.teacher, model.labels, model_config, device, precision)
 
 
 def _check_validation(config: TrainConfig, val: Split | None) -> None:
