@@ -11,15 +11,15 @@ SOME_FAILED = 6
 
 EXIT_CODES = {
     0: "success",
-    1: "internal error, a bug in peclip",
-    2: "invalid usage",
-    3: "input unreadable, or no video in it",
-    4: "weights or a caption endpoint unavailable",
+    1: "a bug in peclip",
+    2: "wrong usage",
+    3: "input unreadable or without video",
+    4: "weights or endpoint unavailable",
     5: "device, decoder or optional package missing",
     SOME_FAILED: "some sources failed and the others were written, or a check found problems",
     7: "training stopped by an error",
-    130: "interrupted (Ctrl-C)",
-    143: "terminated (SIGTERM)",
+    130: "interrupted",
+    143: "terminated",
 }
 """Every exit code of the command line, for `peclip --help`; docs/exit_codes.md adds the causes."""
 
