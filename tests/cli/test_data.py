@@ -73,7 +73,7 @@ def test_many_problems_are_cut_off_in_the_table_only(
     with (root / "labels.csv").open("a") as file:
         file.writelines(f"\ngone{number},sad,train," for number in range(7))
     assert run(command(root)) == 6
-    assert "  and 2 more; -f json shows all\n" in capsys.readouterr().out
+    assert "  and 2 more; -f json lists all\n" in capsys.readouterr().out
     assert run(command(root, "-f", "json")) == 6
     report = json.loads(capsys.readouterr().out)
     assert report["by_kind"] == {"missing": 7}
@@ -87,7 +87,7 @@ def test_faces(tmp_path: Path, astronaut: Path, capsys: pytest.CaptureFixture[st
     arguments = ["data", "check", "--dataset", "folder", "--data-root", str(tmp_path)]
     assert run([*arguments, "--detector", "haar"]) == 0
     out = capsys.readouterr().out
-    assert "\nframes: whole scenes: faces have to be cropped (median " in out
+    assert "\nframes: whole scenes: crop the faces (median " in out
     assert "6 of 6 frames with a face, haar)" in out
 
 

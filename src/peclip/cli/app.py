@@ -28,9 +28,9 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,  # its locals would show paths and tokens
     context_settings={"help_option_names": ["-h", "--help"]},
-    epilog="Exit codes: 0 done; 1 a bug in peclip; 2 wrong usage; 3 input unreadable or no video in it; "
-    "4 weights or an endpoint unavailable; 5 device, decoder or optional package missing; 6 some sources failed and "
-    "the others were written, or a check found problems; 7 a training had to stop; 130 interrupted; "
+    epilog="Exit codes: 0 success; 1 a bug in peclip; 2 wrong usage; 3 input unreadable or without video; "
+    "4 weights or endpoint unavailable; 5 device, decoder or optional package missing; 6 some sources failed and "
+    "the others were written, or a check found problems; 7 training stopped by an error; 130 interrupted; "
     "143 terminated.",
 )
 
@@ -48,7 +48,7 @@ def options(
     verbose: Annotated[
         bool, typer.Option("-v", "--verbose", help="Show the log, and tracebacks of errors.")
     ] = False,
-    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Show nothing but errors.")] = False,
+    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Show only errors.")] = False,
     version: Annotated[
         bool,
         typer.Option("--version", callback=_version, is_eager=True, help="Show the version."),
@@ -68,14 +68,12 @@ app.add_typer(data, name="data")
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Runs a command line and returns its exit code; errors of users are one line."""
+    """Runs a command line and returns its exit code; a user error is printed as one line."""
     try:
         app(list(arguments), standalone_mode=True, prog_name="peclip")
     except SystemExit as stop:
         if isinstance(stop.__context__, BrokenPipeError):
-            return (
-                0  # the reader has gone (`peclip predict … | head`); typer has silenced the streams
-            )
+            return 0  # the reader closed the pipe (`peclip predict … | head`); typer silenced the streams
         return stop.code if isinstance(stop.code, int) else 0
     except UserError as error:
         if logging.getLogger("peclip").level == logging.DEBUG:
