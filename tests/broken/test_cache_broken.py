@@ -72,7 +72,7 @@ def test_an_answer_of_the_hub_leads_nowhere(
     assert run(["models", "download", "org/repo"]) == 4
     err = capfd.readouterr().err
     (line,) = (line for line in err.splitlines() if line.startswith(ERROR))  # beside progress bars
-    assert "path out of the cache" in line
+    assert "path outside the cache" in line
     assert "Traceback" not in err
     assert not [path for path in files_under(tmp_path) if "evil" in path or "snapshots/" in path]
     hub.etag, hub.commit, hub.sha = None, hostile_hub.COMMIT, hostile_hub.COMMIT
