@@ -386,9 +386,9 @@ def test_models_download(capsys: Output, cache: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "code", "problem"),
     [
-        ("nanno", 2, "No model goes by 'nanno'"),
-        ("a/b/c", 2, "No model goes by 'a/b/c'"),
-        ("org/no:car:repo", 2, "'org/no:car:repo' is no name of a hub repository"),
+        ("nanno", 2, "'nanno'"),
+        ("a/b/c", 2, "'a/b/c'"),
+        ("org/no:car:repo", 2, "'org/no:car:repo' is not a valid repository ID"),
         ("org/repo", 4, "'org/repo' is not in the cache"),
     ],
 )
@@ -402,8 +402,8 @@ def test_a_model_that_is_not_there(
 @pytest.mark.parametrize(
     ("name", "problem"),
     [
-        ("yunet", "face_detection_yunet_2023mar.onnx is not at"),
-        ("landmarker", "face_landmarker_float16_1.task is not at"),
+        ("yunet", "face_detection_yunet_2023mar.onnx is not cached"),
+        ("landmarker", "face_landmarker_float16_1.task is not cached"),
         ("ViT-B-32-quickgelu/openai", "peclip is offline, and the weights ViT-B-32"),
     ],
 )
