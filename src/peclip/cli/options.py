@@ -66,7 +66,7 @@ ModelOpt = Annotated[
         "-m",
         "--model",
         help="nano, BACKBONE/WEIGHTS such as ViT-B-16-quickgelu/openai, a directory, or a hub "
-        "repository owner/name[@revision].",
+        "repository owner/name@revision.",
     ),
 ]
 DeviceOpt = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:N or mps.")]
