@@ -163,7 +163,7 @@ PRIOR = {"anger": 0.7, "fear": 0.3}
 @pytest.mark.parametrize(
     ("values", "problem"),
     [
-        ({"prior": {"anger": 1.0}}, r"prior has \['anger'\].*\['anger', 'fear'\] and no other"),
+        ({"prior": {"anger": 1.0}}, r"prior has \['anger'\].*\['anger', 'fear'\]"),
         ({"prior": PRIOR | {"joy": 0.1}}, r"'joy'.*no other"),
         ({"prior": {"anger": 0.7, "fear": 0.4}}, r"sums to 1\.1; .*sum to 1"),
         ({"prior": {"anger": 1.0, "fear": 0.0}}, "probabilities above 0"),

@@ -62,7 +62,7 @@ def test_problems_give_6(root: Path, capsys: pytest.CaptureFixture[str]) -> None
     (root / "one" / "15.jpg").unlink()
     assert run(command(root)) == 6
     out = capsys.readouterr().out
-    assert "problem: empty, 1 (a folder without a frame)\n  two: no frames in " in out
+    assert "problem: empty, 1 (a folder without frames)\n  two: no frames in " in out
     assert "note: short, 1 (" in out
     assert out.splitlines()[-1] == "2 videos, 1 problems"
 
@@ -93,7 +93,7 @@ def test_faces(tmp_path: Path, astronaut: Path, capsys: pytest.CaptureFixture[st
 
 @pytest.mark.parametrize(
     ("dataset", "code", "words"),
-    [("dfw", 2, "'dfw' is not known"), ("dfew", 3, "There is no list")],
+    [("dfw", 2, "'dfw'"), ("dfew", 3, "Annotation list not found")],
 )
 def test_errors(
     dataset: str, code: int, words: str, root: Path, capsys: pytest.CaptureFixture[str]

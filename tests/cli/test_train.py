@@ -567,7 +567,7 @@ def test_votes_from_the_command_line(root: Path, tmp_path: Path, capsys: Output)
     settings = ("--set", "data.targets=votes", "--set", f"data.votes={votes}")
     report = trained(capsys, *command(root, out, *settings, "--epochs", "1"))
     assert report["targets"] == "votes"
-    kept = "11 of 12 videos are kept; left out are 1 without votes"
+    kept = "11 of 12 videos are kept; dropped: 1 without votes"
     assert [kept in note for note in report["notes"]].count(True) == 1
     assert kept in (out / "log.txt").read_text()
     assert kept in (out / "model" / "README.md").read_text()
@@ -576,5 +576,5 @@ def test_votes_from_the_command_line(root: Path, tmp_path: Path, capsys: Output)
     score = trained(capsys, *evaluated, *settings)
     assert (score["targets"], score["war"]) == ("votes", report["war"])
     assert "soft targets from the votes of votes.csv" in score["notes"][0]
-    assert "targets is labels" in refused(capsys, *evaluated, *settings[2:])
+    assert "targets=labels" in refused(capsys, *evaluated, *settings[2:])
     assert "--set data.FIELD=VALUE" in refused(capsys, *evaluated, "--set", "train.epochs=1")
