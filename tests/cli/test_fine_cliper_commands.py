@@ -253,7 +253,7 @@ def test_a_teacher_may_not_read_what_the_student_does_not(
         *("--set", "model.captions=false", "--set", f"train.teacher.model={tmp_path / 'teacher'}"),
     )
     assert code == 2
-    assert "reads parts, and the student does not" in error
+    assert "reads parts, but the student does not" in error
 
 
 def test_captions_are_a_part_of_what_is_resumed(

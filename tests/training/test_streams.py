@@ -174,7 +174,7 @@ def test_parts_of_other_crops_are_refused(splits: tuple[Split, Split], tmp_path:
         data = VideosWithParts(split, fresh().config.preprocess, 2, train=False, labels=LABELS)
         told = data[0]
         assert isinstance(told, Unreadable)
-        assert f"is of {count} frames, and the video has 4" in told.reason
+        assert f"covers {count} frames, but the video has 4" in told.reason
 
 
 def test_what_cannot_be_mixed_is_said(splits: tuple[Split, Split]) -> None:
