@@ -1,6 +1,6 @@
 """Windows made from stills: a face that moves a little, in light that drifts, with an onset and an offset.
 
-There is no video in a data set of stills. What a temporal model must learn from one is which frames to
+A data set of stills contains no video. A temporal model must learn from it which frames to
 attend to, so some windows show the expression only for a while, between frames of a neutral face, and
 everything else varies from window to window: pose, crop, light, sharpness.
 """
@@ -31,7 +31,7 @@ _KEPT_BYTES = 2**30
 
 
 class AnimatedStills(VideoDataset):
-    """The stills of a split as windows to train on; drawn anew, and reproducibly, in every epoch.
+    """The stills of a split as training windows; redrawn reproducibly in every epoch.
 
     Args:
         split: stills; a video contributes its first frame.

@@ -159,7 +159,7 @@ def _prompt_name(key: str) -> str | None:
         return key.replace("proj", "prompts.to_vision.0", 1)
     deep = re.fullmatch(r"compound_prompt(s_text|_projections)\.(\d+)(\..+)?", key)
     if deep is None:
-        return None  # token_prefix and token_suffix: embeddings of the texts, computed anew
+        return None  # token_prefix and token_suffix: text embeddings, recomputed
     kind = "text" if deep[1] == "s_text" else "to_vision"
     return f"prompts.{kind}.{int(deep[2]) + 1}{deep[3] or ''}"
 
