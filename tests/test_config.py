@@ -147,7 +147,7 @@ def test_the_end_comes_after_the_start() -> None:
     [
         ({"labels": ["anger"]}, "at least two"),
         ({"labels": ["anger", "anger"]}, "'anger'"),
-        ({"labels": ["anger", ""]}, "empty label"),
+        ({"labels": ["anger", ""]}, "Empty label"),
         ({"labels": ["anger", "fear"], "label_texts": {"joy": "x"}}, r"label_texts.*\['joy'\]"),
     ],
 )

@@ -155,7 +155,7 @@ def test_one_split(root: Path, endpoint: Endpoint, capsys: Output) -> None:
         (("-m", "a/model"), "Give either --model NAME, or --endpoint URL"),
         (("--endpoint-options", "[1]"), "--endpoint-options '[1]'"),
         (("--endpoint", "somewhere"), "'somewhere'"),
-        (("-o", "captions.csv"), "give a .jsonl file in a folder that exists"),
+        (("-o", "captions.csv"), "give a .jsonl file in an existing folder"),
     ],
 )
 def test_wrong_usage(
@@ -230,6 +230,6 @@ def test_what_comes_with_a_data_set_is_refined_and_kept(tmp_path: Path, capsys: 
     assert capsys.readouterr().out == "1 kept, 1 without\n"
     assert run([*asked, "--model", "any"]) == 2
     assert run(["captions", "--dataset", "dfew", *asked[3:]]) == 2
-    assert "dfew comes without captions of its own; mafw has some" in " ".join(
+    assert "dfew does not include captions for --own; accepted: mafw" in " ".join(
         capsys.readouterr().err.split()
     )

@@ -414,7 +414,7 @@ def test_a_download_offline_is_4(name: str, problem: str, capsys: Output) -> Non
 
 def test_unknown_weights_of_a_known_backbone_are_2(capsys: Output) -> None:
     assert run(["models", "download", "ViT-B-32-quickgelu/nonsense"]) == 2
-    assert "known are openai" in the_error(capsys)
+    assert "choose one of openai" in the_error(capsys)
 
 
 # doctor

@@ -186,7 +186,7 @@ def test_crops_that_prediction_does_not_see_are_told_of(
     record_left_out(crops, {"test/sad/dark.mp4": "no_face", "test/sad/light.mp4": "ok"})
     assert run(command(crops, out, "--epochs", "1")) == 0
     told, log = capsys.readouterr().err, (out / "log.txt").read_text(encoding="utf-8")
-    sentences = ("margin 0.9 instead of 0.3", "(1 no_face; left_out.json names them)")
+    sentences = ("margin 0.9 instead of 0.3", "(1 no_face; listed in left_out.json)")
     for says in sentences:
         assert says in " ".join(told.split())
         assert says in log

@@ -228,14 +228,14 @@ def test_a_table_without_votes(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("cell", ["happy", "happy:x", "happy:1 joy:2", ":3", "happy:1;sad:2"])
 def test_cells_that_are_no_votes(cell: str, tmp_path: Path) -> None:
-    with pytest.raises(DatasetError, match=r"line 2: .* is not a list of votes such as"):
+    with pytest.raises(DatasetError, match=r"line 2: .* give votes such as"):
         load_split(table(tmp_path, f"a.mp4,happy,train,{cell}", "b.mp4,sad,train,"))
 
 
 @pytest.mark.parametrize("target", [(("fear", 1.0),), (("anger", 0.4),), (("anger", 2.0),)])
 def test_soft_targets_are_checked(target: tuple[tuple[str, float], ...]) -> None:
     sample = Sample(Path("a"), "anger", "a", soft_target=target)
-    with pytest.raises(DatasetError, match="probabilities of the labels anger, neutral that add"):
+    with pytest.raises(DatasetError, match="probabilities of the labels anger, neutral that sum"):
         Split("x", None, "train", (sample,), LabelSet(("anger", "neutral")))
 
 

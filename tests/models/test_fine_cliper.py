@@ -339,7 +339,7 @@ def test_checkpointing_changes_no_number() -> None:
 @pytest.mark.parametrize(
     ("values", "problem"),
     [
-        ({"positive_text": "a face"}, r"positive_text must hold \{label\}"),
+        ({"positive_text": "a face"}, r"positive_text must contain \{label\}"),
         ({"supervision": "captions"}, "captions=true"),
         ({"scale": 0}, "Invalid scale"),
         ({"prompt_length": 2}, "Invalid prompt_length"),

@@ -285,7 +285,7 @@ def test_teachers_that_do_not_fit(tmp_path: Path) -> None:
         load_teacher(config, student.labels, student.config, CPU, "fp32")
     other = student.config.preprocess.model_copy(update={"grayscale": True})
     config = teacher_of(tmp_path, preprocess=other)
-    with pytest.raises(ConfigError, match="another preprocessing"):
+    with pytest.raises(ConfigError, match="field preprocess"):
         load_teacher(config, student.labels, student.config, CPU, "fp32")
 
 

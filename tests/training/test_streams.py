@@ -196,7 +196,7 @@ def test_videos_that_never_meet_teach_nothing_by_their_captions(
     """A caption is told apart from those of the same pass and rank, however many passes make a step."""
     config = fresh(captions=True, supervision="captions").config
     for size, world, least in ((1, SINGLE, 2), (3, World(0, 3), 6)):
-        with pytest.raises(ConfigError, match=f"learns from captions alone.*at least -b {least};"):
+        with pytest.raises(ConfigError, match=f"captions alone.*at least -b {least};"):
             check_streams(config, settings(batch_size=size, grad_accum=4), splits[0], world=world)
         check_streams(config, settings(batch_size=least), splits[0], world=world)
     few = splits[0].with_samples(splits[0].samples[:2])

@@ -89,7 +89,7 @@ def test_another_training_is_not_resumed(videos: Split, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="a run with different videos to train on\\. "):
         run(fewer, quick(epochs=1), state_folder=tmp_path, resume=True)
     run(videos, quick(epochs=1, patience=None, workers=1), state_folder=tmp_path, resume=True)
-    with pytest.raises(CheckpointError, match="nothing can be resumed"):
+    with pytest.raises(CheckpointError, match="nothing to resume"):
         run(videos, quick(), state_folder=tmp_path / "none", resume=True)
     (tmp_path / STATE).write_bytes(b"no archive")
     with pytest.raises(CheckpointError, match="is not a valid training state"):
@@ -299,7 +299,7 @@ def test_a_memory_that_is_too_small_is_one_line(
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB.")
 
     monkeypatch.setattr(PEClipModel, "loss", full)
-    with pytest.raises(TrainingError, match=r"memory of cpu .*\(-b\).*grad_accum.*checkpoint_act"):
+    with pytest.raises(TrainingError, match=r"memory on cpu .*\(-b\).*grad_accum.*checkpoint_act"):
         run(videos, exact())
 
 
