@@ -101,7 +101,7 @@ def test_nobody_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
         (Reply(completion([{"type": "text", "text": ANSWER}])), "content is not text: "),
         (Reply(completion(7)), "content is not text: "),
         (Reply({}, 401), "PECLIP_CAPTIONS_API_KEY is not set"),
-        (Reply({"error": "unknown model vlm-1"}, 404), "answered 404 Not Found: "),
+        (Reply({"error": "unknown model vlm-1"}, 404), "404 Not Found: "),
         (Reply(b"", 302, {"Location": "https://elsewhere.test/"}), "https://elsewhere"),
         (Reply(b"x" * (MAX_ANSWER_BYTES + 1)), "larger than 1,048,576 bytes"),
         (Reply(b"\xff\xfe\n\n<"), "not JSON"),

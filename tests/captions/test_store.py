@@ -143,5 +143,5 @@ def test_captions_that_were_made_otherwise_are_not_mixed(
 def test_a_path_that_cannot_hold_captions(name: str, tmp_path: Path) -> None:
     (tmp_path / "captions.jsonl").mkdir()
     for path in (tmp_path / name, tmp_path / "captions.jsonl"):
-        with pytest.raises(ConfigError, match=r"give a \.jsonl file in a folder that exists"):
+        with pytest.raises(ConfigError, match=r"give a \.jsonl file in an existing folder"):
             CaptionStore(path)
