@@ -39,7 +39,7 @@ def test_a_configuration_does_not_change(config: Config, field: str) -> None:
 
 @pytest.mark.parametrize("kind", [PEClipConfig, PreprocessConfig, PredictOptions])
 def test_an_unknown_field_is_refused(kind: type[Config]) -> None:
-    with pytest.raises(ConfigError, match="windwo is not accepted"):
+    with pytest.raises(ConfigError, match="Invalid windwo"):
         check(kind, {"windwo": 1})
     with pytest.raises(ValueError, match="windwo"):
         kind(windwo=1)  # type: ignore[call-arg]
@@ -71,7 +71,7 @@ def test_an_unknown_field_is_refused(kind: type[Config]) -> None:
     ],
 )
 def test_a_bad_value_of_a_model_is_named(field: str, value: Any) -> None:
-    with pytest.raises(ConfigError, match=rf"^{field}(\.\w+)? is not accepted: ") as caught:
+    with pytest.raises(ConfigError, match=rf"^Invalid {field}(\.\w+)?: ") as caught:
         read_config({field: value})
     assert "\n" not in str(caught.value)
     assert caught.value.__cause__ is None
@@ -96,7 +96,7 @@ def test_a_bad_value_of_a_model_is_named(field: str, value: Any) -> None:
     ],
 )
 def test_a_bad_value_of_the_preprocessing_is_named(field: str, value: Any) -> None:
-    with pytest.raises(ConfigError, match=rf"^preprocess\.{field}(\.\d)? is not accepted: "):
+    with pytest.raises(ConfigError, match=rf"^Invalid preprocess\.{field}(\.\d)?: "):
         read_config({"preprocess": {field: value}})
 
 
@@ -126,7 +126,7 @@ def test_a_bad_value_of_the_preprocessing_is_named(field: str, value: Any) -> No
     ],
 )
 def test_a_bad_option_is_named_with_what_was_given(field: str, value: Any) -> None:
-    with pytest.raises(ConfigError, match=f"^{field} is not accepted: ") as caught:
+    with pytest.raises(ConfigError, match=f"^Invalid {field}: ") as caught:
         check(PredictOptions, {field: value})
     assert f"(given: {str(value)!r})" in str(caught.value)
 
@@ -137,7 +137,7 @@ def test_a_whole_video_is_an_infinite_window() -> None:
 
 def test_the_end_comes_after_the_start() -> None:
     for end in (2.0, 1.0):
-        with pytest.raises(ConfigError, match=rf"end is {end}.*not after start 2\.0"):
+        with pytest.raises(ConfigError, match=rf"{end}.*after start .2\.0"):
             check(PredictOptions, {"start": 2.0, "end": end})
     assert check(PredictOptions, {"start": 2.0, "end": 2.1}).end == 2.1
 
@@ -146,8 +146,8 @@ def test_the_end_comes_after_the_start() -> None:
     ("values", "problem"),
     [
         ({"labels": ["anger"]}, "at least two"),
-        ({"labels": ["anger", "anger"]}, "'anger' was given twice"),
-        ({"labels": ["anger", ""]}, "empty label"),
+        ({"labels": ["anger", "anger"]}, "'anger'"),
+        ({"labels": ["anger", ""]}, "Empty label"),
         ({"labels": ["anger", "fear"], "label_texts": {"joy": "x"}}, r"label_texts.*\['joy'\]"),
     ],
 )
@@ -163,14 +163,14 @@ PRIOR = {"anger": 0.7, "fear": 0.3}
 @pytest.mark.parametrize(
     ("values", "problem"),
     [
-        ({"prior": {"anger": 1.0}}, r"prior has \['anger'\].*\['anger', 'fear'\] and no other"),
+        ({"prior": {"anger": 1.0}}, r"prior has \['anger'\].*\['anger', 'fear'\]"),
         ({"prior": PRIOR | {"joy": 0.1}}, r"'joy'.*no other"),
         ({"prior": {"anger": 0.7, "fear": 0.4}}, r"sums to 1\.1; .*sum to 1"),
         ({"prior": {"anger": 1.0, "fear": 0.0}}, "probabilities above 0"),
         ({"prior": {"anger": 1.1, "fear": -0.1}}, "probabilities above 0"),
         ({"prior": {"anger": math.nan, "fear": 0.3}}, "probabilities above 0"),
         ({"prior": {"anger": math.inf, "fear": 0.3}}, "sums to inf"),
-        ({"prior_weight": 0.5}, "0.5, and there is no prior; give one, or set prior_weight to 0"),
+        ({"prior_weight": 0.5}, "0.5, but there is no prior; give one, or set prior_weight to 0"),
         ({"prior": PRIOR, "prior_weight": -0.1}, "prior_weight"),
         ({"prior": PRIOR, "prior_weight": math.inf}, "prior_weight"),
         ({"prior": PRIOR, "prior_weight": math.nan}, "prior_weight"),
@@ -240,5 +240,5 @@ def test_derive_changes_a_copy_and_checks_it() -> None:
     assert (changed.num_frames, changed.preprocess.image_size) == (8, 32)
     assert changed.backbone == config.backbone
     assert config.num_frames == 16
-    with pytest.raises(ConfigError, match="frames is not accepted"):
+    with pytest.raises(ConfigError, match="Invalid frames"):
         config.derive(frames=8)

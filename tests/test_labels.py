@@ -57,9 +57,9 @@ def test_an_unknown_label_is_answered_with_those_there_are() -> None:
     [
         ([], "at least two names"),
         (["anger"], "at least two names"),
-        (["anger", "  "], "empty label name"),
-        (["anger", "bored", "Bored"], "'bored' was given twice"),
-        (["happy", "sad", "joy"], "'happiness' was given twice"),
+        (["anger", "  "], "Empty label name"),
+        (["anger", "bored", "Bored"], "'bored'"),
+        (["happy", "sad", "joy"], "'happiness'"),
     ],
 )
 def test_a_set_that_could_not_be_told_apart_is_refused(names: list[str], problem: str) -> None:

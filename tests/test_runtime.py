@@ -56,9 +56,7 @@ def test_a_device_is_taken_by_name(machine: Any) -> None:
 )
 def test_what_is_no_device_is_answered_with_those_there_are(machine: Any, name: str) -> None:
     machine(cuda=2)
-    with pytest.raises(
-        ConfigError, match=rf"^'{name}' is no device.*auto, cpu, cuda, cuda:N or mps"
-    ):
+    with pytest.raises(ConfigError, match=rf"'{name}'.*auto, cpu, cuda, cuda:N or mps"):
         choose_device(name)
 
 
@@ -104,7 +102,7 @@ def test_a_precision_is_taken_by_name() -> None:
     assert choose_precision("fp16", CUDA) == "fp16"
     with pytest.raises(DeviceError, match="fp16.*CPU.*bf16 or fp32"):
         choose_precision("fp16", CPU)
-    with pytest.raises(ConfigError, match="'int8' is no precision.*auto, fp32, bf16, fp16"):
+    with pytest.raises(ConfigError, match="'int8'.*auto, fp32, bf16, fp16"):
         choose_precision("int8", CPU)  # type: ignore[arg-type]
 
 
@@ -144,7 +142,7 @@ def test_a_compiler_that_is_missing_is_one_line() -> None:
 
 @pytest.mark.parametrize("kind", [DeviceError, TrainingError])
 def test_a_memory_that_is_too_small_is_one_line(kind: type[UserError]) -> None:
-    told = pytest.raises(kind, match=r"^The memory of cuda is too small\. Give less\.$")
+    told = pytest.raises(kind, match=r"^Out of memory on cuda\. Give less\.$")
     with told, memory_errors(CUDA, "Give less.", kind):
         raise torch.OutOfMemoryError("CUDA out of memory.\nTried to allocate 2 GiB.")
     with pytest.raises(RuntimeError, match="shapes"), memory_errors(CUDA, "Give less."):

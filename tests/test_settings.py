@@ -135,7 +135,7 @@ def test_a_bad_value_is_one_line_that_says_what_is_accepted(
     with pytest.raises(ConfigError) as caught:
         load_settings()
     message = str(caught.value)
-    assert message.startswith(f"{name} is {value!r}; it takes ")
+    assert message.startswith(f"{name} is {value!r}; it must be ")
     assert accepted in message
     assert "unset it" in message
     assert "\n" not in message

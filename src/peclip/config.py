@@ -17,7 +17,7 @@ from peclip.labels import EMOTIONS, LabelSet, check_prior, prior_over
 from peclip.literals import DecoderName, DetectorName
 
 READERS = min(4, os.cpu_count() or 1)
-"""Processes that read videos, by default."""
+"""Default number of processes that read videos."""
 
 _CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 _CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
@@ -39,55 +39,55 @@ class PreprocessConfig(Config):
     std: tuple[float, float, float] = _CLIP_STD
     """Per channel. CLIP's; the PE-CLIP release uses 1."""
     grayscale: bool = False
-    """Replace the colours by their luma, for models that were trained on grey images."""
+    """Convert to luma, for models trained on grey images."""
     face_margin: float = Field(0.3, ge=-0.5, le=3.0)
-    """Room around the detected face, as a fraction of its longer side, both sides together."""
+    """Margin around the detected face, as a fraction of its longer side, both sides together."""
     face_shift: float = Field(0.0, ge=-1.0, le=1.0)
     """Moves the crop down by this fraction of the face's longer side."""
     align: bool = True
-    """Turn the crop so that the eyes are level, where the detector gives them."""
+    """Rotate the crop so that the eyes are level, if the detector provides them."""
 
     @field_validator("mean", "std")
     @classmethod
     def _check_finite(cls, value: tuple[float, ...]) -> tuple[float, ...]:
         if not all(math.isfinite(number) for number in value):
-            raise ValueError("it takes three finite numbers")
+            raise ValueError("give three finite numbers")
         return value
 
     @field_validator("std")
     @classmethod
     def _check_above_zero(cls, value: tuple[float, ...]) -> tuple[float, ...]:
         if min(value) <= 0:
-            raise ValueError("pixels are divided by it, so it takes three numbers above 0")
+            raise ValueError("pixels are divided by it: give three numbers above 0")
         return value
 
 
 class ModelConfig(Config):
-    """What the configurations of all models have; `architecture` says which one it is."""
+    """Fields common to the configurations of all models; `architecture` selects the model."""
 
     architecture: str
     backbone: str = "ViT-B-16-quickgelu"
-    """A ViT of open_clip, or one of peclip's own (`nano`, `debug`)."""
+    """A ViT of open_clip, or one defined by peclip (`nano`, `debug`)."""
     pretrained: str | None = "openai"
-    """Weight tag of open_clip. `None`: the weights of the backbone stand in the checkpoint itself."""
+    """Weight tag of open_clip. `None`: the checkpoint stores the weights of the backbone."""
     quick_gelu: bool = True
     """The activation of the backbone; asserted when the model is built."""
     labels: tuple[str, ...] = Field(EMOTIONS[:7], max_length=1000)
     """Class names in the order of the logits."""
     label_texts: dict[str, str] = {}
-    """Texts of the user's own by label name; they come before those that the model would use."""
+    """Custom texts by label name; they override the texts of the model."""
     num_frames: int = Field(16, ge=1, le=1024)
     """Frames per window."""
     temperature: float = Field(0.01, gt=0, le=10)
     """Cosines are divided by this."""
     mirror: bool = False
-    """Answer with the mean of the logits of a window and of its mirror image: twice the time, and left and
-    right of a face make no difference."""
+    """Average the logits of a window and its mirror image: twice the time, and predictions are invariant
+    to flipping."""
     prior: dict[str, float] | None = None
-    """How often each label was the target in training: above 0, in all 1. `None`: not stored."""
+    """Frequency of each label as training target: above 0, summing to 1. `None`: not stored."""
     prior_weight: float = Field(0.0, ge=0, allow_inf_nan=False)
     """tau of logit adjustment (Menon et al., 2021): predictions are the softmax of the logits minus
-    `prior_weight` times the logarithm of `prior`. 0 leaves them as they are."""
+    `prior_weight` times the logarithm of `prior`. 0 disables it."""
     preprocess: PreprocessConfig = PreprocessConfig()
 
     @model_validator(mode="after")
@@ -105,12 +105,12 @@ class ModelConfig(Config):
 
     @property
     def reads_parts(self) -> bool:
-        """Whether the model reads parsing maps and landmarks of the frames, too."""
+        """Whether the model also reads parsing maps and landmarks of the frames."""
         return False
 
     @property
     def reads_captions(self) -> bool:
-        """Whether the model reads descriptions of the videos, too."""
+        """Whether the model also reads captions of the videos."""
         return False
 
     @classmethod
@@ -122,13 +122,13 @@ class ModelConfig(Config):
         """Returns a checked copy with some fields changed.
 
         Raises:
-            ConfigError: a field is unknown or its value is not accepted.
+            ConfigError: a field is unknown or its value is invalid.
         """
         return check(type(self), self.model_dump() | changes)
 
     def with_labels(self, labels: Sequence[str], texts: Mapping[str, str]) -> Self:
         """Returns a copy for other labels, with their texts and a prior if none is new (see `prior_over`)."""
-        own = {**self.label_texts, **texts}  # labels that are kept keep texts of their own
+        own = {**self.label_texts, **texts}  # labels that remain keep their custom texts
         kept = {name: text for name, text in own.items() if name in labels}
         prior = prior_over(labels, self.prior)
         changes = {"prior": prior, "prior_weight": self.prior_weight if prior else 0.0}
@@ -136,7 +136,7 @@ class ModelConfig(Config):
 
 
 class BackboneSizes(NamedTuple):
-    """What a default configuration depends on."""
+    """Properties of a backbone that a default configuration depends on."""
 
     layers: int
     """Of the shorter tower."""
@@ -164,7 +164,7 @@ class PEClipConfig(ModelConfig):
     prompt_length: int = Field(2, ge=0, le=64)
     """Tokens of a learned prompt; 0 leaves the prompts out (ablation)."""
     prompt_depth: int = Field(9, ge=1)
-    """How many layers receive a prompt of their own, the input included."""
+    """Number of layers that receive a separate prompt, including the input."""
     prompt_half: bool = False
     """Round the prompts to fp16 as the release does; set by `peclip convert`."""
 
@@ -190,7 +190,7 @@ class PlainClipConfig(PEClipConfig):
 
 
 class FineCLIPERConfig(ModelConfig):
-    """A FineCLIPER model. What the paper leaves open is a field here; docs/models/finecliper.md says why.
+    """A FineCLIPER model. Details the paper leaves open are fields; docs/models/finecliper.md explains them.
 
     The bottlenecks are absolute, and with the defaults the four variants on ViT-B/16 train 13.4, 19.4,
     14.4 and 20.4 million parameters, where the paper says 13, 19, 14 and 20.
@@ -198,40 +198,42 @@ class FineCLIPERConfig(ModelConfig):
 
     architecture: Literal["finecliper"] = "finecliper"
     parts: bool = False
-    """Read parsing maps and landmarks of the frames in streams of their own (`*` in the paper)."""
+    """Read parsing maps and landmarks of the frames in separate streams (`*` in the paper)."""
     parts_finder: str = "mediapipe"
-    """What found the parts that the model was trained on, and finds them in prediction."""
+    """The parts finder, the same for training and prediction."""
     captions: bool = False
     """Read a description of the video through the fine-grained text encoder (`+` in the paper)."""
     positive_text: str = "A person with an expression of {label}"
     negative_text: str = "A person with an expression of no {label}"
-    """The paper's; its ablation (Table 7) also tries "less" in the place of "no"."""
+    """From the paper; its ablation (Table 7) also tries "less" instead of "no"."""
     video_bottleneck: int = Field(192, ge=1)
-    """Of the two adapters in every layer of the video encoder."""
+    """Bottleneck width of the two adapters in every layer of the video encoder."""
     parts_bottleneck: int = Field(80, ge=1)
-    """Likewise of the parsing encoder and of the landmark encoder."""
+    """Bottleneck width, parsing and landmark encoder."""
     label_bottleneck: int = Field(128, ge=1)
-    """Likewise of the positive and of the negative label encoder."""
+    """Bottleneck width, positive and negative label encoder."""
     caption_bottleneck: int = Field(40, ge=1)
-    """Likewise of the fine-grained text encoder."""
+    """Bottleneck width, fine-grained text encoder."""
     scale: float = Field(0.5, gt=0, le=10)
-    """s: of the adapter beside the MLP (Table 9)."""
+    """s: scale of the adapter parallel to the MLP (Table 9)."""
     fusion: Literal["adaptive", "fixed"] = "adaptive"
-    """How the streams are weighed: as each video says, or the video by `video_weight` (paper, Section 4)."""
+    """Weighting of the streams: learned per video, or fixed by `video_weight` (paper, Section 4)."""
     video_weight: float = Field(0.5, ge=0, le=1)
-    """Of `fusion="fixed"`; the other streams share the rest."""
+    """Weight of the video stream with `fusion="fixed"`; the other streams share the rest."""
     supervision: Literal["labels", "captions"] = "labels"
-    """What is learned from: labels, or captions alone, after which labels are zero-shot (Table 3)."""
+    """Training signal: labels, or captions alone, which makes labels zero-shot (Table 3)."""
     alignment: float = Field(0.1, ge=0)
-    """Weight of the loss that aligns videos with their captions, beside that of the labels."""
+    """Weight of the loss that aligns videos with captions, relative to that of the labels."""
 
     @model_validator(mode="after")
     def _check_texts(self) -> Self:
         for name in ("positive_text", "negative_text"):
             if "{label}" not in getattr(self, name):
-                raise ValueError(f"{name} must hold {{label}}, where the name of the label goes")
+                raise ValueError(
+                    f"{name} must contain {{label}}, the placeholder of the label name"
+                )
         if self.supervision == "captions" and not self.captions:
-            raise ValueError("supervision is captions, and captions is false; set it to true")
+            raise ValueError("supervision=captions requires captions=true")
         return self
 
     @property
@@ -260,11 +262,11 @@ CONFIGS: dict[str, type[ModelConfig]] = {
 """Configurations by architecture."""
 
 UNTRAINED: dict[str, type[ModelConfig]] = {**CONFIGS, "clip": PlainClipConfig}
-"""What stands before the colon in the name of an untrained model."""
+"""Configurations by the prefix (before the colon) of an untrained model's name."""
 
 
 class PredictOptions(Config):
-    """How a video is cut, searched for faces, and read.
+    """How a video is decoded, searched for faces, and cut into windows.
 
     Field names are the flags of `peclip predict`; `frame_rate` is `--fps`.
     """
@@ -274,37 +276,37 @@ class PredictOptions(Config):
     hop: float = Field(0.5, ge=0.001)
     """Seconds between the starts of windows."""
     start: float = Field(0.0, ge=0)
-    """Seconds; what comes before is not looked at."""
+    """Seconds; earlier frames are skipped."""
     end: float | None = Field(None, gt=0)
-    """Seconds; what comes after is not looked at."""
+    """Seconds; later frames are skipped."""
     face_crop: bool = True
     """Find and crop faces; false takes the whole frame, for videos already cropped to a face."""
     detector: DetectorName = "auto"
-    """Face detector: YuNet, OpenCV's Haar cascade, or YuNet with Haar where it cannot be had."""
+    """Face detector: YuNet, OpenCV's Haar cascade, or auto: YuNet, with Haar as fallback."""
     detect_rate: float = Field(10.0, ge=1)
-    """Frames per second that the detector looks at, at most; between two of them a face that is in both
-    is taken to have moved evenly, and the frames between wait in memory. Infinity: every frame."""
+    """Maximum frames per second passed to the detector; a face found in two consecutive ones is
+    interpolated in the frames between, which are kept in memory until then. Infinity: every frame."""
     face_threshold: float = Field(0.7, ge=0, le=1)
-    """Faces below this confidence of the detector are not seen."""
+    """Confidence threshold of the detector; faces below it are ignored."""
     min_face: float = Field(24.0, ge=0)
     """Pixels; a window whose face is smaller has the status low_quality."""
     min_coverage: float = Field(0.3, ge=0, le=1)
-    """A window whose face is seen in a smaller part of its frames has the status low_quality."""
+    """A window whose face is visible in a smaller fraction of its frames has the status low_quality."""
     decoder: DecoderName = "auto"
-    """Video decoder: torchcodec where its FFmpeg is found, else PyAV."""
+    """Video decoder: torchcodec if its FFmpeg is found, else PyAV."""
     frame_rate: float = Field(25.0, gt=0, le=10_000)
-    """Frames per second of sources that do not know it: folders of images, and arrays."""
+    """Frames per second of sources without timestamps: folders of images, and arrays."""
     prior_weight: float | None = Field(None, ge=0, allow_inf_nan=False)
-    """Weight of the model's prior, instead of its own (see `ModelConfig.prior_weight`); 0 ignores it."""
+    """Overrides the model's `prior_weight` (see `ModelConfig.prior_weight`); 0 ignores the prior."""
     captions: Path | None = None
-    """Descriptions of the videos, for models that read them: a file as `peclip captions` writes it."""
+    """Captions of the videos, for models that read them: a file from `peclip captions`."""
     batch_size: int | None = Field(None, ge=1)
-    """Windows per call of the model; by default 8, and 1 for a webcam so that rows come at once."""
+    """Windows per forward pass; by default 8, and 1 for a webcam so that rows appear immediately."""
 
     @model_validator(mode="after")
     def _check_range(self) -> PredictOptions:
         if self.end is not None and self.end <= self.start:
-            raise ValueError(f"end is {self.end}, which is not after start {self.start}")
+            raise ValueError(f"end ({self.end}) must be after start ({self.start})")
         return self
 
 
@@ -315,7 +317,7 @@ def check(kind: type[Checked], values: Mapping[str, Any]) -> Checked:
     """Makes a configuration from values.
 
     Raises:
-        ConfigError: an unknown field, or a value that is not accepted; the message names the field.
+        ConfigError: an unknown field, or an invalid value; the message names the field.
     """
     try:
         return kind.model_validate(dict(values))
@@ -325,7 +327,7 @@ def check(kind: type[Checked], values: Mapping[str, Any]) -> Checked:
         given = f" (given: {str(first['input'])[:80]!r})" if field else ""
         message = first["msg"].removeprefix("Value error, ").removesuffix(".")
         raise ConfigError(
-            f"{f'{field} is not accepted' if field else 'Not accepted'}: {message}{given}."
+            f"{f'Invalid {field}' if field else 'Invalid configuration'}: {message}{given}."
         ) from None
 
 
@@ -333,7 +335,7 @@ def read_config(content: Mapping[str, Any] | str) -> ModelConfig:
     """Reads a model configuration from a mapping or JSON text.
 
     Raises:
-        ConfigError: not JSON, an unknown field, or a value that is not accepted; names the field.
+        ConfigError: not JSON, an unknown field, or an invalid value; the message names the field.
     """
     try:
         values = json.loads(content) if isinstance(content, str) else content
@@ -344,6 +346,6 @@ def read_config(content: Mapping[str, Any] | str) -> ModelConfig:
     architecture = values.get("architecture", "pe-clip")
     if not isinstance(architecture, str) or architecture not in CONFIGS:
         raise ConfigError(
-            f"architecture is not accepted: it takes {' or '.join(CONFIGS)} (given: {architecture!r})."
+            f"Invalid architecture: choose {' or '.join(CONFIGS)} (given: {architecture!r})."
         )
     return check(CONFIGS[architecture], values)

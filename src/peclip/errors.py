@@ -1,13 +1,13 @@
-"""What can go wrong, and the exit code the command line gives for it.
+"""Exceptions, and their exit codes on the command line.
 
-Every message for a user says what was given, what is accepted and what to do. `UserError` is safe to
-show to a person (one line on a terminal, status 400 of a web page); anything else is a bug in peclip.
+Every message to a user states what was given, what is accepted and what to do. `UserError` is safe to
+show to a user (one line in a terminal, status 400 of a web page); anything else is a bug in peclip.
 """
 
 from __future__ import annotations
 
 SOME_FAILED = 6
-"""The exit code where some sources failed and the others were done, or a check found problems."""
+"""The exit code when some sources failed and the others succeeded, or a check found problems."""
 
 EXIT_CODES = {
     0: "success",
@@ -25,74 +25,74 @@ EXIT_CODES = {
 
 
 def first_line(error: BaseException) -> str:
-    """Returns what an exception says first, or its kind if it says nothing: a part of a message of ours."""
+    """Returns the first line of an exception's message, or its type if it is empty."""
     return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
 class PEClipError(Exception):
-    """The root of peclip's own exceptions."""
+    """The base class of peclip's exceptions."""
 
     exit_code = 1
 
 
 class UserError(PEClipError):
-    """Something that the person who called can put right."""
+    """An error the user can fix."""
 
     exit_code = 2
 
 
 def without_frames(error: UserError) -> UserError:
-    """Returns an error that can be kept: the frames of its traceback hold every image they were at."""
+    """Returns an error without its traceback, whose frames would keep images in memory."""
     error.__traceback__ = error.__cause__ = error.__context__ = None
     return error
 
 
 class ConfigError(UserError, ValueError):
-    """An option, a configuration or a label set does not make sense."""
+    """An option, a configuration or a label set is invalid."""
 
 
 class VideoError(UserError):
-    """A source cannot be read, or holds no video."""
+    """A source cannot be read, or contains no video."""
 
     exit_code = 3
 
 
 class DatasetError(UserError):
-    """A data set, or a list of it, is not where or not what it should be."""
+    """A data set, or one of its lists, is missing or invalid."""
 
     exit_code = 3
 
 
 class WeightsError(UserError):
-    """Weights cannot be had: offline and not cached, a failed download, a wrong checksum."""
+    """Weights are unavailable: offline and not cached, a failed download, a wrong checksum."""
 
     exit_code = 4
 
 
 class CheckpointError(WeightsError):
-    """A weight file does not fit the model that it names, or is not one."""
+    """A weight file is invalid, or does not match its model."""
 
 
 class EndpointError(UserError):
-    """A caption endpoint cannot be reached, refuses, does not answer as one, or never has a caption."""
+    """A caption endpoint is unreachable, rejects requests, violates the protocol, or returns no captions."""
 
     exit_code = 4
 
 
 class NoCaptionError(UserError):
-    """A model has nothing to say about one video; about the next one it may."""
+    """A model returned no caption for one video; the next one may succeed."""
 
     exit_code = SOME_FAILED
 
 
 class DeviceError(UserError):
-    """The device or the decoder that was asked for is not on this machine, or not up to what it is to do."""
+    """The requested device or decoder is missing on this machine, or insufficient for the task."""
 
     exit_code = 5
 
 
 class MissingExtraError(UserError, ImportError):
-    """An optional package is not installed. The message carries the pip command."""
+    """An optional package is not installed. The message contains the pip command."""
 
     exit_code = 5
 
@@ -101,6 +101,6 @@ class MissingExtraError(UserError, ImportError):
 
 
 class TrainingError(UserError):
-    """A training cannot go on: the loss is not a number, the memory too small, or its state cannot be kept."""
+    """Training cannot continue: non-finite loss, out of memory, or its state cannot be saved."""
 
     exit_code = 7

@@ -1,4 +1,4 @@
-"""What all figures share: matplotlib if it is installed, the colours, and saving a file."""
+"""Shared by all figures: the optional matplotlib, the colours, and saving a file."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 FIGURE_ENDINGS = (".png", ".pdf", ".svg")
 
-# Okabe and Ito's palette, which people with colour blindness can tell apart, and three greys.
+# Okabe and Ito's palette, which is safe for colour blindness, and three greys.
 PALETTE = (
     *("#E69F00", "#0072B2", "#999999", "#D55E00", "#56B4E9", "#009E73", "#CC79A7"),
     *("#F0E442", "#000000", "#666666", "#BBBBBB"),
@@ -22,10 +22,10 @@ PALETTE = (
 
 
 def check_matplotlib(purpose: str) -> None:
-    """Checks that pictures can be drawn, before something that takes long is computed for one.
+    """Checks that figures can be drawn, before a long computation for one.
 
     Raises:
-        MissingExtraError: matplotlib is not installed; says the purpose.
+        MissingExtraError: matplotlib is not installed; the message names the purpose.
     """
     try:
         import matplotlib.figure  # noqa: F401
@@ -37,18 +37,18 @@ def save_figure(figure: Figure, path: str | Path) -> None:
     """Writes a `.png`, `.pdf` or `.svg` file.
 
     Raises:
-        ConfigError: the ending is another one, or the file cannot be written.
+        ConfigError: the extension is unsupported, or the file cannot be written.
     """
     path = Path(path)
     if path.suffix.lower() not in FIGURE_ENDINGS:
         raise ConfigError(
-            f"The ending of {path.name!r} does not say a format; use {', '.join(FIGURE_ENDINGS)}."
+            f"Cannot infer the format of {path.name!r} from its extension; use {', '.join(FIGURE_ENDINGS)}."
         )
     try:
         with replacing(path) as partial:
             figure.savefig(partial, dpi=150, format=path.suffix[1:].lower())
     except OSError as error:
         raise ConfigError(
-            f"The picture {str(path)!r} cannot be written: {error.strerror}. Give a file in a folder "
-            "that exists and can be written."
+            f"The figure {str(path)!r} cannot be written: {error.strerror}. Give a file in an existing, "
+            "writable folder."
         ) from None

@@ -1,4 +1,4 @@
-"""Files that are whole or not there."""
+"""Atomic file writes: a file is complete or absent."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ SUFFIX = ".part"
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Gives the hidden name to write a file under; when the block ends, it takes the place of `path`.
+    """Yields a hidden temporary path; when the block ends, the file there replaces `path`.
 
-    If the block fails, the file under the hidden name is removed, and what was at `path` stays.
+    If the block fails, the temporary file is removed, and `path` is unchanged.
 
     Raises:
-        OSError: the file cannot be moved to its place.
+        OSError: the file cannot be moved to `path`.
     """
     partial = path.with_name(f".{path.name}{SUFFIX}")
     try:
@@ -31,7 +31,7 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def write_rows(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Writes rows as a csv file with the columns of the first one; what a later row lacks is left empty.
+    """Writes rows as a CSV file with the columns of the first one; missing cells are left empty.
 
     Raises:
         OSError: it cannot be written.
@@ -44,5 +44,5 @@ def write_rows(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
 
 
 def final_name(name: str) -> str:
-    """Returns the name that a file gets, also of one that was left half-written."""
+    """Returns the final name of a file, given its final or temporary name."""
     return name.removeprefix(".").removesuffix(SUFFIX) if name.endswith(SUFFIX) else name

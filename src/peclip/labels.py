@@ -1,7 +1,7 @@
 """Emotion names, ordered label sets, and priors over them.
 
-A label is a *name* everywhere in peclip. An index exists only next to the `LabelSet` that gives it its
-meaning, because index orders differ between every data set of the field.
+A label is a *name* everywhere in peclip. An index exists only next to the `LabelSet` that defines it,
+because every data set of the field has a different index order.
 """
 
 from __future__ import annotations
@@ -45,14 +45,13 @@ ALIASES = {
 }
 
 _PRIOR_TOLERANCE = 1e-3
-"""Probabilities that were written with four decimals still pass."""
+"""Accepts probabilities rounded to four decimals."""
 
 
 def canonical(name: str) -> str:
     """Returns the canonical spelling of an emotion name: `"Happy"` gives `"happiness"`.
 
-    A name that is not an emotion of the field is only lower-cased and stripped, so that any label set
-    of a user keeps its own words.
+    Any other name is only lower-cased and stripped, so that custom label sets keep their words.
     """
     key = " ".join(name.strip().lower().split())
     return ALIASES.get(key, key)
@@ -70,14 +69,14 @@ class LabelSet:
 
     def __post_init__(self) -> None:
         if len(self.names) < 2:
-            raise ConfigError(
-                f"A label set needs at least two names, and {list(self.names)} was given."
-            )
+            raise ConfigError(f"A label set needs at least two names; got {list(self.names)}.")
         for name in self.names:
             if not name:
-                raise ConfigError(f"An empty label name was given in {list(self.names)}.")
+                raise ConfigError(
+                    f"Empty label name in {list(self.names)}; give each label a name."
+                )
             if self.names.count(name) > 1:
-                raise ConfigError(f"The label {name!r} was given twice; each name may stand once.")
+                raise ConfigError(f"Duplicate label {name!r}; give each name once.")
 
     @classmethod
     def of(cls, names: Iterable[str]) -> LabelSet:
@@ -90,7 +89,7 @@ class LabelSet:
         Raises:
             ConfigError: the name is not in the set.
         """
-        if name in self.names:  # a set may have been made with spellings of its own
+        if name in self.names:  # a set may use non-canonical spellings
             return self.names.index(name)
         try:
             return self.names.index(canonical(name))
@@ -107,10 +106,10 @@ class LabelSet:
 
 
 def prior_over(labels: Iterable[str], prior: Mapping[str, float] | None) -> dict[str, float] | None:
-    """Returns a prior over some of its labels, which sums to 1 again.
+    """Returns a prior restricted to some labels and normalised to sum to 1.
 
-    A permutation keeps the probabilities; leaving labels out scales the others by one factor, which
-    changes no prediction. There is no prior, `None`, once a label is new.
+    A permutation keeps the probabilities; removing labels scales the others by one factor, which
+    changes no prediction. The result is `None` if any label is new.
     """
     names = tuple(labels)
     if prior is None or any(name not in prior for name in names):
@@ -128,13 +127,12 @@ def check_prior(labels: Iterable[str], prior: Mapping[str, float] | None, weight
     if prior is None:
         if weight:
             raise ConfigError(
-                f"prior_weight is {weight}, and there is no prior; give one, or set prior_weight to 0"
+                f"prior_weight is {weight}, but there is no prior; give one, or set prior_weight to 0"
             )
         return
     if set(prior) != set(labels):
         raise ConfigError(
-            f"prior has {sorted(prior)}; give a probability for each of the labels {sorted(labels)} and "
-            "no other"
+            f"prior has {sorted(prior)}; give a probability for exactly the labels {sorted(labels)}"
         )
     total = math.fsum(prior.values())
     # A NaN fails the first comparison, and an infinite number the second.
@@ -153,14 +151,14 @@ class HasPrior(Protocol):
 
 
 def effective_prior_weight(model: HasPrior, given: float | None) -> float:
-    """Returns the prior weight of predictions: the one that is given, by default the model's own.
+    """Returns the prior weight of predictions: the given one, by default the model's.
 
     Raises:
         ConfigError: one is given, and the model has no prior.
     """
     if given is not None and model.prior is None:
         raise ConfigError(
-            f"prior_weight {given:g} was given, and the model has no prior. Leave it out, or take a model "
+            f"prior_weight {given:g} was given, but the model has no prior. Remove it, or use a model "
             "trained with --set train.prior=targets or fit, or one whose config.json has a prior."
         )
     return model.prior_weight if given is None else given

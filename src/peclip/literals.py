@@ -1,29 +1,29 @@
-"""The words that fields and options take, each list once: Python, recipes and the command line read it here."""
+"""The accepted values of fields and options, shared by Python, recipes and the command line."""
 
 from __future__ import annotations
 
 from typing import Literal
 
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
-"""What a model computes in; `auto` depends on the device."""
+"""Precision of model computations; `auto` depends on the device."""
 
 DetectorName = Literal["auto", "yunet", "haar"]
-"""Face detectors: YuNet, OpenCV's Haar cascade, or YuNet with Haar where it cannot be had."""
+"""Face detectors: YuNet, OpenCV's Haar cascade, or auto: YuNet, with Haar as fallback."""
 
 DecoderName = Literal["auto", "torchcodec", "pyav"]
-"""Video decoders: torchcodec where its FFmpeg is found, else PyAV."""
+"""Video decoders: torchcodec if its FFmpeg is found, else PyAV."""
 
 EngineName = Literal["local", "ray"]
-"""Where many videos are predicted: in this process, or by the workers of a Ray cluster."""
+"""Execution of many predictions: in this process, or by the workers of a Ray cluster."""
 
 RowFormat = Literal["csv", "jsonl", "json", "parquet"]
-"""Files of rows."""
+"""File formats of rows."""
 
 FrameOrder = Literal["as-recorded", "shuffled", "reversed", "repeat-peak"]
-"""What evaluation does to time."""
+"""Frame order in evaluation."""
 
 ViewAverage = Literal["none", "flip"]
-"""What evaluation takes the mean over."""
+"""Test-time averaging in evaluation."""
 
 Selection = Literal["val", "last", "test"]
-"""What chooses the epoch of a training."""
+"""Videos that select the epoch of a training."""

@@ -1,4 +1,4 @@
-"""Which device and which precision to compute with."""
+"""Choice of device and precision."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from peclip.errors import ConfigError, DeviceError, UserError, first_line
 from peclip.literals import Precision
 
 COMPUTE_IN_FP32 = (
-    "Compute in fp32 (--precision fp32); if they are none there either, the weights are at fault."
+    "Compute in fp32 (--precision fp32); if it is still NaN/Inf, the weights are corrupt."
 )
-"""What to do where answers are no numbers."""
+"""Remedy for NaN or infinite model output."""
 
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -25,7 +25,7 @@ def choose_device(name: str = "auto") -> torch.device:
     """Returns a device: `"auto"` is CUDA, else MPS, else the CPU.
 
     Raises:
-        ConfigError: the name is no device.
+        ConfigError: the device name is invalid.
         DeviceError: this machine does not have the device.
     """
     if name == "auto":
@@ -33,22 +33,22 @@ def choose_device(name: str = "auto") -> torch.device:
             return torch.device("cuda")
         return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
     kind, colon, number = name.partition(":")
-    # torch keeps the number in 8 bits: its cuda:256 is cuda:0.
+    # torch stores the number in 8 bits: its cuda:256 is cuda:0.
     counted = not colon or (number.isascii() and number.isdecimal())
     if kind not in ("cpu", "cuda", "mps") or not counted or (colon and kind != "cuda"):
-        raise ConfigError(f"{name!r} is no device; choose auto, cpu, cuda, cuda:N or mps.")
+        raise ConfigError(f"Invalid device {name!r}; choose auto, cpu, cuda, cuda:N or mps.")
     if kind == "cuda" and not torch.cuda.is_available():
         raise DeviceError(
-            f"The device {name!r} was asked for, and torch finds no CUDA device here. Use --device "
+            f"Device {name!r} is unavailable: torch finds no CUDA device. Use --device "
             "auto or cpu, or install a CUDA build of torch and a driver."
         )
     if kind == "cuda" and int(number or 0) >= torch.cuda.device_count():
         raise DeviceError(
-            f"The device {name!r} was asked for, and this machine has cuda:0 to "
+            f"Device {name!r} is unavailable: this machine has cuda:0 to "
             f"cuda:{torch.cuda.device_count() - 1}."
         )
     if kind == "mps" and not torch.backends.mps.is_available():
-        raise DeviceError("The device 'mps' was asked for, and this machine has none. Use cpu.")
+        raise DeviceError("Device 'mps' is unavailable on this machine. Use cpu.")
     return torch.device(name)
 
 
@@ -56,11 +56,13 @@ def as_numbers(probabilities: Tensor, precision: str) -> list[list[float]]:
     """Returns probabilities (B, C) as numbers.
 
     Raises:
-        DeviceError: some are none: the first label would pass for the answer.
+        DeviceError: some are NaN or infinite: the first label would be predicted.
     """
-    probabilities = probabilities.cpu()  # first: the check would wait for the device, too
+    probabilities = (
+        probabilities.cpu()
+    )  # first, because the check would synchronise with the device too
     if not probabilities.isfinite().all():
-        raise DeviceError(f"The model's answers are no numbers in {precision}. {COMPUTE_IN_FP32}")
+        raise DeviceError(f"The model output is NaN/Inf in {precision}. {COMPUTE_IN_FP32}")
     return [list(row) for row in probabilities.tolist()]
 
 
@@ -71,33 +73,31 @@ def choose_precision(name: Precision, device: torch.device) -> str:
     so that a CPU gives the same numbers on every machine.
 
     Raises:
-        ConfigError: the name is no precision.
-        DeviceError: the device cannot compute with it.
+        ConfigError: the precision name is invalid.
+        DeviceError: the device does not support it.
     """
     if name not in ("auto", *_DTYPES):
-        raise ConfigError(f"{name!r} is no precision; choose auto, {', '.join(_DTYPES)}.")
+        raise ConfigError(f"Invalid precision {name!r}; choose auto, {', '.join(_DTYPES)}.")
     if name == "auto":
         if device.type != "cuda":
             return "fp32"
         return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
     if name == "fp16" and device.type == "cpu":
-        raise DeviceError(
-            "The precision fp16 was asked for, and a CPU does not compute with it. Use bf16 or fp32."
-        )
+        raise DeviceError("Precision fp16 is unsupported on a CPU. Use bf16 or fp32.")
     return name
 
 
 def autocast(device: torch.device, precision: str) -> AbstractContextManager[object]:
-    """Returns the context in which a model computes with a precision."""
+    """Returns the autocast context of a precision."""
     return torch.autocast(device.type, _DTYPES[precision], enabled=precision != "fp32")
 
 
 def stages_overlap(device: torch.device) -> bool:
-    """Says whether reading, searching and computing at the same time is faster than in turn.
+    """Returns whether overlapping reading, detection and computing is faster than running them in turn.
 
-    On a CPU it is if the threads of torch sleep while they wait for work, which OMP_WAIT_POLICY=passive
-    makes them do when it is set before torch is imported, as `peclip predict` does. By default they spin
-    on the cores that the other stages need.
+    On a CPU it is faster only if waiting torch threads sleep, which requires OMP_WAIT_POLICY=passive to be
+    set before torch is imported, as `peclip predict` does. By default they spin on the cores that the
+    other stages need.
     """
     return device.type != "cpu" or os.environ.get("OMP_WAIT_POLICY", "").upper() == "PASSIVE"
 
@@ -105,10 +105,10 @@ def stages_overlap(device: torch.device) -> bool:
 def training_kernels(
     device: torch.device, precision: str, num_tokens: int
 ) -> AbstractContextManager[object]:
-    """Returns the context in which attention over so many tokens is trained fastest.
+    """Returns the context in which attention over this many tokens trains fastest.
 
-    On a CPU in bf16 the backward pass of the fused kernel is slow for short sequences: 62 ms against
-    24 ms of the plain products for 128 images of 39 tokens, and 99 against 178 ms for 16 of 197.
+    On a CPU in bf16 the backward pass of the fused kernel is slow for short sequences: 62 ms versus
+    24 ms of the plain products for 128 images of 39 tokens, but 99 versus 178 ms for 16 of 197.
     """
     if device.type == "cpu" and precision == "bf16" and num_tokens < 64:
         return sdpa_kernel(SDPBackend.MATH)
@@ -116,7 +116,7 @@ def training_kernels(
 
 
 def device_name(device: torch.device) -> str:
-    """Returns what a person calls the device: `"cuda:0 (NVIDIA H200)"`."""
+    """Returns a readable name of the device: `"cuda:0 (NVIDIA H200)"`."""
     if device.type == "cuda":
         index = torch.cuda.current_device() if device.index is None else device.index
         return f"cuda:{index} ({torch.cuda.get_device_name(index)})"
@@ -125,10 +125,10 @@ def device_name(device: torch.device) -> str:
 
 @contextmanager
 def compiler_errors() -> Iterator[None]:
-    """Says in one line that `torch.compile`, which works when a module is first called, cannot.
+    """Turns a failure of `torch.compile`, raised at a module's first call, into a one-line error.
 
     Raises:
-        DeviceError: no compiler, or one that fails.
+        DeviceError: the compiler is missing or fails.
     """
     try:
         yield
@@ -136,7 +136,7 @@ def compiler_errors() -> Iterator[None]:
         if not type(error).__module__.startswith(("torch._dynamo.", "torch._inductor.")):
             raise
         raise DeviceError(
-            f"torch.compile cannot compile the encoder here: {first_line(error)}. Install a "
+            f"torch.compile cannot compile the encoder: {first_line(error)}. Install a "
             "C++ compiler (g++), or set train.compile to false."
         ) from error
 
@@ -145,7 +145,7 @@ def compiler_errors() -> Iterator[None]:
 def memory_errors(
     device: torch.device, advice: str, kind: type[UserError] = DeviceError
 ) -> Iterator[None]:
-    """Says in one line that the memory of a device is too small, and what to do.
+    """Turns an out-of-memory error into a one-line error with advice.
 
     Raises:
         UserError: of this kind.
@@ -153,4 +153,4 @@ def memory_errors(
     try:
         yield
     except torch.OutOfMemoryError as error:
-        raise kind(f"The memory of {device} is too small. {advice}") from error
+        raise kind(f"Out of memory on {device}. {advice}") from error

@@ -1,4 +1,4 @@
-"""What the environment decides: where files are kept, whether the network may be used, and its limits.
+"""Settings from the environment: where files are stored, network use, and its limits.
 
 Settings say nothing about models or data: those are configurations. They are read again on every call,
 because a notebook or a test changes `os.environ` after the import.
@@ -35,7 +35,7 @@ class Settings(BaseSettings):
 
     cache_dir: Path = Field(
         default_factory=lambda: Path(platformdirs.user_cache_dir("peclip")),
-        description="a folder that can be written",
+        description="a writable folder",
     )
     offline: bool = Field(
         default=False,
@@ -77,14 +77,14 @@ def load_settings() -> Settings:
     """Reads the settings from the environment as it is now.
 
     Raises:
-        ConfigError: A variable holds a value that is not accepted. The message is one line.
+        ConfigError: A variable has an invalid value. The message is one line.
     """
     try:
         return Settings()
     except ValidationError as error:
         complaints = [
             # repr keeps a value with a line break on one line.
-            f"{PREFIX}{name.upper()} is {details['input']!r}; it takes "
+            f"{PREFIX}{name.upper()} is {details['input']!r}; it must be "
             f"{Settings.model_fields[name].description}."
             for details in error.errors()
             for name in [str(details["loc"][0])]

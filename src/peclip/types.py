@@ -1,4 +1,4 @@
-"""The values that pass between the steps: frames, faces, windows of face crops, batches.
+"""Values passed between the processing steps: frames, faces, windows of face crops, batches.
 
 Shapes: `B` batch, `T` frames, `C` classes, `S` side of a square crop, `H`, `W` height and width.
 """
@@ -56,7 +56,7 @@ class FaceBox:
     score: float
     """Confidence of the detector, 0 to 1."""
     eyes: tuple[tuple[float, float], tuple[float, float]] | None = None
-    """The eye that is left in the picture, then the right one; `None` if the detector has no points."""
+    """The left eye in the picture, then the right one; `None` if the detector has no points."""
 
     @property
     def center(self) -> tuple[float, float]:
@@ -70,7 +70,7 @@ class FaceBox:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Batch:
-    """What a model reads: videos, and the targets when they are known."""
+    """Input of a model: videos, and the targets when they are known."""
 
     frames: Tensor
     """float, (B, T, 3, S, S), normalised."""
@@ -79,16 +79,16 @@ class Batch:
     parts: Tensor | None = None
     """float, (B, T, 2, 3, S, S), normalised: the parsing map and the landmarks of every frame."""
     found: Tensor | None = None
-    """bool, (B, T): whether there was a face to parse in the frame; `None` without `parts`."""
+    """bool, (B, T): whether a face was found in the frame; `None` without `parts`."""
     captions: tuple[str, ...] = ()
-    """A description of every video, empty where there is none; no captions at all if it is empty."""
+    """One caption per video, empty if missing; an empty tuple without any captions."""
 
     def to(self, device: torch.device) -> Batch:
         """Returns the batch with its tensors on a device."""
         return self._with_tensors(lambda tensor: tensor.to(device))
 
     def at(self, order: Tensor) -> Batch:
-        """Returns other frames of the videos, or the same in another order; `order` is int64 (B, T')."""
+        """Selects or reorders the frames of the videos; `order` is int64 (B, T')."""
 
         def take(frames: Tensor) -> Tensor:  # (B, T, …) → (B, T', …)
             index = order.view(*order.shape, *[1] * (frames.ndim - 2))
@@ -97,7 +97,7 @@ class Batch:
         return self._with_frames(take)
 
     def as_stills(self) -> Batch:
-        """Returns every frame as a video of its own: B*T videos of one frame."""
+        """Returns every frame as a separate video: B*T videos of one frame."""
         repeats = self.frames.shape[1]
         captions = tuple(caption for caption in self.captions for _ in range(repeats))
         targets = None if self.targets is None else self.targets.repeat_interleave(repeats, 0)
@@ -110,7 +110,7 @@ class Batch:
         return replace(self, frames=self.frames.flip(-1), parts=parts)
 
     def _with_frames(self, change: Callable[[Tensor], Tensor]) -> Batch:
-        """Changes everything that there is of every frame, (B, T, …)."""
+        """Applies a change to all per-frame tensors, (B, T, …)."""
         return replace(
             self,
             frames=change(self.frames),

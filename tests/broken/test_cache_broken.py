@@ -72,7 +72,7 @@ def test_an_answer_of_the_hub_leads_nowhere(
     assert run(["models", "download", "org/repo"]) == 4
     err = capfd.readouterr().err
     (line,) = (line for line in err.splitlines() if line.startswith(ERROR))  # beside progress bars
-    assert "path out of the cache" in line
+    assert "path outside the cache" in line
     assert "Traceback" not in err
     assert not [path for path in files_under(tmp_path) if "evil" in path or "snapshots/" in path]
     hub.etag, hub.commit, hub.sha = None, hostile_hub.COMMIT, hostile_hub.COMMIT
@@ -92,7 +92,7 @@ def test_a_file_of_the_hub_is_bounded(
     assert run(["models", "download", "org/repo"]) == 4
     err = capfd.readouterr().err
     (line,) = (line for line in err.splitlines() if line.startswith(ERROR))
-    assert "PECLIP_MAX_DOWNLOAD_BYTES=20000 allows less" in line
+    assert "PECLIP_MAX_DOWNLOAD_BYTES=20000" in line
     assert not list(tmp_path.rglob("*.safetensors"))
     monkeypatch.delenv("PECLIP_MAX_DOWNLOAD_BYTES")
     assert run(["models", "download", "org/repo"]) == 0

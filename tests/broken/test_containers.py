@@ -114,7 +114,7 @@ DAMAGED: dict[str, tuple[str, Change, set[int], str]] = {
     "mp4-named-png": ("a.png", lambda g: g["front.mp4"], {3}, "is not an image"),
     "mp4-named-txt": ("a.txt", lambda g: g["front.mp4"], {0}, ""),
     "unknown-codec": (
-        "a.mp4", lambda g: g["front.mp4"].replace(b"avc1", b"zzzz"), {3}, "cannot be decoded here",
+        "a.mp4", lambda g: g["front.mp4"].replace(b"avc1", b"zzzz"), {3}, "-c:v libx264",
     ),
     "encrypted": ("a.mp4", lambda g: g["front.mp4"].replace(b"avc1", b"encv"), {0, 3}, ""),
     "no-codec-header": ("a.mp4", lambda g: g["front.mp4"].replace(b"avcC", b"free"), {3}, "a.mp4"),
@@ -191,7 +191,7 @@ NO_VIDEO: dict[str, tuple[bytes, str]] = {
         b"1\n00:00:00,000 --> 00:00:02,000\nHello\n\n2\n00:00:02,000 --> 00:00:04,000\nyou\n",
         "no video stream",
     ),
-    "notes.txt": (b"a story\n" * 400, "a text, not a video"),
+    "notes.txt": (b"a story\n" * 400, "a text file, not a video"),
     "archive.zip.mp4": (b"PK\x03\x04\x14\0\0\0\x08\0" + b"\0" * 2000, "archive.zip.mp4"),
     "paper.pdf": (b"%PDF-1.7\n" + b"0 obj\n" * 300, "paper.pdf"),
     "pickle.mp4": (b"\x80\x04\x95" + b"." * 1000, "pickle.mp4"),

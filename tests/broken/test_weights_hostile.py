@@ -236,5 +236,5 @@ def test_a_hostile_configuration_is_one_line(
     edit(saved)
     line = predict_with(capfd, code, saved, video)
     assert SAYS.get(name, "") in line
-    refused = "config.json' cannot be used: " in line or "holds no config.json" in line
+    refused = "config.json' cannot be used: " in line or "config.json is missing" in line
     assert refused == (code == 4)  # before a network is built from it

@@ -80,7 +80,7 @@ def test_one_video_without_an_answer_does_not_stop_the_others(
     output = capsys.readouterr()
     assert output.out == "1 empty, 1 unanswered, 1 failed\n"
     errors = output.err.splitlines()
-    assert "happy/one: the model 'vlm-1' at 127.0.0.1 gave an empty answer" in errors[0]
+    assert "happy/one: the model 'vlm-1' at 127.0.0.1 returned an empty caption" in errors[0]
     assert "sad/one: " in errors[1]
     assert [(row["id"], row["caption"], row["refined"]) for row in rows(root)] == [
         ("happy/two", "He is sad.", "")
@@ -103,7 +103,8 @@ def test_a_model_that_never_has_a_caption_ends_the_run(
         *("happy/two", "sad/one", "sad/three", "sad/two")
     ]
     assert (
-        "gave no caption for 3 videos in a row, the last of them 'sad/two'. Check the model" in last
+        "returned no caption for 3 consecutive videos, the last one 'sad/two'. Check the model"
+        in last
     )
     assert len(endpoint.seen) == 4
     assert [row["id"] for row in rows(root)] == ["happy/one"]
@@ -117,7 +118,7 @@ def test_an_answer_begins_the_count_anew(root: Path, endpoint: Endpoint, capsys:
     assert run(command(root, endpoint.url)) == 6
     output = capsys.readouterr()
     assert output.out == "1 ok, 4 unanswered\n"
-    assert "says nothing about a face: '<html>502</html>'; try another model." in output.err
+    assert "does not describe a face: '<html>502</html>'; try another model." in output.err
     assert [row["id"] for row in rows(root)] == ["sad/one"]
     endpoint.script = [nothing] * 4  # what the store has stands between them as in the first run
     assert run(command(root, endpoint.url)) == 6
@@ -152,9 +153,9 @@ def test_one_split(root: Path, endpoint: Endpoint, capsys: Output) -> None:
     ("more", "words"),
     [
         (("-m", "a/model"), "Give either --model NAME, or --endpoint URL"),
-        (("--endpoint-options", "[1]"), "--endpoint-options '[1]' is no JSON object"),
-        (("--endpoint", "somewhere"), "'somewhere' is no address"),
-        (("-o", "captions.csv"), "give a .jsonl file in a folder that exists"),
+        (("--endpoint-options", "[1]"), "--endpoint-options '[1]'"),
+        (("--endpoint", "somewhere"), "'somewhere'"),
+        (("-o", "captions.csv"), "give a .jsonl file in an existing folder"),
     ],
 )
 def test_wrong_usage(
@@ -172,7 +173,7 @@ def test_another_model_is_refused_before_it_is_asked(
 ) -> None:
     assert run(command(root, endpoint.url, "--limit", "1")) == 0
     assert run(command(root, endpoint.url, "--endpoint-model", "vlm-2")) == 2
-    assert "were made otherwise: happy/one with model 'vlm-1'" in capsys.readouterr().err
+    assert "with other settings: happy/one with model 'vlm-1'" in capsys.readouterr().err
     assert len(endpoint.seen) == 1
 
 
@@ -229,6 +230,6 @@ def test_what_comes_with_a_data_set_is_refined_and_kept(tmp_path: Path, capsys: 
     assert capsys.readouterr().out == "1 kept, 1 without\n"
     assert run([*asked, "--model", "any"]) == 2
     assert run(["captions", "--dataset", "dfew", *asked[3:]]) == 2
-    assert "dfew comes without captions of its own; mafw has some" in " ".join(
+    assert "dfew does not include captions for --own; accepted: mafw" in " ".join(
         capsys.readouterr().err.split()
     )

@@ -72,7 +72,7 @@ def test_a_busy_server_is_asked_again(status: int, endpoint: Endpoint) -> None:
 def test_a_server_that_stays_busy(endpoint: Endpoint) -> None:
     endpoint.script = [Reply(b"", 503, {"Retry-After": "86400"})] * ATTEMPTS
     waited: list[float] = []
-    with pytest.raises(EndpointError, match=rf"answered 503 .*, {ATTEMPTS} times"):
+    with pytest.raises(EndpointError, match=rf"responded 503 .*, {ATTEMPTS} times"):
         captioner(endpoint.url, waited).describe(frames())
     assert waited == [60] * (ATTEMPTS - 1)
 
@@ -93,18 +93,18 @@ def test_nobody_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("reply", "words"),
     [
-        (Reply(b"<html>Welcome to nginx</html>"), "something else than JSON: '<html>Welcome"),
+        (Reply(b"<html>Welcome to nginx</html>"), "not JSON: '<html>Welcome"),
         (Reply({"error": "no such model"}), 'no choices with a message: \'{"error": "no such'),
         (Reply({"choices": []}), "no choices"),
         (Reply([1]), "no choices"),
         (Reply({"choices": [{"message": None}]}), "no choices"),
-        (Reply(completion([{"type": "text", "text": ANSWER}])), "its message is no text: "),
-        (Reply(completion(7)), "its message is no text: "),
+        (Reply(completion([{"type": "text", "text": ANSWER}])), "content is not text: "),
+        (Reply(completion(7)), "content is not text: "),
         (Reply({}, 401), "PECLIP_CAPTIONS_API_KEY is not set"),
-        (Reply({"error": "unknown model vlm-1"}, 404), "answered 404 Not Found: "),
-        (Reply(b"", 302, {"Location": "https://elsewhere.test/"}), "leads to https://elsewhere"),
+        (Reply({"error": "unknown model vlm-1"}, 404), "404 Not Found: "),
+        (Reply(b"", 302, {"Location": "https://elsewhere.test/"}), "https://elsewhere"),
         (Reply(b"x" * (MAX_ANSWER_BYTES + 1)), "larger than 1,048,576 bytes"),
-        (Reply(b"\xff\xfe\n\n<"), "something else than JSON"),
+        (Reply(b"\xff\xfe\n\n<"), "not JSON"),
     ],
 )
 def test_nonsense_is_one_line_and_not_asked_again(
@@ -116,7 +116,7 @@ def test_nonsense_is_one_line_and_not_asked_again(
     message = str(caught.value)
     assert words in message
     assert "\n" not in message
-    assert "what was captioned is kept" in message
+    assert "finished captions are kept" in message
     assert caught.value.exit_code == 4
     assert len(endpoint.seen) == 1
 
@@ -124,7 +124,7 @@ def test_nonsense_is_one_line_and_not_asked_again(
 def test_the_key_is_not_shown(endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PECLIP_CAPTIONS_API_KEY", "sk-secret")
     endpoint.script = [Reply({"error": "no credit for sk-secret"}, 402), Reply({}, 401)]
-    for words in ("no credit for …", "PECLIP_CAPTIONS_API_KEY is not accepted"):
+    for words in ("no credit for …", "PECLIP_CAPTIONS_API_KEY is invalid"):
         with pytest.raises(EndpointError, match=words) as caught:
             captioner(endpoint.url).describe(frames())
         assert "sk-secret" not in str(caught.value)
@@ -133,7 +133,7 @@ def test_the_key_is_not_shown(endpoint: Endpoint, monkeypatch: pytest.MonkeyPatc
 @pytest.mark.parametrize("text", ["", " \n", None])
 def test_an_empty_answer_is_about_one_video(text: str | None, endpoint: Endpoint) -> None:
     endpoint.script = [Reply(completion(text))]
-    with pytest.raises(NoCaptionError, match="'vlm-1' at 127.0.0.1 gave an empty answer"):
+    with pytest.raises(NoCaptionError, match="'vlm-1' at 127.0.0.1 returned an empty caption"):
         captioner(endpoint.url).describe(frames())
 
 
@@ -163,7 +163,7 @@ def test_a_server_elsewhere_is_asked_through_the_proxy(
 
 @pytest.mark.parametrize("url", ["localhost:8000", "ftp://host/v1", "http://", "http://[::1", ""])
 def test_an_address_that_is_none(url: str) -> None:
-    with pytest.raises(ConfigError, match="is no address; give one such as"):
+    with pytest.raises(ConfigError, match="give an address such as"):
         captioner(url)
 
 

@@ -49,7 +49,7 @@ def test_half_a_line_at_the_end_is_removed(
     path.write_bytes(path.read_bytes()[:-30])
     with caplog.at_level(logging.WARNING):
         store = CaptionStore(path)
-    assert "ended in the middle of a line, which was removed" in caplog.text
+    assert "incomplete line, which was removed" in caplog.text
     assert len(store) == 1
     store.add(caption("b"))
     assert list(read_captions(path)) == ["a", "b"]
@@ -67,7 +67,7 @@ def test_a_broken_line_in_the_middle_is_an_error_and_nothing_is_lost(tmp_path: P
     path = tmp_path / "captions.jsonl"
     path.write_text('nonsense\n{"id": "a", "caption": "x"}\n')
     before = path.read_bytes()
-    with pytest.raises(DatasetError, match="line 1 is no JSON object"):
+    with pytest.raises(DatasetError, match="line 1 is not a JSON object"):
         CaptionStore(path)
     assert path.read_bytes() == before
 
@@ -94,7 +94,7 @@ def test_a_video_that_stands_there_twice_is_refused_as_in_training(tmp_path: Pat
     path.write_text('{"id": "a", "caption": "x"}\n{"id": "a", "caption": "y"}\n')
     messages = []
     for opened in (CaptionStore, read_captions):
-        with pytest.raises(DatasetError, match="line 2: 'a' has a caption already") as caught:
+        with pytest.raises(DatasetError, match="line 2: duplicate caption of 'a'") as caught:
             opened(path)
         messages.append(str(caught.value))
     assert messages[0] == messages[1]
@@ -135,7 +135,7 @@ def test_captions_that_were_made_otherwise_are_not_mixed(
 ) -> None:
     store = CaptionStore(tmp_path / "captions.jsonl")
     store.add(caption("a"))
-    with pytest.raises(ConfigError, match="made otherwise: a with .*Give another file"):
+    with pytest.raises(ConfigError, match="with other settings: a with .*Give another file"):
         store.check_origin(*made)
 
 
@@ -143,5 +143,5 @@ def test_captions_that_were_made_otherwise_are_not_mixed(
 def test_a_path_that_cannot_hold_captions(name: str, tmp_path: Path) -> None:
     (tmp_path / "captions.jsonl").mkdir()
     for path in (tmp_path / name, tmp_path / "captions.jsonl"):
-        with pytest.raises(ConfigError, match=r"give a \.jsonl file in a folder that exists"):
+        with pytest.raises(ConfigError, match=r"give a \.jsonl file in an existing folder"):
             CaptionStore(path)

@@ -99,17 +99,17 @@ def test_the_model_sees_the_video(directory: Path, monkeypatch: pytest.MonkeyPat
 
     monkeypatch.setattr(captioner._model, "generate", generate)
     for value in (0, 1):
-        with pytest.raises(NoCaptionError, match="gave an empty answer"):
+        with pytest.raises(NoCaptionError, match="returned an empty caption"):
             captioner.describe(frames(value))
     assert [tuple(pixels.shape) for pixels in seen] == [(1, 8, 3, 28, 28)] * 2
     assert not torch.equal(*seen)
 
 
 def test_a_model_that_is_not_there(tmp_path: Path) -> None:
-    with pytest.raises(WeightsError, match="cannot be had") as caught:
+    with pytest.raises(WeightsError, match="Give a video-text") as caught:
         TransformersCaptioner(str(tmp_path), "cpu", settings=load_settings())
     assert "\n" not in str(caught.value)
-    with pytest.raises(WeightsError, match=r"'nobody/none' cannot be had \(peclip is offline\)"):
+    with pytest.raises(WeightsError, match=r"'nobody/none' cannot be loaded \(peclip is offline\)"):
         TransformersCaptioner("nobody/none", "cpu", settings=load_settings())
 
 
@@ -117,7 +117,7 @@ def test_a_model_that_is_damaged(directory: Path, tmp_path: Path) -> None:
     folder = shutil.copytree(directory, tmp_path / "damaged")
     (weights,) = folder.glob("*.safetensors")
     weights.write_bytes(weights.read_bytes()[: weights.stat().st_size // 2])
-    with pytest.raises(WeightsError, match="cannot be had"):
+    with pytest.raises(WeightsError, match="Give a video-text"):
         TransformersCaptioner(str(folder), "cpu", settings=load_settings())
 
 
@@ -126,7 +126,7 @@ def test_a_model_that_is_too_large(directory: Path, monkeypatch: pytest.MonkeyPa
         raise torch.OutOfMemoryError("Tried to allocate 13 GiB.")
 
     monkeypatch.setattr(transformers.VideoLlavaForConditionalGeneration, "to", to)
-    with pytest.raises(DeviceError, match="The memory of cpu is too small for .*; give a smaller"):
+    with pytest.raises(DeviceError, match="Out of memory on cpu with .*; give a smaller"):
         TransformersCaptioner(str(directory), "cpu", settings=load_settings())
 
 

@@ -62,7 +62,7 @@ def test_problems_give_6(root: Path, capsys: pytest.CaptureFixture[str]) -> None
     (root / "one" / "15.jpg").unlink()
     assert run(command(root)) == 6
     out = capsys.readouterr().out
-    assert "problem: empty, 1 (a folder without a frame)\n  two: no frames in " in out
+    assert "problem: empty, 1 (a folder without frames)\n  two: no frames in " in out
     assert "note: short, 1 (" in out
     assert out.splitlines()[-1] == "2 videos, 1 problems"
 
@@ -73,7 +73,7 @@ def test_many_problems_are_cut_off_in_the_table_only(
     with (root / "labels.csv").open("a") as file:
         file.writelines(f"\ngone{number},sad,train," for number in range(7))
     assert run(command(root)) == 6
-    assert "  and 2 more; -f json shows all\n" in capsys.readouterr().out
+    assert "  and 2 more; -f json lists all\n" in capsys.readouterr().out
     assert run(command(root, "-f", "json")) == 6
     report = json.loads(capsys.readouterr().out)
     assert report["by_kind"] == {"missing": 7}
@@ -87,13 +87,13 @@ def test_faces(tmp_path: Path, astronaut: Path, capsys: pytest.CaptureFixture[st
     arguments = ["data", "check", "--dataset", "folder", "--data-root", str(tmp_path)]
     assert run([*arguments, "--detector", "haar"]) == 0
     out = capsys.readouterr().out
-    assert "\nframes: whole scenes: faces have to be cropped (median " in out
+    assert "\nframes: whole scenes: crop the faces (median " in out
     assert "6 of 6 frames with a face, haar)" in out
 
 
 @pytest.mark.parametrize(
     ("dataset", "code", "words"),
-    [("dfw", 2, "'dfw' is not known"), ("dfew", 3, "There is no list")],
+    [("dfw", 2, "'dfw'"), ("dfew", 3, "Annotation list not found")],
 )
 def test_errors(
     dataset: str, code: int, words: str, root: Path, capsys: pytest.CaptureFixture[str]

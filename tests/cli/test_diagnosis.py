@@ -108,7 +108,7 @@ def test_a_cache_whose_name_is_too_long_is_missing(
 
 
 def test_the_network_is_allowed_or_not(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert found()["network"].value == "offline by setting"
+    assert found()["network"].value == "offline (set by the environment)"
     monkeypatch.setenv("PECLIP_OFFLINE", "0")
     assert found()["network"].value == "allowed"
 
@@ -181,7 +181,7 @@ def test_torchcodec_that_does_not_load_is_optional(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr("peclip.cli.diagnosis.load_problem", lambda: "libavutil is not there")
     finding = found()["torchcodec"]
     assert finding.state == "optional"
-    assert finding.value == "not usable: libavutil is not there"
+    assert finding.value == "unavailable: libavutil is not there"
     assert "ffmpeg" in finding.advice
 
 

@@ -119,7 +119,7 @@ def test_answers_in_a_folder_that_cannot_be_written_are_found_out_first(
     )
     assert run(command(root, "--save-predictions", str(tmp_path / "answers.csv"))) == 2
     told = " ".join(capsys.readouterr().err.split())
-    assert "answers.csv' is in a folder that cannot be written" in told
+    assert "answers.csv' is not writable" in told
 
 
 def test_folds(tmp_path: Path, capsys: Output) -> None:

@@ -253,7 +253,7 @@ def test_a_teacher_may_not_read_what_the_student_does_not(
         *("--set", "model.captions=false", "--set", f"train.teacher.model={tmp_path / 'teacher'}"),
     )
     assert code == 2
-    assert "reads parts, and the student does not" in error
+    assert "reads parts, but the student does not" in error
 
 
 def test_captions_are_a_part_of_what_is_resumed(
@@ -284,7 +284,7 @@ def test_captions_for_a_model_that_reads_none(
 def test_names_and_classes(tmp_path: Path, capsys: Output) -> None:
     assert isinstance(peclip.load("finecliper:debug", device="cpu"), FineCLIPER)
     assert isinstance(peclip.load("pe-clip:debug", device="cpu"), PEClip)
-    with pytest.raises(ConfigError, match=r"'nano' has an architecture of its own"):
+    with pytest.raises(ConfigError, match=r"'nano' has a fixed one"):
         peclip.load("finecliper:nano", device="cpu")
     named = FineCLIPER.from_pretrained("debug", device="cpu")
     assert named.name == "finecliper:debug"

@@ -38,7 +38,7 @@ def test_a_table_for_people(astronaut: Path, capsys: pytest.CaptureFixture[str])
 def test_a_prior_weight_needs_a_prior(astronaut: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["predict", str(astronaut), *QUICK, "--prior-weight", "0.5"]) == 2
     told = " ".join(capsys.readouterr().err.split())
-    assert "prior_weight 0.5 was given, and the model has no prior" in told
+    assert "prior_weight 0.5 was given, but the model has no prior" in told
     assert "train.prior=targets" in told
 
 

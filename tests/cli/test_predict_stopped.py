@@ -167,11 +167,11 @@ def test_it_says_in_one_line_where_the_rows_are(
             signal.raise_signal(signal.SIGTERM)
 
     monkeypatch.setitem(ENGINES, "local", opener(Stopped()))
-    for ending, more in (("csv", ""), ("jsonl", "; go on with the same command and --resume")):
+    for ending, more in (("csv", ""), ("jsonl", "; resume with the same command and --resume")):
         path = videos.parent / f"rows.{ending}"
         assert run(["predict", str(videos), "-o", str(path)]) == 143
         _, *lines = capsys.readouterr().err.splitlines()
-        assert lines == [f"interrupted; what was done is in {path}{more}"]
+        assert lines == [f"interrupted; finished rows are in {path}{more}"]
 
 
 @pytest.mark.slow
@@ -195,7 +195,7 @@ def test_a_process_that_is_terminated(astronaut: Path, tmp_path: Path) -> None:
         process.send_signal(signal.SIGTERM)
         rest = process.stderr.read()
     assert process.returncode == 143
-    assert rest.count("interrupted; what was done is in") == 1
+    assert rest.count("interrupted; finished rows are in") == 1
     assert "Traceback" not in rest
     before = sources_of(path)
     assert before

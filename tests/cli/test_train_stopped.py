@@ -149,7 +149,7 @@ def test_a_signal(
         assert run(command(root, out, *SHORT)) == code
     assert signal.getsignal(number) is before
     said = " ".join(capsys.readouterr().err.split())
-    assert f"interrupted; go on with: peclip train --resume {out}" in said
+    assert f"interrupted; resume with: peclip train --resume {out}" in said
     assert "stopped: interrupted" in (out / "log.txt").read_text()
     assert_goes_on(out, whole, capsys)
 

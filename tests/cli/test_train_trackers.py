@@ -89,7 +89,7 @@ def test_a_tracker_that_fails_costs_one_line_and_catches_up(
     assert run(arguments) == 0
     printed = capsys.readouterr()
     assert json.loads(printed.out)["epochs"] == 2
-    warning = "wandb failed and is left out from here on: ConnectionError: no route to host."
+    warning = "wandb failed and is now disabled: ConnectionError: no route to host."
     assert " ".join(printed.err.split()).count(warning) == 1
     assert (out / "log.txt").read_text().count(f"warning: {warning}") == 1
     (out / "report.json").unlink()  # as if it had been killed just before the end
@@ -120,7 +120,7 @@ def test_a_tracker_that_does_not_start(
     arguments = command(root, tmp_path / "run", "--epochs", "1", "--report-to", "wandb")
     assert run(arguments) == 7
     text = " ".join(capsys.readouterr().err.split())
-    assert "peclip: error: wandb does not start: AttributeError: module 'wandb'" in text
+    assert "peclip: error: wandb failed to start: AttributeError: module 'wandb'" in text
     assert not (tmp_path / "run/metrics.jsonl").exists()
     report = trained(
         capsys,

@@ -44,15 +44,15 @@ def test_lines_of_a_user_are_refined_too(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "text", "words"),
     [
-        ("c.txt", "", "neither .jsonl nor .csv"),
+        ("c.txt", "", "give a .jsonl or .csv"),
         ("c.jsonl", "", "has no captions"),
         ("c.csv", "id,caption", "has no captions"),
-        ("c.jsonl", '{"id": "a", "caption": "x"}\n{"id": "b", "cap', "line 2 is no JSON object"),
-        ("c.jsonl", '{"caption": "x"}', "line 1: a row names its video in a column id or source"),
-        ("c.jsonl", '{"id": 25, "caption": "x"}', "as text"),
-        ("c.csv", "id,text\na,x", "a row has a column caption"),
-        ("c.csv", "id,caption\na,x,y", "line 2: the row has not as many cells"),
-        ("c.csv", "id,caption\na,x\na,y", "line 3: 'a' has a caption already"),
+        ("c.jsonl", '{"id": "a", "caption": "x"}\n{"id": "b", "cap', "line 2 is not a JSON object"),
+        ("c.jsonl", '{"caption": "x"}', "line 1: a column id or source"),
+        ("c.jsonl", '{"id": 25, "caption": "x"}', "id or source"),
+        ("c.csv", "id,text\na,x", "the caption of 'a'"),
+        ("c.csv", "id,caption\na,x,y", "line 2: the number of cells"),
+        ("c.csv", "id,caption\na,x\na,y", "line 3: duplicate caption of 'a'"),
     ],
 )
 def test_a_broken_file_is_one_line(name: str, text: str, words: str, tmp_path: Path) -> None:
@@ -89,7 +89,7 @@ def test_the_descriptions_of_mafw(tmp_path: Path) -> None:
 
 
 def test_a_list_of_mafw_without_descriptions(tmp_path: Path) -> None:
-    with pytest.raises(DatasetError, match="There is no list"):
+    with pytest.raises(DatasetError, match="Annotation list not found"):
         load_mafw_captions(tmp_path)
     for split in ("train", "test"):
         write(tmp_path / "single" / "with_caption" / "set_1" / f"{split}.txt", "00025.mp4 anger")

@@ -244,7 +244,7 @@ class Killed(VideoDataset):
 
 def test_a_reader_that_dies_is_one_sentence(split: Split) -> None:
     data = Killed(split, SMALL, 4, train=False)
-    says = pytest.raises(DatasetError, match=r"^A process .* has died: .*--workers 0.*--shm-size")
+    says = pytest.raises(DatasetError, match=r"^A worker process died: .*--workers 0.*--shm-size")
     with says, reader_errors():
         list(load_batches(data, batches_of([Draw(0, 0)], 1), workers=1))
     with pytest.raises(DatasetError, match="bus error"), reader_errors():

@@ -40,14 +40,14 @@ def config(tmp_path: Path) -> DataConfig:
         (
             "drop_from_train",
             {"train": [3], "val": [2, 4], "test": [1, 4]},
-            {"train": "2 of 3 images are left out, which are also in fer2013 val or fer2013 test"},
+            {"train": "2 of 3 images that are also in fer2013 val or fer2013 test"},
         ),
         (
             "drop_from_test",
             {"train": [1, 2, 3], "val": [4], "test": [4]},
             {
-                "val": "1 of 2 images are left out, which are also in fer2013 train",
-                "test": "1 of 2 images are left out, which are also in fer2013 train",
+                "val": "1 of 2 images that are also in fer2013 train",
+                "test": "1 of 2 images that are also in fer2013 train",
             },
         ),
     ],
@@ -63,7 +63,7 @@ def test_copies_are_left_out_of_one_side(
 
 def test_errors_of_copies(config: DataConfig, tmp_path: Path) -> None:
     drop = {"copies": "drop_from_train"}
-    with pytest.raises(ConfigError, match=r"Give one of the other splits"):
+    with pytest.raises(ConfigError, match=r"Give another split"):
         load_split(config.model_copy(update=drop | {"split": "all"}))
     (tmp_path / "test" / "sad" / "PrivateTest_4.png").write_bytes(b"no image")
     with pytest.raises(DatasetError, match=r"PrivateTest_4\.png cannot be read as an image"):
@@ -73,7 +73,9 @@ def test_errors_of_copies(config: DataConfig, tmp_path: Path) -> None:
         (videos / name).parent.mkdir(parents=True, exist_ok=True)
         (videos / name).touch()
     folder = DataConfig(dataset="folder", root=videos, copies="drop_from_train")
-    with pytest.raises(DatasetError, match=r"\.mp4 is not one\. Set data\.copies=keep for videos"):
+    with pytest.raises(
+        DatasetError, match=r"\.mp4 is not an image\. Set data\.copies=keep for videos"
+    ):
         load_split(folder)
     with pytest.raises(ConfigError, match=r"has no val or test to compare train with"):
         load_split(folder.model_copy(update={"root": videos / "train"}))

@@ -142,7 +142,7 @@ def test_videos_without_a_person_may_be_all_that_can_go() -> None:
 
 def test_nobody_can_go() -> None:
     whole = people(ann="happiness", bob="sadness", eve="disgust")
-    with pytest.raises(DatasetError, match=r"3 subjects .*Give a val split.*select_on=last"):
+    with pytest.raises(DatasetError, match=r"3 subjects .*Provide a val split.*select_on=last"):
         carve_validation(whole, 0.1, seed=0)
 
 

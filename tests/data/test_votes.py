@@ -85,7 +85,7 @@ def test_votes_are_targets(root: Path) -> None:
     assert "4 of 8 videos are kept" in note
     for reason in ("1 without votes", "1 with nf voted", "1 with contempt", "1 with unknown"):
         assert reason in note
-    assert "2 have another label" in note
+    assert "2 have a different label" in note
 
 
 def test_what_is_scored_has_one_first_label(root: Path) -> None:
@@ -126,7 +126,7 @@ def test_videos_that_a_vote_file_lacks(root: Path) -> None:
     mixed = read(root, targets="mixed")
     assert len(mixed) == 8
     assert found(mixed)["8"] == ("sadness", {})
-    assert "7 without votes have their label alone" in mixed.notes[0]
+    assert "7 without votes keep their label" in mixed.notes[0]
     write_votes(root / "votes.csv", {"angry/Other_1": {"anger": 3}})
     for targets in ("votes", "mixed"):
         with pytest.raises(DatasetError, match=r"(?s)'angry/Training_1'.*'angry/Other_1'.*Give"):
@@ -138,11 +138,11 @@ def test_videos_that_a_vote_file_lacks(root: Path) -> None:
     [
         ("", r"no column file, anger.*Give a CSV as data\.votes with the columns file"),
         ("file,neutral,anger", "no column disgust, fear, happiness, sadness, surprise"),
-        ("{h}\ntrain/angry/Training_1.jpg,1,2,3,4,5,6,x", "line 2: 'x' is not a number of votes"),
-        ("{h}\ntrain/angry/Training_1.jpg,1,2,3,4,5,6,-1", "line 2: '-1' is not a number"),
-        ("{h}\ntrain/angry/Training_1.jpg,1", "line 2: '' is not a number of votes"),
+        ("{h}\ntrain/angry/Training_1.jpg,1,2,3,4,5,6,x", "line 2: invalid number of votes 'x'"),
+        ("{h}\ntrain/angry/Training_1.jpg,1,2,3,4,5,6,-1", "line 2: invalid number of votes '-1'"),
+        ("{h}\ntrain/angry/Training_1.jpg,1", "line 2: invalid number of votes ''"),
         ("{h}\nfer0000000.png,1,2,3,4,5,6,7", "line 2: 'fer0000000.png' .* give as train/angry/"),
-        ("{h}\n{r}\n{r}", r"line 3: 'angry/T_1' has votes above"),
+        ("{h}\n{r}\n{r}", r"line 3: duplicate votes of 'angry/T_1'"),
     ],
 )
 def test_errors_of_vote_files(text: str, words: str, root: Path) -> None:
@@ -154,7 +154,7 @@ def test_errors_of_vote_files(text: str, words: str, root: Path) -> None:
 
 
 def test_votes_that_do_not_fit(root: Path, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="targets is labels.* set targets to votes or mixed"):
+    with pytest.raises(ConfigError, match="targets=labels.* set targets to votes or mixed"):
         read(root, targets="labels")
     with pytest.raises(ConfigError, match=r"fer2013 has no votes\. Give a CSV as data\.votes"):
         read(root, votes=None)
@@ -228,14 +228,14 @@ def test_a_table_without_votes(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("cell", ["happy", "happy:x", "happy:1 joy:2", ":3", "happy:1;sad:2"])
 def test_cells_that_are_no_votes(cell: str, tmp_path: Path) -> None:
-    with pytest.raises(DatasetError, match=r"line 2: .* is not a list of votes such as"):
+    with pytest.raises(DatasetError, match=r"line 2: .* give votes such as"):
         load_split(table(tmp_path, f"a.mp4,happy,train,{cell}", "b.mp4,sad,train,"))
 
 
 @pytest.mark.parametrize("target", [(("fear", 1.0),), (("anger", 0.4),), (("anger", 2.0),)])
 def test_soft_targets_are_checked(target: tuple[tuple[str, float], ...]) -> None:
     sample = Sample(Path("a"), "anger", "a", soft_target=target)
-    with pytest.raises(DatasetError, match="probabilities of the labels anger, neutral that add"):
+    with pytest.raises(DatasetError, match="probabilities of the labels anger, neutral that sum"):
         Split("x", None, "train", (sample,), LabelSet(("anger", "neutral")))
 
 

@@ -145,7 +145,7 @@ def test_what_was_made_otherwise_is_no_mix(output: Path, change: dict[str, Any],
 
 def test_an_output_without_a_journal_is_left_alone(output: Path) -> None:
     output.write_text("precious\n")
-    with pytest.raises(ConfigError, match=r"no rows\.jsonl\.journal.*--overwrite"):
+    with pytest.raises(ConfigError, match=r"rows\.jsonl\.journal.*--overwrite"):
         Journal.resume(output, MADE_WITH)
     assert output.read_text() == "precious\n"
 

@@ -220,7 +220,7 @@ def test_a_video_of_few_frames_a_second_is_one_person(debug: PEClip, bright: Non
 
 def test_what_is_no_source_is_one_sentence(debug: PEClip) -> None:
     for source in ([np.zeros((4, 4, 3))], True, None, 1.5):
-        with pytest.raises(ConfigError, match="is no source of frames"):
+        with pytest.raises(ConfigError, match="Accepted are a path"):
             debug.predict(source)
 
 
@@ -378,7 +378,7 @@ def test_the_metadata_says_how_it_was_done(debug: PEClip, astronaut: Path) -> No
 def test_options_that_make_no_sense_are_errors(values: dict) -> None:
     from peclip.config import check
 
-    with pytest.raises(ConfigError, match="[nN]ot accepted"):
+    with pytest.raises(ConfigError, match="Invalid"):
         check(PredictOptions, values)
 
 

@@ -339,10 +339,10 @@ def test_checkpointing_changes_no_number() -> None:
 @pytest.mark.parametrize(
     ("values", "problem"),
     [
-        ({"positive_text": "a face"}, r"positive_text must hold \{label\}"),
-        ({"supervision": "captions"}, "captions is false"),
-        ({"scale": 0}, "scale is not accepted"),
-        ({"prompt_length": 2}, "prompt_length is not accepted"),
+        ({"positive_text": "a face"}, r"positive_text must contain \{label\}"),
+        ({"supervision": "captions"}, "captions=true"),
+        ({"scale": 0}, "Invalid scale"),
+        ({"prompt_length": 2}, "Invalid prompt_length"),
         ({"architecture": "finest"}, "takes pe-clip or finecliper"),
         ({"architecture": 3}, "takes pe-clip or finecliper"),
     ],

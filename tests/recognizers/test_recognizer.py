@@ -114,7 +114,7 @@ def test_a_memory_that_is_too_small_is_one_line(debug: PEClip) -> None:
 
     hook = own.model.vision.register_forward_pre_hook(full)
     try:
-        with pytest.raises(DeviceError, match=r"^The memory of cpu is too small\. .*-b 1"):
+        with pytest.raises(DeviceError, match=r"^Out of memory on cpu\. .*-b 1"):
             own.score([window(1)])
     finally:
         hook.remove()
@@ -125,7 +125,7 @@ def test_answers_that_are_no_numbers_are_no_answers(debug: PEClip) -> None:
     own = debug.with_labels(["awake", "asleep"])
     hook = own.model.vision.register_forward_hook(lambda module, args, output: output * math.inf)
     try:
-        with pytest.raises(DeviceError, match=r"no numbers in fp32\. Compute in fp32"):
+        with pytest.raises(DeviceError, match=r"NaN/Inf in fp32\. Compute in fp32"):
             own.score([window(1)])
     finally:
         hook.remove()
@@ -147,7 +147,7 @@ def test_what_the_machine_does_not_have_is_an_error() -> None:
     if not torch.cuda.is_available():
         with pytest.raises(DeviceError, match="'cuda'.*cpu"):
             PEClip.from_pretrained("debug", device="cuda")
-    with pytest.raises(ConfigError, match="'tpu9' is no device"):
+    with pytest.raises(ConfigError, match="'tpu9'"):
         PEClip.from_pretrained("debug", device="tpu9")
 
 
@@ -226,5 +226,5 @@ def test_the_metadata_has_the_weight_that_was_used(
 
 
 def test_a_prior_weight_takes_a_prior(debug: PEClip) -> None:
-    with pytest.raises(ConfigError, match=r"0\.3 was given, and the model has no prior"):
+    with pytest.raises(ConfigError, match=r"0\.3 was given, but the model has no prior"):
         debug.prepare(PredictOptions(face_crop=False, prior_weight=0.3))

@@ -34,7 +34,9 @@ def afew(root: Path, *, crops: tuple[str, ...]) -> DataConfig:
 
 def test_face_crops_are_not_trained_on_to_be_tested_on_scenes(tmp_path: Path) -> None:
     config = TrainConfig(val_fraction=0.5)
-    with pytest.raises(DatasetError, match=r"not of one kind.*000000001 and .*000000001\.avi"):
+    with pytest.raises(
+        DatasetError, match=r"mix video files and frame folders.*000000001 and .*000000001\.avi"
+    ):
         read_run_splits(afew(tmp_path / "mixed", crops=("train",)), config)
     for name, crops in (("crops", ("train", "val")), ("scenes", ())):
         found = read_run_splits(afew(tmp_path / name, crops=crops), config)

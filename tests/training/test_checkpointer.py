@@ -35,9 +35,9 @@ def test_validation_videos_are_a_part_of_a_training(
     val = videos.with_samples(videos.samples, "val")
     run(videos, config, val, state_folder=tmp_path)
     other = with_first(val, **changes)
-    with pytest.raises(ConfigError, match=r"of a training with other videos to validate on\. "):
+    with pytest.raises(ConfigError, match=r"run with different videos to validate on\. "):
         run(videos, config, other, state_folder=tmp_path, resume=True)
-    both = r"other videos to train on, other videos to validate on\. "
+    both = r"different videos to train on, different videos to validate on\. "
     with pytest.raises(ConfigError, match=both):
         run(with_first(videos, **changes), config, other, state_folder=tmp_path, resume=True)
     run(videos, config, val, state_folder=tmp_path, resume=True)
@@ -51,7 +51,7 @@ def test_targets_are_a_part_of_a_training(videos: Split, tmp_path: Path) -> None
 
     run(voted(0.8), quick(epochs=1), state_folder=tmp_path)
     for other in (voted(0.7), videos):
-        with pytest.raises(ConfigError, match=r"other videos to train on\. "):
+        with pytest.raises(ConfigError, match=r"different videos to train on\. "):
             run(other, quick(epochs=1), state_folder=tmp_path, resume=True)
     run(voted(0.8), quick(epochs=1), state_folder=tmp_path, resume=True)
 
@@ -59,14 +59,14 @@ def test_targets_are_a_part_of_a_training(videos: Split, tmp_path: Path) -> None
 def test_validation_videos_may_not_be_left_out(videos: Split, tmp_path: Path) -> None:
     val = videos.with_samples(videos.samples, "val")
     run(videos, quick(epochs=1), val, state_folder=tmp_path)
-    with pytest.raises(ConfigError, match=r"other videos to validate on\. "):
+    with pytest.raises(ConfigError, match=r"different videos to validate on\. "):
         run(videos, quick(epochs=1), state_folder=tmp_path, resume=True)
 
 
 def names_best(error: pytest.ExceptionInfo[Exception], folder: Path) -> bool:
     """Whether a message sends to the best weights of this folder, and else to none."""
     text = str(error.value)
-    named = text.endswith(f" It may start from the best weights of this one (-m {folder / BEST}).")
+    named = text.endswith(f" It may start from the best weights of this run (-m {folder / BEST}).")
     assert named or "best" not in text.replace(str(folder), "")
     return named
 
@@ -115,7 +115,7 @@ def test_an_epoch_that_cannot_be_evaluated_names_them_too(
             with torch.no_grad():
                 next(recognizer.model.vision.parameters()).fill_(float("nan"))
 
-    with pytest.raises(TrainingError, match=r"That takes a new run\.") as caught:
+    with pytest.raises(TrainingError, match=r"This needs a new run\.") as caught:
         recognizer.fit(
             videos,
             videos.with_samples(videos.samples, "val"),
@@ -140,11 +140,11 @@ def test_a_run_begun_with_other_settings_names_them_too(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path)
     folder.write(CONFIG, "data: {dataset: folder, root: videos}\n")
     other = RunConfig.model_validate({"data": {"dataset": "folder", "root": "v"}, "base": "nano"})
-    with pytest.raises(ConfigError, match=r"begun with other settings: base .*new run\.") as caught:
+    with pytest.raises(ConfigError, match=r"different settings: base .*new run\.") as caught:
         folder.check_unchanged(other)
     assert not names_best(caught, tmp_path)
     (tmp_path / BEST).mkdir(parents=True)
     (tmp_path / BEST / MODEL_CONFIG).write_text("{}")
-    with pytest.raises(ConfigError, match="begun with other settings") as caught:
+    with pytest.raises(ConfigError, match="different settings") as caught:
         folder.check_unchanged(other)
     assert names_best(caught, tmp_path)

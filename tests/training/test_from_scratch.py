@@ -285,7 +285,7 @@ def test_teachers_that_do_not_fit(tmp_path: Path) -> None:
         load_teacher(config, student.labels, student.config, CPU, "fp32")
     other = student.config.preprocess.model_copy(update={"grayscale": True})
     config = teacher_of(tmp_path, preprocess=other)
-    with pytest.raises(ConfigError, match="another preprocessing"):
+    with pytest.raises(ConfigError, match="field preprocess"):
         load_teacher(config, student.labels, student.config, CPU, "fp32")
 
 
@@ -310,7 +310,7 @@ def test_texts_are_drawn_and_put_back(videos: Split) -> None:
 
 
 def test_an_unknown_style_is_told(videos: Split) -> None:
-    with pytest.raises(ConfigError, match="'poems' is not known"):
+    with pytest.raises(ConfigError, match="'poems'"):
         fresh().fit(videos, config=quick(text_styles=("poems",)))
 
 
@@ -342,7 +342,7 @@ def test_a_model_is_calibrated_on_validation_videos(videos: Split, tmp_path: Pat
 
 
 def test_test_videos_stay_unseen_or_select() -> None:
-    with pytest.raises(ConfigError, match="leaves the test videos out"):
+    with pytest.raises(ConfigError, match="set test to true"):
         check(TrainConfig, {"select_on": "test", "test": False})
     with pytest.raises(ConfigError, match="would fit the temperature on the test videos"):
         check(TrainConfig, {"select_on": "test", "calibrate": True})

@@ -174,7 +174,7 @@ def test_parts_of_other_crops_are_refused(splits: tuple[Split, Split], tmp_path:
         data = VideosWithParts(split, fresh().config.preprocess, 2, train=False, labels=LABELS)
         told = data[0]
         assert isinstance(told, Unreadable)
-        assert f"is of {count} frames, and the video has 4" in told.reason
+        assert f"covers {count} frames, but the video has 4" in told.reason
 
 
 def test_what_cannot_be_mixed_is_said(splits: tuple[Split, Split]) -> None:
@@ -196,7 +196,7 @@ def test_videos_that_never_meet_teach_nothing_by_their_captions(
     """A caption is told apart from those of the same pass and rank, however many passes make a step."""
     config = fresh(captions=True, supervision="captions").config
     for size, world, least in ((1, SINGLE, 2), (3, World(0, 3), 6)):
-        with pytest.raises(ConfigError, match=f"learns from captions alone.*at least -b {least};"):
+        with pytest.raises(ConfigError, match=f"captions alone.*at least -b {least};"):
             check_streams(config, settings(batch_size=size, grad_accum=4), splits[0], world=world)
         check_streams(config, settings(batch_size=least), splits[0], world=world)
     few = splits[0].with_samples(splits[0].samples[:2])

@@ -247,9 +247,7 @@ def test_a_tracker_that_cannot_send_does_not_know_the_epoch(
 
         monkeypatch.setattr(sys.modules["mlflow"].MlflowClient, "log_batch", log_batch)
         trackers.log_epochs([{"epoch": 1, "step": 9, "train": {"loss": 1.5}}])
-    assert warnings == [
-        "mlflow failed and is left out from here on: ConnectionError: no route to host."
-    ]
+    assert warnings == ["mlflow failed and is now disabled: ConnectionError: no route to host."]
     assert json.loads((tmp_path / JOURNAL).read_text())["mlflow"]["epoch"] == 0
 
 
@@ -296,9 +294,7 @@ def test_a_tracker_that_fails_on_the_way_is_left_out_and_catches_up_when_resumed
     result = model.fit(videos, config=quick(), run_dir=tmp_path, report_to=["wandb", "tensorboard"])
     assert_equal(plain, model)
     warnings = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
-    assert warnings == [
-        "wandb failed and is left out from here on: ConnectionError: no route to host."
-    ]
+    assert warnings == ["wandb failed and is now disabled: ConnectionError: no route to host."]
     assert "epoch" not in numbers(told)
     others = tensorboard_scalars(tmp_path / "tensorboard")
     assert len(others["epoch"]) == 2, "the other tracker goes on"
@@ -351,7 +347,9 @@ def test_a_tracker_that_does_not_start(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr(sys.modules["wandb"], "init", init)
     run = TrackedRun("run", tmp_path, {})
     with (
-        pytest.raises(TrainingError, match="wandb does not start: RuntimeError: api_key") as caught,
+        pytest.raises(
+            TrainingError, match="wandb failed to start: RuntimeError: api_key"
+        ) as caught,
         reporting(("mlflow", "wandb"), run, no_warning, resume=False),
     ):
         raise AssertionError("the block does not begin")
@@ -368,7 +366,7 @@ def test_what_makes_no_sense(videos: Split, tmp_path: Path) -> None:
     (tmp_path / JOURNAL).write_text("{")
     run = TrackedRun("run", tmp_path, {})
     with (
-        pytest.raises(TrainingError, match=rf"{JOURNAL}' is damaged.*Remove it"),
+        pytest.raises(TrainingError, match=rf"{JOURNAL}' is corrupt.*Remove it"),
         reporting(("tensorboard",), run, no_warning, resume=True),
     ):
         pass

@@ -83,16 +83,16 @@ def test_resume_between_epochs_and_when_all_is_done(videos: Split, tmp_path: Pat
 
 def test_another_training_is_not_resumed(videos: Split, tmp_path: Path) -> None:
     run(videos, quick(epochs=1), state_folder=tmp_path)
-    with pytest.raises(ConfigError, match="of a training with other settings\\. "):
+    with pytest.raises(ConfigError, match="a run with different settings\\. "):
         run(videos, quick(epochs=1, seed=7), state_folder=tmp_path, resume=True)
     fewer = videos.with_samples(videos.samples[1:])
-    with pytest.raises(ConfigError, match="of a training with other videos to train on\\. "):
+    with pytest.raises(ConfigError, match="a run with different videos to train on\\. "):
         run(fewer, quick(epochs=1), state_folder=tmp_path, resume=True)
     run(videos, quick(epochs=1, patience=None, workers=1), state_folder=tmp_path, resume=True)
-    with pytest.raises(CheckpointError, match="nothing can be resumed"):
+    with pytest.raises(CheckpointError, match="nothing to resume"):
         run(videos, quick(), state_folder=tmp_path / "none", resume=True)
     (tmp_path / STATE).write_bytes(b"no archive")
-    with pytest.raises(CheckpointError, match="is not the state of a training"):
+    with pytest.raises(CheckpointError, match="is not a valid training state"):
         run(videos, quick(), state_folder=tmp_path, resume=True)
 
 
@@ -299,7 +299,7 @@ def test_a_memory_that_is_too_small_is_one_line(
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB.")
 
     monkeypatch.setattr(PEClipModel, "loss", full)
-    with pytest.raises(TrainingError, match=r"memory of cpu .*\(-b\).*grad_accum.*checkpoint_act"):
+    with pytest.raises(TrainingError, match=r"memory on cpu .*\(-b\).*grad_accum.*checkpoint_act"):
         run(videos, exact())
 
 
@@ -330,7 +330,7 @@ def test_an_epoch_whose_answers_are_no_numbers_ends_the_training(videos: Split) 
             with torch.no_grad():
                 next(recognizer.model.vision.parameters()).fill_(float("nan"))
 
-    with pytest.raises(TrainingError, match=r"no numbers in fp32.*That takes a new run\.$"):
+    with pytest.raises(TrainingError, match=r"no numbers in fp32.*This needs a new run\.$"):
         train_model(
             recognizer.model,
             data,
@@ -367,5 +367,5 @@ def test_a_full_disk_keeps_the_last_good_state(
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="Linux has a disk that is always full")
 def test_a_disk_that_is_full_from_the_start(videos: Split, tmp_path: Path) -> None:
     (tmp_path / f".{STATE}.part").symlink_to("/dev/full")
-    with pytest.raises(TrainingError, match="No space left on device. Give a folder"):
+    with pytest.raises(TrainingError, match="No space left on device. Give a writable folder"):
         run(videos, exact(epochs=1), state_folder=tmp_path)

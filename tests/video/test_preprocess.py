@@ -28,5 +28,5 @@ def test_leading_dimensions_are_kept_and_do_not_mix() -> None:
 
 
 def test_another_size_is_an_error() -> None:
-    with pytest.raises(ConfigError, match="32x32 pixels, and 4x4"):
+    with pytest.raises(ConfigError, match="32x32 pixels; got 4x4"):
         Preprocess(32, (0,) * 3, (1,) * 3)(torch.zeros(1, 3, 4, 4, dtype=torch.uint8))

@@ -429,9 +429,7 @@ def test_available_decoders_have_versions():
 
 
 def test_an_unknown_decoder_is_refused(clip):
-    with pytest.raises(
-        ConfigError, match=r"'decord' is not known. Accepted are auto, torchcodec, pyav"
-    ):
+    with pytest.raises(ConfigError, match=r"'decord'.*auto, torchcodec, pyav"):
         open_video(clip, decoder="decord")
 
 
@@ -524,11 +522,11 @@ def test_arrays_tensors_and_frames_are_the_same_video():
 @pytest.mark.parametrize(
     ("source", "message"),
     [
-        (np.zeros((2, 4, 4, 3), np.float32), "float32 are not accepted: give uint8"),
-        (torch.zeros(2, 3, 4, 4), "float32 are not accepted: give uint8"),
-        (np.zeros((2, 3, 4, 4), np.uint8), r"shape \(2, 3, 4, 4\) are not accepted"),
-        (torch.zeros(2, 4, 4, 3, dtype=torch.uint8), r"shape \(2, 4, 4, 3\) are not accepted"),
-        (np.zeros((4, 4, 3), np.uint8), r"shape \(4, 4, 3\) are not accepted"),
+        (np.zeros((2, 4, 4, 3), np.float32), "float32: give uint8"),
+        (torch.zeros(2, 3, 4, 4), "float32: give uint8"),
+        (np.zeros((2, 3, 4, 4), np.uint8), r"shape \(2, 3, 4, 4\)"),
+        (torch.zeros(2, 4, 4, 3, dtype=torch.uint8), r"shape \(2, 4, 4, 3\)"),
+        (np.zeros((4, 4, 3), np.uint8), r"shape \(4, 4, 3\)"),
     ],
 )
 def test_other_arrays_are_refused(source, message):
@@ -539,7 +537,7 @@ def test_other_arrays_are_refused(source, message):
 def test_no_frames_and_no_rate_are_refused():
     with pytest.raises(VideoError, match="empty"):
         open_video(np.zeros((0, 4, 4, 3), np.uint8))
-    with pytest.raises(ConfigError, match="frame rate of 0"):
+    with pytest.raises(ConfigError, match="frame rate 0"):
         open_video(np.zeros((1, 4, 4, 3), np.uint8), frame_rate=0)
 
 
@@ -616,7 +614,7 @@ def test_an_image_that_is_damaged_is_named(image_folder):
     with open_video(image_folder) as reader, pytest.raises(VideoError, match=r"frame_3\.png"):
         list(reader.chunks())
     (image_folder / "frame_1.bmp").write_text("rubbish")
-    with pytest.raises(VideoError, match=r"frame_1\.bmp is not an image"):
+    with pytest.raises(VideoError, match=r"frame_1\.bmp is not a decodable image"):
         open_video(image_folder)
 
 

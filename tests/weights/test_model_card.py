@@ -34,7 +34,7 @@ def test_a_card_says_whether_there_are_weights_beside_the_backbone() -> None:
     config = PEClipConfig(backbone="ViT-B-32", pretrained="laion2b_s34b_b79k", quick_gelu=False)
     texts = describe(config.label_set, config.descriptions, config.label_texts)
     stored = "the backbone is ViT-B-32 with the weights laion2b_s34b_b79k"
-    for trained, own in ((True, "the trained weights"), (False, "no weights of its own")):
+    for trained, own in ((True, "the trained weights"), (False, "no trained weights")):
         told = model_card("mine", config, texts, full=False, trained=trained)
         assert f"This folder holds {own}; {stored}." in told
 

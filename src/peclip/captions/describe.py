@@ -1,4 +1,4 @@
-"""Captions of whole data sets: frames of a video, a question, an answer, a line of the store."""
+"""Captions whole data sets: the frames of each video and a prompt give one line of the store."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from peclip.video.reader import open_video
 from peclip.video.sampling import segment_indices
 
 MAX_UNANSWERED = 3
-"""Videos in a row without an answer, after which none is expected about the others."""
+"""Consecutive videos without a caption after which captioning stops."""
 _SHOWN = 100
 
 
@@ -25,27 +25,27 @@ class Captioner(Protocol):
 
     @property
     def name(self) -> str:
-        """What the store calls the model."""
+        """Name of the model in the store."""
         ...
 
     def describe(self, frames: Frames) -> str:
-        """Returns the answer to `PROMPT`.
+        """Returns the model's reply to `PROMPT`.
 
         Raises:
-            NoCaptionError: there is none for these frames.
-            UserError: there will be none for others either.
+            NoCaptionError: these frames get no caption.
+            UserError: the model failed for good.
         """
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Described:
-    """What became of one video."""
+    """Outcome of one video."""
 
     id: str
     status: Literal["ok", "empty", "unanswered", "failed"]
-    """`empty`: the refinement left nothing of the caption; `unanswered`: the model said nothing about a
-    face; `failed`: the video cannot be read, and the model was not asked."""
+    """`empty`: the refinement removed the whole caption; `unanswered`: the model did not describe a
+    face; `failed`: the video cannot be read, and the model was not called."""
     reason: str = ""
 
 
@@ -58,30 +58,29 @@ def describe(
     limit: int | None = None,
     on_video: Callable[[Described], None] = lambda _: None,
 ) -> list[Described]:
-    """Captions the videos that the store does not have yet; each is in it when its turn is over.
+    """Captions the videos missing from the store, and stores each caption immediately.
 
     Args:
-        samples: what to caption; an id that comes twice is taken once.
-        captioner: is asked about `num_frames` frames at a time, from equal parts of the video.
-        store: where the captions go.
+        samples: the videos; duplicate ids are captioned once.
+        captioner: gets `num_frames` frames of each video, from equal segments.
+        store: receives the captions.
         num_frames: 1 or more; Video-LLaVA takes 8.
-        limit: the number of videos after which to stop, those that the store has not counted; by
-            default all are captioned.
-        on_video: is told of each video when it is done.
+        limit: stop after this many videos, not counting those already stored; by default caption all.
+        on_video: called after each video.
 
     Returns:
-        What became of those that were not in the store.
+        The outcomes of the videos that were not in the store.
 
     Raises:
-        ConfigError: the store holds captions that were made otherwise, or cannot be written.
-        EndpointError: `MAX_UNANSWERED` videos in a row had no answer, and the store has none between.
-        UserError: the captioner has failed for good. What was captioned before is in the store.
+        ConfigError: the store holds captions made with other settings, or cannot be written.
+        EndpointError: `MAX_UNANSWERED` consecutive videos got no caption.
+        UserError: the captioner failed for good. Earlier captions are in the store.
     """
     store.check_origin(captioner.name, PROMPT_VERSION, num_frames)
     results: list[Described] = []
     unanswered = 0
     for sample in {sample.id: sample for sample in samples}.values():
-        if sample.id in store:  # an answer too; videos without one come up again in every run
+        if sample.id in store:  # videos without a caption are retried in every run
             unanswered = 0
             continue
         if len(results) == limit:
@@ -89,13 +88,13 @@ def describe(
         done = _describe_video(sample, captioner, store, num_frames)
         results.append(done)
         on_video(done)
-        if done.status != "failed":  # of a video that was not shown, nothing is known
+        if done.status != "failed":  # a failed video says nothing about the model
             unanswered = unanswered + 1 if done.status == "unanswered" else 0
         if unanswered == MAX_UNANSWERED:
             raise EndpointError(
-                f"The model {captioner.name!r} gave no caption for {unanswered} videos in a row, the last "
-                f"of them {done.id!r}. Check the model and its server, or give another model and another "
-                "file; what was captioned is kept, and the same command goes on."
+                f"The model {captioner.name!r} returned no caption for {unanswered} consecutive videos, the last "
+                f"one {done.id!r}. Check the model and its server, or give another model and another "
+                "file; finished captions are kept, and the same command resumes."
             )
     return results
 
@@ -103,16 +102,16 @@ def describe(
 def copy_own(
     samples: Iterable[Sample], texts: Mapping[str, str], store: CaptionStore, name: str
 ) -> list[Described]:
-    """Puts what people wrote about videos into a store, refined as what a model writes.
+    """Stores human-written captions of videos, refined like those of a model.
 
     Args:
-        samples: of the data set; one without a text, and one that the store has, is passed over.
+        samples: of the data set; those without a text and those already stored are skipped.
         texts: by the ids of the videos.
-        store: where they go.
-        name: what the store calls their authors.
+        store: receives the captions.
+        name: name of their authors in the store.
 
     Raises:
-        ConfigError: the store holds captions that were made otherwise, or cannot be written.
+        ConfigError: the store holds captions made with other settings, or cannot be written.
     """
     store.check_origin(name, "", 0)
     results = []
@@ -129,7 +128,7 @@ def _describe_video(
 ) -> Described:
     try:
         with open_video(sample.source, num_threads=1) as reader:
-            # A short video is shown as it is: a language model needs no repeated frames.
+            # A short video is not padded: a language model needs no repeated frames.
             frames = reader.read(sorted(set(segment_indices(len(reader), num_frames))))
         text = _ask(captioner, frames)
     except VideoError as error:
@@ -147,6 +146,6 @@ def _ask(captioner: Captioner, frames: Frames) -> str:
         line = " ".join(text.split())
         shown = line if len(line) <= _SHOWN else f"{line[:_SHOWN]}…"
         raise NoCaptionError(
-            f"the model {captioner.name!r} says nothing about a face: {shown!r}; try another model."
+            f"the model {captioner.name!r} does not describe a face: {shown!r}; try another model."
         )
     return text

@@ -1,6 +1,6 @@
-"""Captions from any server that speaks OpenAI's chat completions: vLLM, llama.cpp, Ollama, hosted ones.
+"""Captions from any server with OpenAI's chat completions API: vLLM, llama.cpp, Ollama, hosted ones.
 
-Frames of people leave the machine with it, unless the server is on it.
+Frames showing people leave the machine, unless the server runs on it.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ from peclip.types import Frames
 ATTEMPTS = 4
 MAX_PAUSE_SECONDS = 60.0
 MAX_ANSWER_BYTES = 1 << 20
-"""A caption has some hundred bytes; what is larger is no answer."""
+"""A caption has a few hundred bytes; a larger response is invalid."""
 MAX_SIDE = 512
-"""Pixels of the longer side of a frame that is sent: larger ones cost more and show no more of a face."""
+"""Longer side of a sent frame in pixels: larger frames cost more and show no more of a face."""
 JPEG_QUALITY = 90
 
 DEFAULT_OPTIONS: Mapping[str, Any] = {"temperature": 0, "max_tokens": 300}
@@ -38,7 +38,7 @@ _SHOWN = 200
 
 
 class _TransientError(Exception):
-    """A failure that another request may cure, in words; with the pause that the server asks for."""
+    """A failure that a retry may fix, in words; with the pause the server requests."""
 
     def __init__(self, problem: str, pause: float | None = None) -> None:
         super().__init__(problem)
@@ -53,10 +53,10 @@ class EndpointCaptioner:
         model: its name on the server.
         settings: the key (`PECLIP_CAPTIONS_API_KEY`), the time-outs, whether the network may be used.
         options: further fields of a request, such as `temperature` or `max_completion_tokens`.
-        wait: is called with the seconds to wait before a request is sent again.
+        wait: called with the seconds to wait before a retry.
 
     Raises:
-        ConfigError: the address is none.
+        ConfigError: the address is invalid.
         EndpointError: peclip is offline and the server is not on this machine.
     """
 
@@ -73,7 +73,7 @@ class EndpointCaptioner:
         self._url = base_url.rstrip("/").removesuffix("/chat/completions") + "/chat/completions"
         if settings.offline and not self.is_local:
             raise EndpointError(
-                f"The endpoint {base_url} cannot be asked: peclip is offline. Unset PECLIP_OFFLINE and "
+                f"The endpoint {base_url} is not local, and peclip is offline. Unset PECLIP_OFFLINE and "
                 "HF_HUB_OFFLINE, or give a server on this machine (localhost)."
             )
         self.name = model
@@ -85,14 +85,14 @@ class EndpointCaptioner:
 
     @property
     def is_local(self) -> bool:
-        """Whether the server is on this machine, so that no picture leaves it."""
+        """Whether the server runs on this machine, so that no frame leaves it."""
         return self.host in _LOCAL
 
     def describe(self, frames: Frames) -> str:
-        """Returns what the model says about the frames of one video.
+        """Returns the model's description of the frames of one video.
 
         Raises:
-            EndpointError: the endpoint cannot be reached, refuses, or what it answers is no completion.
+            EndpointError: the endpoint is unreachable, rejects the request, or returns no completion.
             NoCaptionError: the completion is empty.
         """
         request = {
@@ -111,34 +111,32 @@ class EndpointCaptioner:
 
     def _post(self, request: Mapping[str, Any]) -> bytes:
         try:
-            with (
-                requests.post(
-                    self._url,
-                    json=request,
-                    auth=self._sign,
-                    timeout=self._timeout,
-                    stream=True,
-                    # What is local stays so, whatever proxies the environment names (HTTP_PROXY).
-                    proxies=_without_proxies() if self.is_local else None,
-                    allow_redirects=False,  # a POST that is redirected becomes a GET, and frames go elsewhere
-                ) as response
-            ):
+            with requests.post(
+                self._url,
+                json=request,
+                auth=self._sign,
+                timeout=self._timeout,
+                stream=True,
+                # A local server is never reached through a proxy of the environment (HTTP_PROXY).
+                proxies=_without_proxies() if self.is_local else None,
+                allow_redirects=False,  # a redirected POST becomes a GET, and frames go elsewhere
+            ) as response:
                 body = _bounded(response)
         except requests.ReadTimeout as error:
             raise _TransientError(
-                f"it did not answer within {self._timeout[1]:g} s (PECLIP_CAPTIONS_TIMEOUT)"
+                f"no response within {self._timeout[1]:g} s (PECLIP_CAPTIONS_TIMEOUT)"
             ) from error
         except (requests.ConnectionError, requests.exceptions.ChunkedEncodingError) as error:
             raise _TransientError(connection_problem(error)) from error
         except requests.RequestException as error:
             raise self._problem(str(error)) from error
         if body is None:
-            raise self._problem(f"its answer is larger than {MAX_ANSWER_BYTES:,} bytes")
+            raise self._problem(f"the response is larger than {MAX_ANSWER_BYTES:,} bytes")
         self._check_status(response, body)
         return body
 
     def _sign(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        # A function of ours, so that requests does not look into ~/.netrc for a password.
+        # An explicit function, so that requests does not read ~/.netrc for a password.
         if self._key is not None:
             request.headers["Authorization"] = f"Bearer {self._key}"
         return request
@@ -147,41 +145,41 @@ class EndpointCaptioner:
         status = response.status_code
         if status == 200:
             return
-        said = f"the server answered {status} {response.reason}"
+        said = f"the server responded {status} {response.reason}"
         if status in {408, 409, 425, 429} or status >= 500:
             raise _TransientError(said, _seconds(response.headers.get("Retry-After", "")))
         if status in {401, 403}:
-            given = "is not set" if self._key is None else "is not accepted"
+            given = "is not set" if self._key is None else "is invalid"
             raise self._problem(f"{said}: the key PECLIP_CAPTIONS_API_KEY {given}")
         if 300 <= status < 400:
-            raise self._problem(f"{said} and leads to {response.headers.get('Location')}")
+            raise self._problem(f"{said}, a redirect to {response.headers.get('Location')}")
         raise self._problem(f"{said}: {_excerpt(body)}")
 
     def _text(self, body: bytes) -> str:
         try:
             answer = json.loads(body)
         except (ValueError, RecursionError):
-            raise self._problem(f"it answers something else than JSON: {_excerpt(body)}") from None
+            raise self._problem(f"the response is not JSON: {_excerpt(body)}") from None
         try:
             text = answer["choices"][0]["message"]["content"]
         except (KeyError, IndexError, TypeError):
             raise self._problem(
-                f"its JSON has no choices with a message: {_excerpt(body)}"
+                f"the response has no choices with a message: {_excerpt(body)}"
             ) from None
         if text is not None and not isinstance(text, str):
-            raise self._problem(f"the content of its message is no text: {_excerpt(body)}")
+            raise self._problem(f"the message content is not text: {_excerpt(body)}")
         if text is None or not text.strip():
             raise NoCaptionError(
-                f"the model {self.name!r} at {self.host} gave an empty answer; try another model."
+                f"the model {self.name!r} at {self.host} returned an empty caption; try another model."
             )
         return text.strip()
 
     def _problem(self, problem: str) -> EndpointError:
-        # Some servers quote the key when they refuse it.
+        # Some servers quote the key when they reject it.
         hidden = problem if self._key is None else problem.replace(self._key, "…")
         return EndpointError(
-            f"The endpoint {self._url} with the model {self.name!r} gives no captions: {hidden}. Check the "
-            "address, the model and the server; what was captioned is kept, and the same command goes on."
+            f"The endpoint {self._url} with the model {self.name!r} failed: {hidden}. Check the "
+            "address, the model and the server; finished captions are kept, and the same command resumes."
         )
 
 
@@ -193,13 +191,13 @@ def _host(base_url: str) -> str:
         host = None
     if host is None or parts.scheme not in ("http", "https"):
         raise ConfigError(
-            f"The endpoint {base_url!r} is no address; give one such as http://localhost:8000/v1."
+            f"Invalid endpoint {base_url!r}; give an address such as http://localhost:8000/v1."
         )
     return host
 
 
 def _without_proxies() -> Any:
-    # A new one each time, as requests writes into it. Its types know no None, which is how it unsets one.
+    # A new dict each time, as requests modifies it. None unsets a proxy, but is missing from its types.
     return dict.fromkeys(("http", "https", "all"))
 
 
@@ -218,7 +216,7 @@ def _data_url(picture: NDArray[np.uint8]) -> str:
 
 
 def _bounded(response: requests.Response) -> bytes | None:
-    """Returns the body, or `None` where it is too large."""
+    """Returns the body, or `None` if it is too large."""
     body = bytearray()
     for chunk in response.iter_content(1 << 16):
         body += chunk

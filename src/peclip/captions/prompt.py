@@ -1,4 +1,4 @@
-"""What the language model is asked."""
+"""The prompt of the language model."""
 
 from __future__ import annotations
 
@@ -11,4 +11,4 @@ PROMPT = (
 """FineCLIPER's, verbatim (figure of the text generation; arXiv 2407.02157)."""
 
 PROMPT_VERSION = "finecliper-1"
-"""Stands beside every caption: a file of captions holds the answers to one question."""
+"""Stored with every caption: a file of captions is made with one prompt."""

@@ -1,7 +1,7 @@
-"""The file in which captions are kept while they are made: JSON Lines, a line per video.
+"""The growing file of captions: JSON Lines, one line per video.
 
-A line is written and flushed as soon as its caption is there, so that a run that stops, however it
-stops, goes on with the next video.
+A line is written and flushed as soon as its caption is complete, so that an interrupted run resumes
+with the next video.
 """
 
 from __future__ import annotations
@@ -33,41 +33,39 @@ class Caption:
     id: str
     """`Sample.id`."""
     caption: str
-    """As the model wrote it."""
+    """The model's text."""
     refined: str
-    """Without what names or concludes an emotion; empty if nothing was left."""
+    """Without clauses that name or conclude an emotion; empty if nothing is left."""
     model: str
     prompt: str
     """Version of the prompt."""
     num_frames: int
-    """Frames that the model saw."""
+    """Number of frames shown to the model."""
 
 
 class CaptionStore:
-    """Captions by the ids of their videos, in a file that grows; close it, or use it in `with`.
+    """Captions by video id, in an append-only file; close it, or use it in `with`.
 
-    Until then no other run may write the file. A last line that was cut off in the middle is removed,
-    with a warning.
+    Until then the file is locked against other runs. A truncated last line is removed, with a warning.
 
     Args:
-        path: a `.jsonl` file, in a folder that exists; it is made with the first caption.
+        path: a `.jsonl` file in an existing folder; it is created with the first caption.
 
     Raises:
-        ConfigError: the path is not such a file, cannot be written, or another run writes it.
-        DatasetError: the file is there and something else than captions, one of its lines is broken, or
-            a video stands in it twice.
+        ConfigError: the path is invalid, not writable, or in use by another run.
+        DatasetError: the file does not hold captions, has a broken line, or contains a video twice.
     """
 
     def __init__(self, path: Path) -> None:
         folder = path.absolute().parent
         if path.suffix.lower() != ".jsonl" or path.is_dir() or not folder.is_dir():
             raise ConfigError(
-                f"Captions cannot be kept in {str(path)!r}; give a .jsonl file in a folder that exists."
+                f"Captions cannot be stored in {str(path)!r}; give a .jsonl file in an existing folder."
             )
         if not os.access(path if path.exists() else folder, os.W_OK):
-            raise ConfigError(f"{path} cannot be written; give a file in a folder of yours.")
+            raise ConfigError(f"{path} is not writable; give a file in a writable folder.")
         self.path = path
-        # Before it is read: a line that another run is writing looks like half a line.
+        # Locked before reading: a line being written by another run looks truncated.
         self._lock = _locked(path)
         try:
             self._made = _read(path)
@@ -88,16 +86,16 @@ class CaptionStore:
         return len(self._made)
 
     def close(self) -> None:
-        """Lets go of the file, so that another run may write it."""
+        """Releases the file, so that another run may write it."""
         if self._lock.is_locked:  # once closed, the lock file may be that of another run
             Path(self._lock.lock_file).unlink(missing_ok=True)
             self._lock.release()
 
     def check_origin(self, model: str, prompt: str, num_frames: int) -> None:
-        """Checks that what is kept was made in the same way as what is to come.
+        """Checks that the stored captions were made with the same settings as the new ones.
 
         Raises:
-            ConfigError: it was not, or is not known to be.
+            ConfigError: they were not, or their settings are unknown.
         """
         wanted = dict(zip(_MADE_BY, (model, prompt, num_frames), strict=True))
         for row in self._made.values():
@@ -105,7 +103,7 @@ class CaptionStore:
             if other:
                 was = ", ".join(f"{name} {value!r}" for name, value in other.items())
                 raise ConfigError(
-                    f"{str(self.path)!r} holds captions that were made otherwise: {row['id']} with {was}. "
+                    f"{str(self.path)!r} holds captions made with other settings: {row['id']} with {was}. "
                     "Give another file, or the same options."
                 )
 
@@ -124,7 +122,7 @@ class CaptionStore:
         except OSError as error:
             raise ConfigError(
                 f"{self.path} cannot be written: {error.strerror}. Free some space or give another file; "
-                f"{len(self):,} captions are kept."
+                f"{len(self):,} captions are saved."
             ) from error
         self._made[caption.id] = asdict(caption)
 
@@ -135,7 +133,7 @@ def _locked(path: Path) -> BaseFileLock:
         lock.acquire(timeout=0)
     except Timeout:
         raise ConfigError(
-            f"Another run is writing {str(path)!r}. Wait for it, or give each run a file of its own."
+            f"Another run is writing {str(path)!r}. Wait for it, or give each run a separate file."
         ) from None
     except OSError as error:
         raise ConfigError(f"{path}.lock cannot be written: {error.strerror}.") from None
@@ -153,9 +151,9 @@ def _read(path: Path) -> dict[str, Mapping[str, object]]:
 
 
 def _cut_off_half_a_line(path: Path) -> None:
-    """Leaves only whole lines: what a power cut or a full disk left of the last one goes.
+    """Removes an incomplete last line, as left by a power cut or a full disk.
 
-    Nothing goes from a file that is not ours: there, whoever reads it names the line.
+    Other files are left unchanged: reading them reports the broken line.
     """
     content = path.read_bytes()
     start = content.rfind(b"\n") + 1
@@ -163,13 +161,13 @@ def _cut_off_half_a_line(path: Path) -> None:
     if not last or not all(_is_caption(_parsed(line)) for line in before if line.strip()):
         return
     row = _parsed(last)
-    if _is_caption(row):  # written by hand, without the end of its line
+    if _is_caption(row):  # edited manually, without a final newline
         with path.open("ab") as file:
             file.write(b"\n")
     elif row is None and _BEGINNING.startswith(last[: len(_BEGINNING)]):
         with path.open("rb+") as file:
             file.truncate(start)
-        logger.warning("%s ended in the middle of a line, which was removed.", path)
+        logger.warning("%s ended with an incomplete line, which was removed.", path)
 
 
 def _parsed(line: bytes) -> object:

@@ -25,18 +25,18 @@ MAX_NEW_TOKENS = 300
 
 
 class TransformersCaptioner:
-    """A model by its name, with its own chat template: Video-LLaVA, LLaVA-NeXT-Video, Qwen-VL and others.
+    """A model with its chat template: Video-LLaVA, LLaVA-NeXT-Video, Qwen-VL and others.
 
     Args:
         name: a hub repository such as `LanguageBind/Video-LLaVA-7B-hf`, the paper's, or a directory.
             Code of a repository is never run.
         device: as in `choose_device`.
-        settings: where hub files are kept, the token, whether the network may be used.
+        settings: cache, token and network use.
 
     Raises:
         MissingExtraError: `transformers` is not installed.
-        DeviceError: the device is not there or too small, or the model needs a package that is not there.
-        WeightsError: the model cannot be had.
+        DeviceError: the device is missing or too small, or the model needs a missing package.
+        WeightsError: the model is unavailable.
         ConfigError: it does not read videos, or has no chat template.
     """
 
@@ -61,29 +61,29 @@ class TransformersCaptioner:
             self._model = model.to(self._device).eval()
         except torch.OutOfMemoryError as error:
             raise DeviceError(
-                f"The memory of {self._device} is too small for {name!r}; give a smaller model or another "
+                f"Out of memory on {self._device} with {name!r}; give a smaller model or another "
                 "device."
             ) from error
         except ImportError as error:
             raise DeviceError(
-                f"The model {name!r} needs a package that is not here: {first_line(error).rstrip('.')}. Install it."
+                f"The model {name!r} needs a missing package: {first_line(error).rstrip('.')}. Install it."
             ) from error
         except (OSError, ValueError, KeyError, SafetensorError) as error:
             if isinstance(error, ConfigError):
                 raise
             state = " (peclip is offline)" if settings.offline else ""
             raise WeightsError(
-                f"The model {name!r} cannot be had{state}: {first_line(error).rstrip('.')}. Give a video-text model "
-                "of the hub, such as LanguageBind/Video-LLaVA-7B-hf, or a directory of one."
+                f"The model {name!r} cannot be loaded{state}: {first_line(error).rstrip('.')}. Give a video-text "
+                "model of the hub, such as LanguageBind/Video-LLaVA-7B-hf, or the directory of one."
             ) from error
 
     @torch.inference_mode()
     def describe(self, frames: Frames) -> str:
-        """Returns the likeliest answer, without sampling, so that it can be had again.
+        """Returns the most likely text (greedy decoding), which is reproducible.
 
         Raises:
-            NoCaptionError: the answer is empty.
-            DeviceError: the memory of the device is too small.
+            NoCaptionError: the text is empty.
+            DeviceError: out of memory.
         """
         content = [{"type": "video", "video": frames.data}, {"type": "text", "text": PROMPT}]
         inputs = self._processor.apply_chat_template(
@@ -92,34 +92,33 @@ class TransformersCaptioner:
             tokenize=True,
             return_dict=True,
             return_tensors="pt",
-            # The frames are chosen already; models that write their times read them from here.
+            # The frames are sampled already; models that use timestamps read them from here.
             processor_kwargs={"do_sample_frames": False, "video_metadata": [_metadata(frames)]},
         ).to(self._device, dtype=self._model.dtype)
         try:
             ids = self._model.generate(**inputs, max_new_tokens=MAX_NEW_TOKENS, do_sample=False)
         except torch.OutOfMemoryError as error:
             raise DeviceError(
-                f"The memory of {self._device} is too small for {self.name!r} with {len(frames)} frames; "
+                f"Out of memory on {self._device} with {self.name!r} and {len(frames)} frames; "
                 "give fewer frames, a smaller model or another device."
             ) from error
         answer = ids[0, inputs["input_ids"].shape[1] :]
         text = str(self._processor.decode(answer, skip_special_tokens=True)).strip()
         if not text:
-            raise NoCaptionError(f"the model {self.name!r} gave an empty answer; try another one.")
+            raise NoCaptionError(
+                f"the model {self.name!r} returned an empty caption; try another one."
+            )
         return text
 
 
 def _check_processor(name: str, processor: Any) -> None:
     if getattr(processor, "video_processor", None) is None:
         raise ConfigError(
-            f"The model {name!r} does not read videos; give a video-text model such as "
+            f"The model {name!r} does not support videos; give a video-text model such as "
             "LanguageBind/Video-LLaVA-7B-hf."
         )
     if not getattr(processor, "chat_template", None):
-        raise ConfigError(
-            f"The model {name!r} has no chat template, so a question cannot be put to it; give one that "
-            "is tuned for conversation."
-        )
+        raise ConfigError(f"The model {name!r} has no chat template; give a chat-tuned model.")
 
 
 def _metadata(frames: Frames) -> dict[str, Any]:

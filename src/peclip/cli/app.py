@@ -45,7 +45,7 @@ def options(
     verbose: Annotated[
         bool, typer.Option("-v", "--verbose", help="Show the log, and tracebacks of errors.")
     ] = False,
-    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Show nothing but errors.")] = False,
+    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Show only errors.")] = False,
     version: Annotated[
         bool,
         typer.Option("--version", callback=_version, is_eager=True, help="Show the version."),
@@ -65,14 +65,12 @@ app.add_typer(data, name="data")
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Runs a command line and returns its exit code; errors of users are one line."""
+    """Runs a command line and returns its exit code; a user error is printed as one line."""
     try:
         app(list(arguments), standalone_mode=True, prog_name="peclip")
     except SystemExit as stop:
         if isinstance(stop.__context__, BrokenPipeError):
-            return (
-                0  # the reader has gone (`peclip predict … | head`); typer has silenced the streams
-            )
+            return 0  # the reader closed the pipe (`peclip predict … | head`); typer silenced the streams
         return stop.code if isinstance(stop.code, int) else 0
     except UserError as error:
         if logging.getLogger("peclip").level == logging.DEBUG:

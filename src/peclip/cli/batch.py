@@ -1,4 +1,4 @@
-"""Many sources on their way from an engine to an output."""
+"""Writes the predictions of many sources from an engine to an output."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class Batch:
-    """Takes the readings of an engine to the output, and counts."""
+    """Writes the readings of an engine to the output, and counts failures."""
 
     def __init__(
         self, output: Output, bar: Progress, interruption: Interruption, *, several: bool
@@ -30,7 +30,7 @@ class Batch:
         self._several = several
         self._recognised = 0
         self._failed_before = 0
-        self._codes: list[int] = []  # of the failures, which may be a million
+        self._codes: list[int] = []  # exit codes only: there may be a million failures
 
     def write(self, engine: Engine, sources: Sequence[Source]) -> None:
         """Writes all sources; a bad one is reported and does not stop the others."""
@@ -39,22 +39,22 @@ class Batch:
             self._failed_before = sum(entry.failed for entry in before)
             self._recognised = sum(entry.recognised for entry in before)
             if not sources:
-                self._output.open()  # a shard of none leaves a file of no rows
+                self._output.open()  # an empty shard still writes an empty file
             for number, reading in enumerate(engine.read(todo), start=1):
                 self._write_source(reading, f"{number}/{len(todo)}")
         except (KeyboardInterrupt, SystemExit):
             console.note(f"interrupted{self._output.remark()}")
             raise
         finally:
-            self._interruption.hold()  # for the files that are closed after this
+            self._interruption.hold()  # while the files are closed
 
     def leave(self) -> None:
-        """Exits with the code that says what failed, earlier runs of the same output included."""
+        """Exits with the code of the failures, including those of earlier runs of the same output."""
         if not self._codes and not self._failed_before:
             return
         if self._recognised:
             raise typer.Exit(SOME_FAILED)
-        # Nothing could be read: the first failure says why, and of an earlier run is known that it was one.
+        # Nothing could be read: exit with the first failure's code; earlier runs only recorded a failure.
         raise typer.Exit(self._codes[0] if self._codes else VideoError.exit_code)
 
     def _write_source(self, reading: Reading, position: str) -> None:
@@ -67,7 +67,7 @@ class Batch:
                 recognised |= row.window == 0 and not unreadable
                 labelled |= row.label is not None
                 if unreadable and not self._several:
-                    continue  # a single source that cannot be read is one line and no output
+                    continue  # a single unreadable source gives one error line and no output
                 self._interruption.hold()
                 self._output.write_row(row)
                 self._interruption.release()
@@ -79,7 +79,7 @@ class Batch:
                 )
             self._interruption.hold()
         except (KeyboardInterrupt, SystemExit):
-            self._output.break_source(reading)  # what was recognised is not lost
+            self._output.break_source(reading)  # keep the rows recognised so far
             raise
         if reading.failure is not None:
             console.error(str(reading.failure))

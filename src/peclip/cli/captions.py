@@ -1,4 +1,4 @@
-"""`peclip captions`: what a language model says about the faces of a data set."""
+"""`peclip captions`: captions of the faces in a data set, written by a language model."""
 
 from __future__ import annotations
 
@@ -22,23 +22,23 @@ ModelOpt = Annotated[
     typer.Option(
         "-m",
         "--model",
-        help="A video-text model of transformers, on this machine: LanguageBind/Video-LLaVA-7B-hf, "
-        "another repository of the hub, or a directory.",
+        help="Video-text model to run locally with transformers: LanguageBind/Video-LLaVA-7B-hf, "
+        "another hub repository, or a directory.",
     ),
 ]
 EndpointOpt = Annotated[
     str | None,
     typer.Option(
         "--endpoint",
-        help="Instead of --model: an OpenAI-compatible server, http://localhost:8000/v1. Frames of "
-        "people are sent to it.",
+        help="Instead of --model: URL of an OpenAI-compatible server, such as http://localhost:8000/v1. "
+        "Frames showing people are sent to it.",
     ),
 ]
 EndpointOptionsOpt = Annotated[
     str | None,
     typer.Option(
         "--endpoint-options",
-        help='Fields of the request instead of \'{"temperature": 0, "max_tokens": 300}\'.',
+        help='Request fields (JSON) that replace \'{"temperature": 0, "max_tokens": 300}\'.',
     ),
 ]
 
@@ -47,42 +47,42 @@ def captions(
     dataset: DatasetOpt,
     data_root: DataRootOpt,
     output: Annotated[
-        Path, typer.Option("-o", "--output", help="A .jsonl file; one that is there goes on.")
+        Path, typer.Option("-o", "--output", help="A .jsonl file; an existing one is resumed.")
     ],
     annotations: AnnotationsOpt = None,
     fold: FoldOpt = None,
     split: Annotated[
-        str | None, typer.Option("--split", help="train, val or test; by default all of them.")
+        str | None, typer.Option("--split", help="train, val or test; by default all.")
     ] = None,
     own: Annotated[
         bool,
-        typer.Option("--own", help="What comes with the data set (mafw), instead of a model's."),
+        typer.Option("--own", help="Use the captions that come with the data set (mafw)."),
     ] = False,
     model: ModelOpt = None,
     endpoint: EndpointOpt = None,
     endpoint_model: Annotated[
-        str | None, typer.Option("--endpoint-model", help="What the server calls its model.")
+        str | None, typer.Option("--endpoint-model", help="Name of the model on the server.")
     ] = None,
     endpoint_options: EndpointOptionsOpt = None,
     num_frames: Annotated[
-        int, typer.Option("--num-frames", min=1, max=256, help="Frames that the model sees.")
+        int, typer.Option("--num-frames", min=1, max=256, help="Frames shown to the model.")
     ] = 8,
     limit: Annotated[
-        int | None, typer.Option("--limit", min=1, help="Stop after so many videos.")
+        int | None, typer.Option("--limit", min=1, help="Stop after this many videos.")
     ] = None,
     device: DeviceOpt = "auto",
     progress: ProgressOpt = True,
 ) -> None:
     """Caption the videos of a data set with a language model, for models that read captions.
 
-    One line per video, written at once: a run that was interrupted goes on where it stopped.
+    One line per video, written immediately: an interrupted run resumes where it stopped.
     """
     from peclip.captions.describe import describe
     from peclip.captions.store import CaptionStore
 
     if own:
         if model is not None or endpoint is not None or limit is not None:
-            raise ConfigError("--own asks no model: leave --model, --endpoint and --limit out.")
+            raise ConfigError("--own uses no model: omit --model, --endpoint and --limit.")
         _copy_own(dataset, data_root, annotations, fold, split, output)
         return
     samples = _read_samples(dataset, data_root, annotations, fold, split)
@@ -124,7 +124,7 @@ def _copy_own(
     read = find_benchmark(dataset).own_captions
     if read is None:
         known = ", ".join(name for name, benchmark in DATASETS.items() if benchmark.own_captions)
-        raise ConfigError(f"{dataset} comes without captions of its own; {known} has some.")
+        raise ConfigError(f"{dataset} does not include captions for --own; accepted: {known}.")
     samples = _read_samples(dataset, data_root, annotations, fold, split)
     lists = None if annotations is None else annotations.expanduser()
     with CaptionStore(output.expanduser()) as store:
@@ -150,7 +150,7 @@ def _read_samples(
         sample.id for part in splits if split in (None, part.split) for sample in part.missing
     }
     if missing:
-        console.note(f"{len(missing):,} videos are listed but not there; they are left out.")
+        console.note(f"{len(missing):,} listed videos are missing; skipping them.")
     return list({sample.id: sample for part in chosen for sample in part.samples}.values())
 
 
@@ -169,14 +169,16 @@ def _load_captioner(
         return TransformersCaptioner(model, device, settings=load_settings())
     if model is not None or endpoint is None or endpoint_model is None:
         raise ConfigError(
-            "Give either --model NAME, or --endpoint URL with --endpoint-model NAME: one of them captions."
+            "Give either --model NAME, or --endpoint URL with --endpoint-model NAME, to write the captions."
         )
     options = DEFAULT_OPTIONS if endpoint_options is None else _read_options(endpoint_options)
     captioner = EndpointCaptioner(
         endpoint, endpoint_model, settings=load_settings(), options=options
     )
     if not captioner.is_local:
-        console.note(f"Frames of people leave this machine: they are sent to {captioner.host}.")
+        console.note(
+            f"Frames showing people leave this machine: they are sent to {captioner.host}."
+        )
     return captioner
 
 
@@ -187,6 +189,6 @@ def _read_options(text: str) -> dict[str, Any]:
         options = None
     if not isinstance(options, dict):
         raise ConfigError(
-            f"--endpoint-options {text!r} is no JSON object; give one such as '{{\"temperature\": 0}}'."
+            f"Invalid --endpoint-options {text!r}: give a JSON object such as '{{\"temperature\": 0}}'."
         )
     return options

@@ -1,4 +1,4 @@
-"""What commands print: data on standard output, everything else on standard error."""
+"""Printing for commands: data on standard output, everything else on standard error."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from peclip.results.interface import SourceResult
 from peclip.results.rows import Row
 
 _bars: list[Console] = []
-"""Of the bars that are shown now."""
+"""Consoles of the bars that are visible now."""
 
 _STYLES = {"ok": "", "low_quality": "yellow", "no_face": "dim", "decode_error": "red"}
 
 
 def out() -> Console:
-    """Standard output; made anew so that a redirected stream is honoured."""
+    """Standard output; created on each call so that a redirected stream is honoured."""
     return Console(file=sys.stdout, highlight=False, emoji=False, soft_wrap=True)
 
 
 def err() -> Console:
-    """Standard error; while a bar is there, its own console, which prints above it."""
+    """Standard error; while a bar is visible, the bar's console, which prints above it."""
     if _bars:
         return _bars[-1]
     return Console(file=sys.stderr, highlight=False, emoji=False, soft_wrap=True)
@@ -39,7 +39,7 @@ def error(message: str) -> None:
 
 
 def shown(text: str) -> str:
-    """Returns text as one line without what moves a cursor or cannot be encoded: names may hold it."""
+    """Returns text as one line, with control and unencodable characters (as in file names) escaped."""
     return "".join(
         character if character.isprintable() else character.encode("unicode_escape").decode("ascii")
         for character in " ".join(text.split())
@@ -47,12 +47,12 @@ def shown(text: str) -> str:
 
 
 def as_markup(text: str) -> str:
-    """Returns text for a bar, which takes brackets for markup."""
+    """Escapes text for a bar, which reads brackets as markup."""
     return escape(shown(text))
 
 
 def note(message: str) -> None:
-    """Prints a line for people; `--quiet` silences it."""
+    """Prints an informational line; `--quiet` silences it."""
     if logging.getLogger("peclip").level <= logging.WARNING:
         err().print(f"[dim]{escape(message)}[/]")
 
@@ -75,7 +75,7 @@ def configure_logging(*, quiet: bool, verbose: bool) -> None:
 
 @contextmanager
 def progress_bar(*, enabled: bool) -> Iterator[Progress]:
-    """Shows a bar on standard error if that is a terminal."""
+    """Shows a progress bar on standard error if it is a terminal."""
     console = err()
     visible = enabled and console.is_terminal
     bar = Progress(
@@ -86,7 +86,7 @@ def progress_bar(*, enabled: bool) -> Iterator[Progress]:
         console=console,
         transient=True,
         disable=not visible,
-        # rich would send what is printed to the console of the bar: data is not for people.
+        # rich would redirect printed data to the bar's console, away from standard output.
         redirect_stdout=False,
         redirect_stderr=False,
     )
@@ -101,14 +101,14 @@ def progress_bar(*, enabled: bool) -> Iterator[Progress]:
 
 
 class RowTable:
-    """Prints rows as lines of a table while they are made, and a summary of each source."""
+    """Prints rows as table lines as they arrive, and a summary of each source."""
 
     def __init__(self, top_k: int) -> None:
         self._top_k = top_k
         self._source: str | None = None
 
     def write_row(self, row: Row) -> None:
-        """Prints one line, under a heading where a source begins."""
+        """Prints one line, after a heading for each new source."""
         if row.source != self._source:
             self._source = row.source
             out().print(f"[bold]{escape(shown(row.source))}[/]")
@@ -129,7 +129,7 @@ class RowTable:
         out().print(line, style=_STYLES[row.status] or None)
 
     def end_source(self, prediction: SourceResult) -> None:
-        """Prints what the rows say together."""
+        """Prints the aggregated prediction of each track."""
         for track in prediction.tracks.values():
             who = "whole frame" if track.track_id < 0 else f"person {track.track_id}"
             windows = f"{len(track.rows)} window{'s' if len(track.rows) != 1 else ''}"
@@ -137,7 +137,7 @@ class RowTable:
             out().print(f"  {who}: [bold]{escape(track.label or '')}[/] {best:.2f} ({windows})")
 
     def close(self) -> None:
-        """Nothing is left to print."""
+        """Does nothing: every row is printed already."""
 
 
 def print_table(heading: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

@@ -1,4 +1,4 @@
-"""`peclip convert`: a checkpoint of the authors' released code becomes a peclip model."""
+"""`peclip convert`: converts a checkpoint of the authors' released code to a peclip model."""
 
 from __future__ import annotations
 
@@ -11,28 +11,29 @@ from peclip.cli import console
 
 
 def convert(
-    checkpoint: Annotated[Path, typer.Argument(help="A .pth with `state_dict` of the release.")],
-    output: Annotated[Path, typer.Argument(help="Directory to write.")],
+    checkpoint: Annotated[
+        Path, typer.Argument(help="A .pth file of the release, with a `state_dict`.")
+    ],
+    output: Annotated[Path, typer.Argument(help="Model directory to write.")],
     backbone: Annotated[
-        str, typer.Option(help="BACKBONE/WEIGHTS that the checkpoint was trained on.")
+        str, typer.Option(help="BACKBONE/WEIGHTS the checkpoint was trained on.")
     ] = "ViT-B-16-quickgelu/openai",
     labels: Annotated[
         str | None,
         typer.Option(
-            help="Names in the order of the training's class ids, separated by commas. By default "
-            "the labels are read from the texts in the checkpoint; lists of AFEW have another order."
+            help="Comma-separated names in the order of the class ids in training. By default "
+            "the labels are read from the texts in the checkpoint; required for AFEW, whose lists have another "
+            "order."
         ),
     ] = None,
     full: Annotated[
         bool,
-        typer.Option(
-            "--full", help="Store the backbone of the checkpoint too (no download later)."
-        ),
+        typer.Option("--full", help="Also store the backbone (no download later)."),
     ] = False,
 ) -> None:
     """Convert a checkpoint trained with the code of SAADI-Ibtissam/PE-CLIP.
 
-    The file is read without running any code in it. Example:
+    The file is read without running any code from it. Example:
 
     peclip convert PE-CLIP_BestModel.pth my-model --full
     """

@@ -20,29 +20,31 @@ if TYPE_CHECKING:
 data = typer.Typer(no_args_is_help=True, help="List, check and prepare data sets.")
 
 _SHOWN = 5
-"""Findings of each kind that the table shows; JSON has them all."""
+"""Findings of each kind shown in the table; JSON lists all."""
 
 _VERDICTS = {
     "face": "cropped faces: use them with --no-face-crop",
-    "scene": "whole scenes: faces have to be cropped",
-    "unclear": "unclear, look at some frames",
+    "scene": "whole scenes: crop the faces",
+    "unclear": "unclear: look at some frames",
 }
 
-DatasetOpt = Annotated[str, typer.Option("--dataset", help="As `peclip data list` names it.")]
+DatasetOpt = Annotated[str, typer.Option("--dataset", help="Name from `peclip data list`.")]
 DataRootOpt = Annotated[Path, typer.Option("--data-root", help="Folder of the data set.")]
 AnnotationsOpt = Annotated[
     Path | None,
     typer.Option(
         "--annotations",
-        help="Folder of the lists, or the table; by default looked for in the root.",
+        help="Folder of the annotation lists, or the table; by default searched for in the data root.",
     ),
 ]
-FoldOpt = Annotated[int | None, typer.Option("--fold", min=1, help="One fold; by default all.")]
+FoldOpt = Annotated[
+    int | None, typer.Option("--fold", min=1, help="Fold number; by default all folds.")
+]
 
 
 @data.command("list")
 def list_datasets(form: ReportFormatOpt = "table") -> None:
-    """List the data sets: classes, folds, where to get them, and what to sign."""
+    """List the data sets: classes, folds, sources and licences."""
     from peclip.data import DATASETS
 
     sets = [
@@ -83,13 +85,13 @@ def check(
     annotations: AnnotationsOpt = None,
     fold: FoldOpt = None,
     face_videos: Annotated[
-        int, typer.Option(min=0, help="Videos in which faces are looked for; 0 leaves it out.")
+        int, typer.Option(min=0, help="Number of videos to search for faces; 0 skips it.")
     ] = 20,
     detector: Annotated[DetectorName, typer.Option(help="Face detector.")] = "auto",
     form: ReportFormatOpt = "table",
     progress: ProgressOpt = True,
 ) -> None:
-    """Check lists and videos for what is missing, damaged, doubled, miscounted or in two splits."""
+    """Check for missing, corrupt and duplicate videos, wrong frame counts, and overlapping splits."""
     from peclip.data import find_benchmark
     from peclip.data.check import check_dataset
 
@@ -120,27 +122,30 @@ def check(
 def prepare(
     dataset: DatasetOpt,
     data_root: DataRootOpt,
-    output: Annotated[Path, typer.Option("-o", "--output", help="Folder for the crops.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="Output folder for the crops.")],
     annotations: AnnotationsOpt = None,
     fold: FoldOpt = None,
     model: ModelOpt = "nano",
     size: Annotated[
-        int | None, typer.Option(min=16, help="Side of a crop in pixels; by default the model's.")
+        int | None,
+        typer.Option(min=16, help="Crop size in pixels; by default the model's input size."),
     ] = None,
     detector: Annotated[DetectorName, typer.Option(help="Face detector.")] = "auto",
-    face_threshold: Annotated[float, typer.Option(help="Least confidence of a face.")] = 0.7,
+    face_threshold: Annotated[
+        float, typer.Option(help="Minimum detection confidence, 0 to 1.")
+    ] = 0.7,
     parts: Annotated[
         str | None,
-        typer.Option(help="Also find landmarks and parsing maps, for FineCLIPER: mediapipe."),
+        typer.Option(help="Also extract landmarks and parsing maps, for FineCLIPER: mediapipe."),
     ] = None,
     workers: Annotated[
-        int | None, typer.Option("-j", "--workers", min=1, help="Threads; by default the cores.")
+        int | None, typer.Option("-j", "--workers", min=1, help="Threads; by default one per core.")
     ] = None,
     progress: ProgressOpt = True,
 ) -> None:
-    """Decode, detect, track and crop once; training and evaluation then read the crops.
+    """Decode, detect, track and crop once, so that training and evaluation read the crops.
 
-    The crops have the geometry of the model. A run that was interrupted goes on where it stopped.
+    The crops have the geometry of the model. An interrupted run resumes where it stopped.
     """
     from peclip.data import read_splits
     from peclip.data.preparation.crop_record import CropConfig
@@ -158,7 +163,7 @@ def prepare(
     missing = {s.source for split in splits for s in split.missing}
     first = _load_detector(detector, face_threshold)  # fails or warns once, before the threads
     if parts is not None:
-        load_finder(parts, settings=settings)  # likewise
+        load_finder(parts, settings=settings)  # fails once, before the threads
     config = CropConfig.of(
         preprocess, size=size, detector=first.name, threshold=face_threshold, parts=parts
     )
@@ -182,7 +187,7 @@ def prepare(
     crops = sum(result.crops for result in results)
     if parts is not None and crops:
         found = sum(result.parsed for result in results)
-        typer.echo(f"parts in {found:,} of {crops:,} new crops")
+        typer.echo(f"parts found in {found:,} of {crops:,} new crops")
     if counts.keys() & {"decode_error", "no_face", "missing"}:
         raise typer.Exit(SOME_FAILED)
 
@@ -210,7 +215,7 @@ def _print(report: CheckReport) -> None:
         for finding in found[:_SHOWN]:
             typer.echo(f"  {finding.where}: {finding.detail}")
         if count > _SHOWN:
-            typer.echo(f"  and {count - _SHOWN:,} more; -f json shows all")
+            typer.echo(f"  and {count - _SHOWN:,} more; -f json lists all")
     if report.faces is not None:
         typer.echo(f"\nframes: {_describe(report.faces)}")
     verdict = "no problems" if report.ok else f"{len(report.problems):,} problems"
@@ -218,6 +223,6 @@ def _print(report: CheckReport) -> None:
 
 
 def _describe(faces: FaceShare) -> str:
-    share = "no face seen" if faces.median_share is None else f"median {faces.median_share:.0%}"
+    share = "no face found" if faces.median_share is None else f"median {faces.median_share:.0%}"
     seen = f"{faces.frames_with_face} of {faces.frames} frames with a face, {faces.detector}"
     return f"{_VERDICTS[faces.verdict]} ({share} of the frame; {seen})"

@@ -1,4 +1,4 @@
-"""What this machine has for peclip: versions, decoders, devices, cache, optional packages."""
+"""Diagnosis of this machine: versions, decoders, devices, cache, optional packages."""
 
 from __future__ import annotations
 
@@ -28,16 +28,16 @@ _EXTRAS = {
     "transformers": ("captions", "captions by a model on this machine"),
     "ray": ("ray", "Ray Data"),
     **{
-        name: (name, "following a training")
+        name: (name, "experiment tracking")
         for name in ("tensorboard", "wandb", "mlflow", "trackio")
     },
 }
-"""Package → its extra, and what it is for."""
+"""Package → its extra and purpose."""
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that is here or not."""
+    """The state of one component."""
 
     name: str
     value: str
@@ -50,7 +50,7 @@ class Finding:
 
 
 def diagnose() -> list[Finding]:
-    """Looks at everything that peclip may use; downloads nothing."""
+    """Checks everything that peclip may use; downloads nothing."""
     settings = load_settings()
     return [
         Finding("python", f"{platform.python_version()} on {platform.platform(terse=True)}"),
@@ -62,14 +62,14 @@ def diagnose() -> list[Finding]:
             "yunet",
             YUNET,
             settings,
-            "The face detector is downloaded at first use (0.2 MB); without it the Haar cascade finds "
-            "frontal faces only.",
+            "The face detector is downloaded on first use (0.2 MB); without it, the Haar cascade finds "
+            "only frontal faces.",
         ),
         _file(
             "landmarker",
             LANDMARKER,
             settings,
-            "The finder of landmarks, for parts of faces alone, is downloaded at first use (4 MB).",
+            "The landmark detector, needed only for face parts, is downloaded on first use (4 MB).",
         ),
         *_extras(),
     ]
@@ -79,7 +79,7 @@ def _core() -> Iterator[Finding]:
     for package in _CORE:
         try:
             yield Finding(package, version(package))
-        except PackageNotFoundError:  # it may be there under another name: opencv-python, conda
+        except PackageNotFoundError:  # it may be installed under another name: opencv-python, conda
             yield Finding(package, "not installed", "optional", f"pip install {package}")
 
 
@@ -90,9 +90,9 @@ def _decoders() -> Iterator[Finding]:
     if "torchcodec" not in found:
         yield Finding(
             "torchcodec",
-            f"not usable: {load_problem()}",
+            f"unavailable: {load_problem()}",
             "optional",
-            "PyAV decodes instead. For torchcodec: apt install ffmpeg, brew install ffmpeg, or conda "
+            "PyAV is used instead. For torchcodec: apt install ffmpeg, brew install ffmpeg, or conda "
             "install -c conda-forge ffmpeg.",
         )
 
@@ -109,31 +109,31 @@ def _devices() -> Iterator[Finding]:
             "gpu",
             "none found",
             "optional",
-            "The CPU computes; nano is fast there, ViT-B/16 is not.",
+            "Models run on the CPU: nano is fast there, ViT-B/16 is slow.",
         )
     yield Finding("cpu", f"{os.cpu_count()} cores, {torch.get_num_threads()} threads for torch")
 
 
 def _cache(settings: Settings) -> Iterator[Finding]:
     folder = settings.cache_dir
-    # The folder may not exist yet: what counts is the first one above it that does.
+    # The folder may not exist yet: check its closest existing parent.
     existing = next(path for path in (folder, *folder.absolute().parents) if os.path.exists(path))
     writable = existing.is_dir() and os.access(existing, os.W_OK) and _can_be_named(folder)
     yield Finding(
         "cache",
         f"{folder} ({_megabytes(folder):.0f} MB)",
         "ok" if writable else "missing",
-        ""
-        if writable
-        else f"{existing} cannot be written. Set PECLIP_CACHE_DIR to another folder.",
+        "" if writable else f"{existing} is not writable. Set PECLIP_CACHE_DIR to another folder.",
     )
-    yield Finding("network", "offline by setting" if settings.offline else "allowed")
+    yield Finding("network", "offline (set by the environment)" if settings.offline else "allowed")
 
 
 def _file(name: str, file: RemoteFile, settings: Settings, about: str) -> Finding:
     if os.path.isfile(settings.cache_dir / file.name):
         return Finding(name, "cached")
-    return Finding(name, "not cached", "optional", f"{about} Now: peclip models download {name}")
+    return Finding(
+        name, "not cached", "optional", f"{about} To download it now: peclip models download {name}"
+    )
 
 
 def _extras() -> Iterator[Finding]:

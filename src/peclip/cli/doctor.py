@@ -1,4 +1,4 @@
-"""`peclip doctor`: what is here, what is missing, and what to do about it."""
+"""`peclip doctor`: checks the installation and suggests fixes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from peclip.cli.options import ReportFormatOpt
 
 
 def doctor(form: ReportFormatOpt = "table") -> None:
-    """Show versions, decoders, devices, cache and extras, and what to do about what is missing."""
+    """Show versions, decoders, devices, cache and extras, and how to install what is missing."""
     from peclip.cli.diagnosis import diagnose
 
     findings = diagnose()

@@ -1,4 +1,4 @@
-"""How far an evaluation is, on a bar."""
+"""Progress bar of an evaluation."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from peclip.runs.dataset_evaluation import Listener
 
 
 def listener(bar: Bar) -> Listener:
-    """Returns what shows one split after another on a bar, which needs a field `position`."""
+    """Returns a listener that shows each split on a bar, which needs a field `position`."""
     begun: dict[str, tuple[TaskID, float, int]] = {}
 
     def on_batch(title: str, done: int, total: int) -> None:
         now = time.monotonic()
-        if title not in begun:  # time counts from the first batch, which waits for the workers too
+        if title not in begun:  # timed from the first batch, which also waits for the workers
             begun[title] = bar.add_task(title, total=total, position=""), now, done
         task, began, first = begun[title]
         position = f"{done} of {total} videos"

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM, which end a command without tearing what it writes."""
+"""Ctrl-C and SIGTERM end a command without leaving a half-written output."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import Any, Self
 
 
 class Interruption:
-    """Once released, the first signal raises; while it is held, the signal is only noted.
+    """Defers signals while held; once released, the first signal raises.
 
-    It is held when it is entered, so that nothing raises before the handlers are all in place.
-    SIGINT raises `KeyboardInterrupt` (exit code 130) and SIGTERM `SystemExit(143)`. Further signals do
-    nothing, because by then the output is being completed.
+    It is held on entry, so that nothing raises before all handlers are installed.
+    SIGINT raises `KeyboardInterrupt` (exit code 130) and SIGTERM `SystemExit(143)`. Further signals are
+    ignored, because the output is then being completed.
     """
 
     def __init__(self) -> None:
@@ -33,14 +33,14 @@ class Interruption:
     ) -> None:
         self._held = True
         for number, handler in self._before.items():
-            signal.signal(number, handler)  # a signal noted by now found everything done
+            signal.signal(number, handler)  # a signal deferred until now found everything written
 
     def hold(self) -> None:
-        """What follows is done whole: from now on a signal is noted and does not raise."""
+        """Defers signals from now on, so that the following work completes."""
         self._held = True
 
     def release(self) -> None:
-        """Raises for a signal that has come, and lets the next one raise at once."""
+        """Raises for a deferred signal, and lets the next one raise immediately."""
         self._held = False
         if self._number is not None:
             raise _stop(self._number)

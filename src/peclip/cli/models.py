@@ -1,4 +1,4 @@
-"""`peclip models`: what can be loaded, what it is, and where it is kept."""
+"""`peclip models`: lists, describes, downloads and locates models."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from peclip.cli.options import ReportFormatOpt
 
 models = typer.Typer(no_args_is_help=True, help="List, describe, download and locate models.")
 
-NameArg = Annotated[str, typer.Argument(help="As for --model.")]
+NameArg = Annotated[str, typer.Argument(help="Model name, as for --model.")]
 
 
 @models.command("list")
@@ -24,10 +24,10 @@ def list_models(form: ReportFormatOpt = "table") -> None:
     if form == "json":
         typer.echo(json.dumps([{"name": n, "description": text} for n, text in known.items()]))
         return
-    console.print_table(["name", "what it is"], list(known.items()))
+    console.print_table(["name", "description"], list(known.items()))
     console.note(
-        "Any other open_clip ViT works as BACKBONE/WEIGHTS, and so does a directory or a hub repository. "
-        "An untrained FineCLIPER is finecliper:BACKBONE/WEIGHTS, and CLIP itself clip:BACKBONE/WEIGHTS."
+        "Any other open_clip ViT works as BACKBONE/WEIGHTS, as does a directory or a hub repository. "
+        "Untrained FineCLIPER: finecliper:BACKBONE/WEIGHTS. CLIP itself: clip:BACKBONE/WEIGHTS."
     )
 
 
@@ -79,7 +79,7 @@ def info(name: NameArg, form: ReportFormatOpt = "table") -> None:
 
 @models.command()
 def download(name: NameArg) -> None:
-    """Download a model, or `yunet` and `landmarker` for faces and their parts, for use offline."""
+    """Download a model, or the face detectors `yunet` and `landmarker`, for offline use."""
     from peclip.downloads.direct import fetch
     from peclip.settings import load_settings
     from peclip.video.faces import YUNET
@@ -93,12 +93,12 @@ def download(name: NameArg) -> None:
         typer.echo(fetch(file, settings.cache_dir, settings=settings))
         return
     load_model(resolve(name, settings=settings), settings=settings)
-    console.note(f"{name} is complete.")
+    console.note(f"{name} is downloaded.")
 
 
 @models.command()
 def path(name: NameArg) -> None:
-    """Print where the files of a model are."""
+    """Print the path of a model's files."""
     from peclip.settings import load_settings
     from peclip.weights.resolve import locate
 

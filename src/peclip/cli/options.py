@@ -1,4 +1,4 @@
-"""Options that several commands share, declared once."""
+"""Options shared by several commands."""
 
 from __future__ import annotations
 
@@ -26,36 +26,37 @@ def seconds(text: str) -> float:
         value = float(word.removesuffix("ms").removesuffix("s")) * unit
     except ValueError:
         raise typer.BadParameter(
-            f"{text!r} is no time; give seconds such as 4, 4s or 500ms."
+            f"Invalid duration {text!r}: give seconds such as 4, 4s or 500ms."
         ) from None
     if math.isnan(value):
-        raise typer.BadParameter(f"{text!r} is no time; give seconds such as 4, 4s or 500ms.")
+        raise typer.BadParameter(f"Invalid duration {text!r}: give seconds such as 4, 4s or 500ms.")
     return value
 
 
 def check_output(output: Path | None, *, overwrite: bool, endings: Sequence[str] = ()) -> None:
-    """Fails before anything is computed where the output could not be written after it.
+    """Checks that the output can be written, before anything is computed.
 
     Raises:
-        ConfigError: the file exists and may not be replaced, its folder does not exist or cannot be
-            written, or its ending is none of those given.
+        ConfigError: the file exists and may not be replaced, its folder is missing or not writable, or
+            its extension is unsupported.
     """
     if output is None or str(output) == "-":
         return
     if output.is_dir() or not output.absolute().parent.is_dir():
-        raise ConfigError(f"The output {str(output)!r} must be a file in a folder that exists.")
+        raise ConfigError(f"The output {str(output)!r} must be a file in an existing folder.")
     if output.exists() and not overwrite:
-        raise ConfigError(f"The output {str(output)!r} exists; give another one, or --overwrite.")
-    # A pipe or a device, such as /dev/stdout, is written into; a file is made, or replaced, in its folder.
+        raise ConfigError(
+            f"The output {str(output)!r} already exists. Choose another file, or add --overwrite."
+        )
+    # A pipe or a device, such as /dev/stdout, is written directly; a file is created in its folder.
     special = output.exists() and not output.is_file()
     if not special and not os.access(output.absolute().parent, os.W_OK):
         raise ConfigError(
-            f"The output {str(output)!r} is in a folder that cannot be written. Give a file in a folder of "
-            "yours."
+            f"The folder of the output {str(output)!r} is not writable. Choose a file in a writable folder."
         )
     if endings and output.suffix.lower() not in endings:
         raise ConfigError(
-            f"The ending of {output.name!r} does not say a format; use {', '.join(endings)}."
+            f"Cannot infer the format of {output.name!r} from its extension; use {', '.join(endings)}."
         )
 
 
@@ -77,7 +78,7 @@ LabelsOpt = Annotated[
     str | None,
     typer.Option(
         "--labels",
-        help="Own labels: names separated by commas, or a YAML/JSON file of names or of names with "
+        help="Custom labels: comma-separated names, or a YAML/JSON file of names, optionally with "
         "descriptions.",
     ),
 ]
@@ -85,21 +86,24 @@ CaptionsOpt = Annotated[
     Path | None,
     typer.Option(
         "--captions",
-        help="Descriptions of the videos, for models that read them: a file of `peclip captions`.",
+        help="Captions of the videos, for models that read them: a file from `peclip captions`.",
     ),
 ]
 PriorWeightOpt = Annotated[
     float | None,
     typer.Option(
         "--prior-weight",
-        help="Weight of the logarithm of the model's prior, from 0; by default the model's own.",
+        help="Weight of the model's log prior, 0 or more; by default the weight stored in the model.",
     ),
 ]
 OutputOpt = Annotated[
     Path | None,
-    typer.Option("-o", "--output", help="File to write, or - for standard output."),
+    typer.Option("-o", "--output", help="Output file, or - for standard output."),
 ]
 ProgressOpt = Annotated[
-    bool, typer.Option("--progress/--no-progress", help="A bar, if stderr is a terminal.")
+    bool,
+    typer.Option(
+        "--progress/--no-progress", help="Show a progress bar (when stderr is a terminal)."
+    ),
 ]
-OverwriteOpt = Annotated[bool, typer.Option("--overwrite", help="Replace the output if it exists.")]
+OverwriteOpt = Annotated[bool, typer.Option("--overwrite", help="Replace an existing output.")]

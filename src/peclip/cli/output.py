@@ -1,4 +1,4 @@
-"""Where the rows of `peclip predict` go: a table or a file, and the journal that stands beside it."""
+"""The output of `peclip predict`: a table, or a file with its journal."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ if TYPE_CHECKING:
 
 
 def check_resume(output: Path | None, form: str | None, *, overwrite: bool) -> None:
-    """Checks that an output can be gone on with, before a model is loaded.
+    """Checks that an output can be resumed, before a model is loaded.
 
     Raises:
-        ConfigError: it is no file of JSON Lines, or is to be replaced.
+        ConfigError: it is not a JSON Lines file, or `overwrite` is set.
     """
     if overwrite:
-        raise ConfigError("--resume keeps what is there and --overwrite replaces it; give one.")
-    if output is None or not _takes_journal(output, form):
         raise ConfigError(
-            "--resume goes on with a file of JSON Lines; give one, such as -o rows.jsonl."
+            "--resume keeps the existing output and --overwrite replaces it; give only one of them."
         )
+    if output is None or not _takes_journal(output, form):
+        raise ConfigError("--resume needs a JSON Lines output; give one, such as -o rows.jsonl.")
 
 
 def _takes_journal(path: Path, form: str | None) -> bool:
@@ -38,7 +38,7 @@ def _takes_journal(path: Path, form: str | None) -> bool:
 
 
 class Output:
-    """Opens the file when the first row comes, so that a bad source leaves no empty one."""
+    """Opens the file with the first row, so that an unreadable source leaves no empty file."""
 
     def __init__(
         self, engine: Engine, path: Path | None, form: str | None, *, top_k: int, resume: bool
@@ -64,7 +64,7 @@ class Output:
         if self._num_faceless:
             more = f" and {self._num_faceless - 1} more" if self._num_faceless > 1 else ""
             console.note(
-                f"{console.shown(self._first_faceless)}{more}: no face found. Use --no-face-crop if a video is "
+                f"{console.shown(self._first_faceless)}{more}: no face found. Use --no-face-crop for videos "
                 "already cropped to a face."
             )
         try:
@@ -74,7 +74,7 @@ class Output:
                 self._journal.close(keep=self._resume or kind is not None)
 
     def missing(self, sources: Sequence[Source]) -> tuple[list[Source], list[Entry]]:
-        """Returns the sources that are to be read, and what the journal says of the others."""
+        """Returns the sources still to read, and the journal entries of the others."""
         if not self._resume:
             return list(sources), []
         from peclip.engines.journal import Journal
@@ -82,19 +82,19 @@ class Output:
 
         journal = self._journal = Journal.resume(self._path, self._engine.fingerprint())
         if journal.lines_cut:
-            console.note(f"{self._path}: cut off {journal.lines_cut} lines of unfinished sources")
+            console.note(f"{self._path}: removed {journal.lines_cut} lines of unfinished sources")
         todo = [source for source in sources if called(source.location) not in journal.done]
         names = {called(source.location) for source in sources}
-        answered = [entry for name, entry in journal.done.items() if name in names]
-        if answered:
+        finished = [entry for name, entry in journal.done.items() if name in names]
+        if finished:
             console.note(
-                f"{self._path}: {len(answered)} of {len(sources)} sources are answered already, "
-                f"{sum(entry.failed for entry in answered)} of them with an error"
+                f"{self._path}: {len(finished)} of {len(sources)} sources are already complete, "
+                f"{sum(entry.failed for entry in finished)} of them with an error"
             )
-        return todo, answered
+        return todo, finished
 
     def open(self) -> RowWriter:
-        """Returns the writer; the first call makes the file."""
+        """Returns the writer; the first call creates the file."""
         if self._writer is None:
             about = self._engine.describe()
             console.note(f"{about['model']} on {about['device']} in {about['precision']}")
@@ -102,15 +102,15 @@ class Output:
         return self._writer
 
     def write_row(self, row: Row) -> None:
-        """Hands over one row."""
+        """Writes one row."""
         self.open().write_row(row)
 
     def end_source(self, reading: Reading, *, recognised: bool, faceless: bool) -> None:
-        """Hands over the whole of a source, which is then complete.
+        """Writes the prediction of a source, which is then complete.
 
         Args:
-            reading: of the source.
-            recognised: whether any of it could be read.
+            reading: the reading of the source.
+            recognised: whether any of the source could be read.
             faceless: whether none of its rows has a label.
         """
         if self._writer is None:
@@ -124,17 +124,17 @@ class Output:
             self._journal.add(reading.source, failed=failed, partly=failed and recognised)
 
     def break_source(self, reading: Reading) -> None:
-        """Hands over what there is of a source that is not read to its end."""
+        """Writes the partial prediction of an interrupted source."""
         reading.note("interrupted")
         if self._writer is not None:
             self._writer.end_source(reading.prediction())
 
     def remark(self) -> str:
-        """Returns what to say of the output when the run ends early."""
+        """Returns a remark about the output of an interrupted run."""
         if self._writer is None or str(self._path) == "-":
             return ""
-        more = "; go on with the same command and --resume" if self._journal is not None else ""
-        return f"; what was done is in {self._path}{more}"
+        more = "; resume with the same command and --resume" if self._journal is not None else ""
+        return f"; finished rows are in {self._path}{more}"
 
     def _new_writer(self) -> RowWriter:
         from peclip.engines.journal import Journal

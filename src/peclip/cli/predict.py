@@ -1,4 +1,4 @@
-"""`peclip predict`: the expressions of everyone in videos, as rows."""
+"""`peclip predict`: recognises the expressions of everyone in videos."""
 
 from __future__ import annotations
 
@@ -38,47 +38,55 @@ def predict(
     source: Annotated[
         list[str],
         typer.Argument(
-            help="Videos, folders, globs, http(s) addresses, folders of frames, or a webcam index."
+            help="Videos, folders, glob patterns, http(s) URLs, folders of frames, or a webcam index."
         ),
     ],
     model: ModelOpt = "nano",
     output: OutputOpt = None,
     form: Annotated[
         RowFormat | None,
-        typer.Option("-f", "--format", help="By default a table, or what the ending of -o says."),
+        typer.Option("-f", "--format", help="By default from the extension of -o, else a table."),
     ] = None,
     window: Annotated[
-        float, typer.Option(parser=seconds, metavar="TIME", help="Length of a window, or `all`.")
+        float,
+        typer.Option(
+            parser=seconds, metavar="TIME", help="Window length, or `all` for one window."
+        ),
     ] = "1s",  # type: ignore[assignment]  # typer parses a default as it parses a value
     hop: Annotated[
-        float, typer.Option(parser=seconds, metavar="TIME", help="Time between windows.")
+        float, typer.Option(parser=seconds, metavar="TIME", help="Time between window starts.")
     ] = "0.5s",  # type: ignore[assignment]
     start: Annotated[
-        float, typer.Option(parser=seconds, metavar="TIME", help="Leave out what comes before.")
+        float,
+        typer.Option(parser=seconds, metavar="TIME", help="Skip everything before this time."),
     ] = "0s",  # type: ignore[assignment]
     end: Annotated[
-        float, typer.Option(parser=seconds, metavar="TIME", help="Leave out what comes after.")
+        float, typer.Option(parser=seconds, metavar="TIME", help="Skip everything after this time.")
     ] = "all",  # type: ignore[assignment]
     face_crop: Annotated[
         bool,
         typer.Option(
             "--face-crop/--no-face-crop",
-            help="Find and crop faces, or take the whole frame of a video that is cropped already.",
+            help="Detect and crop faces, or use the whole frame of a video already cropped to a face.",
         ),
     ] = True,
     detector: Annotated[DetectorName, typer.Option(help="Face detector.")] = "auto",
     detect_rate: Annotated[
         float,
-        typer.Option(help="Frames per second that are searched for faces, at most; 1 to inf."),
+        typer.Option(help="Maximum frames per second searched for faces; 1 to inf."),
     ] = 10.0,
     face_threshold: Annotated[
-        float, typer.Option(help="Least confidence of a face, 0 to 1.")
+        float, typer.Option(help="Minimum detection confidence, 0 to 1.")
     ] = 0.7,
     min_face: Annotated[
-        float, typer.Option(help="Pixels; smaller faces are marked as low_quality.")
+        float,
+        typer.Option(help="Minimum face size in pixels; smaller faces are marked low_quality."),
     ] = 24.0,
     min_coverage: Annotated[
-        float, typer.Option(help="Faces in a smaller part of a window, 0 to 1, likewise.")
+        float,
+        typer.Option(
+            help="Minimum fraction of a window's frames that show the face, 0 to 1; below it, low_quality."
+        ),
     ] = 0.3,
     labels: LabelsOpt = None,
     prior_weight: PriorWeightOpt = None,
@@ -86,33 +94,33 @@ def predict(
     device: DeviceOpt = "auto",
     precision: PrecisionOpt = "auto",
     batch_size: Annotated[
-        int | None, typer.Option("-b", "--batch-size", help="Windows per call of the model.")
+        int | None, typer.Option("-b", "--batch-size", help="Windows per forward pass.")
     ] = None,
     decoder: Annotated[DecoderName, typer.Option(help="Video decoder.")] = "auto",
     frame_rate: Annotated[
-        float, typer.Option("--fps", help="Frames per second of folders of frames.")
+        float, typer.Option("--fps", help="Frame rate of folders of frames.")
     ] = 25.0,
-    top_k: Annotated[int, typer.Option(min=1, help="Labels per line of the table.")] = 3,
+    top_k: Annotated[int, typer.Option(min=1, help="Labels shown per table line.")] = 3,
     overwrite: OverwriteOpt = False,
     resume: Annotated[
         bool,
         typer.Option(
-            "--resume", help="Go on with -o FILE.jsonl: skip the sources that are complete in it."
+            "--resume", help="Resume -o FILE.jsonl: skip the sources already complete in it."
         ),
     ] = False,
     shard: Annotated[
         str | None,
         typer.Option(
             metavar="K/N",
-            help="Read every N-th source from the K-th on, sorted by name: 1/N to N/N together are all of "
-            "them, each once. env takes RANK and WORLD_SIZE.",
+            help="Read only shard K of N: every N-th source in name order, starting with the K-th. "
+            "Shards 1/N to N/N cover each source exactly once. `env` uses RANK and WORLD_SIZE.",
         ),
     ] = None,
     engine: Annotated[
-        EngineName, typer.Option(help="This process, or the workers of a Ray cluster.")
+        EngineName, typer.Option(help="local: this process; ray: the workers of a Ray cluster.")
     ] = "local",
     workers: Annotated[
-        int | None, typer.Option(min=1, help="Of --engine ray; by default as many as fit.")
+        int | None, typer.Option(min=1, help="Workers of --engine ray; by default as many as fit.")
     ] = None,
     worker_cpus: Annotated[
         float | None, typer.Option(min=0, help="Cores per worker of --engine ray; by default 1.")
@@ -123,13 +131,13 @@ def predict(
     progress: Annotated[
         bool,
         typer.Option(
-            "--progress/--no-progress", help="A bar, if stderr is a terminal without rows."
+            "--progress/--no-progress", help="Show a progress bar (when stderr is a terminal)."
         ),
     ] = True,
 ) -> None:
     """Recognise the expressions of everyone in videos.
 
-    One row per person and window of time. Examples:
+    One row per person and time window. Examples:
 
     peclip predict clip.mp4
 
@@ -139,7 +147,7 @@ def predict(
 
     peclip predict videos/ -o rows-3.jsonl --shard 3/8 --resume
     """
-    # Before torch is imported: its threads leave the cores to the other stages while they wait.
+    # Before torch is imported: waiting torch threads then leave the cores to the other stages.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     from peclip.config import PredictOptions, check
     from peclip.engines.base import Job, Pool
@@ -199,12 +207,12 @@ def predict(
 
 
 def _shows_rows(output: Path | None) -> bool:
-    """Returns whether rows appear where a bar would stand."""
+    """Returns whether rows are printed to the terminal that would show the bar."""
     return (output is None or str(output) == "-") and sys.stdout.isatty()
 
 
 def _expand(arguments: Sequence[str]) -> list[Source]:
-    """Finds the sources; of several, one that does not exist is left to fail when its turn comes."""
+    """Finds the sources; among several, a missing one fails only when it is read."""
     from peclip.video.sources import Source, expand_source, taken_once
 
     found: list[Source] = []
@@ -219,7 +227,7 @@ def _expand(arguments: Sequence[str]) -> list[Source]:
 
 
 def read_labels(text: str) -> dict[str, str]:
-    """Reads `--labels`: a file if there is one of this name or ending, else names with commas."""
+    """Reads `--labels`: a file if it exists or has such an extension, else comma-separated names."""
     from peclip.labels import LabelSet
     from peclip.models.descriptions import read_label_file
 
@@ -230,7 +238,7 @@ def read_labels(text: str) -> dict[str, str]:
 
 
 def _format(output: Path | None, form: RowFormat | None) -> str | None:
-    """Returns the format of the rows, or `None` for a table, before a model is loaded for nothing."""
+    """Returns the row format, or `None` for a table; fails before a model is loaded."""
     from peclip.results.writers import STDOUT, check_format, format_of
 
     if output is None and form is None:

@@ -1,4 +1,4 @@
-"""`peclip train`: a model for a benchmark, or for videos of one's own."""
+"""`peclip train`: trains a model on a benchmark or on your own videos."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _RUNS = Path("runs")
 
 def train(
     dataset: Annotated[
-        str | None, typer.Option("--dataset", help="As `peclip data list` names it.")
+        str | None, typer.Option("--dataset", help="Name from `peclip data list`.")
     ] = None,
     data_root: Annotated[
         Path | None, typer.Option("--data-root", help="Folder of the data set.")
@@ -41,15 +41,14 @@ def train(
     annotations: AnnotationsOpt = None,
     captions: CaptionsOpt = None,
     fold: Annotated[
-        str | None, typer.Option("--fold", help="A number, or `all` for the mean over folds.")
+        str | None, typer.Option("--fold", help="Fold number, or `all` for the mean over folds.")
     ] = None,
     model: Annotated[
         str | None,
         typer.Option(
             "-m",
             "--model",
-            help="The model to start from; by default what the recipe says, or "
-            "ViT-B-16-quickgelu/openai.",
+            help="Model to start from; by default the recipe's, else ViT-B-16-quickgelu/openai.",
         ),
     ] = None,
     recipe: Annotated[
@@ -63,15 +62,15 @@ def train(
         typer.Option(
             "--set",
             metavar="FIELD=VALUE",
-            help="Any field, e.g. train.lr.adapters=1e-4; repeat it.",
+            help="Set any field, e.g. train.lr.adapters=1e-4; repeatable.",
         ),
     ] = None,
     select_on: Annotated[
         Selection | None,
         typer.Option(
             "--select-on",
-            help="Videos that choose the epoch: val by default; last chooses none; test, which the "
-            "report then says.",
+            help="Videos used to select the epoch: val (default), last (keep the last epoch), or test "
+            "(noted in the report).",
         ),
     ] = None,
     epochs: Annotated[int | None, typer.Option(min=1, help="train.epochs")] = None,
@@ -85,17 +84,18 @@ def train(
     precision: Annotated[Precision | None, typer.Option(help="train.precision")] = None,
     report_to: Annotated[
         list[str] | None,
-        typer.Option(
-            help="tensorboard, wandb, mlflow or trackio; several with commas between them; or none."
-        ),
+        typer.Option(help="tensorboard, wandb, mlflow or trackio, comma-separated; or none."),
     ] = None,
     device: DeviceOpt = "auto",
     name: Annotated[
-        str | None, typer.Option(help="Of the run folder in ./runs; by default the data set's.")
+        str | None,
+        typer.Option(help="Name of the run folder in ./runs; by default the data set's."),
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="The run folder itself.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Path of the run folder, instead of --name.")
+    ] = None,
     resume: Annotated[
-        Path | None, typer.Option(help="Go on with the run in this folder, as it was begun.")
+        Path | None, typer.Option(help="Resume the run in this folder with its original settings.")
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier run.")] = False,
     form: ReportFormatOpt = "table",
@@ -103,8 +103,8 @@ def train(
 ) -> None:
     """Train a model, and report UAR and WAR.
 
-    The run folder holds the model, the predictions and all that is needed to resume or repeat it. The
-    epoch is chosen on validation videos. With several GPUs: torchrun --nproc-per-node N -m peclip train …
+    The run folder holds the model, the predictions and everything needed to resume or repeat the run. The
+    epoch is selected on validation videos. With several GPUs: torchrun --nproc-per-node N -m peclip train …
 
     peclip train --recipe pe-clip-dfew --data-root DFEW --fold all
 
@@ -143,13 +143,13 @@ def train(
 def _configure(
     recipe: str | None, flags: dict[str, Any], fold: str | None, changes: list[str]
 ) -> RunConfig:
-    """Puts together recipe, flags and --set, each of which comes before the one before it."""
+    """Merges recipe, flags and --set; later ones override earlier ones."""
     from peclip.runs.recipe import assignment, merged, read_recipe, run_config
 
     values: dict[str, Any] = {} if recipe is None else read_recipe(recipe)
     values = merged(values, _given(flags))
     if fold is not None and fold != "all" and not fold.isdecimal():
-        raise ConfigError(f"--fold takes a number or all, and {fold!r} was given.")
+        raise ConfigError(f"Invalid --fold {fold!r}: give a number or all.")
     if fold is not None:
         chosen = {"fold": None} if fold == "all" else {"fold": int(fold)}
         values = merged(values, {"data": chosen, "all_folds": fold == "all"})
@@ -174,14 +174,14 @@ def _refuse(flags: dict[str, Any]) -> None:
     given = [flag for flag, value in flags.items() if value]
     if given:
         raise ConfigError(
-            f"--resume goes on with a run as it was begun, and {', '.join(given)} was given too. Leave it "
-            "out, or begin a new run without --resume."
+            f"--resume keeps the original settings of a run and cannot be combined with {', '.join(given)}. "
+            "Remove them, or start a new run without --resume."
         )
 
 
 def _config_of(folder: Path) -> Path:
     if not (folder / "config.yaml").is_file():
-        raise ConfigError(f"There is no config.yaml in {str(folder)!r}; give the folder of a run.")
+        raise ConfigError(f"No config.yaml found in {str(folder)!r}; give the folder of a run.")
     return folder / "config.yaml"
 
 
@@ -189,9 +189,9 @@ def _folder(config: RunConfig, name: str | None, out: Path | None, *, overwrite:
     from peclip.runs.run_folder import free_path
 
     if name is not None and out is not None:
-        raise ConfigError("--name and --out were both given; the run folder has one place.")
+        raise ConfigError("--name and --out both set the run folder; give only one of them.")
     if name is not None and (Path(name).name != name or name in (".", "..")):
-        raise ConfigError(f"--name takes a name and no path, and {name!r} was given. Use --out.")
+        raise ConfigError(f"Invalid --name {name!r}: give a name, or use --out for a path.")
     if out is not None or name is not None:
         return out or _RUNS / str(name)
     plain = config.data.dataset
@@ -201,7 +201,7 @@ def _folder(config: RunConfig, name: str | None, out: Path | None, *, overwrite:
 def _run(
     config: RunConfig, folder: Path, device: str, resume: bool, overwrite: bool, progress: bool
 ) -> dict[str, Any] | None:
-    """Runs in the processes that there are; returns the report in the first of them."""
+    """Runs in every process of the group; returns the report in the main process."""
     from peclip.cli.training_bar import listener
     from peclip.runs.all_folds import run
     from peclip.runs.one_fold import Place
@@ -220,7 +220,7 @@ def _run(
 
 
 def device_of(name: str, world: World) -> Any:
-    """Returns the device of this process: on a machine with several GPUs each has its own."""
+    """Returns the device of this process: one GPU per process on a machine with several."""
     from peclip.runtime import choose_device
 
     device = choose_device(name)
@@ -231,7 +231,7 @@ def device_of(name: str, world: World) -> Any:
 
 @contextmanager
 def _terminable(folder: Path) -> Iterator[None]:
-    """Lets SIGTERM end the block as Ctrl-C does: files, trackers and the bar are closed."""
+    """Makes SIGTERM end the block like Ctrl-C: files, trackers and the bar are closed."""
 
     def stop(number: int, frame: object) -> None:
         raise SystemExit(128 + number)
@@ -242,7 +242,7 @@ def _terminable(folder: Path) -> Iterator[None]:
     except (KeyboardInterrupt, SystemExit):
         if (folder / "config.yaml").is_file():
             resume = shlex.join(["peclip", "train", "--resume", str(folder)])
-            console.note(f"interrupted; go on with: {resume}")
+            console.note(f"interrupted; resume with: {resume}")
         raise
     finally:
         signal.signal(signal.SIGTERM, before)

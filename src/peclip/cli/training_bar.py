@@ -1,4 +1,4 @@
-"""How far a training is, on a bar."""
+"""Progress bar of a training."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from peclip.training.progress import Hooks, Progress
 
 
 def listener(bar: Bar) -> Listener:
-    """Returns what shows a training after another on a bar, which needs a field `position`."""
+    """Returns a listener that shows each training on a bar, which needs a field `position`."""
 
     def listen(title: str) -> Hooks:
         for finished in bar.task_ids:

@@ -1,8 +1,8 @@
 """Windows made from stills: a face that moves a little, in light that drifts, with an onset and an offset.
 
-There is no video in a data set of stills. What a temporal model must learn from one is which frames to
-listen to, so a part of the windows shows the expression only for a while, between frames of a neutral
-face, and everything that is no expression differs from window to window: pose, crop, light, sharpness.
+A data set of stills contains no video. A temporal model must learn from it which frames to
+attend to, so some windows show the expression only for a while, between frames of a neutral face, and
+everything else varies from window to window: pose, crop, light, sharpness.
 """
 
 from __future__ import annotations
@@ -27,22 +27,22 @@ from peclip.labels import LabelSet
 _NEUTRAL = "neutral"
 
 _KEPT_BYTES = 2**30
-"""Of decoded stills, which a process keeps."""
+"""Decoded stills that a process caches."""
 
 
 class AnimatedStills(VideoDataset):
-    """The stills of a split as windows to train on; drawn anew, and reproducibly, in every epoch.
+    """The stills of a split as training windows; redrawn reproducibly in every epoch.
 
     Args:
-        split: stills; of a video the first frame is taken.
+        split: stills; a video contributes its first frame.
         preprocess: of the model.
         num_frames: frames per window.
         seed: of everything random.
         labels: of the model.
-        animate: how.
+        animate: the animation settings.
 
     Raises:
-        DatasetError: parts of a neutral face are asked for, and no still is neutral.
+        DatasetError: neutral frames are required, but no still is neutral.
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class AnimatedStills(VideoDataset):
     ) -> None:
         super().__init__(split, preprocess, num_frames, train=True, seed=seed, labels=labels)
         self._animate = animate
-        # A still is read in every epoch, and as the neutral part of other windows too.
+        # A still is read in every epoch, and also as the neutral part of other windows.
         self._kept: dict[int, Frames] = {}
         self._room = _KEPT_BYTES // (3 * self.size**2)
         self._neutral = [i for i, s in enumerate(split.samples) if s.label == _NEUTRAL]
@@ -67,8 +67,8 @@ class AnimatedStills(VideoDataset):
                 self._neutral_of[subject].append(index)
         if animate.partial + animate.faint and not self._neutral:
             raise DatasetError(
-                f"{split.title} has no still labelled {_NEUTRAL}, and the windows are to begin and end "
-                "with one. Set train.animate.partial=0 and train.animate.faint=0."
+                f"{split.title} has no still labelled {_NEUTRAL}, but train.animate needs one at the start and "
+                "end of windows. Set train.animate.partial=0 and train.animate.faint=0."
             )
 
     def target(self, draw: Draw) -> int:
@@ -106,10 +106,10 @@ class AnimatedStills(VideoDataset):
         return torch.from_numpy(degraded).permute(0, 3, 1, 2).contiguous()
 
     def _share(self, random: Random) -> float:
-        """Draws which part of the window shows the still; it is the first number drawn of a window.
+        """Draws which part of the window shows the still; the first random draw of a window.
 
-        Neutral stills are no exception: were two people seen in expressive windows alone, the change from one
-        to the other would give the answer away.
+        This includes neutral stills: if only expressive windows showed two people, the change from one
+        to the other would reveal the label.
         """
         config, kind, place = self._animate, random.random(), random.random()
         if kind < config.partial + config.faint:
@@ -118,7 +118,7 @@ class AnimatedStills(VideoDataset):
         return 1.0
 
     def _others(self, video: int) -> list[int]:
-        """Returns the neutral stills that may stand around a still: those of the same person, where there are any."""
+        """Returns the neutral stills that may surround a still: of the same person, if there are any."""
         subject = self.split.samples[video].subject
         own = [i for i in self._neutral_of.get(subject, ()) if i != video]
         return own or self._neutral

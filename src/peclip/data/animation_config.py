@@ -1,4 +1,4 @@
-"""How windows are made from stills."""
+"""Configuration of windows made from stills."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class AnimateConfig(Config):
     """The size is multiplied by up to e to this power, either way. Crops with a margin of -0.1 to 0.3 show
     stills without a margin at 1.11 to 0.77 times their size, which is within 0.27."""
     stretch: float = Field(0.05, ge=0, le=0.5)
-    """Likewise the width alone."""
+    """The same for the width alone."""
     shift: float = Field(0.12, ge=0, le=0.5)
     drift: float = Field(0.5, ge=0, le=1)
     """What rotation, scale, shift and light change within a window, as a part of their range."""
@@ -72,10 +72,12 @@ class AnimateConfig(Config):
                 f"resolution_range is ({low}, {high}); give two numbers of pixels from 1 in order"
             )
         if self.partial + self.faint > 1:
-            raise ValueError("partial and faint are probabilities of one draw, and exceed 1")
+            raise ValueError(
+                "partial and faint are probabilities of one draw and must not sum to more than 1"
+            )
         if self.faint and self.faint_share[1] > self.share[0]:
             raise ValueError(
-                f"faint_share is {self.faint_share} and share {self.share}: what is too short to count must end "
-                "where what counts begins"
+                f"faint_share is {self.faint_share} and share is {self.share}: faint_share must end "
+                "where share begins"
             )
         return self

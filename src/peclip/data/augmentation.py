@@ -1,6 +1,6 @@
 """Random changes of training videos: one draw per video, the same for all of its frames.
 
-A change that differed from frame to frame would be a movement that nobody made.
+A change that differed from frame to frame would add artificial movement.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class Augmentation:
     """Changes a video as an `AugmentConfig` says.
 
     Args:
-        config: what may happen.
+        config: the augmentations.
         size: side of the square pictures.
     """
 

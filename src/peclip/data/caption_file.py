@@ -1,8 +1,8 @@
 """Files of captions: one video per row, with a description of its face.
 
 The columns (csv) or keys (jsonl) are `id` or `source`, which names the video as the data set does
-(`Sample.id`), and `caption`. Where `refined` stands beside it, as `peclip captions` writes it, it is
-what is read; a caption without it is refined while it is read. Others are left alone.
+(`Sample.id`), and `caption`. A column `refined`, as written by `peclip captions`, takes precedence; a
+caption without it is refined on reading. Other columns are ignored.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from peclip.data.caption_refinement import refine
 from peclip.errors import DatasetError
 
 Row = tuple[int, Mapping[str, Any]]
-"""Line number from 1, and what stands there."""
+"""Line number from 1, and its content."""
 
 
 def read_captions(path: Path) -> dict[str, str]:
@@ -38,25 +38,25 @@ def read_captions(path: Path) -> dict[str, str]:
             caption.strip() if isinstance(caption, str) else refine(row["caption"])
         )
     if not captions:
-        raise DatasetError(f"{path} has no captions. Give a file with a row per video.")
+        raise DatasetError(f"{path} has no captions. Give a file with one row per video.")
     return captions
 
 
 def read_caption_rows(path: Path) -> list[Row]:
-    """Reads the rows of a file of captions, each with an `id` and a `caption`; no row is no error.
+    """Reads the rows of a file of captions, each with an `id` and a `caption`; the file may be empty.
 
     Raises:
         DatasetError: the file cannot be read, is broken, a row lacks one of these, or a video has two.
     """
     reader = _READERS.get(path.suffix.lower())
     if reader is None:
-        raise DatasetError(f"The captions {path} are neither .jsonl nor .csv; give one of these.")
+        raise DatasetError(f"Unsupported caption file {path}; give a .jsonl or .csv file.")
     try:
         text = path.read_text(encoding="utf-8-sig")
     except OSError as error:
         raise DatasetError(
             f"The captions {path} cannot be read: {error.strerror}. Make them with peclip captions, or "
-            "give a file that is there."
+            "give an existing file."
         ) from None
     except UnicodeDecodeError:
         raise DatasetError(f"The captions {path} are not UTF-8; save the file as UTF-8.") from None
@@ -70,7 +70,7 @@ def _check_unique(path: Path, rows: Iterable[Row]) -> None:
     for line, row in rows:
         if row["id"] in seen:
             raise DatasetError(
-                f"{path}, line {line}: {row['id']!r} has a caption already. Keep one row per video."
+                f"{path}, line {line}: duplicate caption of {row['id']!r}. Keep one row per video."
             )
         seen.add(row["id"])
 
@@ -79,13 +79,11 @@ def _checked(path: Path, line: int, row: Mapping[str, Any]) -> Mapping[str, Any]
     name = row.get("id", row.get("source"))
     if not isinstance(name, str) or not name.strip():
         raise DatasetError(
-            f"{path}, line {line}: a row names its video in a column id or source, as text; found are "
+            f"{path}, line {line}: a column id or source must name the video; found "
             f"{', '.join(map(str, row)) or 'none'}. Add it."
         )
     if not isinstance(row.get("caption"), str):
-        raise DatasetError(
-            f"{path}, line {line}: a row has a column caption with text; {name!r} has none. Add it."
-        )
+        raise DatasetError(f"{path}, line {line}: the caption of {name!r} is missing. Add it.")
     return {**row, "id": name.strip()}
 
 
@@ -96,18 +94,18 @@ def _csv_rows(path: Path, text: str) -> Iterator[tuple[int, dict[str, Any]]]:
         for row in reader:
             if None in row or None in row.values():
                 raise DatasetError(
-                    f"{path}, line {reader.line_num}: the row has not as many cells as the first line. "
-                    "Write captions with a comma in them in quotes."
+                    f"{path}, line {reader.line_num}: the number of cells differs from the header's. "
+                    "Quote captions that contain a comma."
                 )
             yield reader.line_num, row
     except csv.Error as error:
         raise DatasetError(
-            f"{path}, line {reader.line_num} is not csv: {error}. Correct the line."
+            f"{path}, line {reader.line_num} is not valid CSV: {error}. Correct the line."
         ) from None
 
 
 def _json_rows(path: Path, text: str) -> Iterator[tuple[int, dict[str, Any]]]:
-    # Not splitlines(): U+2028 and its like may stand inside a JSON string.
+    # Not splitlines(): U+2028 and similar may occur inside a JSON string.
     for line, content in enumerate(text.split("\n"), start=1):
         if not content.strip():
             continue
@@ -117,8 +115,8 @@ def _json_rows(path: Path, text: str) -> Iterator[tuple[int, dict[str, Any]]]:
             row = None
         if not isinstance(row, dict):
             raise DatasetError(
-                f"{path}, line {line} is no JSON object; one per line is expected. Remove the line: "
-                "peclip captions makes a missing caption again."
+                f"{path}, line {line} is not a JSON object; one per line is expected. Remove the line: "
+                "peclip captions restores missing captions."
             )
         yield line, row
 

@@ -1,8 +1,8 @@
-"""Captions without their conclusions: what a face does stays, what it is said to feel goes.
+"""Removes conclusions from captions: movements of the face stay, named emotions go.
 
-FineCLIPER deletes the clauses of a caption that name or conclude an emotion, by a tool that the paper
-does not show. Here they are found by words: a clause goes if it names an emotion ("a slight smile"
-too, as in the paper) or concludes ("indicating", "conveying"), and what depends on it goes along.
+FineCLIPER deletes the clauses of a caption that name or conclude an emotion, with a tool the paper
+does not show. Here they are found by keywords: a clause is removed if it names an emotion (including "a
+slight smile", as in the paper) or concludes ("indicating", "conveying"), together with its dependents.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 
 _EMOTIONS = (
-    # The classes of the field, and the words that people use for them.
+    # The classes of the field, and common words for them.
     r"happ(?:y|i(?:ly|er|est|ness))|unhapp\w+|joy\w*|cheer\w*|delight\w*|glad\w*|elat\w+|ecsta\w+|"
     r"smil\w+|grin\w*|smirk\w*|amus\w+|excit\w+|enthusias\w+|pleas(?:ed|ure\w*|ant\w*)|satisf\w+|playful\w*|"
     r"sad(?:ly|der|dened|ness)?|sorrow\w*|grie[fv]\w*|miser\w+|melanchol\w+|gloom\w*|depress\w+|"
@@ -23,7 +23,7 @@ _EMOTIONS = (
     r"fear\w*|afraid|scared|frighten\w*|terr(?:or|if)\w*|horr(?:or|if)\w*|panic\w*|dread\w*|"
     r"contempt\w*|disdain\w*|scorn\w*|anxi(?:ety|ous\w*)|nervous\w*|apprehens\w+|worr(?:y|ied|ies)\w*|"
     r"uneas\w+|discomfort\w*|stress(?:ed|ful)|helpless\w*|hopeless\w*|despair\w*|disappoint\w+|dismay\w*|"
-    # What else is read off a face.
+    # Other states inferred from a face.
     r"confus(?:ed|ion)|puzzl\w+|perplex\w+|curio\w+|embarrass\w+|asham\w+|guilt\w*|pride|proud\w*|"
     r"affection\w*|friendl\w+|approachab\w+|confiden(?:t|tly|ce)|relief|relieved|concern(?:ed)?|"
     r"empath\w+|sympath\w+|tranquil\w*|content(?:ed|ment)"
@@ -46,7 +46,7 @@ _FEATURES = (
     r"shak\w+|tilt\w*|pout\w*|muscles?|dimples?|upturned|downturned"
 )
 _DOINGS = (
-    # What a face does without that one of its features is named.
+    # Movements of a face that name no feature.
     r"talk\w*|speak\w*|laugh\w*|cry|cries|crying|yawn\w*|sigh\w*|chew\w*|sniff\w*|wink\w*|winc\w+|"
     r"grimac\w+|look(?:s|ing) (?:at|up|down|away|to|ahead|straight)|relaxed|motionless|expressionless"
 )
@@ -60,12 +60,12 @@ _NAMES = re.compile(rf"\b(?:{_EMOTIONS}|{_FEELING})\b", re.IGNORECASE)
 _CONCLUDES = re.compile(rf"\b(?:indication|{_FINITE}|{_PARTICIPLE}|as if|as though)\b", re.I)
 _OF_A_FACE = re.compile(r"\b(?:facial expressions?|expressions?|expression of)\b", re.IGNORECASE)
 _FEATURE = re.compile(rf"\b(?:{_FEATURES})\b", re.IGNORECASE)
-# Not _FEELING: who refuses says that they cannot tell emotions.
+# Not _FEELING: a refusal says that it cannot tell emotions.
 _ABOUT_A_FACE = re.compile(rf"\b(?:{_FEATURES}|{_DOINGS}|{_EMOTIONS})\b", re.IGNORECASE)
 _MOVEMENT = re.compile(rf"\b(?:{_MOVED})\b", re.IGNORECASE)
 
 _WORD = re.compile(r"\w")
-_TAG = re.compile(r"<[^<>]*>")  # <head> is no head
+_TAG = re.compile(r"<[^<>]*>")  # <head> is markup
 _SENTENCE = re.compile(r"(?<=[.!?])[\"')\]]*\s+(?=[\"'(\[]*[A-Z])|\n+")
 _MARKUP = re.compile(r"^\s*(?:[-*•#>]+|\d+[.)])\s+|\*\*|__|`", re.MULTILINE)
 _CLAUSE = re.compile(r"\s*[,;]\s+|\s+[–—-]+\s+|\s*—\s*")
@@ -96,8 +96,8 @@ _DANGLING = re.compile(
 def refine(text: str) -> str:
     """Returns a caption without the clauses that name or conclude an emotion.
 
-    A sentence in which nothing was found stays as it is, but for its white space and markup. What
-    remains of another one starts with a capital letter, ends with a full stop, and hangs on no "and".
+    A sentence without such clauses is unchanged except for white space and markup. The rest of any other
+    sentence starts with a capital letter, ends with a full stop, and has no dangling "and".
 
     Args:
         text: English prose, as a language model writes it.
@@ -113,7 +113,7 @@ def refine(text: str) -> str:
 def describes_a_face(text: str) -> bool:
     """Returns whether a feature, a movement or an emotion is named, in English.
 
-    A refusal, a page of a web server or an answer in another language has none of them.
+    A refusal, an HTML page or a text in another language has none of them.
     """
     return bool(_ABOUT_A_FACE.search(_TAG.sub(" ", text)))
 
@@ -131,7 +131,7 @@ def _refine_sentence(sentence: str) -> str:
         return ""
     clauses = _clauses(sentence.rstrip(".!? "))
     kept: list[str] = []
-    dependent = False  # of a clause that went: its further items go too, unless they are movements
+    dependent = False  # items after a removed clause are removed too, unless they are movements
     inserted = False  # "The man, who is sad, opens …": without the insertion there is no comma
     for clause in clauses:
         rest = _refine_clause(clause)
@@ -168,7 +168,7 @@ def _refine_clause(clause: str) -> str:
         elif not gone or (_FEATURE.search(piece) and _MOVEMENT.search(piece)):
             kept.append(piece)
     rest = _without_loose_ends(" ".join(kept))
-    # A subject whose verb has gone says something only if it is a feature that has moved.
+    # A subject without its verb is kept only if it is a feature that moved.
     says = _FEATURE.search(rest) and _MOVEMENT.search(rest)
     return rest if says or _has_verb(rest) else ""
 

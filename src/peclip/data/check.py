@@ -1,4 +1,4 @@
-"""Checks a copy of a data set before hours are spent on it."""
+"""Checks a copy of a data set before training on it."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
     from peclip.video.faces import FaceDetector
 
 FRAMES = 16
-"""Frames that PE-CLIP reads of a video: of shorter ones it reads some twice."""
+"""Frames that PE-CLIP samples from a video; shorter videos repeat some."""
 
 Progress = Callable[[int, int], None]
-"""Is called with the number of videos done, and of all."""
+"""Called with the number of videos done, and the total."""
 
 
 def check_dataset(
@@ -42,15 +42,15 @@ def check_dataset(
         dataset: one of `DATASETS`.
         root: the folder of the data set.
         annotations: the folder of the lists, or the table.
-        fold: one fold; by default all of them, and whether their test splits are apart.
-        detector: tells cropped faces from whole scenes; `None` leaves this out.
-        face_videos: how many videos the detector looks at.
+        fold: one fold; by default all, including a check that their test splits are disjoint.
+        detector: distinguishes cropped faces from whole scenes; `None` skips this.
+        face_videos: number of videos passed to the detector.
         workers: threads that read videos; by default as `ThreadPoolExecutor` has it.
-        on_progress: is told how far it is.
+        on_progress: called with the progress.
 
     Raises:
-        DatasetError: the data set or a list is not there, or cannot be read at all.
-        ConfigError: the data set is not known.
+        DatasetError: the data set or a list is missing, or cannot be read at all.
+        ConfigError: the data set is unknown.
     """
     splits = read_splits(dataset, root, annotations, fold)
     samples = {sample.source: sample for split in splits for sample in split.samples}
@@ -93,7 +93,7 @@ def check_file(sample: Sample) -> list[Finding]:
         return [Finding("empty", sample.id, f"no frames in {source}")]
     findings = []
     if source.is_dir() and sample.num_frames not in (None, count):
-        detail = f"{count} frames in {source}, and {sample.num_frames} in the list"
+        detail = f"{count} frames in {source}, but {sample.num_frames} in the list"
         findings.append(Finding("frame_count", sample.id, detail))
     if count < FRAMES and not is_still(source):
         findings.append(Finding("short", sample.id, f"{count} frames in {source}"))
@@ -101,15 +101,15 @@ def check_file(sample: Sample) -> list[Finding]:
 
 
 def _read_frames(path: Path) -> int:
-    """Decodes the middles of the segments of a video, and returns how many frames it has in all.
+    """Decodes the middle frames of the segments of a video, and returns its total number of frames.
 
     Raises:
-        VideoError: it cannot be opened, one of the frames cannot be decoded or has another size.
+        VideoError: it cannot be opened, or one of the frames cannot be decoded or has another size.
     """
     from peclip.video.reader import open_video
     from peclip.video.sampling import segment_indices
 
-    with open_video(path, num_threads=1) as reader:  # the decoder that training takes
+    with open_video(path, num_threads=1) as reader:  # the decoder used in training
         count = len(reader)
         if count:
             reader.read(segment_indices(count, FRAMES))
@@ -124,10 +124,10 @@ def _check_lists(splits: Sequence[Split]) -> list[Finding]:
         for sample in split.samples:
             label, title = labels.setdefault(sample.id, (sample.label, split.title))
             if label != sample.label:
-                detail = f"{label} in {title}, and {sample.label} in {split.title}"
+                detail = f"{label} in {title}, but {sample.label} in {split.title}"
                 findings.append(Finding("conflict", sample.id, detail))
     for one, other in combinations(splits, 2):
-        # Parts of one fold must be apart, and so must the test parts of folds.
+        # Splits of one fold must be disjoint, and so must the test splits of folds.
         if one.fold == other.fold or one.split == other.split == "test":
             findings += _check_overlap(one, other)
     return findings

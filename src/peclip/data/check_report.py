@@ -1,4 +1,4 @@
-"""What a check of a data set found."""
+"""The findings of a data set check."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ Kind = Literal[
 ]
 
 KINDS: dict[Kind, str] = {
-    "missing": "listed, but not there",
-    "empty": "a folder without a frame",
-    "unreadable": "no video, a frame that cannot be decoded, or frames of several sizes",
-    "frame_count": "not as many frames as the list claims",
+    "missing": "listed, but not found",
+    "empty": "a folder without frames",
+    "unreadable": "not a video, an undecodable frame, or frames of several sizes",
+    "frame_count": "frame count differs from the list",
     "duplicate": "the same video twice in one split",
     "conflict": "the same video with two labels",
-    "overlap": "in two splits that must be apart",
-    "short": "fewer frames than a model reads, some of which it will read twice",
+    "overlap": "in two splits that must be disjoint",
+    "short": "fewer frames than the model samples; some are repeated",
 }
-"""What each kind means. All are problems but `short`, which benchmarks hold by nature."""
+"""Meaning of each kind. All are problems except `short`, which benchmarks naturally contain."""
 
 NOTES: frozenset[Kind] = frozenset({"short"})
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that was found."""
+    """One finding."""
 
     kind: Kind
     where: str
@@ -47,7 +47,7 @@ class SplitSummary:
     split: str
     samples: int
     subjects: int
-    """0 where they are not known."""
+    """0 if unknown."""
     counts: dict[str, int]
     """Samples of each label, in the order of the labels."""
 
@@ -64,9 +64,9 @@ class FaceShare:
 
     verdict: Literal["face", "scene", "unclear"]
     median_share: float | None
-    """Part of the frame that the face takes, 0 to 1; `None` if no face was seen."""
+    """Fraction of the frame covered by the face, 0 to 1; `None` if no face was found."""
     frames: int
-    """How many were looked at."""
+    """Number of frames examined."""
     frames_with_face: int
     detector: str
 
@@ -79,14 +79,14 @@ class CheckReport:
     root: Path
     splits: tuple[SplitSummary, ...]
     videos: int
-    """Different videos that were looked at, over all splits and folds."""
+    """Distinct videos examined, over all splits and folds."""
     findings: tuple[Finding, ...] = field(default=())
     faces: FaceShare | None = None
-    """`None` if no frames were looked at."""
+    """`None` if no frames were examined."""
 
     @property
     def problems(self) -> tuple[Finding, ...]:
-        """What has to be put right."""
+        """Findings that must be fixed."""
         return tuple(finding for finding in self.findings if finding.kind not in NOTES)
 
     @property
@@ -100,7 +100,7 @@ class CheckReport:
         return {kind: counts[kind] for kind in KINDS if counts[kind]}
 
     def to_dict(self) -> dict[str, Any]:
-        """Returns the report as values that JSON knows."""
+        """Returns the report as JSON values."""
         return {
             "dataset": self.dataset,
             "root": str(self.root),

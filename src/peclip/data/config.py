@@ -11,36 +11,36 @@ from peclip.config import Config
 
 
 class DataConfig(Config):
-    """A split of a data set. Fields are flags of the commands by their names, or `--set data.NAME=…` of train."""
+    """A split of a data set. Fields are set by the flags of the commands, or by `--set data.NAME=…` of train."""
 
     dataset: str
     """One of `peclip.data.DATASETS`."""
     root: Path
     """The folder of the videos, `--data-root`."""
     annotations: Path | None = None
-    """The folder of the lists, or the table; by default they are looked for in the root."""
+    """The folder of the lists, or the table; by default searched for in the root."""
     fold: int | None = Field(None, ge=1)
-    """From 1; `None` where the data set has no folds."""
+    """From 1; `None` if the data set has no folds."""
     split: str = "train"
-    """`train`, `val`, `test` or `all`, as far as the data set has them."""
+    """`train`, `val`, `test` or `all`, if the data set has it."""
     test_subjects: tuple[str, ...] = ()
-    """Instead of a fold: who is tested, for data sets of actors."""
+    """Instead of a fold: the test subjects, for data sets of actors."""
     allow_missing: bool = False
-    """Leave out videos that are listed but not there, instead of an error."""
+    """Skip listed videos that are missing, instead of raising an error."""
     captions: Path | None = None
-    """Descriptions of the videos, for models that read them: a file as `peclip captions` writes it."""
+    """Captions of the videos, for models that read them: a file from `peclip captions`."""
     targets: Literal["labels", "votes", "mixed"] = "labels"
-    """What is learned: the label of the data set, annotators' votes, or votes and `label_votes` for the label. The
-    label that is scored is the first of these."""
+    """Training target: the label of the data set, annotators' votes, or votes plus `label_votes` for the label. The
+    label with the highest target is scored."""
     votes: Path | None = None
     """A csv with the votes of every video; see `docs/datasets.md`. A table may have them in its column `votes`."""
     label_votes: float = Field(2.0, gt=0, allow_inf_nan=False)
-    """For `mixed`: how many votes the label of the data set counts as."""
+    """For `mixed`: the number of votes that the data set's label counts as."""
     contempt: Literal["drop", "keep"] = "drop"
-    """Of a data set whose labels lack it: leave votes for contempt out, or make it one more label."""
+    """For a data set without the label contempt: drop votes for it, or add it as a label."""
     copies: Literal["keep", "drop_from_train", "drop_from_test"] = "keep"
-    """Stills with the same pixels in several splits: leave out of train what is in val or test too, or leave out of
-    val and test what is in train too."""
+    """Stills with the same pixels in several splits: drop from train those also in val or test, or drop from
+    val and test those also in train."""
 
     @field_validator("root", "annotations", "captions", "votes")
     @classmethod
@@ -51,7 +51,7 @@ class DataConfig(Config):
     def _check_votes(self) -> DataConfig:
         if self.votes is not None and self.targets == "labels":
             raise ValueError(
-                "votes were given, and targets is labels, which does not read them: set targets to votes or "
-                "mixed, or leave votes out"
+                "votes were given, but targets=labels ignores them: set targets to votes or mixed, or remove "
+                "votes"
             )
         return self

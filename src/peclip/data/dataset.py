@@ -26,13 +26,13 @@ from peclip.video.sampling import random_segment_indices, segment_indices
 
 
 class Draw(NamedTuple):
-    """One video of one epoch. Nothing else decides what is drawn for it."""
+    """One video of one epoch; it fully determines the random draws."""
 
     epoch: int
     video: int
-    """In the split."""
+    """Index in the split."""
     repeat: int = 0
-    """How often this video came before in this epoch; above 0 only with balanced sampling."""
+    """Earlier occurrences of this video in this epoch; above 0 only with balanced sampling."""
 
 
 class Item(NamedTuple):
@@ -41,37 +41,37 @@ class Item(NamedTuple):
     crops: Tensor
     """uint8 (T, 3, S, S)."""
     target: int
-    """In the label set of the model: what is scored."""
+    """Index in the label set of the model, for scores."""
     soft_target: Tensor
-    """float (C,), what is learned; it adds up to 1."""
+    """float (C,), the training target; sums to 1."""
     video: int
-    """In the split."""
+    """Index in the split."""
     caption: str = ""
-    """Of the video, empty where there is none."""
+    """Caption of the video, or empty."""
     parts: Tensor | None = None
     """uint8 (T, 2, 3, S, S): the parsing map and the landmarks of every frame."""
     found: Tensor | None = None
-    """bool (T,): whether there was a face to parse in the frame."""
+    """bool (T,): whether a face was found in the frame."""
 
 
 class Picked(NamedTuple):
-    """Frames of a video, and what is to happen to all of them alike."""
+    """Sampled frames of a video, and the augmentation shared by all of them."""
 
     crops: Tensor
     """uint8 (T, 3, S, S)."""
     numbers: list[int]
-    """Of the frames in the video."""
+    """Indices of the frames in the video."""
     total: int
-    """Frames that the video has."""
+    """Total frames of the video."""
     augment: Callable[[Tensor], Tensor]
     """Maps any number of such pictures to the same shape."""
 
 
 class Unreadable(NamedTuple):
-    """A video that cannot be read. No exception, because one of a worker reaches the user in a traceback."""
+    """An unreadable video. Not an exception, because a worker's reaches the user as a traceback."""
 
     video: int
-    """In the split."""
+    """Index in the split."""
     reason: str
     """A sentence that names the video."""
 
@@ -84,11 +84,11 @@ class Videos(NamedTuple):
     targets: Tensor
     """int64 (B,)."""
     soft_targets: Tensor
-    """float (B, C); one-hot where there are no votes."""
+    """float (B, C); one-hot without votes."""
     indices: Tensor
     """int64 (B,), in the split."""
     captions: tuple[str, ...] = ()
-    """Of every video, empty where there is none."""
+    """One caption per video, empty if missing."""
     parts: Tensor | None = None
     """uint8 (B, T, 2, 3, S, S), for models that read them."""
     found: Tensor | None = None
@@ -98,17 +98,17 @@ class Videos(NamedTuple):
 class VideoDataset(Dataset[Item | Unreadable]):
     """Reads the frames of a split's videos as whole pictures, as `predict --no-face-crop` does.
 
-    What is random depends on the seed, the epoch and the video alone: not on the number of workers or
-    machines, nor on where a training was interrupted.
+    Randomness depends only on the seed, the epoch and the video: not on the number of workers or
+    machines, nor on where training was interrupted.
 
     Args:
         split: the videos.
         preprocess: of the model.
         num_frames: frames per video.
-        train: random frames and augmentation; otherwise the middles of segments and none.
+        train: random frames and augmentation; otherwise the middle frames of segments, unchanged.
         seed: of everything random.
         labels: of the model, which decide the targets; by default those of the split.
-        augment: what may happen to a video in training.
+        augment: augmentation in training.
     """
 
     def __init__(
@@ -129,7 +129,7 @@ class VideoDataset(Dataset[Item | Unreadable]):
         labels = labels or split.labels
         self.num_classes = len(labels)
         self.targets = [labels.index(sample.label) for sample in split.samples]
-        # What is only scored may have votes for labels that the model lacks.
+        # An evaluation split may have votes for labels missing from the model.
         self.soft_targets = _soft_targets(split, labels) if train else None
         self._seed = seed
         self._augmentation = Augmentation(augment or AugmentConfig(), self.size)
@@ -138,7 +138,7 @@ class VideoDataset(Dataset[Item | Unreadable]):
         return len(self.split)
 
     def __getitem__(self, draw: Draw | int) -> Item | Unreadable:
-        """Returns a video, or says why it cannot be read."""
+        """Returns a video, or the reason it cannot be read."""
         draw = draw if isinstance(draw, Draw) else Draw(0, draw)
         try:
             return self.item(draw)
@@ -147,7 +147,7 @@ class VideoDataset(Dataset[Item | Unreadable]):
             return Unreadable(draw.video, f"{name} cannot be read: {error}")
 
     def item(self, draw: Draw) -> Item:
-        """Returns a video with everything that is known of it.
+        """Returns a video with its target, caption and parts.
 
         Raises:
             VideoError: it cannot be opened, or one of its frames cannot be decoded.
@@ -170,7 +170,7 @@ class VideoDataset(Dataset[Item | Unreadable]):
         return F.one_hot(torch.tensor(target), self.num_classes).float()
 
     def class_counts(self) -> Tensor:
-        """Returns how many videos each class has, float (C,): with soft targets the expected number."""
+        """Returns the number of videos of each class, float (C,): with soft targets the expected number."""
         if self.soft_targets is not None:
             return self.soft_targets.sum(0)
         targets = torch.tensor(self.targets, dtype=torch.int64)
@@ -186,7 +186,7 @@ class VideoDataset(Dataset[Item | Unreadable]):
         return picked.augment(picked.crops)
 
     def pick(self, draw: Draw) -> Picked:
-        """Draws frames of a video, and what is to happen to all of them alike.
+        """Samples frames of a video, and an augmentation shared by all of them.
 
         Raises:
             VideoError: it cannot be opened, or one of its frames cannot be decoded.
@@ -223,7 +223,7 @@ class VideoDataset(Dataset[Item | Unreadable]):
         """
         with open_video(source, num_threads=1) as reader:
             indices = choose(len(reader))
-            wanted = sorted(set(indices))  # a still is decoded once, however often it is shown
+            wanted = sorted(set(indices))  # a still is decoded only once
             frames = reader.read(wanted).data.permute(0, 2, 3, 1).numpy()
         squares = np.stack([resize_frame(frame, self.size) for frame in frames])
         return squares[[wanted.index(index) for index in indices]]
@@ -234,7 +234,7 @@ class VideoDataset(Dataset[Item | Unreadable]):
 
 
 def collate(items: Sequence[Item | Unreadable]) -> tuple[Videos | None, list[Unreadable]]:
-    """Puts the videos together that can be read, `None` for none of them, and returns the others."""
+    """Stacks the readable videos, `None` if there are none, and returns the unreadable ones."""
     read = [item for item in items if isinstance(item, Item)]
     unreadable = [item for item in items if isinstance(item, Unreadable)]
     if not read:
@@ -252,7 +252,7 @@ def collate(items: Sequence[Item | Unreadable]) -> tuple[Videos | None, list[Unr
 
 
 def _soft_targets(split: Split, labels: LabelSet) -> Tensor | None:
-    """Returns the targets of all videos, float (N, C); `None` where they are the labels alone."""
+    """Returns the targets of all videos, float (N, C); `None` for plain labels."""
     if not any(sample.soft_target for sample in split.samples):
         return None
     rows = [[0.0] * len(labels) for _ in split.samples]

@@ -1,4 +1,4 @@
-"""Stills that are in several splits: a model that has learned one by heart is not tested by its copy."""
+"""Duplicate stills across splits: a memorised training image must not be a test image."""
 
 from __future__ import annotations
 
@@ -20,25 +20,25 @@ _SIDES: dict[str, dict[str, tuple[str, ...]]] = {
     "drop_from_train": {"train": ("val", "test")},
     "drop_from_test": {"val": ("train",), "test": ("train",)},
 }
-"""`DataConfig.copies` → which splits lose images that are also in which others."""
+"""`DataConfig.copies` → for each split, the splits whose duplicates it drops."""
 
 
 def without_copies(split: Split, config: DataConfig, read: Callable[[str], Split | None]) -> Split:
-    """Returns a split without the stills that are also in splits on the other side, by their pixels.
+    """Returns a split without the stills that also occur, by pixels, in splits on the other side.
 
     Args:
         split: as the data set lists it.
-        config: says by `copies` which side keeps them.
-        read: returns another split by its name, `None` where the data set has none.
+        config: `copies` selects the side that keeps them.
+        read: returns another split by its name, `None` if the data set does not have it.
 
     Raises:
-        ConfigError: the split is all of the data set, which has no other side.
+        ConfigError: the split `all` has no other side.
         DatasetError: it holds videos, or a still that cannot be read.
     """
     if config.copies != "keep" and split.split == "all":
         raise ConfigError(
-            f"data.copies is {config.copies}, and the split all has train and test in it. Give one of the other "
-            "splits, or set data.copies=keep."
+            f"data.copies is {config.copies}, but the split all contains train and test. Give another "
+            "split, or set data.copies=keep."
         )
     others = _SIDES[config.copies].get(split.split, ())
     if not others:
@@ -46,7 +46,7 @@ def without_copies(split: Split, config: DataConfig, read: Callable[[str], Split
     found = [other for other in map(read, others) if other is not None]
     if not found:
         raise ConfigError(
-            f"data.copies is {config.copies}, and {split.dataset} has no {' or '.join(others)} to compare "
+            f"data.copies is {config.copies}, but {split.dataset} has no {' or '.join(others)} to compare "
             f"{split.split} with. Set data.copies=keep."
         )
     known = {digest for other in found for digest in _digests(other.without_missing().samples)}
@@ -54,7 +54,7 @@ def without_copies(split: Split, config: DataConfig, read: Callable[[str], Split
     copies = {s for s, d in zip(present, _digests(present), strict=True) if d in known}
     kept = split.with_samples(sample for sample in split.samples if sample not in copies)
     titles = " or ".join(other.title for other in found)
-    note = f"{split.title}: {len(copies):,} of {len(split):,} images are left out, which are also in {titles}."
+    note = f"{split.title}: dropped {len(copies):,} of {len(split):,} images that are also in {titles}."
     return replace(kept, notes=(*split.notes, note))
 
 
@@ -66,7 +66,7 @@ def _digest(path: Path) -> bytes:
     """Returns a hash of the size and the decoded pixels of a still."""
     if not is_still(path):
         raise DatasetError(
-            f"data.copies compares images, and {path} is not one. Set data.copies=keep for videos."
+            f"data.copies compares images, but {path} is not an image. Set data.copies=keep for videos."
         )
     try:  # the bytes are read here, because OpenCV cannot open every path on Windows
         data = np.frombuffer(path.read_bytes(), np.uint8)
@@ -74,5 +74,5 @@ def _digest(path: Path) -> bytes:
         raise DatasetError(f"{path} cannot be read: {error.strerror}.") from None
     pixels = cv2.imdecode(data, cv2.IMREAD_UNCHANGED) if len(data) else None
     if pixels is None:
-        raise DatasetError(f"{path} cannot be read as an image. Get it again, or remove it.")
+        raise DatasetError(f"{path} cannot be read as an image. Download it again, or remove it.")
     return hashlib.sha256(f"{pixels.shape} {pixels.dtype}".encode() + pixels.tobytes()).digest()

@@ -1,4 +1,4 @@
-"""Cropped face or whole scene? The likeliest reason why published numbers cannot be reached."""
+"""Cropped face or whole scene? The most likely reason published numbers are not reproduced."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from peclip.video.faces import FaceDetector, Image
 
 CROP_SHARE = 0.2
-"""A face box of at least this part of the frame is a crop. Measured with YuNet: 0.31 to 0.61 of peclip's
-own crops, 0.81 of FER2013 (median); 0.11 and 0.14 of two videos of one person talking to the camera."""
+"""A face box of at least this fraction of the frame is a crop. Measured with YuNet: 0.31 to 0.61 for peclip's
+crops, 0.81 for FER2013 (median); 0.11 and 0.14 for two videos of one person talking to the camera."""
 
 _FRAMES = 3
 
@@ -24,16 +24,16 @@ _FRAMES = 3
 def measure_face_share(
     sources: Sequence[Path], detector: FaceDetector, *, videos: int = 20
 ) -> FaceShare:
-    """Looks for faces in three frames of some videos.
+    """Detects faces in three frames of some videos.
 
     Args:
         sources: videos, folders of frames or stills; some are drawn, the same in each run.
         detector: of faces.
-        videos: how many are drawn at most.
+        videos: maximum number of videos drawn.
 
     Returns:
-        `face` or `scene` by the median share of the frame; `unclear` if fewer than half of the frames
-        show a face.
+        `face` or `scene` by the median share of the frame; `unclear` if a face is found in fewer than half
+        of the frames.
     """
     drawn = random.Random(0).sample(sorted(sources), min(videos, len(sources)))
     frames, shares = 0, list[float]()

@@ -1,7 +1,7 @@
-"""Which videos come when, and on which rank; and the workers that read them.
+"""The order of the videos, their distribution over ranks, and the workers that read them.
 
-A batch is a batch of all ranks together, and rank r of n takes its videos r, r + n, r + 2n, … Nothing is
-padded or left out, so that any number of ranks sees the same videos in the same steps.
+A batch spans all ranks, and rank r of n takes its videos r, r + n, r + 2n, … Nothing is
+padded or dropped, so that any number of ranks sees the same videos in the same steps.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def epoch_draws(
     balance: float = 0.0,
     soft_targets: Tensor | None = None,
 ) -> list[Draw]:
-    """Returns the videos of an epoch in their random order, as many as there are.
+    """Returns the draws of an epoch in random order, as many as there are videos.
 
     Args:
         targets: the class of every video.
@@ -38,7 +38,7 @@ def epoch_draws(
         epoch: from 0.
         balance: a class of n videos comes in proportion to n to the power 1 - balance, its videos in
             turn: at 0 every video comes once, at 1 every class equally often.
-        soft_targets: float (N, C) of every video, which then stand for the classes: see `soft_weights`.
+        soft_targets: float (N, C) of every video, used instead of the classes: see `soft_weights`.
     """
     random = Random(f"{seed}:{epoch}:order")
     if not balance:
@@ -60,7 +60,7 @@ def epoch_draws(
 
 
 def soft_weights(soft_targets: Tensor, balance: float) -> list[float]:
-    """Returns how often every video is to be drawn in an epoch, N times in all.
+    """Returns the expected number of draws of every video in an epoch, N in total.
 
     A class c has n_c = sum_i t_ic videos, which need not be a whole number. Were a class drawn in proportion to n_c
     to the power 1 - balance, and then one of its videos in proportion to its t_ic, video i would come in proportion
@@ -98,7 +98,7 @@ def _systematic(weights: Sequence[float], random: Random) -> list[int]:
 
 
 def _numbered(epoch: int, videos: Iterable[int]) -> list[Draw]:
-    """Returns draws of these videos that know how often each came before."""
+    """Returns draws of these videos, numbered by repetition."""
     seen: Counter[int] = Counter()
     draws = []
     for video in videos:
@@ -108,7 +108,7 @@ def _numbered(epoch: int, videos: Iterable[int]) -> list[Draw]:
 
 
 def _apportion(sizes: Mapping[int, float], total: int) -> list[int]:
-    """Returns every class as often as its size says, `total` in all (largest remainders)."""
+    """Distributes `total` draws over the classes by their sizes (largest remainders)."""
     whole = sum(sizes.values())
     exact = {target: total * size / whole for target, size in sizes.items()}
     counts = {target: math.floor(number) for target, number in exact.items()}
@@ -119,12 +119,12 @@ def _apportion(sizes: Mapping[int, float], total: int) -> list[int]:
 
 
 def batches_of(draws: Sequence[Draw], batch_size: int) -> list[list[Draw]]:
-    """Cuts an epoch into batches; the last one may be smaller, and none is left out."""
+    """Cuts an epoch into batches; the last one may be smaller, and no video is dropped."""
     return [list(draws[start : start + batch_size]) for start in range(0, len(draws), batch_size)]
 
 
 def share(batches: Sequence[Sequence[Draw]], rank: int, world_size: int) -> list[list[Draw]]:
-    """Returns what one rank reads of every batch, which is nothing where a batch has too few videos."""
+    """Returns one rank's part of every batch, which is empty if a batch has too few videos."""
     return [list(batch[rank::world_size]) for batch in batches]
 
 
@@ -136,21 +136,21 @@ def load_batches(
     pin_memory: bool = False,
     skipped: list[Unreadable] | None = None,
 ) -> Iterator[Videos | None]:
-    """Reads batches in their order, ahead of time where there are workers.
+    """Reads batches in order, prefetching with workers.
 
     Args:
         dataset: of the videos.
         batches: which of them.
         workers: processes that read.
-        pin_memory: for a copy to CUDA that does not wait.
-        skipped: takes the videos that cannot be read; `None` makes the first one an error.
+        pin_memory: for asynchronous copies to CUDA.
+        skipped: collects the unreadable videos; with `None` the first one raises an error.
 
     Yields:
         The videos of each batch; `None` for a batch without any.
 
     Raises:
         DatasetError: a video cannot be read.
-        RuntimeError: a process that reads has died; `reader_errors` says it in one line.
+        RuntimeError: a worker process died; `reader_errors` turns it into a one-line error.
     """
     loader: DataLoader[Any] = DataLoader(
         dataset,
@@ -158,14 +158,14 @@ def load_batches(
         collate_fn=collate,
         num_workers=workers,
         pin_memory=pin_memory,
-        # Without one of its own the loader would draw from the global generator.
+        # Without a separate generator the loader would draw from the global one.
         generator=torch.Generator().manual_seed(0),
     )
     for videos, unreadable in loader:
         if unreadable and skipped is None:
             raise DatasetError(
-                f"{unreadable[0].reason} Get the video again, or take it out of the data set; "
-                "peclip data check reads some frames of every video and names those that cannot be read."
+                f"{unreadable[0].reason} Download the video again, or remove it from the data set; "
+                "peclip data check finds unreadable videos."
             )
         if skipped is not None:
             skipped += unreadable
@@ -174,13 +174,13 @@ def load_batches(
 
 @contextmanager
 def reader_errors() -> Iterator[None]:
-    """Says in one line that a process that reads has died.
+    """Turns the death of a worker process into a one-line error.
 
-    torch raises it from a signal, wherever the main process is then, so it belongs around all that is done with
-    what `load_batches` yields.
+    torch raises it from a signal handler, at any point of the main process, so wrap all code that uses the
+    output of `load_batches`.
 
     Raises:
-        DatasetError: one has died.
+        DatasetError: a worker died.
     """
     try:
         yield
@@ -188,7 +188,7 @@ def reader_errors() -> Iterator[None]:
         if not str(error).startswith("DataLoader worker"):
             raise
         raise DatasetError(
-            f"A process that reads videos has died: {first_line(error).rstrip('. ')}. Often the memory is too "
-            "small: read with fewer of them (--workers 1) or in the main process (--workers 0), and in Docker "
-            "give more shared memory (--shm-size 8g)."
+            f"A worker process died: {first_line(error).rstrip('. ')}. The usual cause is too little memory: "
+            "use fewer workers (--workers 1) or none (--workers 0), and in Docker "
+            "increase the shared memory (--shm-size 8g)."
         ) from error

@@ -1,4 +1,4 @@
-"""The videos and stills below a folder, for data sets that have no lists."""
+"""The videos and stills below a folder, for data sets without lists."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def find_media(folder: Path) -> list[Path]:
     """Returns the video files and the folders of frames below a folder, at any depth, in natural order.
 
     A folder below it that holds images is one video. Images in the folder itself are stills, each a
-    sample. Images next to videos are thumbnails, and names that start with a dot are left out.
+    sample. Images next to videos are thumbnails, and names that start with a dot are skipped.
 
     Raises:
         DatasetError: a folder cannot be read.
@@ -23,7 +23,7 @@ def find_media(folder: Path) -> list[Path]:
 
 
 def sub_folders(folder: Path) -> list[Path]:
-    """Returns the folders directly in a folder, hidden ones left out, in natural order.
+    """Returns the folders directly in a folder, except hidden ones, in natural order.
 
     Raises:
         DatasetError: the folder cannot be read.
@@ -32,7 +32,7 @@ def sub_folders(folder: Path) -> list[Path]:
 
 
 def count_images(folder: Path) -> int:
-    """Counts the images directly in a folder, hidden ones left out.
+    """Counts the images directly in a folder, except hidden ones.
 
     Raises:
         DatasetError: the folder cannot be read.
@@ -46,9 +46,9 @@ def is_still(path: Path) -> bool:
 
 
 def frames_folder(path: Path) -> Path:
-    """Returns the folder of frames that stands for a video: `one.mp4` gives `one`, and a folder itself.
+    """Returns the folder of frames of a video: `one.mp4` gives `one`, and a folder gives itself.
 
-    Only the suffixes of videos and images are taken off, because `clip.01` and `clip.02` are two.
+    Only video and image suffixes are removed, because `clip.01` and `clip.02` are two videos.
     """
     known = path.suffix.lower() in VIDEO_SUFFIXES | IMAGE_SUFFIXES
     return path.with_suffix("") if known and not path.is_dir() else path
@@ -73,7 +73,7 @@ def _list(folder: Path) -> tuple[list[Path], list[Path], list[Path]]:
                 suffix = os.path.splitext(entry.name)[1].lower()
                 if entry.name.startswith("."):
                     continue
-                # By suffix first: asking whether each of a million frames is a folder takes long.
+                # By suffix first: testing whether each of a million frames is a folder is slow.
                 if suffix in IMAGE_SUFFIXES:
                     images.append(folder / entry.name)
                 elif suffix in VIDEO_SUFFIXES and not entry.is_dir():

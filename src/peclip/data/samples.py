@@ -1,4 +1,4 @@
-"""What every data set is turned into: samples with a label's name, and splits of them."""
+"""The common form of all data sets: samples with label names, and their splits."""
 
 from __future__ import annotations
 
@@ -16,38 +16,38 @@ class Sample:
     """One labelled video, or one still."""
 
     source: Path
-    """A video file, a folder of frames, or an image; where it should be if it is missing."""
+    """A video file, a folder of frames, or an image; the expected path if it is missing."""
     label: str
     """The canonical name, never an index."""
     id: str
-    """Names the video within its data set, whatever the folder and the split."""
+    """Identifies the video within its data set, independent of folder and split."""
     subject: str | None = None
-    """Who is seen, where the data set says it."""
+    """The person shown, if the data set provides it."""
     num_frames: int | None = None
-    """What a list claims. Lists are wrong for damaged copies: count, and let `check` compare."""
+    """Frame count in the list, which may differ from the files; `check` compares them."""
     caption: str = ""
-    """What is seen to move, in words, without the emotion; empty where nothing was written."""
+    """Caption of the facial movements, without the emotion; empty if missing."""
     soft_target: tuple[tuple[str, float], ...] | None = None
-    """What is learned: labels and their probabilities, which add up to 1; `None` for the label alone."""
+    """Training target: label → probability, summing to 1; `None` for the plain label."""
 
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """The samples of one part of a data set, and the label set that they are named in."""
+    """The samples of one part of a data set, and its label set."""
 
     dataset: str
     fold: int | None
-    """From 1; `None` where the data set has no folds."""
+    """From 1; `None` if the data set has no folds."""
     split: str
     """`train`, `val`, `test` or `all`."""
     samples: tuple[Sample, ...]
-    """Everything that the data set says belongs here, the missing ones included."""
+    """All listed samples, including missing ones."""
     labels: LabelSet
-    """In the order of the data set's authors."""
+    """In the authors' order."""
     missing: tuple[Sample, ...] = ()
-    """Those of `samples` whose video was not found."""
+    """The samples whose video was not found."""
     notes: tuple[str, ...] = ()
-    """Sentences on what was left out, and on targets that are not the labels of the data set."""
+    """Notes on dropped samples, and on targets that differ from the data set's labels."""
 
     def __post_init__(self) -> None:
         known = frozenset(self.labels)
@@ -55,7 +55,7 @@ class Split:
             self._check_soft_target(sample)
             if sample.label not in known:
                 raise DatasetError(
-                    f"{self.title}: {sample.id} has the label {sample.label!r}; the labels are "
+                    f"{self.title}: {sample.id} has the unknown label {sample.label!r}; the labels are "
                     f"{', '.join(self.labels)}. Correct its label."
                 )
 
@@ -70,8 +70,8 @@ class Split:
             or target.keys() - {*self.labels}
         ):
             raise DatasetError(
-                f"{self.title}: {sample.id} has the soft target {target}. Give probabilities of the labels "
-                f"{', '.join(self.labels)} that add up to 1."
+                f"{self.title}: {sample.id} has the invalid soft target {target}. Give probabilities of the labels "
+                f"{', '.join(self.labels)} that sum to 1."
             )
 
     def __len__(self) -> int:
@@ -85,7 +85,7 @@ class Split:
 
     @property
     def subjects(self) -> frozenset[str]:
-        """Who is seen; empty where nobody is known."""
+        """The subjects; empty if unknown."""
         return frozenset(s.subject for s in self.samples if s.subject is not None)
 
     def counts(self) -> dict[str, int]:
@@ -112,17 +112,17 @@ class Split:
 
     @property
     def num_captions(self) -> int:
-        """How many of the videos have a caption."""
+        """Number of videos with a caption."""
         return sum(bool(sample.caption) for sample in self.samples)
 
     def without_missing(self) -> Split:
-        """Returns this split without the samples that were not found."""
+        """Returns this split without the missing samples."""
         missing = frozenset(self.missing)
         return self.with_samples(sample for sample in self.samples if sample not in missing)
 
 
 def label_set_of(names: Iterable[str], where: str) -> LabelSet:
-    """Orders the labels of a data set of the user's own: the emotions of the field, then the alphabet.
+    """Orders the labels of a custom data set: the emotions of the field first, then alphabetically.
 
     The order must not depend on the file system, or a trained model could not be evaluated elsewhere.
 

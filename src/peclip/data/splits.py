@@ -1,4 +1,4 @@
-"""Splits of data sets: reading them, checking them, and carving one to validate on."""
+"""Splits of data sets: reading them, checking them, and holding out a validation split."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from peclip.errors import ConfigError, DatasetError
 
 
 def carve_validation(split: Split, fraction: float, seed: int) -> tuple[Split, Split]:
-    """Divides a split into a part to train on and a part to validate on.
+    """Divides a split into a training part and a validation part.
 
     Each label gives the same fraction, at least one sample and never its last one. Where subjects are
     known, nobody is in both parts, and whole subjects are chosen so that the labels come close to the
@@ -26,18 +26,20 @@ def carve_validation(split: Split, fraction: float, seed: int) -> tuple[Split, S
 
     Args:
         split: usually train.
-        fraction: the part to validate on, above 0 and below 1.
+        fraction: the validation part, above 0 and below 1.
         seed: any number.
 
     Returns:
-        The rest under its own name, and `val`, both in the order of the samples.
+        The remaining split, with its name unchanged, and `val`, both in the order of the samples.
 
     Raises:
         ConfigError: the fraction is not above 0 and below 1.
         DatasetError: nothing can be chosen that leaves each label a video to train on.
     """
     if not 0 < fraction < 1:
-        raise ConfigError(f"A validation fraction of {fraction} is not above 0 and below 1.")
+        raise ConfigError(
+            f"Invalid validation fraction {fraction}; give a number above 0 and below 1."
+        )
     groups: dict[str, list[Sample]] = defaultdict(list)
     for sample in split.samples:
         groups[_group(sample)].append(sample)
@@ -50,8 +52,8 @@ def carve_validation(split: Split, fraction: float, seed: int) -> tuple[Split, S
     if not chosen:
         raise DatasetError(
             f"{split.title} cannot be divided into train and val: it has {len(subjects)} subjects and "
-            f"{len(singles)} videos without one, and each choice would take the last videos of a label "
-            "out of train. Give a val split of your own, or train without one: select_on=last."
+            f"{len(singles)} videos without one, and each choice would remove the last videos of a label "
+            "from train. Provide a val split, or train without one: select_on=last."
         )
     return (
         split.with_samples(s for s in split.samples if _group(s) not in chosen),
@@ -79,9 +81,9 @@ def _choose_singles(
 def _choose_subjects(
     names: Sequence[str], groups: dict[str, list[Sample]], fraction: float, rest: Counter[str]
 ) -> set[str]:
-    """Adds whoever brings the labels nearer to the fraction; the order of the names decides who is asked.
+    """Adds subjects that bring the labels closer to the fraction, in the order of their names.
 
-    Whoever has the last videos of a label in `rest`, which is what stays in train, is not chosen.
+    A subject with the last videos of a label in `rest`, the training part, is not chosen.
     """
     total = Counter(sample.label for name in names for sample in groups[name])
 
@@ -102,20 +104,20 @@ def _choose_subjects(
         if can_go(name) and distance(have + labels_of(name)) < distance(have):
             have += labels_of(name)
             chosen.add(name)
-    if not chosen:  # each of them is more than the fraction: take the nearest
+    if not chosen:  # each one exceeds the fraction: take the closest
         nearest = sorted(filter(can_go, names), key=lambda name: distance(labels_of(name)))
         chosen = set(nearest[:1])
     return chosen
 
 
 def read_split(config: DataConfig) -> Split:
-    """Reads a split with all that is listed, whether it is there or not, for checking it.
+    """Reads a split with all listed videos, including missing ones, for checks.
 
-    What `targets` and `copies` leave out is not in it.
+    Samples dropped by `targets` and `copies` are excluded.
 
     Raises:
-        DatasetError: the data set or its votes are not there, or a list or name of it is wrong.
-        ConfigError: the data set is not known, or has no test subjects to choose or no votes.
+        DatasetError: the data set or its votes are missing, or a list or file name is invalid.
+        ConfigError: the data set is unknown, or has no selectable test subjects or no votes.
     """
     split = _listed(config)
 
@@ -136,7 +138,7 @@ def _listed(config: DataConfig) -> Split:
     if not config.test_subjects:
         split = benchmark.load(config.root, config.fold, config.split, config.annotations)
     elif benchmark.load_subjects is None or config.fold is not None:
-        reason = "a fold was given too" if benchmark.load_subjects else "it has none to choose"
+        reason = "a fold was also given" if benchmark.load_subjects else "it has none to choose"
         raise ConfigError(
             f"test_subjects cannot be used with {config.dataset}: {reason}. Give a fold or subjects."
         )
@@ -145,46 +147,46 @@ def _listed(config: DataConfig) -> Split:
     if len(split.missing) == len(split):
         first = f", the first one at {split.samples[0].source}" if len(split) else ""
         raise DatasetError(
-            f"None of the {len(split):,} videos of {split.title} is below {config.root}{first}. "
+            f"None of the {len(split):,} videos of {split.title} was found below {config.root}{first}. "
             f"{benchmark.expected(config.root)}"
         )
     return split
 
 
 def check_captions(split: Split, config: DataConfig) -> None:
-    """Checks that the captions that were given are about the videos of a split.
+    """Checks that the given captions belong to the videos of a split.
 
     Raises:
-        DatasetError: none of them is.
+        DatasetError: none of them does.
     """
     if config.captions is not None and not split.num_captions:
         raise DatasetError(
-            f"None of the captions of {str(config.captions)!r} is about a video of {split.title}, such as "
+            f"No caption in {str(config.captions)!r} matches a video of {split.title}, such as "
             f"{split.samples[0].id!r}. Give the captions of this data set, or make them: peclip captions"
         )
 
 
 def check_missing(split: Split, config: DataConfig) -> None:
-    """Checks that the videos of a split are all there, unless `allow_missing` is set.
+    """Checks that no video of a split is missing, unless `allow_missing` is set.
 
     Raises:
-        DatasetError: some of them are not.
+        DatasetError: some are missing.
     """
     if split.missing and not config.allow_missing:
         raise DatasetError(
-            f"{len(split.missing):,} of the {len(split):,} videos of {split.title} are not there, the "
-            f"first one at {split.missing[0].source}. See which: peclip data check; or leave them "
-            "out, which makes other numbers than those of papers: allow_missing=True (evaluate: "
+            f"{len(split.missing):,} of the {len(split):,} videos of {split.title} are missing, the "
+            f"first one at {split.missing[0].source}. List them with: peclip data check; or skip them, "
+            "which makes results incomparable with papers: allow_missing=True (evaluate: "
             "--allow-missing; train: --set data.allow_missing=true)."
         )
 
 
 def load_split(config: DataConfig) -> Split:
-    """Reads a split whose videos are all there; `allow_missing` leaves out those that are not.
+    """Reads a split without missing videos; `allow_missing` skips them instead of raising.
 
     Raises:
-        DatasetError: the data set or some of its videos are not there, or a list or name is wrong.
-        ConfigError: the data set is not known, or has no test subjects to choose.
+        DatasetError: the data set or some of its videos are missing, or a list or name is invalid.
+        ConfigError: the data set is unknown, or has no selectable test subjects.
     """
     split = read_split(config)
     check_missing(split, config)
@@ -194,18 +196,18 @@ def load_split(config: DataConfig) -> Split:
 def read_splits(
     dataset: str, root: Path, annotations: Path | None = None, fold: int | None = None
 ) -> list[Split]:
-    """Reads all splits of a fold, or of all folds: together, everything that a copy should hold.
+    """Reads all splits of a fold, or of all folds: the complete contents of a copy.
 
     Raises:
-        DatasetError: the data set or a list is not there, or cannot be read at all.
-        ConfigError: the data set is not known.
+        DatasetError: the data set or a list is missing, or cannot be read at all.
+        ConfigError: the data set is unknown.
     """
     benchmark = find_benchmark(dataset)
     benchmark.check_root(root)
     folds = benchmark.fold_numbers() if fold is None else (fold,)
     names = benchmark.splits_found(root, annotations)
     if fold is None and benchmark.folds is not None and "all" in benchmark.splits:
-        folds, names = (None,), ("all",)  # folds made by a rule: nothing in them can be wrong
+        folds, names = (None,), ("all",)  # folds defined by a rule need no check
     config = DataConfig(dataset=dataset, root=root, annotations=annotations)
     return [
         read_split(config.model_copy(update={"fold": number, "split": name}))

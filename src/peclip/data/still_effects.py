@@ -1,4 +1,4 @@
-"""What happens to the frames of a window that is made from a still: cover, movement, light and sharpness."""
+"""Effects on the frames of a window made from a still: occlusion, movement, light and sharpness."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def move(frames: list[Frames], config: AnimateConfig, random: np.random.Generato
 def _border(
     frame: Frames, config: AnimateConfig, random: np.random.Generator
 ) -> tuple[int, tuple[float, ...]]:
-    """Returns how OpenCV fills what lies outside a picture, and with which colour where it is one."""
+    """Returns OpenCV's border mode, and the colour of a constant border."""
     if not config.border or random.random() >= config.border:
         return cv2.BORDER_REPLICATE, (0, 0, 0)
     mean = tuple(frame.mean((0, 1)).tolist())
@@ -164,7 +164,7 @@ def line_kernel(length: float, angle: float) -> NDArray[np.float32]:
 
 
 def _coarsen(frames: Frames, sides: tuple[int, int], random: np.random.Generator) -> Frames:
-    """Shrinks and enlarges the frames of a window, (T, S, S, 3), as a face that is small in its video."""
+    """Shrinks and enlarges the frames of a window, (T, S, S, 3), like a small face in a video."""
     S = frames.shape[1]
     side = round(float(np.exp(random.uniform(*np.log(sides)))))
     enlarge = cv2.INTER_LINEAR if random.random() < 0.5 else cv2.INTER_CUBIC

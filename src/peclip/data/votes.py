@@ -21,23 +21,23 @@ from peclip.errors import ConfigError, DatasetError
 from peclip.labels import LabelSet, canonical
 
 Votes = Mapping[str, Mapping[str, float]]
-"""Sample id → label, contempt, unknown or nf → votes. A video that is not in it was not voted on."""
+"""Sample id → label, contempt, unknown or nf → votes. A missing video has no votes."""
 
 CONTEMPT = "contempt"
 NO_LABELS = frozenset({"unknown", "nf"})
-"""What annotators may choose besides labels; nf is "not a face"."""
+"""Choices of annotators besides labels; nf is "not a face"."""
 
 
 class VoteKey(NamedTuple):
-    """How a vote file names the videos of a data set."""
+    """The column of a vote file that identifies a video."""
 
     column: str = "id"
     example: str = "the id of the video, as predictions.csv has it"
     to_id: Callable[[str], str] = str
-    """What stands in the column → `Sample.id`.
+    """Content of the column → `Sample.id`.
 
     Raises:
-        ValueError: it is not such a name.
+        ValueError: the content is invalid.
     """
 
 
@@ -47,7 +47,7 @@ BY_ID = VoteKey()
 def read_vote_file(path: Path, key: VoteKey, labels: LabelSet) -> Votes:
     """Reads a csv with one video per row and one column of counts for every label.
 
-    A number before a label is left out ("1happy", as DFEW has it), and so are all other columns.
+    A number before a label is ignored ("1happy", as in DFEW), and so are all other columns.
 
     Raises:
         DatasetError: the file cannot be read, lacks a column, names a video twice, or a cell is not a count.
@@ -63,7 +63,7 @@ def read_vote_file(path: Path, key: VoteKey, labels: LabelSet) -> Votes:
                 name = _id(where, row[key.column] or "", key)
                 if name in votes:
                     raise DatasetError(
-                        f"{where}: {name!r} has votes above. Keep one row per video."
+                        f"{where}: duplicate votes of {name!r}. Keep one row per video."
                     )
                 votes[name] = {label: _count(where, row[c] or "") for c, label in columns.items()}
     except (OSError, UnicodeDecodeError, csv.Error) as error:
@@ -74,7 +74,7 @@ def read_vote_file(path: Path, key: VoteKey, labels: LabelSet) -> Votes:
 
 
 def _vote_columns(path: Path, header: list[str], key: VoteKey, labels: LabelSet) -> dict[str, str]:
-    """Returns what every column of votes counts, by the name of the column."""
+    """Returns the label that each column counts, by column name."""
     known = {*labels, CONTEMPT, *NO_LABELS}
     columns = {}
     for column in header:
@@ -92,7 +92,7 @@ def _vote_columns(path: Path, header: list[str], key: VoteKey, labels: LabelSet)
 
 
 def expected_votes(key: VoteKey, labels: LabelSet) -> str:
-    """Returns one sentence that says what a vote file must have."""
+    """Returns one sentence with the required format of a vote file."""
     return (
         f"Give a CSV as data.votes with the columns {key.column} ({key.example}), {', '.join(labels)} and, where "
         "annotators could choose them, contempt, unknown and NF."
@@ -104,7 +104,7 @@ def _id(where: str, cell: str, key: VoteKey) -> str:
         return key.to_id(cell.strip())
     except ValueError:
         raise DatasetError(
-            f"{where}: {cell!r} in the column {key.column} does not name a video; give {key.example}."
+            f"{where}: {cell!r} in the column {key.column} does not identify a video; give {key.example}."
         ) from None
 
 
@@ -114,19 +114,19 @@ def _count(where: str, cell: str) -> float:
     except ValueError:
         count = math.nan
     if not 0 <= count < math.inf:
-        raise DatasetError(f"{where}: {cell!r} is not a number of votes. Give 0 or more.")
+        raise DatasetError(f"{where}: invalid number of votes {cell!r}. Give 0 or more.")
     return count
 
 
 def with_votes(split: Split, votes: Votes, config: DataConfig) -> Split:
-    """Returns a split with soft targets from votes; its notes say what was left out.
+    """Returns a split with soft targets from votes; its notes list the dropped videos.
 
     Votes for `unknown`, NF and, unless it is a label, contempt are removed. Left out are videos without a vote,
-    videos for which one of these has the most votes or as many as the first label, and, unless they are for
-    training, those whose first labels are tied: it cannot be said which of them is correct.
+    videos for which one of these has the most votes or as many as the top label, and, outside
+    training, those with tied top labels, whose correct label is ambiguous.
 
-    In training, a tie is resolved for the label of the data set, then in the order of the labels; this decides
-    only which label counts in the scores of training.
+    In training, a tie is resolved in favour of the data set's label, then by label order; this affects
+    only the training scores.
 
     Args:
         split: with the labels of the data set.
@@ -134,7 +134,7 @@ def with_votes(split: Split, votes: Votes, config: DataConfig) -> Split:
         config: targets, `label_votes`, `contempt`.
 
     Raises:
-        ConfigError: contempt is to be kept, and nobody could vote for it.
+        ConfigError: contempt is to be kept, but the votes do not include it.
         DatasetError: none of the videos can be kept.
     """
     labels = _labels(split, votes, config)
@@ -147,7 +147,7 @@ def with_votes(split: Split, votes: Votes, config: DataConfig) -> Split:
             kept.append(found)
     if not any(sample.soft_target for sample in kept):
         raise DatasetError(
-            f"None of the {len(split):,} videos of {split.title} has votes for a label. The first is named "
+            f"None of the {len(split):,} videos of {split.title} has votes for a label. The first video is "
             f"{split.samples[0].id!r}, and the first with votes {next(iter(votes), 'nothing')!r}. Give the votes of "
             "this data set as data.votes, or set data.targets=labels."
         )
@@ -160,7 +160,7 @@ def _labels(split: Split, votes: Votes, config: DataConfig) -> LabelSet:
         return split.labels
     if not any(CONTEMPT in counts for counts in votes.values()):
         raise ConfigError(
-            f"data.contempt is keep, and the votes of {split.dataset} have no column contempt. Set "
+            f"data.contempt is keep, but the votes of {split.dataset} have no column contempt. Set "
             "data.contempt=drop, or give votes with this column."
         )
     return LabelSet((*split.labels.names, CONTEMPT))
@@ -169,7 +169,7 @@ def _labels(split: Split, votes: Votes, config: DataConfig) -> LabelSet:
 def _with_target(
     sample: Sample, votes: Votes, labels: LabelSet, config: DataConfig, *, keep_ties: bool
 ) -> Sample | str:
-    """Returns the sample with its target and the label that is scored, or why it is left out."""
+    """Returns the sample with its target and scored label, or the reason it is dropped."""
     mixed = config.targets == "mixed"
     if sample.id not in votes:
         return sample if mixed else "without votes"
@@ -192,13 +192,13 @@ def _with_target(
 
 
 def _most(counts: Mapping[str, float]) -> list[str]:
-    """Returns who has the most votes; nobody, where there are none."""
+    """Returns the labels with the most votes; empty without votes."""
     top = max(counts.values(), default=0.0)
     return [name for name, count in counts.items() if count == top] if top else []
 
 
 def _note(split: Split, kept: list[Sample], reasons: Counter[str], config: DataConfig) -> str:
-    """Returns sentences on the targets of a split, with all that was left out."""
+    """Returns the notes on the targets of a split and on the dropped videos."""
     source = "votes" if config.votes is None else f"votes of {config.votes.name}"
     if config.targets == "mixed":
         source += f" and {config.label_votes:g} votes for the label of the data set"
@@ -208,11 +208,11 @@ def _note(split: Split, kept: list[Sample], reasons: Counter[str], config: DataC
     parts = [f"{len(kept):,} of {len(split):,} videos are kept"]
     if reasons:
         left = ", ".join(f"{count:,} {reason}" for reason, count in reasons.most_common())
-        parts.append(f"left out are {left}")
+        parts.append(f"dropped: {left}")
     if bare:
-        parts.append(f"{bare:,} without votes have their label alone")
-    parts.append(f"{changed:,} have another label than in the data set")
+        parts.append(f"{bare:,} without votes keep their label")
+    parts.append(f"{changed:,} have a different label than in the data set")
     return (
-        f"{split.title}: soft targets from the {source}, and the label with most of them is scored. "
+        f"{split.title}: soft targets from the {source}; the label with the most votes is scored. "
         f"{'; '.join(parts)}."
     )

@@ -1,4 +1,4 @@
-"""Videos together with what `peclip data prepare --parts` found in their faces."""
+"""Videos together with the face parts from `peclip data prepare --parts`."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from peclip.video.parts import load_parts, parts_path
 class VideosWithParts(VideoDataset):
     """Also draws the parsing map and the landmarks of every frame.
 
-    They are augmented together with their frame, as one more picture of the same video.
+    They are augmented together with their frame, like another frame of the same video.
     """
 
     def item(self, draw: Draw) -> Item:
-        """Returns a video with everything that is known of it.
+        """Returns a video with its target, caption and parts.
 
         Raises:
             VideoError: the video or its parts cannot be read.
@@ -31,7 +31,7 @@ class VideosWithParts(VideoDataset):
             raise VideoError(str(error)) from None
         if len(whole) != total:
             raise VideoError(
-                f"{str(path)!r} is of {len(whole)} frames, and the video has {total}: the parts are of other "
+                f"{str(path)!r} covers {len(whole)} frames, but the video has {total}: the parts belong to other "
                 "crops. Delete the file and prepare again: peclip data prepare --parts mediapipe"
             )
         parts = whole.at(chosen)

@@ -1,8 +1,8 @@
-"""Direct downloads over HTTP: files that are kept and verified, and source videos that are not.
+"""Direct downloads over HTTP: verified files for the cache, and temporary source videos.
 
-What a model hub serves is fetched by the hub's own client. Here are the few files that lie elsewhere.
-A file in the cache under its own name is complete and verified, for it is moved there only then; one
-that is under way is `NAME.part`, and a later call goes on where it stopped.
+Model hub files are fetched by the hub's client; this module covers the few files stored elsewhere.
+A file in the cache under its final name is complete and verified, because it is moved there only then;
+a partial download is `NAME.part`, and a later call resumes it.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ CHUNK_BYTES = 1 << 16
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-\d+/(\d+|\*)")
 
 Progress = Callable[[int, int | None], None]
-"""Told how many bytes there are and will be (None: not known). The first falls on starting over."""
+"""Called with bytes done and total (None: unknown). Bytes done drop when a download starts over."""
 
 
 @dataclass(frozen=True)
 class RemoteFile:
-    """A file at a fixed address whose contents are known; `name` is what the cache calls it."""
+    """A file with a fixed address and checksum; `name` is its file name in the cache."""
 
     name: str
     url: str
@@ -46,11 +46,11 @@ class RemoteFile:
 
 
 class _TransferError(Exception):
-    """Why a transfer failed, in words for a user; asking again would not help."""
+    """Why a transfer failed, in words for a user; a retry would not help."""
 
 
 class _TransientError(_TransferError):
-    """A failure that another request may cure."""
+    """A failure that a retry may fix."""
 
 
 def fetch(
@@ -60,7 +60,7 @@ def fetch(
 
     Raises:
         ConfigError: The name is not a plain file name.
-        WeightsError: The file is not there and cannot be had.
+        WeightsError: The file is not cached and cannot be downloaded.
     """
     path = directory / _plain(file.name)
     try:
@@ -68,21 +68,21 @@ def fetch(
             return path
         if settings.offline:
             raise WeightsError(
-                f"{file.name} is not at {path}, and peclip is offline. Unset PECLIP_OFFLINE and "
-                f"HF_HUB_OFFLINE to download it once, or save {file.url} there by hand."
+                f"{file.name} is not cached at {path}, and peclip is offline. Unset PECLIP_OFFLINE and "
+                f"HF_HUB_OFFLINE to download it once, or save {file.url} there manually."
             )
         directory.mkdir(parents=True, exist_ok=True)
         with FileLock(f"{path}.lock"):
-            # Whoever held the lock before may have fetched it.
+            # The previous holder of the lock may have fetched it.
             if not path.is_file():
                 _complete(file, path, settings, progress)
     except _TransferError as error:
         problem = f"{file.name} could not be downloaded from {file.url}: {error}"
-        raise WeightsError(f"{problem}. Try again, or save it as {path} by hand.") from error
+        raise WeightsError(f"{problem}. Try again, or save it manually as {path}.") from error
     except OSError as error:
         raise WeightsError(
-            f"{file.name} cannot be kept as {path}: {error.strerror or error}. Free some space there, "
-            "or set PECLIP_CACHE_DIR to a folder that can be written."
+            f"{file.name} cannot be saved as {path}: {error.strerror or error}. Free some space there, "
+            "or set PECLIP_CACHE_DIR to a writable folder."
         ) from error
     return path
 
@@ -91,17 +91,17 @@ def fetch(
 def open_remote(url: str, *, settings: Settings, suffix: str) -> Iterator[Path]:
     """Downloads a source video to a temporary file and deletes it at exit.
 
-    The file's name ends in `suffix` (".mp4"), which some decoders go by.
+    The file name ends in `suffix` (".mp4"), which some decoders rely on.
 
     Raises:
         ConfigError: The suffix cannot end a file name.
-        VideoError: The video cannot be had.
+        VideoError: The video cannot be downloaded.
     """
     name = _plain(f"video{suffix}")
     if settings.offline:
         raise VideoError(
             f"{url} cannot be read: peclip is offline. Unset PECLIP_OFFLINE and HF_HUB_OFFLINE, "
-            "or give a file's path."
+            "or give a local file."
         )
     try:
         folder = tempfile.TemporaryDirectory(prefix="peclip-", ignore_cleanup_errors=True)
@@ -113,7 +113,7 @@ def open_remote(url: str, *, settings: Settings, suffix: str) -> Iterator[Path]:
             _Transfer(url, path, settings).run()
         except _TransferError as error:
             problem = f"{url} cannot be read: {error}"
-            raise VideoError(f"{problem}. Check the address, or give a file's path.") from error
+            raise VideoError(f"{problem}. Check the address, or give a local file.") from error
         except OSError as error:
             raise _no_room(url, error) from error
         yield path
@@ -121,32 +121,34 @@ def open_remote(url: str, *, settings: Settings, suffix: str) -> Iterator[Path]:
 
 def _no_room(url: str, error: OSError) -> VideoError:
     return VideoError(
-        f"{url} cannot be kept in a temporary file: {error.strerror or error}. "
-        "Free some space, or set TMPDIR to a folder that can be written."
+        f"{url} cannot be saved to a temporary file: {error.strerror or error}. "
+        "Free some space, or set TMPDIR to a writable folder."
     )
 
 
 def _plain(name: str) -> str:
     if name in {"", ".", ".."} or any(character in name for character in "/\\:\0"):
-        problem = f"A download cannot be named {name!r}: it takes a plain file name"
-        raise ConfigError(f"{problem}. Leave out folders, drive letters and '..'.")
+        problem = f"Invalid download file name {name!r}"
+        raise ConfigError(
+            f"{problem}. Give a plain file name without folders, drive letters or '..'."
+        )
     return name
 
 
 def _complete(file: RemoteFile, path: Path, settings: Settings, progress: Progress | None) -> None:
     part = path.with_name(f"{path.name}.part")
-    # Twice, for the first may have gone on from a partial file that was something else.
+    # Twice, because the first attempt may have resumed an unrelated partial file.
     for _ in range(2):
         _Transfer(file.url, part, settings, progress, total=file.size).run()
         with part.open("rb+") as stream:
             got = hashlib.file_digest(stream, "sha256").hexdigest()
-            # Without it a power cut could leave the final name on bytes that never reached the disk.
+            # Without it, a power cut could leave the final name on bytes that never reached the disk.
             os.fsync(stream.fileno())
         if got == file.sha256.lower():
             os.replace(part, path)
             return
         part.unlink()
-    raise _TransferError(f"its sha256 is {got}, but {file.sha256} was expected")
+    raise _TransferError(f"its sha256 is {got}; expected {file.sha256}")
 
 
 @dataclass
@@ -161,8 +163,8 @@ class _Transfer:
     etag: str | None = None
 
     def run(self) -> None:
-        """Fills `part`. After a failure it holds what a later transfer may go on from."""
-        # str.lower, not urlsplit, which raises on some of what a user can type.
+        """Fills `part`. After a failure, a later transfer may resume from it."""
+        # str.lower, not urlsplit, which raises on some user input.
         if not self.url.lower().startswith(("http://", "https://")):
             raise _TransferError("the address must start with http:// or https://")
         for attempt in range(1, ATTEMPTS + 1):
@@ -177,9 +179,9 @@ class _Transfer:
     def _request(self) -> None:
         offset = self.part.stat().st_size if self.part.exists() else 0
         headers = {
-            # Compressed on the way, bytes in the file would not be those that a Range counts.
+            # With compression, bytes in the file would differ from those counted by Range.
             "Accept-Encoding": "identity",
-            "Range": f"bytes={offset}-" if offset else None,  # requests leaves out a None
+            "Range": f"bytes={offset}-" if offset else None,  # requests omits None
             "If-Range": self.etag if offset else None,
         }
         timeout = self.settings.http_timeout
@@ -192,9 +194,9 @@ class _Transfer:
             raise _TransferError(str(error)) from error
 
     def _accept(self, response: requests.Response, offset: int) -> int:
-        """Returns where in the file the bytes of this answer belong, and notes its total and ETag."""
+        """Returns the file offset of this response, and records its total and ETag."""
         status = response.status_code
-        problem = f"the server answered {status} {response.reason}"
+        problem = f"the server responded {status} {response.reason}"
         plain = response.headers.get("Content-Encoding", "identity") == "identity"
         if status == 200:
             length = response.headers.get("Content-Length", "")
@@ -209,7 +211,7 @@ class _Transfer:
                 self.total = total
                 return offset
         if offset and status in (206, 416):
-            # What is there does not fit what the server has: the next request asks for all of it.
+            # The partial file does not match the server's: the next request fetches all of it.
             self.part.unlink()
             raise _TransientError(problem)
         if status in {408, 425, 429} or status >= 500:
@@ -234,15 +236,15 @@ class _Transfer:
         limit = self.settings.max_download_bytes
         if size > limit:
             self.part.unlink(missing_ok=True)
-            raise _TransferError(f"it is larger than PECLIP_MAX_DOWNLOAD_BYTES={limit} allows")
+            raise _TransferError(f"it exceeds PECLIP_MAX_DOWNLOAD_BYTES={limit}")
 
 
 def connection_problem(error: BaseException) -> str:
-    """Returns the system's words ("Connection refused") from below the three libraries' wrappers."""
+    """Returns the system's message ("Connection refused") from under three libraries' wrappers."""
     if isinstance(error, ChunkedEncodingError):
         return "the connection was cut"
     if isinstance(error, requests.Timeout):
-        return "the server did not answer in time (PECLIP_HTTP_TIMEOUT, in seconds)"
+        return "the server timed out (PECLIP_HTTP_TIMEOUT, in seconds)"
     below = error.__cause__ or error.__context__
     if isinstance(error, requests.RequestException) or not isinstance(error, OSError):
         return connection_problem(below) if below is not None else str(error)

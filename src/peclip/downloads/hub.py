@@ -1,4 +1,4 @@
-"""The model hub: repositories come from it and go to it."""
+"""The model hub: downloading and uploading repositories."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from peclip.errors import ConfigError, WeightsError, first_line
 from peclip.settings import Settings, load_settings
 
 _NAMES = re.compile(r'"(sha|oid)"\s*:\s*"((?:[^"\\]|\\.)*)"')
-"""Of commits and blobs in JSON."""
+"""JSON keys of commits and blobs."""
 
 
 def hub_cache(settings: Settings) -> Path | None:
@@ -37,7 +37,7 @@ def download_repository(
     """Returns the local folder of a hub repository, downloaded if it has to be.
 
     Raises:
-        ConfigError: this cannot be the name of a repository.
+        ConfigError: the repository ID is invalid.
         WeightsError: it does not exist, or is not cached and cannot be downloaded.
     """
     try:
@@ -55,28 +55,28 @@ def download_repository(
         raise
     except HFValidationError:
         raise ConfigError(
-            f"{repo!r} is no name of a hub repository; it has the form owner/name[@revision]."
+            f"{repo!r} is not a valid repository ID; use owner/name[@revision]."
         ) from None
     except (RepositoryNotFoundError, RevisionNotFoundError):
         raise WeightsError(
             f"The hub has no repository {repo!r}{f' at {revision!r}' if revision else ''}, or it is "
-            "private: then put a token into HF_TOKEN."
+            "private: in that case set HF_TOKEN to a token."
         ) from None
-    except Exception as error:  # the client's own connection errors have no root but this one
+    except Exception as error:  # the client's connection errors share no narrower base class
         reason = first_line(error)
         state = "peclip is offline" if settings.offline else f"the hub cannot be reached ({reason})"
         raise WeightsError(
             f"{repo!r} is not in the cache {str(hub_cache(settings) or 'of HF_HOME')!r}, and {state}. "
-            f"Download it where there is a network: peclip models download {repo}"
+            f"Download it while online: peclip models download {repo}"
         ) from error
     return Path(folder)
 
 
 @contextmanager
 def checked_answers() -> Iterator[None]:
-    """Refuses answers of a hub: files that are too large, and names that lead out of the cache.
+    """Rejects hub responses with files that are too large, or names that escape the cache.
 
-    The client makes paths of those names.
+    The client turns those names into paths.
     """
     limit = load_settings().max_download_bytes
 
@@ -105,36 +105,34 @@ def _check_answer(response: Any) -> None:
 
 
 def _check_size(response: Any, limit: int) -> None:
-    # What the hub itself says of a large file comes with its redirection.
+    # The hub announces the size of a large file in its redirect.
     for header in ("X-Linked-Size", "Content-Length"):
         size = response.headers.get(header, "")
         if size.isdecimal() and int(size) > limit:
             raise WeightsError(
-                f"The hub has a file of {int(size):,} bytes there, and PECLIP_MAX_DOWNLOAD_BYTES={limit} allows "
-                "less; nothing was written. Set it higher if you trust the repository."
+                f"The hub offers a file of {int(size):,} bytes, which exceeds PECLIP_MAX_DOWNLOAD_BYTES={limit}; "
+                "nothing was written. Raise the limit if you trust the repository."
             )
 
 
 def _check_name(what: str, name: str) -> None:
     if not re.fullmatch(r"[\w.+=-]*", name) or name in (".", ".."):
         raise WeightsError(
-            f"The hub answered with {what} {name!r}, which would be a path out of the cache; nothing "
-            "was written. Check HF_ENDPOINT and the proxy: this is no hub to trust."
+            f"The hub sent {what} {name!r}, a path outside the cache; nothing "
+            "was written. Check HF_ENDPOINT and the proxy: this hub is not trustworthy."
         )
 
 
 def push_folder(folder: Path, repo: str, *, private: bool, message: str, settings: Settings) -> str:
     """Uploads a model directory to a hub repository as one commit; returns its address.
 
-    A card that is there stays: somebody may have written it.
+    An existing card is kept: somebody may have edited it.
 
     Raises:
-        WeightsError: offline, or the hub does not accept it.
+        WeightsError: offline, or the upload failed.
     """
     if settings.offline:
-        raise WeightsError(
-            f"peclip is offline, so {repo!r} cannot be written. Unset PECLIP_OFFLINE."
-        )
+        raise WeightsError(f"Cannot upload to {repo!r}: peclip is offline. Unset PECLIP_OFFLINE.")
     api = HfApi(token=_token(settings))
     try:
         api.create_repo(repo, private=private, exist_ok=True)
@@ -142,10 +140,10 @@ def push_folder(folder: Path, repo: str, *, private: bool, message: str, setting
         commit = api.upload_folder(
             repo_id=repo, folder_path=folder, commit_message=message, ignore_patterns=kept
         )
-    except Exception as error:  # the client's own connection errors have no root but this one
+    except Exception as error:  # the client's connection errors share no narrower base class
         reason = first_line(error)
         raise WeightsError(
-            f"The hub did not take {repo!r}: {reason}. Check the name, and the token in HF_TOKEN."
+            f"Upload to {repo!r} failed: {reason}. Check the name, and the token in HF_TOKEN."
         ) from error
     return str(commit.commit_url)
 

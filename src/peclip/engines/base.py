@@ -1,4 +1,4 @@
-"""What engines have in common: a job, the readings that come of it, and what its rows are made with."""
+"""Shared by the engines: the job, its readings, and the fingerprint of its rows."""
 
 from __future__ import annotations
 
@@ -24,28 +24,28 @@ from peclip.video.sources import Source
 
 @dataclass(frozen=True, slots=True)
 class Pool:
-    """The workers of a cluster. `None`: not asked for."""
+    """The workers of a cluster. `None`: not set."""
 
     workers: int | None = None
     cpus: float | None = None
     """Cores per worker."""
     gpus: float | None = None
-    """GPUs per worker; a part of one is shared."""
+    """GPUs per worker; a fraction shares a GPU."""
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """All that decides what the rows are, and where they are made. It can be sent to other machines."""
+    """Everything that determines the rows and where they are computed; picklable."""
 
     model: str
     device: str = "auto"
     precision: Precision = "auto"
     labels: Mapping[str, str] | None = None
-    """Own labels with their texts; `None`: those of the model."""
+    """Custom labels with their texts; `None`: the model's."""
     options: PredictOptions = field(default_factory=PredictOptions)
     pool: Pool = field(default_factory=Pool)
     keep_rows: bool = True
-    """False where nobody asks for `Reading.prediction()`, so that here the memory does not grow with a source."""
+    """False if `Reading.prediction()` is not needed, so that memory does not grow with the source."""
 
     def load(self) -> Recognizer:
         """Loads the model; raises as `peclip.load`."""
@@ -57,14 +57,14 @@ class Job:
 
 
 class Reading(Protocol):
-    """One source: iterate `rows()` once, then the rest is known."""
+    """One source: iterate `rows()` once; then the other members are complete."""
 
     position_s: float
     duration_s: float | None
 
     @property
     def source(self) -> str:
-        """How the source is called in the rows."""
+        """The source's name in the rows."""
         ...
 
     @property
@@ -73,15 +73,15 @@ class Reading(Protocol):
         ...
 
     def rows(self) -> Iterator[Row]:
-        """Yields the rows; what is wrong with the source is a row."""
+        """Yields the rows; an error of the source is a row."""
         ...
 
     def note(self, error: str) -> None:
-        """Says in the metadata why there are no more rows."""
+        """Records in the metadata why the rows end."""
         ...
 
     def prediction(self) -> Prediction:
-        """Returns what the rows so far say, if they are kept."""
+        """Returns the prediction from the rows so far, if they are kept."""
         ...
 
 
@@ -94,11 +94,11 @@ class Engine(Protocol):
         ...
 
     def describe(self) -> dict[str, Any]:
-        """Returns what `Recognizer.describe` says."""
+        """Returns `Recognizer.describe()`."""
         ...
 
     def fingerprint(self) -> dict[str, Any]:
-        """Returns what makes the rows what they are: equal for runs that may be mixed, and only then."""
+        """Returns everything that determines the rows: equal only for runs that may share an output."""
         ...
 
     def read(self, sources: Sequence[Source]) -> Iterator[Reading]:
@@ -109,7 +109,7 @@ class Engine(Protocol):
 def fingerprint(recognizer: Recognizer, options: PredictOptions) -> dict[str, Any]:
     """Returns the model, its weights, the preprocessing, the options and the version, as JSON values.
 
-    Not the device nor the batch size: a run may go on elsewhere.
+    Device and batch size are excluded: a run may be resumed elsewhere.
     """
     facts = recognizer.describe()
     del facts["device"]
@@ -129,10 +129,10 @@ def fingerprint(recognizer: Recognizer, options: PredictOptions) -> dict[str, An
 
 
 def pinned(job: Job, made: Mapping[str, Any]) -> Job:
-    """Returns the job with what one worker has chosen for itself, as `fingerprint` says.
+    """Returns the job with one worker's automatic choices fixed, from its `fingerprint`.
 
-    Left to choose, a worker on another GPU could compute in another precision, and one that cannot get YuNet would
-    take the Haar cascade: rows of two kinds in one file.
+    Otherwise a worker on another GPU could compute in another precision, and one without YuNet would use the
+    Haar cascade: inconsistent rows in one file.
     """
     detector = made["face_detector"]
     chosen = {} if detector is None else {"detector": detector}
@@ -141,7 +141,7 @@ def pinned(job: Job, made: Mapping[str, Any]) -> Job:
 
 
 def _digest(model: nn.Module) -> str:
-    """Returns the sha256 of all weights: a folder may hold another model of the same name by now."""
+    """Returns the sha256 of all weights: the model in a folder may have changed under the same name."""
     digest = hashlib.sha256()
     for name, tensor in sorted(model.state_dict().items()):
         digest.update(name.encode())

@@ -1,9 +1,9 @@
-"""What stands beside a file of JSON Lines while it grows, so that another run can go on with it.
+"""Sidecar journal that makes a JSON Lines output resumable.
 
-`FILE.journal` is JSON Lines too. The first line says what the rows are made with, each further one that
-a source is complete: its name, the size of the file after its rows, whether it failed, and whether
-something of it was recognised before that. A source without such a line is made anew, so whatever a run
-was killed at, none is lost and none is doubled.
+`FILE.journal` is also JSON Lines. The first line holds the fingerprint of the rows, each further one marks
+a complete source: its name, the size of the file after its rows, whether it failed, and whether any of it
+was recognised before that. A source without such a line is read again, so that each source is written
+exactly once, wherever a run was killed.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Entry:
     """Bytes of the output up to the end of its rows."""
     failed: bool
     partly: bool = False
-    """It broke in the middle: what is before that was recognised. Older journals do not say it."""
+    """It failed in the middle, after some rows. Missing in older journals."""
 
     @property
     def recognised(self) -> bool:
@@ -39,11 +39,11 @@ class Entry:
 
 
 class Journal:
-    """Knows which sources are complete in an output; close it.
+    """Tracks the complete sources of an output; close it.
 
     Args:
-        output: the file of JSON Lines.
-        fingerprint: what makes the rows what they are; JSON values.
+        output: the JSON Lines file.
+        fingerprint: everything that determines the rows; JSON values.
     """
 
     def __init__(self, output: Path, fingerprint: Mapping[str, Any]) -> None:
@@ -51,7 +51,7 @@ class Journal:
         self.done: dict[str, Entry] = {}
         """The complete sources, by their names."""
         self.lines_cut = 0
-        """Lines of the output that belonged to no complete source, the broken one included."""
+        """Removed lines of incomplete sources, including a broken one."""
         self._fingerprint = json.loads(json.dumps(fingerprint))
         self._stream: IO[str] | None = None
         self._lock = FileLock(f"{output}.lock")
@@ -59,15 +59,15 @@ class Journal:
             self._lock.acquire(timeout=0)
         except Timeout:
             raise ConfigError(
-                f"Another run is writing {str(output)!r}. Wait for it, or give each run an output of "
-                "its own."
+                f"Another run is writing {str(output)!r}. Wait for it, or give each run a separate "
+                "output."
             ) from None
         except OSError as error:
             raise self._unwritable(error) from None
 
     @classmethod
     def begin(cls, output: Path, fingerprint: Mapping[str, Any]) -> Self:
-        """Begins an output; a journal of an earlier one is replaced.
+        """Starts an output; replaces the journal of an earlier one.
 
         Raises:
             ConfigError: another run writes this output, or the journal cannot be written.
@@ -79,17 +79,17 @@ class Journal:
 
     @classmethod
     def resume(cls, output: Path, fingerprint: Mapping[str, Any]) -> Self:
-        """Goes on with an output, which is cut to its complete sources; begins it if there is none.
+        """Resumes an output, truncated to its complete sources; starts it if it does not exist.
 
         Raises:
-            ConfigError: the output has no journal, was made with something else, or another run
-                writes it.
+            ConfigError: the output has no journal, was made with other settings, or is in use by another
+                run.
         """
         journal = cls(output, fingerprint)
         with journal._closed_on_error():
             entries = journal._read()
             size = output.stat().st_size if output.exists() else 0
-            while entries and entries[-1].end > size:  # the machine, not the run, went down
+            while entries and entries[-1].end > size:  # the machine crashed, not the run
                 entries.pop()
             journal.lines_cut = _cut(output, entries[-1].end if entries else 0)
             journal.done = {entry.source: entry for entry in entries}
@@ -97,16 +97,16 @@ class Journal:
         return journal
 
     def add(self, source: str, *, failed: bool, partly: bool = False) -> None:
-        """Notes that the rows of a source are in the output, all of them and flushed."""
+        """Records that all rows of a source are in the output and flushed."""
         entry = Entry(source, self.output.stat().st_size, failed, partly)
         self._append(entry)
         self.done[source] = entry
 
     def close(self, *, keep: bool) -> None:
-        """Lets go of the output; the journal stays, or goes if there is nothing to go on with."""
+        """Releases the output; keeps the journal, or removes it if there is nothing to resume."""
         try:
             if self._stream is not None:
-                with suppress(OSError):  # of a line that `add` has said it could not write
+                with suppress(OSError):  # of a line whose failed write `add` has reported
                     self._stream.close()
             if not keep:
                 self.path.unlink(missing_ok=True)
@@ -119,18 +119,18 @@ class Journal:
             if not self.output.exists():
                 return []
             raise ConfigError(
-                f"The output {str(self.output)!r} has no {self.path.name} that says how it was made: "
-                "either it is complete, or it is no output of peclip predict. Give another one, or "
+                f"The output {str(self.output)!r} has no journal {self.path.name}: "
+                "it is already complete, or not written by peclip predict. Give another one, or "
                 "--overwrite."
             )
-        # What is not a whole line was being written when the run was killed.
+        # An incomplete line was being written when the run was killed.
         lines = self.path.read_text(encoding="utf-8").split("\n")[:-1]
         try:
             before, *entries = [json.loads(line) for line in lines] or [self._fingerprint]
             found = [Entry(**entry) for entry in entries]
         except (ValueError, TypeError):
             raise ConfigError(
-                f"The journal {str(self.path)!r} is damaged. Give another output, or --overwrite."
+                f"The journal {str(self.path)!r} is corrupt. Give another output, or --overwrite."
             ) from None
         self._check(before)
         return found
@@ -140,13 +140,13 @@ class Journal:
         for name in [*now, *(name for name in was if name not in now)]:
             if was.get(name) != now.get(name):
                 raise ConfigError(
-                    f"The output {str(self.output)!r} was made with {name} {was.get(name)!r}, and this "
-                    f"run has {now.get(name)!r}: its answers would be a mix. Give another output, or "
+                    f"The output {str(self.output)!r} was made with {name} {was.get(name)!r}, but this "
+                    f"run has {now.get(name)!r}: the rows would be inconsistent. Give another output, or "
                     "--overwrite."
                 )
 
     def _write(self, entries: list[Entry]) -> None:
-        """Writes the journal anew, whole or not at all, and leaves it open."""
+        """Rewrites the journal atomically, and leaves it open."""
         with replacing(self.path) as partial, partial.open("w", encoding="utf-8") as stream:
             stream.write(json.dumps(self._fingerprint) + "\n")
             stream.writelines(_line(entry) + "\n" for entry in entries)
@@ -174,12 +174,12 @@ class Journal:
     def _unwritable(self, error: OSError) -> ConfigError:
         return ConfigError(
             f"The output {str(self.output)!r} or its journal cannot be written: "
-            f"{error.strerror or error}. Give a file in a folder that can be written."
+            f"{error.strerror or error}. Give a file in a writable folder."
         )
 
 
 def journal_of(output: Path) -> Path:
-    """Returns where the journal of an output stands."""
+    """Returns the path of an output's journal."""
     return Path(f"{output}.journal")
 
 
@@ -188,7 +188,7 @@ def _line(entry: Entry) -> str:
 
 
 def _cut(output: Path, end: int) -> int:
-    """Cuts a file, and returns how many lines go, a broken one included."""
+    """Truncates a file, and returns the number of removed lines, including a broken one."""
     if not output.exists() or output.stat().st_size == end:
         return 0
     with output.open("rb") as stream:

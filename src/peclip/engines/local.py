@@ -1,4 +1,4 @@
-"""One source after the other, in this process."""
+"""Reads sources sequentially in this process."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ class _Local:
 
 @contextmanager
 def open_local(job: Job) -> Iterator[Engine]:
-    """Loads the model here; sources are read in their order, rows come as they are made.
+    """Loads the model in this process; sources are read in order, rows are yielded as they are computed.
 
     Raises:
-        ConfigError: a pool of workers was asked for, or the model is not known.
+        ConfigError: worker options were given, or the model is unknown.
         UserError: the model cannot be loaded.
     """
     if job.pool != Pool():
         raise ConfigError(
-            "--workers, --worker-cpus and --worker-gpus are for --engine ray; leave them out."
+            "--workers, --worker-cpus and --worker-gpus need --engine ray; remove them."
         )
     yield _Local(job)

@@ -1,7 +1,7 @@
-"""Many sources on a Ray cluster: Ray Data hands them to workers that have the model loaded.
+"""Many sources on a Ray cluster: Ray Data distributes them to workers with a loaded model.
 
-Ray holds work back where it is not fetched, starts lost workers again and repeats what they were at.
-This process alone writes, each source once.
+Ray applies backpressure, restarts lost workers and repeats their work. Only this process writes, each
+source once.
 """
 
 from __future__ import annotations
@@ -26,21 +26,21 @@ from peclip.results.rows import Row
 from peclip.video.sources import Source
 
 Facts = tuple[tuple[str, ...], dict[str, Any], dict[str, Any]]
-"""Labels, `Recognizer.describe()`, and what the rows are made with."""
+"""Labels, `Recognizer.describe()`, and the fingerprint of the rows."""
 
 _MAX_BLOCKS = 10_000
-"""Ray keeps a record of each block in this process, at about 1 ms; beyond it, sources share a block."""
+"""Ray tracks each block in this process, at about 1 ms; above this number, sources share a block."""
 _ATTEMPTS = 4
-"""A source that brings its worker down as often is given up."""
+"""Worker crashes after which a source is skipped."""
 
 
 @dataclass
 class Answered:
-    """A reading that is over: what a worker sent back."""
+    """A finished reading sent back by a worker."""
 
     answer: Prediction
     error: tuple[int, str] | None = None
-    """Exit code and message; an exception of a library does not always survive the way."""
+    """Exit code and message; library exceptions cannot always be pickled."""
     position_s: float = 0.0
     duration_s: float | None = None
 
@@ -56,14 +56,14 @@ class Answered:
         yield from self.answer.rows
 
     def note(self, error: str) -> None:
-        """Nothing to say: the source is complete."""
+        """Does nothing: the source is complete."""
 
     def prediction(self) -> Prediction:
         return self.answer
 
 
 class Attempts:
-    """An actor: counts how often each source was begun and not ended."""
+    """An actor: counts the unfinished attempts of each source."""
 
     def __init__(self) -> None:
         self._begun: Counter[int] = Counter()
@@ -77,11 +77,11 @@ class Attempts:
 
 
 class Worker:
-    """An actor: loads the model once, then answers about sources.
+    """An actor: loads the model once, then predicts sources.
 
     Args:
-        job: its names of files are those of the caller.
-        folder: where the caller stands; a worker has a folder of its own.
+        job: with file names relative to the caller.
+        folder: the caller's working directory; a worker's differs.
     """
 
     def __init__(self, job: Job, folder: str) -> None:
@@ -90,25 +90,25 @@ class Worker:
         self._recognizer, self._options = job.load(), job.options
 
     def facts(self) -> Facts:
-        """Returns the labels, what describes the model, and what the rows are made with."""
+        """Returns the labels, the description of the model, and the fingerprint of the rows."""
         recognizer = self._recognizer
         described = recognizer.describe()
         return recognizer.labels.names, described, fingerprint(recognizer, self._options)
 
     def answer(self, source: str, place: str) -> Answered:
-        """Reads a source at an absolute place, and calls it as the user does."""
+        """Reads a source at an absolute path, and reports it under the user's name."""
         session = self._session(source, place)
         try:
             for _ in session.rows():
                 pass
-        except Exception as error:  # a bug in one of a million videos does not stop the others
-            session.fail(UserError(f"{source} met a bug in peclip, see --engine local: {error!r}"))
+        except Exception as error:  # a bug in one of a million videos must not stop the others
+            session.fail(UserError(f"{source} hit a bug in peclip, see --engine local: {error!r}"))
         return _answered(session)
 
     def give_up(self, source: str, place: str) -> Answered:
-        """Answers that a source is not read any more."""
+        """Returns a failed reading of a source that is not retried."""
         session = self._session(source, place)
-        session.fail(VideoError(f"{source} brought its worker down {_ATTEMPTS} times."))
+        session.fail(VideoError(f"{source} crashed its worker {_ATTEMPTS} times."))
         return _answered(session)
 
     def _session(self, source: str, place: str) -> Session:
@@ -150,15 +150,15 @@ class _RayData:
         answered = set[int]()
         try:
             for number, answer in _answers(self._job, sources):
-                # Ray repeats what a lost worker was at; the first answer is the one that counts.
+                # Ray repeats the work of a lost worker; the first result counts.
                 if number not in answered:
                     answered.add(number)
                     yield answer
         except RayError as error:
             cause = " ".join(str(error).split())[-300:]
             raise DeviceError(
-                "The Ray cluster cannot go on; what was done is written, and JSON Lines can be gone on "
-                f"with by --resume. It says: … {cause}"
+                "The Ray cluster failed; finished rows are written, and a JSON Lines output can be resumed "
+                f"with --resume. Cause: … {cause}"
             ) from None
 
 
@@ -166,12 +166,12 @@ def _answers(job: Job, sources: Sequence[Source]) -> Iterator[tuple[int, Answere
     import ray.data
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-    # On this machine: were it on another, losing that one would end the run.
+    # On this machine: if it were on another one, losing that one would end the run.
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
     attempts = ray.remote(num_cpus=0, scheduling_strategy=here)(Attempts).remote()
     folder = os.getcwd()
 
-    class Pooled(Worker):  # sent by value with what is in it, which so outlives any machine
+    class Pooled(Worker):  # pickled by value with its closure, which so outlives any machine
         def __init__(self) -> None:
             super().__init__(job, folder)
 
@@ -197,9 +197,9 @@ def _answers(job: Job, sources: Sequence[Source]) -> Iterator[tuple[int, Answere
 
 
 def _place(source: Source) -> bytes:
-    """Returns what finds the source from any folder: workers have one of their own."""
+    """Returns an absolute location: workers have different working directories."""
     if isinstance(source.location, int):
-        raise ConfigError(f"{source.name} is a camera of this machine; use --engine local.")
+        raise ConfigError(f"{source.name} is a local camera; use --engine local.")
     if isinstance(source.location, Path):
         return os.fsencode(source.location.absolute())
     return os.fsencode(source.location)
@@ -211,7 +211,7 @@ def _share(job: Job) -> dict[str, float]:
 
 
 def _probe(job: Job) -> Facts:
-    """Asks one worker what it would answer with: this machine may have neither the model nor a GPU."""
+    """Gets the facts from one worker: this machine may have neither the model nor a GPU."""
     import ray
 
     folder = os.getcwd()
@@ -229,14 +229,16 @@ def _probe(job: Job) -> Facts:
 
 
 def import_ray() -> Any:
-    """Returns the package, which is told at its import what it may print.
+    """Imports Ray, with its output configured beforehand.
 
     Raises:
         MissingExtraError: Ray is not installed.
     """
-    # What it says of lost workers it would print among our rows, on standard output.
+    # Otherwise Ray prints messages about lost workers to standard output, among the rows.
     os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", ".")
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # and report its use over the network
+    os.environ.setdefault(
+        "RAY_USAGE_STATS_ENABLED", "0"
+    )  # Ray would also report its use over the network
     try:
         import ray
         import ray.data
@@ -247,19 +249,19 @@ def import_ray() -> Any:
 
 @contextmanager
 def open_ray(job: Job) -> Iterator[Engine]:
-    """Joins the cluster of RAY_ADDRESS or of this machine, or starts one here for as long as it lasts.
+    """Joins the cluster of RAY_ADDRESS or of this machine, or starts a temporary local one.
 
     Raises:
         MissingExtraError: Ray is not installed.
         DeviceError: no machine of the cluster is large enough for a worker.
-        UserError: the model cannot be loaded by a worker.
+        UserError: a worker cannot load the model.
     """
     ray = import_ray()
     ours = not ray.is_initialized()
     if ours:
         stop = signal.getsignal(signal.SIGTERM)
         ray.init(include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
-        signal.signal(signal.SIGTERM, stop)  # Ray has put its own in place
+        signal.signal(signal.SIGTERM, stop)  # replaces Ray's handler
     ray.data.DataContext.get_current().enable_progress_bars = False
     logging.getLogger("ray.data").setLevel(logging.CRITICAL)
     try:
@@ -271,13 +273,13 @@ def open_ray(job: Job) -> Iterator[Engine]:
 
 
 def _check_room(nodes: Sequence[dict[str, Any]], num_cpus: float, num_gpus: float) -> None:
-    """Says that a worker fits on no machine, for which Ray would wait for ever."""
+    """Raises if a worker fits on no machine, for which Ray would wait forever."""
     rooms = [node["Resources"] for node in nodes if node["Alive"]]
     if any(room.get("CPU", 0) >= num_cpus and room.get("GPU", 0) >= num_gpus for room in rooms):
         return
     most = {kind: max(room.get(kind, 0.0) for room in rooms) for kind in ("CPU", "GPU")}
     raise DeviceError(
-        f"A worker was asked to have {num_cpus:g} CPUs and {num_gpus:g} GPUs, and the machines of the "
-        f"cluster have {most['CPU']:g} and {most['GPU']:g} at the most. Change --worker-cpus or "
+        f"A worker needs {num_cpus:g} CPUs and {num_gpus:g} GPUs, but the machines of the "
+        f"cluster have at most {most['CPU']:g} and {most['GPU']:g}. Change --worker-cpus or "
         "--worker-gpus, or add a machine."
     )

@@ -1,4 +1,4 @@
-"""The engines by the name that `peclip predict --engine` takes."""
+"""The engines by name, as for `peclip predict --engine`."""
 
 from __future__ import annotations
 
@@ -14,4 +14,4 @@ ENGINES: dict[EngineName, Callable[[Job], AbstractContextManager[Engine]]] = {
     "local": open_local,
     "ray": open_ray,
 }
-"""Context managers by the name that `peclip predict --engine` takes."""
+"""Context managers by engine name."""

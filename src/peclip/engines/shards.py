@@ -1,4 +1,4 @@
-"""A part of many sources: several processes, each with a shard of its own, do the whole."""
+"""Shards of many sources, for several independent processes."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ Item = TypeVar("Item")
 
 @dataclass(frozen=True, slots=True)
 class Shard:
-    """One of `count` parts; the parts of the same items are disjoint and together all of them."""
+    """One of `count` shards; the shards are disjoint and together cover all items."""
 
     number: int
     """From 1 to `count`."""
     count: int
 
     def of(self, items: Iterable[Item], key: Callable[[Item], Any]) -> list[Item]:
-        """Returns every `count`-th of the sorted items, so that the order they come in does not matter."""
+        """Returns every `count`-th of the sorted items, independent of their input order."""
         return sorted(items, key=key)[self.number - 1 :: self.count]
 
     def __str__(self) -> str:
@@ -32,14 +32,14 @@ def read_shard(text: str, environment: Mapping[str, str]) -> Shard:
     """Reads `3/8`, or with `env` the variables RANK (from 0) and WORLD_SIZE.
 
     Raises:
-        ConfigError: it is neither, the number is not in 1 to the count, or a variable is missing.
+        ConfigError: the text is invalid, the number is not in 1 to the count, or a variable is missing.
     """
     if text == "env":
         return _of_environment(environment)
     found = re.fullmatch(r"([0-9]{1,9})/([0-9]{1,9})", text)
     if found is None or not 1 <= int(found[1]) <= int(found[2]):
         raise ConfigError(
-            f"--shard takes K/N with K from 1 to N, such as 3/8, or env; {text!r} was given."
+            f"Invalid --shard {text!r}: give K/N with K from 1 to N, such as 3/8, or env."
         )
     return Shard(int(found[1]), int(found[2]))
 
@@ -49,8 +49,8 @@ def _of_environment(environment: Mapping[str, str]) -> Shard:
     numbers = [int(value) for value in given.values() if re.fullmatch("[0-9]{1,9}", value)]
     if len(numbers) != 2 or numbers[0] >= numbers[1]:
         raise ConfigError(
-            "--shard env takes RANK from 0 to WORLD_SIZE - 1 from the environment, and "
-            f"RANK={given['RANK']!r}, WORLD_SIZE={given['WORLD_SIZE']!r} was found. Set both, or give "
+            "--shard env needs RANK from 0 to WORLD_SIZE - 1 in the environment; found "
+            f"RANK={given['RANK']!r}, WORLD_SIZE={given['WORLD_SIZE']!r}. Set both, or give "
             "--shard K/N."
         )
     return Shard(numbers[0] + 1, numbers[1])

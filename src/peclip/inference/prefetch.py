@@ -1,4 +1,4 @@
-"""Stages of a pipeline that work at the same time."""
+"""Concurrent pipeline stages."""
 
 from __future__ import annotations
 
@@ -13,16 +13,15 @@ Item = TypeVar("Item")
 def run_ahead(
     items: Iterable[Item], left: threading.Event | None = None
 ) -> Generator[Item, None, None]:
-    """Yields items while a thread of its own already makes the next one.
+    """Yields items while a background thread makes the next one.
 
-    One item is made ahead and no more, so memory does not grow with the speed of the maker. What the
-    maker raises is raised here, behind the items before it. Closing the generator waits for the item
-    that is being made, and leaves no thread behind.
+    At most one item is made ahead, so memory is bounded. An exception of the maker is raised here, after
+    the items before it. Closing the generator waits for the current item and leaves no thread behind.
 
     Args:
-        items: are made where decoding, detection and the like release Python's lock.
-        left: is set as soon as no more items are taken, whatever the reason. Who makes an item that takes
-            long looks at it and ends early, since leaving waits for that item.
+        items: made in a thread, where decoding, detection and similar work release the GIL.
+        left: set as soon as no more items are consumed, for any reason. A slow maker should check it and
+            stop early, since closing waits for its item.
     """
     iterator = iter(items)
     end = object()
@@ -40,8 +39,8 @@ def run_ahead(
 def in_turn(
     items: Iterable[Item], left: threading.Event | None = None
 ) -> Generator[Item, None, None]:
-    """Yields items that are made when they are asked for, where `run_ahead` would not pay.
+    """Yields items made on demand, for cases in which `run_ahead` does not pay off.
 
-    Nothing is being made when it is left, so `left` is not needed.
+    No item is in progress when it is closed, so `left` is unused.
     """
     yield from items

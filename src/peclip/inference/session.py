@@ -1,4 +1,4 @@
-"""One source on its way through a model: pixels in, rows out, as they are made."""
+"""Runs one source through a model: pixels in, rows out, as they are computed."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ Video = str | Path | int | NDArray[np.uint8] | Tensor | Frames
 torch uint8 (T, 3, H, W), RGB."""
 
 Score = Callable[[list[FaceWindow]], list[list[float]]]
-"""Probabilities of windows that have crops, each in the order of the labels."""
+"""Windows with crops → probabilities, each in label order."""
 
 _BATCH = 8
 
@@ -46,18 +46,18 @@ class Session:
         video: the source.
         score: the model.
         detector: finds faces; `None` takes whole frames.
-        config: of the model; decides the crops.
+        config: of the model; determines the crops.
         labels: in the order of the scores.
-        model: what the model and its revision are called in the rows.
-        options: how to cut, search and read.
+        model: name and revision of the model in the rows.
+        options: windows, faces and decoding.
         settings: cache and network.
-        metadata: what is known of the model, for `Prediction.metadata`.
-        keep_rows: false for endless sources; there is no `prediction()` then.
-        overlap: decode, search and answer at the same time, in threads.
+        metadata: facts about the model, for `Prediction.metadata`.
+        keep_rows: false for endless sources; `prediction()` is then unavailable.
+        overlap: decode, detect and predict concurrently, in threads.
 
     Raises (while iterating):
-        VideoError: the source cannot be read at all. What breaks in the middle ends the rows with one
-            of the status `decode_error`, and `failure` says why.
+        VideoError: the source cannot be read at all. An error in the middle ends the rows with one of
+            status `decode_error`, and `failure` holds the reason.
     """
 
     def __init__(
@@ -91,12 +91,12 @@ class Session:
         self._rows: list[Row] = []
 
     def __iter__(self) -> Iterator[Row]:
-        """Yields rows in the order of time, as soon as their window is complete."""
+        """Yields rows in temporal order, as soon as their window is complete."""
         with ExitStack() as stack:
             reader = stack.enter_context(self._open(stack))
             detector = self._detector
             self._describe(reader, detector)
-            # While the model answers, the next faces are searched, in frames that were decoded meanwhile.
+            # While the model predicts, faces are detected in the next frames, decoded in the meantime.
             stage = run_ahead if self._overlap else in_turn
             chunks = stack.enter_context(closing(stage(reader.chunks())))
             made = self._batches(self._windows(chunks, detector))
@@ -106,9 +106,9 @@ class Session:
                 yield self.fail(self.failure)
 
     def rows(self) -> Iterator[Row]:
-        """Yields the rows, and where the source cannot be read one that says so; `failure` says why.
+        """Yields the rows, and one of status `decode_error` if reading fails; `failure` holds the reason.
 
-        Only what is wrong with the source ends here: what the caller does with a row may raise.
+        Only errors of the source are caught: exceptions of the caller propagate.
         """
         try:
             yield from self
@@ -116,11 +116,11 @@ class Session:
             yield self.fail(error)
 
     def prediction(self) -> Prediction:
-        """Returns what the rows so far say."""
+        """Returns the prediction from the rows so far."""
         return Prediction(self.source, self._labels.names, tuple(self._rows), dict(self._metadata))
 
     def note(self, error: str) -> None:
-        """Says in the metadata why there are no more rows."""
+        """Records in the metadata why the rows end."""
         self._metadata["error"] = error
 
     def _open(self, stack: ExitStack) -> VideoReader:
@@ -133,7 +133,7 @@ class Session:
 
     @contextmanager
     def _named_as_given(self) -> Iterator[None]:
-        """Has errors name the address, not the temporary file, which is gone when they are read."""
+        """Makes errors name the address instead of the temporary file, which no longer exists."""
         try:
             yield
         except VideoError as error:
@@ -160,7 +160,7 @@ class Session:
         }
 
     def _batches(self, windows: Iterable[list[FaceWindow]]) -> Iterator[list[FaceWindow]]:
-        """Gathers windows for the calls of the model; a webcam's do not wait for each other."""
+        """Batches windows for the model; a webcam's windows do not wait for each other."""
         live = isinstance(self._video, int)
         size = self._options.batch_size or (1 if live else _BATCH)
         waiting: list[FaceWindow] = []
@@ -198,16 +198,16 @@ class Session:
         )
 
     def _followed(self, chunks: Iterable[Frames]) -> Iterator[Frames]:
-        """Notes how far the video was read, for a progress bar; ends when the session is left."""
+        """Records the position in the video, for a progress bar; stops when the session is closed."""
         with self._named_as_given():
             for frames in chunks:
-                if self._left.is_set():  # a batch may take minutes, and leaving waits for it
+                if self._left.is_set():  # a batch may take minutes, and closing waits for it
                     return
                 self.position_s = float(frames.timestamps[-1])
                 yield frames
 
     def _until_failure(self, observations: Iterable[Observation]) -> Iterator[Observation]:
-        """Ends quietly where decoding breaks after the first frames; `failure` keeps the reason."""
+        """Ends quietly if decoding fails after the first frames; `failure` keeps the reason."""
         any_frame = False
         try:
             for observation in observations:
@@ -260,14 +260,14 @@ class Session:
         if window.box is None:
             return "no_face"
         if self._detector is None:
-            return "ok"  # the user says that the frame is a face
+            return "ok"  # the user declares the frame to be a face
         small = window.box.side < self._options.min_face
         if small or window.coverage < self._options.min_coverage:
             return "low_quality"
         return "ok"
 
     def fail(self, failure: UserError) -> Row:
-        """Adds and returns the row that says where reading ended; what was read before stays."""
+        """Adds and returns the row that marks the end of reading; earlier rows are kept."""
         self.failure = without_frames(failure)
         self.note(str(failure))
         last = self._rows[-1] if self._rows else None
@@ -277,13 +277,13 @@ class Session:
 
     def _add(self, row: Row) -> None:
         if not self._keep_rows:
-            self._rows.clear()  # but the last one, which says how far the rows are
+            self._rows.clear()  # except the last one, which holds the position
         self._rows.append(row)
 
 
 def called(video: Video) -> str:
-    """Returns how a source is called in rows: text that any file and any terminal takes."""
+    """Returns the name of a source in rows: text that any file and any terminal accepts."""
     if not isinstance(video, str | Path | int):
         return "array"
-    # A name that is no UTF-8 holds surrogates, which no encoder takes.
+    # A name that is not UTF-8 contains surrogates, which cannot be encoded.
     return str(video).encode("utf-8", "backslashreplace").decode("utf-8")

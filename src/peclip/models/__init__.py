@@ -1,5 +1,5 @@
 """The networks, one file per paper, and the texts that describe labels.
 
-Belongs here: what turns a configuration into a network, and a batch into logits.
+Belongs here: building a network from a configuration, and computing logits from a batch.
 Belongs elsewhere: finding and loading weights (`weights`), and blocks shared by several models (`nn`).
 """

@@ -1,4 +1,4 @@
-"""What every expression model offers to training, evaluation and prediction."""
+"""The interface of every expression model for training, evaluation and prediction."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ from peclip.types import Batch
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Output:
-    """What a model says about a batch."""
+    """Output of a model for a batch."""
 
     logits: Tensor
     """(B, C)"""
     video_features: Tensor
     """(B, D), unit length."""
     label_features: Tensor
-    """(C, D), unit length: what the videos were compared with, one for each label."""
+    """(C, D), unit length: the label features that the videos were compared with."""
 
 
 class ExpressionModel(nn.Module, ABC):
@@ -39,21 +39,21 @@ class ExpressionModel(nn.Module, ABC):
     labels: LabelSet
     texts: tuple[str, ...]
     own_texts: Mapping[str, str] = MappingProxyType({})
-    """Texts of the user's own by label name, which are among `texts`."""
+    """Custom texts by label name, included in `texts`."""
     temperature: float
     mirror = False
-    """Whether an answer is the mean over a window and its mirror image; `FrozenModel` sees to it."""
+    """Whether predictions average a window and its mirror image; applied by `FrozenModel`."""
 
     prior: Mapping[str, float] | None = None
-    """How often each label was the target in training, where that is known."""
+    """Frequency of each label as training target, if known."""
     prior_weight: float = 0.0
-    """Weight of the logarithm of the prior in predictions, never in the loss; `FrozenModel` sees to it."""
+    """Weight of the log prior in predictions, never in the loss; applied by `FrozenModel`."""
 
     @abstractmethod
     def encode_labels(self) -> Tensor:
         """Returns the features of the labels' texts, unit length, C rows of D at the end of the shape.
 
-        They are computed once per evaluation, and only `forward` looks into them.
+        They are computed once per evaluation, and only `forward` interprets them.
         """
 
     @abstractmethod
@@ -81,11 +81,11 @@ class ExpressionModel(nn.Module, ABC):
 
     @abstractmethod
     def checkpoint_activations(self, enabled: bool) -> None:
-        """Keeps less for the backward pass and computes it anew there; no number changes."""
+        """Recomputes activations in the backward pass to save memory; results are unchanged."""
 
     @abstractmethod
     def encoders(self) -> list[nn.Module]:
-        """Returns the encoders of the videos, where nearly all of the time goes."""
+        """Returns the video encoders, which take nearly all of the time."""
 
     @property
     @abstractmethod
@@ -94,16 +94,16 @@ class ExpressionModel(nn.Module, ABC):
 
     @abstractmethod
     def describe(self, labels: LabelSet, own: Mapping[str, str]) -> tuple[str, ...]:
-        """Returns one text per label, in their order; a text of the user's own comes first."""
+        """Returns one text per label, in their order; custom texts take precedence."""
 
     def with_labels(self, labels: LabelSet, own: Mapping[str, str] | None = None) -> Self:
-        """Returns a model of the same modules that answers with other labels.
+        """Returns a model with the same modules and other labels.
 
         The prior is kept, unless a label is new (see `prior_over`).
 
         Args:
             labels: the classes.
-            own: texts of the user's own by label name.
+            own: custom texts by label name.
         """
         model = copy.copy(self)
         model.labels, model.own_texts = labels, own or {}
@@ -114,25 +114,25 @@ class ExpressionModel(nn.Module, ABC):
 
 
 def check_fit(config: ModelConfig, backbone: Backbone) -> None:
-    """Checks what a configuration says of its backbone.
+    """Checks that a configuration matches its backbone.
 
     Raises:
-        ConfigError: its activation or its image size is another one.
+        ConfigError: the activation or the image size differs.
     """
     if config.quick_gelu != backbone.quick_gelu:
         raise ConfigError(
-            f"The configuration says quick_gelu={config.quick_gelu}, and the backbone "
-            f"{config.backbone!r} has quick_gelu={backbone.quick_gelu}. Loaded so, CLIP would be "
+            f"The configuration has quick_gelu={config.quick_gelu}, but the backbone "
+            f"{config.backbone!r} has quick_gelu={backbone.quick_gelu}. CLIP's features would be "
             "silently wrong; set the field to the activation that the weights were trained with."
         )
     if config.preprocess.image_size != backbone.vision.image_size:
         raise ConfigError(
-            f"The backbone {config.backbone!r} takes images of {backbone.vision.image_size} pixels, and "
+            f"The backbone {config.backbone!r} takes images of {backbone.vision.image_size} pixels, but "
             f"preprocess.image_size is {config.preprocess.image_size}."
         )
 
 
 def clip_block(block: nn.Module) -> ClipBlock:
-    """Returns a block of a tower that was not adapted yet."""
+    """Returns an unadapted block of a tower."""
     assert isinstance(block, ClipBlock), "a tower is adapted once"
     return block

@@ -1,8 +1,8 @@
-"""The texts that stand for labels in the text encoder.
+"""The texts that describe labels for the text encoder.
 
 A style is one file of `peclip/models/texts/`, keyed by emotion name: `names`, `sentences`, or `action_units`.
 The Action-Unit texts of the seven basic emotions are Table 1 of PE-CLIP (Saadi et al., 2025). The paper
-gives none for contempt, anxiety, helplessness and disappointment: those four are ours, written with the
+gives none for contempt, anxiety, helplessness and disappointment: peclip adds those four, written with the
 same Action-Unit vocabulary.
 """
 
@@ -29,7 +29,7 @@ def load_descriptions(style: str) -> dict[str, str]:
     """
     if style not in STYLES:
         raise ConfigError(
-            f"The description style {style!r} is not known; choose one of {', '.join(STYLES)}."
+            f"Unknown description style {style!r}; choose one of {', '.join(STYLES)}."
         )
     text = (resources.files("peclip.models") / "texts" / f"{style}.json").read_text(
         encoding="utf-8"
@@ -40,9 +40,9 @@ def load_descriptions(style: str) -> dict[str, str]:
 def describe(labels: LabelSet, style: str, own: Mapping[str, str] | None = None) -> tuple[str, ...]:
     """Returns one text per label, in the order of the label set.
 
-    A text of the user's own comes first, then the text of the style. A name that the style does not
-    know is put into the sentence "a person with an expression of NAME.", since a bare word is a weak
-    prompt for CLIP; `Recognizer.texts` shows what was used.
+    Custom texts take precedence over the texts of the style. A name missing from the style is put into
+    the sentence "a person with an expression of NAME.", since a bare word is a weak prompt for CLIP;
+    `Recognizer.texts` shows the texts in use.
     """
     known = load_descriptions(style) | {canonical(name): text for name, text in (own or {}).items()}
     return tuple(
@@ -54,7 +54,7 @@ def read_label_file(path: Path) -> tuple[LabelSet, dict[str, str]]:
     """Reads a label set from a YAML or JSON file: a list of names, or a mapping of names to texts.
 
     Raises:
-        ConfigError: the file is missing, is not YAML or JSON, or holds neither a list nor a mapping.
+        ConfigError: the file is missing, invalid, or holds neither a list nor a mapping.
     """
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -65,7 +65,7 @@ def read_label_file(path: Path) -> tuple[LabelSet, dict[str, str]]:
     except (
         yaml.YAMLError,
         ValueError,
-    ) as error:  # ValueError: bytes that are no text, an impossible date
+    ) as error:  # ValueError: bytes that are not text, an impossible date
         reason = first_line(error)
         raise ConfigError(f"The label file {str(path)!r} is not YAML or JSON: {reason}.") from None
     if isinstance(content, list) and all(isinstance(name, str) for name in content):

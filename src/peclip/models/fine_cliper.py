@@ -1,8 +1,8 @@
 """FineCLIPER: multi-modal fine-grained CLIP for dynamic facial expressions.
 
 Chen, Huang, Dong, Zheng, Shao: "FineCLIPER: Multi-modal Fine-grained CLIP for Dynamic Facial Expression
-Recognition with AdaptERs", arXiv 2407.02157, ACM MM 2024. No code of it was released:
-docs/models/finecliper.md says what is printed in the paper, what is inferred, and from what.
+Recognition with AdaptERs", arXiv 2407.02157, ACM MM 2024. Its code was not released:
+docs/models/finecliper.md lists which details are from the paper, which are inferred, and from what.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ from peclip.types import Batch
 class FineCLIPERBlock(nn.Module):
     """A layer of either tower: `x + A(MSA(LN x))`, then `x + MLP(LN x) + s * B(LN x)` (Figure 2).
 
-    A has an inner residual and B has none, as in AIM (Yang et al., 2023), whose layout the figure shows.
-    Every stream has an A and a B of its own; the rest is CLIP, frozen and shared.
+    A has an inner residual and B does not, as in AIM (Yang et al., 2023), whose layout the figure shows.
+    Every stream has a separate A and B; the rest is CLIP, frozen and shared.
     """
 
     def __init__(
@@ -43,7 +43,7 @@ class FineCLIPERBlock(nn.Module):
         self.beside_mlp = GroupedAdapters(Bottleneck(width, size) for size in bottlenecks)
 
     def forward(self, x: Tensor, layout: Layout) -> Tensor:
-        """Maps (N, L, W) to (N, Q, W), the wanted tokens; `layout.groups` are the rows of each stream."""
+        """Maps (N, L, W) to (N, Q, W), the output tokens; `layout.groups` are the rows of each stream."""
         attended = self.block.attention(x, layout)
         x = x[:, : layout.wanted] + self.after_attention(attended, layout.groups)
         return x + self.block.mlp(x, lambda y: self.scale * self.beside_mlp(y, layout.groups))
@@ -51,33 +51,33 @@ class FineCLIPERBlock(nn.Module):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class StreamOutput(Output):
-    """What a FineCLIPER says about a batch, stream by stream: video, parsing, landmarks, caption."""
+    """Output of FineCLIPER for a batch, per stream: video, parsing, landmarks, caption."""
 
     cosines: Tensor
     """(B, M, C): positive minus negative, of the M streams."""
     weights: Tensor
-    """(B, M): rows sum to one; 0 for a stream that a video does not have."""
+    """(B, M): rows sum to one; 0 for missing streams."""
     caption_features: Tensor | None
     """(B, D), unit length."""
     captions: tuple[str, ...]
-    """What they were made from."""
+    """The captions behind the features."""
 
 
 class FineCLIPERModel(ExpressionModel):
-    """A frozen CLIP with an adapted encoder for every stream of a video, and for both sides of a label.
+    """A frozen CLIP with an adapted encoder for every stream of a video, and for both polarities of a label.
 
     Args:
         vision: the tower whose blocks have adapters for each visual stream, the video first.
-        text: likewise for positive texts, negative texts and captions.
+        text: the tower whose blocks have adapters for positive texts, negative texts and captions.
         weights: of the streams.
         labels: the classes.
-        own_texts: positive texts of the user's own by label name.
-        positive_text: of the other labels; holds `{label}`.
-        negative_text: of all labels; likewise.
+        own_texts: custom positive texts by label name.
+        positive_text: template for the other labels; contains `{label}`.
+        negative_text: template for all labels; contains `{label}`.
         temperature: divides the cosines.
         reads_captions: whether the text tower has adapters for captions.
-        from_captions: whether it is trained on captions alone, and labels are read as captions.
-        alignment: weight of the loss that aligns videos with captions, beside that of the labels.
+        from_captions: whether it is trained on captions alone, so that labels are encoded as captions.
+        alignment: weight of the loss that aligns videos with captions, relative to that of the labels.
     """
 
     def __init__(
@@ -115,8 +115,8 @@ class FineCLIPERModel(ExpressionModel):
     def encode_labels(self) -> Tensor:
         """Returns the features of the positive and of the negative texts, (2, C, D), unit length.
 
-        What learns from captions alone has never trained the label encoders: there, both texts go
-        through the fine-grained encoder, which the videos were aligned with.
+        With training on captions alone, the label encoders are untrained: both texts then go through the
+        fine-grained encoder, with which the videos were aligned.
         """
         count = len(self.labels)
         negatives = [self.negative_text.replace("{label}", name) for name in self.labels]
@@ -126,15 +126,15 @@ class FineCLIPERModel(ExpressionModel):
         return F.normalize(features, dim=-1).view(2, count, -1)
 
     def forward(self, batch: Batch, label_features: Tensor | None = None) -> StreamOutput:
-        """Compares the streams of videos with both sides of the labels.
+        """Compares the streams of videos with both polarities of the labels.
 
         Args:
-            batch: frames (B, T, 3, S, S), with parts and captions where the model reads them. A stream
-                that a video does not have has no weight: no face was found, or there is no caption.
-            label_features: what `encode_labels` gave, to save the text tower; computed if `None`.
+            batch: frames (B, T, 3, S, S), with parts and captions if the model reads them. A missing
+                stream (no face found, or no caption) gets weight 0.
+            label_features: output of `encode_labels`, to skip the text tower; computed if `None`.
 
         Raises:
-            ConfigError: the model reads parts, and the batch has none.
+            ConfigError: the model reads parts, but the batch has none.
         """
         if label_features is None:
             label_features = self.encode_labels()
@@ -171,7 +171,7 @@ class FineCLIPERModel(ExpressionModel):
         )
 
     def _visual_streams(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Returns the features of the visual streams, (B, M, D), and which there are, bool (B, M)."""
+        """Returns the features of the visual streams, (B, M, D), and which are present, bool (B, M)."""
         streams, found = (
             [batch.frames],
             [torch.ones_like(batch.frames[:, :, 0, 0, 0], dtype=torch.bool)],
@@ -179,7 +179,7 @@ class FineCLIPERModel(ExpressionModel):
         if self.num_visual > 1:
             if batch.parts is None or batch.found is None:
                 raise ConfigError(
-                    "This model reads parsing maps and landmarks, and the videos were given without them. "
+                    "This model reads parsing maps and landmarks, but the videos have none. "
                     "Prepare them with: peclip data prepare --parts mediapipe"
                 )
             streams += list(batch.parts.unbind(2))
@@ -192,7 +192,7 @@ class FineCLIPERModel(ExpressionModel):
         return pooled.unflatten(0, (len(streams), -1)).transpose(0, 1), present
 
     def _encode_captions(self, batch: Batch) -> Tensor | None:
-        """Returns the features of the captions that there are, not normalised, or `None` without any."""
+        """Returns the features of the existing captions, not normalised, or `None` without any."""
         texts = [text for text in batch.captions if text]
         if not self.reads_captions or not texts:
             return None
@@ -203,7 +203,7 @@ class FineCLIPERModel(ExpressionModel):
     def loss(self, output: Output, targets: Tensor) -> Tensor:
         """Returns the cross-entropy of the labels, and the loss that aligns videos with their captions.
 
-        What is trained on captions alone has only the second; the targets are not looked at.
+        Training on captions alone uses only the second, and ignores the targets.
         """
         assert isinstance(output, StreamOutput), "the output of another model"
         aligned = align(
@@ -247,15 +247,15 @@ class FineCLIPERModel(ExpressionModel):
         return {part: parameters for part, parameters in found.items() if parameters}
 
     def checkpoint_activations(self, enabled: bool) -> None:
-        """Lets both towers compute the activations of their blocks anew in the backward pass, or not."""
+        """Enables or disables recomputing the activations of both towers in the backward pass."""
         self.vision.checkpoint_activations = self.text.checkpoint_activations = enabled
 
 
 def polarity_cosines(features: Tensor, label_features: Tensor) -> Tensor:
-    """Returns how much nearer features are to the positive than to the negative text of each label.
+    """Returns how much closer features are to the positive than to the negative text of each label.
 
-    The rule is not printed; it is the one of three that gives all four answers of the paper's figure of
-    cosines (the largest positive one gives two, the smallest negative one three).
+    The paper does not state the rule; it is the only one of three candidates that reproduces all four
+    predictions in its figure of cosines (the largest positive gives two, the smallest negative three).
 
     Args:
         features: (…, D), unit length.
@@ -274,19 +274,19 @@ def align(
 ) -> Tensor:
     """Returns the contrastive loss between videos and captions, the mean of both directions.
 
-    Each video is to be nearest to its own caption among those of the batch, and the other way round
-    (Radford et al., 2021); the same caption of two videos is right for both. At least in fp32, as
-    `compare`: in bf16 many cosines would be equal.
+    Each video should be closest to its caption among those of the batch, and vice versa
+    (Radford et al., 2021); identical captions count as correct for all their videos. At least in fp32,
+    like `compare`: in bf16 many cosines would be equal.
 
     Args:
         videos: (B, D), unit length.
         captions: (B, D), unit length; `None` if there are none.
-        texts: B texts, empty where a video has no caption: it is left out.
+        texts: B texts; videos with an empty one are skipped.
         temperature: divides the cosines.
     """
     known = [place for place, text in enumerate(texts) if text]
     if captions is None or not known:
-        nothing: Tensor = videos.sum() * 0  # not to learn from, but a gradient to sum over ranks
+        nothing: Tensor = videos.sum() * 0  # a zero loss with a gradient, for the sum over ranks
         return nothing
     own = [texts[place] for place in known]
     same = torch.tensor([[a == b for b in own] for a in own], device=videos.device)
@@ -300,11 +300,11 @@ def align(
 def build_fine_cliper(
     config: FineCLIPERConfig, *, cache_dir: Path | None = None, offline: bool = False
 ) -> FineCLIPERModel:
-    """Builds a FineCLIPER model with the weights of its backbone; the adapters are fresh.
+    """Builds a FineCLIPER model with pretrained backbone weights and newly initialised adapters.
 
     Raises:
-        ConfigError: the configuration does not fit the backbone.
-        WeightsError: the weights of the backbone cannot be had.
+        ConfigError: the configuration does not match the backbone.
+        WeightsError: the weights of the backbone are unavailable.
     """
     backbone = load_backbone(
         config.backbone, config.pretrained, cache_dir=cache_dir, offline=offline

@@ -1,4 +1,4 @@
-"""A model whose weights stay as they are: what depends on them alone is computed once."""
+"""A model with fixed weights, which caches everything that depends only on them."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from peclip.types import Batch
 
 
 class FrozenModel:
-    """Gives the logits of videos, and keeps the features of the labels and the layout of its weights.
+    """Computes logits of videos, and caches the label features and the packed weights.
 
-    If the weights change in place, or the texts of the labels or the temperature, all of that is made anew.
+    The cache is rebuilt if the weights change in place, or the label texts or the temperature change.
 
     Args:
         model: on the device, in eval mode.
-        device: where it computes.
+        device: of the computation.
         precision: `"fp32"`, `"bf16"` or `"fp16"`.
     """
 
@@ -34,21 +34,21 @@ class FrozenModel:
         self._stamp = _stamp(model)
 
     def __reduce__(self) -> tuple[type[FrozenModel], tuple[object, ...]]:
-        """Copies and pickles what it was made from; packed weights can be neither copied nor pickled."""
+        """Copies and pickles only the arguments, because packed weights support neither."""
         return FrozenModel, (self._model, self._device, self._precision)
 
     @property
     def network(self) -> ExpressionModel:
-        """The model with its prompts computed, and with packed encoders where that pays; not to be trained.
+        """The model with computed prompts, and packed encoders where they are faster; not for training.
 
-        What is not computed anew is shared with the model.
+        Everything else is shared with the model.
         """
         self._forget_the_past()
         return self._network
 
     @property
     def label_features(self) -> Tensor:
-        """What `encode_labels` gives, in fp32: it is asked once, and every answer is compared with it."""
+        """Output of `encode_labels` in fp32, computed once for all predictions."""
         self._forget_the_past()
         return self._label_features
 
@@ -70,7 +70,7 @@ class FrozenModel:
 
     @cached_property
     def _label_features(self) -> Tensor:
-        # Whatever the caller computes in: one who trains in bf16 may ask a frozen model on the way.
+        # Independent of the caller's autocast: bf16 training may use a frozen model.
         with torch.inference_mode(), autocast(self._device, "fp32"):
             return self._model.encode_labels()
 
@@ -83,7 +83,7 @@ class FrozenModel:
 
         Args:
             batch: on the device.
-            prior_weight: instead of the model's own; without a prior it changes nothing.
+            prior_weight: overrides the model's; without a prior it has no effect.
         """
         self._forget_the_past()
         features = self._label_features
@@ -103,7 +103,7 @@ class FrozenModel:
 
 
 def _stamp(model: ExpressionModel) -> tuple[object, ...]:
-    """Returns texts and temperature, and how often each tensor of a model was changed in place."""
+    """Returns texts, temperature, and the version counters of a model's tensors."""
     tensors = (*model.parameters(), *model.buffers())
     versions = (0 if tensor.is_inference() else tensor._version for tensor in tensors)
     return model.texts, model.temperature, *versions

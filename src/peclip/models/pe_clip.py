@@ -37,7 +37,7 @@ class PEClipVisionBlock(nn.Module):
         self.temporal_adapter = temporal_adapter
 
     def forward(self, x: Tensor, layout: Layout) -> Tensor:
-        """Maps (B*T, L, W) with T = `layout.num_frames` to (B*T, Q, W), Q being the wanted tokens of L."""
+        """Maps (B*T, L, W) with T = `layout.num_frames` to (B*T, Q, W), Q being the output tokens of L."""
         x = x[:, : layout.wanted] + self.shared_adapter(self.block.attention(x, layout))
         adapted: Tensor = x + self.temporal_adapter(self.block.mlp(x), layout.num_frames)
         return adapted
@@ -68,13 +68,13 @@ class PEClipModel(ExpressionModel):
     features, divided by the temperature.
 
     Args:
-        vision: the tower whose blocks are already adapted.
-        text: likewise.
+        vision: the vision tower, with adapted blocks.
+        text: the text tower, with adapted blocks.
         prompts: coupled prompts for both towers, or `None`.
         labels: the classes.
         texts: one text per class.
         temperature: divides the cosines.
-        style: of the texts of other labels.
+        style: of the texts of new labels.
     """
 
     def __init__(
@@ -112,7 +112,7 @@ class PEClipModel(ExpressionModel):
 
         Args:
             batch: frames (B, T, 3, S, S).
-            label_features: what `encode_labels` gave, to save the text tower; computed if `None`.
+            label_features: output of `encode_labels`, to skip the text tower; computed if `None`.
         """
         if label_features is None:
             label_features = self.encode_labels()
@@ -134,25 +134,25 @@ class PEClipModel(ExpressionModel):
         found: dict[str, list[nn.Parameter]] = {
             part: [] for part in ("backbone", *places.values(), "prompts")
         }
-        for name, parameter in self.named_parameters():  # an adapter that is shared comes once
+        for name, parameter in self.named_parameters():  # a shared adapter appears once
             steps = name.split(".")
             part = "prompts" if steps[0] == "prompts" else "backbone"
             found[next((places[step] for step in steps if step in places), part)].append(parameter)
         return found
 
     def checkpoint_activations(self, enabled: bool) -> None:
-        """Lets both towers compute the activations of their blocks anew in the backward pass, or not."""
+        """Enables or disables recomputing the activations of both towers in the backward pass."""
         self.vision.checkpoint_activations = self.text.checkpoint_activations = enabled
 
 
 def build_pe_clip(
     config: PEClipConfig, *, cache_dir: Path | None = None, offline: bool = False
 ) -> PEClipModel:
-    """Builds a PE-CLIP model with the weights of its backbone; adapters and prompts are fresh.
+    """Builds a PE-CLIP model with pretrained backbone weights and newly initialised adapters and prompts.
 
     Raises:
-        ConfigError: the configuration does not fit the backbone.
-        WeightsError: the weights of the backbone cannot be had.
+        ConfigError: the configuration does not match the backbone.
+        WeightsError: the weights of the backbone are unavailable.
     """
     backbone = load_backbone(
         config.backbone, config.pretrained, cache_dir=cache_dir, offline=offline
@@ -176,7 +176,7 @@ def build_pe_clip(
 
 
 def _adapt(config: PEClipConfig, backbone: Backbone) -> None:
-    """Puts the adapters of PE-CLIP around every block of both towers."""
+    """Adds PE-CLIP's adapters to every block of both towers."""
     vision, text = backbone.vision, backbone.text
     shared = _shared_adapters(config, vision.width, len(vision.blocks))
     wide = vision.width // config.adapter_reduction
@@ -201,7 +201,7 @@ def _adapt(config: PEClipConfig, backbone: Backbone) -> None:
 
 
 def _shared_adapters(config: PEClipConfig, width: int, layers: int) -> list[nn.Module]:
-    """Returns the ShA of each layer of a tower; sharing is the same instance in every place."""
+    """Returns the ShA of each layer of a tower; a shared one is the same instance everywhere."""
 
     def new() -> Adapter:
         zero = config.adapter_init == "zero"
@@ -219,12 +219,12 @@ def _check_fit(config: PEClipConfig, backbone: Backbone) -> None:
     layers = min(len(backbone.vision.blocks), len(backbone.text.blocks))
     if config.prompt_length and config.prompt_depth > layers:
         raise ConfigError(
-            f"prompt_depth is {config.prompt_depth}, and the shorter tower of {config.backbone!r} has "
+            f"prompt_depth is {config.prompt_depth}, but the shorter tower of {config.backbone!r} has "
             f"{layers} layers. Set prompt_depth to at most {layers}."
         )
     narrow = min(backbone.vision.width, backbone.text.width)
     if config.adapter_reduction > narrow:
         raise ConfigError(
-            f"adapter_reduction is {config.adapter_reduction}, and the narrower tower of "
+            f"adapter_reduction is {config.adapter_reduction}, but the narrower tower of "
             f"{config.backbone!r} has width {narrow}. Set it to at most {narrow}."
         )

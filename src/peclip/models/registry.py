@@ -1,4 +1,4 @@
-"""The networks by the name of their architecture."""
+"""The networks by architecture name."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ ARCHITECTURES: dict[str, Callable[..., ExpressionModel]] = {
 def build_model(
     config: ModelConfig, *, cache_dir: Path | None = None, offline: bool = False
 ) -> ExpressionModel:
-    """Builds the network that a configuration describes, with its backbone's weights loaded."""
+    """Builds the network of a configuration, with pretrained backbone weights."""
     model = ARCHITECTURES[config.architecture](config, cache_dir=cache_dir, offline=offline)
     model.mirror, model.own_texts = config.mirror, config.label_texts
     model.prior, model.prior_weight = config.prior, config.prior_weight

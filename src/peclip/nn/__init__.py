@@ -1,5 +1,5 @@
 """Building blocks of the models: CLIP towers, adapters, prompts, fusion.
 
-Belongs here: modules that take numbers and tensors.
+Belongs here: modules configured by plain numbers and tensors.
 Belongs elsewhere: configurations, devices, data sets and whole models (`models`).
 """

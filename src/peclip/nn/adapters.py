@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 
 class Bottleneck(nn.Module):
-    """`up(gelu(down(x)))`, to be added to something.
+    """`up(gelu(down(x)))`, without a residual.
 
     With `zero_init` it is zero before training, so that an adapted tower equals plain CLIP.
     """
@@ -49,8 +49,8 @@ class Adapter(Bottleneck):
 class GroupedAdapters(nn.Module):
     """Several adapters side by side, each for the rows of its group.
 
-    The frozen layers around them see all rows at once, so that streams of one tower share its matrix
-    products and its weights.
+    The frozen layers around them process all rows at once, so that the streams of a tower share its matrix
+    products and weights.
     """
 
     def __init__(self, adapters: Iterable[nn.Module]) -> None:
@@ -58,18 +58,18 @@ class GroupedAdapters(nn.Module):
         self.adapters = nn.ModuleList(adapters)
 
     def forward(self, x: Tensor, groups: Sequence[int]) -> Tensor:
-        """Maps (N, …, W) to the same shape; `groups` are as many as the adapters, and add up to N."""
+        """Maps (N, …, W) to the same shape; `groups` has one size per adapter, and they sum to N."""
         parts = zip(self.adapters, torch.split(x, list(groups)), strict=True)
         return torch.cat([adapter(part) for adapter, part in parts if len(part)])
 
 
 class TokenGRU(nn.GRU):
-    """A GRU that follows each token of a frame through the frames of its video."""
+    """A GRU over the frames of a video, applied to each token position."""
 
     def __init__(self, width: int) -> None:
         super().__init__(width, width, batch_first=True)
 
-    # torch.compile stops at a GRU, and fails within a class derived from it.
+    # torch.compile breaks the graph at a GRU, and fails in a subclass of it.
     @torch.compiler.disable  # type: ignore[untyped-decorator]
     def forward(self, x: Tensor) -> Tensor:
         """Maps (B, T, L, W) to the same shape: one sequence per video and token."""
@@ -79,14 +79,14 @@ class TokenGRU(nn.GRU):
 
 
 class TemporalDynamicAdapter(nn.Module):
-    """A bottleneck that follows each token through time with a GRU (TDA of PE-CLIP).
+    """A bottleneck with a GRU over time for each token (TDA of PE-CLIP).
 
     For a token `x_t` of frame `t`::
 
         n_t = norm(x_t),   h_t = GRU(down(n))_t,   y_t = x_t + relu(scale(n_t)) * up(gelu(h_t))
 
-    `up` starts at zero, so the module is the identity before training. Time never leaves a video: the
-    GRU reads one sequence per video and token. The authors' release runs it over the whole batch.
+    `up` starts at zero, so the module is the identity before training. The GRU reads one sequence per
+    video and token, never across videos. The authors' release runs it over the whole batch.
     """
 
     def __init__(self, width: int, bottleneck: int) -> None:
@@ -110,8 +110,8 @@ class TemporalDynamicAdapter(nn.Module):
 
 
 class IdentityAdapter(nn.Module):
-    """Stands where an ablation leaves a `TemporalDynamicAdapter` out."""
+    """Replaces a `TemporalDynamicAdapter` in an ablation."""
 
     def forward(self, x: Tensor, num_frames: int) -> Tensor:
-        """Returns (B*T, L, W) as it is."""
+        """Returns (B*T, L, W) unchanged."""
         return x

@@ -1,8 +1,8 @@
-"""CLIP from open_clip: which backbones there are, their weights and their tokenizer.
+"""CLIP from open_clip: the available backbones, their weights and their tokenizer.
 
-This is the only file that imports open_clip. The towers take over the parts of an open_clip model and
-drop the original, so that no weight is registered twice. What comes from here is frozen: whatever a
-model adds afterwards requires a gradient, and `requires_grad` is the only record of what trains.
+This is the only file that imports open_clip. The towers take over the modules of an open_clip model and
+drop the original, so that no weight is registered twice. Everything loaded here is frozen: modules a
+model adds later require a gradient, and `requires_grad` alone determines what is trained.
 """
 
 from __future__ import annotations
@@ -50,14 +50,14 @@ def load_backbone(
     Args:
         name: a ViT of open_clip (`"ViT-B-16-quickgelu"`), or `"nano"` or `"debug"` of peclip.
         pretrained: a weight tag of open_clip (`"openai"`), or `None` for random weights.
-        cache_dir: where open_clip keeps its downloads; its own default if `None`.
+        cache_dir: of open_clip's downloads; its default if `None`.
         offline: never download.
 
     Raises:
-        ConfigError: the name or the tag is not known, the model is no plain ViT, or its activation is
+        ConfigError: the name or the tag is unknown, the model is not a plain ViT, or its activation is
             not the one that the weights were trained with.
         WeightsError: the weights are not cached and cannot be downloaded.
-        CheckpointError: their file is damaged.
+        CheckpointError: their file is corrupt.
     """
     config = backbone_config(name)
     if pretrained is not None:
@@ -75,10 +75,10 @@ def load_backbone(
 
 
 def backbone_config(name: str) -> dict[str, Any]:
-    """Returns the sizes of a backbone in open_clip's form, from peclip's own files or open_clip's.
+    """Returns the sizes of a backbone in open_clip's format, from peclip's or open_clip's files.
 
     Raises:
-        ConfigError: the name is not known, or is not a ViT with a plain text transformer.
+        ConfigError: the name is unknown, or is not a ViT with a plain text transformer.
     """
     own = resources.files("peclip.nn") / "backbones" / f"{name}.json"
     if name in own_backbones():
@@ -89,7 +89,7 @@ def backbone_config(name: str) -> dict[str, Any]:
     if config is None:
         close = [known for known in open_clip.list_models() if known.startswith("ViT-B")]
         raise ConfigError(
-            f"The backbone {name!r} is not known. Accepted are {', '.join(own_backbones())} and the "
+            f"Unknown backbone {name!r}. Accepted are {', '.join(own_backbones())} and the "
             f"ViT models of open_clip, such as {', '.join(close[:4])}."
         )
     vision, text = config["vision_cfg"], config["text_cfg"]
@@ -101,19 +101,19 @@ def backbone_config(name: str) -> dict[str, Any]:
         or not isinstance(vision["layers"], int)
     ):
         raise ConfigError(
-            f"The backbone {name!r} is not a plain CLIP ViT; PE-CLIP adapts CLIP's own transformers. "
+            f"The backbone {name!r} is not a plain CLIP ViT, which PE-CLIP requires. "
             "Choose for instance ViT-B-16-quickgelu, ViT-B-32-quickgelu or ViT-L-14-quickgelu."
         )
     return copy.deepcopy(config)
 
 
 def is_published(name: str) -> bool:
-    """Says whether open_clip knows a model of this name; it may still be one that does not fit."""
+    """Returns whether open_clip has a model of this name, which may still be unsupported."""
     return name in open_clip.list_models()
 
 
 def normalisation(name: str, tag: str | None) -> tuple[RGB, RGB]:
-    """Returns the mean and the deviation of pixels that weights were trained with; by default CLIP's."""
+    """Returns the pixel mean and standard deviation of pretrained weights; by default CLIP's."""
     weights = open_clip.get_pretrained_cfg(name, tag or "")
     mean: RGB = weights.get("mean", open_clip.OPENAI_DATASET_MEAN)
     std: RGB = weights.get("std", open_clip.OPENAI_DATASET_STD)
@@ -121,7 +121,7 @@ def normalisation(name: str, tag: str | None) -> tuple[RGB, RGB]:
 
 
 def own_backbones() -> tuple[str, ...]:
-    """Returns the names of the backbones that peclip defines itself."""
+    """Returns the names of the backbones that peclip defines."""
     files = (resources.files("peclip.nn") / "backbones").iterdir()
     return tuple(
         sorted(file.name.removesuffix(".json") for file in files if file.name.endswith(".json"))
@@ -152,15 +152,15 @@ def _build(name: str, config: dict[str, Any]) -> Any:
 
 
 def check_tag(name: str, tag: str, *, quick_gelu: bool) -> None:
-    """Checks that a backbone has weights of this name, and the activation that they were trained with.
+    """Checks that a backbone has weights of this name, and the activation they were trained with.
 
     Raises:
-        ConfigError: it has not.
+        ConfigError: it does not.
     """
     tags = open_clip.list_pretrained_tags_by_model(name)
     if tag not in tags:
         raise ConfigError(
-            f"The weights {tag!r} are not known for the backbone {name!r}; known are "
+            f"Unknown weights {tag!r} for the backbone {name!r}; choose one of "
             f"{', '.join(tags) or 'none'}."
         )
     trained_with = bool(open_clip.get_pretrained_cfg(name, tag).get("quick_gelu", False))
@@ -168,7 +168,7 @@ def check_tag(name: str, tag: str, *, quick_gelu: bool) -> None:
         # open_clip only warns here, and the features are then silently wrong.
         other = name.removesuffix("-quickgelu") if quick_gelu else f"{name}-quickgelu"
         raise ConfigError(
-            f"The weights {tag!r} were trained with {'QuickGELU' if trained_with else 'GELU'}, and "
+            f"The weights {tag!r} were trained with {'QuickGELU' if trained_with else 'GELU'}, but "
             f"{name!r} has {'QuickGELU' if quick_gelu else 'GELU'}. Use {other}/{tag}."
         )
 
@@ -180,8 +180,8 @@ def _load_weights(model: Any, name: str, tag: str, cache_dir: Path | None, offli
     except (RuntimeError, ValueError, OSError, EOFError, SafetensorError, UnpicklingError) as error:
         file = Path(path).resolve()  # the hub's cache would link to what a link leads to again
         raise CheckpointError(
-            f"The weights {name}/{tag} do not load: {first_line(error).rstrip('.')}. If {str(file)!r} is "
-            f"damaged, delete it, and get it again: peclip models download {name}/{tag}"
+            f"The weights {name}/{tag} cannot be loaded: {first_line(error).rstrip('.')}. If {str(file)!r} is "
+            f"corrupt, delete it and download it again: peclip models download {name}/{tag}"
         ) from error
 
 
@@ -192,7 +192,7 @@ def _find_weights(name: str, tag: str, cache_dir: Path | None, offline: bool) ->
         if cached is None:
             raise WeightsError(
                 f"peclip is offline, and the weights {name}/{tag} are not in the cache "
-                f"{cache_dir or 'of open_clip'}. Download them where there is a network: "
+                f"{cache_dir or 'of open_clip'}. Download them while online: "
                 f"peclip models download {name}/{tag}"
             )
         return cached
@@ -206,12 +206,12 @@ def _find_weights(name: str, tag: str, cache_dir: Path | None, offline: bool) ->
     except (OSError, RuntimeError, ValueError) as error:  # the hub's errors are OSErrors
         raise WeightsError(
             f"The weights {name}/{tag} could not be downloaded: {first_line(error).rstrip('.')}. Check the "
-            f"network, or fill the cache on another machine: peclip models download {name}/{tag}"
+            f"network, or download them on another machine: peclip models download {name}/{tag}"
         ) from error
 
 
 def _cached_weights(weights: dict[str, Any], cache_dir: Path | None) -> str | None:
-    """Looks a hub file up in the local cache only, by the names that open_clip downloads."""
+    """Looks up a hub file in the local cache only, under the names that open_clip downloads."""
     repo, _, filename = weights.get("hf_hub", "").rpartition("/")
     if not repo:
         return None
@@ -226,10 +226,10 @@ def _cached_weights(weights: dict[str, Any], cache_dir: Path | None) -> str | No
 
 
 def _tokenizer(text_config: dict[str, Any]) -> SimpleTokenizer:
-    """Returns CLIP's tokenizer, with as many byte-pair merges as the vocabulary has room for.
+    """Returns CLIP's tokenizer, with as many byte-pair merges as the vocabulary holds.
 
-    CLIP's merges are ordered by frequency, so a shorter vocabulary is the same tokenizer with longer
-    spellings of rare words: every text stays representable.
+    CLIP's merges are ordered by frequency, so a smaller vocabulary gives the same tokenizer with longer
+    encodings of rare words: every text remains representable.
     """
     vocabulary = int(text_config.get("vocab_size", _FULL_VOCABULARY))
     context = int(text_config.get("context_length", 77))
@@ -247,6 +247,6 @@ def _tokenizer(text_config: dict[str, Any]) -> SimpleTokenizer:
             return SimpleTokenizer(str(path), context_length=context)
     except OSError as error:
         raise WeightsError(
-            f"The tokenizer cannot be kept in a temporary file: {error.strerror or error}. Free some "
-            "space, or set TMPDIR to a folder that can be written."
+            f"The tokenizer cannot be saved to a temporary file: {error.strerror or error}. Free some "
+            "space, or set TMPDIR to a writable folder."
         ) from error

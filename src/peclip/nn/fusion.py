@@ -1,4 +1,4 @@
-"""How the streams of a video are weighed against each other (FineCLIPER, arXiv 2407.02157)."""
+"""Weighting of the streams of a video (FineCLIPER, arXiv 2407.02157)."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from torch import Tensor, nn
 
 
 class AdaptiveWeights(nn.Module):
-    """Weighs the streams of a video by a learned score of each one's feature.
+    """Weights the streams of a video by a learned score of each one's feature.
 
-    `softmax_m(w_m . f_m + b_m)` over the streams m that there are. All begin with the same weight. The
-    paper says that its weights are adaptive, and not how; this form is ours.
+    `softmax_m(w_m . f_m + b_m)` over the present streams m. All start with the same weight. The
+    paper states that its weights are adaptive, but not how; this form is peclip's choice.
     """
 
     def __init__(self, width: int, streams: Sequence[str]) -> None:

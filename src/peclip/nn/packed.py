@@ -1,9 +1,9 @@
-"""Linear layers for prediction on a CPU in bf16, their weights laid out once.
+"""Linear layers for CPU prediction in bf16, with weights packed once.
 
-torch's own linear layer gives oneDNN the weights in rows, which are laid out anew for the processor's bf16 units at
-every call, copies the bias into the result first, and leaves the activation to passes of its own. The operator that
-`torch.compile` puts in its place does none of that; it is called here as it is, so that nothing is compiled and the
-first window comes at once. benchmarks/window.py measures it.
+torch's linear layer passes row-major weights to oneDNN, which repacks them for the processor's bf16 units at every
+call, copies the bias into the result first, and runs the activation as separate passes. The operator that
+`torch.compile` uses instead avoids all of that; it is called directly here, so that nothing is compiled and the
+first window is fast too. benchmarks/window.py measures it.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ one, oneDNN lays a matrix out for few rows, and some products take twice as long
 
 
 def can_pack(device: torch.device, precision: str) -> bool:
-    """Says whether packed layers compute with a precision on a device, and pay there."""
+    """Returns whether packed layers support a precision on a device and are faster there."""
     available: Any = torch.backends.mkldnn.is_available  # without types
     if device.type != "cpu" or precision != "bf16" or not available():
         return False
@@ -36,7 +36,7 @@ def can_pack(device: torch.device, precision: str) -> bool:
 
 
 def pack(encoder: nn.Module) -> nn.Module:
-    """Returns a copy of an encoder that predicts in bf16 and cannot be trained; what is not packed is shared."""
+    """Returns an untrainable bf16 copy of an encoder; modules that are not packed are shared."""
     shared = (*encoder.parameters(), *encoder.buffers())
     return _packed(copy.deepcopy(encoder, {id(tensor): tensor for tensor in shared}), {})
 
@@ -47,7 +47,7 @@ class PackedLinear(nn.Module):
     Args:
         weight: (O, W).
         bias: (O,)
-        activation: as oneDNN calls it: `none`, `gelu` or `swish`, which is `x * sigmoid(x)`.
+        activation: oneDNN's name: `none`, `gelu` or `swish`, which is `x * sigmoid(x)`.
     """
 
     def __init__(self, weight: Tensor, bias: Tensor | None, activation: str = "none") -> None:
@@ -67,7 +67,7 @@ class PackedLinear(nn.Module):
         return y
 
     def add_to(self, other: Tensor, x: Tensor) -> Tensor:
-        """Returns `other + x @ weight.T + bias`, bf16; a layer with an activation of its own leaves it out."""
+        """Returns `other + x @ weight.T + bias`, bf16, without the layer's activation."""
         y: Tensor = torch.ops.mkldnn._linear_pointwise.binary(
             x.bfloat16(), other.bfloat16(), self._weight, self._bias, "add"
         )
@@ -75,7 +75,7 @@ class PackedLinear(nn.Module):
 
 
 class PackedAdapter(nn.Module):
-    """An `Adapter` whose sum is part of its second product."""
+    """An `Adapter` with the residual sum fused into its second product."""
 
     def __init__(self, adapter: Adapter) -> None:
         super().__init__()
@@ -88,7 +88,7 @@ class PackedAdapter(nn.Module):
 
 
 class PackedGRU(nn.Module):
-    """A `TokenGRU` with the input's part of all gates in one product, and its many small steps in fp32."""
+    """A `TokenGRU` with the input projections of all gates in one product, and its small steps in fp32."""
 
     def __init__(self, gru: TokenGRU) -> None:
         super().__init__()
@@ -111,7 +111,7 @@ class PackedGRU(nn.Module):
 
 
 class PackedPatches(nn.Module):
-    """A convolution whose patches do not overlap, as one product."""
+    """A convolution with non-overlapping patches, as one product."""
 
     def __init__(self, conv: nn.Conv2d) -> None:
         super().__init__()
@@ -135,7 +135,7 @@ class PackedBlock(ClipBlock):
         self._projections: dict[tuple[int | None, int | None], PackedLinear] = {}
 
     def project(self, x: Tensor, rows: slice) -> Tensor:
-        """As `ClipBlock.project`; every block is asked for the same rows again and again."""
+        """As `ClipBlock.project`, with the row slices cached."""
         key = (rows.start, rows.stop)
         if key not in self._projections:
             weights: Any = self.block.attn
@@ -146,12 +146,12 @@ class PackedBlock(ClipBlock):
 
 
 Memo = dict[nn.Module, nn.Module]
-"""What modules were packed into: one that stands in several places is packed once."""
+"""Module → its packed form, so that a shared module is packed once."""
 
 
 @singledispatch
 def _packed(module: nn.Module, memo: Memo) -> nn.Module:
-    for name, child in list(module._modules.items()):  # named_children leaves repetitions out
+    for name, child in list(module._modules.items()):  # named_children omits duplicates
         if child is not None:
             memo[child] = memo[child] if child in memo else _packed(child, memo)
             setattr(module, name, memo[child])

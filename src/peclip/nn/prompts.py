@@ -7,16 +7,16 @@ from torch import Tensor, nn
 
 
 class CoupledPrompts(nn.Module):
-    """Text prompts of several layers, each with a linear map that makes the vision prompt of the layer.
+    """Text prompts of several layers, each with a linear map to the vision prompt of the layer.
 
-    Prompt 0 stands in the input sequence; prompt `i` replaces it before layer `i`. Both towers thus
+    Prompt 0 is part of the input sequence; prompt `i` replaces it before layer `i`. Both towers thus
     receive `depth` prompts of `length` tokens. Initialised from N(0, 0.02) as in the PE-CLIP release.
 
     Args:
         text_width: width of the text tower.
         vision_width: width of the vision tower.
         length: tokens per prompt.
-        depth: how many layers receive a prompt of their own, the input included.
+        depth: number of layers that receive a separate prompt, including the input.
         half: round the prompts that enter the towers to fp16 (all but the text prompt of the input),
             as the release does; a checkpoint trained there needs it to give the same logits.
     """
@@ -45,7 +45,7 @@ class CoupledPrompts(nn.Module):
 
 
 class ComputedPrompts(nn.Module):
-    """What `CoupledPrompts` give, computed once: their weights must stay as they are."""
+    """Precomputed output of `CoupledPrompts`, whose weights must not change."""
 
     def __init__(self, prompts: CoupledPrompts) -> None:
         super().__init__()

@@ -13,9 +13,9 @@ from peclip.errors import CheckpointError
 from peclip.nn.tensor_file import copy_tensors, read_tensors
 
 _PIXEL_MEAN = (123.68, 116.779, 103.939)
-"""RGB grey levels that VGGFace2's networks subtract."""
+"""RGB mean in grey levels, subtracted by VGGFace2's networks."""
 _GREY, _CONTRAST = 115.0, 55.0
-"""Mean and standard deviation of a typical face in grey levels: what a standardized image becomes."""
+"""Mean and standard deviation of a typical face in grey levels: the target of standardisation."""
 
 
 class SeparableStem(nn.Module):
@@ -23,8 +23,8 @@ class SeparableStem(nn.Module):
 
     The layers are those of MobileNetV1 (Howard et al., 2017, Table 1) with the batch norms folded into the
     convolutions, so that the weights of a network that was trained to recognise faces fit (`load_faces`). A
-    small ViT learns far better behind convolutions (Xiao et al., 2021, "Early Convolutions Help Transformers
-    See Better"). Every image is standardized first: its light and contrast carry no expression.
+    small ViT learns far better after convolutions (Xiao et al., 2021, "Early Convolutions Help Transformers
+    See Better"). Every image is standardized first, because light and contrast carry no expression.
 
     Args:
         channels: of the first convolution, which has stride 2, and then of every separable layer.
@@ -55,14 +55,14 @@ class SeparableStem(nn.Module):
         return [*self.first.parameters(), *self.layers[:layers].parameters()]
 
     def load_faces(self, path: Path) -> None:
-        """Starts from a MobileNetV1 that recognises faces: all layers but the projection.
+        """Loads a face recognition MobileNetV1: all layers except the projection.
 
         Args:
             path: safetensors with `conv1`, `dw.0` … and `pw.0` …, each `.weight` and `.bias`, batch norms
                 folded in, for BGR input.
 
         Raises:
-            CheckpointError: it cannot be read, or its layers are not those of this stem.
+            CheckpointError: it cannot be read, or its layers do not match this stem.
         """
         loaded = read_tensors(path)
         own: dict[str, ConvReLU6] = {"conv1": self.first}
@@ -81,7 +81,7 @@ class SeparableStem(nn.Module):
         )
         if wrong:
             raise CheckpointError(
-                f"{str(path)!r} does not hold the layers of this stem: {len(wrong)} tensors are missing, "
+                f"The layers in {str(path)!r} do not match this stem: {len(wrong)} tensors are missing, "
                 f"unexpected or of another shape, the first one {wrong[0]!r}. Give the weights of a MobileNetV1 "
                 f"with {len(self.layers)} separable layers and folded batch norms."
             )
@@ -93,7 +93,7 @@ _KINDS = ("weight", "bias")
 
 
 class SeparableConv(nn.Module):
-    """A convolution of every channel by itself, then one over the channels at every place."""
+    """A depthwise convolution followed by a pointwise one."""
 
     def __init__(self, before: int, after: int, stride: int) -> None:
         super().__init__()
@@ -107,7 +107,7 @@ class SeparableConv(nn.Module):
 
 
 class ConvReLU6(nn.Module):
-    """A convolution and ReLU6, padded as TensorFlow's "SAME": at stride 2 on the right and below alone."""
+    """A convolution and ReLU6, padded like TensorFlow's "SAME": at stride 2 only right and below."""
 
     def __init__(
         self, before: int, after: int, side: int, *, stride: int = 1, groups: int = 1
@@ -115,7 +115,9 @@ class ConvReLU6(nn.Module):
         super().__init__()
         padding = side // 2 if stride == 1 else 0
         self.conv = nn.Conv2d(before, after, side, stride, padding, groups=groups)
-        nn.init.kaiming_normal_(self.conv.weight, nonlinearity="relu")  # there are no norms to help
+        nn.init.kaiming_normal_(
+            self.conv.weight, nonlinearity="relu"
+        )  # because there are no norm layers
         assert self.conv.bias is not None
         nn.init.zeros_(self.conv.bias)
         self._halves = stride == 2
@@ -135,8 +137,8 @@ def stems_of(model: nn.Module) -> list[SeparableStem]:
 def standardize(images: Tensor) -> Tensor:
     """Returns images (N, C, H, W) with a mean of 0 and a deviation of nearly 1 each.
 
-    The deviation of an image that hardly varies is not blown up: 0.1, which is 6 grey levels at CLIP's
-    normalisation, is added to it.
+    Adding 0.1 to the deviation, 6 grey levels at CLIP's normalisation, avoids amplifying nearly constant
+    images.
     """
     deviation, mean = torch.std_mean(images, dim=(1, 2, 3), correction=0, keepdim=True)
     return (images - mean) / (deviation + 0.1)

@@ -1,4 +1,4 @@
-"""Tensors of a safetensors file, and that none of them reaches a network damaged."""
+"""Reads safetensors files, and rejects corrupt tensors."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     """Returns all tensors of a file by name.
 
     Raises:
-        CheckpointError: it is no safetensors file.
+        CheckpointError: it is not a safetensors file.
     """
     try:
         return dict(load_file(path))
@@ -30,10 +30,10 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
 
 @torch.no_grad()
 def copy_tensors(path: Path, loaded: Mapping[str, Tensor], into: Mapping[str, Tensor]) -> None:
-    """Copies what was read of a file into tensors of the same names and shapes: all of them, or none.
+    """Copies loaded tensors into tensors of the same names and shapes: all of them, or none.
 
     Raises:
-        CheckpointError: one is of another kind of numbers, or holds what is none.
+        CheckpointError: one has another dtype kind, or holds NaN or infinite values.
     """
     damaged = [
         name
@@ -41,9 +41,9 @@ def copy_tensors(path: Path, loaded: Mapping[str, Tensor], into: Mapping[str, Te
         if loaded[name].is_floating_point() != tensor.is_floating_point()
         or not bool(torch.isfinite(loaded[name].float()).all())
     ]
-    if damaged:  # one bit can make a number infinite, and then every answer is nothing
+    if damaged:  # one flipped bit can make a number infinite, and then every prediction NaN
         raise CheckpointError(
-            f"{str(path)!r} is damaged: {counted('tensors hold what is no finite number', damaged)}. "
+            f"{str(path)!r} is corrupt: {counted('tensors hold NaN or infinite values', damaged)}. "
             "Download or save it again."
         )
     for name, tensor in into.items():
@@ -51,6 +51,6 @@ def copy_tensors(path: Path, loaded: Mapping[str, Tensor], into: Mapping[str, Te
 
 
 def counted(what: str, names: Sequence[str]) -> str:
-    """Returns how many there are, and the names of the first."""
+    """Returns the count, and the first names."""
     shown = f" ({', '.join(names[:2])}{', …' if len(names) > 2 else ''})" if names else ""
     return f"{len(names)} {what}{shown}"

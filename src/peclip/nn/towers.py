@@ -1,4 +1,4 @@
-"""CLIP's two encoders, taken over from an open_clip model, with room for prompts and other blocks."""
+"""CLIP's two encoders, taken from an open_clip model, with support for prompts and custom blocks."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ after every layer, and their pages cost more than the activation."""
 
 
 class Tokenizer(Protocol):
-    """What the text tower needs of CLIP's tokenizer."""
+    """The interface of CLIP's tokenizer used by the text tower."""
 
     all_special_ids: list[int]
     """The start and the end token."""
@@ -33,21 +33,21 @@ class Tokenizer(Protocol):
 
 
 class Layout(NamedTuple):
-    """What stands in the rows of a tower's tokens, (N, L, W). A block looks at what it needs of it."""
+    """The layout of a tower's tokens, (N, L, W). A block uses only the fields it needs."""
 
     num_frames: int = 1
-    """T: rows that follow each other are the frames of a video."""
+    """T: consecutive rows are the frames of a video."""
     groups: tuple[int, ...] = ()
-    """Rows of each group, in their order, where a model adapts groups in different ways."""
+    """Number of rows per group, in order, for models that adapt groups differently."""
     mask: Tensor | None = None
-    """Additive, of the attention, (L, L)."""
+    """Additive attention mask, (L, L)."""
     wanted: int | None = None
-    """Tokens, from the first on, that a block has to answer for; `None` is all of them. Behind the last block of the
-    vision tower only the class token is looked at."""
+    """Number of leading tokens that a block must output; `None` means all. After the last block of the vision
+    tower only the class token is used."""
 
 
 class QuickGELU(nn.Module):
-    """`x * sigmoid(1.702 x)`, CLIP's activation, in one buffer where no gradient is wanted."""
+    """`x * sigmoid(1.702 x)`, CLIP's activation, in one buffer if no gradient is needed."""
 
     def forward(self, x: Tensor) -> Tensor:
         """Maps a tensor to one of the same shape."""
@@ -60,8 +60,8 @@ class QuickGELU(nn.Module):
 class ClipBlock(nn.Module):
     """A uniform view of an open_clip block: its two branches, with the residual left to the caller.
 
-    Towers call a block as `block(x, layout)` and get the tokens that the layout wants; a model may put
-    any module of that form in its place. On its own this is the plain CLIP block.
+    Towers call a block as `block(x, layout)` and get the tokens requested by the layout; a model may replace
+    it with any module of that interface. Unmodified, this is the plain CLIP block.
     """
 
     def __init__(self, block: nn.Module) -> None:
@@ -69,10 +69,10 @@ class ClipBlock(nn.Module):
         self.block = block
 
     def attention(self, x: Tensor, layout: Layout) -> Tensor:
-        """Attention branch `MSA(LN x)`, (N, L, W) to (N, Q, W): the wanted tokens attend to all.
+        """Attention branch `MSA(LN x)`, (N, L, W) to (N, Q, W): the output tokens attend to all.
 
-        The weights are those of open_clip's `nn.MultiheadAttention`, which itself would compute on a
-        transposed view: in bf16 on a CPU that makes a copy of its matrices for every row of the batch.
+        The weights are those of open_clip's `nn.MultiheadAttention`, which itself computes on a
+        transposed view: in bf16 on a CPU this copies its matrices for every row of the batch.
         """
         block: Any = self.block
         weights = block.attn
@@ -95,14 +95,14 @@ class ClipBlock(nn.Module):
         return F.linear(x, weights.in_proj_weight[rows], weights.in_proj_bias[rows])
 
     def mlp(self, x: Tensor, beside: Callable[[Tensor], Tensor] | None = None) -> Tensor:
-        """MLP branch `MLP(LN x)`, (N, L, W) to (N, L, W); what stands beside the MLP is added."""
+        """MLP branch `MLP(LN x)`, (N, L, W) to (N, L, W); the output of a parallel branch is added."""
         block: Any = self.block
         normed = block.ln_2(x)
         mixed: Tensor = block.ls_2(_in_parts(block.mlp, normed, block.mlp[0].out_features))
         return mixed if beside is None else mixed + beside(normed)
 
     def forward(self, x: Tensor, layout: Layout = Layout()) -> Tensor:  # noqa: B008 (a constant)
-        """Maps (N, L, W) to (N, Q, W), Q being the wanted tokens of L."""
+        """Maps (N, L, W) to (N, Q, W), Q being the output tokens of L."""
         x = x[:, : layout.wanted] + self.attention(x, layout)
         return x + self.mlp(x)
 
@@ -111,7 +111,7 @@ class VisionTower(nn.Module):
     """The image encoder of CLIP, applied to every frame of a video."""
 
     checkpoint_activations = False
-    """Whether the backward pass computes the activations inside blocks anew, instead of keeping them."""
+    """Whether the backward pass recomputes the activations inside blocks instead of storing them."""
 
     def __init__(self, visual: nn.Module) -> None:
         super().__init__()
@@ -133,9 +133,9 @@ class VisionTower(nn.Module):
 
         Args:
             frames: (B, T, 3, S, S), normalised.
-            prompts: one (P, W) per layer from the first on; they stand behind the patches, without a
-                position, and each replaces the one before it.
-            groups: videos of each group, for blocks that tell groups apart (see `Layout`).
+            prompts: one (P, W) per layer from the first on; they follow the patches, without position
+                embeddings, and each replaces the previous one.
+            groups: videos of each group, for blocks that distinguish groups (see `Layout`).
 
         Returns:
             Features of the frames, (B, T, D), not normalised.
@@ -159,7 +159,7 @@ class VisionTower(nn.Module):
 
 
 class TextTower(nn.Module):
-    """The text encoder of CLIP, with room for prompts behind the start token."""
+    """The text encoder of CLIP, with support for prompts after the start token."""
 
     causal_mask: Tensor
     checkpoint_activations = False
@@ -182,19 +182,19 @@ class TextTower(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         """Turns texts into token embeddings without positions.
 
-        The sequence is cut behind the longest text: the mask is causal, so what stands behind the end
-        token never reaches it, and the features stay exactly the same.
+        The sequence is truncated after the longest text: the mask is causal, so tokens after the end
+        token cannot affect it, and the features are exactly the same.
 
         Args:
             texts: C texts.
-            prompt_length: places kept free behind the start token for a prompt.
-            cut: leave out the end of a text that is too long, as CLIP's own tokenizer does.
+            prompt_length: positions reserved after the start token for a prompt.
+            cut: truncate a text that is too long, as CLIP's tokenizer does.
 
         Returns:
-            Embeddings (C, L, W) and the places of the end tokens (C,).
+            Embeddings (C, L, W) and the positions of the end tokens (C,).
 
         Raises:
-            ConfigError: a text does not fit the context of the text encoder.
+            ConfigError: a text exceeds the context of the text encoder.
         """
         context = self.positional_embedding.shape[0]
         start, end = self.tokenizer.all_special_ids
@@ -227,9 +227,9 @@ class TextTower(nn.Module):
 
         Args:
             tokens: (C, L, W) from `embed`.
-            ends: (C,), places of the end tokens.
-            prompts: one (P, W) per layer from the first on, put behind the start token.
-            groups: texts of each group, for blocks that tell groups apart (see `Layout`).
+            ends: (C,), positions of the end tokens.
+            prompts: one (P, W) per layer from the first on, after the start token.
+            groups: texts of each group, for blocks that distinguish groups (see `Layout`).
 
         Returns:
             Features (C, D), not normalised.
@@ -247,7 +247,7 @@ class TextTower(nn.Module):
 
 
 def _through(block: nn.Module, x: Tensor, layout: Layout, *, checkpointed: bool) -> Tensor:
-    """Calls a block; one that is checkpointed keeps its input alone for the backward pass."""
+    """Calls a block; a checkpointed one stores only its input for the backward pass."""
     if checkpointed and torch.is_grad_enabled():
         recomputed: Tensor = checkpoint(block, x, layout, use_reentrant=False)
         return recomputed
@@ -255,7 +255,7 @@ def _through(block: nn.Module, x: Tensor, layout: Layout, *, checkpointed: bool)
 
 
 def _in_parts(layer: nn.Module, x: Tensor, hidden: int) -> Tensor:
-    """Calls a layer of so many hidden values per token on some rows of (N, L, W) at a time."""
+    """Calls a layer on chunks of rows of (N, L, W), sized by its hidden values per token."""
     rows = max(1, _PART_BYTES // (x.shape[1] * hidden * x.element_size()))
     if x.device.type != "cpu" or torch.is_grad_enabled() or rows >= len(x):
         whole: Tensor = layer(x)
@@ -272,6 +272,6 @@ def _end_with(x: Tensor, prompt: Tensor) -> Tensor:
 
 
 def _put_prompt(x: Tensor, prompt: Tensor) -> Tensor:
-    """Replaces the tokens behind the start token of (C, L, W) by a prompt (P, W)."""
+    """Replaces the tokens after the start token of (C, L, W) by a prompt (P, W)."""
     prompt = prompt.to(x.dtype).expand(x.shape[0], -1, -1)
     return torch.cat([x[:, :1], prompt, x[:, 1 + prompt.shape[1] :]], dim=1)

@@ -1,5 +1,5 @@
-"""What users work with: a model that is loaded by name, predicts, trains and is saved.
+"""The user-facing classes: a model that is loaded by name, predicts, trains and is saved.
 
 Belongs here: `Recognizer`, one class per model, and `load`. Methods only combine functions of lower packages.
-Belongs elsewhere: any computation of its own.
+Belongs elsewhere: any computation.
 """

@@ -1,4 +1,4 @@
-"""FineCLIPER, as people load it: it also reads parts of faces and captions."""
+"""FineCLIPER for users: it also reads face parts and captions."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ class FineCLIPER(Recognizer):
     """FineCLIPER (Chen et al., 2024): frozen CLIP with adapters for every stream of a video.
 
     A model with parts finds them in the face crops, with MediaPipe (`pip install 'peclip[parts]'`). A model
-    with captions reads those of `PredictOptions.captions`; without one for a video, its answer comes from
-    the other streams.
+    with captions reads those of `PredictOptions.captions`; for a video without one, its prediction uses
+    only the other streams.
     """
 
     architecture = "finecliper"
@@ -43,7 +43,7 @@ class FineCLIPER(Recognizer):
         self._captions: tuple[Path, dict[str, str]] | None = None
 
     def prepare(self, options: PredictOptions) -> None:
-        """Loads all that prediction needs, so that what is missing is said before a source is opened.
+        """Loads everything that prediction needs, so that errors are raised before a source is opened.
 
         Raises:
             UserError: MediaPipe or its model is missing, the captions cannot be read, or an option does
@@ -54,8 +54,8 @@ class FineCLIPER(Recognizer):
             self._load_finder()
         if self.config.reads_captions and options.captions is None:
             _log.warning(
-                "This model reads captions, and none were given (--captions FILE): its answers come from "
-                "what it sees alone."
+                "This model reads captions, but none were given (--captions FILE): its predictions use only "
+                "the frames."
             )
 
     def batch(self, windows: Sequence[FaceWindow]) -> Batch:
@@ -78,11 +78,11 @@ class FineCLIPER(Recognizer):
         return replace(batch, parts=prepared, found=torch.stack(found).to(self.device))
 
     def scorer(self, video: Video, options: PredictOptions) -> Score:
-        """Returns what gives the probabilities of the windows of a video, with its caption.
+        """Returns the function that scores the windows of a video, with its caption.
 
         Raises:
             DatasetError: the file of the captions cannot be read.
-            ConfigError: captions or a prior weight were given, and this model reads or has none.
+            ConfigError: captions or a prior weight were given, but the model does not use them.
         """
         if not self.config.reads_captions:
             return super().scorer(video, options)
@@ -101,7 +101,7 @@ class FineCLIPER(Recognizer):
         return self._finder
 
     def _caption(self, video: Video, options: PredictOptions) -> str:
-        """Returns the caption of a video: that of the longest end of its path, with its suffix or without."""
+        """Returns the caption of a video, matched by the longest end of its path, with or without suffix."""
         if options.captions is None:
             return ""
         if self._captions is None or self._captions[0] != options.captions:

@@ -1,4 +1,4 @@
-"""PE-CLIP, as people load it."""
+"""PE-CLIP for users."""
 
 from __future__ import annotations
 

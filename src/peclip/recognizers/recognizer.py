@@ -1,4 +1,4 @@
-"""What people use: a model that is loaded by name and answers about videos."""
+"""The main user-facing class: a model that is loaded by name and predicts videos."""
 
 from __future__ import annotations
 
@@ -43,14 +43,14 @@ log = logging.getLogger("peclip")
 
 
 class Recognizer:
-    """Has a model, and turns videos into predictions. Each method is a few steps that are public too.
+    """Wraps a model and turns videos into predictions. Methods combine a few steps, which are also public.
 
     Args:
         model: the network, in eval mode.
         config: its configuration.
-        name: what it is called in the rows.
-        revision: likewise.
-        device: where it computes.
+        name: the model name in the rows.
+        revision: the model revision in the rows.
+        device: of the computation.
         precision: `"fp32"`, `"bf16"` or `"fp16"`.
     """
 
@@ -97,9 +97,9 @@ class Recognizer:
             precision: `"auto"`, `"fp32"`, `"bf16"` or `"fp16"`.
 
         Raises:
-            ConfigError: nothing goes by this name, or it is a model of another class.
+            ConfigError: the name is unknown, or it is a model of another class.
             WeightsError: the weights are not cached and cannot be downloaded, or do not fit.
-            DeviceError: the device or precision is not to be had here.
+            DeviceError: the device or precision is unavailable.
         """
         chosen, settings = runtime.choose_device(device), load_settings()
         computed = runtime.choose_precision(precision, chosen)
@@ -111,7 +111,7 @@ class Recognizer:
     def from_checkpoint(
         cls, checkpoint: Checkpoint, device: torch.device, precision: str, settings: Settings
     ) -> Self:
-        """Loads a model that was found already.
+        """Loads a model from a resolved checkpoint.
 
         Raises:
             ConfigError: it is a model of another class.
@@ -139,7 +139,7 @@ class Recognizer:
 
     @property
     def texts(self) -> dict[str, str]:
-        """The text that stands for each label."""
+        """The text that describes each label."""
         return dict(zip(self.model.labels, self.model.texts, strict=True))
 
     def predict(self, video: Video, options: PredictOptions = DEFAULT_OPTIONS) -> Prediction:
@@ -158,7 +158,7 @@ class Recognizer:
         return session.prediction()
 
     def stream(self, video: Video, options: PredictOptions = DEFAULT_OPTIONS) -> Iterator[Row]:
-        """Yields rows as they are made, with flat memory; for long videos and webcams.
+        """Yields rows as they are computed, with constant memory; for long videos and webcams.
 
         Raises:
             VideoError: the source cannot be read.
@@ -168,7 +168,7 @@ class Recognizer:
     def open(
         self, video: Video, options: PredictOptions = DEFAULT_OPTIONS, *, keep_rows: bool = True
     ) -> Session:
-        """Returns the reading of a source: iterate it for rows, then ask it for the prediction."""
+        """Returns the session of a source: iterate over its rows, then call `prediction()`."""
         return Session(
             video,
             self.scorer(video, options),
@@ -184,7 +184,7 @@ class Recognizer:
         )
 
     def prepare(self, options: PredictOptions) -> None:
-        """Loads all that prediction needs, so that what is missing is said before a source is opened.
+        """Loads everything that prediction needs, so that errors are raised before a source is opened.
 
         Raises:
             UserError: something cannot be loaded, or an option does not fit the model.
@@ -194,14 +194,14 @@ class Recognizer:
         self.scorer("", options)
 
     def scorer(self, video: Video, options: PredictOptions) -> Score:
-        """Returns what gives the probabilities of the windows of a video.
+        """Returns the function that scores the windows of a video.
 
         Raises:
-            ConfigError: captions or a prior weight were given, and this model reads or has none.
+            ConfigError: captions or a prior weight were given, but the model does not use them.
         """
         if options.captions is not None:
-            given = f"{self.name} reads no captions, and {str(options.captions)!r} was given"
-            raise ConfigError(f"{given}. Leave it out, or take a model trained with captions.")
+            given = f"{self.name} reads no captions, but {str(options.captions)!r} was given"
+            raise ConfigError(f"{given}. Remove it, or use a model trained with captions.")
         weight = effective_prior_weight(self.config, options.prior_weight)
         return lambda windows: self.answer(self.batch(windows), weight)
 
@@ -209,7 +209,7 @@ class Recognizer:
         """Returns the face detector for some options, loaded once; `None` for whole frames.
 
         Raises:
-            WeightsError: YuNet was asked for by name and cannot be had.
+            WeightsError: YuNet was requested but is unavailable.
         """
         if not options.face_crop:
             return None
@@ -220,7 +220,7 @@ class Recognizer:
         return self._detectors[key]
 
     def batch(self, windows: Sequence[FaceWindow]) -> Batch:
-        """Returns windows as the model reads them."""
+        """Returns windows as model input."""
         crops = torch.stack([window.crops for window in windows])
         return Batch(self.preprocess(crops.to(self.device)))
 
@@ -230,7 +230,7 @@ class Recognizer:
 
     def answer(self, batch: Batch, weight: float | None = None) -> list[list[float]]:
         """Returns the probabilities of a batch on the device, with a prior weight, in label order."""
-        with runtime.memory_errors(self.device, "Ask about fewer windows at once (-b 1)."):
+        with runtime.memory_errors(self.device, "Use a smaller batch size (-b 1)."):
             return runtime.as_numbers(self._frozen(batch, weight).softmax(-1), self.precision)
 
     def label_features(self) -> Tensor:
@@ -238,10 +238,10 @@ class Recognizer:
         return self._frozen.label_features
 
     def with_labels(self, labels: Sequence[str] | Mapping[str, str]) -> Self:
-        """Returns a recognizer of the same weights that answers with other labels (zero-shot).
+        """Returns a recognizer with the same weights and other labels (zero-shot).
 
         Args:
-            labels: names, or names with the texts that describe them; others keep the model's own.
+            labels: names, or names with custom texts; labels without one keep the model's text.
 
         Raises:
             ConfigError: fewer than two names, or a name twice.
@@ -270,16 +270,16 @@ class Recognizer:
         hooks: Hooks | None = None,
         report_to: Sequence[str] = (),
     ) -> TrainResult:
-        """Trains adapters and prompts in place, to the weights of the selected epoch; the name says so.
+        """Trains adapters and prompts in place, and keeps the selected epoch; the name is marked as trained.
 
         Args:
             train: its labels must be labels of this model (see `with_labels`).
-            val: selects the epoch; by default a part of `train` that is not trained on.
-            config: how; by default nearly as PE-CLIP was trained, see `peclip.training.config`.
-            run_dir: keeps `checkpoints/last`, the state, and `checkpoints/best`, a model.
-            resume: go on from the state in there.
-            hooks: what to call after steps and epochs.
-            report_to: experiment trackers that follow it, e.g. `["tensorboard"]`; needs `run_dir`.
+            val: selects the epoch; by default held out from `train`.
+            config: settings; the defaults nearly match PE-CLIP's, see `peclip.training.config`.
+            run_dir: stores `checkpoints/last`, the state, and `checkpoints/best`, a model.
+            resume: continue from the state in `run_dir`.
+            hooks: called after steps and epochs.
+            report_to: experiment trackers, e.g. `["tensorboard"]`; needs `run_dir`.
 
         Raises:
             UserError: a label is unknown, a video unreadable, the loss not finite, or the disk full.
@@ -289,7 +289,7 @@ class Recognizer:
         if (said := batch_size_warning(self.config, config)) is not None:
             log.warning(said)
         with following(report_to, run_dir, told, hooks, resume=resume) as followed:
-            # At once, so that a model whose training broke off does not pass for the published one.
+            # Before training, so that an interrupted model is not mistaken for the published one.
             self.config = begin_training(self.model, self.config, config)
             done = f", trained on {train.title}"
             self.name, self.revision = self.name.removesuffix(done) + done, ""
@@ -307,7 +307,7 @@ class Recognizer:
         return result
 
     def describe(self) -> dict[str, Any]:
-        """Returns what a report must say of the model: name, device, precision, preprocessing, texts."""
+        """Returns a report's facts about the model: name, device, precision, preprocessing, texts."""
         return {
             "model": self.name,
             "model_revision": self.revision,
@@ -326,9 +326,9 @@ class Recognizer:
         """Writes the model to a directory: trained weights and the name of the backbone.
 
         Args:
-            directory: made if needed; a README.md in it is kept.
-            full: store the backbone too, so that loading needs no download.
-            name: what the model card calls it; by default as the directory.
+            directory: created if needed; an existing README.md is kept.
+            full: also store the backbone, so that loading needs no download.
+            name: the name in the model card; by default the directory's.
 
         Raises:
             ConfigError: the directory cannot be written.
@@ -341,10 +341,10 @@ class Recognizer:
     def push_to_hub(
         self, repo_id: str, *, private: bool = True, full: bool = False, message: str = "Add model"
     ) -> str:
-        """Uploads the model to a hub repository, private unless asked otherwise; returns its address.
+        """Uploads the model to a hub repository, private by default; returns its URL.
 
         Raises:
-            WeightsError: offline, or the hub does not take it.
+            WeightsError: offline, or the upload failed.
         """
         with tempfile.TemporaryDirectory() as directory:
             self.save_pretrained(directory, full=full, name=repo_id)

@@ -1,4 +1,4 @@
-"""What writers and plots read of a source: they are below `Prediction`, which calls them."""
+"""The interface that writers and plots read; `Prediction`, which implements it, imports them."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""What a model says of one source: the rows of all people, and what they say together.
+"""The prediction of one source: the rows of all people, and their aggregate.
 
-This module knows no torch, so that reading and writing results stays light.
+This module does not import torch, so that reading and writing results stays light.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from peclip.results.rows import SCHEMA_VERSION, UNITS, Row, TrackSummary, rounde
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """What a model says about one source."""
+    """The prediction of a model for one source."""
 
     source: str
     labels: tuple[str, ...]
     """In the order of the model's logits and of the probability columns."""
     rows: tuple[Row, ...]
     metadata: Mapping[str, Any] = field(default_factory=dict)
-    """Model, device, precision, decoder, face detector and preprocessing that were used."""
+    """Model, device, precision, decoder, face detector and preprocessing used."""
 
     @property
     def tracks(self) -> dict[int, TrackSummary]:
@@ -100,7 +100,7 @@ class Prediction:
         """Writes the rows to a `.csv`, `.jsonl`, `.json` or `.parquet` file.
 
         Raises:
-            ConfigError: the ending is another one.
+            ConfigError: the extension is unsupported.
         """
         from peclip.results.writers import format_of, open_writer
 
@@ -121,7 +121,7 @@ class Prediction:
 
 
 def _summarise(track: int, rows: list[Row]) -> TrackSummary:
-    # A poor view of a face only counts where there is no better one.
+    # Low-quality windows count only if there are no better ones.
     good = [row for row in rows if row.status == "ok"] or rows
     names = list(good[0].scores)
     mean = {name: math.fsum(row.scores[name] for row in good) / len(good) for name in names}
@@ -137,7 +137,7 @@ def _presence(track: TrackSummary) -> tuple[int, float, float]:
 
 
 def _finite(value: Any) -> Any:
-    """Returns a JSON value with null for the infinite numbers, which JSON does not have."""
+    """Returns a JSON value with null for infinite numbers, which JSON lacks."""
     if isinstance(value, Mapping):
         return {key: _finite(item) for key, item in value.items()}
     if isinstance(value, list | tuple):

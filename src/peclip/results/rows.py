@@ -1,6 +1,6 @@
-"""One person in one window of time: a row, and the rows of a person together.
+"""Rows (one person in one time window), and the summary of a person's rows.
 
-This module knows no torch, so that reading and writing results stays light.
+This module does not import torch, so that reading and writing results stays light.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ UNITS = {
     "score": "probability of the label, 0 to 1",
     "prob_*": "probability, 0 to 1; the row sums to 1",
     "face_conf": "confidence of the face detector, 0 to 1, mean over the window",
-    "face_coverage": "part of the window's frames with this face, 0 to 1",
+    "face_coverage": "fraction of the window's frames with this face, 0 to 1",
     "x,y,w,h": "pixels of the upright frame, origin top left, median over the window",
 }
 
@@ -97,7 +97,7 @@ class TrackSummary:
 
 
 def failure_row(source: str, model: str, revision: str, last: Row | None = None) -> Row:
-    """Returns the row that says where reading ended: after `last`, or at the start."""
+    """Returns the row that marks the end of reading: after `last`, or at the start."""
     return Row(
         source=source,
         model=model,

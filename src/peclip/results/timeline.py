@@ -1,4 +1,4 @@
-"""A picture of a prediction: probabilities over time (extra `plot`)."""
+"""Plot of a prediction: probabilities over time (extra `plot`)."""
 
 from __future__ import annotations
 

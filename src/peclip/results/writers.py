@@ -1,4 +1,4 @@
-"""Files of rows: csv, jsonl, json and parquet. Rows are on disk as soon as they are made."""
+"""Row files: csv, jsonl, json and parquet. Streaming formats write each row immediately."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ _COLUMNS = [
 
 
 class RowWriter(Protocol):
-    """Takes rows as they are made, and the end of each source."""
+    """Receives rows as they are computed, and the end of each source."""
 
     def write_row(self, row: Row) -> None:
-        """Writes one row; formats that stream put it on disk at once."""
+        """Writes one row; streaming formats flush it immediately."""
         ...
 
     def end_source(self, prediction: SourceResult) -> None:
-        """Takes the whole source after its rows, for formats that need it."""
+        """Receives the complete source after its rows, for formats that need it."""
         ...
 
     def close(self) -> None:
@@ -57,10 +57,10 @@ class CsvWriter:
         self._stream.flush()
 
     def end_source(self, prediction: SourceResult) -> None:
-        """Nothing is left to write: the lines stand already."""
+        """Does nothing: the lines are already written."""
 
     def close(self) -> None:
-        """Nothing is left to write."""
+        """Does nothing: the file is complete."""
 
 
 class JsonLinesWriter:
@@ -74,10 +74,10 @@ class JsonLinesWriter:
         print(json.dumps(row.to_dict(self._labels)), file=self._stream, flush=True)
 
     def end_source(self, prediction: SourceResult) -> None:
-        """Nothing is left to write: the lines stand already."""
+        """Does nothing: the lines are already written."""
 
     def close(self) -> None:
-        """Nothing is left to write."""
+        """Does nothing: the file is complete."""
 
 
 class JsonWriter:
@@ -92,7 +92,7 @@ class JsonWriter:
         self._count = 0
 
     def write_row(self, row: Row) -> None:
-        """A document needs the whole source; rows wait for `end_source`."""
+        """Does nothing: a document needs the whole source, see `end_source`."""
 
     def end_source(self, prediction: SourceResult) -> None:
         """Writes the document of one source."""
@@ -108,7 +108,7 @@ class JsonWriter:
         self._stream.flush()
 
     def close(self) -> None:
-        """Writes what waits, and closes the list."""
+        """Writes pending output, and closes the list."""
         if self._first is not None:
             self._stream.write(self._first + "\n")
         elif self._count:
@@ -139,12 +139,12 @@ class ParquetWriter:
         self._writer = pq.ParquetWriter(str(path), self._schema)
 
     def write_row(self, row: Row) -> None:
-        """A row group is a source; rows wait for `end_source`."""
+        """Does nothing: a row group is a source, see `end_source`."""
 
     def end_source(self, prediction: SourceResult) -> None:
         """Writes the rows of one source."""
         rows = [row.to_dict(self._labels) for row in prediction.rows]
-        for row in rows:  # a name that is no UTF-8 holds surrogates, which Arrow does not take
+        for row in rows:  # a name that is not UTF-8 contains surrogates, which Arrow rejects
             row["source"] = row["source"].encode("utf-8", "backslashreplace").decode("utf-8")
         self._writer.write_table(self._table.from_pylist(rows, schema=self._schema))
 
@@ -155,21 +155,21 @@ class ParquetWriter:
 
 _STREAMS: dict[str, Any] = {"csv": CsvWriter, "jsonl": JsonLinesWriter, "json": JsonWriter}
 BY_LINE = frozenset({"csv", "jsonl"})
-"""Formats that are complete with their rows; the others take a whole source when it ends."""
+"""Formats written row by row; the others are written per source."""
 
 FORMATS: tuple[str, ...] = get_args(RowFormat)
 
 
 def format_of(path: Path) -> str:
-    """Returns the format that a file's ending stands for.
+    """Returns the format of a file extension.
 
     Raises:
-        ConfigError: the ending is not known.
+        ConfigError: the extension is unsupported.
     """
     ending = path.suffix.lower().removeprefix(".")
     if ending not in FORMATS:
         raise ConfigError(
-            f"The ending of {path.name!r} does not say a format; use {', '.join(FORMATS)}, or give "
+            f"Cannot infer the format of {path.name!r} from its extension; use {', '.join(FORMATS)}, or give "
             "the format with -f."
         )
     return ending
@@ -179,11 +179,11 @@ def check_format(form: str, path: Path) -> None:
     """Checks that a format can be written, before anything is computed.
 
     Raises:
-        ConfigError: the format is not known, or cannot go to standard output.
+        ConfigError: the format is unknown, or cannot be written to standard output.
         MissingExtraError: the format needs an optional package.
     """
     if form not in FORMATS:
-        raise ConfigError(f"The format {form!r} is not known; choose one of {', '.join(FORMATS)}.")
+        raise ConfigError(f"Unknown format {form!r}; choose one of {', '.join(FORMATS)}.")
     if form != "parquet":
         return
     if path == STDOUT:
@@ -198,10 +198,10 @@ def open_writer(
 ) -> Iterator[RowWriter]:
     """Opens a writer of a format on a file, or on standard output for `-`.
 
-    `append` goes on behind the rows that are there, which only JSON Lines can.
+    `append` adds to existing rows, which only JSON Lines supports.
 
     Raises:
-        ConfigError: the format is not known, or the file cannot be written.
+        ConfigError: the format is unknown, or the file cannot be written.
         MissingExtraError: the format needs an optional package.
     """
     check_format(form, path)
@@ -213,7 +213,7 @@ def open_writer(
 
 
 class _Checked:
-    """Says of which file it was that writing failed: the disk is full, or is gone."""
+    """Names the file in an error when writing fails: the disk is full or unavailable."""
 
     def __init__(self, writer: RowWriter, path: Path) -> None:
         self._writer, self._path = writer, path
@@ -239,8 +239,8 @@ def _writing(path: Path) -> Iterator[None]:
         raise
     except OSError as error:
         raise ConfigError(
-            f"The output {str(path)!r} cannot be written: {error.strerror or error}. Give a file in a "
-            "folder that exists and can be written."
+            f"The output {str(path)!r} cannot be written: {error.strerror or error}. Give a file in an "
+            "existing, writable folder."
         ) from None
 
 

@@ -1,4 +1,4 @@
-"""A run from its configuration to its report: one fold, or every fold and their mean."""
+"""Runs a configuration to its report: one fold, or all folds and their mean."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ from peclip.weights.resolve import resolve
 
 
 def run(config: RunConfig, place: Place, listen: Listener | None = None) -> dict[str, Any]:
-    """Runs one fold, or every fold in a folder of its own and then their mean; returns the report.
+    """Runs one fold, or every fold in a separate folder and then their mean; returns the report.
 
     Raises:
-        UserError: what was asked for does not fit, cannot be read or written, or cannot be learned.
+        UserError: the configuration is inconsistent, a file cannot be read or written, or training fails.
     """
     for tracker in config.report_to:
-        load_module(tracker)  # one that is missing is said before anything is read
+        load_module(tracker)  # report a missing one before anything is read
     folds = find_benchmark(config.data.dataset).fold_numbers()
     if not config.all_folds or folds == (None,):
         return run_fold(config, place, listen)
     top = RunFolder(place.folder)
     first = config.data.model_copy(update={"fold": folds[0]})
-    # What is wrong with the data or the base is said before a folder is touched.
+    # Errors in the data or the base model are reported before a folder is touched.
     read_run_splits(first, config.train)
     resolve(config.base, settings=load_settings())
     if place.resume:
@@ -48,7 +48,7 @@ def run(config: RunConfig, place: Place, listen: Listener | None = None) -> dict
         name = f"{place.folder.resolve().name}-fold-{fold}"
         folder = place.folder / f"fold-{fold}"
         here = replace(place, folder=folder, name=name, overwrite=False)
-        place.world.wait()  # the first rank has made the folders
+        place.world.wait()  # until the first rank has made the folders
         reports.append(run_fold(own, here, listen))
     report = {**_mean(reports), "folds": reports}
     if place.world.is_main:
@@ -57,7 +57,7 @@ def run(config: RunConfig, place: Place, listen: Listener | None = None) -> dict
 
 
 def _mean(reports: list[dict[str, Any]]) -> dict[str, Any]:
-    """Returns the mean over folds if there were videos to report, and what was said of any of them."""
+    """Returns the mean over folds if there were videos to report, and the warnings of all folds."""
     found: dict[str, Any] = {key: reports[0][key] for key in ("dataset", "selected_on")}
     if all("confusion" in report for report in reports):
         scores = [

@@ -1,4 +1,4 @@
-"""What a run has seen of the videos that it is scored on, and what must be said of such a score."""
+"""Detects overlap between the training and the evaluation of a run, and words the warnings."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from peclip.training.state import BEST
 from peclip.weights.checkpoint import MODEL, model_folder
 
 TEST_WARNING = (
-    "The epoch was selected on the test videos themselves, as the papers of the field do, so the result is "
-    "too high. Use select_on val for numbers of your own."
+    "The epoch was selected on the test videos, as in the papers of the field, so the scores are optimistic. "
+    "Use select_on val for unbiased scores."
 )
 VAL_WARNING = (
-    "There are no test videos: these are the validation videos, which also select the epoch where "
-    "select_on is val, so the result may be too high."
+    "There are no test videos: these are scores on the validation videos, which also select the epoch if "
+    "select_on is val, so they may be optimistic."
 )
-CALIBRATED = "The temperature was fitted on them too, so the ece is too low."
-WEIGHED = "The prior weight was chosen on them too, so UAR and WAR are too high."
+CALIBRATED = "The temperature was also fitted on them, so the ECE is too low."
+WEIGHED = "The prior weight was also chosen on them, so UAR and WAR are too high."
 
 
 def report_warning(config: TrainConfig, splits: RunSplits) -> str | None:
-    """Returns what the report of a run must say of its scores."""
+    """Returns the warning that a run's report must include, if any."""
     if config.select_on == "test":
         return TEST_WARNING
     if splits.test is not None:
@@ -45,7 +45,7 @@ def config_of(model: str | Path) -> Path | None:
     Args:
         model: a run, its `model` or its `checkpoints/best`, or any other name of a model.
     """
-    # Absolute: whoever stands in the folder of a run gives `model`, and in `checkpoints` gives `best`.
+    # Absolute: `model` is a valid path inside a run folder, and `best` inside `checkpoints`.
     folder = Path(os.path.abspath(model_folder(Path(model))))
     for place in (Path(MODEL), BEST):
         run = Path(*folder.parts[: -len(place.parts)])
@@ -55,13 +55,13 @@ def config_of(model: str | Path) -> Path | None:
 
 
 def run_warning(run: str, model: str | Path, split: Split, data: DataConfig) -> str | None:
-    """Returns what must be said where a run answers to videos that it has trained on, or selected its epoch by.
+    """Returns a warning if a run is evaluated on videos it was trained on, or selected its epoch on.
 
     Args:
-        run: what it is called.
-        model: a model, which may be of a run.
-        split: what it is asked about.
-        data: where the split is from.
+        run: the run's name in the warning.
+        model: a model, which may belong to a run.
+        split: the evaluated split.
+        data: the configuration of the split.
     """
     path = config_of(model)
     if path is None:
@@ -71,7 +71,7 @@ def run_warning(run: str, model: str | Path, split: Split, data: DataConfig) -> 
     if own.get("dataset") != split.dataset:
         return None
     benchmark = find_benchmark(split.dataset)
-    # Videos of one's own go by the name of their form, so others may be meant.
+    # Custom data sets share one name, such as folder, so the paths must match too.
     same = benchmark.labels is not None or (
         _is(own.get("root"), data.root) and _is(own.get("annotations"), data.annotations)
     )
@@ -80,19 +80,19 @@ def run_warning(run: str, model: str | Path, split: Split, data: DataConfig) -> 
     fold, subjects = own.get("fold"), own.get("test_subjects") or ()
     flags = f"--split {benchmark.test_split}" + ("" if fold is None else f" --fold {fold}")
     trained = (
-        f"The run {run!r} was trained on videos of {split.dataset} that are in the split {split.split}: the "
-        f"scores are too high. Give {flags}, or videos that it has not seen."
+        f"The run {run!r} was trained on videos in the split {split.split} of {split.dataset}: the "
+        f"scores are too high. Give {flags}, or held-out videos."
     )
     if split.split == "all":  # of every fold, and whoever was tested
         return trained
     if fold not in (None, split.fold):
         return (
-            f"The run {run!r} was trained on fold {fold} of {split.dataset}, and so on test videos of the "
+            f"The run {run!r} was trained on fold {fold} of {split.dataset}, which includes test videos of the "
             f"other folds: their scores are too high. Give --fold {fold}, or a run with all folds."
         )
     if subjects and _numbers(subjects) != _numbers(data.test_subjects):
         return (
-            f"The run {run!r} divided the people of {split.dataset} itself, and was trained on all but "
+            f"The run {run!r} was trained on all subjects of {split.dataset} except "
             f"{', '.join(map(str, subjects))} (data.test_subjects): the scores of the others are too high."
         )
     if split.split == "train":
@@ -102,18 +102,18 @@ def run_warning(run: str, model: str | Path, split: Split, data: DataConfig) -> 
 
 
 def known_warning(name: str, split: Split, data: DataConfig) -> str | None:
-    """Returns what must be said where a base or a teacher knows the videos that a run reports.
+    """Returns a warning if a base model or a teacher was trained on the videos that a run reports.
 
     Args:
-        name: of the base or teacher; only runs of this machine are known.
-        split: what is reported.
-        data: where the split is from.
+        name: of the base or teacher; only runs on this machine can be checked.
+        split: the reported split.
+        data: the configuration of the split.
     """
     if run_warning(name, name, split, data) is None:
         return None
     return (
-        f"{name!r}, which this run began with or learned from, was trained on videos of {split.title} or "
-        "selected by them: the result is too high."
+        f"{name!r}, the base model or teacher of this run, was trained or selected on videos of "
+        f"{split.title}: the scores are too high."
     )
 
 

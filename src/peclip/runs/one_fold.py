@@ -42,7 +42,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Place:
-    """Where a run computes and writes."""
+    """The device and folder of a run."""
 
     folder: Path
     device: torch.device
@@ -51,21 +51,21 @@ class Place:
     overwrite: bool = False
     resume: bool = False
     name: str = ""
-    """In trackers; by default the folder's."""
+    """Name in trackers; by default the folder's."""
 
 
 Listener = Callable[[str], Hooks]
-"""Title of the training videos → whom to tell how it goes."""
+"""Title of the training videos → hooks that follow the training."""
 
 
 def run_fold(config: RunConfig, place: Place, listen: Listener | None = None) -> dict[str, Any]:
-    """Trains one model, answers to the videos that are reported, and fills the run folder."""
+    """Trains one model, predicts the reported videos, and fills the run folder."""
     folder, world = RunFolder(place.folder), place.world
     if place.resume:
         folder.check_unchanged(config)
     if place.resume and folder.is_finished:
         if world.is_main:
-            _log.warning("%s is finished: its report stands, and nothing is trained", place.folder)
+            _log.warning("%s is already complete; skipping training", place.folder)
         return read_report(place.folder)
     splits = read_run_splits(config.data, config.train)
     recognizer, fresh = base_recognizer(config, splits.train.labels, place.device)
@@ -77,7 +77,9 @@ def run_fold(config: RunConfig, place: Place, listen: Listener | None = None) ->
         folder.log(f"{'resuming' if resume else 'training'} {config.base} on {splits.train.title}")
         if fresh:
             new = {re.sub(r"\.\d+\.", ".*.", name).rpartition(".")[0] for name in fresh}
-            folder.log(f"not in the base model, untrained at the start: {', '.join(sorted(new))}")
+            folder.log(
+                f"missing from the base model, randomly initialised: {', '.join(sorted(new))}"
+            )
         for note in _notes(*parts):
             folder.log(note)
         for said in (
@@ -88,7 +90,7 @@ def run_fold(config: RunConfig, place: Place, listen: Listener | None = None) ->
             if said is not None:
                 _warn(folder, said)
         if config.data.captions is not None and not recognizer.config.reads_captions:
-            _warn(folder, "the model reads no captions: those that were given are not used")
+            _warn(folder, "the model reads no captions: ignoring the given ones")
     told = config.model_dump(mode="json") | {"model": recognizer.config.model_dump(mode="json")}
     tracked = TrackedRun(place.name or place.folder.resolve().name, place.folder, told)
     names = config.report_to if world.is_main else ()
@@ -111,7 +113,9 @@ def run_fold(config: RunConfig, place: Place, listen: Listener | None = None) ->
         )
         hooks.on_phase("testing")
         report = _finish(config, place, recognizer, splits, result)
-        trackers.log_epochs(result.history)  # also the last one of a run that ended just after it
+        trackers.log_epochs(
+            result.history
+        )  # including the last one of a run that stopped right after it
         trackers.log_report(report)
     return report
 
@@ -119,15 +123,15 @@ def run_fold(config: RunConfig, place: Place, listen: Listener | None = None) ->
 def base_recognizer(
     config: RunConfig, labels: LabelSet, device: torch.device
 ) -> tuple[Recognizer, list[str]]:
-    """Loads the model to start from, with the changes of the run and the labels of the data.
+    """Loads the base model, with the changes of the run and the labels of the data.
 
     Returns:
-        The model, and the names of trained parameters that its base does not have.
+        The model, and the names of trained parameters missing from its base.
     """
     settings = load_settings()
     base = resolve(config.base, settings=settings)
     own = base.config
-    if set(labels) != set(own.labels):  # otherwise the order of the base is kept
+    if set(labels) != set(own.labels):  # otherwise keep the order of the base
         own = own.with_labels(labels.names, {})
     changed = replace(base, config=model_config(own, config.model))
     fresh: list[str] = []
@@ -157,7 +161,9 @@ def _begin(
         folder.begin(overwrite=place.overwrite)
     folder.path.mkdir(parents=True, exist_ok=True)
     folder.write(CONFIG_FILE, to_yaml(config))
-    if not (folder.path / COMMAND).exists():  # how the run was begun, not how it was resumed
+    if not (
+        folder.path / COMMAND
+    ).exists():  # the command that started the run, not the one that resumed it
         folder.write(COMMAND, place.command)
     parts = {"train": splits.train, "val": splits.val, "test": splits.test}
     folder.write_environment(
@@ -197,7 +203,7 @@ def _hooks(folder: RunFolder | None, hooks: Hooks) -> Hooks:
 def _finish(
     config: RunConfig, place: Place, recognizer: Recognizer, splits: RunSplits, result: TrainResult
 ) -> dict[str, Any]:
-    """Answers to the videos that are reported, and writes everything that comes of a run."""
+    """Predicts the reported videos, and writes all results of a run."""
     report: dict[str, Any] = {
         "dataset": config.data.dataset,
         "fold": config.data.fold,
@@ -217,7 +223,9 @@ def _finish(
     if place.world.is_main:
         with writing(folder.path):
             save_model(recognizer.model, recognizer.config, folder.path / MODEL)
-        folder.write_history(result.history)  # a run may have ended between the state and this file
+        folder.write_history(
+            result.history
+        )  # a run may have stopped between writing the state and this file
         folder.draw_curve(result.history)
     warning = _doubts(config, splits)
     if warning is not None:
@@ -252,14 +260,14 @@ def _finish(
 
 
 def _notes(*splits: Split | None) -> list[str]:
-    """Returns what must be said of the videos of a run, each sentence once."""
+    """Returns the notes on the videos of a run, without duplicates."""
     return list(
         dict.fromkeys(note for split in splits if split is not None for note in split.notes)
     )
 
 
 def _doubts(config: RunConfig, splits: RunSplits) -> str | None:
-    """Returns what must be said of the scores of a run, each sentence once."""
+    """Returns the warnings about the scores of a run, without duplicates."""
     said = [report_warning(config.train, splits)]
     reported, teacher = splits.test or splits.val, config.train.teacher
     if reported is not None:
@@ -269,7 +277,7 @@ def _doubts(config: RunConfig, splits: RunSplits) -> str | None:
 
 
 def _write_card(folder: RunFolder, recognizer: Recognizer, story: str) -> None:
-    """Puts a card beside the weights, which were saved before anything could go wrong in testing."""
+    """Writes a card next to the weights, which are saved before testing, where errors may occur."""
     with writing(folder.path):
         write_card(
             folder.path / MODEL,
@@ -282,7 +290,7 @@ def _write_card(folder: RunFolder, recognizer: Recognizer, story: str) -> None:
 
 
 def _story(config: RunConfig, splits: RunSplits, report: dict[str, Any]) -> str:
-    """Returns what the card of a model says of its training and of its scores."""
+    """Returns the model card's text on training and scores."""
     epoch = "the last one"
     if splits.val is not None and config.train.select_on != "last":
         epoch = f"the one with the best {config.train.select_by.upper()} on {splits.val.title}"

@@ -1,4 +1,4 @@
-"""All that decides a run, in one YAML file: the base model, what differs from it, the data, the training."""
+"""A run in one YAML file: the base model, its changed fields, the data, the training."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ class RunConfig(Config):
     """A run. Recipes, `config.yaml` of a run folder and `--set` have these fields."""
 
     base: str = "ViT-B-16-quickgelu/openai"
-    """The model to start from, as `-m` names it."""
+    """The model to start from, as for `-m`."""
     model: dict[str, Any] = Field(default_factory=dict)
-    """Fields of its configuration that are changed, e.g. `temporal_adapter: none`."""
+    """Changed fields of its configuration, e.g. `temporal_adapter: none`."""
     data: DataConfig
-    """Its split is always train; the others are found."""
+    """Its split is always train; the others are found automatically."""
     all_folds: bool = False
-    """One model per fold, and the mean of their reports."""
+    """Train one model per fold, and report their mean."""
     train: TrainConfig = TrainConfig()
     report_to: tuple[str, ...] = ()
     """Experiment trackers: tensorboard, wandb, mlflow, trackio."""
@@ -39,8 +39,7 @@ class RunConfig(Config):
     def _check_model(cls, changes: dict[str, Any]) -> dict[str, Any]:
         if given := sorted({"prior", "prior_weight"} & set(changes)):
             raise ValueError(
-                f"{' and '.join(given)} cannot be set here: a training makes the prior of its model, "
-                "see train.prior"
+                f"{' and '.join(given)} cannot be set here: training computes the prior; set train.prior"
             )
         return changes
 
@@ -52,7 +51,7 @@ class RunConfig(Config):
 
 
 def recipe_names() -> list[str]:
-    """Returns the recipes that come with peclip."""
+    """Returns the names of the recipes included in peclip."""
     return sorted(
         file.name.removesuffix(".yaml")
         for file in _shipped().iterdir()
@@ -61,10 +60,10 @@ def recipe_names() -> list[str]:
 
 
 def read_recipe(name: str) -> Values:
-    """Reads a recipe by its name, or a YAML file of one's own.
+    """Reads a recipe by its name, or a custom YAML file.
 
     Raises:
-        ConfigError: there is no such recipe, or it is not YAML of a mapping.
+        ConfigError: the recipe is unknown, or is not a YAML mapping.
     """
     file = Path(name)
     if file.suffix.lower() in (".yaml", ".yml"):
@@ -76,20 +75,22 @@ def read_recipe(name: str) -> Values:
         text = _shipped().joinpath(f"{name}.yaml").read_text(encoding="utf-8")
     else:
         raise ConfigError(
-            f"No recipe goes by {name!r}; choose one of {', '.join(recipe_names())}, or give a .yaml file."
+            f"Unknown recipe {name!r}; choose one of {', '.join(recipe_names())}, or give a .yaml file."
         )
     try:
         values = yaml.safe_load(text)
     except yaml.YAMLError as error:
         reason = " ".join(str(error).split())
-        raise ConfigError(f"The recipe {name!r} is not YAML: {reason}.") from None
+        raise ConfigError(f"The recipe {name!r} is not valid YAML: {reason}.") from None
     if not isinstance(values, dict):
-        raise ConfigError(f"The recipe {name!r} must hold the fields base, model, data and train.")
+        raise ConfigError(
+            f"The recipe {name!r} must be a mapping with the fields base, model, data and train."
+        )
     return values
 
 
 def merged(values: Mapping[str, Any], changes: Mapping[str, Any]) -> Values:
-    """Returns nested values with some of them changed; neither of the two is."""
+    """Returns nested values with changes applied; both arguments are unchanged."""
     result = dict(values)
     for key, value in changes.items():
         inner = result.get(key)
@@ -102,19 +103,19 @@ def assignment(text: str) -> Values:
     """Reads `train.lr.adapters=1e-4` as nested values.
 
     Raises:
-        ConfigError: it has not this form.
+        ConfigError: the text does not have this form.
     """
     path, equals, value = text.partition("=")
     names = path.strip().split(".")
     if not equals or not all(names) or (len(names) < 2 and names[0] not in RunConfig.model_fields):
         raise ConfigError(
-            f"--set takes SECTION.FIELD=VALUE, such as train.epochs=3 or model.temporal_adapter=none, and "
-            f"{text!r} was given. Sections are {', '.join(RunConfig.model_fields)}."
+            f"Invalid --set {text!r}: give SECTION.FIELD=VALUE, such as train.epochs=3 or "
+            f"model.temporal_adapter=none. Sections are {', '.join(RunConfig.model_fields)}."
         )
     try:
         nested: Any = yaml.safe_load(value)
     except yaml.YAMLError:
-        raise ConfigError(f"The value of --set {text!r} is not YAML; put it into quotes.") from None
+        raise ConfigError(f"The value of --set {text!r} is not valid YAML; quote it.") from None
     for name in reversed(names):
         nested = {name: nested}
     return dict(nested)
@@ -124,15 +125,13 @@ def run_config(values: Mapping[str, Any]) -> RunConfig:
     """Checks the values of a run.
 
     Raises:
-        ConfigError: a field is unknown, missing, or not accepted; the message names it.
+        ConfigError: a field is unknown, missing, or invalid; the message names it.
     """
     data = values.get("data")
     given = data if isinstance(data, Mapping) else {}
     for field, flag in (("dataset", "--dataset"), ("root", "--data-root")):
         if given.get(field) is None:
-            raise ConfigError(
-                f"A run needs {flag}, and none was given (in a recipe: data.{field})."
-            )
+            raise ConfigError(f"{flag} is missing; give it (in a recipe: data.{field}).")
     return check(RunConfig, values)
 
 
@@ -140,12 +139,12 @@ def model_config(base: ModelConfig, changes: Mapping[str, Any]) -> ModelConfig:
     """Returns the configuration of a model with some fields changed, nested ones too.
 
     Raises:
-        ConfigError: a field is unknown, or its value is not accepted.
+        ConfigError: a field is unknown, or its value is invalid.
     """
     try:
         return read_config(merged(base.model_dump(), changes))
     except ConfigError as error:
-        raise ConfigError(f"The changes of the model do not fit: {error}") from None
+        raise ConfigError(f"The model changes are invalid: {error}") from None
 
 
 def to_yaml(config: RunConfig) -> str:

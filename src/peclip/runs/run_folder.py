@@ -1,4 +1,4 @@
-"""The folder of a run: what was asked for, what happened, and what came of it."""
+"""The folder of a run: its configuration, log and results."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ REPORT, ANSWERS, CONFUSION, CURVE = "report.json", "predictions.csv", "confusion
 _FILES = {CONFIG, COMMAND, ENVIRONMENT, HISTORY, LOG, REPORT, ANSWERS, CURVE, JOURNAL} | {
     *(f"{CONFUSION}.csv", f"{CONFUSION}.png", "checkpoints", MODEL, "tensorboard", "wandb"),
 }
-"""What a run and its trackers write, and nothing else is overwritten."""
+"""Files written by a run and its trackers; nothing else is overwritten."""
 
 MAY_CHANGE = {
     *(
@@ -55,15 +55,15 @@ MAY_CHANGE = {
     ),
     *("train.checkpoint_steps", "train.checkpoint_activations"),
 }
-"""Fields that decide no weight and no score, so that a resumed run may have others.
+"""Fields that affect neither weights nor scores, so that a resumed run may change them.
 
-The videos that they lead to, with labels and captions, may not change: the state remembers those that are trained
-on and those that are validated.
+The videos they lead to, with labels and captions, must not change: the state records the training and
+validation videos.
 """
 
 
 class RunFolder:
-    """Writes the files of a run; each is complete or not there.
+    """Writes the files of a run atomically.
 
     Args:
         path: made if needed.
@@ -74,31 +74,31 @@ class RunFolder:
 
     @property
     def can_resume(self) -> bool:
-        """Whether a state was saved."""
+        """Whether a state has been saved."""
         return (self.path / STATES / STATE).is_file()
 
     @property
     def is_finished(self) -> bool:
-        """Whether the report is there, which is written last."""
+        """Whether the report exists, which is written last."""
         return (self.path / REPORT).is_file()
 
     def begin(self, *, overwrite: bool) -> None:
         """Makes the folder, or empties one of an earlier run.
 
         Raises:
-            ConfigError: it holds something, and may not be overwritten or is not the folder of a run.
+            ConfigError: it is not empty, and `overwrite` is false or it is not a run folder.
         """
         held = sorted(self.path.iterdir()) if self.path.is_dir() else []
         if held and not overwrite:
             raise ConfigError(
-                f"The run folder {str(self.path)!r} is not empty. Give another --name or --out, go on with "
-                "it by --resume, or replace it with --overwrite."
+                f"The run folder {str(self.path)!r} is not empty. Give another --name or --out, resume it "
+                "with --resume, or replace it with --overwrite."
             )
         strange = [entry.name for entry in held if not _is_of_a_run(entry.name)]
         if strange:
             raise ConfigError(
-                f"{str(self.path)!r} holds {strange[0]!r}, which no run writes, so it is not overwritten. "
-                "Give another folder."
+                f"{str(self.path)!r} contains {strange[0]!r}, which is not a file of a run; refusing to "
+                "overwrite it. Give another folder."
             )
         with writing(self.path):
             for entry in held:
@@ -106,10 +106,10 @@ class RunFolder:
             self.path.mkdir(parents=True, exist_ok=True)
 
     def check_unchanged(self, config: RunConfig) -> None:
-        """Compares with what the run was begun with, if it was.
+        """Compares with the stored configuration of the run, if there is one.
 
         Raises:
-            ConfigError: something differs that decides its result; the message names it.
+            ConfigError: a field that affects the result differs; the message names it.
         """
         if not (self.path / CONFIG).is_file():
             return
@@ -120,8 +120,8 @@ class RunFolder:
         if changed:
             names = ", ".join(f"{name} ({before.get(name)} to {now.get(name)})" for name in changed)
             raise ConfigError(
-                f"The run in {str(self.path)!r} was begun with other settings: {names}. Only "
-                f"{', '.join(sorted(MAY_CHANGE))} may change. Resume it as it was begun, or begin a new run."
+                f"The run in {str(self.path)!r} was started with different settings: {names}. Only "
+                f"{', '.join(sorted(MAY_CHANGE))} may change. Resume it with its settings, or start a new run."
                 f"{best_weights(self.path / STATES)}"
             )
 
@@ -131,24 +131,24 @@ class RunFolder:
             partial.write_text(text, encoding="utf-8")
 
     def log(self, line: str) -> None:
-        """Adds a line with the time to the log."""
+        """Appends a timestamped line to the log."""
         with writing(self.path), (self.path / LOG).open("a", encoding="utf-8") as file:
             file.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {line}\n")
 
     @contextmanager
     def logging_failures(self) -> Iterator[None]:
-        """Says in the log what ends the block before its time, an interruption too."""
+        """Logs the reason if the block fails or is interrupted."""
         try:
             yield
         except BaseException as error:
             asked = isinstance(error, (KeyboardInterrupt, SystemExit))
             reason = "interrupted" if asked else str(error) or type(error).__name__
-            with suppress(TrainingError):  # a full disk may be the reason, and takes no line either
+            with suppress(TrainingError):  # with a full disk, logging fails too
                 self.log(f"stopped: {reason}")
             raise
 
     def write_environment(self, device: str, **more: Any) -> None:
-        """Writes what was computed with."""
+        """Writes the versions and the device of the run."""
         packages = ("peclip", "torch", "torchvision", "open_clip_torch", "av", "numpy")
         found = {
             "python": python_version(),
@@ -161,11 +161,11 @@ class RunFolder:
         self.write(ENVIRONMENT, json.dumps(found, indent=2) + "\n")
 
     def write_history(self, history: Sequence[Mapping[str, Any]]) -> None:
-        """Writes one line per epoch, all of them anew: a resumed run leaves no epoch twice."""
+        """Rewrites the file with one line per epoch, so that a resumed run duplicates none."""
         self.write(HISTORY, "".join(json.dumps(entry) + "\n" for entry in history))
 
     def draw_curve(self, history: Sequence[Mapping[str, Any]]) -> None:
-        """Draws loss, UAR and WAR over the epochs, where matplotlib is installed."""
+        """Draws loss, UAR and WAR over the epochs, if matplotlib is installed."""
         self._draw(lambda: plot_curve(history), CURVE)
 
     def write_answers(self, answers: Answers, report: Report) -> None:
@@ -176,7 +176,7 @@ class RunFolder:
         self._draw(lambda: plot_confusion(report), f"{CONFUSION}.png")
 
     def write_report(self, report: Mapping[str, Any]) -> None:
-        """Writes the report, which says that the run is finished."""
+        """Writes the report, which marks the run as finished."""
         self.write(REPORT, json.dumps(report, indent=2) + "\n")
 
     def _write_confusion(self, report: Report) -> None:
@@ -185,7 +185,7 @@ class RunFolder:
             replacing(self.path / f"{CONFUSION}.csv") as partial,
             partial.open("w", encoding="utf-8", newline="") as file,
         ):
-            # Not by the names of the columns, as rows: a label may be called target, too.
+            # Not by column names: a label may also be called target.
             writer = csv.writer(file, lineterminator="\n")
             writer.writerow(["target", *report.labels])
             writer.writerows([name, *row] for name, row in matrix)
@@ -194,7 +194,7 @@ class RunFolder:
         try:
             figure = plot()
         except MissingExtraError as error:
-            self.log(f"{name} is not drawn: {error}")
+            self.log(f"{name} could not be drawn: {error}")
             return
         with writing(self.path):
             save_figure(figure, self.path / name)
@@ -210,7 +210,7 @@ def read_report(path: Path) -> dict[str, Any]:
 
 
 def free_path(parent: Path, name: str) -> Path:
-    """Returns a folder that is not there yet: `name`, `name2`, `name3` and so on."""
+    """Returns an unused folder path: `name`, `name2`, `name3` and so on."""
     path, number = parent / name, 2
     while path.exists():
         path, number = parent / f"{name}{number}", number + 1
@@ -218,7 +218,7 @@ def free_path(parent: Path, name: str) -> Path:
 
 
 def command_line() -> str:
-    """Returns the command that this process was started with, for a shell."""
+    """Returns the command line of this process, quoted for a shell."""
     import shlex
 
     return shlex.join(["peclip", *sys.argv[1:]]) + "\n"

@@ -1,4 +1,4 @@
-"""Which videos of a data set are trained on, which select the epoch, and which are reported."""
+"""The splits of a run: for training, for selecting the epoch, and for the report."""
 
 from __future__ import annotations
 
@@ -22,30 +22,30 @@ class RunSplits:
 
     train: Split
     val: Split | None
-    """Selects the epoch, or is only looked at where the last one is kept."""
+    """Selects the epoch, or is only monitored if the last one is kept."""
     test: Split | None
-    """Is reported; without it, `val` is."""
+    """Reported; without it, `val` is reported."""
 
 
 def _check_kinds(train: Split, test: Split) -> None:
-    """Refuses frames for one split of a benchmark and videos for the other: face crops and whole scenes, say.
+    """Rejects frames for one split of a benchmark and videos for the other, such as crops and whole scenes.
 
     Raises:
-        DatasetError: that is how they are.
+        DatasetError: the splits mix the two.
     """
     if (one := train.samples[0].source).is_dir() != (other := test.samples[0].source).is_dir():
         raise DatasetError(
-            f"{train.title} and {test.title} are not of one kind: one has folders of frames, and the other video "
-            f"files, such as {one} and {other}. Get the missing ones, or move one kind elsewhere."
+            f"{train.title} and {test.title} mix video files and frame folders, such as {one} and {other}. "
+            "Add the missing ones, or move one kind elsewhere."
         )
 
 
 def read_run_splits(data: DataConfig, config: TrainConfig) -> RunSplits:
-    """Reads the splits of a run, and carves the validation videos from train where there are none.
+    """Reads the splits of a run, and holds out validation videos from train if there are none.
 
     Raises:
-        ConfigError: the epoch is to be selected on test videos, and there are none.
-        DatasetError: the data set or its videos are not there, or the captions are of other videos.
+        ConfigError: `select_on` is test, but there are no test videos.
+        DatasetError: the data set or its videos are missing, or the captions belong to other videos.
     """
     benchmark = find_benchmark(data.dataset)
     train = load_split(data.model_copy(update={"split": "train"}))
@@ -61,10 +61,10 @@ def read_run_splits(data: DataConfig, config: TrainConfig) -> RunSplits:
     if config.select_on == "test":
         if test is None:
             raise ConfigError(
-                f"select_on is 'test', and {data.dataset} in {data.root} has no test videos. Use val."
+                f"select_on is 'test', but {data.dataset} in {data.root} has no test videos. Use val."
             )
         return RunSplits(train, replace(test, split="test"), test)
-    # The val split of AFEW is what papers report: it is not looked at before the end.
+    # Papers report the val split of AFEW: it is not used before the end.
     val = read("val") if benchmark.test_split != "val" else None
     if val is None and config.select_on == "val":
         train, val = carve_validation(train, config.val_fraction, config.seed)

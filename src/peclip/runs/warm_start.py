@@ -1,4 +1,4 @@
-"""Starting from a trained model whose parts are not all wanted, or not in the same size."""
+"""Starts from a trained model of which only some parameters match."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from peclip.weights.checkpoint import stored_tensors
 
 
 def load_what_fits(model: ExpressionModel, config: ModelConfig, path: Path) -> list[str]:
-    """Loads all parameters of a file that the model has in the same size; the rest stay as they are.
+    """Loads all parameters of a file that match the model by name and shape; the rest are unchanged.
 
     Returns:
-        The names of trained parameters that the file does not have: they start fresh.
+        The names of trained parameters missing from the file: they are randomly initialised.
 
     Raises:
-        CheckpointError: it is no safetensors file or a damaged one, or a frozen parameter is not in it.
+        CheckpointError: the file is not safetensors or corrupt, or lacks a frozen parameter.
     """
     loaded = read_tensors(path)
     fitting, fresh = {}, []
@@ -31,23 +31,23 @@ def load_what_fits(model: ExpressionModel, config: ModelConfig, path: Path) -> l
         else:
             raise CheckpointError(
                 f"{str(path)!r} has no {name} of shape {tuple(tensor.shape)}, which is part of the "
-                f"frozen backbone {config.backbone!r}. Leave its backbone as it is."
+                f"frozen backbone {config.backbone!r}. Keep the backbone of the base model."
             )
     copy_tensors(path, loaded, fitting)
     return fresh
 
 
 def load_stem(model: ExpressionModel, path: Path) -> None:
-    """Starts the convolutional stem of a backbone from weights of another network.
+    """Initialises the convolutional stem of a backbone from weights of another network.
 
     Raises:
         ConfigError: the backbone has no such stem.
-        CheckpointError: the file cannot be read, or does not hold the layers of the stem.
+        CheckpointError: the file cannot be read, or lacks the layers of the stem.
     """
     stems = stems_of(model)
     if not stems:
         raise ConfigError(
-            f"train.stem.weights is {str(path)!r}, and the backbone has no convolutional stem to start from it. "
+            f"train.stem.weights is {str(path)!r}, but the backbone has no convolutional stem. "
             "Remove train.stem, or train nano-untrained, which has one."
         )
     for stem in stems:

@@ -14,17 +14,17 @@ from peclip.metrics.confusion import ConfusionMatrix
 from peclip.metrics.report import Report, percent
 
 PRIOR_WEIGHTS = tuple(round(0.05 * step, 2) for step in range(31))
-"""tau that are tried: 0 to 1.5."""
+"""Candidate values of tau: 0 to 1.5."""
 
 
 @dataclass(frozen=True, slots=True)
 class OperatingPoint:
-    """What was chosen on validation videos, and what it has changed there."""
+    """Values chosen on the validation videos, and their effect there."""
 
     temperature: float
-    """The temperature of the model is multiplied by this; 1 where it was not fitted."""
+    """Factor of the model's temperature; 1 if it was not fitted."""
     weight: float
-    """tau on the logits before that; 0 where it was not chosen."""
+    """tau, applied to the logits first; 0 if it was not chosen."""
     cost: float
     """Percentage points of WAR that the weight was allowed to cost."""
     before: tuple[float, float]
@@ -71,9 +71,9 @@ def operating_point(
     adjusted logits, so that the final probabilities are the calibrated ones.
 
     Args:
-        probabilities: (N, C), of videos that were not trained on, without the prior.
+        probabilities: (N, C), of held-out videos, without the prior.
         targets: (N,), their classes.
-        prior: to weigh, by label in the order of the classes; `None` weighs none.
+        prior: to weigh, by label in the order of the classes; `None` skips the prior weight.
         cost: see `choose_prior_weight`.
         calibrate: fit the temperature.
     """
@@ -100,7 +100,7 @@ def choose_prior_weight(
     UAR alone would be bought with any number of wrong frequent labels, and WAR alone leaves rare labels out.
 
     Args:
-        probabilities: (N, C), of videos that were not trained on, without the prior.
+        probabilities: (N, C), of held-out videos, without the prior.
         targets: (N,), their classes.
         prior: by label, in the order of the classes.
         cost: percentage points that WAR may lie below that of the best tau.
@@ -116,14 +116,14 @@ def choose_prior_weight(
 
 
 def fit_temperature(probabilities: Tensor, targets: Tensor) -> float:
-    """Returns the number that the logits are to be divided by (Guo et al., 2017, temperature scaling).
+    """Returns the divisor of the logits (Guo et al., 2017, temperature scaling).
 
     Args:
-        probabilities: (N, C), of videos that were not trained on.
+        probabilities: (N, C), of held-out videos.
         targets: (N,), their classes.
 
     Returns:
-        The factor from 0.05 to 20 with the least negative log-likelihood. The answers stay the same.
+        The factor from 0.05 to 20 with the lowest negative log-likelihood. Predicted labels are unchanged.
     """
     logits = log_probabilities(probabilities)
     low, high = -1.3, 1.3  # powers of ten; the likelihood has one peak in between
@@ -136,7 +136,7 @@ def fit_temperature(probabilities: Tensor, targets: Tensor) -> float:
 
 
 def log_probabilities(probabilities: Tensor) -> Tensor:
-    """Returns the logits (N, C) of probabilities, float64, but for a constant per video."""
+    """Returns the logits (N, C) of probabilities, float64, up to a constant per video."""
     return probabilities.double().clamp(min=torch.finfo(torch.float32).tiny).log()
 
 

@@ -1,4 +1,4 @@
-"""Keeping the state of a training, and going on from it."""
+"""Saves and restores the state of a training."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from peclip.training.running_metrics import RunningMetrics
 from peclip.training.state import best_weights, load_state, save_state
 
 _MAY_CHANGE = {"workers", "patience", "checkpoint_steps", "checkpoint_activations"}
-"""Fields that do not decide any weight, so that a resumed training may have others."""
+"""Fields that do not affect the weights, so that a resumed training may change them."""
 
 
 class Checkpointer:
     """Saves and restores a training.
 
     Args:
-        learner: what learns.
-        progress: how far it is.
-        folder: of the state; `None` keeps nothing.
+        learner: the learner to save.
+        progress: the current position.
+        folder: of the state; `None` saves nothing.
         data: the training videos, which must be the same when it is resumed.
-        watched: the videos that are validated, also the same: their scores are compared between epochs.
+        watched: the validation videos, which must also be the same: epochs are compared by their scores.
     """
 
     def __init__(
@@ -44,7 +44,7 @@ class Checkpointer:
         self._identity = _identity(data, watched, learner)
 
     def save(self) -> None:
-        """Writes the state, if there is a folder and this is the first rank."""
+        """Writes the state on the first rank, if there is a folder."""
         if self._folder is None or not self._learner.world.is_main:
             return
         progress = {
@@ -54,7 +54,7 @@ class Checkpointer:
             "identity": self._identity,
             "learner": self._learner.to_state(),
             "progress": progress,
-            # The key that states on disk have.
+            # The key used in existing state files.
             "tally": self._progress.running_metrics.to_state(),
             "rng": torch.get_rng_state(),
         }
@@ -64,21 +64,21 @@ class Checkpointer:
         """Reads the state into the learner and the progress.
 
         Raises:
-            ConfigError: it is of another training; the message says what differs.
+            ConfigError: it belongs to another training; the message names the differences.
         """
         assert self._folder is not None, "the caller names the folder"
         state = load_state(self._folder)
         differing = [
-            f"other {what}"
+            f"different {what}"
             for what, value in self._identity.items()
             if state["identity"][what] != value
         ]
         if differing:
             raise ConfigError(
-                f"The state in {str(self._folder)!r} is of a training with {', '.join(differing)}. Videos "
+                f"The state in {str(self._folder)!r} belongs to a run with {', '.join(differing)}. Videos "
                 "must have the same names, labels and captions, and of the settings only "
-                f"{', '.join(sorted(_MAY_CHANGE))} may change. Resume it with its own, or start anew in "
-                "another folder."
+                f"{', '.join(sorted(_MAY_CHANGE))} may change. Resume it with its own settings, or start a new "
+                "run in another folder."
             )
         self._learner.load_state(state["learner"])
         vars(self._progress).update(
@@ -88,16 +88,16 @@ class Checkpointer:
 
     @contextmanager
     def naming_best(self) -> Iterator[None]:
-        """Adds to an error that ends the training where its best weights are, if any were kept."""
+        """Adds the path of the best weights, if any were saved, to an error that ends the training."""
         try:
             yield
         except TrainingError as error:
-            kept = self._progress.best_epoch is not None  # else they are of an earlier training
+            kept = self._progress.best_epoch is not None  # else they belong to an earlier training
             raise TrainingError(f"{error}{best_weights(self._folder) if kept else ''}") from None
 
 
 def _identity(data: VideoDataset, watched: VideoDataset | None, learner: Learner) -> dict[str, str]:
-    """Returns what must not change between the parts of a training, by what a message calls it."""
+    """Returns everything that must not change when a training is resumed, by its name in messages."""
     shapes = [f"{name} {tuple(tensor.shape)}" for name, tensor in learner.trained.items()]
     network = "\n".join([str(data.num_frames), learner.precision, *shapes])
     return {

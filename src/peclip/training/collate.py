@@ -1,4 +1,4 @@
-"""From the videos that a loader read to what a model reads."""
+"""Converts loaded videos to a model's input batch."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from peclip.video.preprocess import Preprocess
 def to_batch(
     videos: Videos, preprocess: Preprocess, device: torch.device, targets: Tensor | None = None
 ) -> Batch:
-    """Brings videos to a device and scales and normalises their pictures there.
+    """Moves videos to a device, and scales and normalises their pictures there.
 
     Args:
-        videos: as read.
+        videos: from the loader.
         preprocess: of the model.
         device: of the model.
-        targets: float (B, C), where they are to be learned.
+        targets: float (B, C), in training.
     """
 
     def prepare(pictures: Tensor) -> Tensor:

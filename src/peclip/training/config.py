@@ -1,7 +1,7 @@
-"""How a model is trained.
+"""Configuration of the training.
 
-The defaults are those of the PE-CLIP release, where it has them; epochs and batch size are the paper's, 30 and 8,
-where the release has 5 and 4.
+The defaults follow the PE-CLIP release where possible; epochs and batch size are the paper's, 30 and 8,
+instead of the release's 5 and 4.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ class LearningRates(Config):
     prompts: float = Field(3e-5, ge=0)
     """Prompts of both towers, and their coupling."""
     backbone: float = Field(0.0, ge=0)
-    """Of CLIP itself: 0 leaves it frozen, as in the papers. Vectors (norms, biases) then do not decay."""
+    """CLIP itself: 0 keeps it frozen, as in the papers. Its vectors (norms, biases) have no weight decay."""
     stem: float | None = Field(None, ge=0)
-    """Of the convolutional stem of the backbone, where it starts from weights; `None`: as `backbone`."""
+    """The backbone's convolutional stem, if it starts from weights; `None`: as `backbone`."""
 
     def peak(self, part: str) -> float:
         """Returns the peak rate of `adapters`, `prompts`, `backbone` or `stem`."""
@@ -40,45 +40,45 @@ class StemConfig(Config):
     """The convolutional stem of a backbone that is trained."""
 
     weights: Path | None = None
-    """What it starts from: safetensors of a MobileNetV1 with folded batch norms, such as one that was trained to
-    recognise faces. `None`: the weights of the base."""
+    """Initial weights: safetensors of a MobileNetV1 with folded batch norms, such as a face recognition
+    network. `None`: the weights of the base."""
     frozen: int = Field(0, ge=0)
-    """Separable layers, from the first on, that keep their weights, the first convolution included: edges and blobs
-    are the same for every task, and these layers cost the most time. 0 trains everything."""
+    """Number of frozen separable layers, counted from the input, including the first convolution: low-level
+    features are task-independent, and these layers cost the most time. 0 trains everything."""
 
 
 class TeacherConfig(Config):
-    """A trained model whose answers become a part of the targets (Hinton et al., 2015)."""
+    """A trained model whose predictions become part of the targets (Hinton et al., 2015)."""
 
     model: str
-    """As `-m` names it: a folder, a hub repository, … with the labels and preprocessing of the student."""
+    """As for `-m`: a folder, a hub repository, … with the labels and preprocessing of the student."""
     share: float = Field(0.5, gt=0, le=1)
-    """Of the target; the rest is the label."""
+    """Share of the teacher in the target; the rest is the label."""
     temperature: float = Field(1.0, gt=0)
-    """The logits of the teacher are divided by this."""
+    """Divisor of the teacher's logits."""
 
 
 class MixingConfig(Config):
-    """Which batches are mixed, and how strongly. The probabilities of both add up to at most 1."""
+    """Mixing of batches. The two probabilities sum to at most 1."""
 
     mixup: float = Field(0.4, ge=0, le=1)
     """Probability of mixup."""
     mixup_alpha: float = Field(0.4, gt=0)
     """The share of the first video is drawn from Beta(alpha, alpha)."""
     mixup_range: tuple[float, float] = (0.3, 0.7)
-    """And clipped to this range."""
+    """It is clipped to this range."""
     fmix: float = Field(0.3, ge=0, le=1)
     """Probability of FMix."""
     fmix_alpha: float = Field(1.0, gt=0)
     """The masked share is drawn from Beta(alpha, alpha)."""
     fmix_decay: float = Field(3.0, ge=0)
-    """Power by which high frequencies of the mask are weakened."""
+    """Decay power of the mask's high frequencies."""
 
     @model_validator(mode="after")
     def _check_sums(self) -> MixingConfig:
         if self.mixup + self.fmix > 1 + 1e-9:
             raise ValueError(
-                f"mixup {self.mixup} and fmix {self.fmix} are probabilities of one draw, and add up to "
+                f"mixup {self.mixup} and fmix {self.fmix} are probabilities of one draw and must not sum to "
                 "more than 1"
             )
         low, high = self.mixup_range
@@ -100,38 +100,38 @@ class TrainConfig(Config):
     lr: LearningRates = LearningRates()
     stem: StemConfig = StemConfig()
     optimizer: Literal["adamw", "muon"] = "adamw"
-    """`muon` trains the matrices inside the encoders of a trained backbone with Muon, and all else with AdamW, at
-    the same rates: from scratch that takes a fraction of the steps."""
+    """`muon` trains the matrices inside the encoders of a trained backbone with Muon and everything else with
+    AdamW, at the same rates: from scratch this takes a fraction of the steps."""
     weight_decay: float = Field(0.01, ge=0)
-    """Of every trained parameter but the vectors of the backbone, in proportion to its learning rate."""
+    """Applies to every trained parameter except the backbone's vectors, in proportion to its learning rate."""
     warmup_epochs: float = Field(3.0, ge=0)
-    """Linear from `warmup_lr` to the peak."""
+    """Linear warm-up from `warmup_lr` to the peak."""
     warmup_lr: float = Field(2e-5, ge=0)
     min_lr: float = Field(0.0, ge=0)
-    """Where the cosine ends; no part goes below it, and none above its peak."""
+    """Final value of the cosine; rates stay between it and their peak."""
     clip_grad: float | None = Field(None, gt=0)
-    """Longest allowed gradient of all parameters together; the release clips nothing."""
+    """Maximum norm of the total gradient; the release does not clip."""
     precision: Precision = "auto"
     mixing: MixingConfig = MixingConfig()
     augment: AugmentConfig = AugmentConfig()
     animate: AnimateConfig | None = None
-    """Makes windows out of stills, instead of `augment`."""
+    """Make windows from stills, instead of `augment`."""
     label_smoothing: float = Field(0.0, ge=0, lt=1)
     balance: Literal["none", "sampling", "loss"] = "none"
-    """`sampling`: every class comes equally often. `loss`: rare classes weigh more. Soft targets count as the number
-    of videos that is expected of each class."""
+    """`sampling`: all classes are drawn equally often. `loss`: rare classes get larger weights. With soft targets,
+    class sizes are expected numbers."""
     balance_power: float = Field(1.0, ge=0, le=1)
-    """Of `sampling`: a class of n videos comes in proportion to n to the power 1 minus this."""
+    """For `sampling`: a class of n videos is drawn in proportion to n to the power 1 minus this."""
     ema: float | None = Field(None, gt=0, lt=1)
-    """Decay of an exponential moving average of the weights, which is then the model."""
+    """Decay of an exponential moving average of the weights, which replaces them in the model."""
     compile: bool = False
     """Compile the encoder of the videos (`torch.compile`): a slow first step, then faster ones."""
     text_styles: tuple[str, ...] = ()
-    """Each step describes every label in one of these styles, drawn anew (see `descriptions`); by default
-    always in the model's own. A text of the user's own stays."""
+    """Each step draws the text style of every label from these (see `descriptions`); by default always the
+    model's style. Custom texts are unchanged."""
     spread: float = Field(0.0, ge=0)
     """Weight of the mean squared cosine between the texts of different labels, added to the loss. Without
-    it, a text tower that is trained from scratch makes all texts alike before the images tell anything."""
+    it, a text tower trained from scratch collapses all texts before the images are informative."""
     teacher: TeacherConfig | None = None
     prior: Literal["none", "targets", "fit"] = "none"
     """Logit adjustment of the finished model (Menon et al., 2021). `targets` stores the mean training target
@@ -143,28 +143,28 @@ class TrainConfig(Config):
     """Fit the temperature of the finished model on the validation videos, after the weight of its prior."""
     seed: int = Field(42, ge=0, lt=2**63)
     select_on: Selection = "val"
-    """Which videos choose the epoch that is kept; `last` keeps the last one. `test` is what the papers
-    of the field do; it overstates the result, and reports say so."""
+    """Videos that select the epoch to keep; `last` keeps the last one. `test` follows the papers of the
+    field; its optimistic bias is noted in reports."""
     select_by: Literal["war", "uar"] = "war"
     test: bool = True
-    """Whether the test videos are asked at the end; false keeps them unseen while a model is developed,
-    and the report is of the validation videos."""
+    """Whether to evaluate on the test videos at the end; false keeps them held out during development, and
+    reports the validation videos."""
     val_fraction: float = Field(0.1, gt=0, lt=1)
-    """Part of train that validates where there is no validation split."""
+    """Fraction of train held out if there is no validation split."""
     patience: int | None = Field(None, ge=1)
-    """Epochs without a better one after which training ends."""
+    """Early stopping: epochs without improvement before training ends."""
     checkpoint_steps: int | None = Field(None, ge=1)
-    """Steps after which the state is saved within an epoch; by default only between epochs."""
+    """Save the state every this many steps; by default only between epochs."""
     checkpoint_activations: bool = False
     """Recompute the activations of every block in the backward pass: less memory, more time."""
     workers: int = Field(READERS, ge=0)
-    """Processes that read videos, for every rank."""
+    """Processes that read videos, per rank."""
 
     @field_validator("warmup_epochs", "warmup_lr", "min_lr", "weight_decay")
     @classmethod
     def _check_finite(cls, value: float) -> float:
         if not math.isfinite(value):
-            raise ValueError("it takes a finite number")
+            raise ValueError("give a finite number")
         return value
 
     @model_validator(mode="after")
@@ -173,16 +173,17 @@ class TrainConfig(Config):
             raise ValueError("patience needs select_on val or test: `last` keeps the last epoch")
         if self.select_on == "test" and self.calibrate:
             raise ValueError(
-                "select_on is test, and calibrate would fit the temperature on the test videos: select on val, "
+                "select_on is test, so calibrate would fit the temperature on the test videos: select on val, "
                 "or set calibrate to false"
             )
         if self.select_on == "test" and self.prior == "fit":
             raise ValueError(
-                "select_on is test, and prior fit would choose the weight on the test videos: select on val, "
+                "select_on is test, so prior=fit would choose the weight on the test videos: select on val, "
                 "or set prior to targets"
             )
         if self.select_on == "test" and not self.test:
             raise ValueError(
-                "select_on is test, and test is false, which leaves the test videos out"
+                "select_on is test, but test is false, which excludes the test videos: set test to true or "
+                "select_on to val"
             )
         return self

@@ -1,4 +1,4 @@
-"""Several processes that train one model, started by torchrun."""
+"""Several processes, started by torchrun, that train one model."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from peclip.errors import ConfigError
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """Which of how many processes this one is."""
+    """Rank and number of processes."""
 
     rank: int = 0
     size: int = 1
     local_rank: int = 0
-    """Among those of this machine."""
+    """Rank on this machine."""
 
     @property
     def is_main(self) -> bool:
-        """Whether this process writes files and talks."""
+        """Whether this process writes files and prints."""
         return self.rank == 0
 
     def sum(self, tensor: Tensor) -> Tensor:
@@ -36,7 +36,7 @@ class World:
         return tensor
 
     def sum_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
-        """Adds the gradients up over all ranks; of those that some rank has, the others count as 0.
+        """Sums the gradients over all ranks; a gradient missing on a rank counts as 0.
 
         Every rank divides its loss by the videos of all ranks, so the sum is the gradient of the mean,
         however unevenly the videos are shared. One call for all of them: adapters are small.
@@ -47,7 +47,7 @@ class World:
         here = [parameter.grad is not None for parameter in parameters]
         anywhere = self.sum(torch.tensor(here, dtype=torch.int32, device=parameters[0].device))
         for parameter, known in zip(parameters, anywhere.tolist(), strict=True):
-            if known and parameter.grad is None:  # this rank had no video of this kind in this step
+            if known and parameter.grad is None:  # this rank had no such video in this step
                 parameter.grad = torch.zeros_like(parameter)
         grads = [parameter.grad for parameter in parameters if parameter.grad is not None]
         flat = self.sum(torch.cat([grad.flatten() for grad in grads]))
@@ -57,7 +57,7 @@ class World:
             start += grad.numel()
 
     def copy_from_main(self, tensors: Iterable[Tensor]) -> None:
-        """Gives all ranks the tensors of the first one."""
+        """Copies the tensors of the first rank to all ranks."""
         if self.size > 1:
             for tensor in tensors:
                 dist.broadcast(tensor, src=0)
@@ -80,10 +80,10 @@ SINGLE = World()
 
 
 def world_of(environment: dict[str, str] | None = None) -> World:
-    """Reads the variables of torchrun; without them there is one process.
+    """Reads torchrun's variables; without them there is one process.
 
     Raises:
-        ConfigError: they are no numbers, or contradict each other.
+        ConfigError: they are not numbers, or inconsistent.
     """
     values = dict(os.environ) if environment is None else environment
     names = ("RANK", "WORLD_SIZE", "LOCAL_RANK")
@@ -94,17 +94,17 @@ def world_of(environment: dict[str, str] | None = None) -> World:
         world = World(*(int(given[name]) for name in names))
     except ValueError:
         raise ConfigError(
-            f"The variables of torchrun are {given}, and each takes a number. Start with torchrun, or "
+            f"Invalid torchrun variables {given}: each must be a number. Start with torchrun, or "
             "unset them."
         ) from None
     if world.size > 1 and not (values.get("MASTER_ADDR") and values.get("MASTER_PORT")):
         raise ConfigError(
-            f"There are to be {world.size} processes, and MASTER_ADDR and MASTER_PORT do not say where the "
-            "first one is. Start with torchrun, or set them."
+            f"WORLD_SIZE is {world.size}, but MASTER_ADDR and MASTER_PORT are missing. "
+            "Start with torchrun, or set them."
         )
     if not 0 <= world.rank < world.size or world.local_rank < 0:
         raise ConfigError(
-            f"The rank {world.rank} is not one of {world.size} processes. Start with torchrun, or unset "
+            f"Invalid rank {world.rank} for {world.size} processes. Start with torchrun, or unset "
             "RANK and WORLD_SIZE."
         )
     return world
@@ -112,7 +112,7 @@ def world_of(environment: dict[str, str] | None = None) -> World:
 
 @contextmanager
 def joined(world: World, device: torch.device) -> Iterator[World]:
-    """Joins the processes for as long as the block runs: nccl between GPUs, else gloo."""
+    """Joins the process group during the block: nccl between GPUs, else gloo."""
     if world.size == 1 or dist.is_initialized():
         yield world
         return

@@ -13,7 +13,7 @@ class Ema:
     """Follows weights: `average = decay * average + (1 - decay) * weight` after every step.
 
     Args:
-        weights: what is trained by name, statistics of norms included; the average starts as it is.
+        weights: trained tensors by name, including statistics of norms; the average starts from them.
         decay: above 0 and below 1.
     """
 
@@ -33,13 +33,13 @@ class Ema:
 
     @torch.no_grad()
     def load(self, averages: Mapping[str, Tensor]) -> None:
-        """Goes on from averages that were saved."""
+        """Restores saved averages."""
         for name, average in self.averages.items():
             average.copy_(averages[name])
 
     @contextmanager
     def in_place(self) -> Iterator[None]:
-        """Puts the averages into the model for as long as the block runs."""
+        """Swaps the averages into the model during the block."""
         self._swap()
         try:
             yield

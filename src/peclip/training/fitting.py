@@ -1,4 +1,4 @@
-"""From splits to a trained model, and to its answers: what `Recognizer.fit` and `peclip train` do."""
+"""Training from splits, and predicting splits; used by `Recognizer.fit` and `peclip train`."""
 
 from __future__ import annotations
 
@@ -44,15 +44,15 @@ def fit(
     resume: bool = False,
     hooks: Hooks | None = None,
 ) -> tuple[TrainResult, ModelConfig]:
-    """Trains a model in place on videos of `splits`: to train on, and to select by; see `train_model`.
+    """Trains a model in place on `splits`, (training, selection); see `train_model`.
 
-    Without a second split, a part of the first is left out for it, where the epoch is selected on it.
+    Without a second split, a part of the first is held out for it, if the epoch is selected on it.
 
     Returns:
-        What the training came to, and the configuration that the model has now.
+        The result of the training, and the model's new configuration.
     """
     if resume and run_dir is None:
-        raise ConfigError("resume goes on from the state in run_dir, and none was given. Give it.")
+        raise ConfigError("resume needs run_dir, the folder of the saved state; give it.")
     train, val = splits
     if val is None and config.select_on == "val":
         train, val = carve_validation(train, config.val_fraction, config.seed)
@@ -109,12 +109,12 @@ def _check_validation(config: TrainConfig, val: Split | None) -> None:
     """Checks that there are validation videos where something is chosen on them."""
     if val is None and config.calibrate:
         raise ConfigError(
-            "calibrate fits the temperature on validation videos, and there are none. Give a split to "
+            "calibrate fits the temperature on validation videos, but there are none. Give a split to "
             "select on, or set calibrate to false."
         )
     if val is None and config.prior == "fit":
         raise ConfigError(
-            "train.prior fit chooses the prior weight on validation videos, and there are none. Give a split "
+            "train.prior=fit chooses the prior weight on validation videos, but there are none. Give a split "
             "to select on, or set train.prior to targets."
         )
 
@@ -128,7 +128,7 @@ def choose_point(
     device: torch.device,
     world: World = SINGLE,
 ) -> OperatingPoint:
-    """Chooses prior weight and temperature of a trained model, whose prior has no weight yet."""
+    """Chooses prior weight and temperature of a trained model whose prior weight is still 0."""
     answers = answer(
         model,
         model_config,
@@ -156,16 +156,16 @@ def check_streams(
     *others: Split | None,
     world: World = SINGLE,
 ) -> None:
-    """Checks that there is what a model reads besides the frames, and that it can be learned from.
+    """Checks that the model's inputs besides frames exist and can be learned from.
 
     Raises:
-        ConfigError: no training video has a caption, parts or captions would have to be mixed, or videos are
-            to be told apart by their captions alone and never meet.
+        ConfigError: no training video has a caption, parts or captions would have to be mixed, or training
+            is contrastive with a per-rank batch size of 1.
         DatasetError: videos have no parts.
     """
     if model_config.reads_captions and not train.num_captions:
         raise ConfigError(
-            "The model reads captions, and no training video has one. Make them with peclip captions and give "
+            "The model reads captions, but no training video has one. Make them with peclip captions and give "
             "the file with --captions, or set model.captions to false."
         )
     zero_shot = (
@@ -173,9 +173,9 @@ def check_streams(
     )
     if zero_shot and _videos_of_a_rank(config, world) < 2:
         raise ConfigError(
-            "The model learns from captions alone, which tells the videos of a pass apart, and every rank has "
-            f"one video in a pass (batch_size {config.batch_size}, ranks {world.size}), so nothing "
-            f"would be learned. Give at least -b {2 * world.size}; grad_accum does not help."
+            "Learning from captions alone contrasts the videos of a batch, but the per-rank batch size is 1 "
+            f"(batch_size {config.batch_size}, ranks {world.size}), so nothing would be learned. "
+            f"Give at least -b {2 * world.size}; grad_accum does not help."
         )
     if model_config.reads_parts:
         for split in (train, *others):
@@ -184,30 +184,30 @@ def check_streams(
     read = " and ".join(name for name, reads in also.items() if reads)
     if read and config.mixing.mixup + config.mixing.fmix > 0:
         raise ConfigError(
-            f"The model reads {read}, which cannot be mixed as pictures can. Leave mixing out: "
+            f"The model reads {read}, which cannot be mixed. Disable mixing: "
             "--set train.mixing.mixup=0 --set train.mixing.fmix=0"
         )
 
 
 def _videos_of_a_rank(config: TrainConfig, world: World) -> int:
-    """Returns how many videos the first rank, which has the most, sees together in a pass."""
+    """Returns the batch size of the first rank, which has the largest."""
     return -(-config.batch_size // world.size)
 
 
 def batch_size_warning(
     model_config: ModelConfig, config: TrainConfig, world: World = SINGLE
 ) -> str | None:
-    """Returns what must be said where no video meets another one, which nothing else would show."""
+    """Returns a warning if a per-rank batch size of 1 silently disables a part of the training."""
     if _videos_of_a_rank(config, world) > 1:
         return None
     off = {
-        "mixup and FMix do nothing": config.mixing.mixup + config.mixing.fmix > 0,
+        "mixup and FMix have no effect": config.mixing.mixup + config.mixing.fmix > 0,
         "captions are not aligned with their videos": model_config.reads_captions,
     }
     if not any(off.values()):
         return None
     lost = " and ".join(what for what, is_off in off.items() if is_off)
-    return f"Every rank has one video in a pass, so {lost}: give more videos per pass (-b)"
+    return f"Per-rank batch size is 1: {lost}. Increase the batch size (-b)"
 
 
 def _check_parts(split: Split | None) -> None:
@@ -223,12 +223,12 @@ def _check_parts(split: Split | None) -> None:
 def begin_training(
     model: ExpressionModel, model_config: ModelConfig, config: TrainConfig
 ) -> ModelConfig:
-    """Lets the backbone train where it has a learning rate, and freezes it where it has none.
+    """Makes the backbone trainable if it has a learning rate, and freezes it otherwise.
 
-    The prior of the base is removed, which says nothing of the targets of this training.
+    The base model's prior is removed, because it does not describe the targets of this training.
 
     Returns:
-        The configuration of a model whose weights may be others than the published ones.
+        The configuration of a model whose weights may differ from the published ones.
     """
     trained = config.lr.backbone > 0
     for parameter in model.parameter_groups()["backbone"]:
@@ -254,7 +254,7 @@ def answer(
     batch_size: int = 8,
     workers: int = 0,
 ) -> Answers:
-    """Returns the answers of a model to a split, whose labels must be labels of the model."""
+    """Returns a model's predictions for a split, whose labels must be labels of the model."""
     return evaluate(
         model,
         videos_of(split, model, model_config),
@@ -273,7 +273,7 @@ def videos_of(
     model_config: ModelConfig,
     config: TrainConfig | None = None,
 ) -> VideoDataset:
-    """Returns the videos of a split as a model takes them; with a training's configuration, to train on.
+    """Returns a split as a dataset for a model; with a training configuration, for training.
 
     Raises:
         ConfigError: a label is not one of the model's.
@@ -281,7 +281,7 @@ def videos_of(
     if config is not None and config.animate is not None:
         if model_config.reads_parts:
             raise ConfigError(
-                "The model reads parts, and windows that are made from stills have none. Leave animate out, "
+                "The model reads parts, but windows made from stills have none. Remove animate, "
                 "or set model.parts to false."
             )
         return AnimatedStills(

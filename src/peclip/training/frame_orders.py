@@ -1,6 +1,6 @@
-"""Other ways to show a model a video: with its time destroyed, or together with its mirror image.
+"""Frame orders for evaluation (temporal ablation), and averaging with the mirror image.
 
-A model of video that answers the same when the frames are shuffled does not look at time.
+A video model whose predictions do not change when the frames are shuffled ignores time.
 """
 
 from __future__ import annotations
@@ -36,16 +36,16 @@ def reverse(ask: Ask, videos: Batch, ids: Sequence[str], seed: int) -> Tensor:
 
 
 def shuffle(ask: Ask, videos: Batch, ids: Sequence[str], seed: int) -> Tensor:
-    """Shows the frames in a random order, another one for every video, never that of the recording.
+    """Shows the frames in a random order, different for every video, never the recorded one.
 
-    The order depends on the seed and the id of the video alone, not on its batch or rank.
+    The order depends only on the seed and the video id, not on batch or rank.
     """
     orders = [_disorder(videos.frames.shape[1], f"{seed}:{name}") for name in ids]
     return ask(videos.at(torch.tensor(orders, device=videos.frames.device)))
 
 
 def repeat_peak(ask: Ask, videos: Batch, ids: Sequence[str], seed: int) -> Tensor:
-    """Shows one frame as often as there are frames: the one that the model is surest of on its own."""
+    """Repeats one frame: the one with the most confident prediction."""
     B, T = videos.frames.shape[:2]
     surest = ask(videos.as_stills()).max(-1).values.view(B, T).argmax(-1)
     return ask(videos.at(surest[:, None].expand(B, T)))
@@ -60,7 +60,7 @@ FRAME_ORDERS: dict[str, View] = {
 
 
 def as_it_is(view: View) -> View:
-    """Leaves a view as it is."""
+    """Returns a view unchanged."""
     return view
 
 

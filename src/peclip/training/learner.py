@@ -1,4 +1,4 @@
-"""A model that learns: one step of the optimiser, and all of its state."""
+"""A model in training: one optimiser step, and the complete state."""
 
 from __future__ import annotations
 
@@ -29,23 +29,23 @@ from peclip.types import Batch
 from peclip.video.preprocess import Preprocess
 
 _MOST_SKIPPED = 20
-"""Steps in a row without a finite gradient in fp16; the scaler has then divided by 2 to the power of them."""
+"""Consecutive fp16 steps with non-finite gradients before giving up; the scaler halves its scale at each."""
 
 
 class Learner:
-    """Has a model, its optimiser and, if asked for, the average of its weights.
+    """Holds a model, its optimiser and, optionally, the average of its weights.
 
     Args:
-        model: on its device; what requires a gradient is trained, nothing else.
+        model: on its device; exactly the parameters that require a gradient are trained.
         config: of the training.
         preprocess: of the model.
         device: of the model.
-        world: the processes that train together; all begin with the weights of the first.
+        world: the processes that train together; all start with the weights of the first rank.
         class_counts: (C,), training videos of each class, for the weights of `balance="loss"`.
-        teacher: whose answers become a part of the targets.
+        teacher: a model whose predictions become part of the targets.
 
     Raises:
-        ConfigError: several processes are to train a backbone that keeps statistics of its batches.
+        ConfigError: a backbone with batch statistics is trained in several processes.
     """
 
     def __init__(
@@ -65,7 +65,7 @@ class Learner:
         self.precision = choose_precision(config.precision, device)
         self._skipped = 0
         self._scaler = torch.amp.GradScaler(device.type, enabled=self.precision == "fp16")
-        # It makes its scale when it first scales, and a rank without videos has nothing to scale.
+        # The scale is created lazily at the first scaling, which a rank without videos never reaches.
         self._scaler.scale(torch.zeros((), device=device))
         self._ema = None if config.ema is None else Ema(self.trained, config.ema)
         self._preprocess = preprocess
@@ -76,7 +76,7 @@ class Learner:
             describe(model.labels, style, model.own_texts) for style in config.text_styles
         ]
         if config.compile:
-            # On a CPU in bf16 a teacher answers by packed encoders instead, which are not compiled.
+            # On a CPU in bf16 a teacher uses packed encoders instead, which are not compiled.
             for module in (*model.encoders(), *(teacher.model.encoders() if teacher else ())):
                 module.compile()
 
@@ -94,17 +94,17 @@ class Learner:
 
         Args:
             passes: this rank's videos of every pass, `None` where it has none.
-            running_metrics: what is seen is added to it.
-            num_videos: of this step, over all passes and ranks.
+            running_metrics: updated with this step.
+            num_videos: in this step, over all passes and ranks.
             epoch: from 0.
             step: within the epoch, from 0.
-            steps_per_epoch: of this epoch and every other.
+            steps_per_epoch: the same for all epochs.
 
         Returns:
             The learning rates by part.
 
         Raises:
-            TrainingError: the loss or the gradient is not finite; the weights are still those before.
+            TrainingError: the loss or the gradient is not finite; the weights are unchanged.
         """
         now = epoch * steps_per_epoch + step
         rates = set_learning_rates(self.optimizers, self.config, now, steps_per_epoch)
@@ -133,7 +133,7 @@ class Learner:
         batch = mix(read, self.config.mixing, random)
         assert batch.targets is not None, "a mixed batch has targets"
         kernels = training_kernels(self.device, self.precision, self.model.num_tokens)
-        # Backwards too: activations that are checkpointed are computed anew there, by the same kernels.
+        # Including backward: checkpointed activations are recomputed there, by the same kernels.
         with kernels, compiler_errors():
             with autocast(self.device, self.precision):
                 output = self.model(batch)
@@ -147,7 +147,7 @@ class Learner:
         return torch.cat([total.detach().view(1), counts])
 
     def _soften(self, batch: Batch, targets: Tensor) -> Tensor:
-        """Spreads a part of every target over all classes, asks the teacher, then weighs the classes."""
+        """Smooths the targets, mixes in the teacher's predictions, then applies class weights."""
         smoothing = self.config.label_smoothing
         targets = (1 - smoothing) * targets + smoothing / targets.shape[-1]
         if self._teacher is not None:
@@ -155,7 +155,7 @@ class Learner:
         return targets * self._weights
 
     def _draw_texts(self, random: Random) -> None:
-        """Describes every label in a style of its own for the next step, where there are several."""
+        """Draws a text style for every label for the next step, if there are several."""
         if self._styles:
             ways = zip(*self._styles, strict=True)
             self.model.texts = tuple(random.choice(texts) for texts in ways)
@@ -165,15 +165,15 @@ class Learner:
             self._scaler.unscale_(optimizer)
         longest = self.config.clip_grad or math.inf
         norm = torch.nn.utils.clip_grad_norm_(self.trained.values(), longest)
-        # In fp16 such a step is left out, and the scaler scales less, which helps within a few steps or never. All
-        # optimisers leave it out: the norm is of all gradients, and clipping has spread it over them.
+        # In fp16 such a step is skipped and the scale is reduced, which helps within a few steps or never. All
+        # optimisers skip it: the norm is of all gradients, and clipping has spread it over them.
         self._skipped = self._skipped + 1 if not math.isfinite(norm.item()) else 0
         if self._skipped > (_MOST_SKIPPED if self.precision == "fp16" else 0):
             self._check(norm.item(), "gradient", epoch, step, rates)
         if not self._skipped:
             for optimizer in self.optimizers:
                 self._scaler.step(optimizer)
-            # AdamW in one pass over the weights does not count that it has changed them.
+            # Fused AdamW does not increment the version counter of the weights.
             torch.autograd.graph.increment_version(list(self.trained.values()))
         self._scaler.update()
         if self._ema is not None:
@@ -186,14 +186,14 @@ class Learner:
             used = ", ".join(f"{part} {rate:.2g}" for part, rate in rates.items())
             raise TrainingError(
                 f"The {what} is {value} in step {step + 1} of epoch {epoch + 1} (learning rates: {used}; "
-                f"{self.precision}). The weights are those before this step. Lower the learning rates "
+                f"{self.precision}). The weights before this step are kept. Lower the learning rates "
                 "(--set train.lr.adapters=…), clip gradients (--set train.clip_grad=1) or compute in "
                 "fp32 (--precision fp32) in a new run."
             )
 
     @contextmanager
     def evaluating(self) -> Iterator[None]:
-        """Holds the weights that count for as long as the block runs: the averages, if there are any."""
+        """Uses the evaluation weights during the block: the averages, if there are any."""
         self.eval_mode()
         if self._ema is None:
             yield
@@ -202,13 +202,13 @@ class Learner:
                 yield
 
     def eval_mode(self) -> None:
-        """Puts the model into the state in which it answers, with texts of its own."""
+        """Puts the model into eval mode, with the texts of its style."""
         self.model.eval()
         self.model.checkpoint_activations(False)
         self.model.texts = self._texts
 
     def training(self) -> None:
-        """Puts what is trained into training mode, which cuDNN's GRU needs; what is frozen has none."""
+        """Puts trained modules into training mode, as cuDNN's GRU requires; frozen ones stay in eval mode."""
         self.model.eval()
         self.model.checkpoint_activations(self.config.checkpoint_activations)
         for module in self.model.modules():
@@ -216,24 +216,24 @@ class Learner:
                 module.training = True
 
     def weights(self) -> dict[str, Tensor]:
-        """Returns a copy of the weights that are in the model now, on the CPU."""
+        """Returns a copy of the current weights on the CPU."""
         return {name: t.detach().to("cpu", copy=True) for name, t in self.trained.items()}
 
     @torch.no_grad()
     def load_weights(self, weights: Mapping[str, Tensor]) -> None:
-        """Puts weights into the model."""
+        """Loads weights into the model."""
         for name, tensor in self.trained.items():
             tensor.copy_(weights[name])
 
     def settle(self, selected: Mapping[str, Tensor] | None) -> None:
-        """Ends the training with the selected weights, or with those that count now."""
+        """Ends the training with the selected weights, or with the evaluation weights."""
         if selected is None:
             with self.evaluating():
                 selected = self.weights()
         self.load_weights(selected)
 
     def to_state(self) -> dict[str, Any]:
-        """Returns everything that a later step depends on."""
+        """Returns the complete training state."""
         return {
             "weights": self.weights(),
             "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
@@ -243,7 +243,7 @@ class Learner:
         }
 
     def load_state(self, state: dict[str, Any]) -> None:
-        """Goes on from what `to_state` returned."""
+        """Restores the state from `to_state`."""
         self.load_weights(state["weights"])
         for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
             optimizer.load_state_dict(saved)
@@ -254,21 +254,21 @@ class Learner:
 
 
 def mean_squared_cosine(features: Tensor) -> Tensor:
-    """Returns how alike different rows of (C, D), unit length, are: 0 where all are orthogonal."""
+    """Returns the similarity of different rows of (C, D), unit length: 0 if all are orthogonal."""
     cosines = features.float() @ features.float().T
     count = len(features)
     return (cosines - torch.diag(cosines.diagonal())).square().sum() / (count * (count - 1))
 
 
 def class_weights(counts: Tensor, config: TrainConfig) -> Tensor:
-    """Returns the weight of every class in the loss, (C,): all 1, or the rarer the more.
+    """Returns the weight of every class in the loss, (C,): all 1, or larger for rare classes.
 
     Args:
         counts: (C,), training videos of each class; with soft targets the expected number.
-        config: says by `balance` which.
+        config: `balance` selects the weighting.
 
-    `balance="loss"` weighs a class of n of N videos by N / (K n), K classes occurring: a weight of 1 in
-    the mean over the videos.
+    `balance="loss"` weighs a class of n of N videos by N / (K n), with K occurring classes: the mean weight
+    over the videos is 1.
     """
     present = counts > 0
     weights = torch.ones(len(counts))

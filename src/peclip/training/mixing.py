@@ -1,4 +1,4 @@
-"""Mixup and FMix: two videos of a batch become one, and so do their targets.
+"""Mixup and FMix: combine two videos of a batch, and their targets.
 
 The cross-entropy is linear in the target, so a loss of the mixed target is the mixed loss of the two.
 """
@@ -16,12 +16,12 @@ from peclip.types import Batch
 
 
 def mix(batch: Batch, config: MixingConfig, random: Random) -> Batch:
-    """Mixes a batch by mixup, by FMix or not at all, as one draw decides.
+    """Mixes a batch by mixup, by FMix or not at all, depending on one draw.
 
     Args:
         batch: with targets.
         config: the probabilities.
-        random: ranks that are given the same one mix in the same way, each the videos that it has.
+        random: ranks with the same generator mix their videos in the same way.
     """
     draw = random.random()
     if draw < config.mixup:
@@ -37,7 +37,7 @@ def mix(batch: Batch, config: MixingConfig, random: Random) -> Batch:
 
 
 def partners(batch: Batch, random: Random) -> list[int]:
-    """Returns which video is mixed into each; some may meet themselves."""
+    """Returns the partner of each video; some may be their own partner."""
     order = list(range(batch.frames.shape[0]))
     random.shuffle(order)
     return order
@@ -58,7 +58,7 @@ def fmix(batch: Batch, order: list[int], mask: Tensor) -> Batch:
 
     Args:
         batch: frames (B, T, 3, S, S).
-        order: the videos that show where the mask is 0.
+        order: the partners, visible where the mask is 0.
         mask: (S, S) of 0 and 1; its mean is the first video's share of the target.
     """
     assert batch.targets is not None, "videos without targets are not mixed"
@@ -72,7 +72,7 @@ def fmix(batch: Batch, order: list[int], mask: Tensor) -> Batch:
 
 
 def fourier_mask(size: tuple[int, int], share: float, decay: float, seed: int) -> Tensor:
-    """Returns a mask (H, W) of 0 and 1 with a few large blots, of which `share` is 1.
+    """Returns a binary mask (H, W) with a few large blobs, of which a fraction `share` is 1.
 
     Noise in the frequency domain is divided by the frequency to the power `decay`; the brightest pixels
     of its picture are the mask.

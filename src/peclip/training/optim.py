@@ -16,20 +16,20 @@ from peclip.training.config import TrainConfig
 
 _PART = "part"
 _HIDDEN = (nn.Linear, nn.MultiheadAttention)
-"""What has matrices that Muon trains; it is not made for embeddings, nor for what is no matrix."""
+"""Modules whose matrices Muon trains; it does not suit embeddings or other shapes."""
 
 
 def make_optimizers(
     model: ExpressionModel, config: TrainConfig
 ) -> tuple[torch.optim.Optimizer, ...]:
-    """Returns the optimisers of the trained parameters: AdamW, and Muon if that is asked for.
+    """Returns the optimisers of the trained parameters: AdamW, and Muon if configured.
 
     Weights of adapters and prompts all decay, as in the release; of the backbone the matrices do. Muon
     (Jordan et al., 2024; its update scaled to AdamW's, Liu et al., 2025, "Muon is Scalable for LLM
     Training") takes the matrices of linear layers and attention of a trained backbone.
 
     Raises:
-        ConfigError: nothing of the model is to be trained, or nothing that Muon trains.
+        ConfigError: the model has no trainable parameters, or none for Muon.
     """
     members: dict[tuple[str, bool], list[nn.Parameter]] = {
         ("adapters", True): [],
@@ -56,16 +56,16 @@ def make_optimizers(
     ]
     if not groups:
         raise ConfigError(
-            "Nothing is left to train: the model has no adapters and no prompts, and its backbone is frozen. "
-            "Leave one of them in, or give the backbone a learning rate (train.lr.backbone)."
+            "Nothing to train: the model has no adapters and no prompts, and its backbone is frozen. "
+            "Enable one of them, or give the backbone a learning rate (train.lr.backbone)."
         )
     adamw = torch.optim.AdamW(groups, fused=True)  # one pass over the weights: 8 ms against 27
     if config.optimizer == "adamw":
         return (adamw,)
     if not by_muon:
         raise ConfigError(
-            "train.optimizer is muon, which trains the matrices of the backbone, and the backbone is frozen. "
-            "Give it a learning rate (train.lr.backbone), or take adamw."
+            "train.optimizer is muon, which trains the matrices of the backbone, but the backbone is frozen. "
+            "Give it a learning rate (train.lr.backbone), or use adamw."
         )
     group = _group("backbone", by_muon, config, decays=True)
     return adamw, torch.optim.Muon([group], adjust_lr_fn="match_rms_adamw")
@@ -83,7 +83,7 @@ def _group(
 
 
 def _hidden_matrices(model: nn.Module) -> set[nn.Parameter]:
-    """Returns the matrices of what stands inside a network."""
+    """Returns the matrices inside the modules of a network."""
     return {
         parameter
         for module in model.modules()

@@ -1,4 +1,4 @@
-"""The prior of a trained model: how often each label was the target that it learned from."""
+"""The prior of a trained model: the frequency of each label as training target."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from peclip.training.learner import class_weights
 
 
 def target_shares(data: VideoDataset, labels: LabelSet, config: TrainConfig) -> dict[str, float]:
-    """Returns the mean training target as the loss weighs it, by label; it sums to 1.
+    """Returns the loss-weighted mean training target by label; it sums to 1.
 
-    Balanced sampling, class weights and label smoothing count, and so does a window of a still that is
-    labelled neutral because its expression is too short. Mixing two videos leaves the mean as it is; a
-    teacher's part of the targets is not known before the training, and is left out.
+    It includes balanced sampling, class weights, label smoothing, and windows of stills that are labelled
+    neutral because their expression is too short. Mixing two videos does not change the mean; a
+    teacher's share of the targets is unknown before training, and is ignored.
 
     Raises:
-        ConfigError: a label is never a target, so that its logarithm would be infinite.
+        ConfigError: a label is never a target, so its log prior would be infinite.
     """
     smoothing = config.label_smoothing
     means = (1 - smoothing) * _mean_target(data, config) + smoothing / len(labels)
@@ -30,8 +30,8 @@ def target_shares(data: VideoDataset, labels: LabelSet, config: TrainConfig) -> 
     missing = [name for name, share in zip(labels, shares, strict=True) if not share]
     if missing:
         raise ConfigError(
-            f"train.prior is {config.prior}, and no training video is labelled {' or '.join(missing)}, whose "
-            "prior would be 0. Add such videos, leave the label out of the model, or set train.prior to none."
+            f"train.prior is {config.prior}, but no training video is labelled {' or '.join(missing)}, whose "
+            "prior would be 0. Add such videos, remove the label from the model, or set train.prior to none."
         )
     return dict(zip(labels, shares, strict=True))
 

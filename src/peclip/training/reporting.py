@@ -1,4 +1,4 @@
-"""Telling experiment trackers how a run goes, so that none of them can harm it."""
+"""Reports a run to experiment trackers; a failing tracker never stops it."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ JOURNAL = "trackers.json"
 
 
 class Trackers:
-    """Tells trackers what happens. One that fails on the way is left out from then on, with a warning.
+    """Reports to trackers. One that fails is disabled, with a warning.
 
     Args:
-        run: what they are to show.
-        warn: is given the line of the warning.
-        resume: go on with the runs in the trackers that the folder knows.
+        run: the run to report.
+        warn: called with the warning.
+        resume: resume the tracker runs recorded in the folder.
     """
 
     def __init__(self, run: TrackedRun, warn: Callable[[str], None], *, resume: bool) -> None:
@@ -44,10 +44,10 @@ class Trackers:
         self._running: dict[str, Tracker] = {}
 
     def start(self, name: str) -> None:
-        """Begins the run in a tracker, or goes on with it where the folder holds one.
+        """Starts the run in a tracker, or resumes the one recorded in the folder.
 
         Raises:
-            UserError: its library is not installed, or it does not start.
+            UserError: its library is not installed, or it failed to start.
         """
         position = self._positions.setdefault(name, Position())
         try:
@@ -56,17 +56,17 @@ class Trackers:
                 tracker = TRACKERS[name][1](load_module(name), self._run, position)
         except UserError:
             raise
-        except Exception as error:  # every tracker has failures of its own
+        except Exception as error:  # trackers raise different types
             raise TrainingError(
-                f"{name} does not start: {_line(error)} The training did not begin. Put it right and use "
-                f"--resume, with --report-to none or others if it is to go on without {name}."
+                f"{name} failed to start: {_line(error)} Training did not start. Fix it and use "
+                f"--resume, or use --resume with --report-to none (or other trackers) to continue without {name}."
             ) from None
         position.run_id = tracker.run_id
         self._running[name] = tracker
         self._keep()
 
     def watch(self, hooks: Hooks) -> Hooks:
-        """Returns hooks that call those that are given, and then the trackers."""
+        """Returns hooks that call the given ones, then the trackers."""
 
         def on_step(progress: Progress) -> None:
             hooks.on_step(progress)
@@ -81,21 +81,21 @@ class Trackers:
         return replace(hooks, on_step=on_step, on_epoch=on_epoch)
 
     def log_epochs(self, history: Sequence[Mapping[str, Any]]) -> None:
-        """Tells every tracker the epochs that it does not know, each once."""
+        """Reports new epochs to every tracker, each once."""
         for name in list(self._running):
             position = self._positions[name]
             for entry in history[position.epoch :]:
                 parts = {
                     key: entry[key] for key in ("epoch", "train", "val", "test") if key in entry
                 }
-                # What the journal says to be known must be written, or a SIGKILL would lose it for ever.
+                # Flush before the journal marks it as reported, or a SIGKILL would lose it forever.
                 if not self._tell(name, _numbers(parts), entry["step"], flush=True):
                     break
                 position.epoch, position.step = entry["epoch"], max(position.step, entry["step"])
         self._keep()
 
     def log_report(self, report: Mapping[str, Any]) -> None:
-        """Tells every tracker the scores of a report, whose keys are those of `Report.to_dict`."""
+        """Reports the scores of a report, with the keys of `Report.to_dict`, to every tracker."""
         scores = {key: report[key] for key in SCORES if key in report}
         for name in list(self._running):
             self._tell(name, _numbers({"report": scores}), self._positions[name].step)
@@ -111,14 +111,14 @@ class Trackers:
     def _log(self, values: Mapping[str, float], step: int) -> None:
         for name in list(self._running):
             position = self._positions[name]
-            # A resumed run does some steps again, with the same numbers.
+            # A resumed run repeats some steps, with the same numbers.
             if step > position.step and self._tell(name, values, step):
                 position.step = step
 
     def _tell(
         self, name: str, values: Mapping[str, float], step: int, *, flush: bool = False
     ) -> bool:
-        """Returns whether the tracker took the values."""
+        """Returns whether the tracker accepted the values."""
         with self._watched(name):
             self._running[name].log(values, step)
             if flush:
@@ -130,9 +130,9 @@ class Trackers:
         try:
             with contextlib.redirect_stdout(sys.stderr):
                 yield
-        except Exception as error:  # no failure of a tracker may cost the training
+        except Exception as error:  # a tracker failure must not stop the training
             del self._running[name]
-            self._warn(f"{name} failed and is left out from here on: {_line(error)}")
+            self._warn(f"{name} failed and is now disabled: {_line(error)}")
 
     def _keep(self) -> None:
         if not self._positions:
@@ -144,8 +144,8 @@ class Trackers:
                 partial.write_text(json.dumps(held, indent=2) + "\n", encoding="utf-8")
         except OSError as error:
             raise TrainingError(
-                f"{str(path)!r} cannot be written: {error.strerror}. Make room; what was saved before is "
-                "whole, and --resume goes on from it."
+                f"{str(path)!r} cannot be written: {error.strerror}. Free some space; the last saved state is "
+                "intact, and --resume continues from it."
             ) from None
 
 
@@ -153,10 +153,10 @@ class Trackers:
 def reporting(
     names: Sequence[str], run: TrackedRun, warn: Callable[[str], None], *, resume: bool
 ) -> Iterator[Trackers]:
-    """Has trackers follow what happens in the block.
+    """Reports the run in the block to trackers.
 
     Raises:
-        UserError: a tracker is not known, not installed, or does not start.
+        UserError: a tracker is unknown, not installed, or failed to start.
     """
     check_names(names)
     trackers = Trackers(run, warn, resume=resume)
@@ -165,7 +165,7 @@ def reporting(
             trackers.start(name)
         yield trackers
     except BaseException:
-        with contextlib.suppress(UserError):  # what went wrong first is what is said
+        with contextlib.suppress(UserError):  # report the first error
             trackers.finish(complete=False)
         raise
     trackers.finish(complete=True)
@@ -180,14 +180,14 @@ def following(
     *,
     resume: bool,
 ) -> Iterator[Hooks]:
-    """Yields hooks with which trackers follow a training that keeps its files in `run_dir`.
+    """Yields hooks that report a training with its files in `run_dir` to trackers.
 
     Raises:
-        ConfigError: there are trackers and no folder.
+        ConfigError: there are trackers but no folder.
         UserError: as `reporting`.
     """
     if names and run_dir is None:
-        raise ConfigError("report_to needs run_dir: the trackers keep their place in that folder.")
+        raise ConfigError("report_to needs run_dir: the tracker journal is stored in that folder.")
     folder = Path(run_dir or ".")
     run = TrackedRun(folder.resolve().name, folder, config)
     with reporting(names, run, _log.warning, resume=resume) as trackers:
@@ -195,7 +195,7 @@ def following(
 
 
 def _numbers(values: Mapping[str, Any]) -> dict[str, float]:
-    """Returns the numbers among nested values; the recall of a class without videos is none."""
+    """Returns the numbers among nested values; the recall of a class without videos is `None`."""
     return {name: value for name, value in flat(values, "/").items() if value is not None}
 
 
@@ -214,6 +214,6 @@ def _read_journal(folder: Path) -> dict[str, Position]:
         return {name: Position(**values) for name, values in held.items()}
     except (OSError, ValueError, TypeError, AttributeError):
         raise TrainingError(
-            f"{str(path)!r} is damaged, so the runs of the trackers cannot be gone on with. Remove it: they "
-            "begin anew."
+            f"{str(path)!r} is corrupt, so tracker runs cannot be resumed. Remove it to start new tracker "
+            "runs."
         ) from None

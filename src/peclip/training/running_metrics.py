@@ -1,4 +1,4 @@
-"""What a training epoch has seen so far: its loss, and which answers it gave."""
+"""Running loss and confusion matrix of a training epoch."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from numpy.typing import NDArray
 
 @dataclass
 class RunningMetrics:
-    """Sums over the videos of an epoch, of all ranks.
+    """Sums over the videos of an epoch, over all ranks.
 
-    Mixed videos count by the label of the first one, so the numbers are lower than the model deserves.
+    Mixed videos count with the label of the first one, so the scores underestimate the model.
     """
 
     counts: NDArray[np.int64]
-    """(C, C), a row per target and a column per answer."""
+    """(C, C), a row per target and a column per prediction."""
     loss_sum: float = 0.0
 
     @classmethod
@@ -50,7 +50,7 @@ class RunningMetrics:
         return float(recalls.mean()) if len(recalls) else 0.0
 
     def to_state(self) -> dict[str, Any]:
-        """Returns what `from_state` takes."""
+        """Returns the state for `from_state`."""
         return {"counts": self.counts.tolist(), "loss_sum": self.loss_sum}
 
     @classmethod

@@ -1,4 +1,4 @@
-"""The state of an interrupted training on the disk: complete or not at all, and never unpickled freely."""
+"""The saved state of a training: written atomically, and read without unrestricted unpickling."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from peclip.files import replacing
 from peclip.weights.checkpoint import CONFIG
 
 STATE, BEST_NAME = "state.pt", "best"
-"""The file of a state, and the folder beside that of the state, which holds the best model so far."""
+"""The state file, and the folder of the best model so far, next to the state's folder."""
 
 _FORMAT = 3
 STATES = Path("checkpoints/last")
@@ -24,7 +24,7 @@ BEST = STATES.with_name(BEST_NAME)
 
 
 def save_state(state: dict[str, Any], folder: Path) -> None:
-    """Writes a state of tensors, numbers, texts, lists and dicts; a failure leaves the former one.
+    """Writes a state of tensors, numbers, strings, lists and dicts; a failure keeps the previous one.
 
     Raises:
         TrainingError: the disk is full, or the folder cannot be written.
@@ -36,12 +36,12 @@ def save_state(state: dict[str, Any], folder: Path) -> None:
         with replacing(folder / STATE) as partial, partial.open("wb") as file:
             file.write(content.getbuffer())
             file.flush()
-            os.fsync(file.fileno())  # else the new name may reach the disk before what it names
+            os.fsync(file.fileno())  # else the new name may reach the disk before the content
     except OSError as error:
         kept = (
-            f"The state before is whole, in {str(folder)!r}: make room, and go on with --resume."
+            f"The previous state in {str(folder)!r} is intact: free some space, and continue with --resume."
             if (folder / STATE).is_file()
-            else "Give a folder that can be written and has room."
+            else "Give a writable folder with enough space."
         )
         raise TrainingError(
             f"The state of the training cannot be saved in {str(folder)!r}: {error.strerror}. {kept}"
@@ -49,41 +49,41 @@ def save_state(state: dict[str, Any], folder: Path) -> None:
 
 
 def load_state(folder: Path) -> dict[str, Any]:
-    """Reads what `save_state` wrote.
+    """Reads a state written by `save_state`.
 
     Raises:
-        CheckpointError: there is no state, or it is damaged or of another version.
+        CheckpointError: the state is missing, corrupt or of another version.
     """
     path = folder / STATE
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise CheckpointError(
-            f"There is no {STATE} in {str(folder)!r}, so nothing can be resumed. Give the folder of a run "
+            f"No {STATE} found in {str(folder)!r}, so there is nothing to resume. Give the folder of a run "
             "that has finished an epoch, or start without --resume."
         ) from None
-    except Exception as error:  # a damaged archive fails in many ways, all of them meaning this
+    except Exception as error:  # a corrupt archive raises many types
         raise CheckpointError(
-            f"{str(path)!r} is not the state of a training: {first_line(error)}. Start anew."
+            f"{str(path)!r} is not a valid training state: {first_line(error)}. Start a new run."
         ) from None
     if not isinstance(state, dict) or state.get("format") != _FORMAT:
         raise CheckpointError(
-            f"{str(path)!r} was written by another version of peclip. Start anew, or use that version."
+            f"{str(path)!r} was written by another version of peclip. Start a new run, or use that version."
         )
     return state
 
 
 def best_weights(folder: Path | None) -> str:
-    """Returns the sentence that names the best weights beside a state, or nothing where there are none."""
+    """Returns the sentence that names the best weights next to a state, or an empty string."""
     best = None if folder is None else folder.with_name(BEST_NAME)
     if best is None or not (best / CONFIG).is_file():  # which is written after the weights
         return ""
-    return f" It may start from the best weights of this one (-m {best})."
+    return f" It may start from the best weights of this run (-m {best})."
 
 
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
-    """Turns what a full disk or a locked folder leads to into an error that says how to go on.
+    """Turns a full disk or a locked folder into an error that says how to continue.
 
     Raises:
         TrainingError: something in the block could not be written.
@@ -93,6 +93,6 @@ def writing(path: Path) -> Iterator[None]:
     except (OSError, ConfigError) as error:
         reason = str(getattr(error, "strerror", None) or error).removesuffix(".")
         raise TrainingError(
-            f"The run folder {str(path)!r} cannot be written: {reason}. Make room or give another folder; "
-            "what was saved before is whole, and --resume goes on from it."
+            f"The run folder {str(path)!r} cannot be written: {reason}. Free some space or give another folder; "
+            "the last saved state is intact, and --resume continues from it."
         ) from None

@@ -1,4 +1,4 @@
-"""Learning from the answers of a trained model (Hinton et al., 2015, "Distilling the Knowledge")."""
+"""Knowledge distillation from a trained model (Hinton et al., 2015, "Distilling the Knowledge")."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from peclip.weights.resolve import resolve
 
 
 class Teacher:
-    """Makes a part of the targets out of a model's answers to the very videos that the student sees.
+    """Mixes a teacher's predictions for the student's input videos into the targets.
 
     The cross-entropy is linear in the target, so this is the sum of the loss against the labels and the
     one against the teacher's distribution, with the weights `1 - share` and `share`.
 
     Args:
         model: on its device, in eval mode.
-        columns: the place of each label of the student among the teacher's.
+        columns: the index of each student label among the teacher's.
         config: share and temperature.
         precision: to compute with.
     """
@@ -49,7 +49,7 @@ class Teacher:
     def soften(self, batch: Batch, targets: Tensor) -> Tensor:
         """Mixes the teacher's distribution into targets (B, C).
 
-        It is that of its predictions anywhere else: its mirror image and its prior count.
+        It is the same as in prediction, including its mirror image and prior.
         """
         logits = self._frozen(batch)
         answers = (logits / self._config.temperature).softmax(-1)[:, self._columns]
@@ -64,10 +64,10 @@ def load_teacher(
     device: torch.device,
     precision: str,
 ) -> Teacher:
-    """Loads the model that teaches.
+    """Loads the teacher.
 
     Raises:
-        ConfigError: its labels or its preprocessing are not those of the student.
+        ConfigError: its labels or its preprocessing differ from the student's.
         UserError: it cannot be found or loaded.
     """
     settings = load_settings()
@@ -75,13 +75,13 @@ def load_teacher(
     known = checkpoint.config.label_set
     if set(known) != set(labels):
         raise ConfigError(
-            f"The teacher {config.model!r} answers with {', '.join(known)}, and the student with "
-            f"{', '.join(labels)}. Take a teacher with the labels of the student."
+            f"The teacher {config.model!r} has the labels {', '.join(known)}, but the student has "
+            f"{', '.join(labels)}. Use a teacher with the labels of the student."
         )
     if checkpoint.config.preprocess != student.preprocess:
         raise ConfigError(
-            f"The teacher {config.model!r} has another preprocessing than the student, and both see the "
-            "same pictures. Take a teacher whose config.json has the same field preprocess."
+            f"The preprocessing of the teacher {config.model!r} differs from the student's, but both get the "
+            "same frames. Use a teacher whose config.json has the same field preprocess."
         )
     for what, taught, learned in (
         ("parts", checkpoint.config.reads_parts, student.reads_parts),
@@ -89,8 +89,8 @@ def load_teacher(
     ):
         if taught and not learned:
             raise ConfigError(
-                f"The teacher {config.model!r} reads {what}, and the student does not, so that there would be "
-                f"none to teach with. Take a teacher without {what}, or a student with them."
+                f"The teacher {config.model!r} reads {what}, but the student does not, so they would be "
+                f"missing. Use a teacher without {what}, or a student with them."
             )
     model = load_model(checkpoint, settings=settings).to(device).requires_grad_(False)
     return Teacher(model, [known.index(name) for name in labels], config, device, precision)

@@ -16,47 +16,47 @@ from peclip.errors import ConfigError, MissingExtraError
 
 PROJECT = "peclip"
 _BATCH = 100
-"""MLflow takes so many parameters at once, and a request per step would be slow."""
+"""MLflow's limit of parameters per request; a request per step would be slow."""
 
 
 @dataclass(frozen=True, slots=True)
 class TrackedRun:
-    """What a tracker is told of a run at its start."""
+    """Description of a run for trackers."""
 
     name: str
     folder: Path
-    """Where the trackers' own files go, and what is needed to go on with the same runs."""
+    """Folder of the trackers' files and of the journal needed to resume their runs."""
     config: Mapping[str, Any]
     """May be nested."""
 
 
 @dataclass(slots=True)
 class Position:
-    """How far a tracker has been told."""
+    """How much has been reported to a tracker."""
 
     run_id: str | None = None
-    """The run in the tracker; `None` where it has not begun."""
+    """The run's id in the tracker; `None` before it starts."""
     epoch: int = 0
-    """Complete epochs that it knows."""
+    """Reported complete epochs."""
     step: int = 0
-    """The last step that it knows, from 1, counted over all epochs."""
+    """Last reported step, from 1, counted over all epochs."""
 
 
 class Tracker(Protocol):
-    """One run in a tracker; made with (the tracker's module, the run, where it was left)."""
+    """One run in a tracker; created with (the tracker's module, the run, its position)."""
 
     run_id: str
 
     def log(self, values: Mapping[str, float], step: int) -> None:
-        """Takes numbers of a step; steps never go back."""
+        """Logs numbers of a step; steps never decrease."""
         ...
 
     def flush(self) -> None:
-        """Sends what waits, so that it outlives this process."""
+        """Sends pending values, so that they outlive this process."""
         ...
 
     def finish(self, *, complete: bool) -> None:
-        """Sends what is left, and says whether the run has come to its end."""
+        """Sends pending values, and reports whether the run is complete."""
         ...
 
 
@@ -65,7 +65,7 @@ class TensorBoard:
 
     def __init__(self, module: Any, run: TrackedRun, left: Position) -> None:
         self.run_id = "tensorboard"
-        # What a crashed run, or an earlier one, left in the folder behind this step is hidden.
+        # Hides later steps left in the folder by a crashed or earlier run.
         purged = 0 if left.run_id is None else left.step + 1
         self._writer = module.SummaryWriter(str(run.folder / self.run_id), purge_step=purged)
         if left.run_id is None:
@@ -95,14 +95,14 @@ class WandB:
             resume="allow",
             dir=str(run.folder),
             config=dict(run.config),
-            settings={"console": "off"},  # the progress bar is nobody's log
+            settings={"console": "off"},  # do not log the progress bar
         )
 
     def log(self, values: Mapping[str, float], step: int) -> None:
         self._run.log(dict(values), step=step)
 
     def flush(self) -> None:
-        """Nothing waits here: wandb hands everything to a process of its own at once."""
+        """Does nothing: wandb passes values to a separate process immediately."""
 
     def finish(self, *, complete: bool) -> None:
         self._run.finish(exit_code=0 if complete else 1)
@@ -142,7 +142,7 @@ class MLflow:
 
 
 class Trackio:
-    """A run of trackio, in the project `TRACKIO_PROJECT` or `peclip`; its runs go by their names."""
+    """A run of trackio, in the project `TRACKIO_PROJECT` or `peclip`; runs are identified by name."""
 
     def __init__(self, module: Any, run: TrackedRun, left: Position) -> None:
         self.run_id = left.run_id or f"{run.name}-{uuid.uuid4().hex[:8]}"
@@ -157,7 +157,7 @@ class Trackio:
         self._run.log(dict(values), step=step)
 
     def flush(self) -> None:
-        """Nothing can be sent by hand: trackio sends in a thread of its own."""
+        """Does nothing: trackio sends values in a background thread."""
 
     def finish(self, *, complete: bool) -> None:
         self._run.finish()
@@ -169,19 +169,19 @@ TRACKERS: dict[str, tuple[str, Callable[[Any, TrackedRun, Position], Tracker]]] 
     "mlflow": ("mlflow", MLflow),
     "trackio": ("trackio", Trackio),
 }
-"""By the name that `--report-to` and the extra have: the module, and the class of its runs."""
+"""Name for `--report-to` and the extra → module, and the class of its runs."""
 
 
 def check_names(names: Sequence[str]) -> None:
-    """Checks that there are such trackers.
+    """Checks the tracker names.
 
     Raises:
-        ConfigError: one is not known.
+        ConfigError: a name is unknown.
     """
     for name in names:
         if name not in TRACKERS:
             raise ConfigError(
-                f"No tracker goes by {name!r}; choose among {', '.join(TRACKERS)}, separated by commas."
+                f"Unknown tracker {name!r}; choose among {', '.join(TRACKERS)}, separated by commas."
             )
 
 

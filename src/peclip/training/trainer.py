@@ -25,14 +25,14 @@ from peclip.training.teacher import Teacher
 from peclip.video.preprocess import Preprocess
 
 _LESS_MEMORY = (
-    "Give fewer videos per pass (-b) and more passes per step (--set train.grad_accum=…) in a new run, or "
-    "compute activations anew (--set train.checkpoint_activations=true), with which --resume goes on too."
+    "Use a smaller batch size (-b) with gradient accumulation (--set train.grad_accum=…) in a new run, or "
+    "recompute activations (--set train.checkpoint_activations=true), which also works with --resume."
 )
 
 
 @dataclass(frozen=True, slots=True)
 class TrainResult:
-    """What a training came to. The model holds the weights that were selected."""
+    """The result of a training. The model holds the selected weights."""
 
     history: tuple[dict[str, Any], ...]
     selected_epoch: int
@@ -41,7 +41,7 @@ class TrainResult:
     """`val`, `last` or `test`."""
     stopped_early: bool
     operating_point: dict[str, Any] | None = None
-    """What was chosen on the validation videos after the training; see `OperatingPoint.to_dict`."""
+    """Chosen on the validation videos after training; see `OperatingPoint.to_dict`."""
 
 
 def train_model(
@@ -58,22 +58,22 @@ def train_model(
     hooks: Hooks | None = None,
     teacher: Teacher | None = None,
 ) -> TrainResult:
-    """Trains a model, epoch by epoch, and leaves the selected weights in it, in eval mode.
+    """Trains a model, epoch by epoch, and leaves it in eval mode with the selected weights.
 
-    A training that does not come to its end leaves the weights of its last step.
+    An interrupted training leaves the weights of its last step.
 
     Args:
-        model: what requires a gradient is trained.
+        model: parameters that require a gradient are trained.
         data: the training videos.
-        watched: videos that are evaluated after every epoch and, unless `select_on` is `last`, select it.
+        watched: videos evaluated after every epoch, which select it unless `select_on` is `last`.
         preprocess: of the model.
-        config: how.
-        device: where.
+        config: the settings.
+        device: of the model.
         world: the processes that train together.
-        state_folder: keeps the state after every epoch, for `resume`.
-        resume: go on from the state in that folder.
-        hooks: what to call on the way.
-        teacher: a model to learn from as well.
+        state_folder: stores the state after every epoch, for `resume`.
+        resume: continue from the state in that folder.
+        hooks: called during training.
+        teacher: for knowledge distillation.
 
     Raises:
         ConfigError: the epoch cannot be selected without `watched`, or another training is resumed.
@@ -83,12 +83,12 @@ def train_model(
     """
     if watched is None and config.select_on != "last":
         raise ConfigError(
-            f"select_on is {config.select_on!r}, and no videos were given for it. Give a split, or set "
+            f"select_on is {config.select_on!r}, but no videos were given for it. Give a split, or set "
             "select_on to last."
         )
     hooks = hooks or Hooks()
     forked = [device] if device.type == "cuda" else []
-    with torch.random.fork_rng(forked):  # the caller's random numbers are left alone
+    with torch.random.fork_rng(forked):  # the caller's random state is unchanged
         torch.manual_seed(config.seed)
         counts = data.class_counts()
         learner = Learner(model.to(device), config, preprocess, device, world, counts, teacher)
@@ -122,7 +122,7 @@ def train_one_epoch(
     hooks: Hooks,
     checkpointer: Checkpointer,
 ) -> None:
-    """Trains from the step that an epoch has reached to its end."""
+    """Trains from the current step to the end of the epoch."""
     config, world, epoch = learner.config, learner.world, progress.epoch
     power = config.balance_power if config.balance == "sampling" else 0.0
     draws = epoch_draws(
@@ -177,7 +177,7 @@ def _evaluate(
             workers=learner.config.workers,
         )
     except DeviceError as error:
-        raise TrainingError(f"{error} That takes a new run.") from None
+        raise TrainingError(f"{error} This needs a new run.") from None
 
 
 def _close_epoch(
@@ -188,7 +188,7 @@ def _close_epoch(
     hooks: Hooks,
     checkpointer: Checkpointer,
 ) -> None:
-    """Evaluates with the weights that count after an epoch, and keeps them if they are the best so far."""
+    """Evaluates the weights after an epoch, and keeps them if they are the best so far."""
     with learner.evaluating():
         with checkpointer.naming_best():
             answers = _evaluate(learner, watched, preprocess, hooks)
@@ -196,7 +196,7 @@ def _close_epoch(
 
 
 def _enter(learner: Learner, answers: Answers | None, progress: Progress, hooks: Hooks) -> None:
-    """Writes an epoch into the history, and keeps its weights if it is the best so far."""
+    """Appends an epoch to the history, and keeps its weights if it is the best so far."""
     metrics, config = progress.running_metrics, learner.config
     entry: dict[str, Any] = {
         "epoch": progress.epoch + 1,
@@ -215,7 +215,7 @@ def _enter(learner: Learner, answers: Answers | None, progress: Progress, hooks:
     progress.history.append(entry)
     if answers is not None and config.select_on != "last":
         value = scores[config.select_by]
-        if value > progress.best_value:  # of equals the first one, which has learned least by heart
+        if value > progress.best_value:  # of ties the first one, which is the least overfitted
             progress.best_value, progress.best_epoch = value, progress.epoch
             progress.best_weights = learner.weights()
             hooks.on_best(progress)

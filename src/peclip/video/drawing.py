@@ -2,7 +2,7 @@
 
 The looks are those of FaceXFormer's own pictures, which the paper's figure shows: eleven colours laid over
 the face half and half, and 68 points in yellow. The regions are drawn from MediaPipe's topology; hair has
-no landmarks and stays as it is, unless a parser gives maps of its own.
+no landmarks and is not coloured, unless a parser provides its own maps.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ CLASSES = (
     "lower lip",
     "hair",
 )
-"""Of a parsing map, by number; left and right are those of the person."""
+"""Classes of a parsing map, by number; left and right are the person's."""
 
 COLOURS = (
     (0, 0, 0),
@@ -143,7 +143,7 @@ def parsing_map(points: NDArray[np.float32], size: int) -> Picture:
 def draw_parsing(
     picture: Picture, points: NDArray[np.float32], own_map: Picture | None = None
 ) -> Picture:
-    """Lays the colours of the classes over a picture (S, S, 3), half and half; the background stays."""
+    """Blends the class colours half and half into a picture (S, S, 3), except for the background."""
     size = picture.shape[0]
     classes = parsing_map(points, size) if own_map is None else own_map
     if classes.shape != (size, size):
@@ -165,6 +165,6 @@ def draw_landmarks(picture: Picture, points: NDArray[np.float32]) -> Picture:
 
 
 def _to_pixels(points: NDArray[np.float32], size: int) -> NDArray[np.int32]:
-    """Returns points in cv2's fixed-point pixels; far outside is as good as outside."""
+    """Returns points in cv2's fixed-point pixels, clipped far outside the picture."""
     pixels = np.clip(points, -4, 5) * size - 0.5
     return np.round(pixels * (1 << _FINE)).astype(np.int32)

@@ -52,23 +52,23 @@ class FaceDetector(Protocol):
 class YuNetDetector:
     """YuNet through OpenCV, on the frame scaled to at most `max_side` pixels.
 
-    Faces of about 10 to 300 pixels in the scaled frame are found. Several threads may ask at once.
+    Faces of about 10 to 300 pixels in the scaled frame are found. Thread-safe.
 
     Raises:
-        WeightsError: the file is no model.
+        WeightsError: the file is not a valid YuNet model.
     """
 
     name: DetectorName = "yunet"
 
     def __init__(self, model: str, *, threshold: float = 0.7, max_side: int = 640) -> None:
         self._max_side = max_side
-        # The size of a picture is set in one call, and read in the next.
+        # One call sets the size of the picture, and the next one reads it.
         self._lock = threading.Lock()
         try:
             self._net = cv2.FaceDetectorYN.create(model, "", (320, 320), threshold, 0.3, 500)
         except cv2.error:
             raise WeightsError(
-                f"{model!r} is no model of YuNet. Delete it, so that it is downloaded again."
+                f"{model!r} is not a valid YuNet file. Delete it to download it again."
             ) from None
 
     def detect(self, image: Image) -> list[FaceBox]:
@@ -77,7 +77,7 @@ class YuNetDetector:
         scale = min(1.0, self._max_side / max(height, width))
         size = (max(1, round(width * scale)), max(1, round(height * scale)))
         if min(size) < _SMALLEST_SIDE:
-            return []  # OpenCV now and then sees faces in what it pads such a picture with
+            return []  # OpenCV sometimes detects faces in the padding of such a picture
         small = cv2.cvtColor(
             cv2.resize(image, size, interpolation=cv2.INTER_AREA), cv2.COLOR_RGB2BGR
         )
@@ -110,10 +110,10 @@ def _yunet_box(row: NDArray[np.float64], scale_x: float, scale_y: float) -> Face
 
 
 class HaarDetector:
-    """OpenCV's own frontal-face cascade: no download, frontal faces only, no eye points.
+    """OpenCV's frontal-face cascade: no download, frontal faces only, no eye points.
 
-    Its rejection level is no probability; it is mapped to 0 to 1 so that the default threshold of 0.7
-    keeps 95 % of the faces of FER2013 that YuNet finds too: level 3 gives 0.70, level 8 gives 0.97.
+    Its rejection level is not a probability; it is mapped to 0 to 1 so that the default threshold of 0.7
+    keeps 95 % of the FER2013 faces that YuNet also finds: level 3 gives 0.70, level 8 gives 0.97.
     """
 
     name: DetectorName = "haar"
@@ -157,16 +157,16 @@ def _as_yunet(x: float, y: float, width: float, height: float, score: float) -> 
 def load_detector(
     name: DetectorName = "auto", *, settings: Settings, threshold: float = 0.7
 ) -> FaceDetector:
-    """Loads a face detector; `"auto"` is YuNet, or Haar with one warning if YuNet cannot be had.
+    """Loads a face detector; `"auto"` is YuNet, or Haar with one warning if YuNet is unavailable.
 
     Raises:
-        ConfigError: the name is not known.
-        WeightsError: YuNet was asked for by name and is neither cached nor to be downloaded.
+        ConfigError: the name is unknown.
+        WeightsError: YuNet was requested but is neither cached nor downloadable.
     """
     if name == "haar":
         return HaarDetector(threshold=threshold)
     if name not in ("auto", "yunet"):
-        raise ConfigError(f"The face detector {name!r} is not known; choose auto, yunet or haar.")
+        raise ConfigError(f"Unknown face detector {name!r}; choose auto, yunet or haar.")
     try:
         return YuNetDetector(
             str(fetch(YUNET, settings.cache_dir, settings=settings)), threshold=threshold
@@ -175,8 +175,7 @@ def load_detector(
         if name == "yunet":
             raise
         log.warning(
-            "the YuNet face detector is not available, so OpenCV's weaker Haar cascade is used "
-            "(frontal faces only): %s",
+            "YuNet is unavailable; falling back to OpenCV's weaker Haar cascade (frontal faces only): %s",
             error,
         )
         return HaarDetector(threshold=threshold)
@@ -193,7 +192,7 @@ def crop_face(
         size: side of the result in pixels.
         margin: the square's side is the face's longer side times one plus this.
         shift: moves the square down, in the face's own direction, by this part of the longer side.
-        align: turn by the eyes where they are known.
+        align: rotate so that the eyes are level, if they are known.
 
     Returns:
         (size, size, 3). What lies outside the image repeats its border.
@@ -225,9 +224,9 @@ def crop_face(
 
 
 def _neighbourhood(image: Image, x: float, y: float, side: float) -> tuple[Image, int, int]:
-    """Cuts out what a square around a point can show in any direction; returns where it begins, too.
+    """Cuts out the region a square around a point can cover in any orientation, with its offset.
 
-    It ends only where the square cannot reach, or with the image, whose border is so repeated as ever.
+    It ends beyond the reach of the square or at the image border, which is replicated as usual.
     """
     reach = min(side / math.sqrt(2) + 2, _WARPED_SIDE / 2 - 1)
     left, right = _span(x, reach, image.shape[1])
@@ -236,7 +235,7 @@ def _neighbourhood(image: Image, x: float, y: float, side: float) -> tuple[Image
 
 
 def _span(middle: float, reach: float, length: int) -> tuple[int, int]:
-    """Returns which of a line's pixels lie within reach: at least the one that is nearest."""
+    """Returns the range of a line's pixels within reach: at least the nearest one."""
     first, end = math.floor(middle - reach), math.ceil(middle + reach)
     return min(max(first, 0), length - 1), max(min(end, length), 1)
 

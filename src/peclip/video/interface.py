@@ -1,4 +1,4 @@
-"""What every source of frames offers, whatever it is read from."""
+"""The interface of every source of frames."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from peclip.types import Frames
 
 @dataclass(frozen=True, slots=True)
 class VideoMetadata:
-    """What is known of a video before it is decoded."""
+    """What is known about a video before decoding."""
 
     width: int
     """Pixels of the upright frame."""
@@ -22,7 +22,7 @@ class VideoMetadata:
     """Average, frames per second."""
     duration_s: float | None
     num_frames: int | None
-    """As the container says, which may be a little off; `len(reader)` is exact."""
+    """From the container, may be slightly off; `len(reader)` is exact."""
     decoder: str
     """`torchcodec`, `pyav`, `images`, `array` or `camera`."""
 

@@ -88,13 +88,13 @@ class Parts:
         """Returns the parts of some frames, by their numbers; a number may come again.
 
         Raises:
-            DatasetError: there is no such frame, so the parts are of other crops.
+            DatasetError: there is no such frame, so the parts belong to other crops.
         """
         wanted = list(indices)
         if any(not 0 <= number < len(self) for number in wanted):
             raise DatasetError(
-                f"The parts are of {len(self)} frames, and frame {max(wanted)} of the crops is wanted: "
-                "they are of other crops. Delete parts.safetensors and prepare again."
+                f"The parts cover {len(self)} frames, but frame {max(wanted)} was requested: they belong to "
+                "other crops. Delete parts.safetensors and run peclip data prepare again."
             )
         maps = None if self.maps is None else self.maps[wanted]
         return Parts(self.landmarks[wanted], self.found[wanted], maps)
@@ -111,7 +111,7 @@ def joined(pieces: Sequence[Parts]) -> Parts:
 
 
 class PartsFinder(Protocol):
-    """Finds the parts of faces. FaceXFormer or another parser is plugged in by giving this form to it."""
+    """Finds the parts of faces. FaceXFormer or another parser can be plugged in by implementing this."""
 
     name: str
 
@@ -121,14 +121,14 @@ class PartsFinder(Protocol):
 
 
 class MediaPipeFinder:
-    """MediaPipe Face Landmarker in image mode: every frame on its own, so that the order does not matter.
+    """MediaPipe Face Landmarker in image mode: frames are independent, so their order does not matter.
 
     Args:
         model: the `.task` file.
 
     Raises:
         MissingExtraError: MediaPipe is not installed.
-        WeightsError: the file is no model.
+        WeightsError: the file is not a valid Face Landmarker model.
     """
 
     name = "mediapipe"
@@ -143,15 +143,15 @@ class MediaPipeFinder:
             self._landmarker = tasks.vision.FaceLandmarker.create_from_options(options)
         except (RuntimeError, ValueError) as error:
             raise WeightsError(
-                f"{str(model)!r} is no model of the Face Landmarker ({error}). Delete it, so that it is "
-                "downloaded again."
+                f"{str(model)!r} is not a valid Face Landmarker file ({error}). Delete it to download it "
+                "again."
             ) from None
-        # MediaPipe closes itself too late at the end of Python, and prints a traceback.
+        # Otherwise MediaPipe closes too late at interpreter exit and prints a traceback.
         weakref.finalize(self, self._landmarker.close)
         self._known: OrderedDict[bytes, NDArray[np.float32] | None] = OrderedDict()
 
     def find(self, crops: Tensor) -> Parts:
-        """Returns the parts in crops of one face, uint8 (T, 3, S, S); what was seen before is remembered."""
+        """Returns the parts in crops of one face, uint8 (T, 3, S, S); repeated crops are cached."""
         landmarks = torch.zeros(len(crops), NUM_LANDMARKS, 2)
         found = torch.zeros(len(crops), dtype=torch.bool)
         for number, crop in enumerate(crops.permute(0, 2, 3, 1).contiguous().numpy()):
@@ -161,7 +161,7 @@ class MediaPipeFinder:
         return Parts(landmarks, found)
 
     def close(self) -> None:
-        """Lets go of the landmarker and its threads."""
+        """Releases the landmarker and its threads."""
         self._landmarker.close()
 
     def _remember(self, crop: NDArray[np.uint8]) -> NDArray[np.float32] | None:
@@ -198,31 +198,29 @@ def _import_mediapipe() -> tuple[Any, Any]:
 
 
 def _load_mediapipe(settings: Settings) -> PartsFinder:
-    _import_mediapipe()  # without it there is nothing to download for
+    _import_mediapipe()  # fails before the download
     return MediaPipeFinder(fetch(LANDMARKER, settings.cache_dir, settings=settings))
 
 
 FINDERS: dict[str, Callable[[Settings], PartsFinder]] = {"mediapipe": _load_mediapipe}
-"""Finders by name; add one of your own, and `peclip.cli.app.run(["data", "prepare", "--parts", NAME, …])` takes it."""
+"""Finders by name; add one, and `peclip.cli.app.run(["data", "prepare", "--parts", NAME, …])` accepts it."""
 
 
 def load_finder(name: str, *, settings: Settings) -> PartsFinder:
     """Loads a finder of parts.
 
     Raises:
-        ConfigError: the name is not known.
-        MissingExtraError: what it needs is not installed.
+        ConfigError: the name is unknown.
+        MissingExtraError: its package is not installed.
         WeightsError: its model is not cached and cannot be downloaded.
     """
     if name not in FINDERS:
-        raise ConfigError(
-            f"No finder of parts goes by {name!r}; accepted are {', '.join(FINDERS)}."
-        )
+        raise ConfigError(f"Unknown parts finder {name!r}; choose one of {', '.join(FINDERS)}.")
     return FINDERS[name](settings)
 
 
 def parts_path(source: Path) -> Path:
-    """Returns where the parts of a video are: in its folder of frames, or beside its file."""
+    """Returns the path of a video's parts: in its folder of frames, or next to its file."""
     if source.is_dir():
         return source / "parts.safetensors"
     return source.with_name(f"{source.name}.parts.safetensors")
@@ -252,19 +250,19 @@ def load_parts(path: Path) -> Parts:
     """Reads what `save_parts` wrote.
 
     Raises:
-        DatasetError: there is no such file, or it holds no parts.
+        DatasetError: the file is missing, or holds no parts.
     """
     try:
         return _read(path)
     except FileNotFoundError:
         raise DatasetError(
-            f"There are no parts at {str(path)!r}. Make them, and the crops that they belong to, with: "
+            f"No parts found at {str(path)!r}. Make them, together with the crops, with: "
             "peclip data prepare --parts mediapipe"
         ) from None
     except (SafetensorError, OSError, ValueError, KeyError, zlib.error) as error:
         reason = first_line(error)
         raise DatasetError(
-            f"{str(path)!r} holds no parts that can be read: {reason}. Delete it and prepare again."
+            f"The parts file {str(path)!r} cannot be read: {reason}. Delete it and prepare again."
         ) from None
 
 
@@ -275,7 +273,7 @@ def _read(path: Path) -> Parts:
             return Parts(landmarks, found)
         side = int((file.metadata() or {})["side"])
         packed = file.get_tensor("maps").numpy().tobytes()
-    # Bounded: a few damaged bytes could stand for any number of zeros.
+    # Bounded: a few corrupt bytes could expand to any number of zeros.
     pixels = zlib.decompressobj().decompress(packed, max(1, len(found) * side * side))
     maps = np.frombuffer(pixels, np.uint8).reshape(len(found), side, side)
     return Parts(landmarks, found, torch.from_numpy(maps.copy()))

@@ -16,10 +16,10 @@ class Preprocess:
     """Scales pixels to 0 to 1 and normalises them.
 
     Args:
-        image_size: side that the input must have; crops are made at this size, nothing is resized here.
+        image_size: required side of the input; crops are made at this size, nothing is resized here.
         mean: per channel, of pixels in 0 to 1.
         std: per channel.
-        grayscale: replace the colours by their luma first.
+        grayscale: convert to luma first.
     """
 
     def __init__(
@@ -39,12 +39,12 @@ class Preprocess:
         """Maps uint8 (…, 3, S, S) to float32 of the same shape.
 
         Raises:
-            ConfigError: the crops have another size than the model takes.
+            ConfigError: the crops do not have the input size of the model.
         """
         if crops.shape[-2:] != (self.image_size, self.image_size):
             raise ConfigError(
-                f"The model takes crops of {self.image_size}x{self.image_size} pixels, and "
-                f"{crops.shape[-1]}x{crops.shape[-2]} was given."
+                f"The model takes crops of {self.image_size}x{self.image_size} pixels; got "
+                f"{crops.shape[-1]}x{crops.shape[-2]}."
             )
         x = crops.float() / 255
         if self.grayscale:

@@ -1,7 +1,7 @@
 """`open_video` picks a reader by the kind of the source, and a decoder for files.
 
-Both decoders give the same frames at the same times; `tests/video/test_reader.py` holds them to it.
-torchcodec is the faster one, but needs an FFmpeg on the machine; PyAV brings its own.
+Both decoders give the same frames at the same times, as `tests/video/test_reader.py` verifies.
+torchcodec is faster, but needs an installed FFmpeg; PyAV bundles one.
 """
 
 from __future__ import annotations
@@ -50,14 +50,14 @@ def open_video(
     """
     if decoder not in get_args(DecoderName):
         accepted = ", ".join(get_args(DecoderName))
-        raise ConfigError(f"The decoder {decoder!r} is not known. Accepted are {accepted}.")
+        raise ConfigError(f"Unknown decoder {decoder!r}; choose one of {accepted}.")
     if isinstance(source, np.ndarray | Tensor | Frames):
         from peclip.video.readers.array import ArrayReader
 
         return ArrayReader(source, frame_rate=frame_rate)
     if isinstance(source, bool) or not isinstance(source, SupportsIndex | str | Path):
         raise ConfigError(
-            f"{type(source).__name__} is no source of frames. Accepted are a path, an http(s) address, the "
+            f"Unsupported source of type {type(source).__name__}. Accepted are a path, an http(s) address, the "
             "number of a camera, a numpy array (T, H, W, 3), a tensor (T, 3, H, W) and Frames."
         )
     if source == "":
@@ -89,10 +89,10 @@ def available_decoders() -> dict[str, str]:
 
 
 def check_decoder(decoder: DecoderName) -> str | None:
-    """Returns what keeps torchcodec from being used, where it is not left out anyway.
+    """Returns the reason torchcodec cannot be used, if `decoder` would use it.
 
     Raises:
-        DeviceError: torchcodec was asked for by name, and cannot be used.
+        DeviceError: torchcodec was requested but cannot be used.
     """
     from peclip.video.readers import torchcodec
 

@@ -44,8 +44,8 @@ def random_segment_indices(
     _check(num_frames, num_segments)
     if num_frames < num_segments:
         return _padded(num_frames, num_segments)
-    # Whole numbers: segment k is [k * n // s, (k + 1) * n // s), so no frame is in two segments and none
-    # is left out, whatever the rounding of floats.
+    # Integers: segment k is [k * n // s, (k + 1) * n // s), so each frame is in exactly one segment,
+    # regardless of float rounding.
     starts = [k * num_frames // num_segments for k in range(num_segments + 1)]
     return [start + _draw(stop - start, generator) for start, stop in itertools.pairwise(starts)]
 
@@ -62,6 +62,6 @@ def _draw(count: int, generator: torch.Generator | Random) -> int:
 
 def _check(num_frames: int, num_segments: int) -> None:
     if num_frames < 1:
-        raise ConfigError(f"Frames cannot be taken from a video of {num_frames} frames: 1 or more.")
+        raise ConfigError(f"Cannot sample from a video of {num_frames} frames; it needs 1 or more.")
     if num_segments < 1:
-        raise ConfigError(f"A video cannot be cut into {num_segments} segments: 1 or more.")
+        raise ConfigError(f"Cannot cut a video into {num_segments} segments; give 1 or more.")

@@ -1,4 +1,4 @@
-"""What a person names on the command line, turned into a list of things that can be opened."""
+"""Turns command-line arguments into a list of sources that can be opened."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ VIDEO_SUFFIXES = frozenset({
     ".mxf", ".nut", ".ogm", ".ogv", ".qt", ".rm", ".rmvb", ".ts", ".vob", ".webm", ".wmv", ".y4m",
 })
 # fmt: on
-"""Used only to pick the files of a folder: a file that is named itself is always tried."""
+"""Used only to pick the files of a folder: an explicitly named file is always tried."""
 
 
 _LAST_CAMERA = 2**15 - 1
@@ -39,16 +39,16 @@ class Source:
 
     @property
     def key(self) -> str | int:
-        """Is the same for all spellings of one place, and for links to it."""
+        """Identical for all spellings of one path, and for links to it."""
         return os.path.realpath(self.location) if isinstance(self.location, Path) else self.location
 
 
 def expand_sources(args: Sequence[str | Path | int]) -> list[Source]:
     """Turns paths, folders, glob patterns, addresses and camera numbers into sources.
 
-    What exists as a path is a path, whatever it looks like. A folder gives its videos, those of its
-    sub-folders too, and each sub-folder that holds images but no videos as one source. Order is kept and
-    what comes twice is taken once.
+    An existing path is a path, whatever it looks like. A folder gives its videos, including those of its
+    sub-folders, and each sub-folder that holds images but no videos as one source. Order is kept and
+    duplicates are dropped.
 
     Raises:
         VideoError: a path does not exist, a pattern matches nothing, a folder holds nothing to read.
@@ -58,7 +58,7 @@ def expand_sources(args: Sequence[str | Path | int]) -> list[Source]:
 
 
 def taken_once(sources: Iterable[Source]) -> list[Source]:
-    """Leaves out what is there already under another name."""
+    """Drops duplicates, including those under another name."""
     found: dict[str | int, Source] = {}
     for source in sources:
         found.setdefault(source.key, source)
@@ -107,13 +107,13 @@ def expand_source(arg: str | Path | int) -> list[Source]:
 
     Raises:
         VideoError: as `expand_sources`.
-        ConfigError: likewise.
+        ConfigError: as `expand_sources`.
     """
     if isinstance(arg, int):
         return [_camera(arg)]
-    if arg == "":  # as a path it is the current folder, which nobody means by `"$UNSET"`
+    if arg == "":  # as a path it is the current folder, but here it comes from `"$UNSET"`
         raise ConfigError(
-            "A source has an empty name. Give a video, a folder (. is the current one), an http(s) address "
+            "The source name is empty. Give a video, a folder (. is the current one), an http(s) address "
             "or the number of a webcam."
         )
     path = Path(os.path.expanduser(arg))
@@ -135,14 +135,14 @@ def expand_source(arg: str | Path | int) -> list[Source]:
 
 def _camera(index: int) -> Source:
     if index < 0:
-        raise VideoError(f"There is no camera {index}: the first one is 0.")
+        raise VideoError(f"Invalid camera number {index}: the first camera is 0.")
     return Source(f"camera:{index}", index)
 
 
 def _exists(path: Path) -> bool:
     try:
         return path.exists()
-    except PermissionError:  # whoever opens it says so
+    except PermissionError:  # reported when it is opened
         return True
     except (OSError, ValueError):  # a name that is too long, or with a zero byte
         return False
@@ -158,7 +158,7 @@ def _expand_pattern(pattern: str) -> list[Source]:
             found += _found_in(path)
     if not found:
         raise VideoError(
-            f"The pattern {pattern!r} matches nothing to read. Check it; patterns are like 'clips/*.mp4'."
+            f"The pattern {pattern!r} matches no readable file. Check it; an example is 'clips/*.mp4'."
         )
     return [Source(str(path), path) for path in found]
 
@@ -203,15 +203,15 @@ def _search(top: Path) -> tuple[list[Path], list[Path]]:
         videos += [entry for entry in entries if _is_file(entry, VIDEO_SUFFIXES)]
         if any(_is_file(entry, IMAGE_SUFFIXES) for entry in entries):
             pictured.append(folder)
-    # Pictures beside videos, or above them, are thumbnails and not a video.
+    # Pictures next to videos, or above them, are thumbnails, not frames.
     above = {parent for video in videos for parent in video.parents}
     return videos, [folder for folder in pictured if folder not in above]
 
 
 def _walk(top: Path) -> Iterator[tuple[Path, list[Path]]]:
-    """Yields a folder and those in it at any depth with what they hold, but for what is hidden.
+    """Yields a folder and its sub-folders at any depth with their contents, except hidden ones.
 
-    Each is taken once, whatever links lead back to it. Not recursive: folders may lie deep.
+    Each is visited once, even if links lead back to it. Iterative: folders may be deeply nested.
     """
     seen: set[tuple[int, int]] = set()
     waiting = deque([top])
@@ -223,7 +223,7 @@ def _walk(top: Path) -> Iterator[tuple[Path, list[Path]]]:
                 continue
             seen.add((about.st_dev, about.st_ino))
             entries = [entry for entry in folder.iterdir() if not entry.name.startswith(".")]
-            os.stat(os.path.join(folder, "."))  # one may list a folder that one may not enter
+            os.stat(os.path.join(folder, "."))  # a folder may be listable but not enterable
         except OSError as error:
             raise VideoError(f"The folder {folder} cannot be read: {error.strerror}.") from error
         yield folder, entries

@@ -1,4 +1,4 @@
-"""Faces of single frames become people: tracks with ids that stay the same within a video."""
+"""Links the faces of single frames to tracks, whose ids are stable within a video."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class Track:
 
 
 class FaceTracker:
-    """Joins detections over time by overlap with the predicted place (constant velocity).
+    """Joins detections over time by overlap with the predicted position (constant velocity).
 
     Pairs are taken in the order of their affinity, so the order of the detections does not matter. A
     person who is out of sight for longer than `max_gap` seconds, and for more than two frames, gets a new
@@ -69,7 +69,7 @@ class FaceTracker:
         if self._last_time is not None:
             self._interval = min(self._interval, time - self._last_time)
         self._last_time = time
-        # Where frames come more than a second apart, one second is no time to be out of sight.
+        # When frames are more than a second apart, one second out of sight is not a real gap.
         gap = max(self._max_gap, 2.5 * self._interval)
         self._tracks = [track for track in self._tracks if time - track.time <= gap]
         pairs = sorted(
@@ -126,7 +126,7 @@ def interpolate(a: FaceBox, b: FaceBox, part: float) -> FaceBox:
 
 
 def affinity(expected: FaceBox, face: FaceBox) -> float:
-    """Returns how well a face fits an expected place: above 0 is possible, 1 is perfect."""
+    """Returns how well a face fits an expected position: above 0 is possible, 1 is perfect."""
     size = face.side / expected.side
     if not 0.5 <= size <= 2:
         return 0.0

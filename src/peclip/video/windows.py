@@ -1,7 +1,7 @@
-"""From frames to windows: who is seen when, and the crops that a model reads.
+"""From frames to windows: who is visible when, and the crops for the model.
 
-A window is a piece of time of the video. Every person seen in it gives one `FaceWindow`; a window in
-which nobody is seen gives one without crops, so that every moment of the video has an answer.
+A window is a time interval of the video. Every person visible in it gives one `FaceWindow`; a window
+without people gives one without crops, so that every moment of the video has a row.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from peclip.video.sampling import segment_indices
 from peclip.video.tracking import FaceTracker, interpolate
 
 WHOLE_FRAME = -1
-"""The track id of a row that is about the whole frame, or about a window without a face."""
+"""The track id of a whole-frame row, or of a window without a face."""
 
 _MAX_KEPT = 1024  # frames of a window kept in memory; longer windows are thinned out evenly
 _MIN_HITS = (
@@ -53,7 +53,7 @@ class Observation:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Frame:
-    """One frame before anything was looked for."""
+    """One frame before detection."""
 
     index: int
     time: float
@@ -78,9 +78,9 @@ class FaceWindow:
     box: FaceBox | None
     """Median over the window."""
     coverage: float
-    """Part of the window's frames in which this person was seen, 0 to 1."""
+    """Fraction of the window's frames in which this person was seen, 0 to 1."""
     n_faces: int
-    """People in the window; 0 where nobody was looked for."""
+    """People in the window; 0 without detection."""
 
 
 class Span(NamedTuple):
@@ -103,8 +103,8 @@ class Observer:
         shift: see `crop_face`.
         align: see `crop_face`.
         max_gap: seconds after which a person who was out of sight is somebody new.
-        detect_rate: frames per second that the detector looks at, at most. A person whom it finds in two
-            of them running is taken to have moved evenly in the frames between, which wait in memory.
+        detect_rate: maximum frames per second passed to the detector. The box of a person found in two
+            consecutive ones is interpolated in the frames between, which are kept in memory until then.
     """
 
     def __init__(
@@ -145,7 +145,7 @@ class Observer:
                 if frame.time >= self._last[0] + self._interval - _EPSILON:
                     yield from self._look(self._detector, waiting)
                     waiting = []
-        except VideoError:  # what was read before it is not lost
+        except VideoError:  # keep what was read before it
             yield from self._look(self._detector, waiting)
             raise
         yield from self._look(self._detector, waiting)
@@ -161,7 +161,7 @@ class Observer:
                 self._index += 1
 
     def _look(self, detector: FaceDetector, waiting: list[_Frame]) -> Iterator[Observation]:
-        """Looks for faces in the last of some frames, and fills those before it."""
+        """Detects faces in the last frame of a group, and interpolates in the others."""
         if not waiting:
             return
         before, known = self._last
@@ -249,7 +249,7 @@ def cut_windows(
         newest = observation
     if kept and kept[-1] is not newest:
         kept.append(newest)  # thinned out, but the video ends with it
-    end = time + min(step, window)  # a pause before the last frame is no part of it
+    end = time + min(step, window)  # excludes a pause before the last frame
     rest = [o for o in kept if o.time >= end - window - _EPSILON]
     if rest and rest[-1].index > covered:
         first = next(i for i, t in frames if t >= end - window - _EPSILON)
@@ -287,7 +287,7 @@ def _people(
         ]
     people = []
     for track in sorted(seen):
-        # Ids are given to those who make it into a row, in the order of their appearance.
+        # Only people with a row get an id, in order of appearance.
         number_of = track if track == WHOLE_FRAME else public.setdefault(track, len(public))
         places = segment_indices(len(seen[track]), num_frames)
         crops = np.stack([seen[track][place][1].crop for place in places])

@@ -1,6 +1,6 @@
-"""How models are kept: a folder with `config.json` and `model.safetensors`.
+"""Model folders: `config.json` and `model.safetensors`.
 
-A model on a published backbone stores only what was trained and names the backbone; a model whose
+A model on a published backbone stores only its trained tensors and the backbone's name; a model whose
 backbone has no published weights stores everything. Nothing is ever unpickled.
 """
 
@@ -28,7 +28,7 @@ from peclip.settings import Settings
 
 CONFIG, TENSORS = "config.json", "model.safetensors"
 MODEL = "model"
-"""Where the folder of a run holds its model."""
+"""The model's subfolder in a run folder."""
 
 _DEBUG_SEED = 20260101
 _MAX_CONFIG = 10**6
@@ -36,7 +36,7 @@ _MAX_CONFIG = 10**6
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """A configuration, and the tensors to load into what it builds."""
+    """A configuration, and the tensors to load into its network."""
 
     name: str
     revision: str
@@ -46,9 +46,9 @@ class Checkpoint:
 
 
 def model_folder(folder: Path) -> Path:
-    """Returns the model of a run, if the folder is one of a run and no model itself."""
+    """Returns the model folder of a run folder; any other folder is returned unchanged."""
     inner = folder / MODEL
-    # As in resolve: what is a name and no path at all is no folder either.
+    # As in resolve: a name that is not a path is not a folder.
     return inner if not os.path.isfile(folder / CONFIG) and os.path.isdir(inner) else folder
 
 
@@ -58,19 +58,17 @@ def read_checkpoint(
     """Reads the configuration of a model directory.
 
     Raises:
-        CheckpointError: a file is missing or the configuration is not accepted.
+        CheckpointError: a file is missing or the configuration is invalid.
     """
     for file in (CONFIG, TENSORS) if with_tensors else (CONFIG,):
         if not (folder / file).is_file():
             folds = sorted(str(fold.parent) for fold in folder.glob(f"fold-*/{MODEL}"))
             one = (
-                f" This is a run with a model per fold: give one, such as {folds[0]!r}."
-                if folds
-                else ""
+                f" This run has a model per fold: give one, such as {folds[0]!r}." if folds else ""
             )
             raise CheckpointError(
-                f"{str(folder)!r} holds no {file}. A model directory of peclip holds {CONFIG} and "
-                f"{TENSORS}, as save_pretrained writes them.{one}"
+                f"{file} is missing from {str(folder)!r}. A peclip model directory holds {CONFIG} and "
+                f"{TENSORS}, as written by save_pretrained.{one}"
             )
     try:
         with (folder / CONFIG).open(encoding="utf-8") as stream:
@@ -91,11 +89,10 @@ def load_model(
     Args:
         checkpoint: what to load.
         settings: cache, network and token.
-        seed: of everything that the checkpoint does not hold: the same in every run, unless a training
-            asks for its own.
+        seed: for parameters missing from the checkpoint; fixed, unless a training sets another one.
 
     Raises:
-        WeightsError: the weights of the backbone cannot be had.
+        WeightsError: the weights of the backbone are unavailable.
         CheckpointError: the tensors do not fit the configuration.
     """
     with _seeded(seed):
@@ -111,7 +108,7 @@ def load_tensors(model: ExpressionModel, config: ModelConfig, path: Path) -> Non
     """Loads exactly the stored parameters of a model from a safetensors file.
 
     Raises:
-        CheckpointError: not a safetensors file or a damaged one, or its names or shapes are not those of
+        CheckpointError: not a safetensors file or a corrupt one, or its names or shapes do not match
             the model.
     """
     loaded = read_tensors(path)
@@ -126,7 +123,7 @@ def load_tensors(model: ExpressionModel, config: ModelConfig, path: Path) -> Non
         raise CheckpointError(
             f"{str(path)!r} does not fit {config.architecture} on {config.backbone}: "
             f"{counted('parameters missing', missing)}, {counted('unexpected', unexpected)}, "
-            f"{counted('of another shape', sorted(wrong))}. The {CONFIG} beside it must be its own."
+            f"{counted('of another shape', sorted(wrong))}. Use the {CONFIG} saved with it."
         )
     copy_tensors(path, loaded, expected)
 
@@ -171,11 +168,11 @@ def save_model(
 
 
 def stored_tensors(model: ExpressionModel, config: ModelConfig) -> dict[str, Tensor]:
-    """Returns the parameters that belong into a checkpoint, by name, and the statistics of norms."""
+    """Returns the parameters to store in a checkpoint, by name, and the statistics of norms."""
     whole = config.pretrained is None
     found: dict[str, Tensor] = {
         name: parameter
-        for name, parameter in model.named_parameters()  # one that is shared comes once
+        for name, parameter in model.named_parameters()  # shared parameters appear once
         if parameter.requires_grad or whole
     }
     kept = model.state_dict() if whole else {}
@@ -184,7 +181,7 @@ def stored_tensors(model: ExpressionModel, config: ModelConfig) -> dict[str, Ten
 
 @contextmanager
 def _seeded(seed: int) -> Iterator[None]:
-    """Draws from a generator of its own and leaves the caller's as it was."""
+    """Draws from a separate generator and leaves the caller's unchanged."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         yield

@@ -1,8 +1,8 @@
-"""Checkpoints of the authors' released code (SAADI-Ibtissam/PE-CLIP) become peclip models.
+"""Converts checkpoints of the authors' released code (SAADI-Ibtissam/PE-CLIP) to peclip models.
 
-A `.pth` of the release is a pickle that holds an object of its own besides the weights. It is read with
-torch's restricted unpickler, which runs nothing: the few classes that the release puts there are named
-below, and any other is refused.
+A `.pth` of the release is a pickle that holds a custom object besides the weights. It is read with
+torch's restricted unpickler, which runs no code: the few classes the release stores are listed
+below, and any other is rejected.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _TEMPORAL = {"adapter_layer_norm_before": "norm", "scale": "scale", "rnn": "gru"
 
 
 class _Recorder:
-    """Takes the place of the release's `RecorderMeter`, whose numbers we do not need."""
+    """Placeholder for the release's `RecorderMeter`, whose numbers are not needed."""
 
 
 def convert_release(
@@ -58,13 +58,13 @@ def convert_release(
 
     Raises:
         CheckpointError: not a checkpoint of the release, or it does not fit the backbone.
-        ConfigError: the labels cannot be told from the texts, or do not fit their number; or the
+        ConfigError: the labels cannot be inferred from the texts, or their number is wrong; or the
             activation of the backbone is not the one that its weights were trained with.
     """
     state = read_release(checkpoint)
     name, _, tag = backbone.partition("/")
     base = backbone_model_config(name, tag or "openai")
-    if is_published(name):  # no weights of it are loaded here, so that nothing else would look
+    if is_published(name):  # its weights are not loaded here, so nothing else would check it
         check_tag(name, tag or "openai", quick_gelu=base.quick_gelu)
     layout = {
         "num_frames": 16,
@@ -97,7 +97,7 @@ def read_release(path: Path) -> dict[str, Tensor]:
             write.
     """
     if not path.is_file():
-        raise CheckpointError(f"{str(path)!r} does not exist or is no file.")
+        raise CheckpointError(f"{str(path)!r} is missing or not a file.")
     allowed: list[Callable[..., Any] | tuple[Callable[..., Any], str]] = [
         (_Recorder, "__main__.RecorderMeter"),
         argparse.Namespace,
@@ -113,16 +113,14 @@ def read_release(path: Path) -> dict[str, Tensor]:
     ]
     try:
         with torch.serialization.safe_globals(allowed), warnings.catch_warnings():
-            warnings.simplefilter(
-                "ignore"
-            )  # about the age of the format; refused or read, not both
+            warnings.simplefilter("ignore")  # torch's warnings about the age of the format
             content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # a damaged archive fails in many ways, all of them meaning this
+    except Exception as error:  # a corrupt archive raises many types
         found = re.search(r"GLOBAL (\S+)", str(error))
         reason = f"it holds {found[1]}" if found else first_line(error)
         raise CheckpointError(
-            f"{str(path)!r} is not read: {reason}. Accepted are checkpoints of the PE-CLIP release; no "
-            "other class is loaded, because a pickle can run code."
+            f"{str(path)!r} cannot be read: {reason}. Accepted are checkpoints of the PE-CLIP release; "
+            "other classes are rejected, because a pickle can run code."
         ) from None
     state = content.get("state_dict", content) if isinstance(content, Mapping) else None
     if not isinstance(state, Mapping):
@@ -142,7 +140,7 @@ def read_release(path: Path) -> dict[str, Tensor]:
 
 
 def our_name(key: str) -> str | None:
-    """Translates a parameter name of the release (without `module.`); `None` for what we leave out."""
+    """Translates a parameter name of the release (without `module.`); `None` if it is dropped."""
     if key.startswith("prompt_learner."):
         return _prompt_name(key.removeprefix("prompt_learner."))
     if key.startswith("image_encoder."):
@@ -161,7 +159,7 @@ def _prompt_name(key: str) -> str | None:
         return key.replace("proj", "prompts.to_vision.0", 1)
     deep = re.fullmatch(r"compound_prompt(s_text|_projections)\.(\d+)(\..+)?", key)
     if deep is None:
-        return None  # token_prefix and token_suffix: embeddings of the texts, computed anew
+        return None  # token_prefix and token_suffix: text embeddings, recomputed
     kind = "text" if deep[1] == "s_text" else "to_vision"
     return f"prompts.{kind}.{int(deep[2]) + 1}{deep[3] or ''}"
 
@@ -203,9 +201,9 @@ def _load(model: PEClipModel, state: Mapping[str, Tensor], path: Path) -> None:
             "was trained on with --backbone."
         )
     damaged = [ours[name] for name in parameters if not state[ours[name]].isfinite().all()]
-    if damaged:  # every answer would be nothing
+    if damaged:  # every prediction would be NaN
         raise CheckpointError(
-            f"{str(path)!r} is damaged: {len(damaged)} tensors hold what is no finite number (first: "
+            f"{str(path)!r} is corrupt: {len(damaged)} tensors hold NaN or infinite values (first: "
             f"{damaged[0]}). Copy it again, or give another one."
         )
     with torch.no_grad():
@@ -228,7 +226,7 @@ def _labels(
         if all(found):
             return LabelSet(tuple(name for name in found if name)), texts
     raise ConfigError(
-        f"The texts in the checkpoint are not known: {texts[0]!r}, … Name the labels in the order of the "
+        f"Unknown label texts in the checkpoint: {texts[0]!r}, … Give the labels in the order of the "
         "class ids with --labels."
     )
 
@@ -241,7 +239,9 @@ def _texts(model: PEClipModel, state: Mapping[str, Tensor]) -> list[str]:
     for row in suffix.to(embedding.dtype):  # (L, W)
         nearest = torch.cdist(row, embedding).argmin(-1).tolist()
         if end not in nearest:
-            raise CheckpointError("The texts in the checkpoint have no end token; it is damaged.")
+            raise CheckpointError(
+                "The texts in the checkpoint have no end token; the file is corrupt."
+            )
         texts.append(model.text.tokenizer.decode(nearest[: nearest.index(end)]).strip())
     return texts
 

@@ -16,12 +16,9 @@ ETHICS = (
     "between groups of people. Inferring emotions at work and in education is prohibited in the European "
     "Union (AI Act, Art. 5(1)(f)), other uses are high-risk, and people should know and agree."
 )
-"""The two sentences that go with every model."""
+"""The two sentences in every model card."""
 
-NOT_RECORDED = (
-    "What it was trained on and how well it does: not recorded by `save_pretrained`; please write it "
-    "here."
-)
+NOT_RECORDED = "Training data and scores: not recorded by `save_pretrained`; please write it here."
 
 
 def model_card(
@@ -39,15 +36,15 @@ def model_card(
         name: of the model.
         config: its configuration.
         texts: of its labels.
-        full: whether all of its weights are beside the card.
-        trained: whether it has weights beside the backbone's: CLIP itself has none.
-        story: what it was trained on, and how well it does.
+        full: whether all of its weights are in the folder.
+        trained: whether it has weights besides the backbone's: CLIP itself has none.
+        story: its training data and scores.
     """
     rows = "\n".join(
         f"| {_cell(label)} | {_cell(text)} |"
         for label, text in zip(config.labels, texts, strict=True)
     )
-    own = "the trained weights" if trained else "no weights of its own"
+    own = "the trained weights" if trained else "no trained weights"
     backbone = f"{config.backbone} with the weights {config.pretrained}"
     stored = "all weights" if full else f"{own}; the backbone is {backbone}"
     place = name if "/" in name else "path/to/this/folder"
@@ -97,7 +94,7 @@ def write_card(
 ) -> None:
     """Writes the model card into a model directory, unless there is one already; see `model_card`.
 
-    Without a name the model is called as the folder is.
+    Without a name, the card uses the folder's.
 
     Raises:
         ConfigError: the file cannot be written.

@@ -1,4 +1,4 @@
-"""How many parameters a configuration has, counted without any weights."""
+"""Counts the parameters of a configuration without loading weights."""
 
 from __future__ import annotations
 

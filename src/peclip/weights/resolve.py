@@ -1,4 +1,4 @@
-"""Where weights come from: from the name of a model to its configuration and its files."""
+"""Resolves a model name to its configuration and weight files."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from peclip.weights.model_card import CARD
 
 EMBEDDED = {"nano": "a small PE-CLIP inside the package, trained on FER2013; works offline"}
 SPECIAL = {
-    "debug": "two layers of random weights, for tests and examples; its answers mean nothing",
+    "debug": "two layers of random weights, for tests and examples; its predictions are meaningless",
     "nano-untrained": "the network of nano with random weights, to be trained from scratch",
 }
 BACKBONES = {
@@ -27,7 +27,7 @@ BACKBONES = {
     "ViT-B-16-quickgelu/openai": "PE-CLIP on CLIP ViT-B/16 (the paper's), untrained: its prompts are random",
     "ViT-L-14-quickgelu/openai": "PE-CLIP on CLIP ViT-L/14, untrained: its prompts are random",
 }
-"""Models that can be named without a training; any other open_clip ViT works in the same form."""
+"""Untrained models by name; any other open_clip ViT works in the same form."""
 
 
 def resolve(
@@ -42,15 +42,15 @@ def resolve(
 
     Args:
         name: `None` or `"nano"`, `"debug"`, `"ViT-B-16-quickgelu/openai"` (any open_clip ViT and weight
-            tag), a directory, or a hub repository `"owner/name[@revision]"`. What is untrained may have
-            its kind before a colon: `"finecliper:ViT-B-16-quickgelu/openai"`, or `"clip:…"` for CLIP itself.
+            tag), a directory, or a hub repository `"owner/name[@revision]"`. An untrained model may have an
+            architecture prefix: `"finecliper:ViT-B-16-quickgelu/openai"`, or `"clip:…"` for CLIP itself.
         settings: cache, network and token.
-        revision: of a hub repository; may also stand behind an `@`.
-        architecture: of what is untrained, where the name does not say it.
-        with_tensors: false if the configuration is enough; the tensors are then not downloaded.
+        revision: of a hub repository; may also follow an `@` in the name.
+        architecture: of an untrained model whose name has no prefix.
+        with_tensors: false to load only the configuration, without downloading the tensors.
 
     Raises:
-        ConfigError: nothing goes by this name.
+        ConfigError: the model name is unknown.
         WeightsError: a hub repository is not cached and cannot be downloaded.
         CheckpointError: the directory or repository does not hold a peclip model.
     """
@@ -59,8 +59,8 @@ def resolve(
     if colon and before in UNTRAINED:
         if not _is_untrained(untrained):
             raise ConfigError(
-                f"{untrained!r} has an architecture of its own, and {text!r} names one. Leave {before}: out; "
-                f"what is untrained may have it: {', '.join(SPECIAL)}, or BACKBONE/WEIGHTS."
+                f"{text!r} sets an architecture, but {untrained!r} has a fixed one. Remove {before}: here; "
+                f"only untrained models accept it: {', '.join(SPECIAL)}, or BACKBONE/WEIGHTS."
             )
         architecture, text = before, untrained
     if revision is not None and (text.count("/") != 1 or os.path.isdir(text)):
@@ -73,7 +73,7 @@ def resolve(
     named = text if architecture == "pe-clip" else f"{architecture}:{text}"
     if text in SPECIAL:
         return Checkpoint(named, "", SPECIAL_CONFIGS[text](architecture), None)
-    if text and os.path.isdir(text):  # unlike Path.is_dir, false for a name that is too long
+    if text and os.path.isdir(text):  # unlike Path.is_dir, false for an overlong name
         return read_checkpoint(model_folder(Path(text)), name=text)
     owner, _, rest = text.partition("/")
     if rest and "/" not in rest and is_published(owner) and revision is None:
@@ -82,13 +82,13 @@ def resolve(
     if repo.count("/") == 1 and not text.startswith((".", "/", "~")):
         if behind and revision and behind != revision:
             raise ConfigError(
-                f"{text!r} was given with the revision {revision!r}; give one of both."
+                f"{text!r} was given together with revision {revision!r}; give only one of them."
             )
         files = (CONFIG, CARD, TENSORS) if with_tensors else (CONFIG, CARD)
         folder = download_repository(repo, behind or revision, files, settings)
         return read_checkpoint(folder, name=repo, revision=folder.name, with_tensors=with_tensors)
     raise ConfigError(
-        f"No model goes by {text!r}. Accepted are {', '.join([*EMBEDDED, *SPECIAL])}, "
+        f"Unknown model {text!r}. Accepted are {', '.join([*EMBEDDED, *SPECIAL])}, "
         "BACKBONE/WEIGHTS such as ViT-B-16-quickgelu/openai (as FineCLIPER: finecliper:BACKBONE/WEIGHTS; CLIP "
         "itself: clip:BACKBONE/WEIGHTS), a directory with a config.json, and a hub repository "
         "owner/name[@revision]. See: peclip models list"
@@ -122,7 +122,7 @@ def backbone_model_config(
     """Returns the default model of an architecture on a backbone of open_clip or of peclip.
 
     Raises:
-        ConfigError: the backbone is not known.
+        ConfigError: the backbone is unknown.
     """
     config = backbone_config(backbone)
     vision, text = config["vision_cfg"], config["text_cfg"]
@@ -136,10 +136,10 @@ def backbone_model_config(
 
 
 def locate(name: str, *, settings: Settings) -> Path:
-    """Returns where the files of a model are: its directory, or the cache that its backbone is kept in.
+    """Returns the path of a model's files: its directory, or the cache of its backbone.
 
     Raises:
-        ConfigError: nothing goes by this name.
+        ConfigError: the model name is unknown.
         WeightsError: a hub repository is not cached and cannot be downloaded.
     """
     checkpoint = resolve(name, settings=settings)

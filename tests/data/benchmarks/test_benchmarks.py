@@ -90,7 +90,7 @@ def test_a_list_is_found_whatever_its_case_and_as_a_file(tmp_path: Path) -> None
     ):  # the last: of crops, the data set that they are of
         config = DataConfig(dataset="ferv39k", root=tmp_path, annotations=given)
         assert [s.source for s in load_split(config).samples] == [source]
-    with pytest.raises(DatasetError, match="is not the list that is needed"):
+    with pytest.raises(DatasetError, match="is not the required list"):
         load_split(config.model_copy(update={"annotations": path, "split": "test"}))
 
 
@@ -132,10 +132,10 @@ def test_an_official_list_stands_for_no_other_of_its_file_name(
     monkeypatch.chdir((tmp_path / "lists" / own).parent)
     assert len(load_split(config.model_copy(update={"annotations": Path(Path(own).name)}))) == 1
     for other in others:
-        with pytest.raises(DatasetError, match="is not the list that is needed"):
+        with pytest.raises(DatasetError, match="is not the required list"):
             load_split(config.model_copy(update={"annotations": tmp_path / "lists" / other}))
     for changes in ({"split": "test"}, {"fold": 2}):
-        with pytest.raises(DatasetError, match="is not the list that is needed"):
+        with pytest.raises(DatasetError, match="is not the required list"):
             load_split(config.model_copy(update=changes))
 
 
@@ -237,8 +237,8 @@ def test_the_raw_videos_of_afew(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"fold": None}, "folds 1 to 5, and none was given"),
-        ({"fold": 6}, "folds 1 to 5, and 6 was given"),
+        ({"fold": None}, "folds 1 to 5, but none was given"),
+        ({"fold": 6}, "folds 1 to 5, but 6 was given"),
         ({"split": "val"}, "no split 'val'.*carve_validation"),
         ({"dataset": "afew", "fold": None, "split": "test"}, "not public"),
         ({"dataset": "afew", "fold": 1}, "afew has no folds"),
@@ -246,8 +246,14 @@ def test_the_raw_videos_of_afew(tmp_path: Path) -> None:
             {"root": Path("/nowhere")},
             "/nowhere is not a folder. Expected for dfew:\n  /nowhere/DFEW",
         ),
-        ({"fold": 3}, "There is no list .*DFEW_set_3_train.txt or .*set_3.csv.*Expected for dfew"),
-        ({"annotations": Path("/nowhere")}, "There is no list /nowhere/DFEW_set_2_train.txt"),
+        (
+            {"fold": 3},
+            "Annotation list not found: .*DFEW_set_3_train.txt or .*set_3.csv.*Expected for dfew",
+        ),
+        (
+            {"annotations": Path("/nowhere")},
+            "Annotation list not found: /nowhere/DFEW_set_2_train.txt",
+        ),
     ],
 )
 def test_what_is_not_there_is_named(changes: dict[str, object], words: str, tmp_path: Path) -> None:
@@ -258,7 +264,7 @@ def test_what_is_not_there_is_named(changes: dict[str, object], words: str, tmp_
 
 
 def test_wrong_configurations(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="'dfw' is not known; choose one of dfew, ferv39k"):
+    with pytest.raises(ConfigError, match="'dfw'; choose one of dfew, ferv39k"):
         load_split(DataConfig(dataset="dfw", root=tmp_path))
     with pytest.raises(ConfigError, match="cannot be used with dfew: it has none to choose"):
         load_split(DataConfig(dataset="dfew", root=tmp_path, test_subjects=("01",)))

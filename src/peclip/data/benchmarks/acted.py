@@ -14,14 +14,14 @@ from peclip.errors import ConfigError, DatasetError
 
 @dataclass(frozen=True, slots=True)
 class ActedName:
-    """What a file name says."""
+    """A parsed file name."""
 
     label: str
     subject: str
     id: str
-    """The same for two recordings of one performance."""
+    """Identical for two recordings of one performance."""
     rank: int = 0
-    """Of two recordings the one with the lower rank is taken."""
+    """Of two recordings, the one with the lower rank is used."""
 
 
 def read_acted(
@@ -32,10 +32,10 @@ def read_acted(
     Args:
         benchmark: the data set, for errors.
         root: searched at any depth.
-        parse: reads a name without its suffix; `None` leaves the video out, a ValueError is not a name.
+        parse: parses a name without its suffix; `None` skips the video, a ValueError marks an invalid name.
 
     Raises:
-        DatasetError: no video is there, a name does not fit, or a recording is there twice.
+        DatasetError: there is no video, a name is invalid, or a recording is a duplicate.
     """
     chosen: dict[str, tuple[int, Sample]] = {}
     for path in find_media(root):
@@ -44,7 +44,7 @@ def read_acted(
             name = parse(stem)
         except ValueError as error:
             raise DatasetError(
-                f"{path} is not a name of {benchmark.name}: {error}. Rename or remove it, or use the "
+                f"{path} is not a valid {benchmark.name} file name: {error}. Rename or remove it, or use the "
                 "data set 'folder' or 'table'."
             ) from None
         if name is None:
@@ -52,12 +52,12 @@ def read_acted(
         rank, other = chosen.get(name.id, (name.rank + 1, None))
         if other is not None and rank == name.rank:
             raise DatasetError(
-                f"{name.id} is there twice: {other.source} and {path}. Give a root with one of them."
+                f"Duplicate {name.id}: {other.source} and {path}. Give a root with one of them."
             )
         if name.rank < rank:
             chosen[name.id] = (name.rank, Sample(path, name.label, name.id, name.subject))
     if not chosen:
-        raise DatasetError(f"There is no video of it in {root}. {benchmark.expected(root)}")
+        raise DatasetError(f"No {benchmark.name} video found in {root}. {benchmark.expected(root)}")
     return tuple(sample for _, sample in chosen.values())
 
 
@@ -68,7 +68,7 @@ def split_by_subject(
     samples: Sequence[Sample],
     test_subjects: Sequence[str],
 ) -> Split:
-    """Takes the samples of the test subjects as `test`, and the others as `train`; `all` is both.
+    """Splits by subject: the test subjects are `test`, the others `train`; `all` is both.
 
     Raises:
         DatasetError: nothing is left.

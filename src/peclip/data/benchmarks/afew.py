@@ -17,10 +17,10 @@ _HOMES = {"train": ("AFEW_Face_Retina", "Train_AFEW"), "val": ("AFEW_Face_Retina
 
 
 def load_afew(root: Path, fold: int | None, split: str, annotations: Path | None = None) -> Split:
-    """Reads a split of AFEW; the folder name is the label, and the number in the list must agree.
+    """Reads a split of AFEW; the folder name is the label, and the number in the list must match it.
 
     Raises:
-        DatasetError: the root or the list is not there, or a line is wrong or contradicts its folder.
+        DatasetError: the root or the list is missing, or a line is invalid or contradicts its folder.
     """
     AFEW.check_request(root, fold, split)
     path = find_list(AFEW, root, annotations, (f"AFEW_{split}.txt",))

@@ -24,11 +24,11 @@ class Entry:
     """One line of a list."""
 
     parts: tuple[str, ...]
-    """The path as written, usually of another machine, without a video's suffix."""
+    """The path as written, usually on another machine, without a video suffix."""
     label: str
     """Canonical name."""
     num_frames: int | None
-    """The claim of the list."""
+    """Frame count in the list."""
     line: int
     """From 1."""
 
@@ -46,18 +46,18 @@ def find_list(
         benchmark: the data set.
         root: the folder of the data set.
         annotations: the folder of the lists, or the list itself; by default the root. In a folder,
-            `annotation` and `annotations` are looked into as well.
-        names: file names, or paths below the folder, the best first.
+            `annotation` and `annotations` are searched as well.
+        names: file names, or paths below the folder, in order of preference.
 
     Raises:
-        DatasetError: none is there, or the list that was given is one of another fold or split.
+        DatasetError: no list is found, or the given list belongs to another fold or split.
     """
     if annotations is not None and annotations.is_file():
         if any(_ends_with(annotations, name) for name in names):
             return annotations
         raise DatasetError(
-            f"{annotations} is not the list that is needed, {' or '.join(names)}. Give the folder of "
-            "the lists, so that each fold and split finds its own."
+            f"{annotations} is not the required list, {' or '.join(names)}. Give the folder of "
+            "the lists, so that each fold and split finds its list."
         )
     folders = [(annotations or root) / name for name in _FOLDERS]
     for name in names:
@@ -67,7 +67,7 @@ def find_list(
                 return found
     looked = " or ".join(str(folders[0] / name) for name in names)
     raise DatasetError(
-        f"There is no list {looked}. Give the folder of the lists as annotations. "
+        f"Annotation list not found: {looked}. Give the folder of the lists as annotations. "
         f"{benchmark.expected(root)}"
     )
 
@@ -79,7 +79,7 @@ def _ends_with(path: Path, name: str) -> bool:
 
 
 def _find_file(path: Path) -> Path | None:
-    """Finds a file in its folder, whatever the case of its letters: FERV39K and FERV39k are both used."""
+    """Finds a file in its folder, ignoring case: FERV39K and FERV39k are both used."""
     if path.is_file():
         return path
     if not path.parent.is_dir():
@@ -89,7 +89,7 @@ def _find_file(path: Path) -> Path | None:
 
 
 def read_lines(path: Path) -> list[tuple[int, str]]:
-    """Returns the lines of a list that are not blank, with their numbers from 1.
+    """Returns the non-blank lines of a list, with their numbers from 1.
 
     Raises:
         DatasetError: the file cannot be read, is not text, or is empty.
@@ -99,10 +99,10 @@ def read_lines(path: Path) -> list[tuple[int, str]]:
     except OSError as error:
         raise DatasetError(f"The list {path} cannot be read: {error.strerror}.") from None
     except UnicodeDecodeError:
-        raise DatasetError(f"The list {path} is not a text in UTF-8.") from None
+        raise DatasetError(f"The list {path} is not UTF-8 text; save it as UTF-8.") from None
     lines = [(number, line) for number, line in enumerate(text.splitlines(), 1) if line.strip()]
     if not lines:
-        raise DatasetError(f"The list {path} is empty. Get it again.")
+        raise DatasetError(f"The list {path} is empty. Download it again.")
     return lines
 
 
@@ -110,13 +110,13 @@ def read_list(path: Path, order: Sequence[str]) -> list[Entry]:
     """Reads a list whose label column counts from 0 in the order that is given, or is a name.
 
     Raises:
-        DatasetError: the list cannot be read or a line is not of this form; names file and line.
+        DatasetError: the list cannot be read or a line is invalid; the message names file and line.
     """
     return [_entry(path, number, line, order) for number, line in read_lines(path)]
 
 
 def _entry(path: Path, number: int, line: str, order: Sequence[str]) -> Entry:
-    # From the right, because paths of other machines may hold spaces.
+    # From the right, because paths from other machines may contain spaces.
     *_, last = columns = line.rsplit(maxsplit=2)
     claim = int(columns[1]) if len(columns) == 3 and columns[1].isdecimal() else None
     place = columns[0] if claim is not None else line.rsplit(maxsplit=1)[0]
@@ -129,10 +129,10 @@ def _entry(path: Path, number: int, line: str, order: Sequence[str]) -> Entry:
 
 
 def label_name(path: Path, line: int, column: str, order: Sequence[str]) -> str:
-    """Returns the name for the label column of a list, which counts from 0.
+    """Returns the label name for a label column that counts from 0.
 
     Raises:
-        DatasetError: there is no such label; names file and line.
+        DatasetError: the label is unknown; the message names file and line.
     """
     if column.isdecimal():
         if int(column) < len(order):
@@ -141,16 +141,16 @@ def label_name(path: Path, line: int, column: str, order: Sequence[str]) -> str:
         return canonical(column)
     numbered = ", ".join(f"{index} {name}" for index, name in enumerate(order))
     raise DatasetError(
-        f"{path}, line {line}: the label {column!r} is not one of {numbered}. Correct the list, or give "
+        f"{path}, line {line}: invalid label {column!r}; choose one of {numbered}. Correct the list, or give "
         "the one of this data set."
     )
 
 
 def path_parts(place: str) -> tuple[str, ...]:
-    r"""Splits a path of any system: `D:\data\DFEW\00001` gives the parts below its drive.
+    r"""Splits a path of any operating system: `D:\data\DFEW\00001` gives the parts below its drive.
 
-    A drive and what stands before a `..` are left out, so that no list leads out of the root, and so is
-    a video's suffix, because the same lists serve videos and folders of frames.
+    A drive and everything before a `..` are dropped, so that no list escapes the root, and so is
+    a video suffix, because the same lists serve videos and folders of frames.
     """
     parts = [part for part in place.replace("\\", "/").split("/") if part not in ("", ".")]
     parts = [part for part in parts if not part.endswith(":")]
@@ -165,13 +165,13 @@ def check_folder_labels(path: Path, entries: Iterable[Entry]) -> None:
     """Checks labels against the emotion that the folder above a video is named after.
 
     Raises:
-        DatasetError: they contradict each other; names file and line.
+        DatasetError: they contradict each other; the message names file and line.
     """
     for entry in entries:
         folder = entry.parts[-2] if len(entry.parts) > 1 else ""
         if canonical(folder) != entry.label:
             raise DatasetError(
                 f"{path}, line {entry.line}: the folder {folder!r} of {entry.id(2)} says "
-                f"{canonical(folder)!r}, and the label column says {entry.label!r}. The list counts its "
-                "labels in another order than this data set's lists do, or the line is wrong."
+                f"{canonical(folder)!r}, but the label column says {entry.label!r}. The list uses another "
+                "label order than this data set's lists, or the line is wrong. Correct the list."
             )

@@ -1,4 +1,4 @@
-"""What peclip knows of a data set: its classes, folds and tree, and how it is read."""
+"""Description of a data set: its classes, folds, folder tree and reader."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from peclip.errors import ConfigError, DatasetError
 from peclip.labels import LabelSet
 
 Loader = Callable[[Path, int | None, str, Path | None], Split]
-"""(root, fold, split, annotations) → split. What is listed but not there is in `Split.missing`."""
+"""(root, fold, split, annotations) → split. Listed but missing videos are in `Split.missing`."""
 
 SubjectLoader = Callable[[Path, str, Sequence[str]], Split]
 """(root, split, test subjects) → split."""
 
 CaptionReader = Callable[[Path, Path | None], dict[str, str]]
-"""(root, annotations) → what its authors wrote about the videos, by their ids."""
+"""(root, annotations) → the authors' captions of the videos, by id."""
 
 VoteReader = Callable[[Path, Path | None], Votes]
-"""(root, annotations) → the votes that come with the labels."""
+"""(root, annotations) → the votes included with the labels."""
 
 SplitFinder = Callable[[Path, Path | None], tuple[str, ...]]
-"""(root, annotations) → the splits that are there, where that is the user's choice."""
+"""(root, annotations) → the existing splits, for data sets where the user defines them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,46 +36,46 @@ class Benchmark:
     """As for `--dataset`."""
     title: str
     labels: LabelSet | None
-    """In the authors' order; `None` where the labels are the user's own."""
+    """In the authors' order; `None` for custom labels."""
     folds: int | None
-    """How many there are, or `None`: one fixed division."""
+    """Number of folds, or `None` for one fixed split."""
     splits: tuple[str, ...]
     test_split: str
     """The split that papers report."""
     tree: tuple[str, ...]
-    """Paths below the root, as errors and `docs/datasets.md` show them."""
+    """Paths below the root, shown in errors and `docs/datasets.md`."""
     source: str
     """Where to get it."""
     licence: str
-    """What has to be signed or kept."""
+    """Conditions of use."""
     load: Loader
     load_subjects: SubjectLoader | None = None
-    """Where the test subjects may be chosen by the user."""
+    """Set if the user may choose the test subjects."""
     find_splits: SplitFinder | None = None
     own_captions: CaptionReader | None = None
-    """Where the data set comes with descriptions of its videos."""
+    """Set if the data set includes captions of its videos."""
     own_votes: VoteReader | None = None
-    """Where the annotations may hold votes."""
+    """Set if the annotations may contain votes."""
     vote_key: VoteKey = BY_ID
-    """How a file of votes names its videos."""
-    hint: str = "A validation split is carved from train, with peclip.data.carve_validation."
-    """Said where a split is asked for that does not exist."""
+    """Column of a vote file that identifies the videos."""
+    hint: str = "Create a validation split from train with peclip.data.carve_validation."
+    """Part of the error for a split that does not exist."""
 
     def fold_numbers(self) -> tuple[int | None, ...]:
-        """Returns 1 to the number of folds, or only `None` where there are none."""
+        """Returns 1 to the number of folds, or only `None` without folds."""
         return (None,) if self.folds is None else tuple(range(1, self.folds + 1))
 
     def splits_found(self, root: Path, annotations: Path | None) -> tuple[str, ...]:
-        """Returns the splits of a copy of the data set; together they are all of it."""
+        """Returns the splits of a copy of the data set, which together contain all of it."""
         if self.find_splits is not None:
             return self.find_splits(root, annotations)
         return tuple(split for split in self.splits if split != "all")
 
     def read_votes(self, config: DataConfig, labels: LabelSet) -> Votes:
-        """Returns the votes of the file that was given, or those that come with the labels.
+        """Returns the votes of the given file, or those included with the labels.
 
         Raises:
-            ConfigError: neither of them is there.
+            ConfigError: there are neither.
             DatasetError: they cannot be read.
         """
         if config.votes is not None:
@@ -83,16 +83,16 @@ class Benchmark:
         votes = {} if self.own_votes is None else self.own_votes(config.root, config.annotations)
         if not votes:
             raise ConfigError(
-                f"data.targets is {config.targets}, and {self.name} has no votes. "
+                f"data.targets is {config.targets}, but {self.name} has no votes. "
                 f"{expected_votes(self.vote_key, labels)}"
             )
         return votes
 
     def check_request(self, root: Path, fold: int | None, split: str) -> None:
-        """Checks that there can be such a split, before anything is read.
+        """Checks that the requested split exists, before anything is read.
 
         Raises:
-            DatasetError: the root is no folder; the data set has no such split or fold.
+            DatasetError: the root is not a folder; the data set has no such split or fold.
         """
         self.check_root(root)
         if split not in self.splits:
@@ -100,27 +100,25 @@ class Benchmark:
                 f"{self.name} has no split {split!r}; it has {', '.join(self.splits)}. {self.hint}"
             )
         if self.folds is None and fold is not None:
-            raise DatasetError(
-                f"{self.name} has no folds, and fold {fold} was given; leave it out."
-            )
+            raise DatasetError(f"{self.name} has no folds, but fold {fold} was given; remove it.")
         if self.folds is not None and (fold is None or not 1 <= fold <= self.folds):
             given = "none was given" if fold is None else f"{fold} was given"
-            raise DatasetError(f"{self.name} has the folds 1 to {self.folds}, and {given}.")
+            raise DatasetError(f"{self.name} has the folds 1 to {self.folds}, but {given}.")
 
     def check_root(self, root: Path) -> None:
-        """Raises a DatasetError where the root is no folder."""
+        """Raises a DatasetError if the root is not a folder."""
         if not root.is_dir():
             raise DatasetError(f"{root} is not a folder. {self.expected(root)}")
 
     def check_no_lists(self, annotations: Path | None) -> None:
-        """Raises a DatasetError where lists are given to a data set that has none."""
+        """Raises a DatasetError if lists are given for a data set without lists."""
         if annotations is not None:
             raise DatasetError(
-                f"{self.name} has no annotation lists, its labels are in its names; "
-                f"{str(annotations)!r} was given. Leave it out."
+                f"{self.name} has no annotation lists, because file names contain the labels; "
+                f"remove {str(annotations)!r}."
             )
 
     def expected(self, root: Path) -> str:
-        """Returns one sentence with the tree that is expected."""
+        """Returns one sentence with the expected folder tree."""
         lines = "".join(f"\n  {root}/{path}" for path in self.tree)
-        return f"Expected for {self.name}:{lines}\nGet it from {self.source}."
+        return f"Expected for {self.name}:{lines}\nDownload it from {self.source}."

@@ -1,7 +1,7 @@
 """CREMA-D (Cao et al., IEEE TAFFC 2014): 7,442 videos of acted sentences, 91 actors, 6 classes.
 
-The name `1001_DFA_ANG_XX` says actor, sentence, emotion and intensity. The label is the emotion that was
-acted, not what the crowd saw in it.
+The name `1001_DFA_ANG_XX` encodes actor, sentence, emotion and intensity. The label is the acted emotion,
+not the crowd's rating.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _ACTORS = tuple(str(number) for number in range(1001, 1092))
 _FOLDS, _PER_FOLD = 5, 18
 _NAME = re.compile(r"(10\d\d)_([A-Z]{3})_(ANG|DIS|FEA|HAP|NEU|SAD)_(LO|MD|HI|XX|X)")
 _BROKEN = frozenset({"1064_IEO_DIS_MD", "1064_TIE_SAD_XX", "1076_MTI_NEU_XX", "1076_MTI_SAD_XX"})
-"""Left out, as HiCMAE does."""
+"""Skipped, as in HiCMAE."""
 
 
 def load_cremad(root: Path, fold: int | None, split: str, annotations: Path | None = None) -> Split:
@@ -37,11 +37,11 @@ def load_cremad(root: Path, fold: int | None, split: str, annotations: Path | No
     These are the folds of HiCMAE (Sun et al., 2024), github.com/sunlicai/HiCMAE, preprocess/creamd_av.py.
 
     Raises:
-        DatasetError: the root or the fold is not there, or a name does not fit.
+        DatasetError: the root or the fold is missing, or a name is invalid.
     """
     CREMAD.check_no_lists(annotations)
     if split == "all" and fold is None:
-        fold = 1  # any: all of it is the same in each
+        fold = 1  # any fold: `all` is the same in each
     CREMAD.check_request(root, fold, split)
     assert fold is not None
     end = None if fold == _FOLDS else fold * _PER_FOLD
@@ -51,11 +51,11 @@ def load_cremad(root: Path, fold: int | None, split: str, annotations: Path | No
 
 
 def load_cremad_subjects(root: Path, split: str, test_subjects: Sequence[str]) -> Split:
-    """Reads a split of CREMA-D with test subjects of the user's own, `1001` to `1091`.
+    """Reads a split of CREMA-D with custom test subjects, `1001` to `1091`.
 
     Raises:
-        DatasetError: the root is not there, or a name does not fit.
-        ConfigError: there is no such subject.
+        DatasetError: the root is missing, or a name is invalid.
+        ConfigError: the subject is unknown.
     """
     CREMAD.check_request(root, 1, split)
     check_subjects(CREMAD, test_subjects, _ACTORS)
@@ -67,7 +67,7 @@ def parse_name(stem: str) -> ActedName | None:
     """Reads a name; `None` for the four broken recordings.
 
     Raises:
-        ValueError: it is not a name of CREMA-D.
+        ValueError: it is not a CREMA-D name.
     """
     match = _NAME.fullmatch(stem)
     if match is None or match[1] not in _ACTORS:

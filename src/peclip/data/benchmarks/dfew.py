@@ -27,7 +27,7 @@ def load_dfew(root: Path, fold: int | None, split: str, annotations: Path | None
     """Reads a split of DFEW from a list of DFER-CLIP or PE-CLIP, or from the official csv.
 
     Raises:
-        DatasetError: the root, the fold or its list is not there, or a line is wrong.
+        DatasetError: the root, the fold or its list is missing, or a line is invalid.
     """
     DFEW.check_request(root, fold, split)
     official = f"{split}(single-labeled)/set_{fold}.csv"
@@ -39,11 +39,11 @@ def load_dfew(root: Path, fold: int | None, split: str, annotations: Path | None
 
 
 def _read_csv(path: Path) -> list[Entry]:
-    """Reads `video_name,label`, where labels count from 1 and names have lost their zeros."""
+    """Reads `video_name,label`, with labels from 1 and names without leading zeros."""
     entries = []
     for number, line in read_lines(path):
         name, label = (*(cell.strip() for cell in next(csv.reader([line]))), "", "")[:2]
-        if number == 1 and not label.isdecimal():  # the heading
+        if number == 1 and not label.isdecimal():  # the header
             continue
         if not (name.isdecimal() and label.isdecimal()) or label == "0":
             raise DatasetError(

@@ -15,7 +15,7 @@ _LABELS = LabelSet.of(("Angry", "Disgust", "Fear", "Happy", "Sad", "Surprise", "
 """The order of the original csv; the folders need none."""
 
 _SPLITS = {"Training": "train", "PublicTest": "val", "PrivateTest": "test"}
-"""The division of the challenge is in the names of the files; the folder `test` holds two of its parts."""
+"""The challenge's splits are encoded in the file names; the folder `test` holds two of them."""
 
 
 def load_fer2013(
@@ -24,7 +24,7 @@ def load_fer2013(
     """Reads a split of FER2013: Training, PublicTest (val) or PrivateTest (test).
 
     Raises:
-        DatasetError: the root is not there, or a folder or file has another name.
+        DatasetError: the root is missing, or a folder or file name is invalid.
     """
     FER2013.check_no_lists(annotations)
     FER2013.check_request(root, fold, split)
@@ -32,11 +32,11 @@ def load_fer2013(
     samples = []
     for part in ("train", "test"):
         if not (base / part).is_dir():
-            raise DatasetError(f"There is no folder {base / part}. {FER2013.expected(root)}")
+            raise DatasetError(f"Folder {base / part} not found. {FER2013.expected(root)}")
         for folder in sub_folders(base / part):
             if canonical(folder.name) not in _LABELS.names:
                 raise DatasetError(
-                    f"The folder {folder} is not one of {', '.join(_LABELS)}. Rename or remove it."
+                    f"Unexpected folder {folder}; expected {', '.join(_LABELS)}. Rename or remove it."
                 )
             samples += _read_folder(folder, split)
     return Split("fer2013", fold, split, tuple(samples), _LABELS)
@@ -48,8 +48,8 @@ def _read_folder(folder: Path, split: str) -> list[Sample]:
         kind = _SPLITS.get(path.name.partition("_")[0])
         if kind is None or not is_still(path):
             raise DatasetError(
-                f"{path} is not an image whose name starts with one of {', '.join(_SPLITS)}, which say "
-                "the split. Get FER2013 with its original names, or use the data set 'folder'."
+                f"{path} is not an image whose name starts with its split ({', '.join(_SPLITS)}). "
+                "Download FER2013 with its original names, or use the data set 'folder'."
             )
         if split in (kind, "all"):
             # Two names are in two folders each, for different pictures: Training_8475486, _52789098.

@@ -1,4 +1,4 @@
-"""FERV39k (Wang et al., CVPR 2022): 38,935 videos of 22 scenes, 7 classes, one division."""
+"""FERV39k (Wang et al., CVPR 2022): 38,935 videos of 22 scenes, 7 classes, one fixed split."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ _LABELS = LabelSet(EMOTIONS[:7])
 def load_ferv39k(
     root: Path, fold: int | None, split: str, annotations: Path | None = None
 ) -> Split:
-    """Reads a split of FERV39k; labels must agree with the folder that a video is in.
+    """Reads a split of FERV39k; labels must match the folder of the video.
 
     Raises:
-        DatasetError: the root or the list is not there, or a line is wrong or contradicts its folder.
+        DatasetError: the root or the list is missing, or a line is invalid or contradicts its folder.
     """
     FERV39K.check_request(root, fold, split)
     official = f"All_scenes/{split}_All.csv"
@@ -27,7 +27,7 @@ def load_ferv39k(
     path = find_list(FERV39K, root, annotations, names)
     entries = read_list(path, _LABELS.names)
     check_folder_labels(path, entries)
-    # 0015 is in many folders: only scene, emotion and number together name a video.
+    # 0015 is in many folders: only scene, emotion and number together identify a video.
     locator = Locator(root, homes=("2_ClipsforFaceCrop",), parts=3)
     samples, missing = locate(entries, locator, id_parts=3)
     return Split("ferv39k", fold, split, samples, _LABELS, missing)

@@ -1,4 +1,4 @@
-"""Videos of the user's own: a folder per label, and above it a folder per split if there are splits."""
+"""Custom videos: a folder per label, optionally inside a folder per split."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from peclip.labels import canonical
 
 _SPLITS = ("train", "val", "test")
 _RESERVED = frozenset({*_SPLITS, "valid", "validation"})
-"""No labels: such a folder in the place of a label is a split that is misnamed or misplaced."""
+"""Not labels: such a folder in the place of a label is a misnamed or misplaced split."""
 
 
 def load_folder(root: Path, fold: int | None, split: str, annotations: Path | None = None) -> Split:
-    """Reads a split of a folder. Without folders train, val or test there is only `train`, which is `all`.
+    """Reads a split of a folder. Without folders train, val or test there is only `train`, equal to `all`.
 
     The labels are those of all splits together, so that the splits of a folder have one label set.
 
     Raises:
-        DatasetError: the root, the split, the labels or the videos are not there; a folder is in the
-            place of a label or of a split and is none.
+        DatasetError: the root, the split, the labels or the videos are missing; a folder is neither a
+            label nor a split.
     """
     FOLDER.check_no_lists(annotations)
     FOLDER.check_request(root, fold, split)
@@ -46,7 +46,7 @@ def load_folder(root: Path, fold: int | None, split: str, annotations: Path | No
         for path in find_media(label)
     ]
     if not samples:
-        raise DatasetError(f"There are no videos for {split!r} in {root}. {FOLDER.expected(root)}")
+        raise DatasetError(f"No videos found for {split!r} in {root}. {FOLDER.expected(root)}")
     return Split("folder", None, split, tuple(samples), labels)
 
 
@@ -56,15 +56,15 @@ def find_splits(root: Path, annotations: Path | None = None) -> tuple[str, ...]:
 
 
 def _split_folders(root: Path) -> dict[str, Path]:
-    """Returns the folders of splits; `Train` is one too, whatever the file system thinks of it."""
+    """Returns the folders of splits; `Train` counts too, on any file system."""
     folders = sub_folders(root)
     found: dict[str, Path] = {}
     for split in _SPLITS:
         same = [folder for folder in folders if folder.name.casefold() == split]
         if len(same) > 1:
             raise DatasetError(
-                f"{root} holds {' and '.join(repr(folder.name) for folder in same)}, which are one split. "
-                "Put their videos together, or remove one."
+                f"{root} holds {' and '.join(repr(folder.name) for folder in same)}, which name the same split. "
+                "Merge them, or remove one."
             )
         if same:
             found[split] = same[0]
@@ -72,13 +72,13 @@ def _split_folders(root: Path) -> dict[str, Path]:
 
 
 def _check_strangers(root: Path, bases: dict[str, Path]) -> None:
-    """Refuses a folder `valid` or `happy` next to `train`, which would be left out without a word."""
+    """Rejects a folder such as `valid` or `happy` next to `train`, which would be silently ignored."""
     bare = root in bases.values()
     strangers = [] if bare else [f.name for f in sub_folders(root) if f not in bases.values()]
     if strangers:
         raise DatasetError(
             f"{root} holds {', '.join(map(repr, strangers))} next to {', '.join(bases)}. A folder with "
-            "splits holds train, val and test and no other folder: rename or remove it."
+            "splits may only contain train, val and test: rename or remove it."
         )
 
 
@@ -86,8 +86,8 @@ def _check_labels(folders: Iterable[Path]) -> None:
     for folder in folders:
         if folder.name.casefold() in _RESERVED:
             raise DatasetError(
-                f"The folder {folder} stands where a label is expected, and is named like a split. Splits "
-                "are folders named train, val and test directly in the root, with the labels in them: "
+                f"The folder {folder} is in the place of a label but named like a split. Splits "
+                "are folders named train, val and test directly in the root, with the labels inside: "
                 "move or rename it."
             )
 
@@ -99,13 +99,13 @@ def _sample(path: Path, label: Path, root: Path) -> Sample:
 
 FOLDER = Benchmark(
     name="folder",
-    title="A folder of your own",
+    title="Your own folder",
     labels=None,
     folds=None,
     splits=("train", "val", "test", "all"),
     test_split="test",
     tree=(
-        "happy/one.mp4, or train/happy/one.mp4 with val and test beside train",
+        "happy/one.mp4, or train/happy/one.mp4 with val and test next to train",
         "sad/two/*.jpg (a folder of frames), or sad/*.jpg (each a still)",
     ),
     source="your own recordings",

@@ -14,15 +14,15 @@ from peclip.video.sources import VIDEO_SUFFIXES
 class Locator:
     """Finds the videos of a split in the one folder that holds them.
 
-    A data set may be there as face crops and as whole scenes. A split is read from one of them: a video
-    that is missing among the crops is missing, and is not taken from the scenes.
+    A data set may exist both as face crops and as whole scenes. A split is read from one of them: a video
+    without crops is missing, and is not read from the scenes.
 
-    Each folder is listed once, so that the 31,088 lines of FERV39k ask the disk some hundred times.
+    Each folder is listed once, so that the 31,088 lines of FERV39k cause only some hundred disk accesses.
 
     Args:
         root: the folder of the data set.
-        homes: folders below the root where the videos may be, beside the root itself.
-        parts: how many parts of a path are needed to name a video: 1 for `00001`, 3 for
+        homes: folders below the root that may hold the videos, besides the root itself.
+        parts: number of path parts that identify a video: 1 for `00001`, 3 for
             `Action/Happy/0015`, whose last part is not unique.
     """
 
@@ -33,9 +33,9 @@ class Locator:
         self._listings: dict[Path, dict[str, str]] = {}
 
     def find(self, places: Sequence[tuple[str, ...]]) -> list[tuple[Path, bool]]:
-        """Returns where each video of a split is and True, or where it should be and False.
+        """Returns the path of each video of a split and True, or its expected path and False.
 
-        The home is the first one that holds any of them, and the others are looked for only there.
+        The home is the first one that holds any of the videos; all others are expected there too.
 
         Args:
             places: the parts of the path of each video, as its list has them.
@@ -56,38 +56,38 @@ class Locator:
         for home in homes:
             if any(self._name(*home, parts) for parts in places):
                 return home
-        # None of them is there: they should be in a folder that exists, if there is one.
+        # None was found: expect them in an existing folder, if there is one.
         for base, length in homes:
             if length and any(self._folder(base, length, parts).is_dir() for parts in places):
                 return base, length
         return self._bases[0], self._parts - 1
 
     def _name(self, base: Path, length: int, parts: tuple[str, ...]) -> str | None:
-        """Returns what a video is called on the disk, or `None` if it is not in this home."""
+        """Returns the file name of a video, or `None` if it is not in this home."""
         if len(parts) <= length:  # a shorter path than the others: it has no tail of this length
             return None
         listing = self._listing(self._folder(base, length, parts))
         name = parts[-1]
-        # DFEW's frames are in 00001, and its videos are called 1.mp4.
+        # DFEW's frames are in 00001, but its videos are named 1.mp4.
         names = (name, name.lstrip("0") or "0") if name.isdecimal() else (name,)
         return next((listing[wanted] for wanted in names if wanted in listing), None)
 
     def _folder(self, base: Path, length: int, parts: tuple[str, ...]) -> Path:
-        """Returns the folder of a video in a home, whether it is there or not."""
+        """Returns the folder of a video in a home, existing or not."""
         tail = parts[max(0, len(parts) - 1 - length) : -1]
         if (base, tail) not in self._folders:
             self._folders[base, tail] = base.joinpath(*tail)
         return self._folders[base, tail]
 
     def _listing(self, folder: Path) -> dict[str, str]:
-        """Returns names of videos without suffix → names on the disk; none where there is no folder."""
+        """Returns names of videos without suffix → names on disk; empty without a folder."""
         if folder not in self._listings:
             self._listings[folder] = _list(folder) if folder.is_dir() else {}
         return self._listings[folder]
 
 
 def _list(folder: Path) -> dict[str, str]:
-    """Returns names of videos without suffix → names on the disk; folders come before files."""
+    """Returns names of videos without suffix → names on disk; folders come before files."""
     folders: dict[str, str] = {}
     files: dict[str, str] = {}
     with os.scandir(folder) as entries:
@@ -96,7 +96,7 @@ def _list(folder: Path) -> dict[str, str]:
             if entry.is_dir():
                 folders[entry.name] = entry.name
             elif suffix.lower() in VIDEO_SUFFIXES:
-                # Two files of one name (.mp4 and .avi): always the same one of them.
+                # Two files with one stem (.mp4 and .avi): always pick the same one.
                 files[stem] = min(entry.name, files.get(stem, entry.name))
     return files | folders
 
@@ -104,7 +104,7 @@ def _list(folder: Path) -> dict[str, str]:
 def locate(
     entries: Iterable[Entry], locator: Locator, *, id_parts: int
 ) -> tuple[tuple[Sample, ...], tuple[Sample, ...]]:
-    """Returns the samples of a list, and those of them whose video is not there."""
+    """Returns the samples of a list, and those whose video is missing."""
     samples, missing = [], []
     entries = tuple(entries)
     places = locator.find([entry.parts for entry in entries])

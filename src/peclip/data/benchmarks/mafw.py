@@ -23,11 +23,11 @@ _HOMES = ("data/faces", "faces", "data/frames", "frames", "data/clips", "clips")
 def load_mafw(root: Path, fold: int | None, split: str, annotations: Path | None = None) -> Split:
     """Reads a split of MAFW from a list of DFER-CLIP, or from the official one, which names labels.
 
-    The numbers of MAE-DFER's lists count in another order; such a list cannot be told from DFER-CLIP's
-    by its form, and is not accepted under its own name.
+    MAE-DFER's lists use another label order; their format is indistinguishable from DFER-CLIP's, so
+    they are rejected under their original names.
 
     Raises:
-        DatasetError: the root, the fold or its list is not there, or a line is wrong.
+        DatasetError: the root, the fold or its list is missing, or a line is invalid.
     """
     MAFW.check_request(root, fold, split)
     official = f"single/no_caption/set_{fold}/{split}.txt"
@@ -39,16 +39,16 @@ def load_mafw(root: Path, fold: int | None, split: str, annotations: Path | None
 
 
 def load_mafw_captions(root: Path, annotations: Path | None = None) -> dict[str, str]:
-    """Reads the descriptions that MAFW's annotators wrote, as they wrote them: emotions are named.
+    """Reads the original captions of MAFW's annotators, which name emotions.
 
-    They stand in the lists `single/with_caption` of the release, for every video that is not neutral
-    (8,034 of 9,172). Any fold has all of them; the first is read.
+    They are in the lists `single/with_caption` of the release, for every video that is not neutral
+    (8,034 of 9,172). Every fold has all of them; the first is read.
 
     Returns:
         `Sample.id` → the English description.
 
     Raises:
-        DatasetError: the root or a list is not there, or a line is not of this form.
+        DatasetError: the root or a list is missing, or a line is invalid.
     """
     MAFW.check_root(root)
     captions: dict[str, str] = {}
@@ -64,14 +64,13 @@ def load_mafw_captions(root: Path, annotations: Path | None = None) -> dict[str,
 def _read_caption(path: Path, number: int, line: bytes) -> dict[str, str]:
     """Reads `00025.mp4 <tab> anger <tab> Chinese <tab> English`.
 
-    The lists are in more than one encoding, so each column is decoded for itself, and the Chinese one
-    is not.
+    The lists mix encodings, so each column is decoded separately, and the Chinese one not at all.
     """
     columns = line.strip().split(b"\t")
     if len(columns) != 4:
         raise DatasetError(
-            f"{path}, line {number}: {len(columns)} columns, and clip, label, Chinese and English text "
-            "with tabs between them are expected. Get the list again."
+            f"{path}, line {number}: {len(columns)} columns; expected clip, label, Chinese and English text, "
+            "separated by tabs. Download the list again."
         )
     clip = path_parts(columns[0].decode("utf-8", errors="replace").lstrip("\ufeff").strip())[-1]
     try:

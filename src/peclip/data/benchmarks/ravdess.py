@@ -1,9 +1,9 @@
 """RAVDESS (Livingstone and Russo, PLoS ONE 2018): 1,440 videos of acted speech, 24 actors, 8 classes.
 
-The name `02-01-06-01-02-01-12` says modality, channel, emotion, intensity, statement, repetition, actor.
-The speech is read, and the songs are left out. Of the same performance with sound (01) and without (02)
-the second is taken. `calm` is a label of its own: RAVDESS has it beside neutral, and merging the two would
-make numbers that cannot be compared with others'.
+The name `02-01-06-01-02-01-12` encodes modality, channel, emotion, intensity, statement, repetition, actor.
+Speech is read; songs are skipped. Of a performance with sound (01) and without (02), the second is used.
+`calm` is a separate label: RAVDESS distinguishes it from neutral, and merging the two would make results
+incomparable.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ def load_ravdess(
     These are the folds of HiCMAE (Sun et al., 2024), github.com/sunlicai/HiCMAE, saved/data/ravdess.
 
     Raises:
-        DatasetError: the root or the fold is not there, or a name does not fit.
+        DatasetError: the root or the fold is missing, or a name is invalid.
     """
     RAVDESS.check_no_lists(annotations)
     if split == "all" and fold is None:
-        fold = 1  # any: all of it is the same in each
+        fold = 1  # any fold: `all` is the same in each
     RAVDESS.check_request(root, fold, split)
     assert fold is not None
     test = _ACTORS[(fold - 1) * _PER_FOLD : fold * _PER_FOLD]
@@ -47,11 +47,11 @@ def load_ravdess(
 
 
 def load_ravdess_subjects(root: Path, split: str, test_subjects: Sequence[str]) -> Split:
-    """Reads a split of RAVDESS with test subjects of the user's own, `01` to `24`.
+    """Reads a split of RAVDESS with custom test subjects, `01` to `24`.
 
     Raises:
-        DatasetError: the root is not there, or a name does not fit.
-        ConfigError: there is no such subject.
+        DatasetError: the root is missing, or a name is invalid.
+        ConfigError: the subject is unknown.
     """
     RAVDESS.check_request(root, 1, split)
     given = [subject.zfill(2) for subject in test_subjects]
@@ -63,7 +63,7 @@ def parse_name(stem: str) -> ActedName | None:
     """Reads a name; `None` for songs and sound without a picture.
 
     Raises:
-        ValueError: it is not a name of RAVDESS.
+        ValueError: it is not a RAVDESS name.
     """
     match = _NAME.fullmatch(stem)
     if match is None:

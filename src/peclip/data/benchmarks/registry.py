@@ -21,13 +21,11 @@ DATASETS = {
 
 
 def find_benchmark(name: str) -> Benchmark:
-    """Returns what is known of a data set.
+    """Returns a data set by name.
 
     Raises:
-        ConfigError: the name is not known.
+        ConfigError: the name is unknown.
     """
     if name not in DATASETS:
-        raise ConfigError(
-            f"The data set {name!r} is not known; choose one of {', '.join(DATASETS)}."
-        )
+        raise ConfigError(f"Unknown data set {name!r}; choose one of {', '.join(DATASETS)}.")
     return DATASETS[name]

@@ -1,4 +1,4 @@
-"""Videos of the user's own: a CSV with the columns `path,label,split` and, if known, `subject` and `votes`."""
+"""Custom videos: a CSV with the columns `path,label,split` and optionally `subject` and `votes`."""
 
 from __future__ import annotations
 
@@ -27,18 +27,18 @@ class Row(NamedTuple):
     split: str
     sample: Sample
     votes: Mapping[str, float]
-    """Nothing, where nobody voted."""
+    """Empty without votes."""
 
 
 def load_table(root: Path, fold: int | None, split: str, annotations: Path | None = None) -> Split:
-    """Reads a split of a table. Paths are absolute, or below the root; other columns are not read.
+    """Reads a split of a table. Paths are absolute, or relative to the root; other columns are ignored.
 
-    The labels are those of all rows and votes, so that the splits of a table have one label set. Where the root
-    holds no file of the table, as one of face crops does, the folder `one` stands for `one.mp4`.
+    The labels are those of all rows and votes, so that the splits of a table have one label set. If the root
+    holds no file of the table, as with face crops, the folder `one` replaces `one.mp4`.
 
     Raises:
-        DatasetError: the table is not there, has not these columns, or a row of it is wrong; a video is
-            in two splits.
+        DatasetError: the table is missing or lacks a column, a row is invalid, or a video is in two
+            splits.
     """
     TABLE.check_request(root, fold, split)
     rows = _read_rows(root, annotations)
@@ -67,7 +67,7 @@ def _read_rows(root: Path, annotations: Path | None) -> list[Row]:
     if annotations is None or not annotations.is_file():
         given = "none was given" if annotations is None else f"{str(annotations)!r} is not a file"
         raise DatasetError(
-            f"The data set 'table' needs a CSV as annotations, and {given}. {TABLE.expected(root)}"
+            f"The data set 'table' needs a CSV as annotations, but {given}. {TABLE.expected(root)}"
         )
     try:
         with annotations.open(encoding="utf-8-sig", newline="") as file:
@@ -77,12 +77,12 @@ def _read_rows(root: Path, annotations: Path | None) -> list[Row]:
             if absent:
                 raise DatasetError(
                     f"{annotations} has no column {', '.join(absent)}; its first line must be "
-                    "path,label,split and may go on with subject and votes."
+                    "path,label,split, optionally followed by subject and votes."
                 )
             rows = [_row(annotations, reader.line_num, row, root) for row in reader]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DatasetError(f"{annotations} cannot be read as a CSV in UTF-8: {error}.") from None
-    # All or none: a video that is missing among files is not taken from crops that lie beside them.
+    # All or none: a missing file is not replaced by crops next to the files.
     if not any(row.sample.source.is_file() for row in rows):
         rows = [row._replace(sample=_as_folder(row.sample)) for row in rows]
     _check_apart(annotations, rows)
@@ -100,8 +100,8 @@ def _check_apart(table: Path, rows: Iterable[Row]) -> None:
         other = splits.setdefault(os.path.normpath(sample.source), split)
         if other != split:
             raise DatasetError(
-                f"{table} has {sample.id!r} in {other} and in {split}: a model that has seen a video "
-                "cannot be tested on it. Leave it in one of them."
+                f"{table} has {sample.id!r} in both {other} and {split}, which leaks training data into "
+                "evaluation. Keep it in one of them."
             )
 
 
@@ -111,10 +111,10 @@ def _row(table: Path, line: int, row: dict[str, str | None], root: Path) -> Row:
     split = cells["split"].lower()
     if not cells["path"] or not cells["label"] or split not in _SPLITS:
         raise DatasetError(
-            f"{table}, line {line}: a row needs a path, a label and a split (train, val or test); given "
-            f"are {cells['path']!r}, {cells['label']!r} and {cells['split']!r}. Correct the row."
+            f"{table}, line {line}: a row needs a path, a label and a split (train, val or test); got "
+            f"{cells['path']!r}, {cells['label']!r} and {cells['split']!r}. Correct the row."
         )
-    # An absolute path stays what it is when it is put below the root.
+    # Joining an absolute path to the root leaves it unchanged.
     source = root / cells["path"].replace("\\", "/")
     sample = Sample(
         source, canonical(cells["label"]), cells["path"], subject=cells["subject"] or None
@@ -131,8 +131,8 @@ def _read_votes(where: str, cell: str) -> dict[str, float]:
         name = canonical(found[1]) if found else ""
         if found is None or not name or name in votes:
             raise DatasetError(
-                f"{where}: {cell!r} is not a list of votes such as 'happiness:7 neutral:2', with every label "
-                "once. Correct the cell, or leave it empty where nobody voted."
+                f"{where}: invalid votes {cell!r}; give votes such as 'happiness:7 neutral:2', with each label "
+                "once. Correct the cell, or leave it empty without votes."
             )
         votes[name] = float(found[2])
         place = found.end()
@@ -141,7 +141,7 @@ def _read_votes(where: str, cell: str) -> dict[str, float]:
 
 TABLE = Benchmark(
     name="table",
-    title="A table of your own",
+    title="Your own table",
     labels=None,
     folds=None,
     splits=("train", "val", "test", "all"),

@@ -1,5 +1,5 @@
-"""Face crops of whole data sets, made once, and the record of how they were made.
+"""Face crops of whole data sets, made once, and the record of their settings.
 
-Belongs here: what `peclip data prepare` does.
+Belongs here: the implementation of `peclip data prepare`.
 Belongs elsewhere: detecting and cropping faces (`video`).
 """

@@ -1,4 +1,4 @@
-"""How the crops of a data set were made: a record that lies beside them."""
+"""The record, stored with the crops of a data set, of how they were made."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ LEFT_OUT = "left_out.json"
 
 
 _WITHOUT_CROPS = frozenset({"no_face", "decode_error", "not_done"})
-"""Ends of a preparation that leave no crops; `not_done` is that of one that was stopped."""
+"""Outcomes without crops; `not_done` marks videos of an interrupted run."""
 
 
 class CropConfig(Config):
-    """How crops are made. The geometry is the model's, so that training sees what prediction sees."""
+    """Settings of crops. The geometry is the model's, so that training matches prediction."""
 
     size: int
     """Side of a crop in pixels."""
@@ -32,7 +32,7 @@ class CropConfig(Config):
     detector: str
     threshold: float
     parts: str | None = None
-    """The finder of landmarks and parsing maps, if they are to be found."""
+    """The parts finder, if landmarks and parsing maps are extracted."""
 
     @classmethod
     def of(
@@ -44,7 +44,7 @@ class CropConfig(Config):
         threshold: float,
         parts: str | None = None,
     ) -> CropConfig:
-        """Takes the geometry of a model; the size is the model's too, unless one is given."""
+        """Uses the geometry of a model, and its image size unless a size is given."""
         return cls(
             size=size or preprocess.image_size,
             margin=preprocess.face_margin,
@@ -57,30 +57,30 @@ class CropConfig(Config):
 
 
 def record_crops(root: Path, output: Path, config: CropConfig) -> None:
-    """Writes how the crops of a data set are made, before the first is.
+    """Writes the settings of the crops of a data set, before the first crop.
 
     Raises:
-        ConfigError: the output is inside the data set, or holds crops that were made otherwise.
+        ConfigError: the output is inside the data set, or holds crops made with other settings.
         OSError: it cannot be written.
     """
     if output.resolve().is_relative_to(root.resolve()):
         raise ConfigError(
-            f"The output {str(output)!r} is inside the data set {str(root)!r}, whose files would then "
-            "be mixed with the crops; give a folder outside."
+            f"The output {str(output)!r} is inside the data set {str(root)!r} and would mix "
+            "crops with its files; give a folder outside."
         )
     record = output / RECORD
     if record.exists():
         before = _read_record(record)
         wanted = config.model_dump()
         if before.get("parts") is None:
-            before["parts"] = wanted["parts"]  # crops that were made without parts may get them
+            before["parts"] = wanted["parts"]  # parts may be added to existing crops
         elif wanted["parts"] is None:
             wanted["parts"] = before["parts"]
         changed = [name for name, value in wanted.items() if before.get(name) != value]
         if changed:
             was = ", ".join(f"{name}={before.get(name)}" for name in changed)
             raise ConfigError(
-                f"{str(output)!r} holds crops that were made otherwise ({was}); give another folder."
+                f"{str(output)!r} holds crops made with other settings ({was}); give another folder."
             )
         config = config.model_copy(update={"parts": before["parts"]})
     output.mkdir(parents=True, exist_ok=True)
@@ -90,14 +90,14 @@ def record_crops(root: Path, output: Path, config: CropConfig) -> None:
 
 
 def record_left_out(output: Path, ends: Mapping[str, str]) -> None:
-    """Writes which videos of the data set have no crops, and why: a score on the crops is one without them.
+    """Records which videos of the data set have no crops, and why: scores on the crops exclude them.
 
     Args:
         output: the folder of the crops.
-        ends: id of a video → what became of it. Videos that are not among them stay as an earlier run left them.
+        ends: video id → outcome. Other videos keep the outcome of an earlier run.
 
     Raises:
-        ConfigError: what an earlier run wrote is damaged.
+        ConfigError: the record of an earlier run is corrupt.
         OSError: it cannot be written.
     """
     path = output / LEFT_OUT
@@ -108,22 +108,22 @@ def record_left_out(output: Path, ends: Mapping[str, str]) -> None:
 
 
 def left_out(crops: Path) -> str | None:
-    """Returns what must be said where a folder of crops lacks videos, of which its readers may not know."""
+    """Returns a warning if a folder of crops lacks videos."""
     path = crops / LEFT_OUT
     without = _read_record(path) if path.exists() else {}
     if not without:
         return None
     counts = ", ".join(f"{n:,} {end}" for end, n in Counter(without.values()).most_common())
     return (
-        f"Some videos have no crops in {str(crops)!r} ({counts}; {LEFT_OUT} names them): what is trained or "
-        "scored on these crops is without them."
+        f"Some videos have no crops in {str(crops)!r} ({counts}; listed in {LEFT_OUT}): training and scores "
+        "on these crops exclude them."
     )
 
 
 def unlike(crops: Path, preprocess: PreprocessConfig) -> str | None:
-    """Returns what must be said where the crops in a folder are not those that a model sees in prediction.
+    """Returns a warning if the crops in a folder differ from those a model sees in prediction.
 
-    `None` where they are, and where the folder is not one that `prepare` has made.
+    `None` if they match, or if `prepare` did not make the folder.
     """
     record = crops / RECORD
     if not record.exists():
@@ -144,8 +144,8 @@ def unlike(crops: Path, preprocess: PreprocessConfig) -> str | None:
     if not differ:
         return None
     return (
-        f"The crops in {str(crops)!r} are not those that the model sees in prediction: {', '.join(differ)}. "
-        "Prepare them anew with -m and the model's name."
+        f"The crops in {str(crops)!r} differ from those the model sees in prediction: {', '.join(differ)}. "
+        "Prepare them again with -m and the model's name."
     )
 
 
@@ -156,7 +156,7 @@ def _read_record(path: Path) -> dict[str, Any]:
         found = None
     if not isinstance(found, dict):
         raise ConfigError(
-            f"{str(path)!r} is damaged, and nothing else says of the crops beside it what it said; prepare "
-            "them anew in another folder."
+            f"{str(path)!r} is corrupt, so the settings of the crops are unknown; prepare "
+            "them again in another folder."
         )
     return found

@@ -1,8 +1,8 @@
 """Face crops of whole data sets, made once: decode, detect, track and crop, then train on the crops.
 
-Beside the crops stands `preprocessing.json`, which says how they were made, and a second run goes on only with
-the same settings; `left_out.json` names the videos that have none. A video is complete when its folder has its
-name: until then it has a hidden one.
+`preprocessing.json` next to the crops records their settings, and a second run resumes only with the
+same settings; `left_out.json` lists the videos without crops. A video is complete when its folder has its
+final name: until then the name is hidden.
 """
 
 from __future__ import annotations
@@ -33,26 +33,26 @@ from peclip.video.windows import Observation, Observer
 ABOUT = "frames.json"
 
 MakeDetector = Callable[[], FaceDetector]
-"""Makes a detector for one thread: threads that share one wait for each other."""
+"""Creates a detector for one thread: threads sharing one would wait for each other."""
 
 MakeFinder = Callable[[], PartsFinder]
-"""Likewise a finder of parts."""
+"""Creates a parts finder for one thread."""
 
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """What became of one video."""
+    """Outcome of one video."""
 
     id: str
     status: Literal["ok", "no_face", "decode_error", "kept"]
-    """`kept`: an earlier run had done it."""
+    """`kept`: done by an earlier run."""
     frames: int = 0
     """Frames in the video."""
     crops: int = 0
-    """Frames in which the main person was seen."""
+    """Frames that show the main person."""
     people: int = 0
     parsed: int = 0
-    """Crops in which parts were found, where they were looked for."""
+    """Crops in which parts were found, if requested."""
     reason: str = ""
 
     def to_dict(self) -> dict[str, Any]:
@@ -71,32 +71,32 @@ def prepare(
     workers: int | None = None,
     on_video: Callable[[Prepared], None] = lambda _: None,
 ) -> list[Prepared]:
-    """Crops the main person of every video: the one who is seen in the most frames.
+    """Crops the main person of every video: the one visible in the most frames.
 
     The tree below `output` is that below `root`, with a folder of JPEG files for each video, so that
     the readers of the data set find the crops with `--data-root OUTPUT`.
 
     Args:
-        samples: what to prepare; a video that comes twice is taken once.
+        samples: the videos; duplicates are prepared once.
         root: the data set's folder.
-        output: made if needed.
-        config: how.
-        make_detector: is called once per thread.
-        make_finder: likewise; finds the parts of every crop, also of those that an earlier run made.
-        workers: threads; by default as many as there are cores.
-        on_video: is told of each video when it is done.
+        output: created if needed.
+        config: the settings.
+        make_detector: called once per thread.
+        make_finder: called once per thread; finds the parts of all crops, including those of earlier runs.
+        workers: threads; by default one per core.
+        on_video: called after each video.
 
     Raises:
-        ConfigError: the output is inside the root, holds crops that were made otherwise, or cannot be
-            written.
+        ConfigError: the output is inside the root, holds crops made with other settings, or is not
+            writable.
         DatasetError: the readers of the data set could not find the crops: a video is outside the root,
-            two would have one folder, or the data set is one of stills.
+            two videos would share a folder, or the data set contains stills.
     """
     sources = {sample.source: sample for sample in samples}
     targets = _find_targets(sources, root)
     with _writing(output):
         record_crops(root, output, config)
-        # Until they are done: what a run that is stopped leaves must not pass for all of the data set.
+        # Until they are done: an interrupted run must not pass for the complete data set.
         waiting = (
             s.id for s in sources.values() if not (output / targets[s.source] / ABOUT).exists()
         )
@@ -127,20 +127,20 @@ def prepare(
 
 
 def count_status(results: Sequence[Prepared]) -> dict[str, int]:
-    """Returns how many videos came to each end."""
+    """Returns the number of videos per outcome."""
     return dict(Counter(result.status for result in results))
 
 
 def _find_targets(sources: Mapping[Path, Sample], root: Path) -> dict[Path, Path]:
-    """Returns source → folder of its crops below the output, in which no other video's are."""
+    """Returns source → folder of its crops below the output, unique for each video."""
     targets = {source: _find_target(sample, root) for source, sample in sources.items()}
     owners: dict[Path, Path] = {}
     for source, target in sorted(targets.items(), key=lambda item: item[1]):  # parents come first
         for place in (target, *target.parents):
             if place in owners:
                 raise DatasetError(
-                    f"{owners[place]} and {source} would both have their crops in the folder "
-                    f"{place.as_posix()!r} of the output. Rename one of them."
+                    f"The crops of {owners[place]} and {source} would share the output folder "
+                    f"{place.as_posix()!r}. Rename one of them."
                 )
         owners[target] = source
     return targets
@@ -150,27 +150,27 @@ def _find_target(sample: Sample, root: Path) -> Path:
     source, base = Path(os.path.abspath(sample.source)), Path(os.path.abspath(root))
     if Path(sample.id).is_absolute() or base not in source.parents:
         raise DatasetError(
-            f"{sample.id} cannot be prepared: crops are found by their paths below the root, here {root}. "
-            "Give a root that holds all videos, and write the paths of the table relative to it."
+            f"{sample.id} cannot be prepared: it is outside the root {root}. "
+            "Give a root that contains all videos, and make the paths of the table relative to it."
         )
-    # FER2013. No other data set says of its stills that they are stills; those of one's own are videos.
+    # FER2013. No other data set marks stills as such; custom images are treated as videos.
     if is_still(source) and sample.num_frames == 1:
         raise DatasetError(
-            f"{sample.id} is of a data set of stills that are cropped to the face already, and whose "
-            "reader needs files, where crops are folders. Train on the stills themselves."
+            f"{sample.id} belongs to a data set of stills already cropped to the face, whose "
+            "reader needs files instead of folders. Train on the stills directly."
         )
     return frames_folder(source).relative_to(base)
 
 
 @contextmanager
 def _writing(output: Path) -> Iterator[None]:
-    """Turns what a full disk or a locked folder leads to into an error of one line."""
+    """Turns a full disk or a locked folder into a one-line error."""
     try:
         yield
     except OSError as error:
         raise ConfigError(
-            f"The crops cannot be kept in {str(output)!r}: {error.strerror or error}. Make room or give a "
-            "folder that can be written; a second run goes on where this one stopped."
+            f"The crops cannot be saved in {str(output)!r}: {error.strerror or error}. Free some space or give a "
+            "writable folder; a second run resumes where this one stopped."
         ) from None
 
 
@@ -180,7 +180,7 @@ def _prepare_video(
     if (target / ABOUT).exists():
         return Prepared(sample.id, "kept")
     hidden = target.with_name(f".{target.name}.part")
-    shutil.rmtree(hidden, ignore_errors=True)  # of a run that was killed
+    shutil.rmtree(hidden, ignore_errors=True)  # left by a killed run
     hidden.mkdir(parents=True)
     try:
         result = _write_crops(sample, hidden, config, detector)
@@ -195,7 +195,7 @@ def _prepare_video(
 
 
 def _add_parts(prepared: Prepared, folder: Path, finder: PartsFinder) -> Prepared:
-    """Finds the parts of the crops in a folder, unless they are there."""
+    """Finds the parts of the crops in a folder, unless they exist."""
     path = parts_path(folder)
     if path.exists():
         return prepared
@@ -216,7 +216,7 @@ def _write_crops(
 ) -> Prepared:
     """Writes the crops of everyone frame by frame, then keeps those of the main person.
 
-    Crops go to disk at once, so that memory does not grow with the video.
+    Crops are written immediately, so that memory does not grow with the video.
     """
     observer = Observer(
         detector, size=config.size, margin=config.margin, shift=config.shift, align=config.align
@@ -250,7 +250,9 @@ def _write_sightings(
         name = f"{observation.index:06d}.jpg"
         pixels = cv2.cvtColor(sighting.crop, cv2.COLOR_RGB2BGR)
         if not cv2.imwrite(str(place / name), pixels, [cv2.IMWRITE_JPEG_QUALITY, 95]):
-            raise ConfigError(f"{str(place / name)!r} cannot be written; is the disk full?")
+            raise ConfigError(
+                f"{str(place / name)!r} cannot be written; check that the disk is not full."
+            )
         face = sighting.face
         seen.setdefault(sighting.track_id, []).append(
             {

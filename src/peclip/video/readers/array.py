@@ -31,7 +31,7 @@ class ArrayReader(Closing):
 
     def __init__(self, source: NDArray[Any] | Tensor | Frames, *, frame_rate: float = 25.0) -> None:
         if not frame_rate > 0:
-            raise ConfigError(f"A frame rate of {frame_rate} is not possible: give more than 0.")
+            raise ConfigError(f"Invalid frame rate {frame_rate}: give a number above 0.")
         self._frames = source if isinstance(source, Frames) else _to_frames(source, frame_rate)
         if len(self._frames) == 0:
             raise VideoError("The array of frames is empty: give at least one frame.")
@@ -68,10 +68,10 @@ def _to_frames(source: NDArray[Any] | Tensor, frame_rate: float) -> Frames:
     channels = -1 if isinstance(source, np.ndarray) else 1
     accepted = "a numpy array (T, H, W, 3) or a tensor (T, 3, H, W)"
     if str(source.dtype).removeprefix("torch.") != "uint8":
-        raise ConfigError(f"Frames of {source.dtype} are not accepted: give uint8, {accepted}.")
+        raise ConfigError(f"Unsupported dtype {source.dtype}: give uint8 frames, {accepted}.")
     if source.ndim != 4 or source.shape[channels] != 3:
         raise ConfigError(
-            f"Frames of shape {tuple(source.shape)} are not accepted: give {accepted}, uint8 in RGB."
+            f"Unsupported shape {tuple(source.shape)}: give {accepted}, uint8 in RGB."
         )
     data = (
         torch.from_numpy(np.ascontiguousarray(source)).permute(0, 3, 1, 2)

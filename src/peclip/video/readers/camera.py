@@ -1,4 +1,4 @@
-"""A webcam as a video without an end."""
+"""A webcam as an endless video."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class CameraReader(ProcessBound):
         index: number of the camera, 0 for the first one.
 
     Raises:
-        DeviceError: there is no such camera, or it gives no frame.
+        DeviceError: the camera is missing, or delivers no frame.
     """
 
     def __init__(self, index: int) -> None:
@@ -64,7 +64,7 @@ class CameraReader(ProcessBound):
         while True:
             good, image = self._capture.read()
             if not good or image is None:
-                raise stopped(self._name, seconds, count, "the camera gives no more frames")
+                raise stopped(self._name, seconds, count, "the camera delivers no more frames")
             now = time.monotonic()
             start = now if start is None else start
             seconds = now - start

@@ -27,7 +27,7 @@ from peclip.video.readers.streaming import (
 from peclip.video.sources import IMAGE_SUFFIXES, check_file, natural_key
 
 _FORMATS = ("BMP", "GIF", "JPEG", "PNG", "TIFF", "WEBP")
-"""Whatever the suffix says. Pillow knows more, and for one of them, EPS, it runs another program."""
+"""Accepted whatever the suffix. Pillow knows more; for EPS it would run an external program."""
 
 
 class FrameFolder(Closing):
@@ -44,7 +44,7 @@ class FrameFolder(Closing):
 
     def __init__(self, path: Path, *, frame_rate: float = 25.0) -> None:
         if not frame_rate > 0:
-            raise ConfigError(f"A frame rate of {frame_rate} is not possible: give more than 0.")
+            raise ConfigError(f"Invalid frame rate {frame_rate}: give a number above 0.")
         self._path = path
         self._frame_rate = frame_rate
         self._files = _image_files(path)
@@ -115,7 +115,7 @@ def _decode(file: Path) -> Image:
     check_file(file)
     try:
         with warnings.catch_warnings():
-            # Pillow warns of damage that it can pass over, and of sizes that are checked here.
+            # Pillow warns of damage it can skip, and of sizes that are checked here.
             warnings.simplefilter("ignore")
             with PIL.Image.open(file, formats=_FORMATS) as image:
                 check_size(str(file), *image.size)
@@ -123,14 +123,12 @@ def _decode(file: Path) -> Image:
     except VideoError:
         raise
     except UnidentifiedImageError as error:
-        raise VideoError(
-            f"{file} is not an image that can be decoded. Remove or replace it."
-        ) from error
+        raise VideoError(f"{file} is not a decodable image. Remove or replace it.") from error
     except PIL.Image.DecompressionBombError:
         raise VideoError(
             f"{file} has more than {MAX_PIXELS:,} pixels. Scale it down or remove it."
         ) from None
-    except Exception as error:  # the decoders inside Pillow raise whatever broken bytes lead to
+    except Exception as error:  # Pillow's decoders raise many types for corrupt bytes
         reason = first_line(error)
         raise VideoError(f"{file} cannot be decoded: {reason}. Remove or replace it.") from error
     return np.array(rgb)

@@ -1,4 +1,4 @@
-"""Decoding with PyAV, which brings its own FFmpeg: no installation, nearly as fast."""
+"""Decoding with PyAV, which bundles FFmpeg: no installation, nearly as fast."""
 
 from __future__ import annotations
 
@@ -47,12 +47,12 @@ class _Index:
     keys: list[int]
     """Positions of the key frames, from which decoding can start."""
     exact: bool
-    """Whether each packet has a time of its own, so that a frame is known by its time."""
+    """Whether each packet has a distinct time, so that a time identifies a frame."""
 
 
 @dataclass(slots=True)
 class _Tally:
-    """What became of the packets."""
+    """The outcome of decoding the packets."""
 
     packets: int = 0
     frames: int = 0
@@ -75,7 +75,7 @@ class _Tally:
 
     @property
     def failure(self) -> str | None:
-        """Why the last frames are missing; `None` if they came, whatever was skipped before."""
+        """Why the last frames are missing; `None` if they were decoded, whatever was skipped before."""
         came = self.last is not None and self.end is not None and self.last >= self.end
         return None if came else self.error
 
@@ -136,8 +136,8 @@ class PyAVReader(Closing):
                     shape, seconds = image.shape, clock.seconds(_time(frame))
                     count += 1
                     yield image, seconds
-            # PyAV drops what is left in frame threads if the last packets are damaged, and says nothing.
-            # Where frames are missing without an error, a pass without such threads tells.
+            # PyAV silently drops frames left in its threads if the last packets are damaged.
+            # If frames are missing without an error, a pass without such threads finds the cause.
             if tally.packets - tally.frames - tally.errors <= 0:
                 break
         failure = tally.failure or self._probe.missing_end
@@ -149,11 +149,11 @@ class PyAVReader(Closing):
     def _stream(self, container: InputContainer, threads: Threads) -> VideoStream:
         streams = [s for s in container.streams.video if s.index == self._probe.stream_index]
         if not streams or streams[0].codec_context is None:  # it was there a moment ago
-            raise VideoError(f"{self._source} has changed while it was read. Read it again.")
+            raise VideoError(f"{self._source} changed while it was being read. Read it again.")
         stream = streams[0]
         stream.thread_type = threads
         stream.codec_context.thread_count = self._num_threads
-        # The size may change behind the header, too.
+        # The size may also change after the header.
         stream.codec_context.options = {"max_pixels": str(MAX_PIXELS)}
         return stream
 

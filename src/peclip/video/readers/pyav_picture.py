@@ -1,4 +1,4 @@
-"""What a frame of PyAV becomes: an upright RGB picture with square pixels."""
+"""Converts a PyAV frame to an upright RGB picture with square pixels."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from av.video.frame import VideoFrame
 from peclip.video.readers.streaming import MAX_PIXELS, Image
 
 UNSAFE_FORMATS = frozenset({"yaf32be", "yaf32le"})
-"""Grey with alpha in floats, as EXR has it: swscale of FFmpeg 8 ends the whole process at them."""
+"""Float grey with alpha, as in EXR: swscale of FFmpeg 8 crashes the process on it."""
 
 
 class ToRGB:
@@ -34,8 +34,8 @@ class ToRGB:
         """Returns the upright picture, (H, W, 3).
 
         Raises:
-            ValueError: swscale must not see this pixel format, or the picture would be too large.
-            FFmpegError: swscale does not know it.
+            ValueError: the pixel format would crash swscale, or the picture would be too large.
+            FFmpegError: swscale does not support the pixel format.
         """
         if frame.format.name in UNSAFE_FORMATS:
             raise ValueError(f"pictures in {frame.format.name} cannot be converted")

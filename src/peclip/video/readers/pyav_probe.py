@@ -1,4 +1,4 @@
-"""Opening files with PyAV, and what their headers say: for both decoders."""
+"""Opens files with PyAV and reads their headers, for both decoders."""
 
 from __future__ import annotations
 
@@ -23,25 +23,25 @@ NETWORK_TIMEOUT_S = 30.0
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """What the header of a file says of its video stream."""
+    """The video stream as described in the header of a file."""
 
     container: str
     """FFmpeg's first name of the format: `mov`, `matroska`, `mpegts`."""
     stream_index: int
     pixel_aspect: float
-    """Width of a pixel over its height as it is shown; 1 where it is square, or nobody says."""
+    """Displayed width of a pixel over its height; 1 if square or unspecified."""
     frame_rate: float | None
     duration_s: float | None
     num_frames: int | None
     missing_end: str | None
-    """Why the file is known to be cut off, if it is."""
+    """Why the file is known to be truncated, if it is."""
 
 
 def open_container(source: Path | str) -> InputContainer:
     """Opens a file or an http(s) address.
 
     Raises:
-        VideoError: FFmpeg does not know what it is, or it is not there.
+        VideoError: FFmpeg does not recognise it, or it is missing.
     """
     local = isinstance(source, Path)
     try:
@@ -91,7 +91,7 @@ def probe(source: Path | str) -> Probe:
 
 
 def reason(error: Exception) -> str:
-    """Returns what FFmpeg says, in a few words."""
+    """Returns FFmpeg's message, shortened."""
     text = getattr(error, "strerror", None) or str(error) or type(error).__name__
     return str(text).splitlines()[0].rstrip(". ")
 
@@ -99,7 +99,9 @@ def reason(error: Exception) -> str:
 def _video_stream(container: InputContainer, source: Path | str) -> VideoStream:
     kinds = container.format.name.split(",")
     if isinstance(source, Path) and not NOT_VIDEO.isdisjoint(kinds):
-        raise VideoError(f"{source} is a playlist or a text, not a video. Give the video itself.")
+        raise VideoError(
+            f"{source} is a playlist or a text file, not a video. Give the video itself."
+        )
     videos = [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]
     if not videos:
         found = [_counted(len(container.streams.audio), "audio stream")]
@@ -110,7 +112,7 @@ def _video_stream(container: InputContainer, source: Path | str) -> VideoStream:
     stream = next((s for s in videos if best is not None and s.index == best.index), videos[0])
     if stream.codec_context is None or stream.codec_context.pix_fmt in UNSAFE_FORMATS:
         raise VideoError(
-            f"{source} has a video stream of a kind that cannot be decoded here. Convert it to H.264, "
+            f"{source} has an unsupported video codec. Convert it to H.264, "
             "for example with: ffmpeg -i INPUT -c:v libx264 output.mp4"
         )
     check_size(str(source), stream.codec_context.width, stream.codec_context.height)
@@ -119,8 +121,8 @@ def _video_stream(container: InputContainer, source: Path | str) -> VideoStream:
 
 def _pixel_aspect(stream: VideoStream) -> float:
     ratio = float(stream.sample_aspect_ratio or 1)
-    # Within one percent it is what rounding the sides has left over, and nobody sees it. Beyond four it is
-    # damage: the widest that is in use, half a DVD's width shown on a wide screen, has 2.9.
+    # Within one percent it is a rounding error of the sides, and invisible. Beyond four it is corrupt:
+    # the widest in use, half a DVD's width shown on a wide screen, has 2.9.
     return ratio if 1 / 4 <= ratio <= 4 and abs(ratio - 1) > 0.01 else 1.0
 
 
@@ -147,4 +149,4 @@ def _missing_end(container: InputContainer, stream: VideoStream) -> str | None:
     last = entries[len(entries) - 1]
     if last.pos + last.size <= container.size:
         return None
-    return "the file is cut off: its index lists frames past its end"
+    return "the file is truncated: its index lists frames past its end"

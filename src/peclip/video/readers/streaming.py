@@ -1,4 +1,4 @@
-"""What the readers share: grouping frames into chunks, checking indices, staying in one process."""
+"""Shared by the readers: grouping frames into chunks, checking indices, staying in one process."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ Image = NDArray[np.uint8]
 """One upright RGB frame, (H, W, 3)."""
 
 MAX_PIXELS = 2**27
-"""Of one picture: 16384x8192. A header can say more in a few bytes, and would be believed with gigabytes."""
+"""Of one picture: 16384x8192. A few header bytes can claim more, which would allocate gigabytes."""
 
 MAX_SECONDS = 1e9
-"""Thirty years. Behind it a time is damage, and float64 no longer tells frames apart."""
+"""Thirty years. A later time is corrupt, and float64 no longer separates frames."""
 
 CHUNK_BYTES = 64 * 2**20
 """A chunk holds no more than this (but at least one frame), so that 8K video does not fill the memory."""
@@ -32,7 +32,7 @@ class Clock:
     """Makes times in seconds from the first frame of the times that a container gives.
 
     A frame without a time, or with one that is not after the frame before it or years away, follows that
-    frame by the average duration of a frame: what is shown later is later.
+    frame by the average duration of a frame, so that times always rise.
     """
 
     def __init__(self, frame_rate: float | None) -> None:
@@ -58,12 +58,12 @@ def check_size(name: str, width: int, height: int) -> None:
     """Checks the size that a header gives, before memory is taken for it.
 
     Raises:
-        VideoError: a picture has more pixels than any camera gives.
+        VideoError: a picture has more pixels than any camera records.
     """
     if width * height > MAX_PIXELS:
         raise VideoError(
-            f"{name} says that its picture is {width}x{height}, which is damaged or too large: up to "
-            f"{MAX_PIXELS:,} pixels are read. Scale it down: ffmpeg -i INPUT -vf scale=1920:-2 output.mp4"
+            f"{name} has a picture size of {width}x{height}, which is corrupt or too large: up to "
+            f"{MAX_PIXELS:,} pixels are supported. Scale it down: ffmpeg -i INPUT -vf scale=1920:-2 output.mp4"
         )
 
 
@@ -90,7 +90,7 @@ def chunk_length(image_bytes: int, max_frames: int) -> int:
         ConfigError: `max_frames` is less than one.
     """
     if max_frames < 1:
-        raise ConfigError(f"A chunk cannot hold {max_frames} frames: give 1 or more.")
+        raise ConfigError(f"Invalid max_frames {max_frames}: give 1 or more.")
     return max(1, min(max_frames, CHUNK_BYTES // max(image_bytes, 1)))
 
 
@@ -145,12 +145,12 @@ def checked_indices(indices: Sequence[int], length: int, name: str) -> list[int]
 def stopped(name: str, seconds: float | None, count: int, reason: str) -> VideoError:
     """Returns the error of a video that is damaged after `count` good frames, the last at `seconds`."""
     if seconds is None:
-        return VideoError(f"{name} has no frame that can be decoded: {reason}.")
+        return VideoError(f"{name} has no decodable frame: {reason}.")
     return VideoError(f"{name}: decoding stopped after {seconds:.2f} s (frame {count}): {reason}.")
 
 
 class Closing:
-    """`with` for readers; closing twice is no error."""
+    """`with` for readers; closing twice is allowed."""
 
     def close(self) -> None:
         """Frees what the reader holds."""
@@ -168,7 +168,7 @@ class Closing:
 
 
 class ProcessBound(Closing):
-    """A reader with native handles, which break if they are used in another process after a fork."""
+    """A reader with native handles, which must not be used in another process after a fork."""
 
     def __init__(self, name: str) -> None:
         self._name = name

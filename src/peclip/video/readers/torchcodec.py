@@ -1,4 +1,4 @@
-"""Decoding with torchcodec. The only file that imports it, and only when it is asked for."""
+"""Decoding with torchcodec. The only file that imports it, and only on demand."""
 
 from __future__ import annotations
 
@@ -66,8 +66,8 @@ def reads_exactly(source: Path | str, probe: Probe) -> bool:
     """Returns whether torchcodec gives every frame of a source.
 
     An address is left to PyAV as well: torchcodec reads the whole file before the first frame. So is a
-    name that is no UTF-8, which torchcodec does not take, and a video whose pixels are not square, which it
-    gives as they are stored.
+    name that is not UTF-8, which torchcodec rejects, and a video with non-square pixels, which it returns
+    as stored.
     """
     text = not any("\ud800" <= character <= "\udfff" for character in str(source))
     known = probe.container in EXACT_CONTAINERS and probe.pixel_aspect == 1
@@ -139,7 +139,7 @@ class TorchcodecReader(ProcessBound):
         try:
             batch = decoder.get_frames_at(chosen)
         except DECODING_ERRORS as error:
-            # Damaged packets make torchcodec give up; PyAV goes on after them, as `chunks` does.
+            # Damaged packets stop torchcodec; PyAV continues after them, like `chunks`.
             logger.warning("%s: %s. Reading it with PyAV instead.", self._name, _reason(error))
             return PyAVReader(self._source, self._probe).read(chosen)
         return Frames(batch.data, batch.pts_seconds.double() - self._start)
@@ -158,8 +158,8 @@ class TorchcodecReader(ProcessBound):
         failure: str | None = None
         seconds: float | None = None
         end = self._start
-        # Frame by frame, since a batch is lost as a whole. After a failure the same index is asked for
-        # again: torchcodec then goes on with the next packet instead of seeking.
+        # Frame by frame, since a failed batch is lost as a whole. After a failure the same index is
+        # requested again: torchcodec then continues with the next packet instead of seeking.
         while index < self._length and failures <= self._length:
             try:
                 frame = decoder.get_frame_at(index)
