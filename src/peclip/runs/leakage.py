@@ -55,7 +55,7 @@ def config_of(model: str | Path) -> Path | None:
 
 
 def run_warning(run: str, model: str | Path, split: Split, data: DataConfig) -> str | None:
-    """Returns what must be said where a run answers to videos that it has trained on, or selected its epoch by.
+    """Returns what must be said where a run is evaluated on videos that it has trained on, or selected its epoch by.
 
     Args:
         run: what it is called.

@@ -112,7 +112,7 @@ def fit_temperature(probabilities: Tensor, targets: Tensor) -> float:
         targets: (N,), their classes.
 
     Returns:
-        The factor from 0.05 to 20 with the least negative log-likelihood. The answers stay the same.
+        The factor from 0.05 to 20 with the least negative log-likelihood. The predicted labels stay the same.
     """
     logits = log_probabilities(probabilities)
     low, high = -1.3, 1.3  # powers of ten; the likelihood has one peak in between

@@ -48,7 +48,7 @@ class StemConfig(Config):
 
 
 class TeacherConfig(Config):
-    """A trained model whose answers become a part of the targets (Hinton et al., 2015)."""
+    """A trained model whose predictions become a part of the targets (Hinton et al., 2015)."""
 
     model: str
     """As `-m` names it: a folder, a hub repository, … with the labels and preprocessing of the student."""

@@ -42,7 +42,7 @@ class Learner:
         device: of the model.
         world: the processes that train together; all begin with the weights of the first.
         class_counts: (C,), training videos of each class, for the weights of `balance="loss"`.
-        teacher: whose answers become a part of the targets.
+        teacher: whose predictions become a part of the targets.
 
     Raises:
         ConfigError: several processes are to train a backbone that keeps statistics of its batches.

@@ -1,4 +1,4 @@
-"""What a training epoch has seen so far: its loss, and which answers it gave."""
+"""What a training epoch has seen so far: its loss, and its predictions."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class RunningMetrics:
     """
 
     counts: NDArray[np.int64]
-    """(C, C), a row per target and a column per answer."""
+    """(C, C), a row per target and a column per predicted class."""
     loss_sum: float = 0.0
 
     @classmethod

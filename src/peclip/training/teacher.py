@@ -1,4 +1,4 @@
-"""Learning from the answers of a trained model (Hinton et al., 2015, "Distilling the Knowledge")."""
+"""Learning from the predictions of a trained model (Hinton et al., 2015, "Distilling the Knowledge")."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from peclip.weights.resolve import resolve
 
 
 class Teacher:
-    """Makes a part of the targets out of a model's answers to the very videos that the student sees.
+    """Makes a part of the targets out of a model's predictions for the very videos that the student sees.
 
     The cross-entropy is linear in the target, so this is the sum of the loss against the labels and the
     one against the teacher's distribution, with the weights `1 - share` and `share`.
@@ -52,8 +52,8 @@ class Teacher:
         It is that of its predictions anywhere else: its mirror image and its prior count.
         """
         logits = self._frozen(batch)
-        answers = (logits / self._config.temperature).softmax(-1)[:, self._columns]
-        softened: Tensor = targets + self._config.share * (answers - targets)
+        predictions = (logits / self._config.temperature).softmax(-1)[:, self._columns]
+        softened: Tensor = targets + self._config.share * (predictions - targets)
         return softened
 
 
