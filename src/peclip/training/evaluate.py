@@ -111,8 +111,7 @@ def evaluate_views(
         DatasetError: a video cannot be read.
         DeviceError: the memory is too small, or a prediction is NaN or infinite.
     """
-    draws = [Draw(0, number) for number in range(len(dataset))]
-    batches = batches_of(draws, batch_size)
+    batches = batches_of([Draw(0, number) for number in range(len(dataset))], batch_size)
     own = share(batches, world.rank, world.size)
     samples = dataset.split.samples
     found = torch.zeros(len(views), len(dataset), len(model.labels), device=device)
@@ -140,11 +139,12 @@ def evaluate_views(
         skipped += lost
     split, kept = _without(dataset.split, lost)
     _check_numbers(probabilities[:, kept], split, precision)
+    return [_table(split, model.labels, part[kept]) for part in probabilities]
+
+
+def _table(split: Split, labels: LabelSet, probabilities: Tensor) -> PredictionTable:
     ids, targets = [s.id for s in split.samples], [s.label for s in split.samples]
-    return [
-        PredictionTable.most_likely(ids, targets, model.labels.names, part[kept].numpy())
-        for part in probabilities
-    ]
+    return PredictionTable.most_likely(ids, targets, labels.names, probabilities.numpy())
 
 
 def _check_numbers(probabilities: Tensor, split: Split, precision: str) -> None:
