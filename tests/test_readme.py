@@ -39,7 +39,7 @@ def workplace(tmp_path: Path, astronaut: Path, monkeypatch: pytest.MonkeyPatch) 
     for place in ("clip.mp4", "videos/a.mp4", "examples/astronaut.mp4"):
         (tmp_path / place).parent.mkdir(exist_ok=True)
         shutil.copy(astronaut, tmp_path / place)
-    (tmp_path / "answers.csv").write_text("source,target,label\na,happy,joy\nb,sad,neutral\n")
+    (tmp_path / "predictions.csv").write_text("source,target,label\na,happy,joy\nb,sad,neutral\n")
     (tmp_path / "DIR").mkdir()
     monkeypatch.chdir(tmp_path)
     return tmp_path

@@ -74,7 +74,7 @@ def scored(capsys: Output, *arguments: str) -> tuple[dict[str, Any], str]:
 def test_a_model_of_time_loses_when_time_is_destroyed(
     root: Path, trained: Path, capsys: Output
 ) -> None:
-    """Backwards, rising is falling: the answers turn round. The report of the training is the same score."""
+    """Backwards, rising is falling: the predictions turn round. The report of the training is the same score."""
     report = json.loads((trained / "report.json").read_text())
     plain, _ = scored(capsys, *command(root, "-m", str(trained)))
     assert plain["war"] == pytest.approx(report["war"])
@@ -89,10 +89,10 @@ def test_a_model_of_time_loses_when_time_is_destroyed(
     assert shuffled["lost"]["war"] > 15
 
 
-def test_a_table_a_report_a_picture_and_the_answers(
+def test_a_table_a_report_a_picture_and_the_predictions(
     root: Path, trained: Path, tmp_path: Path, capsys: Output
 ) -> None:
-    files = [tmp_path / name for name in ("report.csv", "confusion.png", "answers.csv")]
+    files = [tmp_path / name for name in ("report.csv", "confusion.png", "predictions.csv")]
     flags = zip(("-o", "--plot", "--save-predictions"), files, strict=True)
     extra = [part for flag, path in flags for part in (flag, str(path))]
     assert run(command(root, "-m", str(trained), "--tta", "flip", *extra)) == 0
@@ -110,16 +110,16 @@ def test_a_table_a_report_a_picture_and_the_answers(
     assert "exists" in capsys.readouterr().err
 
 
-def test_answers_in_a_folder_that_cannot_be_written_are_found_out_first(
+def test_predictions_in_a_folder_that_cannot_be_written_are_found_out_first(
     root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Output
 ) -> None:
     monkeypatch.setattr(os, "access", lambda path, mode: Path(path) != tmp_path)
     monkeypatch.setattr(
         "peclip.runs.dataset_evaluation.evaluate_dataset", lambda *_, **__: pytest.fail("asked")
     )
-    assert run(command(root, "--save-predictions", str(tmp_path / "answers.csv"))) == 2
+    assert run(command(root, "--save-predictions", str(tmp_path / "predictions.csv"))) == 2
     told = " ".join(capsys.readouterr().err.split())
-    assert "answers.csv' is not writable" in told
+    assert "predictions.csv' is not writable" in told
 
 
 def test_folds(tmp_path: Path, capsys: Output) -> None:
@@ -144,19 +144,18 @@ def test_folds(tmp_path: Path, capsys: Output) -> None:
     second, _ = scored(capsys, "evaluate", *plain, "-m", out, "--fold", "2")
     assert second["war"] == found["folds"][1]["war"]
     assert run(["evaluate", *plain, "-m", out]) == 3, "it has folds, and none was given"
-    answers = ["--save-predictions", str(tmp_path / "answers.csv"), "--frames", "reversed"]
-    backwards, told = scored(capsys, "evaluate", *plain, "-m", out, "--fold", "all", *answers)
+    saving = ["--save-predictions", str(tmp_path / "predictions.csv"), "--frames", "reversed"]
+    backwards, told = scored(capsys, "evaluate", *plain, "-m", out, "--fold", "all", *saving)
     assert backwards["as_recorded"]["war"] == pytest.approx(found["war"], abs=1e-5)
     assert backwards["lost"]["war"] == pytest.approx(found["war"] - backwards["war"], abs=1e-5)
     assert "mean, reversed: UAR" in told
     assert (backwards["dataset"], backwards["frames"]) == ("ravdess", "reversed")
-    files = [tmp_path / f"answers-fold-{fold['fold']}.csv" for fold in found["folds"]]
-    again = [part for file in files for part in ("--predictions", str(file))]
-    saved, _ = scored(capsys, "evaluate", *again)
+    files = [tmp_path / f"predictions-fold-{fold['fold']}.csv" for fold in found["folds"]]
+    saved, _ = scored(capsys, "score", *map(str, files))
     for key in ("uar", "uar_sd", "war", "war_sd", "merged"):
         assert saved[key] == backwards[key]
-    assert run(["evaluate", *plain, "-m", out, "--fold", "all", *answers]) == 2
-    assert "answers-fold-1.csv' exists" in " ".join(capsys.readouterr().err.split())
+    assert run(["evaluate", *plain, "-m", out, "--fold", "all", *saving]) == 2
+    assert "predictions-fold-1.csv' exists" in " ".join(capsys.readouterr().err.split())
 
 
 def test_a_model_that_pools_frames_loses_nothing(tmp_path: Path, capsys: Output) -> None:
@@ -215,15 +214,12 @@ def test_matplotlib_is_missed_before_anything_is_read(
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
-        ([], 2, "--predictions FILE, or --dataset NAME"),
+        ([], 2, "--dataset NAME with --data-root DIR and -m MODEL"),
+        ([], 2, "peclip score FILE"),
         (["--dataset", "folder"], 2, "with --data-root DIR"),
         (["--dataset", "none", "--data-root", "."], 2, "choose one of dfew"),
         (["--dataset", "folder", "--data-root", "nowhere"], 3, "nowhere"),
         (["--dataset", "dfew", "--data-root", ".", "--fold", "two"], 2, "a number or all"),
-        (["--predictions", "a.csv", "--dataset", "dfew"], 2, "--dataset was given too"),
-        (["--predictions", "a.csv", "-m", "nano"], 2, "-m was given too"),
-        (["--predictions", "a.csv", "--frames", "reversed"], 2, "--frames was given too"),
-        (["--predictions", "a.csv", "-b", "2"], 2, "-b was given too"),
         (["--dataset", "folder", "--data-root", ".", "--frames", "backwards"], 2, "shuffled"),
     ],
 )

@@ -29,7 +29,7 @@ def report(counts: list[list[int]], resamples: int = 0) -> Report:
 # The confusion matrix ---------------------------------------------------------------------------
 
 
-def test_rows_are_targets_and_columns_are_answers() -> None:
+def test_rows_are_targets_and_columns_are_predictions() -> None:
     confusion = ConfusionMatrix(LabelSet.of(["anger", "fear"]))
     confusion.add("anger", "fear")
     confusion.add("Angry", "afraid")
@@ -48,9 +48,9 @@ def test_pairs_of_names_are_counted_in_any_spelling() -> None:
 
 
 def test_folds_and_ranks_add_up() -> None:
-    targets, answers = list("aabbccab"), list("abbccaab")
-    parts = [ConfusionMatrix.of(ABC, targets[rank::3], answers[rank::3]) for rank in range(3)]
-    assert parts[0] + parts[1] + parts[2] == ConfusionMatrix.of(ABC, targets, answers)
+    targets, predictions = list("aabbccab"), list("abbccaab")
+    parts = [ConfusionMatrix.of(ABC, targets[rank::3], predictions[rank::3]) for rank in range(3)]
+    assert parts[0] + parts[1] + parts[2] == ConfusionMatrix.of(ABC, targets, predictions)
 
 
 def test_adding_leaves_both_as_they_were() -> None:
@@ -71,7 +71,7 @@ def test_an_unknown_name_is_an_error_that_lists_the_names() -> None:
 
 
 def test_sequences_must_pair() -> None:
-    with pytest.raises(ConfigError, match="2 targets and 1 answers"):
+    with pytest.raises(ConfigError, match="2 targets and 1 predictions"):
         ConfusionMatrix.of(ABC, ["a", "b"], ["a"])
 
 
@@ -113,7 +113,7 @@ def test_uar_is_over_the_classes_that_occur() -> None:
     assert found.macro_f1 == pytest.approx(5 / 6)
 
 
-def test_a_class_that_is_never_the_answer_has_no_precision() -> None:
+def test_a_class_that_is_never_predicted_has_no_precision() -> None:
     found = report([[2, 0], [1, 0]])
     assert found.precision == {"a": 2 / 3, "b": None}
     assert found.f1["b"] == found.recall["b"] == 0.0
@@ -269,9 +269,9 @@ def test_the_same_seed_gives_the_same_interval() -> None:
 
 
 def test_the_order_of_the_videos_plays_no_part() -> None:
-    targets, answers = list("aaabbbccab"), list("abcabbccaa")
-    forward = Report.of(ConfusionMatrix.of(ABC, targets, answers))
-    backward = Report.of(ConfusionMatrix.of(ABC, targets[::-1], answers[::-1]))
+    targets, predictions = list("aaabbbccab"), list("abcabbccaa")
+    forward = Report.of(ConfusionMatrix.of(ABC, targets, predictions))
+    backward = Report.of(ConfusionMatrix.of(ABC, targets[::-1], predictions[::-1]))
     assert forward == backward
 
 

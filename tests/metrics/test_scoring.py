@@ -1,4 +1,4 @@
-"""Files of answers become reports, across label sets and over folds."""
+"""Files of predictions become reports, across label sets and over folds."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from peclip.metrics.scoring import score_files
 PROBS = "source,target,label,prob_happiness,prob_sadness\n"
 
 
-def save(folder: Path, pairs: str, name: str = "answers.csv") -> Path:
+def save(folder: Path, pairs: str, name: str = "predictions.csv") -> Path:
     """Writes pairs such as `happy>sad sad>sad` as a file of targets and labels."""
     path = folder / name
     rows = [f"{n}.mp4,{pair.replace('>', ',')}\n" for n, pair in enumerate(pairs.split())]
@@ -25,23 +25,23 @@ def save(folder: Path, pairs: str, name: str = "answers.csv") -> Path:
 def test_a_file_without_probabilities(tmp_path: Path) -> None:
     path = save(tmp_path, "Happy>joy happy>sad sad>sad fear>sad")
     evaluation = score_files([path], resamples=100)
-    (score,) = evaluation.folds
-    report = score.report
+    (fold,) = evaluation.folds
+    report = fold.report
     assert report is evaluation.merged
     assert report.labels == ("happiness", "sadness", "fear")  # the order of the field
     assert report.confusion.counts.tolist() == [[1, 1, 0], [0, 1, 0], [0, 1, 0]]
     assert report.war == 0.5
     assert report.uar == 0.5
     assert report.ece is None
-    assert score.dropped == score.unmatched == {}
-    assert score.remarks == ()
+    assert report.dropped == report.unmatched == {}
+    assert fold.remarks == ()
 
 
-def test_a_class_that_is_never_answered_is_not_dropped(tmp_path: Path) -> None:
-    """Nothing says that the model lacks the label, and dropping it would raise the score."""
-    (score,) = score_files([save(tmp_path, "happy>happy disgust>happy")]).folds
-    assert score.report.recall == {"happiness": 1.0, "disgust": 0.0}
-    assert score.report.uar == 0.5
+def test_a_class_that_is_never_predicted_is_not_dropped(tmp_path: Path) -> None:
+    """Nothing says that the model lacks the label, and dropping it would raise the fold."""
+    (fold,) = score_files([save(tmp_path, "happy>happy disgust>happy")]).folds
+    assert fold.report.recall == {"happiness": 1.0, "disgust": 0.0}
+    assert fold.report.uar == 0.5
 
 
 def test_labels_of_ones_own_follow_in_alphabetical_order(tmp_path: Path) -> None:
@@ -54,50 +54,49 @@ def test_a_single_class_can_be_scored(tmp_path: Path) -> None:
 
 
 def test_the_columns_of_probabilities_are_the_labels_of_the_model(tmp_path: Path) -> None:
-    path = tmp_path / "answers.csv"
+    path = tmp_path / "predictions.csv"
     rows = ["a,joy,happy,0.8,0.2", "b,sad,happy,0.6,0.4", "c,contempt,sad,0.1,0.9"]
     rows += ["d,contempt,sad,0.1,0.9", "e,fear,sad,0.3,0.7"]
     path.write_text(PROBS + "\n".join(rows), encoding="utf-8")
-    (score,) = score_files([path]).folds
-    assert score.report.labels == ("happiness", "sadness")
-    assert score.report.num_videos == 2
-    assert score.dropped == {"contempt": 2, "fear": 1}
-    assert score.remarks == (
-        "dropped 2 videos of contempt, 1 of fear: the model has no such label",
-    )
-    assert score.report.ece == pytest.approx((0.2 + 0.6) / 2)  # the dropped ones play no part
-    assert score.to_dict()["dropped"] == {"contempt": 2, "fear": 1}
+    (fold,) = score_files([path]).folds
+    assert fold.report.labels == ("happiness", "sadness")
+    assert fold.report.num_videos == 2
+    assert fold.report.dropped == {"contempt": 2, "fear": 1}
+    assert fold.remarks == ("dropped 2 videos of contempt, 1 of fear: the model has no such label",)
+    assert fold.report.ece == pytest.approx((0.2 + 0.6) / 2)  # the dropped ones play no part
+    assert fold.to_dict()["dropped"] == {"contempt": 2, "fear": 1}
 
 
-def test_an_answer_that_no_target_has_is_wrong(tmp_path: Path) -> None:
-    (score,) = score_files([save(tmp_path, "happy>happy sad>contempt sad>sad")]).folds
-    assert score.report.war == pytest.approx(2 / 3)
-    assert score.report.uar == 0.75
-    assert score.unmatched == {"contempt": 1}
-    assert score.remarks == (
-        "1 answer of contempt: no target has this label, so they are wrong",
+def test_a_prediction_that_no_target_has_is_wrong(tmp_path: Path) -> None:
+    (fold,) = score_files([save(tmp_path, "happy>happy sad>contempt sad>sad")]).folds
+    assert fold.report.war == pytest.approx(2 / 3)
+    assert fold.report.uar == 0.75
+    assert fold.report.unmatched == {"contempt": 1}
+    assert fold.remarks == (
+        "1 prediction of contempt: no target has this label, so they are wrong",
         "no video of contempt: no recall, and UAR is the mean of the other 2",
     )
 
 
 def test_the_labels_of_the_model_can_be_given(tmp_path: Path) -> None:
     path = save(tmp_path, "happy>happy sad>happy contempt>sad")
-    (score,) = score_files([path], labels=["Sad", "Happy", "anger"]).folds
-    assert score.report.labels == ("sadness", "happiness", "anger")
-    assert score.dropped == {"contempt": 1}
-    assert score.report.uar == 0.5
+    (fold,) = score_files([path], labels=["Sad", "Happy", "anger"]).folds
+    assert fold.report.labels == ("sadness", "happiness", "anger")
+    assert fold.report.dropped == {"contempt": 1}
+    assert fold.report.uar == 0.5
 
 
-def test_an_answer_outside_the_given_labels_is_an_error(tmp_path: Path) -> None:
+def test_a_prediction_outside_the_given_labels_is_an_error(tmp_path: Path) -> None:
     path = save(tmp_path, "happy>happy sad>fear")
     with pytest.raises(
-        ConfigError, match=r"line 3 has the label 'fear', and .* happiness, sadness"
+        ConfigError,
+        match=r"predictions\.csv.* '1\.mp4' has the label 'fear', and .* happiness, sadness",
     ):
         score_files([path], labels=["happy", "sad"])
 
 
 def test_given_labels_must_be_those_of_the_probabilities(tmp_path: Path) -> None:
-    path = tmp_path / "answers.csv"
+    path = tmp_path / "predictions.csv"
     path.write_text(PROBS + "a,joy,happy,0.8,0.2\n", encoding="utf-8")
     assert score_files([path], labels=["sad", "happy"]).merged.labels == ("sadness", "happiness")
     with pytest.raises(ConfigError, match="models with different labels one by one"):

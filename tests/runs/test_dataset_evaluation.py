@@ -23,7 +23,12 @@ from peclip.data import DataConfig, Split
 from peclip.errors import ConfigError, DatasetError
 from peclip.labels import LabelSet
 from peclip.metrics.scoring import Evaluation, score_files
-from peclip.runs.dataset_evaluation import Asked, EvaluateOptions, ask, evaluate_dataset, model_of
+from peclip.runs.dataset_evaluation import (
+    EvaluateOptions,
+    evaluate_dataset,
+    evaluate_fold,
+    model_of,
+)
 from peclip.runs.leakage import TEST_WARNING, config_of
 from peclip.runs.run_folder import CONFIG, MODEL
 from peclip.settings import load_settings
@@ -72,7 +77,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def score(root: Path, model: Path | PEClip, world: World = SINGLE, **changes: object) -> Evaluation:
-    path = changes.pop("answers_path", None)
+    path = changes.pop("predictions_path", None)
     assert path is None or isinstance(path, Path)
     values = {"workers": 0, "resamples": 50, **changes}
     return evaluate_dataset(
@@ -82,12 +87,12 @@ def score(root: Path, model: Path | PEClip, world: World = SINGLE, **changes: ob
         device="cpu",
         precision="fp32",
         world=world,
-        answers_path=path,
+        predictions_path=path,
     )
 
 
 def test_a_score_says_what_it_is_of(root: Path, model: Path, tmp_path: Path) -> None:
-    evaluation = score(root, model, answers_path=tmp_path / "answers.csv")
+    evaluation = score(root, model, predictions_path=tmp_path / "predictions.csv")
     facts = evaluation.to_dict()
     assert (facts["dataset"], facts["fold"], facts["split"]) == ("folder", None, "test")
     assert (facts["num_videos"], facts["num_frames"]) == (5, 4)
@@ -116,35 +121,35 @@ def test_a_model_that_is_loaded_is_asked_as_it_is(root: Path, model: Path, ravde
     assert [fold.facts["fold"] for fold in score_folds(ravdess, loaded).folds] == [1, 2, 3, 4, 5, 6]
 
 
-def test_answers_that_no_target_has_are_wrong(root: Path, model: Path) -> None:
+def test_predictions_that_no_target_has_are_wrong(root: Path, model: Path) -> None:
     """Nothing is dropped that would make the score better."""
-    report = score(root, model).folds[0]
-    wrong = 5 - int(report.report.confusion.counts.diagonal().sum())
+    report = score(root, model).folds[0].report
+    wrong = 5 - int(report.confusion.counts.diagonal().sum())
     assert sum(report.unmatched.values()) <= wrong
-    assert report.report.recall["anger"] is None
-    assert report.report.confusion.counts.sum() == 5
+    assert report.recall["anger"] is None
+    assert report.confusion.counts.sum() == 5
 
 
-def test_saved_answers_score_the_same(root: Path, model: Path, tmp_path: Path) -> None:
-    found = score(root, model, answers_path=tmp_path / "answers.csv").merged
-    again = score_files([tmp_path / "answers.csv"], resamples=50).merged
+def test_saved_predictions_score_the_same(root: Path, model: Path, tmp_path: Path) -> None:
+    found = score(root, model, predictions_path=tmp_path / "predictions.csv").merged
+    again = score_files([tmp_path / "predictions.csv"], resamples=50).merged
     assert again.to_dict() == found.to_dict()
 
 
 def test_batches_and_mirrors(root: Path, model: Path, tmp_path: Path) -> None:
-    def answers(name: str, **changes: object) -> list[list[float]]:
+    def predictions(name: str, **changes: object) -> list[list[float]]:
         path = tmp_path / f"{name}.csv"
-        score(root, model, answers_path=path, **changes)
+        score(root, model, predictions_path=path, **changes)
         rows = csv.DictReader(path.read_text().splitlines())
         return [[float(row[f"prob_{label}"]) for label in LABELS] for row in rows]
 
-    plain = answers("plain")
-    assert np.allclose(answers("one", batch_size=1), plain, atol=1e-6)
-    assert not np.allclose(answers("flip", tta="flip"), plain, atol=1e-4)
-    shuffled = answers("shuffled", frames="shuffled")
-    assert np.allclose(answers("one2", frames="shuffled", batch_size=1), shuffled, atol=1e-6)
+    plain = predictions("plain")
+    assert np.allclose(predictions("one", batch_size=1), plain, atol=1e-6)
+    assert not np.allclose(predictions("flip", tta="flip"), plain, atol=1e-4)
+    shuffled = predictions("shuffled", frames="shuffled")
+    assert np.allclose(predictions("one2", frames="shuffled", batch_size=1), shuffled, atol=1e-6)
     assert not np.allclose(shuffled, plain, atol=1e-4)
-    assert not np.allclose(answers("seed", frames="shuffled", seed=5), shuffled, atol=1e-4)
+    assert not np.allclose(predictions("seed", frames="shuffled", seed=5), shuffled, atol=1e-4)
 
 
 def test_destroyed_time_stands_beside_the_recording(root: Path, model: Path) -> None:
@@ -171,9 +176,11 @@ def test_unreadable_videos(root: Path, model: Path, tmp_path: Path) -> None:
         for number in range(2):
             write_frames(tmp_path / "test" / label / str(number), number)
     (tmp_path / "test/sadness/1/2.png").write_bytes(b"no picture")
-    path = tmp_path / "answers.csv"
-    with pytest.raises(DatasetError, match=r"1 videos cannot be read; the other answers are in"):
-        score(tmp_path, model, answers_path=path)
+    path = tmp_path / "predictions.csv"
+    with pytest.raises(
+        DatasetError, match=r"1 videos cannot be read; the other predictions are in"
+    ):
+        score(tmp_path, model, predictions_path=path)
     assert len(path.read_text().splitlines()) == 4
     found = score(tmp_path, model, skip_unreadable=True).to_dict()
     assert (found["num_videos"], found["unreadable"]) == (3, 1)
@@ -242,15 +249,15 @@ def score_folds(
         EvaluateOptions.model_validate({"workers": 0, "resamples": 0, **changes}),
         all_folds=fold is None,
         device="cpu",
-        answers_path=path,
+        predictions_path=path,
     )
 
 
 def test_all_of_a_data_set_with_folds(ravdess: Path, model: Path, tmp_path: Path) -> None:
     """A number of a fold changes nothing; every fold would be the same videos again."""
-    found = score_folds(ravdess, model, 2, tmp_path / "answers.csv", split="all")
+    found = score_folds(ravdess, model, 2, tmp_path / "predictions.csv", split="all")
     assert found.merged.num_videos == 12
-    assert len((tmp_path / "answers.csv").read_text().splitlines()) == 13
+    assert len((tmp_path / "predictions.csv").read_text().splitlines()) == 13
     with pytest.raises(ConfigError, match="same videos in every fold.*Give one --fold"):
         score_folds(tmp_path / "nowhere", model, split="all")
 
@@ -261,7 +268,9 @@ def test_a_fold_without_a_model_is_found_out_first(
     for fold in range(1, 6):
         shutil.copytree(model, tmp_path / f"fold-{fold}" / MODEL)
     asked: list[object] = []
-    monkeypatch.setattr("peclip.runs.dataset_evaluation.ask", lambda *given: asked.append(given))
+    monkeypatch.setattr(
+        "peclip.runs.dataset_evaluation.evaluate_fold", lambda *given: asked.append(given)
+    )
     with pytest.raises(ConfigError, match="none of fold 6"):
         score_folds(ravdess, tmp_path)
     assert not asked
@@ -388,23 +397,23 @@ def test_the_best_model_so_far_is_of_its_run_too(
 
 
 @pytest.mark.parametrize("end", [KeyboardInterrupt, ConfigError("The memory is too small.")])
-def test_an_end_in_a_later_fold_costs_no_answers_of_the_first_ones(
+def test_an_end_in_a_later_fold_costs_no_predictions_of_the_first_ones(
     ravdess: Path,
     model: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     end: type[BaseException] | BaseException,
 ) -> None:
-    def until_fold_3(recognizer: Any, split: Split, *given: Any) -> Asked | None:
+    def until_fold_3(recognizer: Any, split: Split, *given: Any) -> object:
         if split.fold == 3:
             raise end
-        return ask(recognizer, split, *given)
+        return evaluate_fold(recognizer, split, *given)
 
-    monkeypatch.setattr("peclip.runs.dataset_evaluation.ask", until_fold_3)
+    monkeypatch.setattr("peclip.runs.dataset_evaluation.evaluate_fold", until_fold_3)
     with pytest.raises(end if isinstance(end, type) else type(end)):
-        score_folds(ravdess, model, path=tmp_path / "answers.csv")
+        score_folds(ravdess, model, path=tmp_path / "predictions.csv")
     written = sorted(path.name for path in tmp_path.iterdir())
-    assert written == ["answers-fold-1.csv", "answers-fold-2.csv"]
+    assert written == ["predictions-fold-1.csv", "predictions-fold-2.csv"]
     assert len((tmp_path / written[1]).read_text().splitlines()) == 3
 
 

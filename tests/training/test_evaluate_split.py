@@ -1,7 +1,10 @@
-"""Answers of a model to a split."""
+"""Predictions of a model for a split."""
 
 from __future__ import annotations
 
+import math
+
+import numpy as np
 import pytest
 import torch
 from small import LABELS, fresh
@@ -9,7 +12,8 @@ from small import LABELS, fresh
 from peclip.data import Split
 from peclip.data.dataset import VideoDataset
 from peclip.errors import DeviceError
-from peclip.training.evaluate import Answers, evaluate
+from peclip.metrics.prediction_table import PredictionTable
+from peclip.training.evaluate import evaluate, mean_loss
 
 
 def test_batches_do_not_matter_and_equal_predict(videos: Split) -> None:
@@ -28,12 +32,14 @@ def test_batches_do_not_matter_and_equal_predict(videos: Split) -> None:
         )
         for size in (1, 4, 9)
     ]
+    first = found[0].probabilities
+    assert first is not None
     for other in found[1:]:
-        assert torch.allclose(found[0].probabilities, other.probabilities, atol=1e-6)
+        assert other.probabilities == pytest.approx(first, abs=1e-6)
     options = PredictOptions(face_crop=False, window=float("inf"))
     row = debug.predict(videos.samples[4].source, options).rows[0]
     expected = [row.scores[label] for label in LABELS]
-    assert found[0].probabilities[4].tolist() == pytest.approx(expected, abs=1e-6)
+    assert first[4].tolist() == pytest.approx(expected, abs=1e-6)
 
 
 def test_answers_that_are_no_numbers_are_not_scored(videos: Split) -> None:
@@ -59,32 +65,22 @@ def test_a_memory_that_is_too_small_is_one_line(videos: Split) -> None:
         evaluate(debug.model, data, debug.preprocess, device=debug.device, precision="fp32")
 
 
-def test_labels_are_compared_by_name(videos: Split) -> None:
-    debug = fresh().with_labels(["anger", "fear", "happiness", "sadness"])
-    probabilities = torch.zeros(9, 4, dtype=torch.float64)
-    samples = [videos.samples[i] for i in (0, 3, 6)]
-    probabilities[:, 3] = 1
-    answers = Answers(videos.with_samples(samples), debug.labels, probabilities[:3])
-    targets = [sample.label for sample in samples]
-    assert answers.names == ["sadness"] * 3
-    report = answers.report(resamples=0)
-    assert report.war == pytest.approx(targets.count("sadness") / 3)
-    assert report.recall["fear"] is None
-    rows = list(answers.rows())
-    assert list(rows[0]) == [
-        "source",
-        "target",
-        "label",
-        "prob_anger",
-        "prob_fear",
-        "prob_happiness",
-        "prob_sadness",
-    ]
-    assert rows[0]["source"] == samples[0].id
+def test_a_split_becomes_a_table(videos: Split) -> None:
+    debug = fresh()
+    data = VideoDataset(videos, debug.config.preprocess, debug.config.num_frames, train=False)
+    table = evaluate(
+        debug.model, data, debug.preprocess, device=debug.device, precision="fp32", batch_size=9
+    )
+    assert table.ids == tuple(sample.id for sample in videos.samples)
+    assert table.targets == tuple(sample.label for sample in videos.samples)
+    assert table.classes == LABELS.names
+    assert table.probabilities is not None
+    assert table.probabilities.dtype == np.float64
+    assert table.labels == tuple(LABELS.names[i] for i in table.probabilities.argmax(-1))
 
 
-def test_loss_by_hand(videos: Split) -> None:
-    samples = [s for s in videos.samples if s.label == "sadness"][:2]
-    probabilities = torch.tensor([[0.2, 0.5, 0.3], [0.7, 0.1, 0.2]], dtype=torch.float64)
-    answers = Answers(videos.with_samples(samples), LABELS, probabilities)
-    assert answers.loss == pytest.approx(-(torch.tensor([0.5, 0.1]).log().mean().item()))
+def test_loss_by_hand() -> None:
+    probabilities = np.array([[0.2, 0.5, 0.3], [0.7, 0.1, 0.2]])
+    targets = [LABELS.names[1]] * 2
+    table = PredictionTable.most_likely(["a", "b"], targets, LABELS.names, probabilities)
+    assert mean_loss(table, LABELS) == pytest.approx(-(math.log(0.5) + math.log(0.1)) / 2)

@@ -18,6 +18,7 @@ from peclip.data.dataset import Unreadable
 from peclip.data.with_parts import VideosWithParts
 from peclip.errors import ConfigError, DatasetError
 from peclip.labels import LabelSet
+from peclip.metrics.scoring import score
 from peclip.settings import load_settings
 from peclip.training.config import LearningRates, TrainConfig
 from peclip.training.distributed import SINGLE, World
@@ -84,14 +85,14 @@ def settings(**changes: Any) -> TrainConfig:
 
 
 def accuracy(recognizer: FineCLIPER, split: Split) -> float:
-    answers = evaluate(
+    table = evaluate(
         recognizer.model,
         videos_of(split, recognizer.model, recognizer.config),
         recognizer.preprocess,
         device=recognizer.device,
         precision="fp32",
     )
-    return answers.report(resamples=0).war
+    return score(table, resamples=0).war
 
 
 @pytest.mark.parametrize(

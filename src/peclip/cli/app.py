@@ -18,6 +18,7 @@ from peclip.cli.doctor import doctor
 from peclip.cli.evaluate import evaluate
 from peclip.cli.models import models
 from peclip.cli.predict import predict
+from peclip.cli.score import score
 from peclip.cli.train import train
 from peclip.errors import EXIT_CODES, UserError
 
@@ -58,6 +59,7 @@ app.command()(predict)
 app.command()(train)
 app.command()(convert)
 app.command()(evaluate)
+app.command()(score)
 app.command()(captions)
 app.command()(doctor)
 app.add_typer(models, name="models")

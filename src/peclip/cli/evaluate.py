@@ -1,7 +1,8 @@
-"""`peclip evaluate`: UAR and WAR of predictions or of a model, with their confidence intervals."""
+"""`peclip evaluate`: UAR and WAR of a model on a data set, with their confidence intervals."""
 
 from __future__ import annotations
 
+from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -9,6 +10,7 @@ import typer
 
 from peclip.cli import console
 from peclip.cli.data import AnnotationsOpt
+from peclip.cli.evaluation_table import show, tell
 from peclip.cli.options import (
     CaptionsOpt,
     DeviceOpt,
@@ -21,7 +23,7 @@ from peclip.cli.options import (
     ReportFormatOpt,
     check_output,
 )
-from peclip.cli.scores import show, tell
+from peclip.cli.score import BootstrapOpt, PlotOpt, check_report_outputs, score
 from peclip.config import READERS
 from peclip.errors import ConfigError
 from peclip.literals import FrameOrder, ViewAverage
@@ -37,8 +39,7 @@ PredictionsOpt = Annotated[
     list[Path] | None,
     typer.Option(
         "--predictions",
-        help="A .csv or .jsonl file with source, target, label and, for the calibration error, "
-        "prob_<label>: one video per row. Repeat it for folds.",
+        help="Alias of `peclip score FILE`, with the options of that command. Repeat it for folds.",
     ),
 ]
 DatasetOpt = Annotated[
@@ -71,11 +72,11 @@ SkipOpt = Annotated[
 MissingOpt = Annotated[
     bool, typer.Option("--allow-missing", help="Leave out listed videos that are not there.")
 ]
-AnswersOpt = Annotated[
+SavePredictionsOpt = Annotated[
     Path | None,
     typer.Option(
         "--save-predictions",
-        help="A .csv file for the answer to every video; with --fold all NAME-fold-1.csv and so on.",
+        help="A .csv file for the prediction of every video; with --fold all NAME-fold-1.csv and so on.",
     ),
 ]
 BatchOpt = Annotated[int, typer.Option("-b", "--batch-size", min=1)]
@@ -97,20 +98,11 @@ ChangesOpt = Annotated[
         help="Any other field of the data, such as data.targets=votes or data.copies=drop_from_test.",
     ),
 ]
-PlotOpt = Annotated[
-    Path | None,
-    typer.Option("--plot", help="Draw the confusion matrix: .png, .pdf or .svg (extra `plot`)."),
-]
-BootstrapOpt = Annotated[
-    int,
-    typer.Option(
-        "--bootstrap", min=0, max=1_000_000, help="Draws for the intervals; 0 leaves them out."
-    ),
-]
 SeedOpt = Annotated[int, typer.Option("--seed", min=0, help="Of the bootstrap and of --frames.")]
 
 
 def evaluate(
+    context: typer.Context,
     predictions: PredictionsOpt = None,
     dataset: DatasetOpt = None,
     data_root: RootOpt = None,
@@ -126,7 +118,7 @@ def evaluate(
     skip_unreadable: SkipOpt = False,
     allow_missing: MissingOpt = False,
     changes: ChangesOpt = None,
-    save_predictions: AnswersOpt = None,
+    save_predictions: SavePredictionsOpt = None,
     batch_size: BatchOpt = BATCH,
     workers: WorkersOpt = WORKERS,
     device: DeviceOpt = "auto",
@@ -139,29 +131,29 @@ def evaluate(
     overwrite: OverwriteOpt = False,
     progress: ProgressOpt = True,
 ) -> None:
-    """Score a file of predictions, or a model on a data set: UAR, WAR, and recall and F1 of every class.
+    """Score a model on a data set: UAR, WAR, and recall and F1 of every class.
 
     UAR is the mean recall of the classes that occur; WAR is the accuracy; the intervals are 95 %.
-    With several files or folds, the mean and the sample standard deviation over them.
+    With several folds, the mean and the sample standard deviation over them.
 
-    peclip evaluate --predictions answers.csv
+    peclip evaluate --dataset folder --data-root crops -m nano
 
     peclip evaluate --dataset dfew --data-root DFEW --fold all -m runs/dfew -o dfew.json
     """
-    _check_outputs(output, plot, overwrite=overwrite)
     if predictions:
-        paths = {"--data-root": data_root, "--annotations": annotations, "--captions": captions}
-        names = {"--dataset": dataset, "--fold": fold, "--split": split, "-m": model}
-        shown = {"--frames": frames != "as-recorded", "--tta": tta != "none"}
-        shown |= {"--skip-unreadable": skip_unreadable, "--allow-missing": allow_missing}
-        shown |= {"--set": bool(changes)}
-        work = {"-b": batch_size != BATCH, "--workers": workers != WORKERS}
-        work |= {"--device": device != "auto", "--precision": precision != "auto"}
-        flags = {key: value or None for key, value in (shown | work).items()}
-        rest = {"--save-predictions": save_predictions, "--prior-weight": prior_weight}
-        _refuse({**names, **paths, **flags, **rest})
-        show(_score(predictions, labels, resamples, seed), form, output, plot)
+        _check_alias(context)
+        score(
+            predictions,
+            labels=labels,
+            form=form,
+            output=output,
+            plot=plot,
+            resamples=resamples,
+            seed=seed,
+            overwrite=overwrite,
+        )
         return
+    check_report_outputs(output, plot, overwrite=overwrite)
     asked: dict[str, Any] = {"split": split, "labels": labels, "frames": frames, "tta": tta}
     asked["prior_weight"] = prior_weight
     counted: dict[str, Any] = {"seed": seed, "resamples": resamples, "batch_size": batch_size}
@@ -171,28 +163,28 @@ def evaluate(
     data = _changed(data, changes or [])
     computing: dict[str, Any] = {"device": device, "precision": precision}
     with console.progress_bar(enabled=progress) as bar:
-        found = _ask(model, data, fold, counted, computing, (save_predictions, overwrite), bar)
+        found = _evaluate(model, data, fold, counted, computing, (save_predictions, overwrite), bar)
     if found is not None:
         tell(found)
         show(found, form, output, plot)
 
 
-def _check_outputs(output: Path | None, plot: Path | None, *, overwrite: bool) -> None:
-    from peclip.figures import FIGURE_ENDINGS, check_matplotlib
-    from peclip.metrics.scoring import REPORT_ENDINGS
+def _check_alias(context: typer.Context) -> None:
+    """Says what `--predictions` stands for.
 
-    check_output(output, overwrite=overwrite, endings=REPORT_ENDINGS)
-    check_output(plot, overwrite=overwrite, endings=FIGURE_ENDINGS)
-    if plot is not None:
-        check_matplotlib("A plot of the confusion matrix")
-
-
-def _score(predictions: list[Path], labels: str | None, resamples: int, seed: int) -> Evaluation:
-    from peclip.cli.predict import read_labels
-    from peclip.metrics.scoring import score_files
-
-    names = None if labels is None else read_labels(labels)
-    return score_files(predictions, labels=names, resamples=resamples, seed=seed)
+    Raises:
+        ConfigError: an option is given that `peclip score` does not have.
+    """
+    console.note("evaluate --predictions FILE is an alias of peclip score FILE")
+    accepted = {*signature(score).parameters, "predictions"}
+    for option in context.command.params:
+        name = str(option.name)
+        source = context.get_parameter_source(name)
+        if name not in accepted and source is not None and source.name == "COMMANDLINE":
+            raise ConfigError(
+                f"--predictions scores a file, as peclip score FILE does, and {option.opts[-1]} was given too. "
+                "Leave one of both out."
+            )
 
 
 def _changed(data: dict[str, Any], changes: list[str]) -> dict[str, Any]:
@@ -210,28 +202,29 @@ def _changed(data: dict[str, Any], changes: list[str]) -> dict[str, Any]:
     return dict(values["data"])
 
 
-def _ask(
+def _evaluate(
     model: str | None,
     data: dict[str, Any],
     fold: str | None,
     values: dict[str, Any],
     computing: dict[str, Any],
-    answers: tuple[Path | None, bool],
+    saved: tuple[Path | None, bool],
     bar: Any,
 ) -> Evaluation | None:
-    """Asks the model in the processes that there are; returns the scores in the first of them."""
+    """Evaluates the model in all processes; returns the scores in the first of them."""
     from peclip.cli.evaluation_bar import listener
     from peclip.cli.predict import read_labels
     from peclip.cli.train import device_of
     from peclip.config import check
     from peclip.data import DataConfig, find_benchmark
+    from peclip.metrics.prediction_file import prediction_paths
     from peclip.runs.dataset_evaluation import EvaluateOptions, evaluate_dataset
     from peclip.training.distributed import joined, world_of
-    from peclip.training.evaluate import answer_paths
 
     if data["dataset"] is None or data["root"] is None:
         raise ConfigError(
-            "evaluate takes --predictions FILE, or --dataset NAME with --data-root DIR and -m MODEL."
+            "evaluate takes --dataset NAME with --data-root DIR and -m MODEL; for a file of predictions there is "
+            "peclip score FILE."
         )
     if fold is not None and fold != "all" and not fold.isdecimal():
         raise ConfigError(f"--fold takes a number or all, and {fold!r} was given.")
@@ -240,9 +233,9 @@ def _ask(
     if values["labels"] is not None:
         values = values | {"labels": read_labels(values["labels"])}
     numbers = find_benchmark(config.dataset).fold_numbers() if fold == "all" else (one,)
-    if answers[0] is not None:
-        for path in answer_paths(answers[0], numbers).values():
-            check_output(path, overwrite=answers[1], endings=[".csv"])
+    if saved[0] is not None:
+        for path in prediction_paths(saved[0], numbers).values():
+            check_output(path, overwrite=saved[1], endings=[".csv"])
     world = world_of()
     chosen = device_of(computing["device"], world)
     with joined(world, chosen):
@@ -254,15 +247,7 @@ def _ask(
             device=str(chosen),
             precision=computing["precision"],
             world=world,
-            answers_path=answers[0],
+            predictions_path=saved[0],
             on_batch=listener(bar) if world.is_main else None,
         )
     return evaluation if world.is_main else None
-
-
-def _refuse(flags: dict[str, Any]) -> None:
-    given = [flag for flag, value in flags.items() if value is not None]
-    if given:
-        raise ConfigError(
-            f"--predictions scores a file, and {', '.join(given)} was given too. Leave one of both out."
-        )

@@ -33,7 +33,7 @@ Video = str | Path | int | NDArray[np.uint8] | Tensor | Frames
 """A file, a folder of frames, an http(s) address, a webcam index, or pixels: numpy uint8 (T, H, W, 3) or
 torch uint8 (T, 3, H, W), RGB."""
 
-Score = Callable[[list[FaceWindow]], list[list[float]]]
+ScoreFn = Callable[[list[FaceWindow]], list[list[float]]]
 """Windows with crops → probabilities, each in label order."""
 
 _BATCH = 8
@@ -63,7 +63,7 @@ class Session:
     def __init__(
         self,
         video: Video,
-        score: Score,
+        score: ScoreFn,
         detector: FaceDetector | None,
         *,
         config: ModelConfig,

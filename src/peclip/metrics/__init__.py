@@ -1,5 +1,5 @@
 """Numbers about predictions: confusion matrix, report, intervals, calibration error, means over folds.
 
-Belongs here: computing and plotting scores from targets and predictions, and reading prediction files; no torch.
+Belongs here: computing and plotting scores from targets and predictions, prediction tables, and their files; no torch.
 Belongs elsewhere: making the predictions (`training`, `runs`) and the rows that users get (`results`).
 """

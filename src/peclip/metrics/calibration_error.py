@@ -19,7 +19,7 @@ def calibration_error(
     The bins have equal width and hold their upper edge; the lowest one holds 0 as well.
 
     Args:
-        confidences: (N,) probability of each answer, 0 to 1.
+        confidences: (N,) probability of each predicted label, 0 to 1.
         correct: (N,) whether it was right.
         num_bins: number of bins.
     """

@@ -12,7 +12,7 @@ from peclip.labels import canonical
 
 
 class ConfusionMatrix:
-    """Counts of videos: a row per true label, a column per answer.
+    """Counts of videos: a row per true label, a column per predicted label.
 
     Args:
         labels: the class names, in any usual spelling; a `LabelSet` or a sequence.
@@ -40,22 +40,24 @@ class ConfusionMatrix:
 
     @classmethod
     def of(
-        cls, labels: Iterable[str], targets: Sequence[str], answers: Sequence[str]
+        cls, labels: Iterable[str], targets: Sequence[str], predictions: Sequence[str]
     ) -> ConfusionMatrix:
         """Counts pairs of names.
 
         Raises:
             ConfigError: the two have different lengths, or a name is not among the labels.
         """
-        if len(targets) != len(answers):
-            raise ConfigError(f"{len(targets)} targets and {len(answers)} answers do not pair.")
+        if len(targets) != len(predictions):
+            raise ConfigError(
+                f"{len(targets)} targets and {len(predictions)} predictions do not pair."
+            )
         confusion = cls(labels)
-        for target, answer in zip(targets, answers, strict=True):
-            confusion.add(target, answer)
+        for target, label in zip(targets, predictions, strict=True):
+            confusion.add(target, label)
         return confusion
 
     def add(self, target: str, label: str) -> None:
-        """Counts one video by the names of its true label and of the answer.
+        """Counts one video by the names of its true and of its predicted label.
 
         Raises:
             ConfigError: a name is not among the labels.
@@ -99,11 +101,11 @@ class ConfusionMatrix:
         return np.asarray(self.counts.sum(axis=1))
 
     @property
-    def answered(self) -> NDArray[np.int64]:
-        """Answers per class, (C,)."""
+    def predicted(self) -> NDArray[np.int64]:
+        """Predictions per class, (C,)."""
         return np.asarray(self.counts.sum(axis=0))
 
     @property
     def hits(self) -> NDArray[np.int64]:
-        """Right answers per class, (C,)."""
+        """Right predictions per class, (C,)."""
         return self.counts.diagonal()

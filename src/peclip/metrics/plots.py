@@ -15,7 +15,7 @@ from peclip.figures import PALETTE, check_matplotlib
 
 
 def plot_confusion(report: Report, *, title: str | None = None) -> Figure:
-    """Draws the confusion matrix: of each true class the per cent of every answer, and the counts.
+    """Draws the confusion matrix: of each true class the per cent of every predicted class, and the counts.
 
     Args:
         report: what to draw; the labels may be any.
@@ -46,7 +46,7 @@ def plot_confusion(report: Report, *, title: str | None = None) -> Figure:
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
     axes.set_ylabel("true class (videos)")
-    figure.supxlabel("answer (per cent of the true class, and videos)", fontsize="medium")
+    figure.supxlabel("predicted class (per cent of the true class, and videos)", fontsize="medium")
     return figure
 
 

@@ -1,204 +1,155 @@
-"""Files of answers: one video per row, with its true label and what a model said.
+"""Files of predictions: one video per row, with its true label and what a model predicts.
 
 The columns (csv) or keys (jsonl) are `source`, `target`, `label` and, for the calibration error, one
-`prob_<label>` for every label of the model. Others are left alone.
+`prob_<label>` for every label of the model. Others are left alone. A file with `track_id` and `status`
+has the rows of `peclip predict`, which `peclip.metrics.prediction_rows` reduces to one row per video.
 """
 
 from __future__ import annotations
 
-import csv
-import io
-import json
-import math
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any
+
+import numpy as np
 
 from peclip.errors import ConfigError
+from peclip.files import write_rows
 from peclip.labels import canonical
+from peclip.metrics.prediction_rows import reduce_rows
+from peclip.metrics.prediction_table import PredictionTable
+from peclip.metrics.records import (
+    Record,
+    check_same_columns,
+    probabilities_of,
+    probability_columns,
+    read_records,
+    target_of,
+    text_of,
+)
 
-REQUIRED = ("source", "target", "label")
-_PROB = "prob_"
-_SUM_TOLERANCE = 0.01  # probabilities that were written with three decimals still pass
-_ROUNDING = 1e-6
-
-Record = tuple[int, Mapping[str, Any]]
-"""Line number from 1, and the row."""
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What a model said about one video. The names are canonical."""
-
-    source: str
-    target: str
-    label: str
-    confidence: float | None
-    """Probability of `label`, 0 to 1, where the file gives probabilities."""
-    line: int
-    """Line in the file, from 1."""
+_REQUIRED = ("source", "target", "label")
+_REQUIRED_OF_ROWS = ("source", "track_id", "status", "label")
+_MARKS = {"track_id", "status"}
+"""The columns by which the rows of `peclip predict` are known."""
 
 
-@dataclass(frozen=True, slots=True)
-class AnswerFile:
-    """The answers of one file, in its order."""
+def read_predictions(path: str | Path, targets: Mapping[str, str] | None = None) -> PredictionTable:
+    """Reads a file of predictions, or the rows that `peclip predict` has written.
 
-    path: Path
-    answers: tuple[Answer, ...]
-    labels: tuple[str, ...] | None
-    """The labels of the model, in the order of the probability columns; `None` without them."""
-
-
-def read_answers(path: str | Path) -> AnswerFile:
-    """Reads a `.csv` or `.jsonl` file of answers.
+    Args:
+        path: a `.csv`, `.jsonl`, `.json` or `.parquet` file.
+        targets: the true label of every source, where the file has no column `target`.
 
     Raises:
         ConfigError: the file cannot be read, is empty or not UTF-8, lacks a column, names a video twice,
-            or has a row that makes no sense; the message gives the line.
+            or has an invalid row; the message gives the line.
+        MissingExtraError: it is a parquet file, and pyarrow is not installed.
     """
     path = Path(path)
-    readers = {".csv": _csv_records, ".jsonl": _json_records}
-    reader = readers.get(path.suffix.lower())
-    if reader is None:
-        raise ConfigError(
-            f"The predictions {str(path)!r} are neither .csv nor .jsonl; give a file of one of these."
-        )
     try:
-        records = list(reader(_read_text(path)))
-        if not records:
-            raise ConfigError("it is empty; a row per video is expected")
-        columns = _probability_columns(records[0][1])
-        answers = tuple(_answer(line, row, columns) for line, row in records)
-        _check_sources(answers, records[0][1])
+        records = read_records(path, partial(_check_columns, has_targets=targets is not None))
+        first = records[0][1]
+        if targets is not None and "target" in first:
+            raise ConfigError(
+                "it has a column target, and other targets were given too; leave one of both out"
+            )
+        if first.keys() >= _MARKS:
+            return reduce_rows(records, targets)
+        return _table(records, targets)
     except ConfigError as error:
         raise ConfigError(f"The predictions {str(path)!r} cannot be scored: {error}.") from None
-    return AnswerFile(path, answers, tuple(columns) or None)
 
 
-def _read_text(path: Path) -> str:
+def read_targets(path: str | Path) -> dict[str, str]:
+    """Reads a file with the columns `source` and `target`: the true label of every source.
+
+    Raises:
+        ConfigError: the file cannot be read, lacks a column, or names a source twice.
+    """
+    path = Path(path)
+    targets = dict[str, str]()
     try:
-        content = path.read_bytes()
+        for record in read_records(path, partial(_check_required, required=("source", "target"))):
+            source = text_of(record, "source")
+            if source in targets:
+                raise ConfigError(f"{record[0]} names {source!r} again; give each source once")
+            targets[source] = text_of(record, "target")
+    except ConfigError as error:
+        raise ConfigError(f"The targets {str(path)!r} cannot be read: {error}.") from None
+    return targets
+
+
+def prediction_paths(path: Path, folds: Sequence[int | None]) -> dict[int | None, Path]:
+    """Returns the file of each fold: `a.csv`, and with several folds `a-fold-1.csv` and so on."""
+    if len(folds) == 1:
+        return {folds[0]: path}
+    return {fold: path.with_name(f"{path.stem}-fold-{fold}{path.suffix}") for fold in folds}
+
+
+def write_predictions(path: Path, table: PredictionTable) -> None:
+    """Writes a table of at least one video as a `.csv` file that `read_predictions` reads.
+
+    Raises:
+        ConfigError: the file cannot be written.
+    """
+    try:
+        write_rows(path, list(table.rows()))
     except OSError as error:
-        raise ConfigError(f"{error.strerror}; give a file that exists and can be read") from None
-    try:
-        return content.decode("utf-8-sig")  # Excel begins its csv files with a byte order mark
-    except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        raise ConfigError(f"line {line} is not UTF-8; save the file as UTF-8") from None
+        raise ConfigError(
+            f"The predictions cannot be written to {str(path)!r}: {error.strerror}. Give a file in a folder "
+            "that exists and can be written."
+        ) from None
 
 
-def _csv_records(text: str) -> Iterator[Record]:
-    reader = csv.reader(io.StringIO(text, newline=""))
-    try:
-        header = [name.strip() for name in next((cells for cells in reader if cells), [])]
-        if not header:
-            return
-        _check_columns(header)
-        for cells in reader:
-            if len(cells) == len(header):
-                yield reader.line_num, dict(zip(header, cells, strict=True))
-            elif cells:
-                raise ConfigError(
-                    f"line {reader.line_num} has {len(cells)} cells and the header {len(header)}; "
-                    "write cells with a comma in them in quotes"
-                )
-    except csv.Error as error:
-        raise ConfigError(f"line {reader.line_num} is not csv: {error}") from None
-
-
-def _json_records(text: str) -> Iterator[Record]:
-    # Not splitlines(): U+2028 and its like may stand inside a JSON string.
-    for line, content in enumerate(text.split("\n"), start=1):
-        if not content.strip():
-            continue
-        try:
-            row = json.loads(content)
-        except (ValueError, RecursionError):
-            row = None
-        if not isinstance(row, dict):
-            raise ConfigError(f"line {line} is no JSON object; write one per line")
-        _check_columns(row, line)
-        yield line, row
-
-
-def _check_columns(names: Iterable[str], line: int = 1) -> None:
+def _check_columns(names: Iterable[str], place: str, *, has_targets: bool) -> None:
     names = list(names)
-    missing = [name for name in REQUIRED if name not in names]
+    if not set(names) >= _MARKS:
+        required = [name for name in _REQUIRED if name != "target" or not has_targets]
+        _check_required(names, place, required=required)
+        return
+    _check_required(names, place, required=_REQUIRED_OF_ROWS)
+    if "target" not in names and not has_targets:
+        raise ConfigError(
+            "it has rows of peclip predict and no targets; add a column target, or give a csv file with "
+            "source,target: --targets FILE"
+        )
+
+
+def _check_required(names: Iterable[str], place: str, *, required: Sequence[str]) -> None:
+    names = list(names)
+    missing = [name for name in required if name not in names]
     if missing:
         found = ", ".join(map(repr, names)) or "none"
         raise ConfigError(
-            f"line {line} lacks {', '.join(missing)}; the columns {', '.join(REQUIRED)} are "
+            f"{place} lacks {', '.join(missing)}; the columns {', '.join(required)} are "
             f"expected, found: {found}"
         )
-    twice = next((name for name in REQUIRED if names.count(name) > 1), None)
+    twice = next((name for name in (*required, "target") if names.count(name) > 1), None)
     if twice is not None:
-        raise ConfigError(f"line {line} has the column {twice!r} twice; name each once")
+        raise ConfigError(f"{place} has the column {twice!r} twice; name each once")
 
 
-def _probability_columns(row: Mapping[str, Any]) -> dict[str, str]:
-    """Returns the columns of probabilities by canonical label."""
-    columns = dict[str, str]()
-    for name in row:
-        if name.startswith(_PROB):
-            label = canonical(name.removeprefix(_PROB))
-            if label in columns:
-                raise ConfigError(
-                    f"the columns {columns[label]!r} and {name!r} are of the same label; keep one"
-                )
-            columns[label] = name
-    return columns
-
-
-def _answer(line: int, row: Mapping[str, Any], columns: Mapping[str, str]) -> Answer:
-    for name in REQUIRED:
-        if not isinstance(row[name], str) or not row[name].strip():
-            hint = "; a video without a face needs an answer too" if name == "label" else ""
+def _table(records: Sequence[Record], targets: Mapping[str, str] | None) -> PredictionTable:
+    """Makes the table of a file that has one row per video."""
+    columns = probability_columns(records[0][1])
+    labels, scores = list[str](), list[list[float]]()
+    true = list[str]()
+    places = dict[str, str]()
+    for record in records:
+        source = text_of(record, "source")
+        true.append(canonical(target_of(record, source, targets)))
+        label = text_of(record, "label", "; a video without a face needs a label too")
+        check_same_columns(record, columns)
+        labels.append(canonical(label))
+        if columns:
+            scores.append(list(probabilities_of(record, columns, label).values()))
+        if source in places:
+            windows = " (it has windows; combine those of a video first)" * ("window" in record[1])
             raise ConfigError(
-                f"line {line} has the {name} {row[name]!r} and a text is expected{hint}"
+                f"{record[0]} names {source!r} again after {places[source]}; one row per video is "
+                f"expected{windows}"
             )
-    if _probability_columns(row) != columns:
-        raise ConfigError(
-            f"line {line} has other {_PROB} columns than the first row; give all in each"
-        )
-    label = canonical(row["label"])
-    confidence = None
-    if columns:
-        scores = {name: _probability(line, row, column) for name, column in columns.items()}
-        total = math.fsum(scores.values())
-        if abs(total - 1) > _SUM_TOLERANCE:
-            raise ConfigError(
-                f"line {line} has probabilities that sum to {total:.6g}; they must sum to 1"
-            )
-        if label not in scores:
-            raise ConfigError(
-                f"line {line} has the label {row['label']!r} without a column {_PROB}{label}; give one "
-                "for every label of the model"
-            )
-        confidence = scores[label]
-    return Answer(row["source"].strip(), canonical(row["target"]), label, confidence, line)
-
-
-def _probability(line: int, row: Mapping[str, Any], column: str) -> float:
-    given = row.get(column)
-    try:
-        value = math.nan if given is None or isinstance(given, bool) else float(given)
-    except (TypeError, ValueError, OverflowError):
-        value = math.nan
-    if not -_ROUNDING <= value <= 1 + _ROUNDING:  # a NaN fails as well
-        raise ConfigError(
-            f"line {line} has {given!r} in {column}; a number from 0 to 1 is expected"
-        )
-    return min(max(value, 0.0), 1.0)
-
-
-def _check_sources(answers: Iterable[Answer], row: Mapping[str, Any]) -> None:
-    first = dict[str, int]()
-    for answer in answers:
-        if answer.source in first:
-            windows = " (it has windows; combine those of a video first)" if "window" in row else ""
-            raise ConfigError(
-                f"line {answer.line} names {answer.source!r} again after line {first[answer.source]}; "
-                f"one row per video is expected{windows}"
-            )
-        first[answer.source] = answer.line
+        places[source] = record[0]
+    probabilities = np.array(scores, np.float64) if columns else None
+    return PredictionTable(tuple(places), tuple(true), tuple(labels), probabilities, tuple(columns))

@@ -1,7 +1,7 @@
 """The numbers of the field: WAR, UAR, and what stands behind them.
 
 WAR (weighted average recall) is the accuracy. UAR (unweighted average recall) is the mean recall over the classes
-*present* in the targets: a class that never occurs has no recall, and a wrong answer that names it must
+*present* in the targets: a class that never occurs has no recall, and a wrong prediction that names it must
 not count twice. (torchmetrics' macro accuracy counts such a class as 0.)
 """
 
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -24,7 +24,7 @@ UNITS = {
     **dict.fromkeys(("uar", "war", "macro_f1", "recall", "precision", "f1"), "per cent"),
     **dict.fromkeys(("uar_ci", "war_ci"), "per cent; 95 %, percentile bootstrap over videos"),
     "ece": f"0 to 1; {NUM_BINS} bins of equal width",
-    "confusion": "videos; a row per target and a column per answer, in the order of `labels`",
+    "confusion": "videos; a row per target and a column per prediction, in the order of `labels`",
 }
 
 
@@ -37,14 +37,14 @@ class Report:
     uar: float
     """Mean recall over the classes that occur in the targets."""
     war: float
-    """Right answers by videos, i.e. the accuracy."""
+    """Right predictions by videos, i.e. the accuracy."""
     uar_ci: Interval | None
     """95 % confidence interval, or `None` where none was asked for."""
     war_ci: Interval | None
     recall: Mapping[str, float | None]
     """By label; `None` for a class that never occurs."""
     precision: Mapping[str, float | None]
-    """By label; `None` for a class that was never the answer."""
+    """By label; `None` for a class that was never predicted."""
     f1: Mapping[str, float | None]
     """By label; `None` for a class that never occurs."""
     macro_f1: float
@@ -53,6 +53,10 @@ class Report:
     """Videos by label."""
     ece: float | None
     """Expected calibration error, or `None` without probabilities."""
+    dropped: Mapping[str, int] = field(default_factory=dict)
+    """Videos by target, where the model has no such label. They are not counted above."""
+    unmatched: Mapping[str, int] = field(default_factory=dict)
+    """Predictions by label, where no target has this label. They count as wrong."""
 
     @classmethod
     def of(
@@ -78,8 +82,8 @@ class Report:
             raise ConfigError("No video was counted; a report needs at least one.")
         names, support, hits = confusion.labels, confusion.support, confusion.hits
         recall = _by_label(names, hits, support)
-        # A class that never occurs has no F1 either, however often it is the answer.
-        f1 = _by_label(names, 2 * hits, np.where(support > 0, support + confusion.answered, 0))
+        # A class that never occurs has no F1 either, however often it is predicted.
+        f1 = _by_label(names, 2 * hits, np.where(support > 0, support + confusion.predicted, 0))
         uar_ci, war_ci = bootstrap(confusion, resamples=resamples, seed=seed)
         return cls(
             confusion=ConfusionMatrix(names, confusion.counts),
@@ -89,7 +93,7 @@ class Report:
             uar_ci=uar_ci,
             war_ci=war_ci,
             recall=recall,
-            precision=_by_label(names, hits, confusion.answered),
+            precision=_by_label(names, hits, confusion.predicted),
             f1=f1,
             macro_f1=_mean_of(f1),
             support=dict(zip(names, support.tolist(), strict=True)),
@@ -100,8 +104,26 @@ class Report:
     def labels(self) -> tuple[str, ...]:
         return self.confusion.labels
 
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What must be said with the numbers, a sentence each."""
+        found = list[str]()
+        if self.dropped:
+            found.append(f"dropped {_counted('video', self.dropped)}: the model has no such label")
+        if self.unmatched:
+            found.append(
+                f"{_counted('prediction', self.unmatched)}: no target has this label, so they are wrong"
+            )
+        absent = [name for name, videos in self.support.items() if not videos]
+        if absent:
+            found.append(
+                f"no video of {', '.join(absent)}: no recall, and UAR is the mean of the other "
+                f"{len(self.labels) - len(absent)}"
+            )
+        return tuple(found)
+
     def to_dict(self) -> dict[str, Any]:
-        """Returns the JSON form; `UNITS` says that all but `ece` and the counts is in per cent."""
+        """Returns the JSON form of the counted videos; `UNITS` says that all but `ece` and the counts is in per cent."""
         return {
             "num_videos": self.num_videos,
             "uar": percent(self.uar),
@@ -123,6 +145,12 @@ class Report:
 def percent(fraction: float | None) -> float | None:
     """Returns a fraction in per cent, rounded to six places; `None` stays `None`."""
     return None if fraction is None else round(100 * fraction, 6)
+
+
+def _counted(noun: str, numbers: Mapping[str, int]) -> str:
+    (first, number), *others = numbers.items()
+    head = f"{number} {noun}{'' if number == 1 else 's'} of {first}"
+    return ", ".join([head, *(f"{count} of {name}" for name, count in others)])
 
 
 def _by_label(

@@ -1,4 +1,4 @@
-"""Scores of files of answers: a report per file, and the mean over folds.
+"""Scores of predictions: a report per table or file, and the mean over folds.
 
 The rule across label sets:
 
@@ -7,7 +7,7 @@ The rule across label sets:
    whose target is not among them is dropped and counted: the model cannot be right about it.
 3. Without either, nothing tells a label that the model lacks from one that it never chose. The classes
    are then all names in the files, and nothing is dropped.
-4. An answer that no target has is a wrong answer. It is never dropped, which would raise the score.
+4. A predicted label that no target has is wrong. It is never dropped, which would raise the score.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import reduce
 from operator import add
 from pathlib import Path
@@ -23,28 +23,27 @@ from typing import Any
 
 from peclip.errors import ConfigError
 from peclip.files import replacing, write_rows
-from peclip.labels import EMOTIONS, LabelSet
+from peclip.labels import EMOTIONS, LabelSet, canonical
 from peclip.metrics.calibration_error import calibration_error
 from peclip.metrics.confusion import ConfusionMatrix
 from peclip.metrics.folds import FoldMean, mean_over_folds
 from peclip.metrics.intervals import RESAMPLES
-from peclip.metrics.prediction_file import Answer, AnswerFile, read_answers
+from peclip.metrics.prediction_file import read_predictions, read_targets
+from peclip.metrics.prediction_table import PredictionTable
 from peclip.metrics.report import Report, percent
 
 REPORT_ENDINGS = (".json", ".csv")
 
 
 @dataclass(frozen=True, slots=True)
-class Score:
-    """The report of one file or fold, and what it leaves out."""
+class FoldReport:
+    """The report of one file or fold, and what it is of."""
 
     facts: Mapping[str, Any]
-    """What the score is of: the file, or the data set, fold, split, model and preprocessing."""
+    """The file, or the data set, fold, split, model and preprocessing."""
     report: Report
-    dropped: Mapping[str, int]
-    """Videos by target, where the model has no such label. They are not in the report."""
-    unmatched: Mapping[str, int]
-    """Answers by label, where no target has this label. They count as wrong."""
+    notes: tuple[str, ...] = ()
+    """What must be said of the predictions, a sentence each."""
 
     @property
     def name(self) -> str:
@@ -54,28 +53,15 @@ class Score:
     @property
     def remarks(self) -> tuple[str, ...]:
         """Sentences that must stand beside the numbers, for people."""
-        found = list[str]()
-        if self.dropped:
-            found.append(f"dropped {_counted('video', self.dropped)}: the model has no such label")
-        if self.unmatched:
-            found.append(
-                f"{_counted('answer', self.unmatched)}: no target has this label, so they are wrong"
-            )
-        absent = [name for name, videos in self.report.support.items() if not videos]
-        if absent:
-            found.append(
-                f"no video of {', '.join(absent)}: no recall, and UAR is the mean of the other "
-                f"{len(self.report.labels) - len(absent)}"
-            )
-        return tuple(found)
+        return (*self.notes, *self.report.remarks)
 
     def to_dict(self) -> dict[str, Any]:
         """Returns the JSON form: that of the report, and what was left out."""
         return {
             **self.facts,
             **self.report.to_dict(),
-            "dropped": dict(self.dropped),
-            "unmatched": dict(self.unmatched),
+            "dropped": dict(self.report.dropped),
+            "unmatched": dict(self.report.unmatched),
             "remarks": list(self.remarks),
         }
 
@@ -84,7 +70,7 @@ class Score:
 class Evaluation:
     """The scores of one file, or of several that are folds."""
 
-    folds: tuple[Score, ...]
+    folds: tuple[FoldReport, ...]
     merged: Report
     """Of all files in one confusion matrix. With several files it has no intervals and no `ece`."""
     mean: FoldMean
@@ -140,30 +126,47 @@ class Evaluation:
 def score_files(
     paths: Sequence[str | Path],
     *,
+    targets: str | Path | None = None,
     labels: Iterable[str] | None = None,
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> Evaluation:
-    """Scores files of answers; several are folds of one experiment.
+    """Scores files of predictions; several are folds of one experiment.
 
     Args:
-        paths: `.csv` or `.jsonl` files, see `peclip.metrics.prediction_file`.
+        paths: files that `peclip.metrics.prediction_file.read_predictions` reads.
+        targets: a file with source and target, where the files have no targets.
         labels: the labels of the model, where the files have no probabilities.
         resamples: of the bootstrap of the confidence intervals; 0 leaves them out.
         seed: of the bootstrap.
 
     Raises:
         ConfigError: a file cannot be scored, or the files are of models with different labels.
+        MissingExtraError: a file is parquet, and pyarrow is not installed.
     """
     if not paths:
         raise ConfigError("No file of predictions was given; give at least one.")
-    files = [read_answers(path) for path in paths]
-    known = _model_labels(files, None if labels is None else LabelSet.of(labels).names)
-    names = known or _all_names(files)
-    return together([score_answers(file, names, resamples=resamples, seed=seed) for file in files])
+    true = None if targets is None else read_targets(targets)
+    tables = [(str(path), read_predictions(path, true)) for path in paths]
+    known = _model_labels(tables, None if labels is None else LabelSet.of(labels).names)
+    classes = known or _all_names([table for _, table in tables])
+    folds = []
+    for path, table in tables:
+        try:
+            report = score(table, classes, resamples=resamples, seed=seed)
+        except ConfigError as error:
+            raise ConfigError(f"The predictions {path!r} cannot be scored: {error}") from None
+        folds.append(FoldReport({"predictions": path}, report, table.notes))
+    if true is not None:
+        unused = len(true.keys() - {name for _, table in tables for name in table.ids})
+        note = (
+            f"{unused} of the {len(true)} sources in {targets} have no prediction and are left out"
+        )
+        folds[0] = replace(folds[0], notes=(*folds[0].notes, *([note] if unused else [])))
+    return together(folds)
 
 
-def together(folds: Sequence[Score], facts: Mapping[str, Any] | None = None) -> Evaluation:
+def together(folds: Sequence[FoldReport], facts: Mapping[str, Any] | None = None) -> Evaluation:
     """Returns the scores of one file or of several folds, of models with the same labels.
 
     Args:
@@ -178,83 +181,77 @@ def together(folds: Sequence[Score], facts: Mapping[str, Any] | None = None) -> 
     return Evaluation(tuple(folds), merged, mean_over_folds(reports), facts or {})
 
 
+def score(
+    table: PredictionTable,
+    classes: Sequence[str] | None = None,
+    *,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+) -> Report:
+    """Scores the predictions of a model; the rule is that of this module.
+
+    Args:
+        table: at least one video.
+        classes: labels of the model; by default those of the table's probabilities, or all its names.
+        resamples: of the bootstrap of the confidence intervals; 0 leaves them out.
+        seed: of the bootstrap.
+
+    Raises:
+        ConfigError: a predicted label is not one of the classes, or none of the targets is.
+    """
+    names = [canonical(name) for name in classes or table.classes or _all_names([table])]
+    targets = [canonical(name) for name in table.targets]
+    labels = [canonical(name) for name in table.labels]
+    for video, label in zip(table.ids, labels, strict=True):
+        if label not in names:
+            raise ConfigError(
+                f"the video {video!r} has the label {label!r}, and the labels of the model are "
+                f"{', '.join(names)}."
+            )
+    kept = [number for number, target in enumerate(targets) if target in names]
+    dropped = Counter(target for target in targets if target not in names)
+    if dropped and not kept:
+        raise ConfigError(
+            f"the model has none of the targets' labels {', '.join(sorted(dropped))}; its labels are "
+            f"{', '.join(names)}."
+        )
+    pairs = [(targets[number], labels[number]) for number in kept]
+    shown = set(targets)
+    unmatched = Counter(label for _, label in pairs if label not in shown)
+    confusion = ConfusionMatrix.of(names, [a for a, _ in pairs], [b for _, b in pairs])
+    confidences, ece = table.confidences, None
+    if confidences is not None and kept:
+        ece = calibration_error(confidences[kept], [a == b for a, b in pairs])
+    report = Report.of(confusion, ece=ece, resamples=resamples, seed=seed)
+    return replace(
+        report, dropped=dict(dropped.most_common()), unmatched=dict(unmatched.most_common())
+    )
+
+
 def _model_labels(
-    files: Sequence[AnswerFile], given: tuple[str, ...] | None
+    tables: Sequence[tuple[str, PredictionTable]], given: tuple[str, ...] | None
 ) -> tuple[str, ...] | None:
     known = given
-    for file in files:
-        if file.labels is None:
+    for path, table in tables:
+        if not table.classes:
             continue
-        if known is not None and set(file.labels) != set(known):
+        if known is not None and set(table.classes) != set(known):
             raise ConfigError(
-                f"The probabilities in {str(file.path)!r} are of {', '.join(file.labels)}, and before "
+                f"The probabilities in {path!r} are of {', '.join(table.classes)}, and before "
                 f"the labels were {', '.join(known)}; score models with different labels one by one."
             )
-        known = known or file.labels
+        known = known or table.classes
     return known
 
 
-def _all_names(files: Sequence[AnswerFile]) -> tuple[str, ...]:
-    found = {name for file in files for a in file.answers for name in (a.target, a.label)}
+def _all_names(tables: Sequence[PredictionTable]) -> tuple[str, ...]:
+    """Returns the names in tables, those of the field first."""
+    found = {canonical(name) for table in tables for name in (*table.targets, *table.labels)}
     usual = [name for name in EMOTIONS if name in found]
     return (*usual, *sorted(found.difference(usual)))
 
 
-def score_answers(
-    file: AnswerFile,
-    names: Sequence[str],
-    *,
-    facts: Mapping[str, Any] | None = None,
-    resamples: int = RESAMPLES,
-    seed: int = 0,
-) -> Score:
-    """Scores the answers of a model with these labels; the rule is that of this module.
-
-    Args:
-        file: the answers.
-        names: labels of the model.
-        facts: what the score is of; by default the file.
-        resamples: of the bootstrap.
-        seed: of the bootstrap.
-
-    Raises:
-        ConfigError: an answer is not one of the labels, or none of the targets is.
-    """
-    stranger = next((a for a in file.answers if a.label not in names), None)
-    if stranger is not None:
-        raise ConfigError(
-            f"The predictions {str(file.path)!r} cannot be scored: line {stranger.line} has the label "
-            f"{stranger.label!r}, and the labels of the model are {', '.join(names)}."
-        )
-    kept = [a for a in file.answers if a.target in names]
-    dropped = Counter(a.target for a in file.answers if a.target not in names)
-    if not kept:
-        raise ConfigError(
-            f"The predictions {str(file.path)!r} cannot be scored: the model has none of the targets' "
-            f"labels {', '.join(sorted(dropped))}; its labels are {', '.join(names)}."
-        )
-    targets = {a.target for a in file.answers}
-    unmatched = Counter(a.label for a in kept if a.label not in targets)
-    confusion = ConfusionMatrix.of(tuple(names), [a.target for a in kept], [a.label for a in kept])
-    report = Report.of(confusion, ece=_calibration(kept), resamples=resamples, seed=seed)
-    facts = {"predictions": str(file.path)} if facts is None else facts
-    return Score(facts, report, dict(dropped.most_common()), dict(unmatched.most_common()))
-
-
-def _calibration(answers: Sequence[Answer]) -> float | None:
-    confidences = [a.confidence for a in answers if a.confidence is not None]
-    if not confidences:
-        return None
-    return calibration_error(confidences, [a.target == a.label for a in answers])
-
-
-def _counted(noun: str, numbers: Mapping[str, int]) -> str:
-    (first, number), *others = numbers.items()
-    head = f"{number} {noun}{'' if number == 1 else 's'} of {first}"
-    return ", ".join([head, *(f"{count} of {name}" for name, count in others)])
-
-
-def _flat(fold: Score) -> dict[str, Any]:
+def _flat(fold: FoldReport) -> dict[str, Any]:
     report = fold.report.to_dict()
     row = {key: _cell(value) for key, value in fold.facts.items()}
     row["num_videos"] = report["num_videos"]
@@ -264,7 +261,7 @@ def _flat(fold: Score) -> dict[str, Any]:
     row |= {"macro_f1": report["macro_f1"], "ece": report["ece"]}
     for key in ("support", "recall", "precision", "f1"):
         row |= {f"{key}_{name}": value for name, value in report[key].items()}
-    return row | {"num_dropped": sum(fold.dropped.values())}
+    return row | {"num_dropped": sum(fold.report.dropped.values())}
 
 
 def _cell(value: Any) -> Any:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from peclip.config import FineCLIPERConfig, PredictOptions
 from peclip.data.caption_file import read_captions
-from peclip.inference.session import Score, Video
+from peclip.inference.session import ScoreFn, Video
 from peclip.labels import effective_prior_weight
 from peclip.recognizers.recognizer import Recognizer
 from peclip.settings import load_settings
@@ -77,7 +77,7 @@ class FineCLIPER(Recognizer):
         prepared = self.preprocess(torch.stack(pictures).to(self.device))
         return replace(batch, parts=prepared, found=torch.stack(found).to(self.device))
 
-    def scorer(self, video: Video, options: PredictOptions) -> Score:
+    def scorer(self, video: Video, options: PredictOptions) -> ScoreFn:
         """Returns the function that scores the windows of a video, with its caption.
 
         Raises:

@@ -16,7 +16,7 @@ from peclip.config import ModelConfig, PredictOptions
 from peclip.data.samples import Split
 from peclip.downloads.hub import push_folder
 from peclip.errors import ConfigError
-from peclip.inference.session import Score, Session, Video
+from peclip.inference.session import ScoreFn, Session, Video
 from peclip.labels import LabelSet, canonical, effective_prior_weight
 from peclip.literals import Precision
 from peclip.models.base import ExpressionModel
@@ -193,7 +193,7 @@ class Recognizer:
         self.detector(options)
         self.scorer("", options)
 
-    def scorer(self, video: Video, options: PredictOptions) -> Score:
+    def scorer(self, video: Video, options: PredictOptions) -> ScoreFn:
         """Returns the function that scores the windows of a video.
 
         Raises:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -16,6 +16,7 @@ from pydantic import Field
 from peclip.config import READERS, Config
 from peclip.data import (
     DataConfig,
+    Sample,
     Split,
     check_captions,
     check_missing,
@@ -28,13 +29,15 @@ from peclip.errors import ConfigError, DatasetError
 from peclip.labels import effective_prior_weight
 from peclip.literals import FrameOrder, Precision, ViewAverage
 from peclip.metrics.intervals import RESAMPLES
-from peclip.metrics.prediction_file import Answer, AnswerFile
-from peclip.metrics.scoring import Evaluation, Score, score_answers, together
+from peclip.metrics.prediction_file import prediction_paths, write_predictions
+from peclip.metrics.prediction_table import PredictionTable
+from peclip.metrics.report import Report
+from peclip.metrics.scoring import Evaluation, FoldReport, score, together
 from peclip.recognizers.loading import load
 from peclip.recognizers.recognizer import Recognizer
 from peclip.runs.leakage import run_warning
 from peclip.training.distributed import SINGLE, World
-from peclip.training.evaluate import Answers, answer_paths, evaluate_views, write_answers
+from peclip.training.evaluate import evaluate_views
 from peclip.training.fitting import videos_of
 from peclip.training.frame_orders import AS_RECORDED, AUGMENTATIONS, FRAME_ORDERS
 from peclip.weights.checkpoint import MODEL, model_folder
@@ -43,7 +46,7 @@ _log = logging.getLogger(__name__)
 
 
 class EvaluateOptions(Config):
-    """How a model is asked. Field names are the flags of `peclip evaluate --dataset`, `resamples` is `--bootstrap`."""
+    """How a model is evaluated. Field names are the flags of `peclip evaluate --dataset`, `resamples` is `--bootstrap`."""
 
     split: str | None = None
     """By default the split that papers report."""
@@ -64,15 +67,6 @@ class EvaluateOptions(Config):
     """Score the rest where videos cannot be read; the report counts them."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Asked:
-    """What a model answered to one split, and what that is worth."""
-
-    split: Split
-    answers: Answers
-    score: Score
-
-
 Listener = Callable[[str, int, int], None]
 """(title, videos done, videos in all), after every batch."""
 
@@ -86,10 +80,10 @@ def evaluate_dataset(
     device: str = "auto",
     precision: Precision = "auto",
     world: World = SINGLE,
-    answers_path: Path | None = None,
+    predictions_path: Path | None = None,
     on_batch: Listener | None = None,
 ) -> Evaluation:
-    """Asks a model, or the model of every fold, about the videos of a data set.
+    """Evaluates a model, or the model of every fold, on the videos of a data set.
 
     Args:
         model: one that is loaded, as it is; its name as `-m` takes it; or the folder of a run of `peclip train`,
@@ -100,8 +94,8 @@ def evaluate_dataset(
         device: to load models onto.
         precision: to load models for.
         world: the processes that share the videos.
-        answers_path: where to write the answers, even if some videos cannot be read; with several folds a
-            file for each, as soon as it is answered; see `peclip.training.evaluate.answer_paths`.
+        predictions_path: where to write the predictions, even if some videos cannot be read; with several
+            folds a file for each, as soon as it is done; see `peclip.metrics.prediction_file.prediction_paths`.
         on_batch: is told how far it is.
 
     Returns:
@@ -109,11 +103,11 @@ def evaluate_dataset(
 
     Raises:
         UserError: the model or data set is not there, no label is common to both, a video cannot be
-            read and `skip_unreadable` is not set, or all folds are to answer the split `all`.
+            read and `skip_unreadable` is not set, or all folds are to be evaluated on the split `all`.
     """
     benchmark = find_benchmark(data.dataset)
     numbers = benchmark.fold_numbers() if all_folds else (data.fold,)
-    # What is missing in any fold is found out before the first is asked, which may take hours.
+    # What is missing in any fold is found out before the first is evaluated, which may take hours.
     splits = _read_splits(data, options.split or benchmark.test_split, numbers)
     if isinstance(model, Recognizer):
         run, models, loaded = model.name, [model.name] * len(numbers), {model.name: model}
@@ -124,30 +118,31 @@ def evaluate_dataset(
     warning = _warning(run, models, splits, data, loaded)
     if warning is not None and world.is_main:
         _log.warning(warning)
-    paths = {} if answers_path is None else answer_paths(answers_path, numbers)
-    asked: dict[int | None, Asked] = {}
+    paths = {} if predictions_path is None else prediction_paths(predictions_path, numbers)
+    folds: list[FoldReport] = []
     failed: list[Unreadable] = []
     for fold, split, name in zip(numbers, splits, models, strict=True):
         skipped: list[Unreadable] = []
-        found = ask(loaded[name], split, data, options, world, skipped, on_batch)
+        found = evaluate_fold(loaded[name], split, data, options, world, skipped, on_batch)
         failed += skipped
         if found is not None:
-            asked[fold] = found
+            table, fold_report = found
+            folds.append(fold_report)
             if fold in paths and world.is_main:  # now: a later fold may fail, or be interrupted
-                write_answers(paths[fold], found.answers)
-    if failed and not (options.skip_unreadable and asked):
-        kept = f"; the other answers are in {answers_path}" if answers_path and asked else ""
+                write_predictions(paths[fold], table)
+    if failed and not (options.skip_unreadable and folds):
+        saved = predictions_path is not None and folds
+        kept = f"; the other predictions are in {predictions_path}" if saved else ""
         raise DatasetError(
             f"{len(failed)} videos cannot be read{kept}. The first: {failed[0].reason} Get them again, or "
             "leave them out with --skip-unreadable, which makes other numbers than those of papers."
         )
-    scores = [found.score for found in asked.values()]
     if warning is not None:
-        scores = [replace(score, facts={**score.facts, "warning": warning}) for score in scores]
-    return together(scores, _common(scores) if len(scores) > 1 else None)
+        folds = [replace(fold, facts={**fold.facts, "warning": warning}) for fold in folds]
+    return together(folds, _common(folds) if len(folds) > 1 else None)
 
 
-def ask(
+def evaluate_fold(
     recognizer: Recognizer,
     split: Split,
     data: DataConfig,
@@ -155,8 +150,11 @@ def ask(
     world: World,
     skipped: list[Unreadable],
     on_batch: Listener | None = None,
-) -> Asked | None:
-    """Asks one model about the videos of a split that are there; `None` if none of them can be read.
+) -> tuple[PredictionTable, FoldReport] | None:
+    """Evaluates one model on the videos of a split that are there; `None` if none of them can be read.
+
+    Returns:
+        The predictions, and what they are worth.
 
     Raises:
         ConfigError: the model has none of the labels of the split.
@@ -165,7 +163,7 @@ def ask(
     known = present.with_samples(s for s in present.samples if s.label in recognizer.labels.names)
     if not len(known):
         raise ConfigError(
-            f"The model answers with {', '.join(recognizer.labels)}, and {split.title} has only "
+            f"The labels of the model are {', '.join(recognizer.labels)}, and {split.title} has only "
             f"{', '.join(split.labels)}. Give other labels with --labels."
         )
     mirrored = AUGMENTATIONS[options.tta]
@@ -193,10 +191,10 @@ def ask(
         skipped=skipped,
         on_batch=tell,
     )
-    if not len(found[0].split):
+    if not len(found[0]):
         return None
     counts = {"missing": len(split) - len(present), "unreadable": len(skipped)}
-    strangers = [s for s in present.samples if s.label not in recognizer.labels.names]
+    unknown = [s for s in present.samples if s.label not in recognizer.labels.names]
     facts = _facts(recognizer, split, options) | counts | {"targets": data.targets}
     if split.notes:
         facts["notes"] = list(split.notes)
@@ -204,11 +202,10 @@ def ask(
         facts |= {"captions": known.num_captions, "silent": len(known) - known.num_captions}
     elif data.captions is not None:
         _log.warning("%s reads no captions: those that were given are not used", recognizer.name)
-    scores = [_score(answers, strangers, facts, options) for answers in found]
+    reports = [_report(table, unknown, options) for table in found]
     if len(found) > 1:
-        facts |= {"as_recorded": _points(scores[1]), "lost": _lost(scores)}
-        scores[0] = _score(found[0], strangers, facts, options)
-    return Asked(split, found[0], scores[0])
+        facts |= {"as_recorded": _points(reports[1]), "lost": _lost(reports)}
+    return found[0], FoldReport(facts, reports[0])
 
 
 def model_of(name: str | Path, fold: int | None) -> str | Path:
@@ -247,7 +244,7 @@ def _read_splits(data: DataConfig, name: str, folds: Sequence[int | None]) -> li
 
 
 def _fitted(recognizer: Recognizer, options: EvaluateOptions) -> Recognizer:
-    """Returns a model with the labels that it is to answer with, once its prior is known to fit."""
+    """Returns a model with the labels that it is to predict, once its prior is known to fit."""
     if options.labels is not None:
         recognizer = recognizer.with_labels(options.labels)
     effective_prior_weight(recognizer.config, options.prior_weight)
@@ -286,44 +283,29 @@ def _facts(recognizer: Recognizer, split: Split, options: EvaluateOptions) -> di
     }
 
 
-def _score(
-    answers: Answers,
-    strangers: Sequence[Any],
-    facts: Mapping[str, Any],
-    options: EvaluateOptions,
-) -> Score:
-    """Scores answers, and counts the videos whose label the model does not have."""
-    file = AnswerFile(Path(answers.split.title), tuple(_answers(answers)), answers.labels.names)
-    score = score_answers(
-        file, answers.labels.names, facts=facts, resamples=options.resamples, seed=options.seed
-    )
-    dropped = Counter(sample.label for sample in strangers)
-    return Score(facts, score.report, dict(dropped.most_common()), score.unmatched)
+def _report(table: PredictionTable, unknown: Sequence[Sample], options: EvaluateOptions) -> Report:
+    """Scores predictions, and counts the videos whose label the model does not have."""
+    report = score(table, resamples=options.resamples, seed=options.seed)
+    dropped = Counter(sample.label for sample in unknown)
+    return replace(report, dropped=dict(dropped.most_common()))
 
 
-def _answers(answers: Answers) -> Iterator[Answer]:
-    surest = answers.probabilities.max(-1).values.tolist()
-    rows = zip(answers.split.samples, answers.names, surest, strict=True)
-    for line, (sample, label, confidence) in enumerate(rows, 1):
-        yield Answer(sample.id, sample.label, label, confidence, line)
-
-
-def _common(scores: Sequence[Score]) -> dict[str, Any]:
+def _common(folds: Sequence[FoldReport]) -> dict[str, Any]:
     """Returns the facts that are the same in all folds, and the mean of what destroyed time has cost."""
-    first, *others = (score.facts for score in scores)
+    first, *others = (fold.facts for fold in folds)
     found = {k: v for k, v in first.items() if all(other.get(k) == v for other in others)}
     for key in ("as_recorded", "lost"):
         if key in first:
-            parts = [score.facts[key] for score in scores]
+            parts = [fold.facts[key] for fold in folds]
             found[key] = {name: fmean(part[name] for part in parts) for name in parts[0]}
     return found
 
 
-def _points(score: Score) -> dict[str, float]:
-    return {"uar": 100 * score.report.uar, "war": 100 * score.report.war}
+def _points(report: Report) -> dict[str, float]:
+    return {"uar": 100 * report.uar, "war": 100 * report.war}
 
 
-def _lost(scores: Sequence[Score]) -> dict[str, float]:
+def _lost(reports: Sequence[Report]) -> dict[str, float]:
     """Returns the points that are lost against the recording."""
-    changed, recorded = (_points(score) for score in scores)
+    changed, recorded = (_points(report) for report in reports)
     return {key: recorded[key] - changed[key] for key in changed}

@@ -16,6 +16,7 @@ import torch
 from peclip.data import Split
 from peclip.data.preparation.crop_record import left_out, unlike
 from peclip.labels import LabelSet
+from peclip.metrics.scoring import score
 from peclip.recognizers.loading import RECOGNIZERS
 from peclip.recognizers.recognizer import Recognizer
 from peclip.runs.leakage import known_warning, report_warning
@@ -27,7 +28,7 @@ from peclip.runs.warm_start import load_stem, load_what_fits
 from peclip.runtime import choose_precision, device_name
 from peclip.settings import load_settings
 from peclip.training.distributed import SINGLE, World
-from peclip.training.fitting import answer, batch_size_warning, check_streams, fit
+from peclip.training.fitting import batch_size_warning, check_streams, evaluate_split, fit
 from peclip.training.progress import Hooks, Progress
 from peclip.training.reporting import reporting
 from peclip.training.state import writing
@@ -231,7 +232,7 @@ def _finish(
     if warning is not None:
         report["warning"] = warning
     if reported is not None:
-        answers = answer(
+        table = evaluate_split(
             recognizer.model,
             recognizer.config,
             recognizer.preprocess,
@@ -242,15 +243,15 @@ def _finish(
             batch_size=config.train.batch_size,
             workers=config.train.workers,
         )
-        score = answers.report()
-        report |= {"reported_on": reported.title, **score.to_dict()}
+        found = score(table)
+        report |= {"reported_on": reported.title, **found.to_dict()}
         if recognizer.config.reads_captions:
             report["captions"] = reported.num_captions
             if reported.num_captions < len(reported) and place.world.is_main:
                 silent = len(reported) - reported.num_captions
                 _warn(folder, f"{silent} of the videos of {reported.title} had no caption")
         if place.world.is_main:
-            folder.write_answers(answers, score)
+            folder.write_predictions(table, found)
     if place.world.is_main:
         _write_card(folder, recognizer, _story(config, splits, report))
         folder.write_report(report)

@@ -21,9 +21,9 @@ from peclip.errors import ConfigError, MissingExtraError, TrainingError
 from peclip.figures import save_figure
 from peclip.files import final_name, replacing, write_rows
 from peclip.metrics.plots import plot_confusion, plot_curve
+from peclip.metrics.prediction_table import PredictionTable
 from peclip.metrics.report import Report
 from peclip.runs.recipe import RunConfig, read_recipe, run_config
-from peclip.training.evaluate import Answers
 from peclip.training.reporting import JOURNAL
 from peclip.training.state import STATE, STATES, best_weights, writing
 from peclip.training.trackers import flat
@@ -36,9 +36,9 @@ CONFIG, COMMAND, ENVIRONMENT, HISTORY, LOG = (
     "metrics.jsonl",
     "log.txt",
 )
-REPORT, ANSWERS, CONFUSION, CURVE = "report.json", "predictions.csv", "confusion", "curve.png"
+REPORT, PREDICTIONS, CONFUSION, CURVE = "report.json", "predictions.csv", "confusion", "curve.png"
 
-_FILES = {CONFIG, COMMAND, ENVIRONMENT, HISTORY, LOG, REPORT, ANSWERS, CURVE, JOURNAL} | {
+_FILES = {CONFIG, COMMAND, ENVIRONMENT, HISTORY, LOG, REPORT, PREDICTIONS, CURVE, JOURNAL} | {
     *(f"{CONFUSION}.csv", f"{CONFUSION}.png", "checkpoints", MODEL, "tensorboard", "wandb"),
 }
 """Files written by a run and its trackers; nothing else is overwritten."""
@@ -168,10 +168,10 @@ class RunFolder:
         """Draws loss, UAR and WAR over the epochs, if matplotlib is installed."""
         self._draw(lambda: plot_curve(history), CURVE)
 
-    def write_answers(self, answers: Answers, report: Report) -> None:
+    def write_predictions(self, table: PredictionTable, report: Report) -> None:
         """Writes the predictions and the confusion matrix."""
         with writing(self.path):
-            write_rows(self.path / ANSWERS, list(answers.rows()))
+            write_rows(self.path / PREDICTIONS, list(table.rows()))
             self._write_confusion(report)
         self._draw(lambda: plot_confusion(report), f"{CONFUSION}.png")
 

@@ -1,10 +1,8 @@
-"""What a model answers to the videos of a split, the report of it, and the file of it."""
+"""What a model predicts for the videos of a split."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -12,13 +10,9 @@ from torch import Tensor
 from peclip.data.dataset import Draw, Unreadable, VideoDataset
 from peclip.data.loader import batches_of, load_batches, reader_errors, share
 from peclip.data.samples import Split
-from peclip.errors import ConfigError, DeviceError
-from peclip.files import write_rows
+from peclip.errors import DeviceError
 from peclip.labels import LabelSet
-from peclip.metrics.calibration_error import calibration_error
-from peclip.metrics.confusion import ConfusionMatrix
-from peclip.metrics.intervals import RESAMPLES
-from peclip.metrics.report import Report
+from peclip.metrics.prediction_table import PredictionTable
 from peclip.models.base import ExpressionModel
 from peclip.models.frozen import FrozenModel
 from peclip.runtime import COMPUTE_IN_FP32, memory_errors
@@ -29,77 +23,23 @@ from peclip.types import Batch
 from peclip.video.preprocess import Preprocess
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Answers:
-    """Probabilities for every video of a split, in its order; every rank has all of them."""
+def to_tensors(table: PredictionTable, labels: LabelSet) -> tuple[Tensor, Tensor]:
+    """Returns the probabilities, float64 (N, C), and the classes of the targets, int64 (N,), on the CPU.
 
-    split: Split
-    labels: LabelSet
-    """Of the model, in the order of the columns."""
-    probabilities: Tensor
-    """float64 (N, C) on the CPU."""
-
-    @property
-    def names(self) -> list[str]:
-        """The answer to every video."""
-        return [self.labels.names[i] for i in self.probabilities.argmax(-1).tolist()]
-
-    @property
-    def loss(self) -> float:
-        """Mean negative log-probability of the targets."""
-        own = self.probabilities.gather(1, self.targets[:, None])
-        return float(-own.clamp(min=1e-12).log().mean())
-
-    @property
-    def targets(self) -> Tensor:
-        """The class of every video, int64 (N,)."""
-        return torch.tensor([self.labels.index(sample.label) for sample in self.split.samples])
-
-    def report(self, *, resamples: int = RESAMPLES, seed: int = 0) -> Report:
-        """Returns WAR, UAR and all the rest; labels are compared by name."""
-        targets = [sample.label for sample in self.split.samples]
-        right = [a == b for a, b in zip(targets, self.names, strict=True)]
-        return Report.of(
-            ConfusionMatrix.of(self.labels, targets, self.names),
-            ece=calibration_error(self.probabilities.max(-1).values.numpy(), right),
-            resamples=resamples,
-            seed=seed,
-        )
-
-    def rows(self) -> Iterator[dict[str, str | float]]:
-        """Yields one row per video: source, target, label and `prob_<label>`."""
-        for sample, label, row in zip(
-            self.split.samples, self.names, self.probabilities.tolist(), strict=True
-        ):
-            scores = zip(self.labels, row, strict=True)
-            yield {
-                "source": sample.id,
-                "target": sample.label,
-                "label": label,
-                **{f"prob_{name}": score for name, score in scores},
-            }
-
-
-def answer_paths(path: Path, folds: Sequence[int | None]) -> dict[int | None, Path]:
-    """Returns where the answers of each fold go: `a.csv`, and with several folds `a-fold-1.csv` and so on."""
-    if len(folds) == 1:
-        return {folds[0]: path}
-    return {fold: path.with_name(f"{path.stem}-fold-{fold}{path.suffix}") for fold in folds}
-
-
-def write_answers(path: Path, answers: Answers) -> None:
-    """Writes the answers to all videos as a `.csv` file that `--predictions` reads.
-
-    Raises:
-        ConfigError: the file cannot be written.
+    Args:
+        table: the predictions of a model.
+        labels: of the model.
     """
-    try:
-        write_rows(path, list(answers.rows()))
-    except OSError as error:
-        raise ConfigError(
-            f"The answers cannot be written to {str(path)!r}: {error.strerror}. Give a file in a folder "
-            "that exists and can be written."
-        ) from None
+    assert table.probabilities is not None
+    classes = [labels.index(target) for target in table.targets]
+    return torch.from_numpy(table.probabilities), torch.tensor(classes)
+
+
+def mean_loss(table: PredictionTable, labels: LabelSet) -> float:
+    """Returns the mean negative log-probability of the targets."""
+    probabilities, classes = to_tensors(table, labels)
+    own = probabilities.gather(1, classes[:, None])
+    return float(-own.clamp(min=1e-12).log().mean())
 
 
 def evaluate(
@@ -112,9 +52,9 @@ def evaluate(
     world: World = SINGLE,
     batch_size: int = 8,
     workers: int = 0,
-) -> Answers:
-    """Asks a model about every video of a split, as it was recorded; see `evaluate_views`."""
-    (answers,) = evaluate_views(
+) -> PredictionTable:
+    """Returns the predictions for every video of a split, as it was recorded; see `evaluate_views`."""
+    (table,) = evaluate_views(
         model,
         dataset,
         preprocess,
@@ -125,7 +65,7 @@ def evaluate(
         batch_size=batch_size,
         workers=workers,
     )
-    return answers
+    return table
 
 
 @reader_errors()
@@ -145,8 +85,8 @@ def evaluate_views(
     prior_weight: float | None = None,
     skipped: list[Unreadable] | None = None,
     on_batch: Callable[[int], None] = lambda videos: None,
-) -> list[Answers]:
-    """Asks a model about every video of a split, each one once, whatever the number of ranks.
+) -> list[PredictionTable]:
+    """Predicts every video of a split, each one once, whatever the number of ranks.
 
     Args:
         model: on the device, in eval mode.
@@ -160,16 +100,16 @@ def evaluate_views(
         workers: processes that read videos, for every rank.
         seed: of views that draw something.
         prior_weight: instead of the model's own.
-        skipped: takes the videos that no rank can read, which have no answer then; `None` makes the
+        skipped: takes the videos that no rank can read, which have no prediction then; `None` makes the
             first one an error.
         on_batch: is told how many videos of all ranks are done.
 
     Returns:
-        The answers in every view.
+        The predictions in every view, the videos in the order of the split; every rank has all of them.
 
     Raises:
         DatasetError: a video cannot be read.
-        DeviceError: the memory is too small, or an answer no number.
+        DeviceError: the memory is too small, or a prediction is NaN or infinite.
     """
     batches = batches_of([Draw(0, number) for number in range(len(dataset))], batch_size)
     own = share(batches, world.rank, world.size)
@@ -199,16 +139,21 @@ def evaluate_views(
         skipped += lost
     split, kept = _without(dataset.split, lost)
     _check_numbers(probabilities[:, kept], split, precision)
-    return [Answers(split, model.labels, part[kept]) for part in probabilities]
+    return [_table(split, model.labels, part[kept]) for part in probabilities]
+
+
+def _table(split: Split, labels: LabelSet, probabilities: Tensor) -> PredictionTable:
+    ids, targets = [s.id for s in split.samples], [s.label for s in split.samples]
+    return PredictionTable.most_likely(ids, targets, labels.names, probabilities.numpy())
 
 
 def _check_numbers(probabilities: Tensor, split: Split, precision: str) -> None:
-    """Raises a DeviceError where an answer is no number: it would count as the first class."""
+    """Raises a DeviceError where a prediction is NaN or infinite: it would count as the first class."""
     broken = (~probabilities.isfinite().all(-1)).any(0).nonzero().flatten().tolist()
     if broken:
         raise DeviceError(
-            f"The answers to {len(broken):,} of the {len(split):,} videos of {split.title} are no numbers in "
-            f"{precision}, the first one that to {split.samples[broken[0]].id}. {COMPUTE_IN_FP32}"
+            f"The predictions for {len(broken):,} of the {len(split):,} videos of {split.title} are NaN or infinite in "
+            f"{precision}, the first one that for {split.samples[broken[0]].id}. {COMPUTE_IN_FP32}"
         )
 
 

@@ -14,13 +14,14 @@ from peclip.data.samples import Split
 from peclip.data.splits import carve_validation
 from peclip.data.with_parts import VideosWithParts
 from peclip.errors import ConfigError, DatasetError
+from peclip.metrics.prediction_table import PredictionTable
 from peclip.models.base import ExpressionModel
 from peclip.nn.stem import stems_of
 from peclip.runtime import choose_precision
 from peclip.training.calibration import OperatingPoint, operating_point
 from peclip.training.config import TrainConfig
 from peclip.training.distributed import SINGLE, World
-from peclip.training.evaluate import Answers, evaluate
+from peclip.training.evaluate import evaluate, to_tensors
 from peclip.training.prior import target_shares
 from peclip.training.progress import Hooks, Progress
 from peclip.training.state import BEST, STATES, writing
@@ -129,7 +130,7 @@ def choose_point(
     world: World = SINGLE,
 ) -> OperatingPoint:
     """Chooses prior weight and temperature of a trained model whose prior weight is still 0."""
-    answers = answer(
+    table = evaluate_split(
         model,
         model_config,
         preprocess,
@@ -141,8 +142,7 @@ def choose_point(
         workers=config.workers,
     )
     return operating_point(
-        answers.probabilities,
-        answers.targets,
+        *to_tensors(table, model.labels),
         model_config.prior if config.prior == "fit" else None,
         cost=config.prior_cost,
         calibrate=config.calibrate,
@@ -242,7 +242,7 @@ def begin_training(
     return model_config.derive(pretrained=None) if trained else model_config
 
 
-def answer(
+def evaluate_split(
     model: ExpressionModel,
     model_config: ModelConfig,
     preprocess: Preprocess,
@@ -253,7 +253,7 @@ def answer(
     world: World = SINGLE,
     batch_size: int = 8,
     workers: int = 0,
-) -> Answers:
+) -> PredictionTable:
     """Returns a model's predictions for a split, whose labels must be labels of the model."""
     return evaluate(
         model,

@@ -52,8 +52,8 @@ class Teacher:
         It is the same as in prediction, including its mirror image and prior.
         """
         logits = self._frozen(batch)
-        answers = (logits / self._config.temperature).softmax(-1)[:, self._columns]
-        softened: Tensor = targets + self._config.share * (answers - targets)
+        predictions = (logits / self._config.temperature).softmax(-1)[:, self._columns]
+        softened: Tensor = targets + self._config.share * (predictions - targets)
         return softened
 
 

@@ -12,12 +12,14 @@ import torch
 from peclip.data.dataset import VideoDataset
 from peclip.data.loader import batches_of, epoch_draws, load_batches, reader_errors, share
 from peclip.errors import ConfigError, DeviceError, TrainingError
+from peclip.metrics.prediction_table import PredictionTable
+from peclip.metrics.scoring import score
 from peclip.models.base import ExpressionModel
 from peclip.runtime import memory_errors
 from peclip.training.checkpointer import Checkpointer
 from peclip.training.config import TrainConfig
 from peclip.training.distributed import SINGLE, World
-from peclip.training.evaluate import Answers, evaluate
+from peclip.training.evaluate import evaluate, mean_loss
 from peclip.training.learner import Learner
 from peclip.training.progress import Hooks, Progress
 from peclip.training.running_metrics import RunningMetrics
@@ -161,7 +163,7 @@ def train_one_epoch(
 
 def _evaluate(
     learner: Learner, watched: VideoDataset | None, preprocess: Preprocess, hooks: Hooks
-) -> Answers | None:
+) -> PredictionTable | None:
     if watched is None:
         return None
     hooks.on_phase("validating")
@@ -191,11 +193,13 @@ def _close_epoch(
     """Evaluates the weights after an epoch, and keeps them if they are the best so far."""
     with learner.evaluating():
         with checkpointer.naming_best():
-            answers = _evaluate(learner, watched, preprocess, hooks)
-        _enter(learner, answers, progress, hooks)
+            table = _evaluate(learner, watched, preprocess, hooks)
+        _enter(learner, table, progress, hooks)
 
 
-def _enter(learner: Learner, answers: Answers | None, progress: Progress, hooks: Hooks) -> None:
+def _enter(
+    learner: Learner, table: PredictionTable | None, progress: Progress, hooks: Hooks
+) -> None:
     """Appends an epoch to the history, and keeps its weights if it is the best so far."""
     metrics, config = progress.running_metrics, learner.config
     entry: dict[str, Any] = {
@@ -208,12 +212,12 @@ def _enter(learner: Learner, answers: Answers | None, progress: Progress, hooks:
     progress.epoch += 1
     progress.step, progress.seconds = 0, 0.0
     progress.running_metrics = RunningMetrics.empty(len(metrics.counts))
-    if answers is not None:
-        report = answers.report(resamples=0)
-        scores = {"loss": answers.loss, "uar": 100 * report.uar, "war": 100 * report.war}
+    if table is not None:
+        report, loss = score(table, resamples=0), mean_loss(table, learner.model.labels)
+        scores = {"loss": loss, "uar": 100 * report.uar, "war": 100 * report.war}
         entry["test" if config.select_on == "test" else "val"] = scores
     progress.history.append(entry)
-    if answers is not None and config.select_on != "last":
+    if table is not None and config.select_on != "last":
         value = scores[config.select_by]
         if value > progress.best_value:  # of ties the first one, which is the least overfitted
             progress.best_value, progress.best_epoch = value, progress.epoch

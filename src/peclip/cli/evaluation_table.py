@@ -1,4 +1,4 @@
-"""Scores on the terminal and as a picture."""
+"""An evaluation as a table on the terminal, and as a picture."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ def show(
     evaluation: Evaluation, form: ReportFormat, output: Path | None, plot: Path | None
 ) -> None:
     """Prints an evaluation and its remarks, and writes what was asked for."""
-    for score in evaluation.folds:
-        prefix = f"{score.name}: " if len(evaluation.folds) > 1 else ""
-        for remark in score.remarks:
+    for fold in evaluation.folds:
+        prefix = f"{fold.name}: " if len(evaluation.folds) > 1 else ""
+        for remark in fold.remarks:
             console.note(prefix + remark)
     to_stdout = str(output) == "-"
     # Printed first, so that no disk that is full costs the numbers; and saved in any case, so that no
@@ -51,17 +51,17 @@ def tell(evaluation: Evaluation) -> None:
         f"{facts['frames']}, tta {facts['tta']}{weight}, {facts['num_frames']} frames of {size} px, "
         f"{facts['compute_precision']} on {facts['device']}"
     )
-    for score in evaluation.folds:
-        _tell_lost(score.name, score.facts, score.report.uar, score.report.war)
+    for fold in evaluation.folds:
+        _tell_lost(fold.name, fold.facts, fold.report.uar, fold.report.war)
         counts = [
-            f"{score.facts[key]} {key}" for key in ("missing", "unreadable") if score.facts[key]
+            f"{fold.facts[key]} {key}" for key in ("missing", "unreadable") if fold.facts[key]
         ]
-        for note in score.facts.get("notes", ()):
+        for note in fold.facts.get("notes", ()):
             console.note(note)
-        if score.facts.get("silent"):
-            console.note(f"{score.name}: {score.facts['silent']} videos have no caption")
+        if fold.facts.get("silent"):
+            console.note(f"{fold.name}: {fold.facts['silent']} videos have no caption")
         if counts:
-            console.note(f"{score.name}: left out {' and '.join(counts)}")
+            console.note(f"{fold.name}: left out {' and '.join(counts)}")
     _tell_lost("mean", evaluation.facts, evaluation.mean.uar, evaluation.mean.war)
 
 
@@ -103,12 +103,12 @@ def print_evaluation(evaluation: Evaluation) -> None:
 
 def _print_folds(evaluation: Evaluation) -> None:
     rows = []
-    for score in evaluation.folds:
-        report = score.report
+    for fold in evaluation.folds:
+        report = fold.report
         uar = [_value(report.uar), _between(report.uar_ci)]
         war = [_value(report.war), _between(report.war_ci)]
         ece = "" if report.ece is None else f"{report.ece:.4f}"
-        rows.append([score.name, f"{report.num_videos:>6}", *uar, *war, ece])
+        rows.append([fold.name, f"{report.num_videos:>6}", *uar, *war, ece])
     interval = "95 % interval"
     heading = [
         next(iter(evaluation.folds[0].facts)),

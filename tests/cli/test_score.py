@@ -1,4 +1,4 @@
-"""`peclip evaluate` as a person types it, in process."""
+"""`peclip score` as a person types it, in process."""
 
 from __future__ import annotations
 
@@ -13,16 +13,19 @@ from pathlib import Path
 import pytest
 
 from peclip.cli.app import run
+from peclip.cli.evaluation_table import show
 from peclip.cli.options import check_output
-from peclip.cli.scores import show
 from peclip.errors import ConfigError
 from peclip.metrics.scoring import score_files
+from peclip.results.prediction import Prediction
+from peclip.results.rows import Row
+from peclip.results.writers import FORMATS, open_writer
 
 
 @pytest.fixture
-def answers(tmp_path: Path) -> Path:
+def predictions(tmp_path: Path) -> Path:
     """Four videos: UAR 75, WAR 75; and one whose class the model does not have."""
-    path = tmp_path / "answers.csv"
+    path = tmp_path / "predictions.csv"
     rows = ["a,Happy,joy,0.8,0.2", "b,happy,sad,0.4,0.6", "c,sad,sad,0,1", "d,sad,sad,0.3,0.7"]
     rows.append("e,contempt,sad,0.3,0.7")
     header = "source,target,label,prob_happiness,prob_sadness"
@@ -38,8 +41,8 @@ def second(tmp_path: Path) -> Path:
     return path
 
 
-def test_a_table_for_people(answers: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(["evaluate", "--predictions", str(answers)]) == 0
+def test_a_table_for_people(predictions: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["score", str(predictions)]) == 0
     out, err = capsys.readouterr()
     lines = [line.split() for line in out.splitlines()]
     assert lines[1][:3] == ["UAR", "(%)", "75.00"]
@@ -55,9 +58,9 @@ def test_a_table_for_people(answers: Path, capsys: pytest.CaptureFixture[str]) -
 
 
 def test_json_holds_per_cent_and_intervals(
-    answers: Path, capsys: pytest.CaptureFixture[str]
+    predictions: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run(["evaluate", "--predictions", str(answers), "-f", "json"]) == 0
+    assert run(["score", str(predictions), "-f", "json"]) == 0
     document = json.loads(capsys.readouterr().out)
     assert (document["uar"], document["war"], document["num_videos"]) == (75.0, 75.0, 4)
     for name in ("uar", "war"):
@@ -67,16 +70,16 @@ def test_json_holds_per_cent_and_intervals(
 
 
 def test_standard_output_as_a_file_gets_the_document(
-    answers: Path, capsys: pytest.CaptureFixture[str]
+    predictions: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run(["evaluate", "--predictions", str(answers), "-o", "-"]) == 0
+    assert run(["score", str(predictions), "-o", "-"]) == 0
     assert json.loads(capsys.readouterr().out)["uar"] == 75.0
 
 
 def test_the_bootstrap_is_seeded_and_can_be_left_out(
-    answers: Path, capsys: pytest.CaptureFixture[str]
+    predictions: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    common = ["evaluate", "--predictions", str(answers), "-f", "json"]
+    common = ["score", str(predictions), "-f", "json"]
     outputs = []
     for extra in (["--seed", "3"], ["--seed", "3"], ["--bootstrap", "0"]):
         assert run([*common, *extra]) == 0
@@ -85,24 +88,24 @@ def test_the_bootstrap_is_seeded_and_can_be_left_out(
     assert outputs[2]["uar_ci"] is None
 
 
-def test_folds(answers: Path, second: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    files = ["--predictions", str(answers), "--predictions", str(second)]
-    assert run(["evaluate", *files]) == 0
+def test_folds(predictions: Path, second: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    files = [str(predictions), str(second)]
+    assert run(["score", *files]) == 0
     out, err = capsys.readouterr()
     assert "UAR 87.50 ± 17.68, WAR 87.50 ± 17.68: mean and sample standard deviation of 2" in out
     assert "class, all files" in out
-    assert err.splitlines()[0].startswith(f"{answers}: dropped 1 video")
+    assert err.splitlines()[0].startswith(f"{predictions}: dropped 1 video")
     assert err.splitlines()[1].startswith(f"{second}: no video of happiness")
-    assert run(["evaluate", *files, "-f", "json"]) == 0
+    assert run(["score", *files, "-f", "json"]) == 0
     document = json.loads(capsys.readouterr().out)
     assert (document["uar"], document["uar_sd"]) == (87.5, 17.67767)
     assert document["num_folds"] == len(document["folds"]) == 2
 
 
 def test_the_labels_of_the_model(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    path = tmp_path / "answers.csv"
+    path = tmp_path / "predictions.csv"
     path.write_text("source,target,label\na,happy,happy\nb,fear,happy\n", encoding="utf-8")
-    arguments = ["evaluate", "--predictions", str(path), "-f", "json"]
+    arguments = ["score", str(path), "-f", "json"]
     assert run(arguments) == 0
     assert json.loads(capsys.readouterr().out)["uar"] == 50.0
     assert run([*arguments, "--labels", "happy,sad"]) == 0
@@ -114,9 +117,9 @@ def test_the_labels_of_the_model(tmp_path: Path, capsys: pytest.CaptureFixture[s
 
 
 def test_files_beside_the_table(
-    answers: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    predictions: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    common = ["evaluate", "--predictions", str(answers)]
+    common = ["score", str(predictions)]
     picture = tmp_path / "confusion.png"
     for ending in ("json", "csv"):
         assert run([*common, "-o", str(tmp_path / f"report.{ending}")]) == 0
@@ -128,20 +131,20 @@ def test_files_beside_the_table(
     assert picture.read_bytes().startswith(b"\x89PNG")
 
 
-def test_the_picture_of_folds(answers: Path, second: Path, tmp_path: Path) -> None:
+def test_the_picture_of_folds(predictions: Path, second: Path, tmp_path: Path) -> None:
     picture = tmp_path / "folds.svg"
-    files = ["--predictions", str(answers), "--predictions", str(second)]
-    assert run(["evaluate", *files, "--plot", str(picture)]) == 0
+    files = [str(predictions), str(second)]
+    assert run(["score", *files, "--plot", str(picture)]) == 0
     assert "<svg" in picture.read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("option", ["-o", "--plot"])
 def test_a_file_is_replaced_only_if_asked(
-    option: str, answers: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    option: str, predictions: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / ("report.json" if option == "-o" else "confusion.png")
     path.write_text("mine", encoding="utf-8")
-    arguments = ["evaluate", "--predictions", str(answers), option, str(path)]
+    arguments = ["score", str(predictions), option, str(path)]
     assert run(arguments) == 2
     assert "--overwrite" in capsys.readouterr().err
     assert path.read_text(encoding="utf-8") == "mine"
@@ -151,20 +154,20 @@ def test_a_file_is_replaced_only_if_asked(
 
 @pytest.mark.parametrize(("option", "name"), [("-o", "report.txt"), ("--plot", "picture.doc")])
 def test_another_ending_is_refused_before_anything_is_written(
-    option: str, name: str, answers: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    option: str, name: str, predictions: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     before = sorted(tmp_path.iterdir())
     good = ["--plot", "good.png"] if option == "-o" else ["-o", "good.json"]
     arguments = [good[0], str(tmp_path / good[1]), option, str(tmp_path / name)]
-    assert run(["evaluate", "--predictions", str(answers), *arguments]) == 2
+    assert run(["score", str(predictions), *arguments]) == 2
     assert repr(name) in capsys.readouterr().err
     assert sorted(tmp_path.iterdir()) == before
 
 
 def test_an_error_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    path = tmp_path / "answers.csv"
+    path = tmp_path / "predictions.csv"
     path.write_text("source,target,label\na,happy,happy\na,sad,happy\n", encoding="utf-8")
-    assert run(["evaluate", "--predictions", str(path)]) == 2
+    assert run(["score", str(path)]) == 2
     out, err = capsys.readouterr()
     assert out == ""
     assert err.startswith("peclip: error: ")
@@ -173,24 +176,24 @@ def test_an_error_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]
 
 
 def test_predictions_are_required(capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(["evaluate"]) == 2
-    assert "--predictions" in capsys.readouterr().err
+    assert run(["score"]) == 2
+    assert "Missing argument" in capsys.readouterr().err
 
 
 def test_without_matplotlib_the_error_says_what_to_install(
-    answers: Path,
+    predictions: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     plot = ["--plot", str(tmp_path / "confusion.png")]
-    assert run(["evaluate", "--predictions", str(answers), *plot]) == 5
+    assert run(["score", str(predictions), *plot]) == 5
     assert "peclip[plot]" in capsys.readouterr().err
 
 
 def test_a_picture_that_fails_costs_no_number(
-    answers: Path,
+    predictions: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
@@ -200,13 +203,13 @@ def test_a_picture_that_fails_costs_no_number(
 
     monkeypatch.setattr("peclip.figures.save_figure", full)
     files = ["-o", str(tmp_path / "report.json"), "--plot", str(tmp_path / "confusion.png")]
-    assert run(["evaluate", "--predictions", str(answers), *files]) == 2
+    assert run(["score", str(predictions), *files]) == 2
     assert "UAR (%)" in capsys.readouterr().out
     assert json.loads((tmp_path / "report.json").read_text())["uar"] == 75.0
 
 
 def test_a_full_disk_costs_no_number(
-    answers: Path,
+    predictions: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
@@ -215,7 +218,7 @@ def test_a_full_disk_costs_no_number(
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr("peclip.metrics.scoring.replacing", full)
-    arguments = ["evaluate", "--predictions", str(answers), "-o", str(tmp_path / "report.json")]
+    arguments = ["score", str(predictions), "-o", str(tmp_path / "report.json")]
     assert run(arguments) == 2
     out, err = capsys.readouterr()
     assert "UAR (%)" in out
@@ -225,14 +228,14 @@ def test_a_full_disk_costs_no_number(
 
 
 def test_a_reader_that_has_gone_costs_no_file(
-    answers: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    predictions: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def gone(*given: object) -> None:
         raise BrokenPipeError
 
-    monkeypatch.setattr("peclip.cli.scores.print_evaluation", gone)
+    monkeypatch.setattr("peclip.cli.evaluation_table.print_evaluation", gone)
     with pytest.raises(BrokenPipeError):
-        show(score_files([answers]), "table", tmp_path / "report.json", None)
+        show(score_files([predictions]), "table", tmp_path / "report.json", None)
     assert json.loads((tmp_path / "report.json").read_text())["uar"] == 75.0
 
 
@@ -240,7 +243,7 @@ def test_a_reader_that_has_gone_costs_no_file(
 def test_a_folder_that_cannot_be_written_is_found_out_first(
     option: str,
     name: str,
-    answers: Path,
+    predictions: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
@@ -251,7 +254,7 @@ def test_a_folder_that_cannot_be_written_is_found_out_first(
     monkeypatch.setattr(
         "peclip.metrics.scoring.score_files", lambda *_, **__: pytest.fail("computed")
     )
-    assert run(["evaluate", "--predictions", str(answers), option, str(locked / name)]) == 2
+    assert run(["score", str(predictions), option, str(locked / name)]) == 2
     assert "not writable" in " ".join(capsys.readouterr().err.split())
 
 
@@ -261,6 +264,142 @@ def test_a_device_is_written_into_whoever_owns_its_folder(monkeypatch: pytest.Mo
 
 
 def test_scoring_needs_neither_torch_nor_matplotlib() -> None:
-    code = "import sys, peclip.metrics.scoring, peclip.cli.evaluate as e; print({'torch', 'matplotlib'} & set(sys.modules))"
+    code = "import sys, peclip.metrics.scoring, peclip.cli.app; print({'torch', 'matplotlib'} & set(sys.modules))"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "set()"
+
+
+# Rows of predict --------------------------------------------------------------------------------
+
+
+def row(source: str, track: int, window: int, happiness: float, status: str = "ok") -> Row:
+    seen = status in ("ok", "low_quality")
+    sadness = 1 - happiness
+    return Row(
+        source=source,
+        model="debug",
+        model_revision="",
+        track_id=track if seen else -1,
+        window=window,
+        start_s=0.5 * window,
+        end_s=0.5 * window + 1,
+        start_frame=0,
+        end_frame=3,
+        num_frames_used=4,
+        n_faces=1 if seen else 0,
+        status=status,  # type: ignore[arg-type]
+        label=("happiness" if happiness >= 0.5 else "sadness") if seen else None,
+        score=max(happiness, sadness) if seen else None,
+        scores={"happiness": happiness, "sadness": sadness} if seen else {},
+        face_conf=0.9 if seen else None,
+        face_coverage=1.0 if seen else 0.0,
+        box=(0.0, 0.0, 50.0, 50.0) if seen else None,
+    )
+
+
+ROWS = (
+    # Person 1 is seen in two windows with status ok, person 0 in one: (0.2 + 0.6) / 2 = 0.4 happiness.
+    *(row("a.mp4", 0, 0, 0.9), row("a.mp4", 1, 0, 0.2), row("a.mp4", 1, 1, 0.6)),
+    row("a.mp4", 1, 2, 1.0, "low_quality"),
+    row("b.mp4", 0, 0, 0.7),
+    row("c.mp4", -1, 0, 0, "no_face"),
+)
+NOTE = (
+    "6 rows reduced to 2 videos, each the mean over the windows with status ok of the person seen longest; "
+    "left out: 3 rows, 1 other persons, 1 videos without a prediction"
+)
+
+
+@pytest.fixture
+def targets(tmp_path: Path) -> Path:
+    path = tmp_path / "targets.csv"
+    path.write_text("source,target\na.mp4,Sad\nb.mp4,happy\nc.mp4,sad\n", encoding="utf-8")
+    return path
+
+
+def save_rows(folder: Path, form: str) -> Path:
+    path = folder / f"rows.{form}"
+    with open_writer(form, path, ("happiness", "sadness")) as writer:
+        for name in ("a.mp4", "b.mp4", "c.mp4"):
+            part = tuple(r for r in ROWS if r.source == name)
+            for one in part:
+                writer.write_row(one)
+            writer.end_source(Prediction(name, ("happiness", "sadness"), part))
+    return path
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_rows_of_predict_become_one_prediction_per_video(
+    form: str, targets: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = save_rows(tmp_path, form)
+    assert run(["score", str(path), "--targets", str(targets), "-f", "json"]) == 0
+    out, err = capsys.readouterr()
+    document = json.loads(out)
+    assert (document["num_videos"], document["uar"], document["war"]) == (2, 100.0, 100.0)
+    assert document["support"] == {"happiness": 1, "sadness": 1}
+    # Both are right, with 0.6 and 0.7, in two bins: (0.4 + 0.3) / 2.
+    assert document["ece"] == 0.35
+    assert document["remarks"][0] == NOTE
+    assert err.splitlines() == [
+        NOTE,
+        f"1 of the 3 sources in {targets} have no prediction and are left out",
+    ]
+
+
+def test_rows_of_predict_without_targets_say_what_to_give(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = save_rows(tmp_path, "csv")
+    assert run(["score", str(path)]) == 2
+    err = capsys.readouterr().err
+    assert str(path) in err
+    assert "add a column target, or give a csv file with source,target: --targets FILE" in err
+
+
+def test_parquet_without_pyarrow_says_what_to_install(
+    targets: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    path = save_rows(tmp_path, "parquet")
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    assert run(["score", str(path), "--targets", str(targets)]) == 5
+    assert "peclip[data]" in capsys.readouterr().err
+
+
+# The alias --------------------------------------------------------------------------------------
+
+
+def test_evaluate_predictions_is_an_alias(
+    predictions: Path, second: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ["-f", "json", "--bootstrap", "10", "--seed", "3", "--labels", "happy,sad"]
+    assert run(["score", str(predictions), str(second), *options]) == 0
+    expected = capsys.readouterr()
+    files = ["--predictions", str(predictions), "--predictions", str(second)]
+    assert run(["evaluate", *files, *options]) == 0
+    out, err = capsys.readouterr()
+    assert out == expected.out
+    said, *rest = err.splitlines()
+    assert "alias of peclip score FILE" in said
+    assert rest == expected.err.splitlines()
+
+
+@pytest.mark.parametrize(
+    ("given", "named"),
+    [
+        (["--dataset", "dfew"], "--dataset"),
+        (["-m", "nano"], "--model"),
+        (["-b", "8"], "--batch-size"),
+        (["--no-progress"], "--progress"),
+    ],
+)
+def test_the_alias_takes_only_what_score_takes(
+    given: list[str], named: str, predictions: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["evaluate", "--predictions", str(predictions), *given]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert f"{named} was given too" in err

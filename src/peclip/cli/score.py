@@ -1,0 +1,96 @@
+"""`peclip score`: UAR and WAR of files of predictions, with their confidence intervals."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from peclip.cli.evaluation_table import show
+from peclip.cli.options import (
+    LabelsOpt,
+    OutputOpt,
+    OverwriteOpt,
+    ReportFormatOpt,
+    check_output,
+)
+
+PredictionsArg = Annotated[
+    list[Path],
+    typer.Argument(
+        metavar="FILE",
+        help="A .csv or .jsonl file with source, target, label and, for the calibration error, "
+        "prob_<label>: one video per row; or the rows of `peclip predict -o`. Several files are folds.",
+        show_default=False,
+    ),
+]
+TargetsOpt = Annotated[
+    Path | None,
+    typer.Option(
+        "--targets",
+        help="A .csv file with source,target, for predictions without a column target.",
+    ),
+]
+PlotOpt = Annotated[
+    Path | None,
+    typer.Option("--plot", help="Draw the confusion matrix: .png, .pdf or .svg (extra `plot`)."),
+]
+BootstrapOpt = Annotated[
+    int,
+    typer.Option(
+        "--bootstrap", min=0, max=1_000_000, help="Draws for the intervals; 0 leaves them out."
+    ),
+]
+SeedOpt = Annotated[int, typer.Option("--seed", min=0, help="Of the bootstrap.")]
+
+
+def score(
+    predictions: PredictionsArg,
+    targets: TargetsOpt = None,
+    labels: LabelsOpt = None,
+    form: ReportFormatOpt = "table",
+    output: OutputOpt = None,
+    plot: PlotOpt = None,
+    resamples: BootstrapOpt = 1000,
+    seed: SeedOpt = 0,
+    overwrite: OverwriteOpt = False,
+) -> None:
+    """Score files of predictions: UAR, WAR, and recall and F1 of every class.
+
+    UAR is the mean recall of the classes that occur; WAR is the accuracy; the intervals are 95 %.
+    With several files, the mean and the sample standard deviation over them. Rows of predict become
+    one prediction per video: the mean over the windows with status ok of the person seen longest.
+
+    peclip score predictions.csv
+
+    peclip score rows.parquet --targets targets.csv
+    """
+    check_report_outputs(output, plot, overwrite=overwrite)
+    from peclip.cli.predict import read_labels
+    from peclip.metrics.scoring import score_files
+
+    evaluation = score_files(
+        predictions,
+        targets=targets,
+        labels=None if labels is None else read_labels(labels),
+        resamples=resamples,
+        seed=seed,
+    )
+    show(evaluation, form, output, plot)
+
+
+def check_report_outputs(output: Path | None, plot: Path | None, *, overwrite: bool) -> None:
+    """Fails before anything is computed where the report or the picture could not be written after it.
+
+    Raises:
+        ConfigError: see `peclip.cli.options.check_output`.
+        MissingExtraError: a picture is to be drawn, and matplotlib is not installed.
+    """
+    from peclip.figures import FIGURE_ENDINGS, check_matplotlib
+    from peclip.metrics.scoring import REPORT_ENDINGS
+
+    check_output(output, overwrite=overwrite, endings=REPORT_ENDINGS)
+    check_output(plot, overwrite=overwrite, endings=FIGURE_ENDINGS)
+    if plot is not None:
+        check_matplotlib("A plot of the confusion matrix")

@@ -1,0 +1,149 @@
+"""From the rows of `peclip predict`, one per person and window, to one row per video.
+
+The rule is that of `peclip.results.prediction.Prediction.label`: the mean of the probabilities over the windows with
+status ok of the person who is seen longest. Windows of low quality count where that person has no other. A video
+without a face has no prediction, and is left out.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import cast, get_args
+
+import numpy as np
+
+from peclip.errors import ConfigError
+from peclip.labels import canonical
+from peclip.metrics.prediction_table import PredictionTable
+from peclip.metrics.records import (
+    Record,
+    check_same_columns,
+    number,
+    probabilities_of,
+    probability_columns,
+    target_of,
+    text_of,
+)
+from peclip.results.prediction import Prediction
+from peclip.results.rows import Row, Status, TrackSummary
+
+
+def reduce_rows(records: Sequence[Record], targets: Mapping[str, str] | None) -> PredictionTable:
+    """Returns one prediction per source; its note says the rule and what was left out.
+
+    Args:
+        records: at least one; with source, track_id, status, label and `prob_<label>`.
+        targets: the true label of every source, where the records have none.
+
+    Raises:
+        ConfigError: a record is invalid, a source has no target or two, or nobody is seen in any video.
+    """
+    columns = probability_columns(records[0][1])
+    if not columns:
+        raise ConfigError(
+            "it has rows of peclip predict without probabilities; keep the columns prob_<label>"
+        )
+    rows, true = dict[str, list[Row]](), dict[str, str]()
+    places = dict[tuple[str, int, int], str]()
+    for record in records:
+        place, cells = record
+        row = _row(record, columns)
+        target = canonical(target_of(record, row.source, targets))
+        if true.setdefault(row.source, target) != target:
+            raise ConfigError(
+                f"{place} has the target {target!r} for {row.source!r}, and a row before has "
+                f"{true[row.source]!r}; give a video one target"
+            )
+        key = (row.source, row.track_id, row.window)
+        if "window" in cells and places.setdefault(key, place) != place:
+            raise ConfigError(
+                f"{place} has person {row.track_id} of {row.source!r} in window {row.window}, as has "
+                f"{places[key]}; give the rows of one model, each once"
+            )
+        rows.setdefault(row.source, []).append(row)
+    return _table(rows, true, tuple(columns))
+
+
+def _row(record: Record, columns: Mapping[str, str]) -> Row:
+    """Returns what decides who is seen longest and what is predicted; times and frames are not read."""
+    place, cells = record
+    check_same_columns(record, columns)
+    status = text_of(record, "status")
+    if status not in get_args(Status):
+        raise ConfigError(
+            f"{place} has the status {status!r}; one of {', '.join(get_args(Status))} is expected"
+        )
+    scores, label = dict[str, float](), None
+    if status in ("ok", "low_quality"):
+        label = text_of(record, "label")
+        scores = probabilities_of(record, columns, label)
+    coverage, width, height = (number(cells.get(name)) for name in ("face_coverage", "w", "h"))
+    known = math.isfinite(width) and math.isfinite(height)
+    return Row(
+        source=text_of(record, "source"),
+        model="",
+        model_revision="",
+        track_id=_whole(record, "track_id"),
+        window=_whole(record, "window") if "window" in cells else 0,
+        start_s=0.0,
+        end_s=0.0,
+        start_frame=0,
+        end_frame=0,
+        num_frames_used=0,
+        n_faces=0,
+        status=cast(Status, status),
+        label=label,
+        scores=scores,
+        face_coverage=coverage if math.isfinite(coverage) else 0.0,
+        box=(0.0, 0.0, width, height) if known else None,
+    )
+
+
+def _whole(record: Record, name: str) -> int:
+    place, cells = record
+    value = number(cells[name])
+    if not value.is_integer():  # nor are NaN and infinite numbers
+        raise ConfigError(f"{place} has {cells[name]!r} in {name}; a whole number is expected")
+    return int(value)
+
+
+def _table(
+    rows: Mapping[str, Sequence[Row]], true: Mapping[str, str], classes: tuple[str, ...]
+) -> PredictionTable:
+    main = dict[str, TrackSummary]()
+    persons = 0
+    for source, windows in rows.items():
+        prediction = Prediction(source, classes, tuple(windows))
+        track = prediction.main_track
+        if track is not None:
+            main[source] = track
+            persons += len(prediction.tracks) - 1
+    if not main:
+        raise ConfigError(
+            f"no window of its {len(rows)} videos has a label: no face was found in any, or none could be read"
+        )
+    scores = [[track.scores[name] for name in classes] for track in main.values()]
+    return PredictionTable(
+        tuple(main),
+        tuple(true[source] for source in main),
+        tuple(str(track.label) for track in main.values()),
+        np.array(scores, np.float64),
+        classes,
+        (_note(rows, list(main.values()), persons),),
+    )
+
+
+def _note(rows: Mapping[str, Sequence[Row]], tracks: Sequence[TrackSummary], persons: int) -> str:
+    """Returns the sentence about the reduction."""
+    good = [sum(row.status == "ok" for row in track.rows) for track in tracks]
+    poor = sum(not count for count in good)
+    used = sum(count or len(track.rows) for count, track in zip(good, tracks, strict=True))
+    total = sum(map(len, rows.values()))
+    without = len(rows) - len(tracks)
+    fallback = f" ({poor} without one: over the low_quality windows)" if poor else ""
+    return (
+        f"{total} rows reduced to {len(tracks)} videos, each the mean over the windows with status ok of the "
+        f"person seen longest{fallback}; left out: {total - used} rows, {persons} other persons, {without} "
+        "videos without a prediction"
+    )
