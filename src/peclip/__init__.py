@@ -12,10 +12,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from peclip.config import FineCLIPERConfig, PEClipConfig, PredictOptions
+    from peclip.config import PredictOptions
     from peclip.data.config import DataConfig
     from peclip.errors import PEClipError, UserError
     from peclip.labels import LabelSet
+    from peclip.models.fine_cliper_config import FineCLIPERConfig
+    from peclip.models.pe_clip_config import PEClipConfig
     from peclip.recognizers.fine_cliper import FineCLIPER
     from peclip.recognizers.loading import load
     from peclip.recognizers.pe_clip import PEClip
@@ -31,11 +33,11 @@ _HOMES = {
     "DataConfig": "peclip.data.config",
     "EvaluateOptions": "peclip.runs.dataset_evaluation",
     "FineCLIPER": "peclip.recognizers.fine_cliper",
-    "FineCLIPERConfig": "peclip.config",
+    "FineCLIPERConfig": "peclip.models.fine_cliper_config",
     "Frames": "peclip.types",
     "LabelSet": "peclip.labels",
     "PEClip": "peclip.recognizers.pe_clip",
-    "PEClipConfig": "peclip.config",
+    "PEClipConfig": "peclip.models.pe_clip_config",
     "PEClipError": "peclip.errors",
     "PredictOptions": "peclip.config",
     "Prediction": "peclip.results.prediction",

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, Self, TypeVar
+from typing import Any, NamedTuple, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
@@ -109,6 +108,11 @@ class ModelConfig(Config):
         return False
 
     @property
+    def learns_from_captions(self) -> bool:
+        """Whether the model is trained on descriptions alone, without labels."""
+        return False
+
+    @property
     def reads_captions(self) -> bool:
         """Whether the model also reads captions of the videos."""
         return False
@@ -143,126 +147,6 @@ class BackboneSizes(NamedTuple):
     preprocess: PreprocessConfig
     """Image size and normalisation."""
     quick_gelu: bool
-
-
-class PEClipConfig(ModelConfig):
-    """A PE-CLIP model. The defaults are the released layout, with the corrections of docs/models/pe-clip.md."""
-
-    architecture: Literal["pe-clip"] = "pe-clip"
-    descriptions: str = "action_units"
-    """Style of the label texts: `action_units`, `sentences` or `names`."""
-    adapter_reduction: int = Field(8, ge=1)
-    """The bottleneck of an adapter is the width of its tower divided by this (paper, Table 9)."""
-    shared_adapter: Literal["per_layer", "shared", "none"] = "per_layer"
-    """ShA: one per layer (release, 9.4 M), one per tower for all its layers (7.0 M), or none."""
-    temporal_adapter: Literal["gru", "none"] = "gru"
-    """TDA of the vision tower, or none (ablation)."""
-    text_adapter: Literal["per_layer", "none"] = "per_layer"
-    """TA of the text tower, or none (ablation)."""
-    adapter_init: Literal["zero", "default"] = "zero"
-    """Up-projection of ShA and TA: zero (identity at the start), or PyTorch's default (release)."""
-    prompt_length: int = Field(2, ge=0, le=64)
-    """Tokens of a learned prompt; 0 leaves the prompts out (ablation)."""
-    prompt_depth: int = Field(9, ge=1)
-    """Number of layers that receive a separate prompt, including the input."""
-    prompt_half: bool = False
-    """Round the prompts to fp16 as the release does; set by `peclip convert`."""
-
-    @classmethod
-    def fitted(cls, backbone: str, pretrained: str | None, sizes: BackboneSizes) -> Self:
-        """Returns PE-CLIP on a backbone; prompts cannot be deeper than its towers."""
-        return cls(
-            backbone=backbone,
-            pretrained=pretrained,
-            quick_gelu=sizes.quick_gelu,
-            prompt_depth=min(9, sizes.layers),
-            preprocess=sizes.preprocess,
-        )
-
-
-class PlainClipConfig(PEClipConfig):
-    """CLIP itself, the zero-shot baseline: a PE-CLIP without adapters and prompts, and stored as one."""
-
-    shared_adapter: Literal["per_layer", "shared", "none"] = "none"
-    temporal_adapter: Literal["gru", "none"] = "none"
-    text_adapter: Literal["per_layer", "none"] = "none"
-    prompt_length: int = Field(0, ge=0, le=64)
-
-
-class FineCLIPERConfig(ModelConfig):
-    """A FineCLIPER model. Details the paper leaves open are fields; docs/models/finecliper.md explains them.
-
-    The bottlenecks are absolute, and with the defaults the four variants on ViT-B/16 train 13.4, 19.4,
-    14.4 and 20.4 million parameters, where the paper says 13, 19, 14 and 20.
-    """
-
-    architecture: Literal["finecliper"] = "finecliper"
-    parts: bool = False
-    """Read parsing maps and landmarks of the frames in separate streams (`*` in the paper)."""
-    parts_finder: str = "mediapipe"
-    """The parts finder, the same for training and prediction."""
-    captions: bool = False
-    """Read a description of the video through the fine-grained text encoder (`+` in the paper)."""
-    positive_text: str = "A person with an expression of {label}"
-    negative_text: str = "A person with an expression of no {label}"
-    """From the paper; its ablation (Table 7) also tries "less" instead of "no"."""
-    video_bottleneck: int = Field(192, ge=1)
-    """Bottleneck width of the two adapters in every layer of the video encoder."""
-    parts_bottleneck: int = Field(80, ge=1)
-    """Bottleneck width, parsing and landmark encoder."""
-    label_bottleneck: int = Field(128, ge=1)
-    """Bottleneck width, positive and negative label encoder."""
-    caption_bottleneck: int = Field(40, ge=1)
-    """Bottleneck width, fine-grained text encoder."""
-    scale: float = Field(0.5, gt=0, le=10)
-    """s: scale of the adapter parallel to the MLP (Table 9)."""
-    fusion: Literal["adaptive", "fixed"] = "adaptive"
-    """Weighting of the streams: learned per video, or fixed by `video_weight` (paper, Section 4)."""
-    video_weight: float = Field(0.5, ge=0, le=1)
-    """Weight of the video stream with `fusion="fixed"`; the other streams share the rest."""
-    supervision: Literal["labels", "captions"] = "labels"
-    """Training signal: labels, or captions alone, which makes labels zero-shot (Table 3)."""
-    alignment: float = Field(0.1, ge=0)
-    """Weight of the loss that aligns videos with captions, relative to that of the labels."""
-
-    @model_validator(mode="after")
-    def _check_texts(self) -> Self:
-        for name in ("positive_text", "negative_text"):
-            if "{label}" not in getattr(self, name):
-                raise ValueError(
-                    f"{name} must contain {{label}}, the placeholder of the label name"
-                )
-        if self.supervision == "captions" and not self.captions:
-            raise ValueError("supervision=captions requires captions=true")
-        return self
-
-    @property
-    def reads_parts(self) -> bool:
-        return self.parts
-
-    @property
-    def reads_captions(self) -> bool:
-        return self.captions
-
-    @classmethod
-    def fitted(cls, backbone: str, pretrained: str | None, sizes: BackboneSizes) -> Self:
-        """Returns FineCLIPER on a backbone."""
-        return cls(
-            backbone=backbone,
-            pretrained=pretrained,
-            quick_gelu=sizes.quick_gelu,
-            preprocess=sizes.preprocess,
-        )
-
-
-CONFIGS: dict[str, type[ModelConfig]] = {
-    "pe-clip": PEClipConfig,
-    "finecliper": FineCLIPERConfig,
-}
-"""Configurations by architecture."""
-
-UNTRAINED: dict[str, type[ModelConfig]] = {**CONFIGS, "clip": PlainClipConfig}
-"""Configurations by the prefix (before the colon) of an untrained model's name."""
 
 
 class PredictOptions(Config):
@@ -329,23 +213,3 @@ def check(kind: type[Checked], values: Mapping[str, Any]) -> Checked:
         raise ConfigError(
             f"{f'Invalid {field}' if field else 'Invalid configuration'}: {message}{given}."
         ) from None
-
-
-def read_config(content: Mapping[str, Any] | str) -> ModelConfig:
-    """Reads a model configuration from a mapping or JSON text.
-
-    Raises:
-        ConfigError: not JSON, an unknown field, or an invalid value; the message names the field.
-    """
-    try:
-        values = json.loads(content) if isinstance(content, str) else content
-    except (ValueError, RecursionError) as error:
-        raise ConfigError(f"The model configuration is not JSON: {error}.") from None
-    if not isinstance(values, Mapping):
-        raise ConfigError("The model configuration must be a JSON object.")
-    architecture = values.get("architecture", "pe-clip")
-    if not isinstance(architecture, str) or architecture not in CONFIGS:
-        raise ConfigError(
-            f"Invalid architecture: choose {' or '.join(CONFIGS)} (given: {architecture!r})."
-        )
-    return check(CONFIGS[architecture], values)

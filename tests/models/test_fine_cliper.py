@@ -11,11 +11,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from peclip.config import FineCLIPERConfig, PEClipConfig, read_config
 from peclip.errors import ConfigError
 from peclip.labels import LabelSet
 from peclip.models.fine_cliper import FineCLIPERModel, align, polarity_cosines
-from peclip.models.registry import build_model
+from peclip.models.fine_cliper_config import FineCLIPERConfig
+from peclip.models.pe_clip_config import PEClipConfig
+from peclip.models.registry import build_model, read_config
 from peclip.nn.clip import load_backbone
 from peclip.nn.fusion import AdaptiveWeights, FixedWeights
 from peclip.types import Batch

@@ -3,11 +3,11 @@ from __future__ import annotations
 import pytest
 import torch
 
-from peclip.config import PEClipConfig
 from peclip.errors import ConfigError
 from peclip.labels import LabelSet
 from peclip.models.descriptions import describe
 from peclip.models.pe_clip import PEClipModel
+from peclip.models.pe_clip_config import PEClipConfig
 from peclip.models.registry import build_model
 from peclip.nn.adapters import Adapter
 from peclip.nn.clip import load_backbone

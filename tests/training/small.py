@@ -9,11 +9,11 @@ import numpy as np
 import torch
 
 from peclip import PEClip
-from peclip.config import PEClipConfig
 from peclip.data import Sample, Split
 from peclip.data.augmentation import NO_AUGMENTATION
 from peclip.data.dataset import VideoDataset
 from peclip.labels import LabelSet
+from peclip.models.pe_clip_config import PEClipConfig
 from peclip.settings import load_settings
 from peclip.training.config import LearningRates, MixingConfig, TrainConfig
 from peclip.training.trainer import TrainResult, train_model

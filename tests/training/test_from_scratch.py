@@ -12,9 +12,10 @@ from small import LABELS, PLAIN, assert_equal, fresh, quick, split_of, weights, 
 from torch import nn
 
 from peclip import PEClip
-from peclip.config import PEClipConfig, check
+from peclip.config import check
 from peclip.data import Split
 from peclip.errors import ConfigError
+from peclip.models.pe_clip_config import PEClipConfig
 from peclip.nn.stem import stems_of
 from peclip.runs.warm_start import load_stem
 from peclip.settings import load_settings

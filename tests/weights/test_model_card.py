@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from peclip.config import PEClipConfig, PreprocessConfig
+from peclip.config import PreprocessConfig
 from peclip.models.descriptions import describe
+from peclip.models.pe_clip_config import PEClipConfig
 from peclip.recognizers.pe_clip import PEClip
 from peclip.weights.model_card import ETHICS, NOT_RECORDED, model_card
 

@@ -22,9 +22,11 @@ import torch.nn.functional as F
 from huggingface_hub import constants
 from safetensors.torch import load_file, save_file
 
-from peclip.config import UNTRAINED, ModelConfig, PEClipConfig, PreprocessConfig
+from peclip.config import ModelConfig, PreprocessConfig
 from peclip.errors import CheckpointError, ConfigError, UserError, WeightsError
 from peclip.models.base import ExpressionModel, Output
+from peclip.models.pe_clip_config import PEClipConfig
+from peclip.models.registry import UNTRAINED
 from peclip.nn.clip import load_backbone
 from peclip.recognizers.pe_clip import PEClip
 from peclip.settings import Settings, load_settings

@@ -15,10 +15,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from peclip.config import FineCLIPERConfig
 from peclip.errors import ConfigError
 from peclip.labels import LabelSet, canonical
 from peclip.models.base import ExpressionModel, Output, check_fit, clip_block
+from peclip.models.fine_cliper_config import FineCLIPERConfig
 from peclip.nn.adapters import Adapter, Bottleneck, GroupedAdapters
 from peclip.nn.clip import load_backbone
 from peclip.nn.fusion import AdaptiveWeights, FixedWeights

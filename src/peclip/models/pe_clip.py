@@ -13,11 +13,11 @@ from pathlib import Path
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from peclip.config import PEClipConfig
 from peclip.errors import ConfigError
 from peclip.labels import LabelSet
 from peclip.models.base import ExpressionModel, Output, check_fit, clip_block
 from peclip.models.descriptions import describe
+from peclip.models.pe_clip_config import PEClipConfig
 from peclip.nn.adapters import Adapter, IdentityAdapter, TemporalDynamicAdapter
 from peclip.nn.clip import Backbone, load_backbone
 from peclip.nn.prompts import CoupledPrompts

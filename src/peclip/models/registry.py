@@ -1,26 +1,74 @@
-"""The networks by architecture name."""
+"""The models by the name of their architecture: one entry each."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
+from collections.abc import Mapping
 from pathlib import Path
+from pkgutil import resolve_name
+from typing import Any, NamedTuple
 
-from peclip.config import ModelConfig
+from peclip.config import ModelConfig, check
+from peclip.errors import ConfigError
 from peclip.models.base import ExpressionModel
-from peclip.models.fine_cliper import build_fine_cliper
-from peclip.models.pe_clip import build_pe_clip
+from peclip.models.fine_cliper_config import FineCLIPERConfig
+from peclip.models.pe_clip_config import PEClipConfig, PlainClipConfig
 
-ARCHITECTURES: dict[str, Callable[..., ExpressionModel]] = {
-    "pe-clip": build_pe_clip,
-    "finecliper": build_fine_cliper,
+
+class Architecture(NamedTuple):
+    """What belongs to a model. Code is named as `module:object` and imported when a model of this kind is built."""
+
+    config: type[ModelConfig]
+    build: str
+    """Function that builds the network from the configuration."""
+    recognizer: str
+    """Subclass of `Recognizer`, the public class of the model."""
+
+
+ARCHITECTURES: dict[str, Architecture] = {
+    "pe-clip": Architecture(
+        PEClipConfig, "peclip.models.pe_clip:build_pe_clip", "peclip.recognizers.pe_clip:PEClip"
+    ),
+    "finecliper": Architecture(
+        FineCLIPERConfig,
+        "peclip.models.fine_cliper:build_fine_cliper",
+        "peclip.recognizers.fine_cliper:FineCLIPER",
+    ),
 }
+
+UNTRAINED: dict[str, type[ModelConfig]] = {
+    **{name: architecture.config for name, architecture in ARCHITECTURES.items()},
+    "clip": PlainClipConfig,
+}
+"""The prefixes, before the colon, in the name of an untrained model."""
 
 
 def build_model(
     config: ModelConfig, *, cache_dir: Path | None = None, offline: bool = False
 ) -> ExpressionModel:
-    """Builds the network of a configuration, with pretrained backbone weights."""
-    model = ARCHITECTURES[config.architecture](config, cache_dir=cache_dir, offline=offline)
+    """Builds the network that a configuration describes, with its backbone's weights loaded."""
+    build = resolve_name(ARCHITECTURES[config.architecture].build)
+    model: ExpressionModel = build(config, cache_dir=cache_dir, offline=offline)
     model.mirror, model.own_texts = config.mirror, config.label_texts
     model.prior, model.prior_weight = config.prior, config.prior_weight
     return model
+
+
+def read_config(content: Mapping[str, Any] | str) -> ModelConfig:
+    """Reads a model configuration from a mapping or JSON text.
+
+    Raises:
+        ConfigError: not JSON, an unknown field, or an invalid value; the message names the field.
+    """
+    try:
+        values = json.loads(content) if isinstance(content, str) else content
+    except (ValueError, RecursionError) as error:
+        raise ConfigError(f"The model configuration is not JSON: {error}.") from None
+    if not isinstance(values, Mapping):
+        raise ConfigError("The model configuration must be a JSON object.")
+    architecture = values.get("architecture", "pe-clip")
+    if not isinstance(architecture, str) or architecture not in ARCHITECTURES:
+        raise ConfigError(
+            f"Invalid architecture: choose {' or '.join(ARCHITECTURES)} (given: {architecture!r})."
+        )
+    return check(ARCHITECTURES[architecture].config, values)

@@ -11,10 +11,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from peclip.config import FineCLIPERConfig, PredictOptions
+from peclip.config import PredictOptions
 from peclip.data.caption_file import read_captions
 from peclip.inference.session import ScoreFn, Video
 from peclip.labels import effective_prior_weight
+from peclip.models.fine_cliper_config import FineCLIPERConfig
 from peclip.recognizers.recognizer import Recognizer
 from peclip.settings import load_settings
 from peclip.types import Batch

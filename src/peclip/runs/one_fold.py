@@ -17,7 +17,7 @@ from peclip.data import Split
 from peclip.data.preparation.crop_record import left_out, unlike
 from peclip.labels import LabelSet
 from peclip.metrics.scoring import score
-from peclip.recognizers.loading import RECOGNIZERS
+from peclip.recognizers.loading import recognizer_class
 from peclip.recognizers.recognizer import Recognizer
 from peclip.runs.leakage import known_warning, report_warning
 from peclip.runs.recipe import RunConfig, model_config, to_yaml
@@ -144,7 +144,7 @@ def base_recognizer(
         fresh = load_what_fits(model, changed.config, base.tensors)
     if config.train.stem.weights is not None:
         load_stem(model, config.train.stem.weights)
-    recognizer = RECOGNIZERS[changed.config.architecture](
+    recognizer = recognizer_class(changed.config.architecture)(
         model,
         changed.config,
         name=base.name,

@@ -10,9 +10,10 @@ from typing import Any
 import yaml
 from pydantic import Field, field_validator
 
-from peclip.config import Config, ModelConfig, check, read_config
+from peclip.config import Config, ModelConfig, check
 from peclip.data.config import DataConfig
 from peclip.errors import ConfigError
+from peclip.models.registry import read_config
 from peclip.training.config import TrainConfig
 from peclip.training.trackers import check_names
 

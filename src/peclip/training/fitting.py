@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from peclip.config import FineCLIPERConfig, ModelConfig
+from peclip.config import ModelConfig
 from peclip.data.animation import AnimatedStills
 from peclip.data.dataset import VideoDataset
 from peclip.data.samples import Split
@@ -168,10 +168,7 @@ def check_streams(
             "The model reads captions, but no training video has one. Make them with peclip captions and give "
             "the file with --captions, or set model.captions to false."
         )
-    zero_shot = (
-        isinstance(model_config, FineCLIPERConfig) and model_config.supervision == "captions"
-    )
-    if zero_shot and _videos_of_a_rank(config, world) < 2:
+    if model_config.learns_from_captions and _videos_of_a_rank(config, world) < 2:
         raise ConfigError(
             "Learning from captions alone contrasts the videos of a batch, but the per-rank batch size is 1 "
             f"(batch_size {config.batch_size}, ranks {world.size}), so nothing would be learned. "

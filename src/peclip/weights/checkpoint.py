@@ -17,12 +17,12 @@ from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
 
-from peclip.config import ModelConfig, read_config
+from peclip.config import ModelConfig
 from peclip.downloads.hub import hub_cache
 from peclip.errors import CheckpointError, ConfigError
 from peclip.files import replacing
 from peclip.models.base import ExpressionModel
-from peclip.models.registry import build_model
+from peclip.models.registry import build_model, read_config
 from peclip.nn.tensor_file import copy_tensors, counted, read_tensors
 from peclip.settings import Settings
 

@@ -19,11 +19,12 @@ import torch
 from numpy._core import multiarray
 from torch import Tensor
 
-from peclip.config import PEClipConfig, check
+from peclip.config import check
 from peclip.errors import CheckpointError, ConfigError, first_line
 from peclip.labels import LabelSet
 from peclip.models.descriptions import STYLES, load_descriptions
 from peclip.models.pe_clip import PEClipModel, build_pe_clip
+from peclip.models.pe_clip_config import PEClipConfig
 from peclip.nn.clip import check_tag, is_published
 from peclip.weights.checkpoint import save_model
 from peclip.weights.model_card import write_card

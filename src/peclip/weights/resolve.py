@@ -9,9 +9,10 @@ from pathlib import Path
 
 from huggingface_hub import constants
 
-from peclip.config import UNTRAINED, BackboneSizes, ModelConfig, PreprocessConfig
+from peclip.config import BackboneSizes, ModelConfig, PreprocessConfig
 from peclip.downloads.hub import download_repository, hub_cache
 from peclip.errors import ConfigError
+from peclip.models.registry import UNTRAINED
 from peclip.nn.clip import backbone_config, is_published, normalisation
 from peclip.settings import Settings
 from peclip.weights.checkpoint import CONFIG, TENSORS, Checkpoint, model_folder, read_checkpoint

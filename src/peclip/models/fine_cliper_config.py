@@ -1,0 +1,79 @@
+"""Configuration of FineCLIPER."""
+
+from __future__ import annotations
+
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from peclip.config import BackboneSizes, ModelConfig
+
+
+class FineCLIPERConfig(ModelConfig):
+    """A FineCLIPER model. Details the paper leaves open are fields; docs/models/finecliper.md explains them.
+
+    The bottlenecks are absolute, and with the defaults the four variants on ViT-B/16 train 13.4, 19.4,
+    14.4 and 20.4 million parameters, where the paper says 13, 19, 14 and 20.
+    """
+
+    architecture: Literal["finecliper"] = "finecliper"
+    parts: bool = False
+    """Read parsing maps and landmarks of the frames in separate streams (`*` in the paper)."""
+    parts_finder: str = "mediapipe"
+    """The parts finder, the same for training and prediction."""
+    captions: bool = False
+    """Read a description of the video through the fine-grained text encoder (`+` in the paper)."""
+    positive_text: str = "A person with an expression of {label}"
+    negative_text: str = "A person with an expression of no {label}"
+    """From the paper; its ablation (Table 7) also tries "less" instead of "no"."""
+    video_bottleneck: int = Field(192, ge=1)
+    """Bottleneck width of the two adapters in every layer of the video encoder."""
+    parts_bottleneck: int = Field(80, ge=1)
+    """Bottleneck width, parsing and landmark encoder."""
+    label_bottleneck: int = Field(128, ge=1)
+    """Bottleneck width, positive and negative label encoder."""
+    caption_bottleneck: int = Field(40, ge=1)
+    """Bottleneck width, fine-grained text encoder."""
+    scale: float = Field(0.5, gt=0, le=10)
+    """s: scale of the adapter parallel to the MLP (Table 9)."""
+    fusion: Literal["adaptive", "fixed"] = "adaptive"
+    """Weighting of the streams: learned per video, or fixed by `video_weight` (paper, Section 4)."""
+    video_weight: float = Field(0.5, ge=0, le=1)
+    """Weight of the video stream with `fusion="fixed"`; the other streams share the rest."""
+    supervision: Literal["labels", "captions"] = "labels"
+    """Training signal: labels, or captions alone, which makes labels zero-shot (Table 3)."""
+    alignment: float = Field(0.1, ge=0)
+    """Weight of the loss that aligns videos with captions, relative to that of the labels."""
+
+    @model_validator(mode="after")
+    def _check_texts(self) -> Self:
+        for name in ("positive_text", "negative_text"):
+            if "{label}" not in getattr(self, name):
+                raise ValueError(
+                    f"{name} must contain {{label}}, the placeholder of the label name"
+                )
+        if self.supervision == "captions" and not self.captions:
+            raise ValueError("supervision=captions requires captions=true")
+        return self
+
+    @property
+    def reads_parts(self) -> bool:
+        return self.parts
+
+    @property
+    def learns_from_captions(self) -> bool:
+        return self.supervision == "captions"
+
+    @property
+    def reads_captions(self) -> bool:
+        return self.captions
+
+    @classmethod
+    def fitted(cls, backbone: str, pretrained: str | None, sizes: BackboneSizes) -> Self:
+        """Returns FineCLIPER on a backbone."""
+        return cls(
+            backbone=backbone,
+            pretrained=pretrained,
+            quick_gelu=sizes.quick_gelu,
+            preprocess=sizes.preprocess,
+        )

@@ -1,0 +1,53 @@
+"""Configuration of PE-CLIP, and of CLIP itself as a PE-CLIP without adapters and prompts."""
+
+from __future__ import annotations
+
+from typing import Literal, Self
+
+from pydantic import Field
+
+from peclip.config import BackboneSizes, ModelConfig
+
+
+class PEClipConfig(ModelConfig):
+    """A PE-CLIP model. The defaults are the released layout, with the corrections of docs/models/pe-clip.md."""
+
+    architecture: Literal["pe-clip"] = "pe-clip"
+    descriptions: str = "action_units"
+    """Style of the label texts: `action_units`, `sentences` or `names`."""
+    adapter_reduction: int = Field(8, ge=1)
+    """The bottleneck of an adapter is the width of its tower divided by this (paper, Table 9)."""
+    shared_adapter: Literal["per_layer", "shared", "none"] = "per_layer"
+    """ShA: one per layer (release, 9.4 M), one per tower for all its layers (7.0 M), or none."""
+    temporal_adapter: Literal["gru", "none"] = "gru"
+    """TDA of the vision tower, or none (ablation)."""
+    text_adapter: Literal["per_layer", "none"] = "per_layer"
+    """TA of the text tower, or none (ablation)."""
+    adapter_init: Literal["zero", "default"] = "zero"
+    """Up-projection of ShA and TA: zero (identity at the start), or PyTorch's default (release)."""
+    prompt_length: int = Field(2, ge=0, le=64)
+    """Tokens of a learned prompt; 0 leaves the prompts out (ablation)."""
+    prompt_depth: int = Field(9, ge=1)
+    """Number of layers that receive a separate prompt, including the input."""
+    prompt_half: bool = False
+    """Round the prompts to fp16 as the release does; set by `peclip convert`."""
+
+    @classmethod
+    def fitted(cls, backbone: str, pretrained: str | None, sizes: BackboneSizes) -> Self:
+        """Returns PE-CLIP on a backbone; prompts cannot be deeper than its towers."""
+        return cls(
+            backbone=backbone,
+            pretrained=pretrained,
+            quick_gelu=sizes.quick_gelu,
+            prompt_depth=min(9, sizes.layers),
+            preprocess=sizes.preprocess,
+        )
+
+
+class PlainClipConfig(PEClipConfig):
+    """CLIP itself, the zero-shot baseline: a PE-CLIP without adapters and prompts, and stored as one."""
+
+    shared_adapter: Literal["per_layer", "shared", "none"] = "none"
+    temporal_adapter: Literal["gru", "none"] = "none"
+    text_adapter: Literal["per_layer", "none"] = "none"
+    prompt_length: int = Field(0, ge=0, le=64)
