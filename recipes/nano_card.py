@@ -117,11 +117,12 @@ def compare(new: Mapping[str, Report], old: Mapping[str, Report]) -> str:
     return table(["images", "nano", "n", "accuracy", "UAR", "recall of neutral"], rows)
 
 
-def ask_of_previous(checkout: Path, split: Split) -> Report:
-    """Returns the scores of the previous model on a split."""
-    pictures = [read_picture(sample.source) for sample in split.samples]
-    answers, labels = ask_previous(checkout, pictures)
-    return Scored(split, answers, labels).report()
+def scores_of_previous(checkout: Path, splits: Mapping[str, Split]) -> dict[str, Report]:
+    """Returns the scores of the previous model on splits."""
+    sets = [[read_picture(sample.source) for sample in one.samples] for one in splits.values()]
+    answers, labels = ask_previous(checkout, sets)
+    pairs = zip(splits.items(), answers, strict=True)
+    return {name: Scored(split, found, labels).report() for (name, split), found in pairs}
 
 
 def measure_stills(arguments: argparse.Namespace, model: PEClip) -> Facts:
@@ -140,7 +141,7 @@ def measure_stills(arguments: argparse.Namespace, model: PEClip) -> Facts:
     if arguments.previous:
         with stage("previous model"):
             splits = {MAIN: scored[MAIN].split, "LFW, test half": photographs.split}
-            old = {name: ask_of_previous(arguments.previous, one) for name, one in splits.items()}
+            old = scores_of_previous(arguments.previous, splits)
     facts["compared"] = compare(new, old)
     with stage("robustness"):
         subset = chosen(scored[MAIN].split, arguments.images)

@@ -1,7 +1,7 @@
 r"""Time and predictions of a model in a process of its own, for the version of peclip that PYTHONPATH names.
 
     PYTHONPATH=src python recipes/nano_speed.py time --model nano --video video.mp4
-    PYTHONPATH=src python recipes/nano_speed.py ask --pictures pictures.npy --answers answers.npy
+    PYTHONPATH=src python recipes/nano_speed.py ask --model nano --folder pictures
 
 `nano_card.py` runs it for the new model and for the previous one, alternately. It uses only what both versions have.
 """
@@ -15,13 +15,14 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 import peclip
 from peclip import PEClip, PredictOptions
@@ -61,17 +62,18 @@ def measure_model(name: str, video: str) -> Times:
     }
 
 
-def ask_model(name: str, pictures: Path, answers: Path) -> None:
-    """Writes the probabilities for pictures, uint8 (N, H, W, 3), and prints the labels."""
+def ask_model(name: str, folder: Path) -> None:
+    """Writes the probabilities for the pictures of each file, uint8 (N, H, W, 3), and prints the labels."""
     model = PEClip.from_pretrained(name, device="cpu", precision="fp32")
     side = model.config.preprocess.image_size
-    found: list[list[float]] = []
-    shown = np.load(pictures, allow_pickle=False)
-    for start in range(0, len(shown), 64):
-        small = np.stack([resize_frame(picture, side) for picture in shown[start : start + 64]])
-        crops = torch.from_numpy(small).permute(0, 3, 1, 2)
-        found += model.answer(Batch(model.preprocess(crops)[:, None]))
-    np.save(answers, np.asarray(found))
+    for file in sorted(folder.glob("pictures-*.npy")):
+        found: list[list[float]] = []
+        shown = np.load(file, allow_pickle=False)
+        for start in range(0, len(shown), 64):
+            small = np.stack([resize_frame(one, side) for one in shown[start : start + 64]])
+            crops = torch.from_numpy(small).permute(0, 3, 1, 2)
+            found += model.answer(Batch(model.preprocess(crops)[:, None]))
+        np.save(file.with_name(file.name.replace("pictures", "answers")), np.asarray(found))
     print(json.dumps({"labels": list(model.labels)}))
 
 
@@ -90,13 +92,16 @@ def run(checkout: Path | None, *arguments: str) -> dict[str, Any]:
     return printed
 
 
-def ask_previous(checkout: Path, pictures: list[Image]) -> tuple[np.ndarray, tuple[str, ...]]:
-    """Returns what the embedded model of a checkout predicts for pictures of one size, and its labels."""
+def ask_previous(
+    checkout: Path, sets: Sequence[list[Image]]
+) -> tuple[list[NDArray[np.float64]], tuple[str, ...]]:
+    """Returns what the embedded model of a checkout predicts for sets of pictures of one size, and its labels."""
     with tempfile.TemporaryDirectory() as folder:
-        shown, answers = Path(folder) / "pictures.npy", Path(folder) / "answers.npy"
-        np.save(shown, np.stack(pictures))
-        labels = run(checkout, "ask", "--pictures", str(shown), "--answers", str(answers))["labels"]
-        return np.load(answers, allow_pickle=False), tuple(labels)
+        for number, pictures in enumerate(sets):
+            np.save(Path(folder) / f"pictures-{number}.npy", np.stack(pictures))
+        labels = run(checkout, "ask", "--folder", folder)["labels"]
+        files = [Path(folder) / f"answers-{number}.npy" for number in range(len(sets))]
+        return [np.load(file, allow_pickle=False) for file in files], tuple(labels)
 
 
 def measure_in_turns(model: Path, previous: Path | None, clip: Path, turns: int) -> list[Times]:
@@ -139,13 +144,12 @@ def main() -> None:
     parser.add_argument("what", choices=("time", "ask"))
     parser.add_argument("--model", default="nano")
     parser.add_argument("--video")
-    parser.add_argument("--pictures", type=Path)
-    parser.add_argument("--answers", type=Path)
+    parser.add_argument("--folder", type=Path, help="with pictures-0.npy and so on")
     arguments = parser.parse_args()
     if arguments.what == "time":
         print(json.dumps(measure_model(arguments.model, arguments.video)))
     else:
-        ask_model(arguments.model, arguments.pictures, arguments.answers)
+        ask_model(arguments.model, arguments.folder)
 
 
 if __name__ == "__main__":
