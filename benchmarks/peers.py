@@ -33,10 +33,11 @@ import cv2
 import numpy as np
 import torch
 
-from peclip import load
 from peclip.data import DataConfig, read_split
 from peclip.labels import EMOTIONS, canonical
-from peclip.metrics import ConfusionMatrix, Report
+from peclip.metrics.confusion import ConfusionMatrix
+from peclip.metrics.report import Report
+from peclip.recognizers.loading import load
 from peclip.types import Batch
 from peclip.video.faces import resize_frame
 
