@@ -17,13 +17,13 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
+import os
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from string import Template
 from typing import Any
 
-import torch
 from nano_measures import (
     Scored,
     clip_table,
@@ -48,12 +48,12 @@ import peclip
 from peclip import PEClip, PredictOptions
 from peclip.data import Split
 from peclip.metrics.report import Report
-from peclip.runtime import device_name
 from peclip.weights.checkpoint import CONFIG, TENSORS, save_model
 from peclip.weights.model_card import ETHICS
 from peclip.weights.parameter_counts import count_parameters
 
 MAIN = "FER+ majority, without copies"
+PARTS = ("all", "without copies")
 Facts = dict[str, object]
 
 
@@ -129,6 +129,8 @@ def measure_stills(arguments: argparse.Namespace, model: PEClip) -> Facts:
     with stage("PrivateTest"):
         scored = private_test(model, load_private_test(arguments.data, arguments.votes))
         facts: Facts = dict(private_tables(scored))
+        whole, alone = (len(scored[f"FER2013's labels, {part}"].split) for part in PARTS)
+        facts |= {"all_images": f"{whole:,}", "copies": whole - alone}
         report = scored[MAIN].report()
         facts["main"] = report
         facts["repeated"] = repeated(model, scored[MAIN], arguments.windows)
@@ -222,7 +224,7 @@ def read_runs(arguments: argparse.Namespace, model: PEClip) -> Facts:
         else "Not given.",
         "point": operating_point(arguments.model.parent, config),
         "peers": peers,
-        "machine": f"{device_name(model.device)}, {torch.get_num_threads()} threads",
+        "cores": os.cpu_count(),
         "version": peclip.__version__,
         "ethics": ETHICS,
     }
