@@ -77,7 +77,7 @@ def test_a_bad_value_of_a_model_is_named(field: str, value: Any) -> None:
         read_config({field: value})
     assert "\n" not in str(caught.value)
     assert caught.value.__cause__ is None
-    with pytest.raises(ConfigError, match=f"^{field}"):
+    with pytest.raises(ConfigError, match=rf"^Invalid {field}\b"):
         PEClipConfig().derive(**{field: value})
 
 
@@ -166,7 +166,7 @@ PRIOR = {"anger": 0.7, "fear": 0.3}
     ("values", "problem"),
     [
         ({"prior": {"anger": 1.0}}, r"prior has \['anger'\].*\['anger', 'fear'\]"),
-        ({"prior": PRIOR | {"joy": 0.1}}, r"'joy'.*no other"),
+        ({"prior": PRIOR | {"joy": 0.1}}, r"'joy'.*exactly the labels"),
         ({"prior": {"anger": 0.7, "fear": 0.4}}, r"sums to 1\.1; .*sum to 1"),
         ({"prior": {"anger": 1.0, "fear": 0.0}}, "probabilities above 0"),
         ({"prior": {"anger": 1.1, "fear": -0.1}}, "probabilities above 0"),

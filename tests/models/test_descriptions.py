@@ -123,8 +123,8 @@ def test_a_file_of_names_with_texts(tmp_path: Path, name: str, content: str) -> 
         ('{"happy": ', "is not YAML or JSON"),
         ("!!python/object/apply:os.system [true]", "is not YAML or JSON"),
         ("- 2001-99-99\n- sad\n", "is not YAML or JSON"),  # yaml gives a bare ValueError here
-        ("- happy\n- joy\n", "twice"),
-        ("happy: a\njoy: b\n", "twice"),
+        ("- happy\n- joy\n", "'happiness'"),
+        ("happy: a\njoy: b\n", "'happiness'"),
         ("[]", "at least two"),
     ],
 )

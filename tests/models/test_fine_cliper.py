@@ -344,8 +344,8 @@ def test_checkpointing_changes_no_number() -> None:
         ({"supervision": "captions"}, "captions=true"),
         ({"scale": 0}, "Invalid scale"),
         ({"prompt_length": 2}, "Invalid prompt_length"),
-        ({"architecture": "finest"}, "takes pe-clip or finecliper"),
-        ({"architecture": 3}, "takes pe-clip or finecliper"),
+        ({"architecture": "finest"}, "pe-clip or finecliper"),
+        ({"architecture": 3}, "pe-clip or finecliper"),
     ],
 )
 def test_a_configuration_is_checked(values: dict[str, Any], problem: str) -> None:

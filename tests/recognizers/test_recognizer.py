@@ -64,7 +64,7 @@ def test_own_labels_answer_with_the_same_weights(debug: PEClip) -> None:
         "happiness": "Cheek Raiser, Lip Corner Puller.",
         "bored": "a person with an expression of bored.",
     }
-    with pytest.raises(ConfigError, match="twice"):
+    with pytest.raises(ConfigError, match="'happiness'"):
         debug.with_labels(["happy", "joy"])
 
 
@@ -132,15 +132,15 @@ def test_answers_that_are_no_numbers_are_no_answers(debug: PEClip) -> None:
 
 
 def _nano_window(grey: int = 0) -> FaceWindow:
-    crops = torch.full((8, 3, 48, 48), grey, dtype=torch.uint8)
-    crops[:, :, 24:] = 255 - grey
+    crops = torch.full((8, 3, 96, 96), grey, dtype=torch.uint8)
+    crops[:, :, 48:] = 255 - grey
     return FaceWindow(0, 0, 0.0, 1.0, 0, 7, 8, crops, None, 1.0, 1)
 
 
 def test_bf16_gives_nearly_the_same_probabilities() -> None:
     exact = PEClip.from_pretrained(device="cpu", precision="fp32").score([_nano_window()])[0]
     rough = PEClip.from_pretrained(device="cpu", precision="bf16").score([_nano_window()])[0]
-    assert rough == pytest.approx(exact, abs=0.03)
+    assert rough == pytest.approx(exact, abs=0.06)
 
 
 def test_what_the_machine_does_not_have_is_an_error() -> None:
