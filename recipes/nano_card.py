@@ -209,7 +209,11 @@ def cells(values: list[float], digits: int) -> list[str]:
 def read_runs(arguments: argparse.Namespace, model: PEClip) -> Facts:
     config = read_json(arguments.out / CONFIG)
     counts = count_parameters(model.config)["total"]
-    stages = stage_table(arguments.stages) if arguments.stages else "Not given."
+    stages = (
+        stage_table(arguments.stages)
+        if arguments.stages
+        else "Not measured in this run: `make nano-ablation` trains them, and `make nano` adds them to this card."
+    )
     peers = "Not measured in this run: see benchmarks/peers.py."
     if arguments.peers:
         peers = arguments.peers.read_text(encoding="utf-8").strip()
@@ -221,7 +225,7 @@ def read_runs(arguments: argparse.Namespace, model: PEClip) -> Facts:
         "stages": stages,
         "ablation": ablation_table(dict(arguments.ablation))
         if arguments.ablation
-        else "Not given.",
+        else "Not measured in this run: `make nano-ablation` trains them, and `make nano` adds them to this card.",
         "point": operating_point(arguments.model.parent, config),
         "peers": peers,
         "cores": os.cpu_count(),

@@ -111,7 +111,7 @@ DAMAGED: dict[str, tuple[str, Change, set[int], str]] = {
     "mp4-named-avi": ("a.avi", lambda g: g["front.mp4"], {0}, ""),
     "gif-named-mp4": ("a.mp4", lambda g: g["plain.gif"], {0}, ""),
     "mp4-without-ending": ("video", lambda g: g["front.mp4"], {0}, ""),
-    "mp4-named-png": ("a.png", lambda g: g["front.mp4"], {3}, "is not an image"),
+    "mp4-named-png": ("a.png", lambda g: g["front.mp4"], {3}, "image. Remove or replace it"),
     "mp4-named-txt": ("a.txt", lambda g: g["front.mp4"], {0}, ""),
     "unknown-codec": (
         "a.mp4", lambda g: g["front.mp4"].replace(b"avc1", b"zzzz"), {3}, "-c:v libx264",

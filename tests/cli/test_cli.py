@@ -389,7 +389,7 @@ def test_a_model_that_is_not_there(
     command: str, name: str, code: int, problem: str, capsys: Output
 ) -> None:
     assert run(["models", command, name]) == code
-    assert the_error(capsys).startswith(problem)
+    assert problem in the_error(capsys)
 
 
 @pytest.mark.parametrize(
@@ -402,7 +402,7 @@ def test_a_model_that_is_not_there(
 )
 def test_a_download_offline_is_4(name: str, problem: str, capsys: Output) -> None:
     assert run(["models", "download", name]) == 4
-    assert the_error(capsys).startswith(problem)
+    assert problem in the_error(capsys)
 
 
 def test_unknown_weights_of_a_known_backbone_are_2(capsys: Output) -> None:

@@ -155,7 +155,7 @@ def test_folds(tmp_path: Path, capsys: Output) -> None:
     for key in ("uar", "uar_sd", "war", "war_sd", "merged"):
         assert saved[key] == backwards[key]
     assert run(["evaluate", *plain, "-m", out, "--fold", "all", *saving]) == 2
-    assert "predictions-fold-1.csv' exists" in " ".join(capsys.readouterr().err.split())
+    assert "predictions-fold-1.csv' already exists" in " ".join(capsys.readouterr().err.split())
 
 
 def test_a_model_that_pools_frames_loses_nothing(tmp_path: Path, capsys: Output) -> None:

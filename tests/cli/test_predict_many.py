@@ -180,8 +180,8 @@ def test_shards_may_follow_each_other_into_one_output(
         (["-o", "rows.csv", "--resume"], "-o rows.jsonl"),
         (["-o", "-", "--resume"], "-o rows.jsonl"),
         (["--resume"], "-o rows.jsonl"),
-        (["-o", "rows.jsonl", "--resume", "--overwrite"], "give one"),
-        (["-o", "there.jsonl", "--resume"], "has no there.jsonl.journal"),
+        (["-o", "rows.jsonl", "--resume", "--overwrite"], "--resume keeps"),
+        (["-o", "there.jsonl", "--resume"], "there.jsonl.journal"),
         (["-o", "there.jsonl"], "--overwrite"),
         (["--workers", "2"], "--engine ray"),
         (["--worker-gpus", "0"], "--engine ray"),
@@ -221,7 +221,7 @@ def test_another_model_or_other_options_are_no_mix(
         assert run([*command, *change]) == 2
         said = error_of(capsys)
         assert f"was made with {name}" in said
-        assert "mix" in said
+        assert "--overwrite" in said
     assert run([*command, "-b", "3"]) == 0, "how many windows at a time changes no answer"
     assert path.read_text() == whole
 

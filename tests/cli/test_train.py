@@ -64,7 +64,8 @@ def test_learns_and_fills_the_run_folder(root: Path, tmp_path: Path, capsys: Out
     assert "the 6 videos of folder test it has UAR 100.00 %, WAR 100.00 %." in card
     assert "not recorded" not in card
     config = yaml.safe_load((out / "config.yaml").read_text())
-    assert config["train"]["lr"] == {"adapters": 0.01, "prompts": 3e-5, "backbone": 0.0}
+    rates = {"adapters": 0.01, "prompts": 3e-5, "backbone": 0.0, "stem": None}
+    assert config["train"]["lr"] == rates
     assert config["model"] == {}, "nothing was changed"
     assert environment["model"]["num_frames"] == 4
 
@@ -266,7 +267,7 @@ def test_a_test_that_fails_leaves_the_weights_and_resume_writes_the_card(
         raise DatasetError("A video has gone.")
 
     with monkeypatch.context() as failing:
-        failing.setattr("peclip.runs.one_fold.answer", fail)
+        failing.setattr("peclip.runs.one_fold.evaluate_split", fail)
         assert run(command(root, out, "--epochs", "1")) == 3
     assert (out / "model/model.safetensors").is_file()
     capsys.readouterr()
@@ -335,7 +336,7 @@ def test_what_makes_no_sense_is_one_line(
     root: Path, tmp_path: Path, capsys: Output, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert "needs --dataset" in refused(capsys, "train", "--data-root", str(root))
+    assert "--dataset is missing" in refused(capsys, "train", "--data-root", str(root))
     assert "choose one of finecliper-dfew" in refused(capsys, "train", "--recipe", "pe-clip")
     own = command(root, tmp_path / "run")
     for change, message in (

@@ -218,7 +218,7 @@ def test_without_a_neutral_still(split: Split) -> None:
     [
         ({"share": (0.5, 0.4)}, "two numbers"),
         ({"share": (0.0, 0.4)}, "two numbers"),
-        ({"partial": 0.7, "faint": 0.4}, "exceed 1"),
+        ({"partial": 0.7, "faint": 0.4}, "more than 1"),
         ({"faint": 0.1, "share": (0.1, 1.0)}, "faint_share must end"),
         ({"rotate": 3}, "rotate"),
         ({"resolution_range": (40, 20)}, r"resolution_range is \(40, 20\).*in order"),

@@ -96,7 +96,7 @@ def test_a_wrong_frame_count(dfew: Path) -> None:
     report = check_dataset("dfew", dfew, fold=1)
     assert [(f.kind, f.where) for f in report.findings] == [("frame_count", "00002")]
     assert report.findings[0].detail.startswith("19 frames in ")
-    assert report.findings[0].detail.endswith("00002, and 20 in the list")
+    assert report.findings[0].detail.endswith("00002, but 20 in the list")
 
 
 def test_a_short_video_is_a_note(dfew: Path) -> None:

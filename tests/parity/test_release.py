@@ -149,9 +149,7 @@ def test_a_number_that_is_not_finite_is_refused(
     state = read_release(checkpoint[1])
     state["prompt_learner.ctx"][0, 0] = torch.nan
     torch.save({"state_dict": state}, tmp_path / "nan.pth")
-    with pytest.raises(
-        CheckpointError, match=r"damaged: 1 tensors .* \(first: prompt_learner\.ctx"
-    ):
+    with pytest.raises(CheckpointError, match=r"1 tensors .* \(first: prompt_learner\.ctx"):
         convert_release(tmp_path / "nan.pth", tmp_path / "ours", backbone="debug", full=True)
     assert not (tmp_path / "ours").exists()
 

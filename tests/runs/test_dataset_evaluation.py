@@ -165,7 +165,7 @@ def test_other_labels_through_the_text_tower(root: Path, model: Path) -> None:
     found = score(root, model, labels=labels)
     assert found.merged.labels == ("boredom", "sadness", "happiness")
     assert found.merged.num_videos == 7
-    assert not found.folds[0].dropped
+    assert not found.folds[0].report.dropped
     with pytest.raises(ConfigError, match=r"has only happiness, sadness, boredom.*--labels"):
         score(root, model, labels={"pain": "", "relief": ""})
 
@@ -365,7 +365,7 @@ def test_a_run_that_is_asked_about_its_training_videos(
 
     begun("folder", tmp_path / "own")
     for split in ("train", "all"):
-        assert f"trained on videos of folder that are in the split {split}:" in said(split=split)
+        assert f"trained on videos in the split {split} of folder:" in said(split=split)
         assert "Give --split test, or" in said(split=split)
     assert said(split="test") == TEST_WARNING
     begun("folder", tmp_path / "others")
@@ -373,7 +373,7 @@ def test_a_run_that_is_asked_about_its_training_videos(
     for more in ({"fold": 2}, {"test_subjects": ["01"]}):
         begun("ravdess", tmp_path / "moved", **more)
         found = score_folds(ravdess, run, 2, split="all").to_dict()
-        assert "of ravdess that are in the split all:" in found["warning"]
+        assert "in the split all of ravdess:" in found["warning"]
     begun("ravdess", tmp_path / "moved", fold=2)
     found = score_folds(ravdess, run, 2, split="train").to_dict()
     assert "Give --split test --fold 2, or" in found["warning"]

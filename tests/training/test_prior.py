@@ -122,7 +122,7 @@ def test_of_equal_weights_the_smallest_is_chosen() -> None:
 def test_the_temperature_is_of_the_adjusted_logits(factor: float) -> None:
     """Scaled logits minus the rescaled prior have the calibrated probabilities, and the same labels."""
     generator = torch.Generator().manual_seed(0)
-    logits = torch.randn(4000, 3, generator=generator, dtype=torch.float64) * 2
+    logits = torch.randn(60_000, 3, generator=generator, dtype=torch.float64) * 2
     targets = logits.softmax(-1).multinomial(1, generator=generator)[:, 0]
     prior = {"a": 0.6, "b": 0.3, "c": 0.1}
     logarithms = torch.tensor(list(prior.values()), dtype=torch.float64).log()

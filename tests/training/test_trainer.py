@@ -299,7 +299,7 @@ def test_a_memory_that_is_too_small_is_one_line(
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB.")
 
     monkeypatch.setattr(PEClipModel, "loss", full)
-    with pytest.raises(TrainingError, match=r"memory on cpu .*\(-b\).*grad_accum.*checkpoint_act"):
+    with pytest.raises(TrainingError, match=r"memory on cpu.*\(-b\).*grad_accum.*checkpoint_act"):
         run(videos, exact())
 
 
@@ -355,7 +355,7 @@ def test_a_full_disk_keeps_the_last_good_state(
         sync(descriptor)
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(TrainingError, match=r"No space left.*is whole.*--resume"):
+    with pytest.raises(TrainingError, match=r"No space left.*--resume"):
         run(videos, exact(), state_folder=tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == [STATE]
     assert load_state(tmp_path)["progress"]["epoch"] == 1

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 
-import cv2
 import numpy as np
 
 from peclip.data.config import DataConfig
@@ -64,6 +63,8 @@ def _digests(samples: Iterable[Sample]) -> list[bytes]:
 
 def _digest(path: Path) -> bytes:
     """Returns a hash of the size and the decoded pixels of a still."""
+    import cv2  # data sets are listed without it
+
     if not is_still(path):
         raise DatasetError(
             f"data.copies compares images, but {path} is not an image. Set data.copies=keep for videos."

@@ -45,9 +45,9 @@ def test_lines(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("line", "words"),
     [
-        ("00001 144 2", "the label '2' is not one of 0 happiness, 1 sadness"),
-        ("00001 144 -1", "the label '-1'"),
-        ("00001 144 fear", "the label 'fear'"),
+        ("00001 144 2", "label '2'; choose one of 0 happiness, 1 sadness"),
+        ("00001 144 -1", "label '-1'"),
+        ("00001 144 fear", "label 'fear'"),
         ("00001", "is not '<folder> <number of frames> <label>'"),
         ("00001 1", "is not '<folder> <number of frames> <label>'"),
         ("00001 many 1", "is not '<folder> <number of frames> <label>'"),

@@ -290,5 +290,5 @@ def test_labels_must_be_of_the_set(tmp_path: Path) -> None:
     foreign = DATASETS["mafw"].labels
     assert foreign is not None
     assert Split("x", None, "all", split.samples, foreign).counts()["contempt"] == 0
-    with pytest.raises(DatasetError, match="has the label 'sadness'"):
+    with pytest.raises(DatasetError, match="label 'sadness'; the labels are anger, fear"):
         Split("x", None, "all", split.samples, type(foreign)(("anger", "fear")))

@@ -53,7 +53,7 @@ def test_the_names_of_fer2013_say_the_split(below: str, tmp_path: Path) -> None:
 
 def test_errors_of_fer2013(tmp_path: Path) -> None:
     (tmp_path / "fer2013.tar.gz").touch()
-    with pytest.raises(DatasetError, match=r"(?s)no folder .*train.*unpack fer2013\.tar\.gz first"):
+    with pytest.raises(DatasetError, match=r"(?s)train not found.*unpack fer2013\.tar\.gz first"):
         DATASETS["fer2013"].load(tmp_path, None, "train", None)
     touch(tmp_path, *FER)
     with pytest.raises(DatasetError, match="has no annotation lists"):
