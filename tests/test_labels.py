@@ -70,7 +70,7 @@ def test_a_set_that_could_not_be_told_apart_is_refused(names: list[str], problem
 def test_the_checks_hold_without_of_too() -> None:
     with pytest.raises(ConfigError, match="'anger'"):
         LabelSet(("anger", "anger"))
-    with pytest.raises(ConfigError, match="empty"):
+    with pytest.raises(ConfigError, match="Empty label name"):
         LabelSet(("anger", ""))
 
 

@@ -348,7 +348,7 @@ def test_what_makes_no_sense_is_one_line(
     ):
         assert message in refused(capsys, *own, "--set", change)
     assert "a number or all" in refused(capsys, *own, "--fold", "two")
-    assert "both given" in refused(capsys, *own, "--name", "x")
+    assert "--name and --out" in refused(capsys, *own, "--name", "x")
     assert run([*own, "--fold", "2"]) == 3, "a folder has no folds"
     (tmp_path / "run").mkdir(exist_ok=True)
     (tmp_path / "run/thesis.tex").touch()
