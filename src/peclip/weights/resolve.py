@@ -18,7 +18,9 @@ from peclip.settings import Settings
 from peclip.weights.checkpoint import CONFIG, TENSORS, Checkpoint, model_folder, read_checkpoint
 from peclip.weights.model_card import CARD
 
-EMBEDDED = {"nano": "a small PE-CLIP inside the package, trained on FER2013; works offline"}
+EMBEDDED = {
+    "nano": "a small PE-CLIP inside the package, trained on FER2013 and news photographs; works offline"
+}
 SPECIAL = {
     "debug": "two layers of random weights, for tests and examples; its predictions are meaningless",
     "nano-untrained": "the network of nano with random weights, to be trained from scratch",
