@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from no_animation import STILL
 
 from peclip.config import PreprocessConfig, check
 from peclip.data import Sample, Split
@@ -20,21 +21,6 @@ from peclip.errors import ConfigError, DatasetError
 from peclip.labels import LabelSet
 
 LABELS = LabelSet(("happiness", "neutral"))
-STILL = AnimateConfig(
-    rotation=0,
-    scale=0,
-    stretch=0,
-    shift=0,
-    jitter=0,
-    flip=0,
-    contrast=0,
-    brightness=0,
-    blur=0,
-    compression=0,
-    noise=0,
-    erase=0,
-)
-"""Nothing moves and nothing fades."""
 
 
 @pytest.fixture

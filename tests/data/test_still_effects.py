@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from no_animation import STILL
 from numpy.typing import NDArray
 
 from peclip.config import PreprocessConfig
@@ -17,22 +18,6 @@ from peclip.data.animation_config import AnimateConfig
 from peclip.data.dataset import Draw
 from peclip.data.still_effects import degrade, line_kernel, move, occlude
 from peclip.labels import LabelSet
-
-CALM = AnimateConfig(
-    rotation=0,
-    scale=0,
-    stretch=0,
-    shift=0,
-    jitter=0,
-    flip=0,
-    contrast=0,
-    brightness=0,
-    blur=0,
-    compression=0,
-    noise=0,
-    erase=0,
-)
-"""Nothing happens."""
 
 SIDE = 48
 Frames = NDArray[np.uint8]
@@ -44,7 +29,7 @@ def noise(seed: int = 0) -> Frames:
 
 
 def calm(**changes: object) -> AnimateConfig:
-    return CALM.model_copy(update=changes)
+    return STILL.model_copy(update=changes)
 
 
 def high_frequencies(frames: Frames) -> float:

@@ -72,7 +72,7 @@ class SeparableStem(nn.Module):
         into = {
             f"{name}.{kind}": getattr(module.conv, kind)
             for name, module in own.items()
-            for kind in _KINDS
+            for kind in ("weight", "bias")
         }
         wrong = sorted(
             name
@@ -87,9 +87,6 @@ class SeparableStem(nn.Module):
             )
         loaded["conv1.weight"] = loaded["conv1.weight"].flip(1)  # BGR to RGB
         copy_tensors(path, loaded, into)
-
-
-_KINDS = ("weight", "bias")
 
 
 class SeparableConv(nn.Module):
@@ -115,9 +112,8 @@ class ConvReLU6(nn.Module):
         super().__init__()
         padding = side // 2 if stride == 1 else 0
         self.conv = nn.Conv2d(before, after, side, stride, padding, groups=groups)
-        nn.init.kaiming_normal_(
-            self.conv.weight, nonlinearity="relu"
-        )  # because there are no norm layers
+        # There are no norm layers that would correct the scale of the activations.
+        nn.init.kaiming_normal_(self.conv.weight, nonlinearity="relu")
         assert self.conv.bias is not None
         nn.init.zeros_(self.conv.bias)
         self._halves = stride == 2

@@ -6,11 +6,11 @@ import torch
 from torch import Tensor
 
 from peclip.data.dataset import VideoDataset
-from peclip.data.loader import epoch_draws
 from peclip.errors import ConfigError
 from peclip.labels import LabelSet
 from peclip.training.config import TrainConfig
 from peclip.training.learner import class_weights
+from peclip.training.trainer import training_draws
 
 
 def target_shares(data: VideoDataset, labels: LabelSet, config: TrainConfig) -> dict[str, float]:
@@ -38,8 +38,5 @@ def target_shares(data: VideoDataset, labels: LabelSet, config: TrainConfig) -> 
 
 def _mean_target(data: VideoDataset, config: TrainConfig) -> Tensor:
     """Returns the mean target of the first epoch, float64 (C,), as it is sampled."""
-    power = config.balance_power if config.balance == "sampling" else 0.0
-    draws = epoch_draws(
-        data.targets, seed=config.seed, epoch=0, balance=power, soft_targets=data.soft_targets
-    )
+    draws = training_draws(data, config, 0)
     return torch.stack([data.soft_target(draw) for draw in draws]).double().mean(0)

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from peclip.data.dataset import VideoDataset
+from peclip.data.dataset import Draw, VideoDataset
 from peclip.data.loader import batches_of, epoch_draws, load_batches, reader_errors, share
 from peclip.errors import ConfigError, DeviceError, TrainingError
 from peclip.metrics.prediction_table import PredictionTable
@@ -116,6 +116,17 @@ def train_model(
     )
 
 
+def training_draws(data: VideoDataset, config: TrainConfig, epoch: int) -> list[Draw]:
+    """Returns the videos of an epoch in their order, balanced as the training asks for."""
+    return epoch_draws(
+        data.targets,
+        seed=config.seed,
+        epoch=epoch,
+        balance=config.balance_power if config.balance == "sampling" else 0.0,
+        soft_targets=data.soft_targets,
+    )
+
+
 @reader_errors()
 def train_one_epoch(
     learner: Learner,
@@ -126,14 +137,7 @@ def train_one_epoch(
 ) -> None:
     """Trains from the current step to the end of the epoch."""
     config, world, epoch = learner.config, learner.world, progress.epoch
-    power = config.balance_power if config.balance == "sampling" else 0.0
-    draws = epoch_draws(
-        data.targets,
-        seed=config.seed,
-        epoch=epoch,
-        balance=power,
-        soft_targets=data.soft_targets,
-    )
+    draws = training_draws(data, config, epoch)
     size = config.batch_size * config.grad_accum
     todo = batches_of(draws, size)[progress.step :]
     passes = [batches_of(step, config.batch_size) for step in todo]
