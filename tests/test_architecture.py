@@ -18,7 +18,7 @@ TESTS = Path(__file__).parent
 
 ROOT_MODULES = {
     *("__init__", "__main__", "config", "errors", "figures", "files", "labels", "literals"),
-    *("runtime", "settings", "types"),
+    *("runtime", "settings", "types", "version"),
 }
 """Values, configuration, device and precision; anything else belongs in a package."""
 

@@ -72,9 +72,9 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     if name == "__version__":
-        from importlib.metadata import version
+        from peclip.version import VERSION
 
-        return version("peclip")
+        return VERSION
     if name not in _HOMES:
         raise AttributeError(f"module 'peclip' has no attribute {name!r}")
     return getattr(import_module(_HOMES[name]), name)

@@ -83,7 +83,7 @@ def test_errors_of_copies(config: DataConfig, tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_copies_and_votes_of_fer2013(tmp_path: Path, shared_data: Path) -> None:
-    """PrivateTest without copies has 3,075 images with a majority for one of 7 labels."""
+    """The majorities of 7 classes as `score_on_ferplus.py` counts them, with copies and without."""
     with tarfile.open(shared_data / "fer2013.tar.gz") as archive:
         archive.extractall(tmp_path, filter="data")
     plain = DataConfig(dataset="fer2013", root=tmp_path, split="test", copies="drop_from_test")
@@ -105,3 +105,18 @@ def test_copies_and_votes_of_fer2013(tmp_path: Path, shared_data: Path) -> None:
     assert len(load_split(voted)) == 3_075
     out = {"split": "train", "copies": "drop_from_train"}
     assert len(load_split(voted.model_copy(update=out))) == 27_257
+    counts = {
+        (split, targets): len(
+            load_split(
+                voted.model_copy(update={"split": split, "targets": targets, "copies": "keep"})
+            )
+        )
+        for split in ("val", "test")
+        for targets in ("votes", "mixed")
+    }
+    assert counts == {
+        ("val", "votes"): 3_372,
+        ("val", "mixed"): 3_380,
+        ("test", "votes"): 3_349,
+        ("test", "mixed"): 3_357,
+    }

@@ -237,26 +237,3 @@ def test_soft_targets_are_checked(target: tuple[tuple[str, float], ...]) -> None
     sample = Sample(Path("a"), "anger", "a", soft_target=target)
     with pytest.raises(DatasetError, match="probabilities of the labels anger, neutral that sum"):
         Split("x", None, "train", (sample,), LabelSet(("anger", "neutral")))
-
-
-def test_the_votes_of_ferplus(tmp_path: Path, shared_data: Path) -> None:
-    """The majority of 7 classes as `score_on_ferplus.py` counts it, copies included."""
-    path = shared_data / "fer2013_ferplus_votes.csv"
-    with path.open(newline="") as file:
-        names = [row["file"] for row in csv.DictReader(file)]
-    (tmp_path / "train").mkdir()
-    for name in names:
-        if name.startswith("test/"):
-            (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-            (tmp_path / name).touch()
-    counts = {
-        (split, targets): len(read(tmp_path, votes=path, split=split, targets=targets))
-        for split in ("val", "test")
-        for targets in ("votes", "mixed")
-    }
-    assert counts == {
-        ("val", "votes"): 3_372,
-        ("val", "mixed"): 3_380,
-        ("test", "votes"): 3_349,
-        ("test", "mixed"): 3_357,
-    }

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from importlib.metadata import version
 from typing import Any, Protocol
 
 import torch
@@ -19,6 +18,7 @@ from peclip.recognizers.loading import load
 from peclip.recognizers.recognizer import Recognizer
 from peclip.results.prediction import Prediction
 from peclip.results.rows import Row
+from peclip.version import VERSION
 from peclip.video.sources import Source
 
 
@@ -124,7 +124,7 @@ def fingerprint(recognizer: Recognizer, options: PredictOptions) -> dict[str, An
         **asked,
         "prior_weight": effective_prior_weight(recognizer.config, options.prior_weight),
         "captions_sha256": None if told is None else hashlib.sha256(told.read_bytes()).hexdigest(),
-        "peclip_version": version("peclip"),
+        "peclip_version": VERSION,
     }
 
 

@@ -6,7 +6,6 @@ import math
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, closing, contextmanager
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +22,7 @@ from peclip.results.prediction import Prediction
 from peclip.results.rows import Row, Status, failure_row
 from peclip.settings import Settings
 from peclip.types import Frames
+from peclip.version import VERSION
 from peclip.video.faces import FaceDetector
 from peclip.video.interface import VideoReader
 from peclip.video.reader import open_video
@@ -156,7 +156,7 @@ class Session:
             "options": self._options.model_dump(exclude={"batch_size", "captions"}),
             "captions": None if self._options.captions is None else str(self._options.captions),
             "prior_weight": effective_prior_weight(self._config, self._options.prior_weight),
-            "peclip_version": version("peclip"),
+            "peclip_version": VERSION,
         }
 
     def _batches(self, windows: Iterable[list[FaceWindow]]) -> Iterator[list[FaceWindow]]:

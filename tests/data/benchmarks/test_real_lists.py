@@ -30,16 +30,17 @@ def from_real_lists(
     return DATASETS[name].load(root, fold, split, annotations)
 
 
-def test_sizes_of_dfew_and_mafw(root: Path, annotations: Path) -> None:
-    for name, sizes in (("dfew", DFEW_SIZES), ("mafw", MAFW_SIZES)):
-        for fold, expected in enumerate(sizes, start=1):
-            train, test = (
-                from_real_lists(name, fold, split, root, annotations) for split in ("train", "test")
-            )
-            assert (len(train), len(test)) == expected, f"{name} fold {fold}"
+def check_sizes(name: str, expected: list[tuple[int, int]], root: Path, annotations: Path) -> None:
+    for fold, sizes in enumerate(expected, start=1):
+        train, test = (
+            from_real_lists(name, fold, split, root, annotations) for split in ("train", "test")
+        )
+        assert (len(train), len(test)) == sizes, f"{name} fold {fold}"
 
 
-def test_classes_of_dfew(root: Path, annotations: Path) -> None:
+def test_dfew(root: Path, annotations: Path) -> None:
+    """The five test splits are apart, and together they are everything."""
+    check_sizes("dfew", DFEW_SIZES, root, annotations)
     test = from_real_lists("dfew", 1, "test", root, annotations).counts()
     assert list(test) == list(EMOTIONS[:7])
     assert list(test.values()) == [489, 379, 534, 435, 294, 29, 181]
@@ -48,10 +49,6 @@ def test_classes_of_dfew(root: Path, annotations: Path) -> None:
     first = train.samples[0]
     assert (first.id, first.label, first.num_frames) == ("02522", "disgust", 66)
 
-
-def test_the_five_test_splits_of_dfew_are_apart_and_are_everything(
-    root: Path, annotations: Path
-) -> None:
     tests = [from_real_lists("dfew", fold, "test", root, annotations) for fold in range(1, 6)]
     names = [sample.id for split in tests for sample in split.samples]
     assert len(names) == len(set(names)) == 11_697
@@ -62,7 +59,7 @@ def test_the_five_test_splits_of_dfew_are_apart_and_are_everything(
         assert {s.id for s in train.samples} == set(names) - {s.id for s in test.samples}
 
 
-def test_classes_of_ferv39k(root: Path, annotations: Path) -> None:
+def test_ferv39k(root: Path, annotations: Path) -> None:
     train = from_real_lists("ferv39k", None, "train", root, annotations)
     test = from_real_lists("ferv39k", None, "test", root, annotations)
     assert (len(train), len(test)) == (31_088, 7_847)
@@ -72,14 +69,15 @@ def test_classes_of_ferv39k(root: Path, annotations: Path) -> None:
     assert len({s.id for split in (train, test) for s in split.samples}) == 38_935
 
 
-def test_classes_of_mafw(root: Path, annotations: Path) -> None:
+def test_mafw(root: Path, annotations: Path) -> None:
+    check_sizes("mafw", MAFW_SIZES, root, annotations)
     tests = [from_real_lists("mafw", fold, "test", root, annotations) for fold in range(1, 6)]
     totals = [sum(split.counts()[label] for split in tests) for label in EMOTIONS]
     assert totals == [1242, 1470, 1138, 1390, 1072, 639, 625, 236, 916, 262, 182]
     assert tuple(tests[0].labels) == EMOTIONS
 
 
-def test_classes_of_afew_by_name(root: Path, annotations: Path) -> None:
+def test_afew_by_name(root: Path, annotations: Path) -> None:
     counts = {
         split: from_real_lists("afew", None, split, root, annotations).counts()
         for split in ("train", "val")

@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Mapping
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from peclip.config import Config, PreprocessConfig
 from peclip.errors import ConfigError
 from peclip.files import replacing
+from peclip.version import VERSION
 
 RECORD = "preprocessing.json"
 LEFT_OUT = "left_out.json"
@@ -84,7 +84,7 @@ def record_crops(root: Path, output: Path, config: CropConfig) -> None:
             )
         config = config.model_copy(update={"parts": before["parts"]})
     output.mkdir(parents=True, exist_ok=True)
-    content = config.model_dump() | {"peclip_version": version("peclip")}
+    content = config.model_dump() | {"peclip_version": VERSION}
     with replacing(record) as partial:
         partial.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
