@@ -115,6 +115,18 @@ def test_the_packed_stem_predicts_as_the_stem_does(stem: SeparableStem) -> None:
         torch.testing.assert_close(packed, stem(images).float(), atol=0.03, rtol=0.03)
 
 
+def test_strided_convolutions_learn_in_fp32_on_a_cpu(stem: SeparableStem) -> None:
+    """In bf16 their gradient takes a hundred times as long there."""
+    with torch.autocast("cpu", torch.bfloat16):
+        strided = [layer for layer in stem.layers if layer.depthwise.conv.stride == (2, 2)]
+        outputs = [layer.depthwise(torch.rand(2, 8, 8, 8)) for layer in strided]
+        assert [output.dtype for output in outputs] == [torch.float32]
+        with torch.no_grad():
+            assert strided[0].depthwise(torch.rand(2, 8, 8, 8)).dtype == torch.bfloat16
+        outputs[0].sum().backward()
+    assert strided[0].depthwise.conv.weight.grad is not None
+
+
 def test_standardized_images_have_no_light_and_no_contrast() -> None:
     images = torch.randn(3, 3, 16, 16, dtype=torch.float64)
     out = standardize(images)

@@ -589,6 +589,19 @@ def test_one_image_is_a_video_of_one_frame_and_is_upright(tmp_path):
     assert image[0, 0].tolist() == [0, 0, 0, 255, 255, 255]
 
 
+def test_an_image_is_decoded_once(tmp_path, monkeypatch):
+    Image.new("RGB", (6, 4)).save(tmp_path / "one.png")
+    opened = []
+    decode = Image.open
+    monkeypatch.setattr(
+        Image, "open", lambda *given, **more: opened.append(1) or decode(*given, **more)
+    )
+    with open_video(tmp_path / "one.png") as reader:
+        reader.read([0])
+        assert sum(len(chunk.data) for chunk in reader.chunks()) == 1
+    assert len(opened) == 1
+
+
 def test_grey_and_transparent_images_become_rgb(tmp_path):
     Image.new("L", (4, 4), 7).save(tmp_path / "1.png")
     Image.new("RGBA", (4, 4), (1, 2, 3, 0)).save(tmp_path / "2.png")

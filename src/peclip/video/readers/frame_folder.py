@@ -48,7 +48,8 @@ class FrameFolder(Closing):
         self._path = path
         self._frame_rate = frame_rate
         self._files = _image_files(path)
-        self._shape = _decode(self._files[0]).shape
+        self._first = _decode(self._files[0])
+        self._shape = self._first.shape
 
     @property
     def metadata(self) -> VideoMetadata:
@@ -71,7 +72,7 @@ class FrameFolder(Closing):
         return to_frames([images[index] for index in chosen])
 
     def _image(self, index: int) -> tuple[Image, float]:
-        image = _decode(self._files[index])
+        image = _decode(self._files[index]) if index else self._first
         if image.shape != self._shape:
             raise VideoError(
                 f"{self._files[index]} is {_size(image.shape)}, but {self._files[0].name} is "
