@@ -128,16 +128,19 @@ def ablation_table(runs: Mapping[str, Path]) -> str:
 
 def operating_point(run: Path, config: Mapping[str, Any]) -> str:
     """Returns the prior, its weight and the temperature, and what choosing them changed."""
-    labels, prior = config["labels"], config.get("prior") or {}
+    labels, weight = config["labels"], config.get("prior_weight")
     point = read_json(run / "report.json").get("operating_point") or {}
     rows = [["temperature", f"{config['temperature']:.4f}"]]
-    if prior:
-        shares = ", ".join(f"{name} {100 * prior[name]:.1f} %" for name in labels)
-        rows += [["prior", shares], ["weight of its logarithm", f"{config['prior_weight']:.3f}"]]
+    for name, words in (("prior", "prior"), ("label_frequencies", "before balancing")):
+        if shares := config.get(name):
+            shown = ", ".join(f"{label} {100 * shares[label]:.1f} %" for label in labels)
+            rows.append([words, shown])
+    if weight is not None:
+        rows.append(["weight of equal frequencies", f"{weight:.2f}"])
     if point:
         rows.append(["chosen on", f"{point['chosen_on']}, by {point['criterion']}"])
-    if prior and point:
-        for when, words in (("before", "without the prior"), ("after", "with the prior")):
+    if weight is not None and point:
+        for when, words in (("before", "without the weight"), ("after", "with the weight")):
             scores = f"{point[f'war_{when}']:.1f} % accuracy, {point[f'uar_{when}']:.1f} % UAR"
             rows.append([f"{words}, there", scores])
     return table(["", ""], rows)

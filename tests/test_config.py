@@ -172,7 +172,16 @@ PRIOR = {"anger": 0.7, "fear": 0.3}
         ({"prior": {"anger": 1.1, "fear": -0.1}}, "probabilities above 0"),
         ({"prior": {"anger": math.nan, "fear": 0.3}}, "probabilities above 0"),
         ({"prior": {"anger": math.inf, "fear": 0.3}}, "sums to inf"),
-        ({"prior_weight": 0.5}, "0.5, but there is no prior; give one, or set prior_weight to 0"),
+        ({"prior": PRIOR}, "label_frequencies is missing"),
+        ({"label_frequencies": PRIOR}, "prior is missing"),
+        (
+            {"prior": PRIOR, "label_frequencies": {"anger": 1.0, "fear": 0.0}},
+            "probabilities above 0",
+        ),
+        (
+            {"prior_weight": 0.5},
+            "0.5, but there is no prior; give one, or set prior_weight to null",
+        ),
         ({"prior": PRIOR, "prior_weight": -0.1}, "prior_weight"),
         ({"prior": PRIOR, "prior_weight": math.inf}, "prior_weight"),
         ({"prior": PRIOR, "prior_weight": math.nan}, "prior_weight"),
@@ -184,12 +193,13 @@ def test_a_prior_is_checked(values: dict[str, Any], problem: str) -> None:
 
 
 def test_the_prior_weight_of_predictions() -> None:
-    config = read_config({"labels": ["anger", "fear"], "prior": PRIOR, "prior_weight": 0.5})
-    weights = [effective_prior_weight(config, given) for given in (None, 0.0, 2.0)]
-    assert weights == [0.5, 0.0, 2.0]
+    stored = {"prior": PRIOR, "label_frequencies": PRIOR, "prior_weight": 0.5}
+    config = read_config({"labels": ["anger", "fear"], **stored})
+    weights = [effective_prior_weight(config, given) for given in (None, 0.0, 1.0)]
+    assert weights == [0.5, 0.0, 1.0]
     assert read_config(config.model_dump_json()) == config
     plain = read_config("{}")
-    assert effective_prior_weight(plain, None) == 0.0
+    assert effective_prior_weight(plain, None) is None
     with pytest.raises(ConfigError, match=r"prior_weight 0 was given.*train\.prior=targets"):
         effective_prior_weight(plain, 0.0)
     for value in (-0.1, math.nan, math.inf):

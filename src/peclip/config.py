@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, Self, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from peclip.errors import ConfigError
-from peclip.labels import EMOTIONS, LabelSet, check_prior, prior_over
+from peclip.labels import EMOTIONS, LabelSet, check_distribution, prior_over
 from peclip.literals import DecoderName, DetectorName
 
 READERS = min(4, os.cpu_count() or 1)
@@ -83,20 +83,38 @@ class ModelConfig(Config):
     """Average the logits of a window and its mirror image: twice the time, and predictions are invariant
     to flipping."""
     prior: dict[str, float] | None = None
-    """Frequency of each label as training target: above 0, summing to 1. `None`: not stored."""
-    prior_weight: float = Field(0.0, ge=0, allow_inf_nan=False)
-    """tau of logit adjustment (Menon et al., 2021): predictions are the softmax of the logits minus
-    `prior_weight` times the logarithm of `prior`. 0 disables it."""
+    """Frequency of each label as training target, after class balancing: above 0, summing to 1. `None`: not
+    stored."""
+    label_frequencies: dict[str, float] | None = None
+    """Frequency of each label among the training videos, before class balancing; stored with `prior`."""
+    prior_weight: float | None = Field(None, ge=0, le=1)
+    """Share of equal frequencies in the label frequencies that predictions assume; the rest is that of
+    `label_frequencies` (see `peclip.labels.prior_factors`). `None`: predictions are not adjusted."""
     preprocess: PreprocessConfig = PreprocessConfig()
 
     @model_validator(mode="after")
     def _check_labels(self) -> Self:
         LabelSet(self.labels)
-        check_prior(self.labels, self.prior, self.prior_weight)
+        self._check_prior()
         unknown = set(self.label_texts) - set(self.labels)
         if unknown:
             raise ValueError(f"label_texts holds texts for {sorted(unknown)}, which are not labels")
         return self
+
+    def _check_prior(self) -> None:
+        stored = {"prior": self.prior, "label_frequencies": self.label_frequencies}
+        for name, shares in stored.items():
+            if shares is not None:
+                check_distribution(name, self.labels, shares)
+        missing = [name for name, shares in stored.items() if shares is None]
+        if len(missing) == 1:
+            raise ConfigError(
+                f"{missing[0]} is missing: give prior and label_frequencies, or neither"
+            )
+        if missing and self.prior_weight is not None:
+            raise ConfigError(
+                f"prior_weight is {self.prior_weight}, but there is no prior; give one, or set prior_weight to null"
+            )
 
     @property
     def label_set(self) -> LabelSet:
@@ -135,8 +153,13 @@ class ModelConfig(Config):
         own = {**self.label_texts, **texts}  # labels that remain keep their custom texts
         kept = {name: text for name, text in own.items() if name in labels}
         prior = prior_over(labels, self.prior)
-        changes = {"prior": prior, "prior_weight": self.prior_weight if prior else 0.0}
-        return self.derive(labels=tuple(labels), label_texts=kept, **changes)
+        return self.derive(
+            labels=tuple(labels),
+            label_texts=kept,
+            prior=prior,
+            label_frequencies=prior_over(labels, self.label_frequencies),
+            prior_weight=self.prior_weight if prior else None,
+        )
 
 
 class BackboneSizes(NamedTuple):
@@ -180,8 +203,8 @@ class PredictOptions(Config):
     """Video decoder: torchcodec if its FFmpeg is found, else PyAV."""
     frame_rate: float = Field(25.0, gt=0, le=10_000)
     """Frames per second of sources without timestamps: folders of images, and arrays."""
-    prior_weight: float | None = Field(None, ge=0, allow_inf_nan=False)
-    """Overrides the model's `prior_weight` (see `ModelConfig.prior_weight`); 0 ignores the prior."""
+    prior_weight: float | None = Field(None, ge=0, le=1)
+    """Overrides the model's `prior_weight` (see `ModelConfig.prior_weight`)."""
     captions: Path | None = None
     """Captions of the videos, for models that read them: a file from `peclip captions`."""
     batch_size: int | None = Field(None, ge=1)

@@ -121,13 +121,15 @@ def test_a_mirroring_model_answers_with_the_mean_over_both_sides(architecture: s
 
 
 @pytest.mark.parametrize("architecture", ["pe-clip", "finecliper"])
-def test_a_prior_is_subtracted_after_the_mirror_image(architecture: str) -> None:
-    """By hand: mean of both logits, minus 0.5 times the logarithms; the loss does not see it."""
+def test_a_prior_adjusts_the_mean_of_both_images(architecture: str) -> None:
+    """By hand: mean of both logits, plus the logarithms of the factors; the loss does not see it."""
     labels = ("happiness", "sadness", "anger")
     config = debug_config(architecture).derive(labels=labels, mirror=True)
     prior = {"anger": 0.1, "happiness": 0.7, "sadness": 0.2}  # by name, in any order
+    videos = {"happiness": 0.5, "sadness": 0.3, "anger": 0.2}
     torch.manual_seed(0)
-    model = build_model(config.derive(prior=prior, prior_weight=0.5)).eval()
+    adjusted = {"prior": prior, "label_frequencies": videos, "prior_weight": 0.5}
+    model = build_model(config.derive(**adjusted)).eval()
     for parameter in model.parameters():
         nn.init.normal_(parameter, std=0.1)
     batch = Batch(torch.randn(2, 3, 3, 32, 32))
@@ -135,28 +137,33 @@ def test_a_prior_is_subtracted_after_the_mirror_image(architecture: str) -> None
         both = [model(view).logits for view in (batch, batch.mirrored())]
     mean = torch.stack(both).mean(0)
     frozen = FrozenModel(model, CPU, "fp32")
-    logarithms = torch.tensor([0.7, 0.2, 0.1]).log()
-    torch.testing.assert_close(frozen(batch), mean - 0.5 * logarithms)
-    torch.testing.assert_close(frozen(batch, 2.0), mean - 2 * logarithms)
-    assert torch.equal(frozen(batch, 0.0), frozen(batch, 0.0) - 0 * logarithms)
-    model.prior, model.prior_weight = None, 0.0
-    plain = frozen(batch)
-    model.prior = prior
-    assert torch.equal(frozen(batch), plain), "with weight 0 nothing changes, bit for bit"
+    for weight, assumed in (
+        (None, [1.25 / 3, 0.95 / 3, 0.8 / 3]),  # the mean of the videos' frequencies and 1/3
+        (0.0, [0.5, 0.3, 0.2]),
+        (1.0, [1 / 3, 1 / 3, 1 / 3]),
+    ):
+        factors = torch.tensor(assumed) / torch.tensor([0.7, 0.2, 0.1])
+        torch.testing.assert_close(frozen(batch, weight), mean + factors.log())
+    model.prior_weight = None
+    unadjusted = frozen(batch)
+    model.prior = model.label_frequencies = None
+    assert torch.equal(frozen(batch), unadjusted), "without a weight nothing changes, bit for bit"
 
 
 def test_other_labels_keep_or_drop_the_prior() -> None:
     config = debug_config().derive(labels=("happiness", "sadness", "anger"))
     prior = {"happiness": 0.5, "sadness": 0.3, "anger": 0.2}
-    model = build_model(config.derive(prior=prior, prior_weight=0.5))
+    stored = {"prior": prior, "label_frequencies": prior, "prior_weight": 0.5}
+    model = build_model(config.derive(**stored))
     for names, expected in (
         (("anger", "happiness", "sadness"), {"anger": 0.2, "happiness": 0.5, "sadness": 0.3}),
         (("anger", "sadness"), {"anger": 0.4, "sadness": 0.6}),
         (("anger", "fear"), None),
     ):
         other = model.with_labels(LabelSet(names))
-        derived = config.derive(prior=prior, prior_weight=0.5).with_labels(names, {})
-        weight = 0.0 if expected is None else 0.5
-        assert (other.prior, other.prior_weight) == (expected, weight)
-        assert (derived.prior, derived.prior_weight) == (expected, weight)
-    assert (model.prior, model.prior_weight) == (prior, 0.5)
+        derived = config.derive(**stored).with_labels(names, {})
+        weight = None if expected is None else 0.5
+        for changed in (other, derived):
+            assert changed.prior == changed.label_frequencies == expected
+            assert changed.prior_weight == weight
+    assert (model.prior, model.label_frequencies, model.prior_weight) == (prior, prior, 0.5)

@@ -197,17 +197,17 @@ PRIOR = {"happiness": 0.7, "sadness": 0.2, "anger": 0.1}
 
 
 def test_a_prior_weight_for_one_prediction(debug: PEClip, tmp_path: Path) -> None:
-    """The odds of two labels change by the ratio of their priors to the power of minus the weight."""
+    """The odds of happiness against anger are 7 in training and ((1 - w) 0.7 + w / 3) / ((1 - w) 0.1 + w / 3) now."""
     three = debug.with_labels(list(PRIOR))
-    config = three.config.derive(prior=PRIOR, prior_weight=0.5)
+    config = three.config.derive(prior=PRIOR, label_frequencies=PRIOR, prior_weight=0.5)
     save_model(three.model, config, tmp_path)
     model = PEClip.from_pretrained(tmp_path, device="cpu")
     plain = three.score([window(1)])[0]
-    for given, weight in ((None, 0.5), (0.0, 0.0), (2.0, 2.0)):
+    for given, assumed in ((None, 3.1 / 1.3), (0.0, 7.0), (1.0, 1.0)):
         options = PredictOptions(prior_weight=given)
         found = model.scorer("", options)([window(1)])[0]
         odds = math.log(found[0] / found[2]) - math.log(plain[0] / plain[2])
-        assert odds == pytest.approx(-weight * math.log(0.7 / 0.1), abs=1e-3)
+        assert odds == pytest.approx(math.log(assumed / 7), abs=1e-3)
     about = model.describe()
     assert (about["prior"], about["prior_weight"]) == (PRIOR, 0.5)
     assert model.with_labels(["anger", "fear"]).describe()["prior"] is None
@@ -217,9 +217,10 @@ def test_the_metadata_has_the_weight_that_was_used(
     debug: PEClip, tmp_path: Path, astronaut: Path
 ) -> None:
     three = debug.with_labels(list(PRIOR))
-    save_model(three.model, three.config.derive(prior=PRIOR, prior_weight=0.5), tmp_path)
+    stored = {"prior": PRIOR, "label_frequencies": PRIOR, "prior_weight": 0.5}
+    save_model(three.model, three.config.derive(**stored), tmp_path)
     model = PEClip.from_pretrained(tmp_path, device="cpu")
-    for given, weight in ((None, 0.5), (1.5, 1.5)):
+    for given, weight in ((None, 0.5), (0.9, 0.9)):
         options = PredictOptions(end=0.2, face_crop=False, prior_weight=given)
         assert model.predict(astronaut, options).metadata["prior_weight"] == weight
         assert fingerprint(model, options)["prior_weight"] == weight

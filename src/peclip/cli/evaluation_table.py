@@ -45,7 +45,8 @@ def tell(evaluation: Evaluation) -> None:
     """Says what the scores are of, and what destroying time has cost."""
     facts = evaluation.folds[0].facts
     size = facts["preprocessing"]["image_size"]
-    weight = "" if facts["prior"] is None else f", prior weight {facts['prior_weight']:g}"
+    used = facts["prior_weight"]
+    weight = "" if used is None else f", prior weight {used:g}"
     console.note(
         f"{facts['model']} ({facts['backbone']}) on {facts['dataset']} {facts['split']}, frames "
         f"{facts['frames']}, tta {facts['tta']}{weight}, {facts['num_frames']} frames of {size} px, "

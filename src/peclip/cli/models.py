@@ -61,7 +61,7 @@ def info(name: NameArg, form: ReportFormatOpt = "table") -> None:
     for key in ("name", "architecture", "backbone", "pretrained"):
         typer.echo(f"{key:<13} {about[key] or '-'}")
     typer.echo(f"{'frames':<13} {config.num_frames} of {config.preprocess.image_size} pixels")
-    if config.prior is not None:
+    if config.prior_weight is not None:
         typer.echo(f"{'prior weight':<13} {config.prior_weight:g}")
     typer.echo()
     columns, texts = ["label", "text"], [list(pair) for pair in about["labels"].items()]

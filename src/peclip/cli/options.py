@@ -93,7 +93,10 @@ PriorWeightOpt = Annotated[
     float | None,
     typer.Option(
         "--prior-weight",
-        help="Weight of the model's log prior, 0 or more; by default the weight stored in the model.",
+        min=0,
+        max=1,
+        help="Label frequencies that predictions assume: 0 those of the training videos, 1 equal ones, values "
+        "between a mixture; by default the weight stored in the model.",
     ),
 ]
 OutputOpt = Annotated[

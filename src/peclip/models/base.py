@@ -46,8 +46,10 @@ class ExpressionModel(nn.Module, ABC):
 
     prior: Mapping[str, float] | None = None
     """Frequency of each label as training target, if known."""
-    prior_weight: float = 0.0
-    """Weight of the log prior in predictions, never in the loss; applied by `FrozenModel`."""
+    label_frequencies: Mapping[str, float] | None = None
+    """Frequency of each label among the training videos, if known."""
+    prior_weight: float | None = None
+    """See `peclip.config.ModelConfig.prior_weight`; applied in predictions by `FrozenModel`, never in the loss."""
 
     @abstractmethod
     def encode_labels(self) -> Tensor:
@@ -109,7 +111,8 @@ class ExpressionModel(nn.Module, ABC):
         model.labels, model.own_texts = labels, own or {}
         model.texts = self.describe(labels, model.own_texts)
         model.prior = prior_over(labels, self.prior)
-        model.prior_weight = 0.0 if model.prior is None else self.prior_weight
+        model.label_frequencies = prior_over(labels, self.label_frequencies)
+        model.prior_weight = None if model.prior is None else self.prior_weight
         return model
 
 

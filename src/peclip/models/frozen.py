@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import copy
-import math
 from functools import cached_property
 
 import torch
 from torch import Tensor
 
+from peclip.labels import prior_factors
 from peclip.models.base import ExpressionModel
 from peclip.nn.packed import can_pack, pack
 from peclip.nn.prompts import ComputedPrompts, CoupledPrompts
@@ -79,7 +79,7 @@ class FrozenModel:
         """Returns the logits (B, C) of a batch on the device, fp32, whose softmax is the prediction.
 
         In this order: the model's logits, which are cosines divided by the temperature; their mean over
-        a window and its mirror image, with `mirror`; minus the weighted logarithm of the prior.
+        a window and its mirror image, with `mirror`; plus the logarithms of `prior_factors`.
 
         Args:
             batch: on the device.
@@ -93,13 +93,13 @@ class FrozenModel:
         weight = self._model.prior_weight if prior_weight is None else prior_weight
         return self._adjust(torch.stack(logits).mean(0), weight)
 
-    def _adjust(self, logits: Tensor, weight: float) -> Tensor:
-        """Subtracts `weight * log(prior)` from logits (B, C): logit adjustment (Menon et al., 2021)."""
-        prior = self._model.prior
-        if prior is None or not weight:
+    def _adjust(self, logits: Tensor, weight: float | None) -> Tensor:
+        """Adjusts logits (B, C) to other label frequencies than those of the training targets."""
+        prior, frequencies = self._model.prior, self._model.label_frequencies
+        if prior is None or frequencies is None or weight is None:
             return logits
-        logarithms = [math.log(prior[name]) for name in self._model.labels]
-        return logits - weight * torch.tensor(logarithms, device=logits.device)
+        factors = prior_factors(self._model.labels, prior, frequencies, weight)
+        return logits + torch.tensor(factors, device=logits.device).log()
 
 
 def _stamp(model: ExpressionModel) -> tuple[object, ...]:

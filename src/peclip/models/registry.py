@@ -50,7 +50,8 @@ def build_model(
     build = resolve_name(ARCHITECTURES[config.architecture].build)
     model: ExpressionModel = build(config, cache_dir=cache_dir, offline=offline)
     model.mirror, model.own_texts = config.mirror, config.label_texts
-    model.prior, model.prior_weight = config.prior, config.prior_weight
+    model.prior, model.label_frequencies = config.prior, config.label_frequencies
+    model.prior_weight = config.prior_weight
     return model
 
 

@@ -315,7 +315,9 @@ class Recognizer:
             "backbone": self.config.backbone,
             "device": runtime.device_name(self.device),
             "precision": self.precision,
-            **self.config.model_dump(include={"num_frames", "prior", "prior_weight"}),
+            **self.config.model_dump(
+                include={"num_frames", "prior", "label_frequencies", "prior_weight"}
+            ),
             "preprocessing": self.config.preprocess.model_dump(),
             "label_texts": self.texts,
         }

@@ -56,8 +56,8 @@ class EvaluateOptions(Config):
     """What is done to time; see `peclip.training.frame_orders`."""
     tta: ViewAverage = "none"
     """`flip`: the mean of the probabilities of a video and its mirror image."""
-    prior_weight: float | None = Field(None, ge=0, allow_inf_nan=False)
-    """Weight of the model's prior, instead of its own; 0 ignores it."""
+    prior_weight: float | None = Field(None, ge=0, le=1)
+    """Overrides the model's `prior_weight` (see `ModelConfig.prior_weight`)."""
     seed: int = Field(0, ge=0)
     """Of shuffled frames and of the bootstrap."""
     batch_size: int = Field(8, ge=1)

@@ -38,7 +38,7 @@ class RunConfig(Config):
     @field_validator("model")
     @classmethod
     def _check_model(cls, changes: dict[str, Any]) -> dict[str, Any]:
-        if given := sorted({"prior", "prior_weight"} & set(changes)):
+        if given := sorted({"prior", "label_frequencies", "prior_weight"} & set(changes)):
             raise ValueError(
                 f"{' and '.join(given)} cannot be set here: training computes the prior; set train.prior"
             )

@@ -1,8 +1,7 @@
-"""The operating point of a trained model, chosen on validation videos: prior weight, then temperature."""
+"""The operating point of a trained model, chosen on validation videos: temperature, then prior weight."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,11 +9,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from peclip.labels import HasPrior, prior_factors
 from peclip.metrics.confusion import ConfusionMatrix
 from peclip.metrics.report import Report, percent
 
-PRIOR_WEIGHTS = tuple(round(0.05 * step, 2) for step in range(31))
-"""Candidate values of tau: 0 to 1.5."""
+PRIOR_WEIGHTS = tuple(step / 20 for step in range(21))
+"""Candidates: 0 to 1."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,8 +23,8 @@ class OperatingPoint:
 
     temperature: float
     """Factor of the model's temperature; 1 if it was not fitted."""
-    weight: float
-    """tau, applied to the logits first; 0 if it was not chosen."""
+    prior_weight: float | None
+    """`None` if it was not chosen."""
     cost: float
     """Percentage points of WAR that the weight was allowed to cost."""
     before: tuple[float, float]
@@ -32,21 +32,12 @@ class OperatingPoint:
     after: tuple[float, float]
     """WAR and UAR with it."""
 
-    @property
-    def prior_weight(self) -> float:
-        """The weight on the logits of the finished model.
-
-        They are z / temperature, so that (z - tau log p) / temperature takes tau / temperature.
-        """
-        return self.weight / self.temperature
-
     def to_dict(self, chosen_on: str) -> dict[str, Any]:
         """Returns the JSON form, with WAR and UAR in per cent."""
         scores = {"before": self.before, "after": self.after}
         return {
             "chosen_on": chosen_on,
             "criterion": f"highest UAR with WAR within {self.cost:g} points of its best",
-            "weight": self.weight,
             "temperature_factor": self.temperature,
             "prior_weight": self.prior_weight,
             **{
@@ -60,59 +51,51 @@ class OperatingPoint:
 def operating_point(
     probabilities: Tensor,
     targets: Tensor,
-    prior: Mapping[str, float] | None,
+    prior: HasPrior | None,
     *,
     cost: float,
     calibrate: bool,
 ) -> OperatingPoint:
-    """Chooses prior weight and temperature of a model.
+    """Chooses temperature and prior weight of a model.
 
-    The weight comes first, because the temperature changes no label; the temperature is then that of the
-    adjusted logits, so that the final probabilities are the calibrated ones.
+    The temperature comes first, because Bayes' rule, which the weight applies, takes calibrated probabilities.
 
     Args:
         probabilities: (N, C), of held-out videos, without the prior.
         targets: (N,), their classes.
-        prior: to weigh, by label in the order of the classes; `None` skips the prior weight.
+        prior: a model or its configuration, its prior in the order of the classes; `None` skips the weight.
         cost: see `choose_prior_weight`.
         calibrate: fit the temperature.
     """
-    logits = log_probabilities(probabilities)
-    weight, adjusted = 0.0, logits
+    temperature = fit_temperature(probabilities, targets) if calibrate else 1.0
+    logits = log_probabilities(probabilities) / temperature
+    before = after = _war_and_uar(logits, targets)
+    weight = None
     if prior is not None:
-        logarithms = torch.tensor(list(prior.values()), dtype=torch.float64).log()
-        weight = choose_prior_weight(probabilities, targets, prior, cost)
-        adjusted = logits - weight * logarithms
-    return OperatingPoint(
-        fit_temperature(adjusted.softmax(-1), targets) if calibrate else 1.0,
-        weight,
-        cost,
-        _war_and_uar(logits, targets),
-        _war_and_uar(adjusted, targets),
-    )
+        weight = choose_prior_weight(logits, targets, prior, cost)
+        after = _war_and_uar(logits + _shifts(prior, weight), targets)
+    return OperatingPoint(temperature, weight, cost, before, after)
 
 
-def choose_prior_weight(
-    probabilities: Tensor, targets: Tensor, prior: Mapping[str, float], cost: float
-) -> float:
-    """Returns the tau of `PRIOR_WEIGHTS` with the highest UAR among those that cost little WAR.
+def choose_prior_weight(logits: Tensor, targets: Tensor, prior: HasPrior, cost: float) -> float:
+    """Returns the one of `PRIOR_WEIGHTS` with the highest UAR among those that cost little WAR.
 
     UAR alone would be bought with any number of wrong frequent labels, and WAR alone leaves rare labels out.
 
     Args:
-        probabilities: (N, C), of held-out videos, without the prior.
+        logits: float64 (N, C), of held-out videos, not adjusted.
         targets: (N,), their classes.
-        prior: by label, in the order of the classes.
-        cost: percentage points that WAR may lie below that of the best tau.
+        prior: a model or its configuration, its prior in the order of the classes.
+        cost: percentage points that WAR may lie below that of the best weight.
 
     Returns:
-        Of taus with equal UAR the smallest.
+        Of weights with equal UAR the smallest.
     """
-    logits = log_probabilities(probabilities)
-    logarithms = torch.tensor(list(prior.values()), dtype=torch.float64).log()
-    scores = {tau: _war_and_uar(logits - tau * logarithms, targets) for tau in PRIOR_WEIGHTS}
+    scores = {
+        weight: _war_and_uar(logits + _shifts(prior, weight), targets) for weight in PRIOR_WEIGHTS
+    }
     least = max(war for war, _ in scores.values()) - cost / 100 - 1e-9
-    return max((tau for tau in scores if scores[tau][0] >= least), key=lambda tau: scores[tau][1])
+    return max((w for w in scores if scores[w][0] >= least), key=lambda w: scores[w][1])
 
 
 def fit_temperature(probabilities: Tensor, targets: Tensor) -> float:
@@ -138,6 +121,14 @@ def fit_temperature(probabilities: Tensor, targets: Tensor) -> float:
 def log_probabilities(probabilities: Tensor) -> Tensor:
     """Returns the logits (N, C) of probabilities, float64, up to a constant per video."""
     return probabilities.double().clamp(min=torch.finfo(torch.float32).tiny).log()
+
+
+def _shifts(model: HasPrior, weight: float) -> Tensor:
+    """Returns what a prior weight adds to the logits, float64 (C,)."""
+    assert model.prior is not None
+    assert model.label_frequencies is not None
+    factors = prior_factors(model.prior, model.prior, model.label_frequencies, weight)
+    return torch.tensor(factors, dtype=torch.float64).log()
 
 
 def _war_and_uar(logits: Tensor, targets: Tensor) -> tuple[float, float]:

@@ -134,13 +134,13 @@ class TrainConfig(Config):
     it, a text tower trained from scratch collapses all texts before the images are informative."""
     teacher: TeacherConfig | None = None
     prior: Literal["none", "targets", "fit"] = "none"
-    """Logit adjustment of the finished model (Menon et al., 2021). `targets` stores the mean training target
-    as its `prior`, with weight 0; `fit` also chooses the weight on the validation videos: the highest UAR for a WAR
-    that is at most `prior_cost` below its best."""
+    """Adjusts predictions of the finished model to other label frequencies (see `peclip.labels.prior_factors`).
+    `targets` stores the mean training target as its `prior`, without a weight; `fit` also chooses the weight on the
+    validation videos: the highest UAR for a WAR that is at most `prior_cost` below its best."""
     prior_cost: float = Field(1.0, ge=0, le=100)
     """Percentage points of WAR that the weight chosen by `prior: fit` may cost."""
     calibrate: bool = False
-    """Fit the temperature of the finished model on the validation videos, after the weight of its prior."""
+    """Fit the temperature of the finished model on the validation videos, before the weight of its prior."""
     seed: int = Field(42, ge=0, lt=2**63)
     select_on: Selection = "val"
     """Videos that select the epoch to keep; `last` keeps the last one. `test` follows the papers of the

@@ -22,7 +22,7 @@ from peclip.training.calibration import OperatingPoint, operating_point
 from peclip.training.config import TrainConfig
 from peclip.training.distributed import SINGLE, World
 from peclip.training.evaluate import evaluate, to_tensors
-from peclip.training.prior import target_shares
+from peclip.training.prior import training_prior
 from peclip.training.progress import Hooks, Progress
 from peclip.training.state import BEST, STATES, writing
 from peclip.training.teacher import Teacher, load_teacher
@@ -61,7 +61,7 @@ def fit(
     check_streams(model_config, config, train, val, world=world)
     model_config = begin_training(model, model_config, config)
     data = videos_of(train, model, model_config, config)
-    prior = None if config.prior == "none" else target_shares(data, model.labels, config)
+    prior = None if config.prior == "none" else training_prior(data, model.labels, config)
     teacher = _load_teacher(config, model, model_config, device)
     folder = None if run_dir is None else Path(run_dir)
     hooks = hooks or Hooks()
@@ -86,7 +86,9 @@ def fit(
         hooks=replace(hooks, on_best=on_best),
         teacher=teacher,
     )
-    model.prior, model_config = prior, model_config.derive(prior=prior)
+    if prior is not None:
+        model.prior, model.label_frequencies = prior.targets, prior.videos
+        model_config = model_config.derive(prior=prior.targets, label_frequencies=prior.videos)
     if val is None or not (config.calibrate or config.prior == "fit"):
         return result, model_config
     point = choose_point(model, model_config, preprocess, val, config, device, world)
@@ -129,7 +131,7 @@ def choose_point(
     device: torch.device,
     world: World = SINGLE,
 ) -> OperatingPoint:
-    """Chooses prior weight and temperature of a trained model whose prior weight is still 0."""
+    """Chooses temperature and prior weight of a trained model that has no prior weight yet."""
     table = evaluate_split(
         model,
         model_config,
@@ -143,7 +145,7 @@ def choose_point(
     )
     return operating_point(
         *to_tensors(table, model.labels),
-        model_config.prior if config.prior == "fit" else None,
+        model if config.prior == "fit" else None,
         cost=config.prior_cost,
         calibrate=config.calibrate,
     )
@@ -234,8 +236,8 @@ def begin_training(
         for stem in stems_of(model):
             for parameter in stem.trunk(config.stem.frozen):
                 parameter.requires_grad_(False)
-    model.prior, model.prior_weight = None, 0.0
-    model_config = model_config.derive(prior=None, prior_weight=0.0)
+    model.prior = model.label_frequencies = model.prior_weight = None
+    model_config = model_config.derive(prior=None, label_frequencies=None, prior_weight=None)
     return model_config.derive(pretrained=None) if trained else model_config
 
 

@@ -1,6 +1,8 @@
-"""The prior of a trained model: the frequency of each label as training target."""
+"""The prior of a trained model: the frequency of each label as training target, and among the videos."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -13,8 +15,18 @@ from peclip.training.learner import class_weights
 from peclip.training.trainer import training_draws
 
 
-def target_shares(data: VideoDataset, labels: LabelSet, config: TrainConfig) -> dict[str, float]:
-    """Returns the loss-weighted mean training target by label; it sums to 1.
+@dataclass(frozen=True, slots=True)
+class TrainingPrior:
+    """Frequencies of the labels in a training, each summing to 1."""
+
+    targets: dict[str, float]
+    """Of the targets as the loss weighs them."""
+    videos: dict[str, float]
+    """Of the same without class balancing."""
+
+
+def training_prior(data: VideoDataset, labels: LabelSet, config: TrainConfig) -> TrainingPrior:
+    """Returns the loss-weighted mean training target by label, with class balancing and without.
 
     It includes balanced sampling, class weights, label smoothing, and windows of stills that are labelled
     neutral because their expression is too short. Mixing two videos does not change the mean; a
@@ -23,17 +35,25 @@ def target_shares(data: VideoDataset, labels: LabelSet, config: TrainConfig) -> 
     Raises:
         ConfigError: a label is never a target, so its log prior would be infinite.
     """
-    smoothing = config.label_smoothing
-    means = (1 - smoothing) * _mean_target(data, config) + smoothing / len(labels)
-    weighted = means * class_weights(data.class_counts(), config).double()
-    shares = (weighted / weighted.sum()).tolist()
-    missing = [name for name, share in zip(labels, shares, strict=True) if not share]
+    plain = config.model_copy(update={"balance": "none"})
+    targets, videos = (_shares(data, used).tolist() for used in (config, plain))
+    missing = [name for name, share in zip(labels, targets, strict=True) if not share]
     if missing:
         raise ConfigError(
             f"train.prior is {config.prior}, but no training video is labelled {' or '.join(missing)}, whose "
             "prior would be 0. Add such videos, remove the label from the model, or set train.prior to none."
         )
-    return dict(zip(labels, shares, strict=True))
+    return TrainingPrior(
+        dict(zip(labels, targets, strict=True)), dict(zip(labels, videos, strict=True))
+    )
+
+
+def _shares(data: VideoDataset, config: TrainConfig) -> Tensor:
+    smoothing = config.label_smoothing
+    means = _mean_target(data, config)
+    means = (1 - smoothing) * means + smoothing / len(means)
+    weighted = means * class_weights(data.class_counts(), config).double()
+    return weighted / weighted.sum()
 
 
 def _mean_target(data: VideoDataset, config: TrainConfig) -> Tensor:
