@@ -11,7 +11,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
-import makers
+import broken_videos
 import pytest
 from decoders import each_decoder
 from outcomes import Predict
@@ -159,7 +159,7 @@ def test_a_folder_that_may_not_be_read_is_one_line(
     (folder / "frames").mkdir(parents=True)
     video.write_bytes(good["plain.mkv"])
     (folder / "a.mkv").write_bytes(good["plain.mkv"])
-    (folder / "frames" / "1.png").write_bytes(makers.png_of(64, 48))
+    (folder / "frames" / "1.png").write_bytes(broken_videos.png_of(64, 48))
     (folder / "frames").chmod(0o755)
     folder.chmod(mode)
     alone = predict(folder / inside, within=powerless())
@@ -307,7 +307,7 @@ def grow(path: Path) -> None:
 
 
 def become_sound(path: Path) -> None:
-    makers.sound_only(path.with_name("other.mp4")).replace(path)
+    broken_videos.sound_only(path.with_name("other.mp4")).replace(path)
 
 
 def become_folder(path: Path) -> None:

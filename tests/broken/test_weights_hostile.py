@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import makers
+import broken_videos
 import pytest
 import torch
 from outcomes import refusal
@@ -91,7 +91,7 @@ TENSORS: dict[str, Edit] = {
     "cut-at-the-end": lambda f: rewritten(f, lambda d: d[:-1]),
     "too-long": lambda f: rewritten(f, lambda d: d + bytes(100)),
     "zeros": lambda f: rewritten(f, lambda d: bytes(len(d))),
-    "noise": lambda f: rewritten(f, lambda d: makers.noisy(d, 0, 1)),
+    "noise": lambda f: rewritten(f, lambda d: broken_videos.noisy(d, 0, 1)),
     "endless-header": lambda f: rewritten(f, longer_header),
     "header-of-100-lists": lambda f: rewritten(f, lambda _: with_header(b"[" * 100_000)),
     "negative-shape": lambda f: rewritten(
@@ -154,7 +154,7 @@ def test_a_pickle_is_never_run(
 
 
 @pytest.mark.parametrize("part", [0, 0.1, 0.5, 0.9])
-@pytest.mark.parametrize("damage", [makers.noisy, makers.zeroed])
+@pytest.mark.parametrize("damage", [broken_videos.noisy, broken_videos.zeroed])
 def test_a_damaged_checkpoint_is_not_converted(
     part: float, damage: Callable[..., bytes], capfd: Any, tmp_path: Path
 ) -> None:

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from endpoints import ANSWER, Endpoint, Reply, completion
+from fake_endpoint import ANSWER, Endpoint, Reply, completion
 
 from peclip.captions.endpoint import ATTEMPTS, MAX_ANSWER_BYTES, EndpointCaptioner
 from peclip.captions.prompt import PROMPT
@@ -32,7 +32,8 @@ def captioner(url: str, waited: list[float] | None = None, **more: Any) -> Endpo
 
 def test_the_question_and_the_frames_are_sent(endpoint: Endpoint) -> None:
     assert captioner(endpoint.url).describe(frames(2, 300, 1024)) == ANSWER
-    ((path, headers, request),) = endpoint.seen
+    (sent,) = endpoint.seen
+    path, headers, request = sent.path, sent.headers, sent.json
     assert path == "/v1/chat/completions"
     assert "Authorization" not in headers
     assert (request["model"], request["temperature"]) == ("vlm-1", 0)
@@ -54,7 +55,8 @@ def test_the_key_and_the_options(endpoint: Endpoint, monkeypatch: pytest.MonkeyP
     monkeypatch.setenv("PECLIP_CAPTIONS_API_KEY", "sk-secret")
     options = {"max_completion_tokens": 50}
     captioner(f"{endpoint.url}/chat/completions/", options=options).describe(frames())
-    ((path, headers, request),) = endpoint.seen
+    (sent,) = endpoint.seen
+    path, headers, request = sent.path, sent.headers, sent.json
     assert path == "/v1/chat/completions"
     assert headers["Authorization"] == "Bearer sk-secret"
     assert set(request) == {"model", "messages", "max_completion_tokens"}

@@ -6,14 +6,12 @@ import csv
 import io
 import json
 import sys
-import threading
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from http_server import serving_files
 from synthetic_videos import write_video
 
 from peclip.cli.app import run
@@ -267,16 +265,8 @@ def test_a_folder_of_frames_and_own_labels(astronaut: Path, tmp_path: Path, caps
 
 @pytest.fixture
 def server(astronaut: Path) -> Iterator[str]:
-    class Quiet(SimpleHTTPRequestHandler):
-        def log_message(self, *_: object) -> None: ...
-
-    handler = partial(Quiet, directory=str(astronaut.parent))
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as httpd:
-        thread = threading.Thread(target=httpd.serve_forever)
-        thread.start()
-        yield f"http://127.0.0.1:{httpd.server_port}"
-        httpd.shutdown()
-        thread.join()
+    with serving_files(astronaut.parent) as address:
+        yield address
 
 
 def test_an_address_is_a_source(server: str, monkeypatch: pytest.MonkeyPatch, capsys) -> None:

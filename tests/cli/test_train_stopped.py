@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 import torch
+from command_line import Output, command, trained
 from matplotlib.figure import Figure
-from trainings import Output, command, trained
 
 import peclip.weights.checkpoint
 from peclip.cli.app import run
