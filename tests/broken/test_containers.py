@@ -8,6 +8,7 @@ from pathlib import Path
 import broken_videos
 import pytest
 from outcomes import Predict
+from sweeps import sweep
 
 both = pytest.mark.parametrize("decoder", ["auto", "pyav"])
 Good = dict[str, bytes]
@@ -16,7 +17,7 @@ TENTHS = range(1, 10)
 
 
 @both
-@pytest.mark.parametrize("tenth", TENTHS)
+@sweep("tenth", TENTHS, default=(3, 7))
 def test_an_index_in_front_gives_what_there_is_and_says_that_it_is_cut(
     tenth: int, decoder: str, good: Good, predict: Predict, tmp_path: Path
 ) -> None:
@@ -31,7 +32,7 @@ def test_an_index_in_front_gives_what_there_is_and_says_that_it_is_cut(
 
 
 @both
-@pytest.mark.parametrize("tenth", TENTHS)
+@sweep("tenth", TENTHS, default=(5,))
 def test_an_index_at_the_end_is_lost_with_it(
     tenth: int, decoder: str, good: Good, predict: Predict, tmp_path: Path
 ) -> None:
@@ -43,7 +44,7 @@ def test_an_index_at_the_end_is_lost_with_it(
     assert f"{path} cannot be read as a video: " in line
 
 
-@pytest.mark.parametrize("tenth", TENTHS)
+@sweep("tenth", TENTHS, default=(5,))
 @pytest.mark.parametrize(
     ("name", "decoder"),
     [
@@ -153,9 +154,19 @@ DAMAGED: dict[str, tuple[str, Change, set[int], str]] = {
     ),
 }  # fmt: skip
 
+ONE_PER_CLASS = [
+    *("nothing", "zeros", "headers-only", "no-header", "pictures-only"),  # what is missing
+    *("hole", "hole.mkv", "noise-in.ts", "never-written"),  # damage within
+    *("damaged-packet", "damaged-end", "damaged-all"),
+    *("garbage-behind", "garbage-before", "twice"),  # too much
+    *("mkv-named-mp4", "mp4-named-png", "unknown-codec", "encrypted"),  # another kind
+    *("no-index", "too-many-frames", "index-past-the-end", "endless-box"),  # the index
+    *("timescale-0", "rate-of-years", "crooked", "avi-of-4-billion-frames"),  # numbers
+]
+
 
 @both
-@pytest.mark.parametrize("name", DAMAGED)
+@sweep("name", DAMAGED, default=ONE_PER_CLASS)
 def test_a_damaged_file_gives_rows_or_one_line(
     name: str, decoder: str, good: Good, predict: Predict, tmp_path: Path
 ) -> None:
@@ -199,7 +210,11 @@ NO_VIDEO: dict[str, tuple[bytes, str]] = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", NO_VIDEO)
+@sweep(
+    "name",
+    NO_VIDEO,
+    default=["text.mp4", "list.m3u8", "list.mp4", "radio.mp4", "subtitles.srt", "notes.txt"],
+)
 def test_what_is_no_video_is_one_line(
     name: str, good: Good, predict: Predict, tmp_path: Path
 ) -> None:
@@ -220,7 +235,7 @@ BROKEN_AMONG_GOOD = ["nothing", "noise", "headers-only", "never-written", "damag
 
 
 @both
-@pytest.mark.parametrize("name", BROKEN_AMONG_GOOD)
+@sweep("name", BROKEN_AMONG_GOOD, default=["nothing", "never-written", "damaged-all"])
 def test_a_broken_file_among_good_ones_costs_no_row_of_theirs(
     name: str, decoder: str, good: Good, predict: Predict, tmp_path: Path
 ) -> None:

@@ -13,6 +13,7 @@ import numpy as np
 import PIL.Image
 import pytest
 from outcomes import Predict
+from sweeps import sweep
 
 from peclip.errors import VideoError
 from peclip.video import reader as readers
@@ -72,7 +73,15 @@ IMAGES: dict[str, tuple[Callable[[Path], object], bool]] = {
 }
 
 
-@pytest.mark.parametrize("name", IMAGES)
+ONE_PER_CLASS = [
+    *("1-bit.png", "alpha.png", "cmyk.jpg", "damaged-exif.jpg", "gif-named.png"),  # readable
+    *("truncated.png", "truncated.jpg", "damaged.png", "text.jpg", "nothing.jpg"),  # damaged
+    *("pipe.png", "folder.png", "nowhere.png", "zeros.png"),  # no file
+    *("huge.png", "program.png", "other-size.png"),
+]
+
+
+@sweep("name", IMAGES, default=ONE_PER_CLASS)
 def test_an_image_among_frames(name: str, predict: Predict, tmp_path: Path) -> None:
     make, readable = IMAGES[name]
     folder = tmp_path / "frames"

@@ -10,6 +10,7 @@ import broken_videos
 import pytest
 import torch
 from outcomes import Predict
+from sweeps import sweep
 
 from peclip.cli.app import run
 from peclip.errors import ConfigError, VideoError
@@ -76,8 +77,18 @@ STRANGE: dict[str, Callable[[Path], object]] = {
 }  # fmt: skip
 
 
+ONE_PER_CLASS = [
+    *("one-frame.mp4", "one-pixel.mkv", "one-column.nut", "odd.mkv"),  # size
+    *("ten-bit.mp4", "444.mp4", "alpha.mov", "grey-16.mkv", "float.nut", "one-bit.nut"),  # pixels
+    *("interlaced.mp4", "rotated.mp4"),
+    *("negative-times.mkv", "gap.mp4", "gap-of-ages.mkv", "variable-rate.mp4"),  # times
+    *("two-videos.mp4", "one-picture-and-sound.mp4"),  # streams
+    *("no-times.h264", "animation.gif", "raw.y4m", "picture.mp4"),  # containers
+]
+
+
 @pytest.mark.parametrize(("decoder", "crop"), [("auto", True), ("pyav", False)])
-@pytest.mark.parametrize("name", STRANGE)
+@sweep("name", STRANGE, default=ONE_PER_CLASS)
 def test_a_strange_video_gives_rows(
     name: str, decoder: str, crop: bool, predict: Predict, tmp_path: Path
 ) -> None:
@@ -97,7 +108,7 @@ def test_sound_without_pictures_is_one_line(decoder: str, predict: Predict, tmp_
 
 
 @both
-@pytest.mark.parametrize("name", ["none.mp4", "none.mkv", "none.avi"])
+@sweep("name", ["none.mp4", "none.mkv", "none.avi"], default=["none.mp4"])
 def test_a_stream_without_packets_is_one_line(
     name: str, decoder: str, predict: Predict, tmp_path: Path
 ) -> None:
@@ -125,7 +136,11 @@ HUGE: dict[str, Callable[[Good], bytes]] = {
 
 
 @both
-@pytest.mark.parametrize("name", HUGE)
+@sweep(
+    "name",
+    HUGE,
+    default=["30000x30000.y4m", "65535x65535.gif", "16000x16000.avi", "0x0.avi", "12000x12000.png"],
+)
 def test_a_size_that_no_camera_has_is_one_line_and_no_memory(
     name: str,
     decoder: str,

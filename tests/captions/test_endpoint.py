@@ -148,7 +148,7 @@ def test_frames_for_this_machine_go_through_no_proxy(
     monkeypatch.setenv(variable, "http://127.0.0.1:1")  # nobody is there: asking it would fail
     assert captioner(endpoint.url).describe(frames()) == ANSWER
     assert captioner(endpoint.url).describe(frames()) == ANSWER
-    assert [path for path, _, _ in endpoint.seen] == ["/v1/chat/completions"] * 2
+    assert [sent.path for sent in endpoint.seen] == ["/v1/chat/completions"] * 2
 
 
 def test_a_server_elsewhere_is_asked_through_the_proxy(
@@ -160,7 +160,7 @@ def test_a_server_elsewhere_is_asked_through_the_proxy(
     for name in ("HTTP_PROXY", "http_proxy"):
         monkeypatch.setenv(name, endpoint.url.removesuffix("/v1"))
     assert captioner("http://vlm.example.test/v1").describe(frames()) == ANSWER
-    assert endpoint.seen[0][0] == "http://vlm.example.test/v1/chat/completions"
+    assert endpoint.seen[0].path == "http://vlm.example.test/v1/chat/completions"
 
 
 @pytest.mark.parametrize("url", ["localhost:8000", "ftp://host/v1", "http://", "http://[::1", ""])

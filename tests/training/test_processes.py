@@ -100,6 +100,7 @@ def test_two_ranks_equal_one(
             assert a[split] == pytest.approx(b[split], abs=1e-3)
 
 
+@pytest.mark.slow
 def test_killed_and_resumed_equals_uninterrupted(
     root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
