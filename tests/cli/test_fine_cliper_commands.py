@@ -206,10 +206,9 @@ def test_what_is_missing_leaves_no_run_folder_and_no_rows(
     model.save_pretrained(tmp_path / "model")
     rows = tmp_path / "rows.jsonl"
     sources = [str(astronaut), str(root / "data/faces/00001")]
-    code, error = refused(
-        capsys, "predict", *sources, "-m", str(tmp_path / "model"), "-o", str(rows)
-    )
-    assert code in (4, 5)
+    arguments = ["predict", *sources, "-m", str(tmp_path / "model"), "-o", str(rows)]
+    assert run(arguments) in (4, 5)  # MediaPipe's model is missing, or MediaPipe is
+    error = capsys.readouterr().err
     assert error.count("peclip: error:") == 1
     assert not rows.exists()
 
