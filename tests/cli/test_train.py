@@ -15,6 +15,7 @@ import torch
 import yaml
 from command_line import Output, command, refused, trained
 from frame_folders import coloured, write_frames
+from sweeps import sweep
 
 import peclip
 from peclip.cli.app import run
@@ -114,13 +115,17 @@ def test_resume_after_the_end_and_after_an_interruption(
     assert "config.yaml" in text
 
 
-@pytest.mark.parametrize(
-    ("change", "absent"),
+@sweep(
+    "change, absent",
     [
         ("model.shared_adapter=none", "shared_adapter"),
         ("model.temporal_adapter=none", "temporal_adapter"),
         ("model.text_adapter=none", "text_adapter"),
         ("model.prompt_length=0", "prompts"),
+        ("model.descriptions=names", None),
+    ],
+    default=[
+        ("model.temporal_adapter=none", "temporal_adapter"),
         ("model.descriptions=names", None),
     ],
 )

@@ -21,6 +21,8 @@ from frame_folders import coloured, write_frames
 import peclip
 from peclip.labels import EMOTIONS
 
+pytestmark = pytest.mark.slow  # test_train.py has a smaller tree of each, and folds and ablations
+
 
 def write_tree(root: Path, dataset: str) -> None:
     """Writes the lists of a data set, and a video for every line of them."""
