@@ -8,8 +8,8 @@ READY := .venv/.ready
 demo: $(READY)  ## set up, then predict the video that ships with the project, without the network
 	PECLIP_OFFLINE=1 .venv/bin/peclip predict examples/astronaut.mp4 --detector haar
 
-test: $(READY)  ## set up, then run the tests
-	.venv/bin/python -m pytest -n 2 --dist loadfile
+test: $(READY)  ## set up, then run the tests that are not marked slow
+	.venv/bin/python -m pytest -n 2 --dist loadfile -m 'not slow'
 
 lint: $(READY)  ## style, types and layers
 	.venv/bin/ruff check .

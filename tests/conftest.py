@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import itertools
 import logging
 import os
 import shutil
@@ -42,13 +43,21 @@ def ctrl_c() -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+@pytest.fixture(scope="session")
+def _caches(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """New folders for caches: asked for each, pytest would list all folders of the run each time."""
+    return (tmp_path_factory.getbasetemp() / "caches" / str(number) for number in itertools.count())
+
+
 @pytest.fixture(autouse=True)
-def _isolated(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+def _isolated(monkeypatch: pytest.MonkeyPatch, _caches: Iterator[Path]) -> None:
     """Gives every test an empty cache of its own, and no network, token or variable of the machine."""
     for name in list(os.environ):
         if name.startswith(("PECLIP_", "HF_")):
             monkeypatch.delenv(name)
-    monkeypatch.setenv("PECLIP_CACHE_DIR", str(tmp_path_factory.mktemp("cache")))
+    cache = next(_caches)
+    cache.mkdir(parents=True)
+    monkeypatch.setenv("PECLIP_CACHE_DIR", str(cache))
     monkeypatch.setenv("PECLIP_OFFLINE", "1")
 
 

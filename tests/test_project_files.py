@@ -63,7 +63,7 @@ def test_contributing_names_targets_and_files_that_are_there() -> None:
     assert targets == ["setup", "test", "lint", "docs"]
     for target in targets:
         assert re.search(rf"^{target}:", MAKEFILE, re.MULTILINE), target
-    (tests,) = set(re.findall(r"python -m pytest (\S+)", text))
+    (tests,) = set(re.findall(r"python -m pytest (tests/\S+)", text))
     assert (ROOT / tests).is_file()
     for link in re.findall(r"\]\(([^)#]+)", text):
         assert (ROOT / link).exists(), link

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 
-import makers
+import broken_videos
 import pytest
 from outcomes import Outcome, Predict, checked, open_files, threads, threads_left
 
@@ -43,7 +43,7 @@ def _no_hang() -> Iterator[None]:
 def _warm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Libraries open files and start threads at their first use; those are no leak."""
     folder = tmp_path_factory.mktemp("warm")
-    video = makers.faststart(folder / "a.mp4")
+    video = broken_videos.faststart(folder / "a.mp4")
     for decoder in ("auto", "pyav"):
         arguments = ["--decoder", decoder, "-m", "debug", "--device", "cpu", "--detector", "haar"]
         assert run(["predict", str(video), *arguments, "-o", str(folder / f"{decoder}.csv")]) == 0
@@ -125,15 +125,15 @@ def good(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     """Good videos by name, to be broken."""
     folder = tmp_path_factory.mktemp("good")
     paths = [
-        makers.faststart(folder / "front.mp4"),
-        makers.small_video(folder / "back.mp4"),
-        makers.small_video(folder / "plain.mkv"),
-        makers.small_video(folder / "plain.avi", codec="mpeg4", g="4"),
-        makers.small_video(folder / "plain.ts"),
-        makers.small_video(folder / "plain.gif", codec="gif", pix_fmt="rgb8"),
-        makers.small_video(folder / "plain.h264"),
-        makers.faststart(folder / "long.mp4", count=60),
-        makers.small_video(folder / "long.mkv", count=60),
+        broken_videos.faststart(folder / "front.mp4"),
+        broken_videos.small_video(folder / "back.mp4"),
+        broken_videos.small_video(folder / "plain.mkv"),
+        broken_videos.small_video(folder / "plain.avi", codec="mpeg4", g="4"),
+        broken_videos.small_video(folder / "plain.ts"),
+        broken_videos.small_video(folder / "plain.gif", codec="gif", pix_fmt="rgb8"),
+        broken_videos.small_video(folder / "plain.h264"),
+        broken_videos.faststart(folder / "long.mp4", count=60),
+        broken_videos.small_video(folder / "long.mkv", count=60),
     ]
     return {path.name: path.read_bytes() for path in paths}
 
@@ -148,4 +148,4 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
 
 @pytest.fixture(scope="session")
 def video(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return makers.faststart(tmp_path_factory.mktemp("video") / "a.mp4")
+    return broken_videos.faststart(tmp_path_factory.mktemp("video") / "a.mp4")

@@ -11,10 +11,11 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
-import makers
+import broken_videos
 import pytest
 from decoders import each_decoder
 from outcomes import Predict
+from sweeps import slow, sweep
 
 from peclip.cli.app import run
 from peclip.video import reader as readers
@@ -63,7 +64,7 @@ def test_what_is_no_file_is_one_line(name: str, predict: Predict, tmp_path: Path
     assert says in line
 
 
-@pytest.mark.parametrize("name", NO_FILE)
+@sweep("name", NO_FILE, default=["pipe.mp4", "nowhere.mp4", "folder.mp4"])
 def test_what_is_no_file_stops_no_other(
     name: str, good: Good, predict: Predict, tmp_path: Path
 ) -> None:
@@ -150,8 +151,10 @@ def test_a_file_that_may_not_be_read_is_one_line(
     assert f"{path} cannot be read as a video: Permission denied" in outcome.errors[0]
 
 
-@pytest.mark.parametrize("mode", [0o000, 0o444, 0o111], ids=["closed", "listed", "entered"])
-@pytest.mark.parametrize("inside", ["", "a.mkv", "frames", "frames/1.png"])
+@pytest.mark.parametrize(
+    "mode", [0o000, pytest.param(0o444, marks=slow), 0o111], ids=["closed", "listed", "entered"]
+)
+@sweep("inside", ["", "a.mkv", "frames", "frames/1.png"], default=["", "a.mkv", "frames"])
 def test_a_folder_that_may_not_be_read_is_one_line(
     mode: int, inside: str, good: Good, predict: Predict, powerless: Powerless, tmp_path: Path
 ) -> None:
@@ -159,7 +162,7 @@ def test_a_folder_that_may_not_be_read_is_one_line(
     (folder / "frames").mkdir(parents=True)
     video.write_bytes(good["plain.mkv"])
     (folder / "a.mkv").write_bytes(good["plain.mkv"])
-    (folder / "frames" / "1.png").write_bytes(makers.png_of(64, 48))
+    (folder / "frames" / "1.png").write_bytes(broken_videos.png_of(64, 48))
     (folder / "frames").chmod(0o755)
     folder.chmod(mode)
     alone = predict(folder / inside, within=powerless())
@@ -195,7 +198,10 @@ NAMES = {
 }
 
 
-@pytest.mark.parametrize("case", NAMES)
+HOSTILE_NAMES = ["not-utf8", "newline", "escape", "markup", "dash", "colon", "glob", "long"]
+
+
+@sweep("case", NAMES, default=[*HOSTILE_NAMES, "space", "right-to-left"])
 def test_a_name_is_only_a_name(case: str, good: Good, predict: Predict, tmp_path: Path) -> None:
     path = tmp_path / os.fsdecode(NAMES[case])
     path.write_bytes(good["front.mp4"])
@@ -205,7 +211,7 @@ def test_a_name_is_only_a_name(case: str, good: Good, predict: Predict, tmp_path
     assert called == {str(path).encode("utf-8", "backslashreplace").decode()}
 
 
-@pytest.mark.parametrize("case", NAMES)
+@sweep("case", NAMES, default=["not-utf8", "newline", "escape", "markup", "dash"])
 def test_the_name_of_a_broken_file_stays_on_its_line(
     case: str, predict: Predict, tmp_path: Path
 ) -> None:
@@ -217,7 +223,7 @@ def test_the_name_of_a_broken_file_stays_on_its_line(
     assert line.isprintable()
 
 
-@pytest.mark.parametrize("case", ["not-utf8", "newline", "escape", "markup"])
+@sweep("case", ["not-utf8", "newline", "escape", "markup"], default=["not-utf8", "escape"])
 @pytest.mark.parametrize("form", ["table", "csv", "jsonl", "json"])
 def test_a_name_can_be_printed(
     case: str, form: str, good: Good, predict: Predict, tmp_path: Path, capfd: Any
@@ -237,7 +243,7 @@ def test_a_name_can_be_printed(
         json.loads(out)
 
 
-@pytest.mark.parametrize("case", ["not-utf8", "markup", "escape"])
+@sweep("case", ["not-utf8", "markup", "escape"], default=["markup", "escape"])
 def test_a_name_can_stand_on_the_bar(
     case: str, good: Good, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: Any
 ) -> None:
@@ -307,7 +313,7 @@ def grow(path: Path) -> None:
 
 
 def become_sound(path: Path) -> None:
-    makers.sound_only(path.with_name("other.mp4")).replace(path)
+    broken_videos.sound_only(path.with_name("other.mp4")).replace(path)
 
 
 def become_folder(path: Path) -> None:
@@ -327,9 +333,9 @@ HAPPENINGS: dict[str, Happen] = {
 
 
 @each_decoder
-@pytest.mark.parametrize("kind", ["long.mp4", "long.mkv"])
+@sweep("kind", ["long.mp4", "long.mkv"], default=["long.mp4"])
 @pytest.mark.parametrize("when", ["opened", "half-read"])
-@pytest.mark.parametrize("what", HAPPENINGS)
+@sweep("what", HAPPENINGS, default=["vanishes", "is-truncated", "grows", "becomes-sound"])
 def test_a_file_that_changes_while_it_is_read(
     what: str,
     when: str,

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-import makers
+import broken_videos
 import pytest
 from outcomes import Predict
+from sweeps import sweep
 
 both = pytest.mark.parametrize("decoder", ["auto", "pyav"])
 Good = dict[str, bytes]
@@ -16,12 +17,12 @@ TENTHS = range(1, 10)
 
 
 @both
-@pytest.mark.parametrize("tenth", TENTHS)
+@sweep("tenth", TENTHS, default=(3, 7))
 def test_an_index_in_front_gives_what_there_is_and_says_that_it_is_cut(
     tenth: int, decoder: str, good: Good, predict: Predict, tmp_path: Path
 ) -> None:
     path = tmp_path / "cut.mp4"
-    path.write_bytes(makers.cut(good["front.mp4"], tenth / 10))
+    path.write_bytes(broken_videos.cut(good["front.mp4"], tenth / 10))
     outcome = predict(path, decoder=decoder)
     assert outcome.code in {3, 6}
     assert len(outcome.errors) == 1
@@ -31,19 +32,19 @@ def test_an_index_in_front_gives_what_there_is_and_says_that_it_is_cut(
 
 
 @both
-@pytest.mark.parametrize("tenth", TENTHS)
+@sweep("tenth", TENTHS, default=(5,))
 def test_an_index_at_the_end_is_lost_with_it(
     tenth: int, decoder: str, good: Good, predict: Predict, tmp_path: Path
 ) -> None:
     path = tmp_path / "cut.mp4"
-    path.write_bytes(makers.cut(good["back.mp4"], tenth / 10))
+    path.write_bytes(broken_videos.cut(good["back.mp4"], tenth / 10))
     outcome = predict(path, decoder=decoder)
     assert outcome.code == 3
     (line,) = outcome.errors
     assert f"{path} cannot be read as a video: " in line
 
 
-@pytest.mark.parametrize("tenth", TENTHS)
+@sweep("tenth", TENTHS, default=(5,))
 @pytest.mark.parametrize(
     ("name", "decoder"),
     [
@@ -60,7 +61,7 @@ def test_a_stream_that_is_cut_gives_rows_or_one_line(
     name: str, tenth: int, decoder: str, good: Good, predict: Predict, tmp_path: Path
 ) -> None:
     path = tmp_path / name
-    path.write_bytes(makers.cut(good[name], tenth / 10))
+    path.write_bytes(broken_videos.cut(good[name], tenth / 10))
     outcome = predict(path, decoder=decoder)
     assert len(outcome.errors) <= 1
     assert all(str(path) in line for line in outcome.errors)
@@ -77,30 +78,30 @@ DAMAGED: dict[str, tuple[str, Change, set[int], str]] = {
     "one-byte": ("a.mp4", lambda _: b"\0", {3}, "cannot be read as a video"),
     "zeros": ("a.mp4", lambda _: bytes(65536), {3}, "cannot be read as a video"),
     "zeros.mkv": ("a.mkv", lambda _: bytes(65536), {3}, "cannot be read as a video"),
-    "noise": ("a.mp4", lambda _: makers.noisy(bytes(65536), 0, 1), {3}, "a.mp4"),
-    "noise.ts": ("a.ts", lambda _: makers.noisy(bytes(65536), 0, 1), {3}, "a.ts"),
+    "noise": ("a.mp4", lambda _: broken_videos.noisy(bytes(65536), 0, 1), {3}, "a.mp4"),
+    "noise.ts": ("a.ts", lambda _: broken_videos.noisy(bytes(65536), 0, 1), {3}, "a.ts"),
     "headers-only": ("a.mp4", lambda g: g["front.mp4"].split(b"mdat")[0], {3}, "a.mp4"),
     "first-box-only": ("a.mp4", lambda g: g["front.mp4"][:32], {3}, "cannot be read as a video"),
     "mkv-header-only": ("a.mkv", lambda g: g["plain.mkv"][:400], {3}, "a.mkv"),
     "no-header": ("a.mp4", lambda g: g["front.mp4"][40:], {3}, "cannot be read as a video"),
     "pictures-only": ("a.mp4", lambda g: b"mdat" + g["front.mp4"].split(b"mdat")[1], {3}, "a.mp4"),
-    "hole": ("a.mp4", lambda g: makers.without(g["long.mp4"], 0.5, 0.6), {6}, "Invalid data"),
-    "hole.mkv": ("a.mkv", lambda g: makers.without(g["long.mkv"], 0.5, 0.6), {0, 6}, ""),
-    "noise-in-the-middle": ("a.mp4", lambda g: makers.noisy(g["long.mp4"], 0.6, 0.7), {0, 6}, ""),
-    "noise-in.mkv": ("a.mkv", lambda g: makers.noisy(g["long.mkv"], 0.6, 0.7), {0, 6}, ""),
-    "noise-in.ts": ("a.ts", lambda g: makers.noisy(g["plain.ts"], 0.6, 0.7), {0, 6}, ""),
-    "noise-in.avi": ("a.avi", lambda g: makers.noisy(g["plain.avi"], 0.6, 0.7), {0, 6}, ""),
-    "noise-in.gif": ("a.gif", lambda g: makers.noisy(g["plain.gif"], 0.6, 0.7), {0, 6}, ""),
-    "never-written": ("a.mp4", lambda g: makers.zeroed(g["long.mp4"], 0.6, 1), {6}, "Invalid data"),
-    "never-written.mkv": ("a.mkv", lambda g: makers.zeroed(g["long.mkv"], 0.6, 1), {0, 6}, ""),
+    "hole": ("a.mp4", lambda g: broken_videos.without(g["long.mp4"], 0.5, 0.6), {6}, "Invalid data"),
+    "hole.mkv": ("a.mkv", lambda g: broken_videos.without(g["long.mkv"], 0.5, 0.6), {0, 6}, ""),
+    "noise-in-the-middle": ("a.mp4", lambda g: broken_videos.noisy(g["long.mp4"], 0.6, 0.7), {0, 6}, ""),
+    "noise-in.mkv": ("a.mkv", lambda g: broken_videos.noisy(g["long.mkv"], 0.6, 0.7), {0, 6}, ""),
+    "noise-in.ts": ("a.ts", lambda g: broken_videos.noisy(g["plain.ts"], 0.6, 0.7), {0, 6}, ""),
+    "noise-in.avi": ("a.avi", lambda g: broken_videos.noisy(g["plain.avi"], 0.6, 0.7), {0, 6}, ""),
+    "noise-in.gif": ("a.gif", lambda g: broken_videos.noisy(g["plain.gif"], 0.6, 0.7), {0, 6}, ""),
+    "never-written": ("a.mp4", lambda g: broken_videos.zeroed(g["long.mp4"], 0.6, 1), {6}, "Invalid data"),
+    "never-written.mkv": ("a.mkv", lambda g: broken_videos.zeroed(g["long.mkv"], 0.6, 1), {0, 6}, ""),
     "damaged-packet": (
-        "a.mp4", lambda g: makers.damaged_packets(g["front.mp4"], range(5, 6)), {0}, "",
+        "a.mp4", lambda g: broken_videos.damaged_packets(g["front.mp4"], range(5, 6)), {0}, "",
     ),
     "damaged-end": (
-        "a.mp4", lambda g: makers.damaged_packets(g["front.mp4"], range(8, 12)), {6}, "Invalid data",
+        "a.mp4", lambda g: broken_videos.damaged_packets(g["front.mp4"], range(8, 12)), {6}, "Invalid data",
     ),
     "damaged-all": (
-        "a.mp4", lambda g: makers.damaged_packets(g["front.mp4"], range(12)), {3}, "Invalid data",
+        "a.mp4", lambda g: broken_videos.damaged_packets(g["front.mp4"], range(12)), {3}, "Invalid data",
     ),
     "garbage-behind": ("a.mp4", lambda g: g["front.mp4"] + b"garbage" * 500, {0}, ""),
     "garbage-before": ("a.mp4", lambda g: b"garbage!" * 50 + g["front.mp4"], {3}, "a.mp4"),
@@ -119,43 +120,53 @@ DAMAGED: dict[str, tuple[str, Change, set[int], str]] = {
     "encrypted": ("a.mp4", lambda g: g["front.mp4"].replace(b"avc1", b"encv"), {0, 3}, ""),
     "no-codec-header": ("a.mp4", lambda g: g["front.mp4"].replace(b"avcC", b"free"), {3}, "a.mp4"),
     "no-index": ("a.mp4", lambda g: g["front.mp4"].replace(b"stsz", b"free"), {3}, "a.mp4"),
-    "timescale-0": ("a.mp4", lambda g: makers.with_box(makers.no_edits(g), b"mdhd", 12, 0), {0}, ""),
-    "rate-of-nothing": ("a.mp4", lambda g: makers.with_box(makers.no_edits(g), b"stts", 12, 0), {0}, ""),
+    "timescale-0": ("a.mp4", lambda g: broken_videos.with_box(broken_videos.no_edits(g), b"mdhd", 12, 0), {0}, ""),
+    "rate-of-nothing": ("a.mp4", lambda g: broken_videos.with_box(broken_videos.no_edits(g), b"stts", 12, 0), {0}, ""),
     "rate-of-years": (
         "a.mp4",
-        lambda g: makers.with_box(
-            makers.with_box(makers.no_edits(g), b"mdhd", 12, 1), b"stts", 12, 2**31 - 1
+        lambda g: broken_videos.with_box(
+            broken_videos.with_box(broken_videos.no_edits(g), b"mdhd", 12, 1), b"stts", 12, 2**31 - 1
         ),
         {0},
         "",
     ),
     "too-many-frames": (
-        "a.mp4", lambda g: makers.with_box(g["front.mp4"], b"stsz", 4, 1, 2**32 - 1), {3, 6}, "a.mp4",
+        "a.mp4", lambda g: broken_videos.with_box(g["front.mp4"], b"stsz", 4, 1, 2**32 - 1), {3, 6}, "a.mp4",
     ),
     "index-past-the-end": (
-        "a.mp4", lambda g: makers.with_box(g["front.mp4"], b"stco", 8, 2**31), {3}, "a.mp4",
+        "a.mp4", lambda g: broken_videos.with_box(g["front.mp4"], b"stco", 8, 2**31), {3}, "a.mp4",
     ),
-    "negative-box": ("a.mp4", lambda g: makers.with_box(g["front.mp4"], b"ftyp", -8, 2**32 - 1), {3}, "a.mp4"),
-    "endless-box": ("a.mp4", lambda g: makers.with_box(g["front.mp4"], b"moov", -8, 7), {3}, "a.mp4"),
+    "negative-box": ("a.mp4", lambda g: broken_videos.with_box(g["front.mp4"], b"ftyp", -8, 2**32 - 1), {3}, "a.mp4"),
+    "endless-box": ("a.mp4", lambda g: broken_videos.with_box(g["front.mp4"], b"moov", -8, 7), {3}, "a.mp4"),
     "no-rotation": (
-        "a.mp4", lambda g: makers.with_box(g["front.mp4"], b"tkhd", 40, *[0] * 9), {0}, "",
+        "a.mp4", lambda g: broken_videos.with_box(g["front.mp4"], b"tkhd", 40, *[0] * 9), {0}, "",
     ),
     "crooked": (
         "a.mp4",
-        lambda g: makers.with_box(
+        lambda g: broken_videos.with_box(
             g["front.mp4"], b"tkhd", 40, 46341, 46341, 0, 2**32 - 46341, 46341, 0, 0, 0, 2**30
         ),
         {0},
         "",
     ),
     "avi-of-4-billion-frames": (
-        "a.avi", lambda g: makers.avi_with_count(g["plain.avi"], 2**32 - 1), {0, 6}, "",
+        "a.avi", lambda g: broken_videos.avi_with_count(g["plain.avi"], 2**32 - 1), {0, 6}, "",
     ),
 }  # fmt: skip
 
+ONE_PER_CLASS = [
+    *("nothing", "zeros", "headers-only", "no-header", "pictures-only"),  # what is missing
+    *("hole", "hole.mkv", "noise-in.ts", "never-written"),  # damage within
+    *("damaged-packet", "damaged-end", "damaged-all"),
+    *("garbage-behind", "garbage-before", "twice"),  # too much
+    *("mkv-named-mp4", "mp4-named-png", "unknown-codec", "encrypted"),  # another kind
+    *("no-index", "too-many-frames", "index-past-the-end", "endless-box"),  # the index
+    *("timescale-0", "rate-of-years", "crooked", "avi-of-4-billion-frames"),  # numbers
+]
+
 
 @both
-@pytest.mark.parametrize("name", DAMAGED)
+@sweep("name", DAMAGED, default=ONE_PER_CLASS)
 def test_a_damaged_file_gives_rows_or_one_line(
     name: str, decoder: str, good: Good, predict: Predict, tmp_path: Path
 ) -> None:
@@ -199,7 +210,11 @@ NO_VIDEO: dict[str, tuple[bytes, str]] = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", NO_VIDEO)
+@sweep(
+    "name",
+    NO_VIDEO,
+    default=["text.mp4", "list.m3u8", "list.mp4", "radio.mp4", "subtitles.srt", "notes.txt"],
+)
 def test_what_is_no_video_is_one_line(
     name: str, good: Good, predict: Predict, tmp_path: Path
 ) -> None:
@@ -220,7 +235,7 @@ BROKEN_AMONG_GOOD = ["nothing", "noise", "headers-only", "never-written", "damag
 
 
 @both
-@pytest.mark.parametrize("name", BROKEN_AMONG_GOOD)
+@sweep("name", BROKEN_AMONG_GOOD, default=["nothing", "never-written", "damaged-all"])
 def test_a_broken_file_among_good_ones_costs_no_row_of_theirs(
     name: str, decoder: str, good: Good, predict: Predict, tmp_path: Path
 ) -> None:

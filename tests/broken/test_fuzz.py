@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from outcomes import Predict
+from sweeps import sweep
 
 MUTATIONS = int(os.environ.get("FUZZ_MUTATIONS", "150"))
 """Of all containers together; more by hand: `FUZZ_MUTATIONS=2000 pytest tests/broken/test_fuzz.py`."""
@@ -73,7 +74,7 @@ def mutated(data: bytes, seed: str) -> bytes:
     return bytes(changed)
 
 
-@pytest.mark.parametrize("batch", range(BATCHES))
+@sweep("batch", range(BATCHES), default=(0,))
 @pytest.mark.parametrize("name", CONTAINERS)
 def test_changed_bytes_give_rows_or_one_line(
     name: str, batch: int, good: dict[str, bytes], predict: Predict, tmp_path: Path

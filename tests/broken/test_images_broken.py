@@ -8,18 +8,19 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import makers
+import broken_videos
 import numpy as np
 import PIL.Image
 import pytest
 from outcomes import Predict
+from sweeps import sweep
 
 from peclip.errors import VideoError
 from peclip.video import reader as readers
 
 
 def image(path: Path, mode: str = "RGB", **options: Any) -> None:
-    PIL.Image.fromarray(makers.pictures(1, 64, 48)[0]).convert(mode).save(path, **options)
+    PIL.Image.fromarray(broken_videos.pictures(1, 64, 48)[0]).convert(mode).save(path, **options)
 
 
 def truncated(path: Path) -> None:
@@ -29,7 +30,7 @@ def truncated(path: Path) -> None:
 
 def damaged(path: Path) -> None:
     image(path)
-    path.write_bytes(makers.noisy(path.read_bytes(), 0.2, 0.9))
+    path.write_bytes(broken_videos.noisy(path.read_bytes(), 0.2, 0.9))
 
 
 def damaged_exif(path: Path) -> None:
@@ -60,7 +61,7 @@ IMAGES: dict[str, tuple[Callable[[Path], object], bool]] = {
     "pipe.png": (os.mkfifo, False),
     "folder.png": (os.mkdir, False),
     "nowhere.png": (lambda path: path.symlink_to("gone.png"), False),
-    "huge.png": (lambda path: path.write_bytes(makers.png_header(30000, 30000)), False),
+    "huge.png": (lambda path: path.write_bytes(broken_videos.png_header(30000, 30000)), False),
     "program.png": (
         lambda path: path.write_text(
             "%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 64 48\nshowpage\n"
@@ -68,11 +69,19 @@ IMAGES: dict[str, tuple[Callable[[Path], object], bool]] = {
         False,
     ),
     "zeros.png": (lambda path: path.symlink_to("/dev/zero"), False),
-    "other-size.png": (lambda path: path.write_bytes(makers.png_of(32, 32)), False),
+    "other-size.png": (lambda path: path.write_bytes(broken_videos.png_of(32, 32)), False),
 }
 
 
-@pytest.mark.parametrize("name", IMAGES)
+ONE_PER_CLASS = [
+    *("1-bit.png", "alpha.png", "cmyk.jpg", "damaged-exif.jpg", "gif-named.png"),  # readable
+    *("truncated.png", "truncated.jpg", "damaged.png", "text.jpg", "nothing.jpg"),  # damaged
+    *("pipe.png", "folder.png", "nowhere.png", "zeros.png"),  # no file
+    *("huge.png", "program.png", "other-size.png"),
+]
+
+
+@sweep("name", IMAGES, default=ONE_PER_CLASS)
 def test_an_image_among_frames(name: str, predict: Predict, tmp_path: Path) -> None:
     make, readable = IMAGES[name]
     folder = tmp_path / "frames"

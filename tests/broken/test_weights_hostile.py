@@ -10,11 +10,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import makers
+import broken_videos
 import pytest
 import torch
 from outcomes import refusal
 from safetensors.torch import load_file, save_file
+from sweeps import sweep
 
 from peclip.cli.app import run
 
@@ -91,7 +92,7 @@ TENSORS: dict[str, Edit] = {
     "cut-at-the-end": lambda f: rewritten(f, lambda d: d[:-1]),
     "too-long": lambda f: rewritten(f, lambda d: d + bytes(100)),
     "zeros": lambda f: rewritten(f, lambda d: bytes(len(d))),
-    "noise": lambda f: rewritten(f, lambda d: makers.noisy(d, 0, 1)),
+    "noise": lambda f: rewritten(f, lambda d: broken_videos.noisy(d, 0, 1)),
     "endless-header": lambda f: rewritten(f, longer_header),
     "header-of-100-lists": lambda f: rewritten(f, lambda _: with_header(b"[" * 100_000)),
     "negative-shape": lambda f: rewritten(
@@ -123,7 +124,16 @@ TENSORS: dict[str, Edit] = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", TENSORS)
+DAMAGED = [
+    *("empty", "cut-at-the-end", "zeros", "endless-header", "header-of-100-lists"),  # bytes
+    *("negative-shape", "overlapping", "git-lfs-pointer"),
+    *("a-key-missing", "a-key-too-many", "a-key-with-escapes"),  # names
+    *("another-shape", "whole-numbers", "not-a-number", "infinite"),  # values
+    *("a-folder", "a-pipe", "not-there"),  # no file
+]
+
+
+@sweep("name", TENSORS, default=DAMAGED)
 def test_tensors_that_are_broken_are_one_line(
     name: str, saved: Path, video: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -153,8 +163,8 @@ def test_a_pickle_is_never_run(
     assert bomb.target.exists()  # it would have been
 
 
-@pytest.mark.parametrize("part", [0, 0.1, 0.5, 0.9])
-@pytest.mark.parametrize("damage", [makers.noisy, makers.zeroed])
+@sweep("part", [0, 0.1, 0.5, 0.9], default=[0, 0.5])
+@pytest.mark.parametrize("damage", [broken_videos.noisy, broken_videos.zeroed])
 def test_a_damaged_checkpoint_is_not_converted(
     part: float, damage: Callable[..., bytes], capfd: Any, tmp_path: Path
 ) -> None:
@@ -228,7 +238,17 @@ CONFIGS: dict[str, tuple[Edit, int]] = {
 SAYS = {"long": "longer than 1,000,000", "100000-labels": "at most 1000 items"}
 
 
-@pytest.mark.parametrize("name", CONFIGS)
+HOSTILE = [
+    *("empty", "no-json", "a-list", "not-utf8", "deep-lists", "long-number", "long"),  # bytes
+    *("a-pipe", "a-key-with-escapes", "code-of-its-own", "another-architecture"),
+    *("billions-of-frames", "no-frames", "temperature-nan", "std-0", "long-prompts"),  # numbers
+    *("large-images", "100000-labels", "labels-twice", "texts-for-nobody"),
+    *("a-style-elsewhere", "a-backbone-elsewhere", "a-backbone-on-the-hub"),  # other places
+    *("a-backbone-in-a-folder", "weights-of-the-backbone-elsewhere"),
+]
+
+
+@sweep("name", CONFIGS, default=HOSTILE)
 def test_a_hostile_configuration_is_one_line(
     name: str, saved: Path, video: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

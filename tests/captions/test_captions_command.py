@@ -11,7 +11,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from endpoints import Endpoint, Reply, completion
+from fake_endpoint import Endpoint, Reply, completion
 
 from peclip.captions.store import CaptionStore
 from peclip.cli.app import run
@@ -51,7 +51,7 @@ def test_every_video_is_captioned_once(root: Path, endpoint: Endpoint, capsys: O
     assert [row["id"] for row in rows(root)] == IDS
     assert rows(root)[0]["refined"] == "The lips part and the brows rise."
     assert rows(root)[0]["model"] == "vlm-1"
-    pictures = endpoint.seen[0][2]["messages"][0]["content"][1:]
+    pictures = endpoint.seen[0].json["messages"][0]["content"][1:]
     assert len(pictures) == 8
     assert run(command(root, endpoint.url)) == 0
     assert capsys.readouterr().out == "3 kept\n"

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from endpoints import ANSWER, Endpoint, Reply, completion
+from fake_endpoint import ANSWER, Endpoint, Reply, completion
 
 from peclip.captions.endpoint import ATTEMPTS, MAX_ANSWER_BYTES, EndpointCaptioner
 from peclip.captions.prompt import PROMPT
@@ -32,7 +32,8 @@ def captioner(url: str, waited: list[float] | None = None, **more: Any) -> Endpo
 
 def test_the_question_and_the_frames_are_sent(endpoint: Endpoint) -> None:
     assert captioner(endpoint.url).describe(frames(2, 300, 1024)) == ANSWER
-    ((path, headers, request),) = endpoint.seen
+    (sent,) = endpoint.seen
+    path, headers, request = sent.path, sent.headers, sent.json
     assert path == "/v1/chat/completions"
     assert "Authorization" not in headers
     assert (request["model"], request["temperature"]) == ("vlm-1", 0)
@@ -54,7 +55,8 @@ def test_the_key_and_the_options(endpoint: Endpoint, monkeypatch: pytest.MonkeyP
     monkeypatch.setenv("PECLIP_CAPTIONS_API_KEY", "sk-secret")
     options = {"max_completion_tokens": 50}
     captioner(f"{endpoint.url}/chat/completions/", options=options).describe(frames())
-    ((path, headers, request),) = endpoint.seen
+    (sent,) = endpoint.seen
+    path, headers, request = sent.path, sent.headers, sent.json
     assert path == "/v1/chat/completions"
     assert headers["Authorization"] == "Bearer sk-secret"
     assert set(request) == {"model", "messages", "max_completion_tokens"}
@@ -146,7 +148,7 @@ def test_frames_for_this_machine_go_through_no_proxy(
     monkeypatch.setenv(variable, "http://127.0.0.1:1")  # nobody is there: asking it would fail
     assert captioner(endpoint.url).describe(frames()) == ANSWER
     assert captioner(endpoint.url).describe(frames()) == ANSWER
-    assert [path for path, _, _ in endpoint.seen] == ["/v1/chat/completions"] * 2
+    assert [sent.path for sent in endpoint.seen] == ["/v1/chat/completions"] * 2
 
 
 def test_a_server_elsewhere_is_asked_through_the_proxy(
@@ -158,7 +160,7 @@ def test_a_server_elsewhere_is_asked_through_the_proxy(
     for name in ("HTTP_PROXY", "http_proxy"):
         monkeypatch.setenv(name, endpoint.url.removesuffix("/v1"))
     assert captioner("http://vlm.example.test/v1").describe(frames()) == ANSWER
-    assert endpoint.seen[0][0] == "http://vlm.example.test/v1/chat/completions"
+    assert endpoint.seen[0].path == "http://vlm.example.test/v1/chat/completions"
 
 
 @pytest.mark.parametrize("url", ["localhost:8000", "ftp://host/v1", "http://", "http://[::1", ""])

@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from trainings import COLOURS, write_frames
+from frame_folders import coloured, write_frames
+
+COLOURS = {"happy": (40, 220, 220), "sad": (220, 60, 40)}
 
 
 @pytest.fixture(scope="session")
@@ -15,5 +17,6 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for split, count in (("train", 6), ("test", 3)):
         for label, colour in COLOURS.items():
             for number in range(count):
-                write_frames(root / split / label / str(number), colour, 100 * count + number)
+                folder = root / split / label / str(number)
+                write_frames(folder, coloured(colour, 100 * count + number))
     return root

@@ -7,23 +7,13 @@ import json
 import os
 import sys
 from pathlib import Path
-from typing import Any
 
-import cv2
 import numpy as np
 import pytest
+from command_line import Output, scored
+from frame_folders import greys, write_frames
 
 from peclip.cli.app import run
-
-Output = pytest.CaptureFixture[str]
-
-
-def write_frames(folder: Path, levels: list[int]) -> None:
-    folder.mkdir(parents=True)
-    for number, level in enumerate(levels):
-        picture = np.full((32, 32, 3), level, np.uint8)
-        picture[:8] = np.random.default_rng(level).integers(0, 256, (8, 32, 3))
-        cv2.imwrite(str(folder / f"{number}.png"), picture)
 
 
 @pytest.fixture(scope="module")
@@ -34,8 +24,8 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for split, count in (("train", 24), ("test", 8)):
         for number in range(count):
             levels = sorted(random.integers(20, 236, 4).tolist())
-            write_frames(root / split / "rising" / f"{number:02d}", levels)
-            write_frames(root / split / "falling" / f"{number:02d}", levels[::-1])
+            write_frames(root / split / "rising" / f"{number:02d}", greys(levels))
+            write_frames(root / split / "falling" / f"{number:02d}", greys(levels[::-1]))
     return root
 
 
@@ -62,13 +52,6 @@ def trained(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def command(root: Path, *more: str) -> list[str]:
     plain = ["evaluate", "--dataset", "folder", "--data-root", str(root), "--workers", "0"]
     return [*plain, "--device", "cpu", *more]
-
-
-def scored(capsys: Output, *arguments: str) -> tuple[dict[str, Any], str]:
-    capsys.readouterr()
-    assert run([*arguments, "-f", "json"]) == 0, capsys.readouterr().err
-    told = capsys.readouterr()
-    return dict(json.loads(told.out)), " ".join(told.err.split())
 
 
 def test_a_model_of_time_loses_when_time_is_destroyed(
@@ -127,7 +110,7 @@ def test_folds(tmp_path: Path, capsys: Output) -> None:
     for actor in range(1, 25):
         for emotion in ("03", "04"):
             name = f"02-01-{emotion}-01-01-01-{actor:02d}"
-            write_frames(tmp_path / "ravdess" / f"Actor_{actor:02d}" / name, [actor * 9] * 2)
+            write_frames(tmp_path / "ravdess" / f"Actor_{actor:02d}" / name, greys([actor * 9] * 2))
     data = ["--dataset", "ravdess", "--data-root", str(tmp_path / "ravdess"), "--workers", "0"]
     plain = [*data, "--device", "cpu"]
     out = str(tmp_path / "run")
@@ -165,7 +148,7 @@ def test_a_model_that_pools_frames_loses_nothing(tmp_path: Path, capsys: Output)
         for label, low in (("bright", 180), ("dark", 10)):
             for number in range(count):
                 levels = random.integers(low, low + 60, 4).tolist()
-                write_frames(tmp_path / "data" / split / label / str(number), levels)
+                write_frames(tmp_path / "data" / split / label / str(number), greys(levels))
     train = ["train", "--dataset", "folder", "--data-root", str(tmp_path / "data"), "-m", "debug"]
     train += ["--epochs", "10", "-b", "8", "--workers", "0", "--device", "cpu"]
     for change in (
@@ -192,7 +175,7 @@ def test_afew_is_scored_on_what_papers_report(tmp_path: Path, capsys: Output) ->
     lines = []
     for number, name in enumerate(names):
         place = f"AFEW_Face_Retina/val/{name}/{number:09d}"
-        write_frames(tmp_path / place, [number * 30] * 2)
+        write_frames(tmp_path / place, greys([number * 30] * 2))
         lines.append(f"/elsewhere/{place} 2 {number}")
     (tmp_path / "annotation").mkdir()
     (tmp_path / "annotation/AFEW_val.txt").write_text("\n".join(lines))

@@ -6,14 +6,12 @@ import csv
 import io
 import json
 import sys
-import threading
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from http_server import serving_files
 from synthetic_videos import write_video
 
 from peclip.cli.app import run
@@ -21,7 +19,10 @@ from peclip.engines.base import Engine, Job
 from peclip.engines.registry import ENGINES
 from peclip.errors import ConfigError
 
-QUICK = ["-m", "debug", "--device", "cpu", "--detector", "haar"]
+DEBUG = ["-m", "debug", "--device", "cpu"]
+QUICK = [*DEBUG, "--detector", "haar"]
+WHOLE = [*DEBUG, "--no-face-crop"]
+"""Where no face matters: most of the time goes into looking for one."""
 
 
 def test_a_table_for_people(astronaut: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -54,7 +55,7 @@ def test_json_is_one_document(astronaut: Path, capsys: pytest.CaptureFixture[str
 def test_several_sources_in_json_are_a_list(astronaut: Path, tmp_path: Path, capsys) -> None:
     copy = tmp_path / "copy.mp4"
     copy.write_bytes(astronaut.read_bytes())
-    assert run(["predict", str(astronaut), str(copy), "-f", "json", *QUICK]) == 0
+    assert run(["predict", str(astronaut), str(copy), "-f", "json", *WHOLE]) == 0
     documents = json.loads(capsys.readouterr().out)
     assert [d["source"] for d in documents] == [str(astronaut), str(copy)]
     assert documents[0]["scores"] == documents[1]["scores"]
@@ -63,7 +64,7 @@ def test_several_sources_in_json_are_a_list(astronaut: Path, tmp_path: Path, cap
 @pytest.mark.parametrize("ending", ["csv", "jsonl", "json", "parquet"])
 def test_the_ending_says_the_format(ending: str, astronaut: Path, tmp_path: Path) -> None:
     path = tmp_path / f"rows.{ending}"
-    assert run(["predict", str(astronaut), "-o", str(path), *QUICK]) == 0
+    assert run(["predict", str(astronaut), "-o", str(path), *WHOLE]) == 0
     if ending == "csv":
         rows = list(csv.DictReader(io.StringIO(path.read_text())))
     elif ending == "jsonl":
@@ -80,17 +81,17 @@ def test_the_ending_says_the_format(ending: str, astronaut: Path, tmp_path: Path
 
 
 def test_dash_streams_json_lines(astronaut: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(["predict", str(astronaut), "-o", "-", *QUICK]) == 0
+    assert run(["predict", str(astronaut), "-o", "-", *WHOLE]) == 0
     rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [row["window"] for row in rows] == [0, 1, 2, 3, 4]
 
 
 def test_windows_and_times_in_any_unit(astronaut: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    arguments = ["--window", "2s", "--hop", "500ms", "-f", "csv", *QUICK]
+    arguments = ["--window", "2s", "--hop", "500ms", "-f", "csv", *WHOLE]
     assert run(["predict", str(astronaut), *arguments]) == 0
     rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
     assert [(float(r["start_s"]), float(r["end_s"])) for r in rows] == [(0, 2), (0.5, 2.5), (1, 3)]
-    assert run(["predict", str(astronaut), "--window", "all", "-f", "csv", *QUICK]) == 0
+    assert run(["predict", str(astronaut), "--window", "all", "-f", "csv", *WHOLE]) == 0
     (row,) = csv.DictReader(io.StringIO(capsys.readouterr().out))
     assert (row["start_frame"], row["end_frame"]) == ("0", "71")
 
@@ -98,10 +99,10 @@ def test_windows_and_times_in_any_unit(astronaut: Path, capsys: pytest.CaptureFi
 def test_an_output_is_not_replaced_unasked(astronaut: Path, tmp_path: Path, capsys) -> None:
     path = tmp_path / "rows.csv"
     path.write_text("precious")
-    assert run(["predict", str(astronaut), "-o", str(path), *QUICK]) == 2
+    assert run(["predict", str(astronaut), "-o", str(path), *WHOLE]) == 2
     assert "--overwrite" in capsys.readouterr().err
     assert path.read_text() == "precious"
-    assert run(["predict", str(astronaut), "-o", str(path), "--overwrite", *QUICK]) == 0
+    assert run(["predict", str(astronaut), "-o", str(path), "--overwrite", *WHOLE]) == 0
     assert path.read_text().startswith("source,")
 
 
@@ -150,7 +151,7 @@ def test_exit_codes(arguments: list[str], code: int, astronaut: Path, capsys) ->
 def test_one_bad_file_does_not_stop_the_others(astronaut: Path, tmp_path: Path, capsys) -> None:
     bad, path = tmp_path / "bad.mp4", tmp_path / "rows.csv"
     bad.write_bytes(b"")
-    assert run(["predict", str(bad), str(astronaut), "-o", str(path), *QUICK]) == 6
+    assert run(["predict", str(bad), str(astronaut), "-o", str(path), *WHOLE]) == 6
     rows = list(csv.DictReader(io.StringIO(path.read_text())))
     assert [row["status"] for row in rows] == ["decode_error", *["ok"] * 5]
     assert rows[0]["source"] == str(bad)
@@ -172,7 +173,7 @@ def test_a_missing_file_or_camera_does_not_stop_the_others(
     astronaut: Path, tmp_path: Path, capsys
 ) -> None:
     path = tmp_path / "rows.csv"
-    words = [str(astronaut), "nowhere.mp4", "7", "-o", str(path), *QUICK]
+    words = [str(astronaut), "nowhere.mp4", "7", "-o", str(path), *WHOLE]
     assert run(["predict", *words]) == 6
     rows = list(csv.DictReader(io.StringIO(path.read_text())))
     assert [row["status"] for row in rows] == [*["ok"] * 5, "decode_error", "decode_error"]
@@ -197,7 +198,7 @@ def test_an_interrupted_run_keeps_what_it_has(
 
     monkeypatch.setattr(Session, "__iter__", stopped)
     path = tmp_path / f"rows.{ending}"
-    assert run(["predict", str(astronaut), "-o", str(path), *QUICK]) == 130
+    assert run(["predict", str(astronaut), "-o", str(path), *WHOLE]) == 130
     if ending == "parquet":
         import pyarrow.parquet as pq
 
@@ -258,7 +259,7 @@ def test_a_folder_of_frames_and_own_labels(astronaut: Path, tmp_path: Path, caps
         cv2.imwrite(str(folder / f"{number}.png"), np.ascontiguousarray(frame[..., ::-1]))
     labels = tmp_path / "labels.yaml"
     labels.write_text("awake: Upper Lid Raiser.\nasleep: Eyes Closed.\n")
-    arguments = ["--fps", "10", "--labels", str(labels), "-f", "jsonl", *QUICK]
+    arguments = ["--fps", "10", "--labels", str(labels), "-f", "jsonl", *WHOLE]
     assert run(["predict", str(folder), *arguments]) == 0
     rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert rows[-1]["end_s"] == pytest.approx(2.0)
@@ -267,26 +268,18 @@ def test_a_folder_of_frames_and_own_labels(astronaut: Path, tmp_path: Path, caps
 
 @pytest.fixture
 def server(astronaut: Path) -> Iterator[str]:
-    class Quiet(SimpleHTTPRequestHandler):
-        def log_message(self, *_: object) -> None: ...
-
-    handler = partial(Quiet, directory=str(astronaut.parent))
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as httpd:
-        thread = threading.Thread(target=httpd.serve_forever)
-        thread.start()
-        yield f"http://127.0.0.1:{httpd.server_port}"
-        httpd.shutdown()
-        thread.join()
+    with serving_files(astronaut.parent) as address:
+        yield address
 
 
 def test_an_address_is_a_source(server: str, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
     monkeypatch.setenv("PECLIP_OFFLINE", "0")
     monkeypatch.setenv("NO_PROXY", "*")
-    assert run(["predict", f"{server}/astronaut.mp4", "-f", "jsonl", *QUICK]) == 0
+    assert run(["predict", f"{server}/astronaut.mp4", "-f", "jsonl", *WHOLE]) == 0
     rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert len(rows) == 5
     assert rows[0]["source"] == f"{server}/astronaut.mp4"
-    assert run(["predict", f"{server}/none.mp4", *QUICK]) == 3
+    assert run(["predict", f"{server}/none.mp4", *WHOLE]) == 3
     assert "404" in capsys.readouterr().err
 
 

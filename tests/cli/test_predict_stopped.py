@@ -20,6 +20,7 @@ from typing import Any
 
 import pytest
 from canned import CannedEngine, opener
+from sweeps import sweep
 
 import peclip
 from peclip.cli.app import run
@@ -90,7 +91,7 @@ def sources_of(path: Path) -> list[str]:
 @pytest.mark.parametrize(
     ("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)], ids=["SIGTERM", "Ctrl-C"]
 )
-@pytest.mark.parametrize("ending", ["csv", "jsonl", "json", "parquet"])
+@sweep("ending", ["csv", "jsonl", "json", "parquet"], default=["csv", "jsonl"])
 def test_at_any_line(
     ending: str,
     number: signal.Signals,

@@ -13,7 +13,9 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from trainings import Output, command, refused, trained, write_frames
+from command_line import Output, command, refused, trained
+from frame_folders import coloured, write_frames
+from sweeps import sweep
 
 import peclip
 from peclip.cli.app import run
@@ -113,13 +115,17 @@ def test_resume_after_the_end_and_after_an_interruption(
     assert "config.yaml" in text
 
 
-@pytest.mark.parametrize(
-    ("change", "absent"),
+@sweep(
+    "change, absent",
     [
         ("model.shared_adapter=none", "shared_adapter"),
         ("model.temporal_adapter=none", "temporal_adapter"),
         ("model.text_adapter=none", "text_adapter"),
         ("model.prompt_length=0", "prompts"),
+        ("model.descriptions=names", None),
+    ],
+    default=[
+        ("model.temporal_adapter=none", "temporal_adapter"),
         ("model.descriptions=names", None),
     ],
 )
@@ -281,7 +287,7 @@ def write_dfew(root: Path) -> None:
     colours = np.random.default_rng(0).integers(0, 256, (7, 3))
     for number in range(1, 36):
         colour = tuple(int(c) for c in colours[(number - 1) % 7])
-        write_frames(root / f"DFEW_Frame_Face/{number:05d}", colour, number, frames=2)
+        write_frames(root / f"DFEW_Frame_Face/{number:05d}", coloured(colour, number, 2))
     for fold in range(1, 6):
         lines: dict[str, list[str]] = {"train": [], "test": []}
         for number in range(1, 36):
@@ -432,7 +438,7 @@ def test_recipes_train_on_trees_of_their_form(
         for label in [label for label in range(len(folders)) for _ in range(count)]:
             number += 1
             path = place.format(folder=folders[label], n=number, split=split)
-            write_frames(tmp_path / "d" / path, (9 * label, 99, 9), number, frames=2)
+            write_frames(tmp_path / "d" / path, coloured((9 * label, 99, 9), number, 2))
             lines.append(f"/elsewhere/{path} 2 {label}")
         (tmp_path / "d/annotation" / lists.format(split=split)).write_text("\n".join(lines))
     report = trained(
@@ -471,7 +477,7 @@ def test_a_base_or_a_teacher_that_knows_the_reported_videos_is_told_of(
     for actor in range(1, 25):
         for emotion in ("03", "04"):
             name = f"02-01-{emotion}-01-01-01-{actor:02d}"
-            write_frames(tmp_path / "data" / name, (99, 99, 99), actor)
+            write_frames(tmp_path / "data" / name, coloured((99, 99, 99), actor))
 
     def report(fold: int, out: str, *more: str) -> dict[str, Any]:
         arguments = command(tmp_path / "data", tmp_path / out, "--epochs", "1", *more)
@@ -514,7 +520,7 @@ def test_an_earlier_run_survives_a_wrong_base(tmp_path: Path, capsys: Output) ->
     for actor in range(1, 25):
         for emotion in ("03", "04"):
             name = f"02-01-{emotion}-01-01-01-{actor:02d}"
-            write_frames(tmp_path / "data" / name, (99, 99, 99), actor)
+            write_frames(tmp_path / "data" / name, coloured((99, 99, 99), actor))
     arguments = ["train", "--dataset", "ravdess", "--data-root", str(tmp_path / "data")]
     arguments += ["-m", "debgu", "--fold", "all", "--out", str(tmp_path / "run"), "--overwrite"]
     assert run(arguments) == 2
@@ -534,8 +540,8 @@ def test_the_configuration_of_a_run_does_not_hide_another_base(
     other = tmp_path / "other"
     for label in ("fear", "boredom"):
         for number in range(4):
-            write_frames(other / "train" / label / str(number), (99, 99, 99), number)
-            write_frames(other / "test" / label / str(number), (99, 99, 99), number)
+            write_frames(other / "train" / label / str(number), coloured((99, 99, 99), number))
+            write_frames(other / "test" / label / str(number), coloured((99, 99, 99), number))
     report = trained(
         capsys,
         *("train", "--recipe", str(out / "config.yaml"), "--data-root", str(other)),

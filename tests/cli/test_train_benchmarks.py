@@ -15,10 +15,13 @@ from typing import Any
 import numpy as np
 import pytest
 from benchmark_lists import place_below_root, small_lists
-from trainings import Output, trained, write_frames
+from command_line import Output, train_command, trained
+from frame_folders import coloured, write_frames
 
 import peclip
 from peclip.labels import EMOTIONS
+
+pytestmark = pytest.mark.slow  # test_train.py has a smaller tree of each, and folds and ablations
 
 
 def write_tree(root: Path, dataset: str) -> None:
@@ -30,15 +33,12 @@ def write_tree(root: Path, dataset: str) -> None:
         for line in text.splitlines():
             videos[place_below_root(dataset, line)] = line.split()[-1]
     for number, (place, label) in enumerate(videos.items()):
-        write_frames(root / place, (20 * int(label), 99, 9), number, frames=2)
+        write_frames(root / place, coloured((20 * int(label), 99, 9), number, 2))
 
 
 def command(dataset: str, root: Path, out: Path, *more: str) -> list[str]:
-    return [
-        *("train", "--recipe", f"pe-clip-{dataset}", "--data-root", str(root), "-m", "debug"),
-        *("--device", "cpu", "--epochs", "1", "--workers", "0", "-b", "16", "-f", "json"),
-        *("--out", str(out), *more),
-    ]
+    recipe = ("--recipe", f"pe-clip-{dataset}", "--epochs", "1", "-b", "16")
+    return train_command(root, out, *recipe, *more)
 
 
 def evaluated(capsys: Output, dataset: str, root: Path, model: Path, *more: str) -> dict[str, Any]:

@@ -13,8 +13,9 @@ from typing import Any
 
 import pytest
 import torch
+from command_line import Output, command, trained
 from matplotlib.figure import Figure
-from trainings import Output, command, trained
+from sweeps import sweep
 
 import peclip.weights.checkpoint
 from peclip.cli.app import run
@@ -83,8 +84,8 @@ def fill_disk(monkeypatch: pytest.MonkeyPatch, file: str, time: int) -> None:
     guard(Figure, "savefig", lambda figure, path, **more: path)
 
 
-@pytest.mark.parametrize(
-    ("file", "time"),
+@sweep(
+    "file, time",
     [
         ("checkpoints/last/state.pt", 2),
         ("metrics.jsonl", 1),
@@ -99,6 +100,12 @@ def fill_disk(monkeypatch: pytest.MonkeyPatch, file: str, time: int) -> None:
         ("predictions.csv", 1),
         ("confusion.csv", 1),
         ("confusion.png", 1),
+        ("report.json", 1),
+    ],
+    default=[
+        ("checkpoints/last/state.pt", 2),
+        ("metrics.jsonl", 2),
+        ("/model/model.safetensors", 1),
         ("report.json", 1),
     ],
 )
@@ -125,7 +132,7 @@ def test_a_full_disk(
 @pytest.mark.parametrize(
     ("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)], ids=["SIGTERM", "Ctrl-C"]
 )
-@pytest.mark.parametrize("epoch", [1, 2])
+@sweep("epoch", [1, 2], default=[2])
 def test_a_signal(
     number: signal.Signals,
     code: int,

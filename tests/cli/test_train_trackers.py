@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
+from command_line import Output, command, refused, trained
 from rich.console import Console
 from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bar
-from trainings import Output, command, refused, trained
 
 from peclip.cli.app import run
 from peclip.cli.training_bar import listener

@@ -7,20 +7,20 @@ import gzip
 import hashlib
 import os
 import random
-import re
 import shutil
 import tempfile
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import filelock
+import http_server
 import pytest
+from http_server import FakeServer
 
 from peclip.downloads import direct
 from peclip.downloads.direct import CHUNK_BYTES, RemoteFile, fetch, open_remote
@@ -34,80 +34,30 @@ CUT = 2 * CHUNK_BYTES
 
 
 @dataclass
-class Reply:
-    """One answer of the server, and what is wrong with it."""
+class Reply(http_server.Reply):
+    """By default the whole body, or the part of it that was asked for."""
 
-    status: int = 200
-    body: bytes = BODY
-    declared: int | None = None
-    """A Content-Length that is a lie; -1 leaves it out."""
-    cut_after: int | None = None
+    body: Any = BODY
     ranges: bool = True
-    headers: dict[str, str] = field(default_factory=dict)
-    before: Callable[[], object] = lambda: None
 
 
-class Handler(BaseHTTPRequestHandler):
-    """Gives the next reply of the script, and after its end the whole body without a fault."""
-
-    server: Server
-
-    def do_GET(self) -> None:
-        self.server.seen.append(dict(self.headers))
-        reply = self.server.script.pop(0) if self.server.script else Reply()
-        reply.before()
-        status, body, headers = reply.status, reply.body, dict(reply.headers)
-        asked = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", ""))
-        if_range = self.headers.get("If-Range")
-        if status == 200 and reply.ranges and asked and if_range in (None, headers.get("ETag")):
-            start = int(asked[1])
-            status = 206 if start < len(body) else 416
-            if status == 206:
-                headers.setdefault("Content-Range", f"bytes {start}-{len(body) - 1}/{len(body)}")
-            body = body[start:]
-        self.send_response(status)
-        length = len(body) if reply.declared is None else reply.declared
-        if length >= 0:
-            self.send_header("Content-Length", str(length))
-        for name, value in headers.items():
-            self.send_header(name, value)
-        self.end_headers()
-        sent = body[: reply.cut_after]
-        self.wfile.write(sent)
-        self.server.sent.append(len(sent))
-
-    def log_message(self, format: str, *args: Any) -> None:
-        pass
-
-
-class Server(ThreadingHTTPServer):
-    """A server with a script of faults that remembers what it was asked and what it sent."""
-
-    daemon_threads = False  # so that closing it waits for them
+class Server(FakeServer):
+    """Sends the script, and after its end the whole body without a fault."""
 
     def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.script: list[Reply] = []
-        self.seen: list[dict[str, str]] = []
-        self.sent: list[int] = []
-        self.url = f"http://127.0.0.1:{self.server_port}/file.bin"
+        super().__init__(lambda _: Reply())
+        self.url = f"{self.address}/file.bin"
 
     @property
     def ranges(self) -> list[str | None]:
-        return [headers.get("Range") for headers in self.seen]
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        pass  # a client that hangs up on a body that is too large
+        return [request.headers.get("Range") for request in self.seen]
 
 
 @pytest.fixture
 def server() -> Iterator[Server]:
-    with Server() as running:
-        thread = threading.Thread(target=running.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        yield running
-        running.shutdown()
-        thread.join()
+    server = Server()
+    with server.running():
+        yield server
 
 
 @pytest.fixture
@@ -170,7 +120,7 @@ def test_a_file_is_downloaded_once(
     assert not (folder / "model.bin.part").exists()
     assert fetch(file, folder, settings=settings) == path
     assert server.ranges == [None]
-    assert server.seen[0]["Accept-Encoding"] == "identity"
+    assert server.seen[0].headers["Accept-Encoding"] == "identity"
 
 
 def test_a_cached_file_needs_no_network_and_is_not_hashed_again(
@@ -421,7 +371,7 @@ def test_a_busy_server_is_asked_again_after_a_pause(
     status: int,
 ) -> None:
     monkeypatch.setattr(direct, "RETRY_PAUSE_SECONDS", 7.0)
-    server.script = [Reply(status, b"busy"), Reply(status, b"busy")]
+    server.script = [Reply(b"busy", status), Reply(b"busy", status)]
     assert fetch(file, folder, settings=settings).read_bytes() == BODY
     assert pauses == [7, 14]
 
@@ -429,7 +379,7 @@ def test_a_busy_server_is_asked_again_after_a_pause(
 def test_a_server_that_stays_busy_is_named_with_its_status(
     server: Server, file: RemoteFile, folder: Path, settings: Settings, pauses: list[float]
 ) -> None:
-    server.script = [Reply(503, b"busy")] * 3
+    server.script = [Reply(b"busy", 503)] * 3
     with pytest.raises(WeightsError, match="503 Service Unavailable"):
         fetch(file, folder, settings=settings)
     assert len(server.seen) == 3
@@ -439,7 +389,7 @@ def test_a_server_that_stays_busy_is_named_with_its_status(
 def test_a_missing_file_is_asked_for_once(
     server: Server, file: RemoteFile, folder: Path, settings: Settings
 ) -> None:
-    server.script = [Reply(404, b"<html>")]
+    server.script = [Reply(b"<html>", 404)]
     with pytest.raises(WeightsError, match="404 Not Found"):
         fetch(file, folder, settings=settings)
     assert len(server.seen) == 1
@@ -449,7 +399,7 @@ def test_a_missing_file_is_asked_for_once(
 def test_a_redirect_is_followed(
     server: Server, file: RemoteFile, folder: Path, settings: Settings
 ) -> None:
-    server.script = [Reply(302, b"", headers={"Location": "/elsewhere"})]
+    server.script = [Reply(b"", 302, headers={"Location": "/elsewhere"})]
     assert fetch(file, folder, settings=settings).read_bytes() == BODY
 
 
@@ -457,7 +407,7 @@ def test_a_redirect_is_followed(
 def test_a_redirect_leaves_http_for_nothing(
     server: Server, file: RemoteFile, folder: Path, settings: Settings, target: str
 ) -> None:
-    server.script = [Reply(302, b"", headers={"Location": target})]
+    server.script = [Reply(b"", 302, headers={"Location": target})]
     with pytest.raises(WeightsError, match="No connection adapters"):
         fetch(file, folder, settings=settings)
     assert len(server.seen) == 1
@@ -571,7 +521,7 @@ def test_a_cut_video_is_resumed(server: Server, settings: Settings) -> None:
     with open_remote(server.url, settings=settings, suffix=".mp4") as path:
         assert path.read_bytes() == BODY
     assert server.sent == [CUT, len(BODY) - CUT]
-    assert server.seen[1]["If-Range"] == '"one"'
+    assert server.seen[1].headers["If-Range"] == '"one"'
 
 
 def test_a_video_that_changes_between_two_requests_is_not_spliced(
@@ -589,14 +539,14 @@ def test_a_weak_tag_is_not_relied_upon(server: Server, settings: Settings) -> No
     server.script = [Reply(cut_after=CUT, headers={"ETag": 'W/"one"'})]
     with open_remote(server.url, settings=settings, suffix=".mp4") as path:
         assert path.read_bytes() == BODY
-    assert "If-Range" not in server.seen[1]
+    assert "If-Range" not in server.seen[1].headers
 
 
 @pytest.mark.parametrize(
     ("script", "reason"),
     [
-        ([Reply(404, b"")], "404 Not Found"),
-        ([Reply(503, b"")] * 3, "503 Service Unavailable"),
+        ([Reply(b"", 404)], "404 Not Found"),
+        ([Reply(b"", 503)] * 3, "503 Service Unavailable"),
         ([Reply(cut_after=0)] * 3, "the connection was cut"),
         ([Reply(body=BODY + BODY)], "PECLIP_MAX_DOWNLOAD_BYTES"),
     ],

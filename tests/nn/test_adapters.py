@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import pytest
 import torch
 import torch.nn.functional as F
 
@@ -75,6 +76,7 @@ def test_a_token_with_scale_zero_is_left_alone() -> None:
     assert torch.equal(adapter(x, 4), x)
 
 
+@pytest.mark.slow
 def test_a_tower_with_grus_can_be_compiled() -> None:
     model = build_model(debug_config("pe-clip")).eval()
     frames = torch.rand(1, 3, 3, 32, 32)

@@ -10,12 +10,12 @@ import socket
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import pytest
 import torch
 import torch.multiprocessing as mp
 import yaml
+from frame_folders import noise, write_frames
 from torch import Tensor
 
 from peclip import PEClip
@@ -43,21 +43,13 @@ LABELS = ("happiness", "sadness", "anger")
 COUNTS = {"happiness": 3, "sadness": 2, "boredom": 2}
 
 
-def write_frames(folder: Path, seed: int, frames: int = 4) -> None:
-    random = np.random.default_rng(seed)
-    folder.mkdir(parents=True)
-    for frame in range(frames):
-        picture = random.integers(0, 256, (36, 36, 3), dtype=np.uint8)
-        cv2.imwrite(str(folder / f"{frame}.png"), picture)
-
-
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Seven videos of noise; the model lacks boredom, and the data lacks anger."""
     root = tmp_path_factory.mktemp("own")
     for label, count in COUNTS.items():
         for number in range(count):
-            write_frames(root / "test" / label / str(number), 10 * len(label) + number)
+            write_frames(root / "test" / label / str(number), noise(10 * len(label) + number))
     return root
 
 
@@ -174,7 +166,7 @@ def test_unreadable_videos(root: Path, model: Path, tmp_path: Path) -> None:
     """What could be read is kept, whatever the exit code."""
     for label in ("happiness", "sadness"):
         for number in range(2):
-            write_frames(tmp_path / "test" / label / str(number), number)
+            write_frames(tmp_path / "test" / label / str(number), noise(number))
     (tmp_path / "test/sadness/1/2.png").write_bytes(b"no picture")
     path = tmp_path / "predictions.csv"
     with pytest.raises(
@@ -231,7 +223,7 @@ def ravdess(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("ravdess")
     for actor in range(1, 25, 4):
         for emotion in ("03", "04"):
-            write_frames(root / f"02-01-{emotion}-01-01-01-{actor:02d}", actor, frames=2)
+            write_frames(root / f"02-01-{emotion}-01-01-01-{actor:02d}", noise(actor, 2))
     return root
 
 
@@ -352,7 +344,7 @@ def test_a_run_that_is_asked_about_its_training_videos(
     run = tmp_path / "run"
     for name in ("train", "test"):
         for number, label in enumerate(LABELS):
-            write_frames(tmp_path / "own" / name / label / "0", number, frames=2)
+            write_frames(tmp_path / "own" / name / label / "0", noise(number, 2))
     shutil.copytree(model, run / MODEL)
 
     def begun(dataset: str, folder: Path, **more: object) -> None:

@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 import pytest
+from command_line import train_command
 from small import split_of, write_videos
 
 import peclip
@@ -20,22 +21,13 @@ from peclip.cli.app import run
 
 def command(root: Path, out: Path, *more: str) -> list[str]:
     """Two epochs of four steps, the last of which has one video: too few for two ranks."""
-    return [
-        *(
-            "train",
-            "--dataset",
-            "folder",
-            "--data-root",
-            str(root),
-            "-m",
-            "debug",
-            "--device",
-            "cpu",
-        ),
-        *("--out", str(out), "--workers", "0", "--epochs", "2", "-b", "2", "-f", "json"),
+    return train_command(
+        root,
+        out,
+        *("--dataset", "folder", "--epochs", "2", "-b", "2"),
         *("--set", "train.lr.adapters=1e-2", "--set", "train.grad_accum=2"),
         *more,
-    ]
+    )
 
 
 def start(arguments: list[str], **variables: str) -> subprocess.Popen[bytes]:
@@ -108,6 +100,7 @@ def test_two_ranks_equal_one(
             assert a[split] == pytest.approx(b[split], abs=1e-3)
 
 
+@pytest.mark.slow
 def test_killed_and_resumed_equals_uninterrupted(
     root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

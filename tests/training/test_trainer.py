@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import errno
+import functools
 import os
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,16 +23,19 @@ from small import (
     weights,
     write_videos,
 )
+from sweeps import sweep
 
+from peclip import PEClip
 from peclip.data import Split
 from peclip.data.dataset import Draw, Item, VideoDataset
 from peclip.errors import CheckpointError, ConfigError, TrainingError
+from peclip.training.config import TrainConfig
 from peclip.training.ema import Ema
 from peclip.training.fitting import videos_of
 from peclip.training.learner import class_weights
 from peclip.training.progress import Hooks, Progress
 from peclip.training.state import STATE, load_state
-from peclip.training.trainer import train_model
+from peclip.training.trainer import TrainResult, train_model
 from peclip.types import Batch
 
 
@@ -49,14 +54,29 @@ def killed_after(steps: int) -> Hooks:
     return Hooks(on_step=on_step)
 
 
-@pytest.mark.parametrize("steps", [1, 2, 3, 4, 5, 6])
-@pytest.mark.parametrize("ema", [None, 0.9])
+def resumable(ema: float | None) -> TrainConfig:
+    return quick(checkpoint_steps=1, ema=ema, clip_grad=1.0, select_on="val")
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(videos: Split) -> Callable[[float | None], tuple[PEClip, TrainResult]]:
+    """A training from its begin to its end, once for each `ema`."""
+    val = videos.with_samples(videos.samples, "val")
+    return functools.cache(lambda ema: run(videos, resumable(ema), val))
+
+
+@sweep("steps", [1, 2, 3, 4, 5, 6], default=[3, 5])
+@sweep("ema", [None, 0.9], default=[0.9])
 def test_resume_equals_uninterrupted(
-    videos: Split, tmp_path: Path, steps: int, ema: float | None
+    videos: Split,
+    uninterrupted: Callable[[float | None], tuple[PEClip, TrainResult]],
+    tmp_path: Path,
+    steps: int,
+    ema: float | None,
 ) -> None:
     """Killed after any step, with everything random on: the weights are equal bit for bit."""
-    config = quick(checkpoint_steps=1, ema=ema, clip_grad=1.0, select_on="val")
-    whole, expected = run(videos, config, videos.with_samples(videos.samples, "val"))
+    config = resumable(ema)
+    whole, expected = uninterrupted(ema)
     val = videos.with_samples(videos.samples, "val")
     with pytest.raises(Killed):
         run(videos, config, val, state_folder=tmp_path, hooks=killed_after(steps))

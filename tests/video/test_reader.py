@@ -1,10 +1,7 @@
-import functools
-import http.server
 import logging
 import os
 import pickle
 import sys
-import threading
 from fractions import Fraction
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from decoders import DECODERS, PROBLEM, each_decoder, each_with_torchcodec, needs_torchcodec
+from http_server import serving_files
 from PIL import Image
 from synthetic_videos import pictures, write_audio, write_video
 
@@ -459,18 +457,10 @@ def test_a_change_of_size_ends_the_video(tmp_path):
 def test_an_address_is_streamed(tmp_path):
     write_video(tmp_path / "a.mkv")
 
-    class Quiet(http.server.SimpleHTTPRequestHandler):
-        def log_message(self, *args):
-            pass
-
-    handler = functools.partial(Quiet, directory=str(tmp_path))
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        address = f"http://127.0.0.1:{server.server_port}"
+    with serving_files(tmp_path) as address:
         data, _, failure = everything(f"{address}/a.mkv", "auto")
         with pytest.raises(VideoError, match=r"none\.mkv cannot be read as a video"):
             open_video(f"{address}/none.mkv")
-        server.shutdown()
     assert (len(data), failure) == (30, None)
 
 

@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 import base64
-import hashlib
 import json
 import pickle
 import shutil
-import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote
 
-import huggingface_hub
 import pytest
 import torch
 import torch.nn.functional as F
+from fake_hub import COMMIT, OLD_COMMIT, Hub, Repo, serving_hub, use_hub_at
 from huggingface_hub import constants
 from safetensors.torch import load_file, save_file
 
@@ -567,144 +562,12 @@ def test_counts_are_those_of_the_model(settings: Settings) -> None:
 
 # The hub
 
-COMMIT, OLD_COMMIT = "a" * 40, "b" * 40
-
-
-@dataclass
-class Repo:
-    """A repository of the hub: files by revision."""
-
-    revisions: dict[str, str] = field(default_factory=lambda: {"main": COMMIT, "v1": OLD_COMMIT})
-    files: dict[str, dict[str, bytes]] = field(default_factory=dict)
-
-
-class Hub(ThreadingHTTPServer):
-    """What huggingface_hub needs of the real one to download a snapshot and to push a commit."""
-
-    daemon_threads = True
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.repos: dict[str, Repo] = {}
-        self.seen: list[tuple[str, str]] = []
-        self.tokens: set[str | None] = set()
-        self.created: list[dict[str, Any]] = []
-        self.commits: list[list[dict[str, Any]]] = []
-        self.status: int | None = None
-        """Answers everything with this."""
-        self.break_downloads = False
-
-    @property
-    def address(self) -> str:
-        return f"http://127.0.0.1:{self.server_port}"
-
-
-class Handler(BaseHTTPRequestHandler):
-    server: Hub
-
-    def log_message(self, format: str, *args: object) -> None:
-        pass
-
-    def answer(self, status: int, body: Any = None, **headers: str) -> None:
-        data = body if isinstance(body, bytes) else json.dumps(body).encode()
-        self.send_response(status)
-        for name, value in headers.items():
-            self.send_header(name.replace("_", "-"), value)
-        self.send_header("Content-Length", str(len(data)))
-        self.end_headers()
-        if self.command != "HEAD":
-            self.wfile.write(data)
-
-    def note(self) -> list[str]:
-        path = unquote(self.path.partition("?")[0])
-        self.server.seen.append((self.command, path))
-        self.server.tokens.add(self.headers.get("Authorization"))
-        return path.strip("/").split("/")
-
-    def do_GET(self) -> None:
-        steps = self.note()
-        if self.server.status is not None:
-            return self.answer(self.server.status, {"error": "as you wish"})
-        match steps:
-            case ["api", "models", owner, name, *rest]:
-                repo = self.server.repos.get(f"{owner}/{name}")
-                if repo is None:
-                    return self.answer(404, {}, X_Error_Code="RepoNotFound")
-                revision = "/".join(rest[1:]) or "main"
-                commit = repo.revisions.get(revision, revision)
-                if commit not in repo.files:
-                    return self.answer(404, {}, X_Error_Code="RevisionNotFound")
-                if rest and rest[0] == "tree":
-                    return self.answer(200, self.tree(repo.files[commit]))
-                siblings = [{"rfilename": file} for file in repo.files[commit]]
-                return self.answer(
-                    200, {"id": f"{owner}/{name}", "sha": commit, "siblings": siblings}
-                )
-            case [owner, name, "resolve", revision, file]:
-                repo = self.server.repos.get(f"{owner}/{name}")
-                if repo is None:  # made a moment ago, and empty
-                    return self.answer(404, {}, X_Error_Code="EntryNotFound")
-                commit = repo.revisions.get(revision, revision)
-                content = repo.files[commit].get(file)
-                if content is None:
-                    return self.answer(404, {}, X_Error_Code="EntryNotFound", X_Repo_Commit=commit)
-                if self.server.break_downloads and self.command == "GET":
-                    self.close_connection = True
-                    return None
-                etag = f'"{hashlib.sha256(content).hexdigest()}"'
-                return self.answer(200, content, ETag=etag, X_Repo_Commit=commit)
-        return self.answer(404, {})
-
-    do_HEAD = do_GET
-
-    @staticmethod
-    def tree(files: dict[str, bytes]) -> list[dict[str, Any]]:
-        return [
-            {"type": "file", "path": f, "size": len(c), "oid": hashlib.sha256(c).hexdigest()[:40]}
-            for f, c in files.items()
-        ]
-
-    def do_POST(self) -> None:
-        steps = self.note()
-        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        if self.server.status is not None:
-            return self.answer(self.server.status, {"error": "as you wish"})
-        match steps:
-            case ["api", "repos", "create"]:
-                self.server.created.append(json.loads(body))
-                return self.answer(200, {"url": f"{self.server.address}/org/repo"})
-            case ["api", "models", _, _, "preupload", "main"]:
-                files = json.loads(body)["files"]
-                plain = {"uploadMode": "regular", "shouldIgnore": False}
-                return self.answer(200, {"files": [{"path": f["path"], **plain} for f in files]})
-            case ["api", "models", _, _, "commit", "main"]:
-                self.server.commits.append([json.loads(line) for line in body.splitlines()])
-                url = f"{self.server.address}/org/repo/commit/{COMMIT}"
-                return self.answer(200, {"commitUrl": url, "commitOid": COMMIT})
-            case ["api", "validate-yaml"]:
-                return self.answer(200, {"errors": [], "warnings": []})
-        return self.answer(404, {})
-
 
 @pytest.fixture
 def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
     """A hub on the loopback in place of the real one; the network is allowed for it."""
-    with Hub() as server:
-        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
-        use_endpoint(monkeypatch, server.address)
-        yield server
-        huggingface_hub.close_session()
-        server.shutdown()
-
-
-def use_endpoint(monkeypatch: pytest.MonkeyPatch, address: str) -> None:
-    template = address + "/{repo_id}/resolve/{revision}/{filename}"
-    monkeypatch.setattr(constants, "ENDPOINT", address)
-    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
-    monkeypatch.setenv("PECLIP_OFFLINE", "0")
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    monkeypatch.setattr("time.sleep", lambda _: None)  # of the client between two attempts
-    huggingface_hub.close_session()  # the next client reads the variables again
+    with serving_hub(monkeypatch) as hub:
+        yield hub
 
 
 def files_of(folder: Path) -> dict[str, bytes]:
@@ -806,7 +669,7 @@ def test_offline_what_is_not_cached_says_how_to_get_it(settings: Settings) -> No
 def test_a_hub_that_cannot_be_reached_is_said(
     hub: Hub, repo: Repo, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    use_endpoint(monkeypatch, "http://127.0.0.1:9")
+    use_hub_at(monkeypatch, "http://127.0.0.1:9")
     with pytest.raises(WeightsError, match="the hub cannot be reached"):
         resolve("org/repo", settings=load_settings())
 
@@ -914,6 +777,6 @@ def test_a_bad_name_is_not_pushed(hub: Hub, debug: PEClip) -> None:
 def test_a_push_to_a_hub_that_cannot_be_reached_is_an_error_of_the_weights(
     hub: Hub, debug: PEClip, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    use_endpoint(monkeypatch, "http://127.0.0.1:9")
+    use_hub_at(monkeypatch, "http://127.0.0.1:9")
     with pytest.raises(WeightsError, match="'org/repo'"):
         debug.push_to_hub("org/repo")
