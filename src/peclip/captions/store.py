@@ -16,12 +16,12 @@ from typing import Self
 
 from filelock import BaseFileLock, FileLock, Timeout
 
+from peclip.config import differences
 from peclip.data.caption_file import read_caption_rows
 from peclip.errors import ConfigError
 
 logger = logging.getLogger(__name__)
 
-_MADE_BY = ("model", "prompt", "num_frames")
 _BEGINNING = b'{"id"'
 """Of every line that is written here."""
 
@@ -97,14 +97,13 @@ class CaptionStore:
         Raises:
             ConfigError: they were not, or their settings are unknown.
         """
-        wanted = dict(zip(_MADE_BY, (model, prompt, num_frames), strict=True))
+        wanted = {"model": model, "prompt": prompt, "num_frames": num_frames}
         for row in self._made.values():
-            other = {name: row.get(name) for name in _MADE_BY if row.get(name) != wanted[name]}
-            if other:
-                was = ", ".join(f"{name} {value!r}" for name, value in other.items())
+            changed = differences({name: row.get(name) for name in wanted}, wanted)
+            if changed:
                 raise ConfigError(
-                    f"{str(self.path)!r} holds captions made with other settings: {row['id']} with {was}. "
-                    "Give another file, or the same options."
+                    f"{str(self.path)!r} holds captions made with other settings: {row['id']} with "
+                    f"{', '.join(map(str, changed))}. Give another file, or the same options."
                 )
 
     def add(self, caption: Caption) -> None:
