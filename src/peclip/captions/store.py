@@ -19,6 +19,7 @@ from filelock import BaseFileLock, FileLock, Timeout
 from peclip.config import differences
 from peclip.data.caption_file import read_caption_rows
 from peclip.errors import ConfigError
+from peclip.files import parse_json
 
 logger = logging.getLogger(__name__)
 
@@ -146,7 +147,7 @@ def _read(path: Path) -> dict[str, Mapping[str, object]]:
         _cut_off_half_a_line(path)
     except OSError as error:
         raise ConfigError(f"{path} cannot be written: {error.strerror}.") from None
-    return {row["id"]: row for _, row in read_caption_rows(path)}
+    return read_caption_rows(path)
 
 
 def _cut_off_half_a_line(path: Path) -> None:
@@ -157,9 +158,9 @@ def _cut_off_half_a_line(path: Path) -> None:
     content = path.read_bytes()
     start = content.rfind(b"\n") + 1
     before, last = content[:start].split(b"\n"), content[start:]
-    if not last or not all(_is_caption(_parsed(line)) for line in before if line.strip()):
+    if not last or not all(_is_caption(parse_json(line)) for line in before if line.strip()):
         return
-    row = _parsed(last)
+    row = parse_json(last)
     if _is_caption(row):  # edited manually, without a final newline
         with path.open("ab") as file:
             file.write(b"\n")
@@ -167,13 +168,6 @@ def _cut_off_half_a_line(path: Path) -> None:
         with path.open("rb+") as file:
             file.truncate(start)
         logger.warning("%s ended with an incomplete line, which was removed.", path)
-
-
-def _parsed(line: bytes) -> object:
-    try:
-        return json.loads(line)
-    except (ValueError, RecursionError):
-        return None
 
 
 def _is_caption(row: object) -> bool:
