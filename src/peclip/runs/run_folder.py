@@ -25,6 +25,7 @@ from peclip.metrics.plots import plot_confusion, plot_curve
 from peclip.metrics.prediction_table import PredictionTable
 from peclip.metrics.report import Report
 from peclip.runs.recipe import RunConfig, read_recipe, run_config
+from peclip.runs.run_report import ModelReport
 from peclip.training import checkpointer
 from peclip.training.reporting import JOURNAL
 from peclip.training.state import STATE, STATES, best_weights, writing
@@ -195,9 +196,18 @@ def _is_of_a_run(name: str) -> bool:
     return final_name(name) in _FILES or bool(re.fullmatch(r"fold-\d+", name))
 
 
-def read_report(path: Path) -> dict[str, Any]:
-    """Reads the report of a finished run."""
-    return dict(json.loads((path / REPORT).read_text(encoding="utf-8")))
+def read_report(path: Path) -> ModelReport:
+    """Reads the report of a finished training.
+
+    Raises:
+        ConfigError: it is corrupt.
+    """
+    try:
+        return ModelReport.from_dict(json.loads((path / REPORT).read_text(encoding="utf-8")))
+    except (ValueError, TypeError, KeyError):
+        raise ConfigError(
+            f"{str(path / REPORT)!r} is corrupt. Delete it and resume: only the test is repeated."
+        ) from None
 
 
 def free_path(parent: Path, name: str) -> Path:
