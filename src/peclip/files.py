@@ -9,9 +9,12 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from peclip.errors import ConfigError, MissingExtraError
+
+if TYPE_CHECKING:
+    from filelock import BaseFileLock
 
 SUFFIX = ".part"
 
@@ -51,6 +54,35 @@ def write_rows(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
         writer = csv.DictWriter(stream, list(rows[0]), lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
+
+
+def lock(path: Path) -> BaseFileLock:
+    """Locks a growing file against other processes; see `unlock`.
+
+    Raises:
+        ConfigError: another run has locked it, or the lock file cannot be written.
+    """
+    from filelock import FileLock, Timeout  # slow to import, and few commands lock
+
+    held = FileLock(f"{path}.lock")
+    try:
+        held.acquire(timeout=0)
+    except Timeout:
+        raise ConfigError(
+            f"Another run is writing {str(path)!r}. Wait for it, or give each run a separate file."
+        ) from None
+    except OSError as error:
+        raise ConfigError(
+            f"{path}.lock cannot be written: {error.strerror or error}. Give a file in a writable folder."
+        ) from None
+    return held
+
+
+def unlock(held: BaseFileLock) -> None:
+    """Releases a lock, once: afterwards the lock file may be that of another run."""
+    if held.is_locked:
+        Path(held.lock_file).unlink(missing_ok=True)
+        held.release()
 
 
 def final_name(name: str) -> str:

@@ -14,12 +14,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Self
 
-from filelock import BaseFileLock, FileLock, Timeout
-
 from peclip.config import differences
 from peclip.data.caption_file import read_caption_rows
 from peclip.errors import ConfigError
-from peclip.files import parse_json
+from peclip.files import lock, parse_json, unlock
 
 logger = logging.getLogger(__name__)
 
@@ -67,7 +65,7 @@ class CaptionStore:
             raise ConfigError(f"{path} is not writable; give a file in a writable folder.")
         self.path = path
         # Locked before reading: a line being written by another run looks truncated.
-        self._lock = _locked(path)
+        self._lock = lock(path)
         try:
             self._made = _read(path)
         except BaseException:
@@ -88,9 +86,7 @@ class CaptionStore:
 
     def close(self) -> None:
         """Releases the file, so that another run may write it."""
-        if self._lock.is_locked:  # once closed, the lock file may be that of another run
-            Path(self._lock.lock_file).unlink(missing_ok=True)
-            self._lock.release()
+        unlock(self._lock)
 
     def check_origin(self, model: str, prompt: str, num_frames: int) -> None:
         """Checks that the stored captions were made with the same settings as the new ones.
@@ -125,19 +121,6 @@ class CaptionStore:
                 f"{len(self):,} captions are saved."
             ) from error
         self._made[caption.id] = asdict(caption)
-
-
-def _locked(path: Path) -> BaseFileLock:
-    lock = FileLock(f"{path}.lock")
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        raise ConfigError(
-            f"Another run is writing {str(path)!r}. Wait for it, or give each run a separate file."
-        ) from None
-    except OSError as error:
-        raise ConfigError(f"{path}.lock cannot be written: {error.strerror}.") from None
-    return lock
 
 
 def _read(path: Path) -> dict[str, Mapping[str, object]]:

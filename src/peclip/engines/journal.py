@@ -16,11 +16,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, Any, Self
 
-from filelock import FileLock, Timeout
-
 from peclip.config import differences
 from peclip.errors import ConfigError
-from peclip.files import replacing
+from peclip.files import lock, replacing, unlock
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,16 +53,7 @@ class Journal:
         """Removed lines of incomplete sources, including a broken one."""
         self._fingerprint = json.loads(json.dumps(fingerprint))
         self._stream: IO[str] | None = None
-        self._lock = FileLock(f"{output}.lock")
-        try:
-            self._lock.acquire(timeout=0)
-        except Timeout:
-            raise ConfigError(
-                f"Another run is writing {str(output)!r}. Wait for it, or give each run a separate "
-                "output."
-            ) from None
-        except OSError as error:
-            raise self._unwritable(error) from None
+        self._lock = lock(output)
 
     @classmethod
     def begin(cls, output: Path, fingerprint: Mapping[str, Any]) -> Self:
@@ -112,8 +101,7 @@ class Journal:
             if not keep:
                 self.path.unlink(missing_ok=True)
         finally:
-            Path(self._lock.lock_file).unlink(missing_ok=True)
-            self._lock.release()
+            unlock(self._lock)
 
     def _read(self) -> list[Entry]:
         if not self.path.exists():

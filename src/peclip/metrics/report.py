@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from peclip.errors import ConfigError
 from peclip.metrics.calibration_error import NUM_BINS
-from peclip.metrics.confusion import ConfusionMatrix as ConfusionMatrix
+from peclip.metrics.confusion import ConfusionMatrix
 from peclip.metrics.intervals import RESAMPLES, Interval, bootstrap
 
 UNITS = {

@@ -105,8 +105,14 @@ def evaluate_dataset(
     numbers = benchmark.fold_numbers() if all_folds else (data.fold,)
     # What is missing in any fold is found out before the first is evaluated, which may take hours.
     splits = _read_splits(data, options.split or benchmark.test_split, numbers)
-    models = load_fold_models(model, numbers, device=device, precision=precision)
-    models = models.prepared(options.labels, options.prior_weight)
+    models = load_fold_models(
+        model,
+        numbers,
+        labels=options.labels,
+        prior_weight=options.prior_weight,
+        device=device,
+        precision=precision,
+    )
     warning = models.warning(splits, data)
     if warning is not None and world.is_main:
         _log.warning(warning)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from peclip.data import DataConfig, Split
@@ -34,20 +34,6 @@ class FoldModels:
         """The model of each fold."""
         return [self.loaded[name] for name in self.names]
 
-    def prepared(self, labels: Mapping[str, str] | None, prior_weight: float | None) -> FoldModels:
-        """Returns the models with other labels, if given, once their prior is known to fit.
-
-        Raises:
-            ConfigError: a label is invalid, or a prior weight is given for a model without a prior.
-        """
-        loaded = {
-            name: model if labels is None else model.with_labels(labels)
-            for name, model in self.loaded.items()
-        }
-        for model in loaded.values():
-            effective_prior_weight(model.config, prior_weight)
-        return replace(self, loaded=loaded)
-
     def warning(self, splits: Sequence[Split], data: DataConfig) -> str | None:
         """Returns what must be said of models that know some of the videos, or other crops; each sentence once."""
         said: list[str | None] = []
@@ -61,19 +47,34 @@ def load_fold_models(
     model: str | Path | Recognizer,
     folds: Sequence[int | None],
     *,
+    labels: Mapping[str, str] | None,
+    prior_weight: float | None,
     device: str,
     precision: Precision,
 ) -> FoldModels:
     """Loads the model of every fold, each once.
 
+    Args:
+        model: one that is loaded, the name of one, or the folder of a run.
+        folds: their numbers.
+        labels: other labels, with their texts; `None` for the model's.
+        prior_weight: checked: it needs a model with a prior.
+        device: to load onto.
+        precision: to load for.
+
     Raises:
-        UserError: a model is not there.
+        UserError: a model is not there, or does not take the labels or the prior weight.
     """
     if isinstance(model, Recognizer):
-        return FoldModels(model.name, (model.name,) * len(folds), {model.name: model})
-    names = tuple(str(model_of(model, fold)) for fold in folds)
-    loaded = {name: load(name, device=device, precision=precision) for name in dict.fromkeys(names)}
-    return FoldModels(str(model), names, loaded)
+        run, names, loaded = model.name, (model.name,) * len(folds), {model.name: model}
+    else:
+        run, names = str(model), tuple(str(model_of(model, fold)) for fold in folds)
+        loaded = {n: load(n, device=device, precision=precision) for n in dict.fromkeys(names)}
+    if labels is not None:
+        loaded = {name: one.with_labels(labels) for name, one in loaded.items()}
+    for one in loaded.values():
+        effective_prior_weight(one.config, prior_weight)
+    return FoldModels(run, names, loaded)
 
 
 def model_of(name: str | Path, fold: int | None) -> str | Path:
