@@ -13,15 +13,13 @@ nano has learned from FER2013's Training, and so has fer's network; facex does n
 a hundred pictures of PrivateTest have the pixels of one in Training and show what a network remembers, so the rows
 "without copies" are those to compare.
 
-`--votes` is a csv by `file` (`test/angry/PrivateTest_1.jpg`) with a column of votes per label, as FER+ has: the label
-with the most votes is the second target of a picture. Where that is a tie, or contempt, unknown or NF, the picture is
-left out of these rows.
+`--votes` is a file as for `data.votes` (docs/datasets.md), such as FER+'s: the label with the most votes is the second
+target of a picture. Where that is a tie, or contempt, unknown or NF, the picture is left out of these rows.
 """
 
 from __future__ import annotations
 
 import argparse
-import csv
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -33,7 +31,9 @@ import cv2
 import numpy as np
 import torch
 
-from peclip.data import DataConfig, read_split
+from peclip.data import DataConfig, find_benchmark, read_split
+from peclip.data.duplicates import pixel_digests
+from peclip.data.votes import Votes, most_voted
 from peclip.labels import EMOTIONS, canonical
 from peclip.metrics.confusion import ConfusionMatrix
 from peclip.metrics.report import Report
@@ -126,16 +126,10 @@ def read_pixels(path: Path) -> Pixels:
     return np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB))
 
 
-def majority(votes: Mapping[str, str]) -> str | None:
+def majority(votes: Mapping[str, float]) -> str | None:
     """Returns the label of an emotion with more votes than any other column; `None` without one."""
-    counts = {
-        name: float(value)
-        for name, value in votes.items()
-        if name not in ("file", "ferplus_rows", "copies") and value
-    }
-    most = max(counts.values(), default=0)
-    first = [canonical(name) for name, count in counts.items() if count == most]
-    return first[0] if most and len(first) == 1 and first[0] in EMOTIONS[:7] else None
+    first = most_voted(votes)
+    return first[0] if len(first) == 1 and first[0] in EMOTIONS[:7] else None
 
 
 def read_faces(data: DataConfig, votes: Path | None, limit: int | None) -> list[Face]:
@@ -144,20 +138,21 @@ def read_faces(data: DataConfig, votes: Path | None, limit: int | None) -> list[
     samples = list(split.samples)
     if limit is not None:
         Random(0).shuffle(samples)
-    crowd: dict[str, str | None] = {}
+    samples = samples[:limit]
+    crowd: Votes = {}
     if votes is not None:
-        with votes.open(encoding="utf-8-sig", newline="") as stream:
-            crowd = {row["file"]: majority(row) for row in csv.DictReader(stream)}
-    learned = set()
+        voted = data.model_copy(update={"votes": votes, "targets": "votes"})
+        crowd = find_benchmark(data.dataset).read_votes(voted, split.labels)
+    copies = [False] * len(samples)
     if data.dataset == "fer2013":
         train = read_split(data.model_copy(update={"split": "train"}))
-        learned = {read_pixels(sample.source).tobytes() for sample in train.samples}
+        learned = {*pixel_digests(train.samples)}
+        copies = [digest in learned for digest in pixel_digests(samples)]
     faces = []
-    for sample in samples[:limit]:
-        pixels = read_pixels(sample.source)
-        said = crowd.get("/".join(sample.source.parts[-3:]))
+    for sample, is_copy in zip(samples, copies, strict=True):
+        said = majority(crowd.get(sample.id, {}))
         targets = {OWN: sample.label, **({} if said is None else {CROWD: said})}
-        faces.append(Face(pixels, targets, pixels.tobytes() in learned))
+        faces.append(Face(read_pixels(sample.source), targets, is_copy))
     return faces
 
 

@@ -8,7 +8,14 @@ from typing import Any
 
 import pytest
 
-from peclip.config import Config, PredictOptions, PreprocessConfig, check
+from peclip.config import (
+    Config,
+    PredictOptions,
+    PreprocessConfig,
+    check,
+    differences,
+    flatten,
+)
 from peclip.errors import ConfigError
 from peclip.labels import EMOTIONS, LabelSet, effective_prior_weight
 from peclip.models.pe_clip_config import PEClipConfig
@@ -254,3 +261,20 @@ def test_derive_changes_a_copy_and_checks_it() -> None:
     assert config.num_frames == 16
     with pytest.raises(ConfigError, match="Invalid frames"):
         config.derive(frames=8)
+
+
+def test_nested_settings_have_dotted_names() -> None:
+    nested = {"lr": {"adapters": 1, "deep": {"x": None}}, "labels": ["a"], "empty": {}}
+    assert flatten(nested) == {"lr.adapters": 1, "lr.deep.x": None, "labels": ["a"]}
+    assert flatten(nested, "/") == {"lr/adapters": 1, "lr/deep/x": None, "labels": ["a"]}
+
+
+def test_changed_settings_are_named_with_both_values() -> None:
+    before = {"window": 1.0, "lr": {"adapters": 0.1, "prompts": 2}, "gone": 3, "none": None}
+    now = {"new": "x", "lr": {"prompts": 2, "adapters": 0.2}, "window": 1.0}
+    assert [str(change) for change in differences(before, now)] == [
+        "new None instead of 'x'",
+        "lr.adapters 0.1 instead of 0.2",
+        "gone 3 instead of None",
+    ]
+    assert not differences(before, now, ignored={"new", "lr.adapters", "gone"})

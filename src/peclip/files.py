@@ -1,15 +1,28 @@
-"""Atomic file writes: a file is complete or absent."""
+"""Files: written atomically, so that each is complete or absent, and read record by record."""
 
 from __future__ import annotations
 
 import csv
+import io
+import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from peclip.errors import ConfigError, MissingExtraError
+
+if TYPE_CHECKING:
+    from filelock import BaseFileLock
 
 SUFFIX = ".part"
+
+Record = tuple[str, Mapping[str, Any]]
+"""Where it is in the file, such as `line 3`, and its cells by column."""
+
+CheckColumns = Callable[[Iterable[str], str], None]
+"""Called with columns and their place in the file; raises if they are not the expected ones."""
 
 
 @contextmanager
@@ -43,6 +56,169 @@ def write_rows(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
         writer.writerows(rows)
 
 
+def lock(path: Path) -> BaseFileLock:
+    """Locks a growing file against other processes; see `unlock`.
+
+    Raises:
+        ConfigError: another run has locked it, or the lock file cannot be written.
+    """
+    from filelock import FileLock, Timeout  # slow to import, and few commands lock
+
+    held = FileLock(f"{path}.lock")
+    try:
+        held.acquire(timeout=0)
+    except Timeout:
+        raise ConfigError(
+            f"Another run is writing {str(path)!r}. Wait for it, or give each run a separate file."
+        ) from None
+    except OSError as error:
+        raise ConfigError(
+            f"{path}.lock cannot be written: {error.strerror or error}. Give a file in a writable folder."
+        ) from None
+    return held
+
+
+def unlock(held: BaseFileLock) -> None:
+    """Releases a lock, once: afterwards the lock file may be that of another run."""
+    if held.is_locked:
+        Path(held.lock_file).unlink(missing_ok=True)
+        held.release()
+
+
 def final_name(name: str) -> str:
     """Returns the final name of a file, given its final or temporary name."""
     return name.removeprefix(".").removesuffix(SUFFIX) if name.endswith(SUFFIX) else name
+
+
+def read_records(
+    path: Path,
+    check_columns: CheckColumns = lambda names, place: None,
+    *,
+    kind: str | None = None,
+    lowercase: bool = False,
+    ragged: bool = False,
+) -> list[Record]:
+    """Reads all records of a csv, jsonl, json or parquet file in UTF-8.
+
+    A json file is what `peclip predict` writes: a document with `rows`, or a list of such documents.
+
+    Args:
+        path: the file.
+        check_columns: called with the header of a csv, and with the keys of each record of another file.
+        kind: one of `RECORD_KINDS`; by default the ending of the file.
+        lowercase: the header of a csv may have capitals; its columns get lower-case names.
+        ragged: cells missing at the end of a row of a csv are empty and surplus ones are ignored;
+            otherwise both are errors.
+
+    Returns:
+        The records; none if the file has only a header, or no line that is not blank.
+
+    Raises:
+        ConfigError: the file cannot be read, is not UTF-8 or of another kind; the message, which names
+            the line but not the file, has no full stop.
+        MissingExtraError: it is a parquet file, and pyarrow is not installed.
+    """
+    kind = path.suffix.lower() if kind is None else kind
+    if kind not in RECORD_KINDS:
+        raise ConfigError(f"the ending must be one of {', '.join(RECORD_KINDS)}")
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise ConfigError(f"{error.strerror}; give a file that exists and can be read") from None
+    if kind == ".parquet":
+        return list(_parquet_records(content, check_columns))
+    text = _decoded(content)
+    if kind == ".csv":
+        return list(_csv_records(text, check_columns, lowercase, ragged))
+    return list((_line_records if kind == ".jsonl" else _document_records)(text, check_columns))
+
+
+RECORD_KINDS = (".csv", ".jsonl", ".json", ".parquet")
+
+
+def _decoded(content: bytes) -> str:
+    try:
+        return content.decode("utf-8-sig")  # Excel begins its csv files with a byte order mark
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise ConfigError(f"line {line} is not UTF-8; save the file as UTF-8") from None
+
+
+def _csv_records(
+    text: str, check_columns: CheckColumns, lowercase: bool, ragged: bool
+) -> Iterator[Record]:
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+    try:
+        header = [name.strip() for name in next((cells for cells in reader if cells), [])]
+        if not header:
+            raise ConfigError("it is empty; a header and a line per row are expected")
+        header = [name.lower() for name in header] if lowercase else header
+        check_columns(header, "line 1")
+        for cells in reader:
+            if ragged and cells:
+                cells = [*cells, *[""] * len(header)][: len(header)]
+            if len(cells) == len(header):
+                yield f"line {reader.line_num}", dict(zip(header, cells, strict=True))
+            elif cells:
+                raise ConfigError(
+                    f"line {reader.line_num} has {len(cells)} cells and the header {len(header)}; "
+                    "quote cells that contain a comma"
+                )
+    except csv.Error as error:
+        raise ConfigError(f"line {reader.line_num} is not csv: {error}") from None
+
+
+def _line_records(text: str, check_columns: CheckColumns) -> Iterator[Record]:
+    # Not splitlines(): U+2028 and its like may stand inside a JSON string.
+    for line, content in enumerate(text.split("\n"), start=1):
+        if content.strip():
+            row = parse_json(content)
+            if not isinstance(row, dict):
+                raise ConfigError(f"line {line} is not a JSON object; write one per line")
+            check_columns(row, f"line {line}")
+            yield f"line {line}", row
+
+
+def _document_records(text: str, check_columns: CheckColumns) -> Iterator[Record]:
+    document = parse_json(text)
+    documents = document if isinstance(document, list) else [document]
+    rows = [row for part in documents for row in _rows_of(part)]
+    for place, row in enumerate(rows, 1):
+        if not isinstance(row, dict):
+            raise ConfigError(f"row {place} is not a JSON object")
+        check_columns(row, f"row {place}")
+        yield f"row {place}", row
+
+
+def _rows_of(document: Any) -> list[Any]:
+    rows = document.get("rows") if isinstance(document, dict) else None
+    if not isinstance(rows, list):
+        raise ConfigError(
+            "it is not a document of peclip predict, which has rows, or a list of such documents; give one "
+            "of these, or one JSON object per line in a .jsonl file"
+        )
+    return rows
+
+
+def parse_json(text: str | bytes) -> Any:
+    """Returns the value of a JSON text, `None` if it is not JSON."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _parquet_records(content: bytes, check_columns: CheckColumns) -> Iterator[Record]:
+    try:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+    except ImportError:
+        raise MissingExtraError("Reading parquet", "data") from None
+    try:
+        rows = pq.read_table(pa.BufferReader(content)).to_pylist()
+    except (pa.ArrowException, OSError) as error:
+        reason = str(error).splitlines()[0]
+        raise ConfigError(f"it is not a parquet file that can be read: {reason}") from None
+    for place, row in enumerate(rows, 1):
+        check_columns(row, f"row {place}")
+        yield f"row {place}", row

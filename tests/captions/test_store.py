@@ -77,7 +77,7 @@ def test_a_broken_line_in_the_middle_is_an_error_and_nothing_is_lost(tmp_path: P
     [
         ('[{"id": "a", "caption": "x"}]', 1),
         ('{"id": "a", "caption": "x"}\nnonsense', 2),
-        ('{"name": "a"}\n{"id": "b", "capt', 1),
+        ('{"name": "a"}\n{"id": "b", "capt', 2),
         ('{"id": "a"}', 1),
     ],
 )

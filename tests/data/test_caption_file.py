@@ -51,7 +51,7 @@ def test_lines_of_a_user_are_refined_too(tmp_path: Path) -> None:
         ("c.jsonl", '{"caption": "x"}', "line 1: a column id or source"),
         ("c.jsonl", '{"id": 25, "caption": "x"}', "id or source"),
         ("c.csv", "id,text\na,x", "the caption of 'a'"),
-        ("c.csv", "id,caption\na,x,y", "line 2: the number of cells"),
+        ("c.csv", "id,caption\na,x,y", "line 2 has 3 cells and the header 2"),
         ("c.csv", "id,caption\na,x\na,y", "line 3: duplicate caption of 'a'"),
     ],
 )
@@ -67,7 +67,7 @@ def test_a_file_that_is_not_there_or_no_text(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match="No such file"):
         read_captions(tmp_path / "none.jsonl")
     (tmp_path / "c.csv").write_bytes(b"id,caption\na,\xff\xfe\n")
-    with pytest.raises(DatasetError, match="are not UTF-8"):
+    with pytest.raises(DatasetError, match="line 2 is not UTF-8"):
         read_captions(tmp_path / "c.csv")
 
 

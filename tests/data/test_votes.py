@@ -136,7 +136,7 @@ def test_videos_that_a_vote_file_lacks(root: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("", r"no column file, anger.*Give a CSV as data\.votes with the columns file"),
+        ("", r"it is empty; a header.*Give a CSV as data\.votes with the columns file"),
         ("file,neutral,anger", "no column disgust, fear, happiness, sadness, surprise"),
         ("{h}\ntrain/angry/Training_1.jpg,1,2,3,4,5,6,x", "line 2: invalid number of votes 'x'"),
         ("{h}\ntrain/angry/Training_1.jpg,1,2,3,4,5,6,-1", "line 2: invalid number of votes '-1'"),

@@ -23,12 +23,8 @@ from peclip.data import DataConfig, Split
 from peclip.errors import ConfigError, DatasetError
 from peclip.labels import LabelSet
 from peclip.metrics.scoring import Evaluation, score_files
-from peclip.runs.dataset_evaluation import (
-    EvaluateOptions,
-    evaluate_dataset,
-    evaluate_fold,
-    model_of,
-)
+from peclip.runs.dataset_evaluation import EvaluateOptions, evaluate_dataset, evaluate_fold
+from peclip.runs.fold_models import model_of
 from peclip.runs.leakage import TEST_WARNING, config_of
 from peclip.runs.run_folder import CONFIG, MODEL
 from peclip.settings import load_settings

@@ -14,14 +14,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Self
 
-from filelock import BaseFileLock, FileLock, Timeout
-
+from peclip.config import differences
 from peclip.data.caption_file import read_caption_rows
 from peclip.errors import ConfigError
+from peclip.files import lock, parse_json, unlock
 
 logger = logging.getLogger(__name__)
 
-_MADE_BY = ("model", "prompt", "num_frames")
 _BEGINNING = b'{"id"'
 """Of every line that is written here."""
 
@@ -66,7 +65,7 @@ class CaptionStore:
             raise ConfigError(f"{path} is not writable; give a file in a writable folder.")
         self.path = path
         # Locked before reading: a line being written by another run looks truncated.
-        self._lock = _locked(path)
+        self._lock = lock(path)
         try:
             self._made = _read(path)
         except BaseException:
@@ -87,9 +86,7 @@ class CaptionStore:
 
     def close(self) -> None:
         """Releases the file, so that another run may write it."""
-        if self._lock.is_locked:  # once closed, the lock file may be that of another run
-            Path(self._lock.lock_file).unlink(missing_ok=True)
-            self._lock.release()
+        unlock(self._lock)
 
     def check_origin(self, model: str, prompt: str, num_frames: int) -> None:
         """Checks that the stored captions were made with the same settings as the new ones.
@@ -97,14 +94,13 @@ class CaptionStore:
         Raises:
             ConfigError: they were not, or their settings are unknown.
         """
-        wanted = dict(zip(_MADE_BY, (model, prompt, num_frames), strict=True))
+        wanted = {"model": model, "prompt": prompt, "num_frames": num_frames}
         for row in self._made.values():
-            other = {name: row.get(name) for name in _MADE_BY if row.get(name) != wanted[name]}
-            if other:
-                was = ", ".join(f"{name} {value!r}" for name, value in other.items())
+            changed = differences({name: row.get(name) for name in wanted}, wanted)
+            if changed:
                 raise ConfigError(
-                    f"{str(self.path)!r} holds captions made with other settings: {row['id']} with {was}. "
-                    "Give another file, or the same options."
+                    f"{str(self.path)!r} holds captions made with other settings: {row['id']} with "
+                    f"{', '.join(map(str, changed))}. Give another file, or the same options."
                 )
 
     def add(self, caption: Caption) -> None:
@@ -127,19 +123,6 @@ class CaptionStore:
         self._made[caption.id] = asdict(caption)
 
 
-def _locked(path: Path) -> BaseFileLock:
-    lock = FileLock(f"{path}.lock")
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        raise ConfigError(
-            f"Another run is writing {str(path)!r}. Wait for it, or give each run a separate file."
-        ) from None
-    except OSError as error:
-        raise ConfigError(f"{path}.lock cannot be written: {error.strerror}.") from None
-    return lock
-
-
 def _read(path: Path) -> dict[str, Mapping[str, object]]:
     if not path.exists():
         return {}
@@ -147,7 +130,7 @@ def _read(path: Path) -> dict[str, Mapping[str, object]]:
         _cut_off_half_a_line(path)
     except OSError as error:
         raise ConfigError(f"{path} cannot be written: {error.strerror}.") from None
-    return {row["id"]: row for _, row in read_caption_rows(path)}
+    return read_caption_rows(path)
 
 
 def _cut_off_half_a_line(path: Path) -> None:
@@ -158,9 +141,9 @@ def _cut_off_half_a_line(path: Path) -> None:
     content = path.read_bytes()
     start = content.rfind(b"\n") + 1
     before, last = content[:start].split(b"\n"), content[start:]
-    if not last or not all(_is_caption(_parsed(line)) for line in before if line.strip()):
+    if not last or not all(_is_caption(parse_json(line)) for line in before if line.strip()):
         return
-    row = _parsed(last)
+    row = parse_json(last)
     if _is_caption(row):  # edited manually, without a final newline
         with path.open("ab") as file:
             file.write(b"\n")
@@ -168,13 +151,6 @@ def _cut_off_half_a_line(path: Path) -> None:
         with path.open("rb+") as file:
             file.truncate(start)
         logger.warning("%s ended with an incomplete line, which was removed.", path)
-
-
-def _parsed(line: bytes) -> object:
-    try:
-        return json.loads(line)
-    except (ValueError, RecursionError):
-        return None
 
 
 def _is_caption(row: object) -> bool:

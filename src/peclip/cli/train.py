@@ -26,6 +26,7 @@ from peclip.literals import Precision, Selection
 
 if TYPE_CHECKING:
     from peclip.runs.recipe import RunConfig
+    from peclip.runs.run_report import RunReport
     from peclip.training.distributed import World
 
 _RUNS = Path("runs")
@@ -200,7 +201,7 @@ def _folder(config: RunConfig, name: str | None, out: Path | None, *, overwrite:
 
 def _run(
     config: RunConfig, folder: Path, device: str, resume: bool, overwrite: bool, progress: bool
-) -> dict[str, Any] | None:
+) -> RunReport | None:
     """Runs in every process of the group; returns the report in the main process."""
     from peclip.cli.training_bar import listener
     from peclip.runs.all_folds import run
@@ -248,21 +249,27 @@ def _terminable(folder: Path) -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def _print(report: dict[str, Any], folder: Path, form: ReportFormat) -> None:
+def _print(report: RunReport, folder: Path, form: ReportFormat) -> None:
     if form == "json":
-        typer.echo(json.dumps(report | {"run_folder": str(folder)}, indent=2))
+        typer.echo(json.dumps(report.to_dict() | {"run_folder": str(folder)}, indent=2))
         return
     rows = []
-    for part in report.get("folds", [report]):
-        scores = [f"{part[key]:.2f}" if key in part else "-" for key in ("uar", "war")]
-        rows.append([part.get("reported_on", "-"), str(part["selected_epoch"]), *scores])
-    if "folds" in report and "uar" in report:
-        for key, title in (("", "mean"), ("_sd", "standard deviation")):
-            values = [report[f"{score}{key}"] for score in ("uar", "war")]
-            rows.append([title, "", *("-" if v is None else f"{v:.2f}" for v in values)])
+    for part in report.folds:
+        scores = [] if part.scores is None else [part.scores.uar, part.scores.war]
+        cells = [_percent(value) for value in scores] or ["-", "-"]
+        rows.append([part.reported_on or "-", str(part.selected_epoch), *cells])
+    if (mean := report.mean) is not None:
+        rows.append(["mean", "", _percent(mean.uar), _percent(mean.war)])
+        rows.append(["standard deviation", "", _percent(mean.uar_sd), _percent(mean.war_sd)])
     console.print_table(["videos", "epoch", "UAR", "WAR"], rows)
-    for note in report.get("notes", ()):
+    for note in report.folds[0].notes if len(report.folds) == 1 else ():
         console.note(note)
-    if "warning" in report:
-        console.note(f"warning: {report['warning']}")
+    if report.warning is not None:
+        console.note(f"warning: {report.warning}")
     console.note(f"run folder: {folder}")
+
+
+def _percent(fraction: float | None) -> str:
+    from peclip.metrics.report import percent
+
+    return "-" if fraction is None else f"{percent(fraction):.2f}"

@@ -7,18 +7,13 @@ caption without it is refined on reading. Other columns are ignored.
 
 from __future__ import annotations
 
-import csv
-import io
-import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from peclip.data.caption_refinement import refine
-from peclip.errors import DatasetError
-
-Row = tuple[int, Mapping[str, Any]]
-"""Line number from 1, and its content."""
+from peclip.errors import ConfigError, DatasetError
+from peclip.files import read_records
 
 
 def read_captions(path: Path) -> dict[str, str]:
@@ -32,96 +27,50 @@ def read_captions(path: Path) -> dict[str, str]:
             twice; the message gives the line.
     """
     captions: dict[str, str] = {}
-    for _, row in read_caption_rows(path):
+    for name, row in read_caption_rows(path).items():
         caption = row.get("refined")
-        captions[row["id"]] = (
-            caption.strip() if isinstance(caption, str) else refine(row["caption"])
-        )
+        captions[name] = caption.strip() if isinstance(caption, str) else refine(row["caption"])
     if not captions:
         raise DatasetError(f"{path} has no captions. Give a file with one row per video.")
     return captions
 
 
-def read_caption_rows(path: Path) -> list[Row]:
+def read_caption_rows(path: Path) -> dict[str, Mapping[str, Any]]:
     """Reads the rows of a file of captions, each with an `id` and a `caption`; the file may be empty.
+
+    Returns:
+        id → row, in the order of the file.
 
     Raises:
         DatasetError: the file cannot be read, is broken, a row lacks one of these, or a video has two.
     """
-    reader = _READERS.get(path.suffix.lower())
-    if reader is None:
+    if path.suffix.lower() not in (".jsonl", ".csv"):
         raise DatasetError(f"Unsupported caption file {path}; give a .jsonl or .csv file.")
     try:
-        text = path.read_text(encoding="utf-8-sig")
-    except OSError as error:
+        records = read_records(path, lowercase=True)
+    except ConfigError as error:
         raise DatasetError(
-            f"The captions {path} cannot be read: {error.strerror}. Make them with peclip captions, or "
-            "give an existing file."
+            f"The captions {path} cannot be read: {error}. Correct the file, or make the captions again "
+            "with peclip captions."
         ) from None
-    except UnicodeDecodeError:
-        raise DatasetError(f"The captions {path} are not UTF-8; save the file as UTF-8.") from None
-    rows = [(line, _checked(path, line, row)) for line, row in reader(path, text)]
-    _check_unique(path, rows)
-    return rows
-
-
-def _check_unique(path: Path, rows: Iterable[Row]) -> None:
-    seen: set[str] = set()
-    for line, row in rows:
-        if row["id"] in seen:
+    found: dict[str, Mapping[str, Any]] = {}
+    for place, row in records:
+        row = _checked(f"{path}, {place}", row)
+        if row["id"] in found:
             raise DatasetError(
-                f"{path}, line {line}: duplicate caption of {row['id']!r}. Keep one row per video."
+                f"{path}, {place}: duplicate caption of {row['id']!r}. Keep one row per video."
             )
-        seen.add(row["id"])
+        found[row["id"]] = row
+    return found
 
 
-def _checked(path: Path, line: int, row: Mapping[str, Any]) -> Mapping[str, Any]:
+def _checked(where: str, row: Mapping[str, Any]) -> Mapping[str, Any]:
     name = row.get("id", row.get("source"))
     if not isinstance(name, str) or not name.strip():
         raise DatasetError(
-            f"{path}, line {line}: a column id or source must name the video; found "
+            f"{where}: a column id or source must name the video; found "
             f"{', '.join(map(str, row)) or 'none'}. Add it."
         )
     if not isinstance(row.get("caption"), str):
-        raise DatasetError(f"{path}, line {line}: the caption of {name!r} is missing. Add it.")
+        raise DatasetError(f"{where}: the caption of {name!r} is missing. Add it.")
     return {**row, "id": name.strip()}
-
-
-def _csv_rows(path: Path, text: str) -> Iterator[tuple[int, dict[str, Any]]]:
-    reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
-    try:
-        reader.fieldnames = [name.strip().lower() for name in reader.fieldnames or ()]
-        for row in reader:
-            if None in row or None in row.values():
-                raise DatasetError(
-                    f"{path}, line {reader.line_num}: the number of cells differs from the header's. "
-                    "Quote captions that contain a comma."
-                )
-            yield reader.line_num, row
-    except csv.Error as error:
-        raise DatasetError(
-            f"{path}, line {reader.line_num} is not valid CSV: {error}. Correct the line."
-        ) from None
-
-
-def _json_rows(path: Path, text: str) -> Iterator[tuple[int, dict[str, Any]]]:
-    # Not splitlines(): U+2028 and similar may occur inside a JSON string.
-    for line, content in enumerate(text.split("\n"), start=1):
-        if not content.strip():
-            continue
-        try:
-            row = json.loads(content)
-        except (ValueError, RecursionError):
-            row = None
-        if not isinstance(row, dict):
-            raise DatasetError(
-                f"{path}, line {line} is not a JSON object; one per line is expected. Remove the line: "
-                "peclip captions restores missing captions."
-            )
-        yield line, row
-
-
-_READERS: dict[str, Callable[[Path, str], Iterator[tuple[int, dict[str, Any]]]]] = {
-    ".csv": _csv_rows,
-    ".jsonl": _json_rows,
-}

@@ -48,16 +48,21 @@ def without_copies(split: Split, config: DataConfig, read: Callable[[str], Split
             f"data.copies is {config.copies}, but {split.dataset} has no {' or '.join(others)} to compare "
             f"{split.split} with. Set data.copies=keep."
         )
-    known = {digest for other in found for digest in _digests(other.without_missing().samples)}
+    known = {digest for other in found for digest in pixel_digests(other.without_missing().samples)}
     present = split.without_missing().samples
-    copies = {s for s, d in zip(present, _digests(present), strict=True) if d in known}
+    copies = {s for s, d in zip(present, pixel_digests(present), strict=True) if d in known}
     kept = split.with_samples(sample for sample in split.samples if sample not in copies)
     titles = " or ".join(other.title for other in found)
     note = f"{split.title}: dropped {len(copies):,} of {len(split):,} images that are also in {titles}."
     return replace(kept, notes=(*split.notes, note))
 
 
-def _digests(samples: Iterable[Sample]) -> list[bytes]:
+def pixel_digests(samples: Iterable[Sample]) -> list[bytes]:
+    """Returns a hash of the decoded pixels of each still; equal pictures have the same one.
+
+    Raises:
+        DatasetError: a sample is not a still, or cannot be read.
+    """
     return [_digest(sample.source) for sample in samples]
 
 

@@ -7,10 +7,9 @@ for `votes`. For `mixed`, the label of the data set counts as `k` more votes: `(
 
 from __future__ import annotations
 
-import csv
 import math
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -18,6 +17,7 @@ from typing import NamedTuple
 from peclip.data.config import DataConfig
 from peclip.data.samples import Sample, Split
 from peclip.errors import ConfigError, DatasetError
+from peclip.files import read_records
 from peclip.labels import LabelSet, canonical
 
 Votes = Mapping[str, Mapping[str, float]]
@@ -52,24 +52,24 @@ def read_vote_file(path: Path, key: VoteKey, labels: LabelSet) -> Votes:
     Raises:
         DatasetError: the file cannot be read, lacks a column, names a video twice, or a cell is not a count.
     """
+    columns: dict[str, str] = {}
+
+    def check_columns(header: Iterable[str], place: str) -> None:
+        columns.update(_vote_columns(path, list(header), key, labels))
+
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file)
-            reader.fieldnames = [name.strip() for name in reader.fieldnames or ()]
-            columns = _vote_columns(path, reader.fieldnames, key, labels)
-            votes: dict[str, dict[str, float]] = {}
-            for row in reader:
-                where = f"{path}, line {reader.line_num}"
-                name = _id(where, row[key.column] or "", key)
-                if name in votes:
-                    raise DatasetError(
-                        f"{where}: duplicate votes of {name!r}. Keep one row per video."
-                    )
-                votes[name] = {label: _count(where, row[c] or "") for c, label in columns.items()}
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        records = read_records(path, check_columns, kind=".csv", ragged=True)
+    except ConfigError as error:
         raise DatasetError(
-            f"The votes {path} cannot be read as a CSV in UTF-8: {error}. {expected_votes(key, labels)}"
+            f"The votes {path} cannot be read: {error}. {expected_votes(key, labels)}"
         ) from None
+    votes: dict[str, dict[str, float]] = {}
+    for place, row in records:
+        where = f"{path}, {place}"
+        name = _id(where, row[key.column], key)
+        if name in votes:
+            raise DatasetError(f"{where}: duplicate votes of {name!r}. Keep one row per video.")
+        votes[name] = {label: _count(where, row[c]) for c, label in columns.items()}
     return votes
 
 
@@ -174,7 +174,7 @@ def _with_target(
     if sample.id not in votes:
         return sample if mixed else "without votes"
     counts = votes[sample.id]
-    first = _most(counts)
+    first = most_voted(counts)
     if not first:
         return "without votes"
     strangers = [name for name in first if name not in labels.names]
@@ -182,7 +182,7 @@ def _with_target(
         return f"with {strangers[0]} voted most"
     weights = {name: counts.get(name, 0.0) for name in labels}
     weights[sample.label] += config.label_votes if mixed else 0.0
-    first = _most(weights)
+    first = most_voted(weights)
     if len(first) > 1 and not keep_ties:
         return "tied"
     total = sum(weights.values())
@@ -191,7 +191,7 @@ def _with_target(
     return replace(sample, label=label, soft_target=target)
 
 
-def _most(counts: Mapping[str, float]) -> list[str]:
+def most_voted(counts: Mapping[str, float]) -> list[str]:
     """Returns the labels with the most votes; empty without votes."""
     top = max(counts.values(), default=0.0)
     return [name for name, count in counts.items() if count == top] if top else []

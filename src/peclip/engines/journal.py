@@ -16,10 +16,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, Any, Self
 
-from filelock import FileLock, Timeout
-
+from peclip.config import differences
 from peclip.errors import ConfigError
-from peclip.files import replacing
+from peclip.files import lock, replacing, unlock
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,16 +53,7 @@ class Journal:
         """Removed lines of incomplete sources, including a broken one."""
         self._fingerprint = json.loads(json.dumps(fingerprint))
         self._stream: IO[str] | None = None
-        self._lock = FileLock(f"{output}.lock")
-        try:
-            self._lock.acquire(timeout=0)
-        except Timeout:
-            raise ConfigError(
-                f"Another run is writing {str(output)!r}. Wait for it, or give each run a separate "
-                "output."
-            ) from None
-        except OSError as error:
-            raise self._unwritable(error) from None
+        self._lock = lock(output)
 
     @classmethod
     def begin(cls, output: Path, fingerprint: Mapping[str, Any]) -> Self:
@@ -111,8 +101,7 @@ class Journal:
             if not keep:
                 self.path.unlink(missing_ok=True)
         finally:
-            Path(self._lock.lock_file).unlink(missing_ok=True)
-            self._lock.release()
+            unlock(self._lock)
 
     def _read(self) -> list[Entry]:
         if not self.path.exists():
@@ -127,7 +116,7 @@ class Journal:
         lines = self.path.read_text(encoding="utf-8").split("\n")[:-1]
         try:
             before, *entries = [json.loads(line) for line in lines] or [self._fingerprint]
-            found = [Entry(**entry) for entry in entries]
+            before, found = dict(before), [Entry(**entry) for entry in entries]
         except (ValueError, TypeError):
             raise ConfigError(
                 f"The journal {str(self.path)!r} is corrupt. Give another output, or --overwrite."
@@ -135,15 +124,13 @@ class Journal:
         self._check(before)
         return found
 
-    def _check(self, before: Any) -> None:
-        was, now = _flat(before), _flat(self._fingerprint)
-        for name in [*now, *(name for name in was if name not in now)]:
-            if was.get(name) != now.get(name):
-                raise ConfigError(
-                    f"The output {str(self.output)!r} was made with {name} {was.get(name)!r}, but this "
-                    f"run has {now.get(name)!r}: the rows would be inconsistent. Give another output, or "
-                    "--overwrite."
-                )
+    def _check(self, before: Mapping[str, Any]) -> None:
+        changed = differences(before, self._fingerprint)
+        if changed:  # one is enough: another model has other labels, weights and preprocessing too
+            raise ConfigError(
+                f"The output {str(self.output)!r} was made with {changed[0]}: the rows would be "
+                "inconsistent. Give another output, or --overwrite."
+            )
 
     def _write(self, entries: list[Entry]) -> None:
         """Rewrites the journal atomically, and leaves it open."""
@@ -196,15 +183,3 @@ def _cut(output: Path, end: int) -> int:
         lines = sum(1 for _ in stream)
     os.truncate(output, end)
     return lines
-
-
-def _flat(value: Any, name: str = "") -> dict[str, Any]:
-    """Returns the leaves of nested objects by their dotted names."""
-    if not isinstance(value, dict):
-        return {name: value}
-    prefix = f"{name}." if name else ""
-    return {
-        path: leaf
-        for key, item in value.items()
-        for path, leaf in _flat(item, f"{prefix}{key}").items()
-    }

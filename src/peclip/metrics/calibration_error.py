@@ -5,8 +5,6 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
-from peclip.metrics.confusion import ConfusionMatrix as ConfusionMatrix
-
 NUM_BINS = 15
 """Bins of the calibration error, as in Guo et al. 2017."""
 

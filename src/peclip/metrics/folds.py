@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from peclip.errors import ConfigError
-from peclip.metrics.confusion import ConfusionMatrix as ConfusionMatrix
 from peclip.metrics.report import Report, percent
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from peclip.errors import ConfigError
-from peclip.metrics.confusion import ConfusionMatrix as ConfusionMatrix
+from peclip.metrics.confusion import ConfusionMatrix
 
 Interval = tuple[float, float]
 RESAMPLES = 1000

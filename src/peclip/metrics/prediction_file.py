@@ -14,19 +14,17 @@ from pathlib import Path
 import numpy as np
 
 from peclip.errors import ConfigError
-from peclip.files import write_rows
+from peclip.files import Record, read_records, write_rows
 from peclip.labels import canonical
-from peclip.metrics.prediction_rows import reduce_rows
-from peclip.metrics.prediction_table import PredictionTable
-from peclip.metrics.records import (
-    Record,
+from peclip.metrics.prediction_cells import (
     check_same_columns,
     probabilities_of,
     probability_columns,
-    read_records,
     target_of,
     text_of,
 )
+from peclip.metrics.prediction_rows import reduce_rows
+from peclip.metrics.prediction_table import PredictionTable
 
 _REQUIRED = ("source", "target", "label")
 _REQUIRED_OF_ROWS = ("source", "track_id", "status", "label")
@@ -49,6 +47,8 @@ def read_predictions(path: str | Path, targets: Mapping[str, str] | None = None)
     path = Path(path)
     try:
         records = read_records(path, partial(_check_columns, has_targets=targets is not None))
+        if not records:
+            raise ConfigError("it is empty; a row per video is expected")
         first = records[0][1]
         if targets is not None and "target" in first:
             raise ConfigError(

@@ -14,10 +14,9 @@ from typing import cast, get_args
 import numpy as np
 
 from peclip.errors import ConfigError
+from peclip.files import Record
 from peclip.labels import canonical
-from peclip.metrics.prediction_table import PredictionTable
-from peclip.metrics.records import (
-    Record,
+from peclip.metrics.prediction_cells import (
     check_same_columns,
     number,
     probabilities_of,
@@ -25,6 +24,7 @@ from peclip.metrics.records import (
     target_of,
     text_of,
 )
+from peclip.metrics.prediction_table import PredictionTable
 from peclip.results.prediction import Prediction
 from peclip.results.rows import Row, Status, TrackSummary
 

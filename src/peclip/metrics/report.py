@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from peclip.errors import ConfigError
 from peclip.metrics.calibration_error import NUM_BINS
-from peclip.metrics.confusion import ConfusionMatrix as ConfusionMatrix
+from peclip.metrics.confusion import ConfusionMatrix
 from peclip.metrics.intervals import RESAMPLES, Interval, bootstrap
 
 UNITS = {
@@ -141,10 +141,28 @@ class Report:
             "units": UNITS,
         }
 
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Report:
+        """Reads the JSON form, which `to_dict` then returns again; other keys are ignored.
+
+        Raises:
+            KeyError: a field is missing.
+            ConfigError: the confusion matrix is invalid.
+        """
+        confusion = ConfusionMatrix(values["labels"], values["confusion"])
+        report = cls.of(confusion, ece=values["ece"], resamples=0)
+        return replace(
+            report, uar_ci=_interval(values["uar_ci"]), war_ci=_interval(values["war_ci"])
+        )
+
 
 def percent(fraction: float | None) -> float | None:
     """Returns a fraction in per cent, rounded to six places; `None` stays `None`."""
     return None if fraction is None else round(100 * fraction, 6)
+
+
+def _interval(per_cent: Sequence[float] | None) -> Interval | None:
+    return None if per_cent is None else (per_cent[0] / 100, per_cent[1] / 100)
 
 
 def _counted(noun: str, numbers: Mapping[str, int]) -> str:

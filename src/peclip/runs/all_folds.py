@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 from peclip.data import find_benchmark
-from peclip.metrics.confusion import ConfusionMatrix
-from peclip.metrics.folds import mean_over_folds
-from peclip.metrics.report import Report
 from peclip.runs.one_fold import Listener, Place, run_fold
 from peclip.runs.recipe import RunConfig, to_yaml
 from peclip.runs.run_folder import COMMAND, RunFolder
 from peclip.runs.run_folder import CONFIG as CONFIG_FILE
+from peclip.runs.run_report import RunReport
 from peclip.runs.splits import read_run_splits
 from peclip.settings import load_settings
 from peclip.training.trackers import load_module
 from peclip.weights.resolve import resolve
 
 
-def run(config: RunConfig, place: Place, listen: Listener | None = None) -> dict[str, Any]:
+def run(config: RunConfig, place: Place, listen: Listener | None = None) -> RunReport:
     """Runs one fold, or every fold in a separate folder and then their mean; returns the report.
 
     Raises:
@@ -29,7 +26,7 @@ def run(config: RunConfig, place: Place, listen: Listener | None = None) -> dict
         load_module(tracker)  # report a missing one before anything is read
     folds = find_benchmark(config.data.dataset).fold_numbers()
     if not config.all_folds or folds == (None,):
-        return run_fold(config, place, listen)
+        return RunReport((run_fold(config, place, listen),))
     top = RunFolder(place.folder)
     first = config.data.model_copy(update={"fold": folds[0]})
     # Errors in the data or the base model are reported before a folder is touched.
@@ -50,20 +47,7 @@ def run(config: RunConfig, place: Place, listen: Listener | None = None) -> dict
         here = replace(place, folder=folder, name=name, overwrite=False)
         place.world.wait()  # until the first rank has made the folders
         reports.append(run_fold(own, here, listen))
-    report = {**_mean(reports), "folds": reports}
+    report = RunReport(tuple(reports))
     if place.world.is_main:
-        top.write_report(report)
+        top.write_report(report.to_dict())
     return report
-
-
-def _mean(reports: list[dict[str, Any]]) -> dict[str, Any]:
-    """Returns the mean over folds if there were videos to report, and the warnings of all folds."""
-    found: dict[str, Any] = {key: reports[0][key] for key in ("dataset", "selected_on")}
-    if all("confusion" in report for report in reports):
-        scores = [
-            Report.of(ConfusionMatrix(report["labels"], report["confusion"]), resamples=0)
-            for report in reports
-        ]
-        found |= mean_over_folds(scores).to_dict()
-    warnings = {report["warning"]: None for report in reports if "warning" in report}
-    return found | ({"warning": " ".join(warnings)} if warnings else {})

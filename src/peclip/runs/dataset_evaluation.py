@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
@@ -24,7 +23,6 @@ from peclip.data import (
     read_split,
 )
 from peclip.data.dataset import Unreadable
-from peclip.data.preparation.crop_record import left_out, unlike
 from peclip.errors import ConfigError, DatasetError
 from peclip.labels import effective_prior_weight
 from peclip.literals import FrameOrder, Precision, ViewAverage
@@ -33,14 +31,12 @@ from peclip.metrics.prediction_file import prediction_paths, write_predictions
 from peclip.metrics.prediction_table import PredictionTable
 from peclip.metrics.report import Report
 from peclip.metrics.scoring import Evaluation, FoldReport, score, together
-from peclip.recognizers.loading import load
 from peclip.recognizers.recognizer import Recognizer
-from peclip.runs.leakage import run_warning
+from peclip.runs.fold_models import load_fold_models
 from peclip.training.distributed import SINGLE, World
 from peclip.training.evaluate import evaluate_views
 from peclip.training.fitting import videos_of
 from peclip.training.frame_orders import AS_RECORDED, AUGMENTATIONS, FRAME_ORDERS
-from peclip.weights.checkpoint import MODEL, model_folder
 
 _log = logging.getLogger(__name__)
 
@@ -109,21 +105,23 @@ def evaluate_dataset(
     numbers = benchmark.fold_numbers() if all_folds else (data.fold,)
     # What is missing in any fold is found out before the first is evaluated, which may take hours.
     splits = _read_splits(data, options.split or benchmark.test_split, numbers)
-    if isinstance(model, Recognizer):
-        run, models, loaded = model.name, [model.name] * len(numbers), {model.name: model}
-    else:
-        run, models = str(model), [str(model_of(model, fold)) for fold in numbers]
-        loaded = {m: load(m, device=device, precision=precision) for m in dict.fromkeys(models)}
-    loaded = {name: _fitted(one, options) for name, one in loaded.items()}
-    warning = _warning(run, models, splits, data, loaded)
+    models = load_fold_models(
+        model,
+        numbers,
+        labels=options.labels,
+        prior_weight=options.prior_weight,
+        device=device,
+        precision=precision,
+    )
+    warning = models.warning(splits, data)
     if warning is not None and world.is_main:
         _log.warning(warning)
     paths = {} if predictions_path is None else prediction_paths(predictions_path, numbers)
     folds: list[FoldReport] = []
     failed: list[Unreadable] = []
-    for fold, split, name in zip(numbers, splits, models, strict=True):
+    for fold, split, recognizer in zip(numbers, splits, models.recognizers, strict=True):
         skipped: list[Unreadable] = []
-        found = evaluate_fold(loaded[name], split, data, options, world, skipped, on_batch)
+        found = evaluate_fold(recognizer, split, data, options, world, skipped, on_batch)
         failed += skipped
         if found is not None:
             table, fold_report = found
@@ -131,15 +129,18 @@ def evaluate_dataset(
             if fold in paths and world.is_main:  # now: a later fold may fail, or be interrupted
                 write_predictions(paths[fold], table)
     if failed and not (options.skip_unreadable and folds):
-        saved = predictions_path is not None and folds
-        kept = f"; the other predictions are in {predictions_path}" if saved else ""
-        raise DatasetError(
-            f"{len(failed)} videos cannot be read{kept}. The first: {failed[0].reason} Get them again, or "
-            "leave them out with --skip-unreadable, which makes other numbers than those of papers."
-        )
+        raise _unreadable(failed, predictions_path if folds else None)
     if warning is not None:
         folds = [replace(fold, facts={**fold.facts, "warning": warning}) for fold in folds]
     return together(folds, _common(folds) if len(folds) > 1 else None)
+
+
+def _unreadable(failed: Sequence[Unreadable], saved: Path | None) -> DatasetError:
+    kept = "" if saved is None else f"; the other predictions are in {saved}"
+    return DatasetError(
+        f"{len(failed)} videos cannot be read{kept}. The first: {failed[0].reason} Get them again, or "
+        "leave them out with --skip-unreadable, which makes other numbers than those of papers."
+    )
 
 
 def evaluate_fold(
@@ -166,6 +167,33 @@ def evaluate_fold(
             f"The labels of the model are {', '.join(recognizer.labels)}, and {split.title} has only "
             f"{', '.join(split.labels)}. Give other labels with --labels."
         )
+    tables = _predict(recognizer, known, options, world, skipped, on_batch)
+    if not len(tables[0]):
+        return None
+    counts = {"missing": len(split) - len(present), "unreadable": len(skipped)}
+    facts = _facts(recognizer, split, options) | counts | {"targets": data.targets}
+    if split.notes:
+        facts["notes"] = list(split.notes)
+    if recognizer.config.reads_captions:
+        facts |= {"captions": known.num_captions, "silent": len(known) - known.num_captions}
+    elif data.captions is not None:
+        _log.warning("%s reads no captions: those that were given are not used", recognizer.name)
+    unknown = [s for s in present.samples if s.label not in recognizer.labels.names]
+    reports = [_report(table, unknown, options) for table in tables]
+    if len(reports) > 1:
+        facts |= {"as_recorded": _points(reports[1]), "lost": _lost(reports)}
+    return tables[0], FoldReport(facts, reports[0])
+
+
+def _predict(
+    recognizer: Recognizer,
+    known: Split,
+    options: EvaluateOptions,
+    world: World,
+    skipped: list[Unreadable],
+    on_batch: Listener | None,
+) -> list[PredictionTable]:
+    """Returns the predictions in the order of frames that is asked for and, if it is another, as recorded."""
     mirrored = AUGMENTATIONS[options.tta]
     wanted = list(dict.fromkeys((options.frames, AS_RECORDED)))
     done = 0
@@ -174,9 +202,9 @@ def evaluate_fold(
         nonlocal done
         done += videos
         if on_batch is not None:
-            on_batch(split.title, done, len(known))
+            on_batch(known.title, done, len(known))
 
-    found = evaluate_views(
+    return evaluate_views(
         recognizer.model,
         videos_of(known, recognizer.model, recognizer.config),
         recognizer.preprocess,
@@ -191,42 +219,6 @@ def evaluate_fold(
         skipped=skipped,
         on_batch=tell,
     )
-    if not len(found[0]):
-        return None
-    counts = {"missing": len(split) - len(present), "unreadable": len(skipped)}
-    unknown = [s for s in present.samples if s.label not in recognizer.labels.names]
-    facts = _facts(recognizer, split, options) | counts | {"targets": data.targets}
-    if split.notes:
-        facts["notes"] = list(split.notes)
-    if recognizer.config.reads_captions:
-        facts |= {"captions": known.num_captions, "silent": len(known) - known.num_captions}
-    elif data.captions is not None:
-        _log.warning("%s reads no captions: those that were given are not used", recognizer.name)
-    reports = [_report(table, unknown, options) for table in found]
-    if len(found) > 1:
-        facts |= {"as_recorded": _points(reports[1]), "lost": _lost(reports)}
-    return found[0], FoldReport(facts, reports[0])
-
-
-def model_of(name: str | Path, fold: int | None) -> str | Path:
-    """Returns the model of a fold: that of the run folder, if it is one, else the name itself.
-
-    Raises:
-        ConfigError: it is the folder of a run with all folds, and this fold has no model.
-    """
-    folder = Path(name)
-    if not os.path.isdir(name):
-        return name
-    if any(folder.glob(f"fold-*/{MODEL}")):
-        found = folder / f"fold-{fold}" / MODEL
-        if not found.is_dir():
-            raise ConfigError(
-                f"{str(name)!r} is a run with a model per fold, and has none of fold {fold}. Give --fold all "
-                "or the number of one, or finish the run: peclip train --resume."
-            )
-        return found
-    found = model_folder(folder)
-    return name if found == folder else found
 
 
 def _read_splits(data: DataConfig, name: str, folds: Sequence[int | None]) -> list[Split]:
@@ -241,29 +233,6 @@ def _read_splits(data: DataConfig, name: str, folds: Sequence[int | None]) -> li
         check_captions(split, data)
         check_missing(split, data)
     return splits
-
-
-def _fitted(recognizer: Recognizer, options: EvaluateOptions) -> Recognizer:
-    """Returns a model with the labels that it is to predict, once its prior is known to fit."""
-    if options.labels is not None:
-        recognizer = recognizer.with_labels(options.labels)
-    effective_prior_weight(recognizer.config, options.prior_weight)
-    return recognizer
-
-
-def _warning(
-    run: str,
-    models: Sequence[str],
-    splits: Sequence[Split],
-    data: DataConfig,
-    loaded: Mapping[str, Recognizer],
-) -> str | None:
-    """Returns what must be said of models that know some of the videos, or other crops; each sentence once."""
-    said: list[str | None] = []
-    for model, split in zip(models, splits, strict=True):
-        said.append(run_warning(run, model, split, data))
-        said += [unlike(data.root, loaded[model].config.preprocess), left_out(data.root)]
-    return " ".join(dict.fromkeys(filter(None, said))) or None
 
 
 def _facts(recognizer: Recognizer, split: Split, options: EvaluateOptions) -> dict[str, Any]:

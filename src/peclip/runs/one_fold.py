@@ -4,29 +4,27 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from peclip.data import Split
 from peclip.data.preparation.crop_record import left_out, unlike
-from peclip.labels import LabelSet
+from peclip.metrics.report import percent
 from peclip.metrics.scoring import score
-from peclip.recognizers.loading import recognizer_class
 from peclip.recognizers.recognizer import Recognizer
 from peclip.runs.leakage import known_warning, report_warning
-from peclip.runs.recipe import RunConfig, model_config, to_yaml
+from peclip.runs.recipe import RunConfig, to_yaml
 from peclip.runs.run_folder import COMMAND, RunFolder, read_report
 from peclip.runs.run_folder import CONFIG as CONFIG_FILE
+from peclip.runs.run_report import ModelReport
 from peclip.runs.splits import RunSplits, read_run_splits
-from peclip.runs.warm_start import load_stem, load_what_fits
-from peclip.runtime import choose_precision, device_name
-from peclip.settings import load_settings
+from peclip.runs.warm_start import base_recognizer
+from peclip.runtime import device_name
 from peclip.training.distributed import SINGLE, World
 from peclip.training.fitting import batch_size_warning, check_streams, evaluate_split, fit
 from peclip.training.progress import Hooks, Progress
@@ -34,9 +32,8 @@ from peclip.training.reporting import reporting
 from peclip.training.state import writing
 from peclip.training.trackers import TrackedRun
 from peclip.training.trainer import TrainResult
-from peclip.weights.checkpoint import MODEL, load_model, save_model
+from peclip.weights.checkpoint import MODEL, save_model
 from peclip.weights.model_card import write_card
-from peclip.weights.resolve import resolve
 
 _log = logging.getLogger(__name__)
 
@@ -59,7 +56,7 @@ Listener = Callable[[str], Hooks]
 """Title of the training videos → hooks that follow the training."""
 
 
-def run_fold(config: RunConfig, place: Place, listen: Listener | None = None) -> dict[str, Any]:
+def run_fold(config: RunConfig, place: Place, listen: Listener | None = None) -> ModelReport:
     """Trains one model, predicts the reported videos, and fills the run folder."""
     folder, world = RunFolder(place.folder), place.world
     if place.resume:
@@ -76,22 +73,7 @@ def run_fold(config: RunConfig, place: Place, listen: Listener | None = None) ->
     if world.is_main:
         _begin(folder, config, place, recognizer, splits)
         folder.log(f"{'resuming' if resume else 'training'} {config.base} on {splits.train.title}")
-        if fresh:
-            new = {re.sub(r"\.\d+\.", ".*.", name).rpartition(".")[0] for name in fresh}
-            folder.log(
-                f"missing from the base model, randomly initialised: {', '.join(sorted(new))}"
-            )
-        for note in _notes(*parts):
-            folder.log(note)
-        for said in (
-            unlike(config.data.root, recognizer.config.preprocess),
-            left_out(config.data.root),
-            batch_size_warning(recognizer.config, config.train, world),
-        ):
-            if said is not None:
-                _warn(folder, said)
-        if config.data.captions is not None and not recognizer.config.reads_captions:
-            _warn(folder, "the model reads no captions: ignoring the given ones")
+        _log_start(folder, config, world, recognizer, splits, fresh)
     told = config.model_dump(mode="json") | {"model": recognizer.config.model_dump(mode="json")}
     tracked = TrackedRun(place.name or place.folder.resolve().name, place.folder, told)
     names = config.report_to if world.is_main else ()
@@ -114,45 +96,10 @@ def run_fold(config: RunConfig, place: Place, listen: Listener | None = None) ->
         )
         hooks.on_phase("testing")
         report = _finish(config, place, recognizer, splits, result)
-        trackers.log_epochs(
-            result.history
-        )  # including the last one of a run that stopped right after it
-        trackers.log_report(report)
+        # Including the last one of a run that stopped right after it.
+        trackers.log_epochs(result.history)
+        trackers.log_report(report.to_dict())
     return report
-
-
-def base_recognizer(
-    config: RunConfig, labels: LabelSet, device: torch.device
-) -> tuple[Recognizer, list[str]]:
-    """Loads the base model, with the changes of the run and the labels of the data.
-
-    Returns:
-        The model, and the names of trained parameters missing from its base.
-    """
-    settings = load_settings()
-    base = resolve(config.base, settings=settings)
-    own = base.config
-    if set(labels) != set(own.labels):  # otherwise keep the order of the base
-        own = own.with_labels(labels.names, {})
-    changed = replace(base, config=model_config(own, config.model))
-    fresh: list[str] = []
-    seed = config.train.seed
-    if base.tensors is None or not config.model:
-        model = load_model(changed, settings=settings, seed=seed)
-    else:
-        model = load_model(replace(changed, tensors=None), settings=settings, seed=seed)
-        fresh = load_what_fits(model, changed.config, base.tensors)
-    if config.train.stem.weights is not None:
-        load_stem(model, config.train.stem.weights)
-    recognizer = recognizer_class(changed.config.architecture)(
-        model,
-        changed.config,
-        name=base.name,
-        revision=base.revision,
-        device=device,
-        precision=choose_precision(config.train.precision, device),
-    )
-    return recognizer, fresh
 
 
 def _begin(
@@ -162,18 +109,40 @@ def _begin(
         folder.begin(overwrite=place.overwrite)
     folder.path.mkdir(parents=True, exist_ok=True)
     folder.write(CONFIG_FILE, to_yaml(config))
-    if not (
-        folder.path / COMMAND
-    ).exists():  # the command that started the run, not the one that resumed it
+    if not (folder.path / COMMAND).exists():  # keep the command that started a resumed run
         folder.write(COMMAND, place.command)
-    parts = {"train": splits.train, "val": splits.val, "test": splits.test}
     folder.write_environment(
         device_name(place.device),
         precision=recognizer.precision,
         processes=place.world.size,
         model=recognizer.config.model_dump(mode="json"),
-        videos={name: len(part) for name, part in parts.items() if part is not None},
+        videos={name: len(split) for name, split in splits.found.items()},
     )
+
+
+def _log_start(
+    folder: RunFolder,
+    config: RunConfig,
+    world: World,
+    recognizer: Recognizer,
+    splits: RunSplits,
+    fresh: Sequence[str],
+) -> None:
+    """Logs what is special about the weights, the videos and the settings of a run."""
+    if fresh:
+        new = {re.sub(r"\.\d+\.", ".*.", name).rpartition(".")[0] for name in fresh}
+        folder.log(f"missing from the base model, randomly initialised: {', '.join(sorted(new))}")
+    for note in splits.notes:
+        folder.log(note)
+    for said in (
+        unlike(config.data.root, recognizer.config.preprocess),
+        left_out(config.data.root),
+        batch_size_warning(recognizer.config, config.train, world),
+    ):
+        if said is not None:
+            _warn(folder, said)
+    if config.data.captions is not None and not recognizer.config.reads_captions:
+        _warn(folder, "the model reads no captions: ignoring the given ones")
 
 
 def _warn(folder: RunFolder, line: str) -> None:
@@ -203,77 +172,71 @@ def _hooks(folder: RunFolder | None, hooks: Hooks) -> Hooks:
 
 def _finish(
     config: RunConfig, place: Place, recognizer: Recognizer, splits: RunSplits, result: TrainResult
-) -> dict[str, Any]:
+) -> ModelReport:
     """Predicts the reported videos, and writes all results of a run."""
-    report: dict[str, Any] = {
-        "dataset": config.data.dataset,
-        "fold": config.data.fold,
-        "base": config.base,
-        "selected_on": result.selected_on,
-        "selected_epoch": result.selected_epoch,
-        "epochs": len(result.history),
-        "stopped_early": result.stopped_early,
-        "targets": config.data.targets,
-    }
-    if notes := _notes(splits.train, splits.val, splits.test):
-        report["notes"] = notes
-    if result.operating_point is not None:
-        report["operating_point"] = result.operating_point
-    reported = splits.test or splits.val
-    folder = RunFolder(place.folder)
-    if place.world.is_main:
+    folder, is_main = RunFolder(place.folder), place.world.is_main
+    if is_main:
         with writing(folder.path):
             save_model(recognizer.model, recognizer.config, folder.path / MODEL)
-        folder.write_history(
-            result.history
-        )  # a run may have stopped between writing the state and this file
+        # A run may have stopped between writing the state and this file.
+        folder.write_history(result.history)
         folder.draw_curve(result.history)
-    warning = _doubts(config, splits)
-    if warning is not None:
-        report["warning"] = warning
-    if reported is not None:
-        table = evaluate_split(
-            recognizer.model,
-            recognizer.config,
-            recognizer.preprocess,
-            reported,
-            device=place.device,
-            precision=recognizer.precision,
-            world=place.world,
-            batch_size=config.train.batch_size,
-            workers=config.train.workers,
-        )
-        found = score(table)
-        report |= {"reported_on": reported.title, **found.to_dict()}
-        if recognizer.config.reads_captions:
-            report["captions"] = reported.num_captions
-            if reported.num_captions < len(reported) and place.world.is_main:
-                silent = len(reported) - reported.num_captions
-                _warn(folder, f"{silent} of the videos of {reported.title} had no caption")
-        if place.world.is_main:
-            folder.write_predictions(table, found)
-    if place.world.is_main:
+    report = ModelReport(
+        dataset=config.data.dataset,
+        fold=config.data.fold,
+        base=config.base,
+        selected_on=result.selected_on,
+        selected_epoch=result.selected_epoch,
+        epochs=len(result.history),
+        stopped_early=result.stopped_early,
+        targets=config.data.targets,
+        notes=splits.notes,
+        operating_point=result.operating_point,
+        warning=_doubts(config, splits),
+    )
+    if splits.reported is not None:
+        report = _with_scores(report, splits.reported, config, place, recognizer)
+    if is_main:
         _write_card(folder, recognizer, _story(config, splits, report))
-        folder.write_report(report)
+        folder.write_report(report.to_dict())
         folder.log("finished")
     place.world.wait()
     return report
 
 
-def _notes(*splits: Split | None) -> list[str]:
-    """Returns the notes on the videos of a run, without duplicates."""
-    return list(
-        dict.fromkeys(note for split in splits if split is not None for note in split.notes)
+def _with_scores(
+    report: ModelReport, split: Split, config: RunConfig, place: Place, recognizer: Recognizer
+) -> ModelReport:
+    """Predicts the reported videos, and writes the predictions."""
+    folder, is_main = RunFolder(place.folder), place.world.is_main
+    table = evaluate_split(
+        recognizer.model,
+        recognizer.config,
+        recognizer.preprocess,
+        split,
+        device=place.device,
+        precision=recognizer.precision,
+        world=place.world,
+        batch_size=config.train.batch_size,
+        workers=config.train.workers,
     )
+    scores = score(table)
+    captions = split.num_captions if recognizer.config.reads_captions else None
+    if is_main:
+        if captions is not None and captions < len(split):
+            silent = len(split) - captions
+            _warn(folder, f"{silent} of the videos of {split.title} had no caption")
+        folder.write_predictions(table, scores)
+    return replace(report, reported_on=split.title, scores=scores, captions=captions)
 
 
 def _doubts(config: RunConfig, splits: RunSplits) -> str | None:
     """Returns the warnings about the scores of a run, without duplicates."""
     said = [report_warning(config.train, splits)]
-    reported, teacher = splits.test or splits.val, config.train.teacher
-    if reported is not None:
+    teacher = config.train.teacher
+    if splits.reported is not None:
         names = [config.base, *([] if teacher is None else [teacher.model])]
-        said += [known_warning(name, reported, config.data) for name in names]
+        said += [known_warning(name, splits.reported, config.data) for name in names]
     return " ".join(dict.fromkeys(filter(None, said))) or None
 
 
@@ -290,25 +253,25 @@ def _write_card(folder: RunFolder, recognizer: Recognizer, story: str) -> None:
         )
 
 
-def _story(config: RunConfig, splits: RunSplits, report: dict[str, Any]) -> str:
+def _story(config: RunConfig, splits: RunSplits, report: ModelReport) -> str:
     """Returns the model card's text on training and scores."""
     epoch = "the last one"
     if splits.val is not None and config.train.select_on != "last":
         epoch = f"the one with the best {config.train.select_by.upper()} on {splits.val.title}"
     told = [
         f"It was trained on the {len(splits.train):,} videos of {splits.train.title}, from {config.base}. It "
-        f"has the weights of epoch {report['selected_epoch']} of {report['epochs']}, {epoch}."
+        f"has the weights of epoch {report.selected_epoch} of {report.epochs}, {epoch}."
     ]
-    point = report.get("operating_point")
+    point = report.operating_point
     if point is not None and config.train.prior == "fit":
         told.append(
             f"Its predictions are adjusted by its prior with the weight {point['prior_weight']:.3g}, chosen by "
             f"{point['criterion']} on {point['chosen_on']}."
         )
-    if "war" in report:
+    if report.scores is not None:
         told.append(
-            f"On the {report['num_videos']:,} videos of {report['reported_on']} it has UAR "
-            f"{report['uar']:.2f} %, WAR {report['war']:.2f} %."
+            f"On the {report.scores.num_videos:,} videos of {report.reported_on} it has UAR "
+            f"{percent(report.scores.uar):.2f} %, WAR {percent(report.scores.war):.2f} %."
         )
-    told += report.get("notes", [])
-    return "\n".join([*told, report["warning"]] if "warning" in report else told)
+    told += [*report.notes, *([] if report.warning is None else [report.warning])]
+    return "\n".join(told)

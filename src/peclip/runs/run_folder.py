@@ -17,6 +17,7 @@ from typing import Any
 
 import torch
 
+from peclip.config import differences
 from peclip.errors import ConfigError, MissingExtraError, TrainingError
 from peclip.figures import save_figure
 from peclip.files import final_name, replacing, write_rows
@@ -24,9 +25,10 @@ from peclip.metrics.plots import plot_confusion, plot_curve
 from peclip.metrics.prediction_table import PredictionTable
 from peclip.metrics.report import Report
 from peclip.runs.recipe import RunConfig, read_recipe, run_config
+from peclip.runs.run_report import ModelReport
+from peclip.training import checkpointer
 from peclip.training.reporting import JOURNAL
 from peclip.training.state import STATE, STATES, best_weights, writing
-from peclip.training.trackers import flat
 from peclip.weights.checkpoint import MODEL
 
 CONFIG, COMMAND, ENVIRONMENT, HISTORY, LOG = (
@@ -44,16 +46,8 @@ _FILES = {CONFIG, COMMAND, ENVIRONMENT, HISTORY, LOG, REPORT, PREDICTIONS, CURVE
 """Files written by a run and its trackers; nothing else is overwritten."""
 
 MAY_CHANGE = {
-    *(
-        "data.root",
-        "data.annotations",
-        "data.captions",
-        "data.votes",
-        "report_to",
-        "train.workers",
-        "train.patience",
-    ),
-    *("train.checkpoint_steps", "train.checkpoint_activations"),
+    *("data.root", "data.annotations", "data.captions", "data.votes", "report_to"),
+    *(f"train.{name}" for name in checkpointer.MAY_CHANGE),
 }
 """Fields that affect neither weights nor scores, so that a resumed run may change them.
 
@@ -114,15 +108,13 @@ class RunFolder:
         if not (self.path / CONFIG).is_file():
             return
         begun = run_config(read_recipe(str(self.path / CONFIG)))
-        before, now = (flat(one.model_dump(mode="json")) for one in (begun, config))
-        fields = sorted((before.keys() | now.keys()) - MAY_CHANGE)
-        changed = [name for name in fields if before.get(name) != now.get(name)]
+        before, now = (one.model_dump(mode="json") for one in (begun, config))
+        changed = differences(before, now, ignored=MAY_CHANGE)
         if changed:
-            names = ", ".join(f"{name} ({before.get(name)} to {now.get(name)})" for name in changed)
             raise ConfigError(
-                f"The run in {str(self.path)!r} was started with different settings: {names}. Only "
-                f"{', '.join(sorted(MAY_CHANGE))} may change. Resume it with its settings, or start a new run."
-                f"{best_weights(self.path / STATES)}"
+                f"The run in {str(self.path)!r} was started with different settings: "
+                f"{', '.join(map(str, changed))}. Only {', '.join(sorted(MAY_CHANGE))} may change. Resume it "
+                f"with its settings, or start a new run.{best_weights(self.path / STATES)}"
             )
 
     def write(self, name: str, text: str) -> None:
@@ -204,9 +196,18 @@ def _is_of_a_run(name: str) -> bool:
     return final_name(name) in _FILES or bool(re.fullmatch(r"fold-\d+", name))
 
 
-def read_report(path: Path) -> dict[str, Any]:
-    """Reads the report of a finished run."""
-    return dict(json.loads((path / REPORT).read_text(encoding="utf-8")))
+def read_report(path: Path) -> ModelReport:
+    """Reads the report of a finished training.
+
+    Raises:
+        ConfigError: it is corrupt.
+    """
+    try:
+        return ModelReport.from_dict(json.loads((path / REPORT).read_text(encoding="utf-8")))
+    except (ValueError, TypeError, KeyError):
+        raise ConfigError(
+            f"{str(path / REPORT)!r} is corrupt. Delete it and resume: only the test is repeated."
+        ) from None
 
 
 def free_path(parent: Path, name: str) -> Path:

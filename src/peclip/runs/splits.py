@@ -26,6 +26,22 @@ class RunSplits:
     test: Split | None
     """Reported; without it, `val` is reported."""
 
+    @property
+    def reported(self) -> Split | None:
+        """The videos of the report, if there are any."""
+        return self.test or self.val
+
+    @property
+    def found(self) -> dict[str, Split]:
+        """The splits that exist, by name."""
+        splits = {"train": self.train, "val": self.val, "test": self.test}
+        return {name: split for name, split in splits.items() if split is not None}
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """The notes on their videos, without duplicates."""
+        return tuple(dict.fromkeys(note for split in self.found.values() for note in split.notes))
+
 
 def _check_kinds(train: Split, test: Split) -> None:
     """Rejects frames for one split of a benchmark and videos for the other, such as crops and whole scenes.

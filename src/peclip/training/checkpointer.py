@@ -9,6 +9,7 @@ from pathlib import Path
 
 import torch
 
+from peclip.config import differences
 from peclip.data.dataset import VideoDataset
 from peclip.errors import ConfigError, TrainingError
 from peclip.training.learner import Learner
@@ -16,7 +17,7 @@ from peclip.training.progress import Progress
 from peclip.training.running_metrics import RunningMetrics
 from peclip.training.state import best_weights, load_state, save_state
 
-_MAY_CHANGE = {"workers", "patience", "checkpoint_steps", "checkpoint_activations"}
+MAY_CHANGE = {"workers", "patience", "checkpoint_steps", "checkpoint_activations"}
 """Fields that do not affect the weights, so that a resumed training may change them."""
 
 
@@ -68,16 +69,13 @@ class Checkpointer:
         """
         assert self._folder is not None, "the caller names the folder"
         state = load_state(self._folder)
-        differing = [
-            f"different {what}"
-            for what, value in self._identity.items()
-            if state["identity"][what] != value
-        ]
-        if differing:
+        changed = differences(state["identity"], self._identity)
+        if changed:
+            names = ", ".join(f"different {what.name}" for what in changed)
             raise ConfigError(
-                f"The state in {str(self._folder)!r} belongs to a run with {', '.join(differing)}. Videos "
+                f"The state in {str(self._folder)!r} belongs to a run with {names}. Videos "
                 "must have the same names, labels and captions, and of the settings only "
-                f"{', '.join(sorted(_MAY_CHANGE))} may change. Resume it with its own settings, or start a new "
+                f"{', '.join(sorted(MAY_CHANGE))} may change. Resume it with its own settings, or start a new "
                 "run in another folder."
             )
         self._learner.load_state(state["learner"])
@@ -103,7 +101,7 @@ def _identity(data: VideoDataset, watched: VideoDataset | None, learner: Learner
     return {
         "videos to train on": _hash(_listing(data)),
         "videos to validate on": "none" if watched is None else _hash(_listing(watched)),
-        "settings": learner.config.model_dump_json(exclude=_MAY_CHANGE),
+        "settings": learner.config.model_dump_json(exclude=MAY_CHANGE),
         "network or precision": _hash(network),
     }
 

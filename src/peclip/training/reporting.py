@@ -11,6 +11,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from peclip.config import flatten
 from peclip.errors import ConfigError, TrainingError, UserError
 from peclip.files import replacing
 from peclip.training.progress import Hooks, Progress
@@ -20,7 +21,6 @@ from peclip.training.trackers import (
     TrackedRun,
     Tracker,
     check_names,
-    flat,
     load_module,
 )
 
@@ -196,7 +196,7 @@ def following(
 
 def _numbers(values: Mapping[str, Any]) -> dict[str, float]:
     """Returns the numbers among nested values; the recall of a class without videos is `None`."""
-    return {name: value for name, value in flat(values, "/").items() if value is not None}
+    return {name: value for name, value in flatten(values, "/").items() if value is not None}
 
 
 def _line(error: Exception) -> str:

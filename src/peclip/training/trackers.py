@@ -6,12 +6,13 @@ import json
 import os
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol
 
+from peclip.config import flatten
 from peclip.errors import ConfigError, MissingExtraError
 
 PROJECT = "peclip"
@@ -121,7 +122,7 @@ class MLflow:
         experiment = module.set_experiment(os.environ.get("MLFLOW_EXPERIMENT_NAME", PROJECT))
         begun = self._client.create_run(experiment.experiment_id, run_name=run.name)
         self.run_id = begun.info.run_id
-        params = [self._entities.Param(k, str(v)[:5000]) for k, v in flat(run.config).items()]
+        params = [self._entities.Param(k, str(v)[:5000]) for k, v in flatten(run.config).items()]
         for start in range(0, len(params), _BATCH):
             self._client.log_batch(self.run_id, params=params[start : start + _BATCH])
 
@@ -149,7 +150,7 @@ class Trackio:
         self._run = module.init(
             project=os.environ.get("TRACKIO_PROJECT", PROJECT),
             name=self.run_id,
-            config=flat(run.config),
+            config=flatten(run.config),
             resume="allow",
         )
 
@@ -196,16 +197,3 @@ def load_module(name: str) -> Any:
         return import_module(module)
     except ModuleNotFoundError:
         raise MissingExtraError(f"Reporting to {name}", name) from None
-
-
-def flat(values: Mapping[str, Any], separator: str = ".") -> dict[str, Any]:
-    """Returns nested values on one level: `{"lr": {"adapters": 1}}` has the key `lr.adapters`."""
-    return dict(_pairs(values, "", separator))
-
-
-def _pairs(values: Mapping[str, Any], prefix: str, separator: str) -> Iterator[tuple[str, Any]]:
-    for key, value in values.items():
-        if isinstance(value, Mapping):
-            yield from _pairs(value, f"{prefix}{key}{separator}", separator)
-        else:
-            yield f"{prefix}{key}", value

@@ -7,7 +7,7 @@ backbone has no published weights stores everything. Nothing is ever unpickled.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -113,19 +113,28 @@ def load_tensors(model: ExpressionModel, config: ModelConfig, path: Path) -> Non
     """
     loaded = read_tensors(path)
     expected = stored_tensors(model, config)
+    if problem := misfit(loaded, expected):
+        raise CheckpointError(
+            f"{str(path)!r} does not fit {config.architecture} on {config.backbone}: {problem}. "
+            f"Use the {CONFIG} saved with it."
+        )
+    copy_tensors(path, loaded, expected)
+
+
+def misfit(loaded: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> str | None:
+    """Returns how tensors differ from the expected ones by name and shape, `None` if they do not."""
     missing, unexpected = sorted(expected.keys() - loaded), sorted(loaded.keys() - expected)
     wrong = [
         f"{name} is {tuple(loaded[name].shape)} instead of {tuple(expected[name].shape)}"
-        for name in expected.keys() & loaded.keys()
+        for name in sorted(expected.keys() & loaded.keys())
         if loaded[name].shape != expected[name].shape
     ]
-    if missing or unexpected or wrong:
-        raise CheckpointError(
-            f"{str(path)!r} does not fit {config.architecture} on {config.backbone}: "
-            f"{counted('parameters missing', missing)}, {counted('unexpected', unexpected)}, "
-            f"{counted('of another shape', sorted(wrong))}. Use the {CONFIG} saved with it."
-        )
-    copy_tensors(path, loaded, expected)
+    if not (missing or unexpected or wrong):
+        return None
+    return (
+        f"{counted('parameters missing', missing)}, {counted('unexpected', unexpected)}, "
+        f"{counted('of another shape', wrong)}"
+    )
 
 
 def save_model(

@@ -26,7 +26,8 @@ from peclip.models.descriptions import STYLES, load_descriptions
 from peclip.models.pe_clip import PEClipModel, build_pe_clip
 from peclip.models.pe_clip_config import PEClipConfig
 from peclip.nn.clip import check_tag, is_published
-from peclip.weights.checkpoint import save_model
+from peclip.nn.tensor_file import copy_tensors
+from peclip.weights.checkpoint import misfit, save_model
 from peclip.weights.model_card import write_card
 from peclip.weights.resolve import backbone_model_config
 
@@ -185,31 +186,14 @@ def _tower_name(tower: str, key: str) -> str | None:
 
 
 def _load(model: PEClipModel, state: Mapping[str, Tensor], path: Path) -> None:
-    ours = {name: key for key in state if (name := our_name(key)) is not None}
+    loaded = {name: state[key] for key in state if (name := our_name(key)) is not None}
     parameters = dict(model.named_parameters())
-    missing = sorted(parameters.keys() - ours)
-    wrong = [
-        name
-        for name in sorted(parameters.keys() & ours)
-        if parameters[name].shape != state[ours[name]].shape
-    ]
-    unexpected = sorted(ours.keys() - parameters)
-    if missing or wrong or unexpected:
-        first = (missing or wrong or unexpected)[0]
+    if problem := misfit(loaded, parameters):
         raise CheckpointError(
-            f"{str(path)!r} does not fit the backbone: {len(missing)} parameters missing, {len(wrong)} of "
-            f"another shape, {len(unexpected)} unexpected (first: {first}). Name the backbone that it "
-            "was trained on with --backbone."
+            f"{str(path)!r} does not fit the backbone: {problem}. Name the backbone that it was trained on "
+            "with --backbone."
         )
-    damaged = [ours[name] for name in parameters if not state[ours[name]].isfinite().all()]
-    if damaged:  # every prediction would be NaN
-        raise CheckpointError(
-            f"{str(path)!r} is corrupt: {len(damaged)} tensors hold NaN or infinite values (first: "
-            f"{damaged[0]}). Copy it again, or give another one."
-        )
-    with torch.no_grad():
-        for name, parameter in parameters.items():
-            parameter.copy_(state[ours[name]])
+    copy_tensors(path, loaded, parameters)
 
 
 def _labels(

@@ -81,21 +81,27 @@ def resolve(
     owner, _, rest = text.partition("/")
     if rest and "/" not in rest and is_published(owner) and revision is None:
         return Checkpoint(named, rest, backbone_model_config(owner, rest, architecture), None)
-    repo, _, behind = text.partition("@")  # a branch may have slashes in its name
-    if repo.count("/") == 1 and not text.startswith((".", "/", "~")):
-        if behind and revision and behind != revision:
-            raise ConfigError(
-                f"{text!r} was given together with revision {revision!r}; give only one of them."
-            )
-        files = (CONFIG, CARD, TENSORS) if with_tensors else (CONFIG, CARD)
-        folder = download_repository(repo, behind or revision, files, settings)
-        return read_checkpoint(folder, name=repo, revision=folder.name, with_tensors=with_tensors)
+    if text.partition("@")[0].count("/") == 1 and not text.startswith((".", "/", "~")):
+        return _read_repository(text, revision, settings, with_tensors=with_tensors)
     raise ConfigError(
         f"Unknown model {text!r}. Accepted are {', '.join([*EMBEDDED, *SPECIAL])}, "
         "BACKBONE/WEIGHTS such as ViT-B-16-quickgelu/openai (as FineCLIPER: finecliper:BACKBONE/WEIGHTS; CLIP "
         "itself: clip:BACKBONE/WEIGHTS), a directory with a config.json, and a hub repository "
         "owner/name[@revision]. See: peclip models list"
     )
+
+
+def _read_repository(
+    text: str, revision: str | None, settings: Settings, *, with_tensors: bool
+) -> Checkpoint:
+    repo, _, behind = text.partition("@")  # a branch may have slashes in its name
+    if behind and revision and behind != revision:
+        raise ConfigError(
+            f"{text!r} was given together with revision {revision!r}; give only one of them."
+        )
+    files = (CONFIG, CARD, TENSORS) if with_tensors else (CONFIG, CARD)
+    folder = download_repository(repo, behind or revision, files, settings)
+    return read_checkpoint(folder, name=repo, revision=folder.name, with_tensors=with_tensors)
 
 
 def _is_untrained(name: str) -> bool:

@@ -149,7 +149,7 @@ def test_each_folder_is_listed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     ]
     listed, scandir = [], os.scandir
     monkeypatch.setattr(os, "scandir", lambda path: listed.append(path) or scandir(path))
-    samples, missing = locate(entries, Locator(tmp_path, parts=2), id_parts=2)
+    samples, missing = locate(entries, Locator(tmp_path, parts=2))
     assert sorted(listed) == folders
     assert (len(samples), len(missing)) == (180, 30)
     assert samples[0].id == "0/0000"

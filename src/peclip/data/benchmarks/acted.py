@@ -10,6 +10,7 @@ from peclip.data.benchmarks.benchmark import Benchmark
 from peclip.data.media import find_media
 from peclip.data.samples import Sample, Split
 from peclip.errors import ConfigError, DatasetError
+from peclip.labels import LabelSet
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,15 +25,62 @@ class ActedName:
     """Of two recordings, the one with the lower rank is used."""
 
 
-def read_acted(
+def acted_benchmark(
+    name: str,
+    title: str,
+    labels: LabelSet,
+    parse: Callable[[str], ActedName | None],
+    *,
+    actors: Sequence[str],
+    folds: Sequence[Sequence[str]],
+    tree: tuple[str, ...],
+    source: str,
+    licence: str,
+) -> Benchmark:
+    """Describes a data set of actors, whose folds list the actors that they test.
+
+    `parse` reads a name without its suffix; `None` skips the video, and a ValueError marks an invalid name.
+    Users may choose test subjects among the `actors`, numbers padded with zeros. The other arguments are
+    fields of `Benchmark`.
+    """
+
+    def load(root: Path, fold: int | None, split: str, annotations: Path | None = None) -> Split:
+        benchmark.check_no_lists(annotations)
+        # `all` is the same in each fold.
+        number = 1 if split == "all" and fold is None else fold
+        benchmark.check_request(root, number, split)
+        assert number is not None
+        samples = _read_acted(benchmark, root, parse)
+        own = None if split == "all" else number
+        return _split_by_subject(benchmark, own, split, samples, folds[number - 1])
+
+    def load_subjects(root: Path, split: str, test_subjects: Sequence[str]) -> Split:
+        benchmark.check_request(root, 1, split)
+        given = [subject.zfill(len(actors[0])) for subject in test_subjects]
+        _check_subjects(benchmark, given, actors)
+        samples = _read_acted(benchmark, root, parse)
+        return _split_by_subject(benchmark, None, split, samples, given)
+
+    benchmark = Benchmark(
+        name=name,
+        title=title,
+        labels=labels,
+        folds=len(folds),
+        splits=("train", "test", "all"),
+        test_split="test",
+        tree=tree,
+        source=source,
+        licence=licence,
+        load=load,
+        load_subjects=load_subjects,
+    )
+    return benchmark
+
+
+def _read_acted(
     benchmark: Benchmark, root: Path, parse: Callable[[str], ActedName | None]
 ) -> tuple[Sample, ...]:
-    """Reads the samples below a root.
-
-    Args:
-        benchmark: the data set, for errors.
-        root: searched at any depth.
-        parse: parses a name without its suffix; `None` skips the video, a ValueError marks an invalid name.
+    """Reads the samples at any depth below a root.
 
     Raises:
         DatasetError: there is no video, a name is invalid, or a recording is a duplicate.
@@ -61,7 +109,7 @@ def read_acted(
     return tuple(sample for _, sample in chosen.values())
 
 
-def split_by_subject(
+def _split_by_subject(
     benchmark: Benchmark,
     fold: int | None,
     split: str,
@@ -85,7 +133,7 @@ def split_by_subject(
     return Split(benchmark.name, fold, split, kept, benchmark.labels)
 
 
-def check_subjects(benchmark: Benchmark, given: Sequence[str], known: Sequence[str]) -> None:
+def _check_subjects(benchmark: Benchmark, given: Sequence[str], known: Sequence[str]) -> None:
     """Raises a ConfigError if a test subject is not an actor of the data set."""
     unknown = [name for name in given if name not in known]
     if unknown or not given:

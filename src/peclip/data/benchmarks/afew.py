@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from peclip.data.benchmarks.annotation_list import check_folder_labels, find_list, read_list
 from peclip.data.benchmarks.benchmark import Benchmark
-from peclip.data.benchmarks.locator import Locator, locate
+from peclip.data.benchmarks.locator import read_listed
 from peclip.data.samples import Split
 from peclip.labels import LabelSet
 
@@ -22,12 +21,8 @@ def load_afew(root: Path, fold: int | None, split: str, annotations: Path | None
     Raises:
         DatasetError: the root or the list is missing, or a line is invalid or contradicts its folder.
     """
-    AFEW.check_request(root, fold, split)
-    path = find_list(AFEW, root, annotations, (f"AFEW_{split}.txt",))
-    entries = read_list(path, _LABELS.names)
-    check_folder_labels(path, entries)
-    samples, missing = locate(entries, Locator(root, homes=_HOMES[split], parts=2), id_parts=2)
-    return Split("afew", fold, split, samples, _LABELS, missing)
+    names, homes = (f"AFEW_{split}.txt",), _HOMES.get(split, ())
+    return read_listed(AFEW, root, fold, split, annotations, names, homes=homes, parts=2)
 
 
 AFEW = Benchmark(

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Sequence
 from pathlib import Path
 
 from peclip.data.benchmarks.annotation_list import (
     Entry,
-    find_list,
     label_name,
     read_lines,
     read_list,
 )
 from peclip.data.benchmarks.benchmark import Benchmark
-from peclip.data.benchmarks.locator import Locator, locate
+from peclip.data.benchmarks.locator import read_listed
 from peclip.data.samples import Split
 from peclip.data.votes import VoteKey
 from peclip.errors import DatasetError
@@ -29,17 +29,15 @@ def load_dfew(root: Path, fold: int | None, split: str, annotations: Path | None
     Raises:
         DatasetError: the root, the fold or its list is missing, or a line is invalid.
     """
-    DFEW.check_request(root, fold, split)
     official = f"{split}(single-labeled)/set_{fold}.csv"
     names = (f"DFEW_set_{fold}_{split}.txt", f"EmoLabel_DataSplit/{official}", official)
-    path = find_list(DFEW, root, annotations, names)
-    entries = _read_csv(path) if path.suffix == ".csv" else read_list(path, _LABELS.names)
-    samples, missing = locate(entries, Locator(root, homes=_HOMES), id_parts=1)
-    return Split("dfew", fold, split, samples, _LABELS, missing)
+    return read_listed(DFEW, root, fold, split, annotations, names, homes=_HOMES, read=_read)
 
 
-def _read_csv(path: Path) -> list[Entry]:
-    """Reads `video_name,label`, with labels from 1 and names without leading zeros."""
+def _read(path: Path, order: Sequence[str]) -> list[Entry]:
+    """Reads a list, or a csv `video_name,label` with labels from 1 and names without leading zeros."""
+    if path.suffix != ".csv":
+        return read_list(path, order)
     entries = []
     for number, line in read_lines(path):
         name, label = (*(cell.strip() for cell in next(csv.reader([line]))), "", "")[:2]
@@ -50,7 +48,7 @@ def _read_csv(path: Path) -> list[Entry]:
                 f"{path}, line {number}: {line.strip()!r} is not 'video_name,label' with a number and a "
                 "label from 1 to 7. Correct the line."
             )
-        emotion = label_name(path, number, str(int(label) - 1), _LABELS.names)
+        emotion = label_name(path, number, str(int(label) - 1), order)
         entries.append(Entry((f"{int(name):05d}",), emotion, None, number))
     return entries
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from peclip.data.benchmarks.annotation_list import check_folder_labels, find_list, read_list
 from peclip.data.benchmarks.benchmark import Benchmark
-from peclip.data.benchmarks.locator import Locator, locate
+from peclip.data.benchmarks.locator import read_listed
 from peclip.data.samples import Split
 from peclip.labels import EMOTIONS, LabelSet
 
@@ -21,16 +20,11 @@ def load_ferv39k(
     Raises:
         DatasetError: the root or the list is missing, or a line is invalid or contradicts its folder.
     """
-    FERV39K.check_request(root, fold, split)
     official = f"All_scenes/{split}_All.csv"
     names = (f"FERV39K_{split}.txt", f"4_setups/{official}", official)
-    path = find_list(FERV39K, root, annotations, names)
-    entries = read_list(path, _LABELS.names)
-    check_folder_labels(path, entries)
+    homes = ("2_ClipsforFaceCrop",)
     # 0015 is in many folders: only scene, emotion and number together identify a video.
-    locator = Locator(root, homes=("2_ClipsforFaceCrop",), parts=3)
-    samples, missing = locate(entries, locator, id_parts=3)
-    return Split("ferv39k", fold, split, samples, _LABELS, missing)
+    return read_listed(FERV39K, root, fold, split, annotations, names, homes=homes, parts=3)
 
 
 FERV39K = Benchmark(

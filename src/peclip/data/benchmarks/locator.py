@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from peclip.data.benchmarks.annotation_list import Entry
-from peclip.data.samples import Sample
+from peclip.data.benchmarks.annotation_list import Entry, check_folder_labels, find_list, read_list
+from peclip.data.benchmarks.benchmark import Benchmark
+from peclip.data.samples import Sample, Split
 from peclip.video.sources import VIDEO_SUFFIXES
 
 
@@ -28,7 +29,7 @@ class Locator:
 
     def __init__(self, root: Path, *, homes: Sequence[str] = (), parts: int = 1) -> None:
         self._bases = [root, *(root / home for home in homes)]
-        self._parts = parts
+        self.parts = parts
         self._folders: dict[tuple[Path, tuple[str, ...]], Path] = {}
         self._listings: dict[Path, dict[str, str]] = {}
 
@@ -50,8 +51,8 @@ class Locator:
 
     def _home_of(self, places: Sequence[tuple[str, ...]]) -> tuple[Path, int]:
         """Returns a base, and how many parts of a path, its last one aside, lie below that base."""
-        longest = max((len(parts) for parts in places), default=self._parts) - 1
-        lengths = range(longest, self._parts - 2, -1)
+        longest = max((len(parts) for parts in places), default=self.parts) - 1
+        lengths = range(longest, self.parts - 2, -1)
         homes = [(base, length) for base in self._bases for length in lengths]
         for home in homes:
             if any(self._name(*home, parts) for parts in places):
@@ -60,7 +61,7 @@ class Locator:
         for base, length in homes:
             if length and any(self._folder(base, length, parts).is_dir() for parts in places):
                 return base, length
-        return self._bases[0], self._parts - 1
+        return self._bases[0], self.parts - 1
 
     def _name(self, base: Path, length: int, parts: tuple[str, ...]) -> str | None:
         """Returns the file name of a video, or `None` if it is not in this home."""
@@ -102,15 +103,44 @@ def _list(folder: Path) -> dict[str, str]:
 
 
 def locate(
-    entries: Iterable[Entry], locator: Locator, *, id_parts: int
+    entries: Sequence[Entry], locator: Locator
 ) -> tuple[tuple[Sample, ...], tuple[Sample, ...]]:
     """Returns the samples of a list, and those whose video is missing."""
     samples, missing = [], []
-    entries = tuple(entries)
     places = locator.find([entry.parts for entry in entries])
     for entry, (source, found) in zip(entries, places, strict=True):
-        sample = Sample(source, entry.label, entry.id(id_parts), num_frames=entry.num_frames)
+        sample = Sample(source, entry.label, entry.id(locator.parts), num_frames=entry.num_frames)
         samples.append(sample)
         if not found:
             missing.append(sample)
     return tuple(samples), tuple(missing)
+
+
+def read_listed(
+    benchmark: Benchmark,
+    root: Path,
+    fold: int | None,
+    split: str,
+    annotations: Path | None,
+    names: Sequence[str],
+    *,
+    homes: Sequence[str] = (),
+    parts: int = 1,
+    read: Callable[[Path, Sequence[str]], list[Entry]] = read_list,
+) -> Split:
+    """Reads a split from its annotation list; arguments are those of `find_list` and `Locator`.
+
+    With several `parts`, the folder of a video names its label, and the list must match.
+
+    Raises:
+        DatasetError: the root, the fold or its list is missing, or a line is invalid or contradicts its
+            folder.
+    """
+    assert benchmark.labels is not None
+    benchmark.check_request(root, fold, split)
+    path = find_list(benchmark, root, annotations, names)
+    entries = read(path, benchmark.labels.names)
+    if parts > 1:
+        check_folder_labels(path, entries)
+    samples, missing = locate(entries, Locator(root, homes=homes, parts=parts))
+    return Split(benchmark.name, fold, split, samples, benchmark.labels, missing)

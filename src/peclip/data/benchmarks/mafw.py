@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from peclip.data.benchmarks.annotation_list import find_list, path_parts, read_list
+from peclip.data.benchmarks.annotation_list import find_list, path_parts
 from peclip.data.benchmarks.benchmark import Benchmark
-from peclip.data.benchmarks.locator import Locator, locate
+from peclip.data.benchmarks.locator import read_listed
 from peclip.data.samples import Split
 from peclip.errors import DatasetError
 from peclip.labels import EMOTIONS, LabelSet
@@ -29,13 +29,9 @@ def load_mafw(root: Path, fold: int | None, split: str, annotations: Path | None
     Raises:
         DatasetError: the root, the fold or its list is missing, or a line is invalid.
     """
-    MAFW.check_request(root, fold, split)
     official = f"single/no_caption/set_{fold}/{split}.txt"
     names = (f"MAFW_set_{fold}_{split}.txt", f"Train & Test Set/{official}", official)
-    path = find_list(MAFW, root, annotations, names)
-    entries = read_list(path, _LABELS.names)
-    samples, missing = locate(entries, Locator(root, homes=_HOMES), id_parts=1)
-    return Split("mafw", fold, split, samples, _LABELS, missing)
+    return read_listed(MAFW, root, fold, split, annotations, names, homes=_HOMES)
 
 
 def load_mafw_captions(root: Path, annotations: Path | None = None) -> dict[str, str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import os
 import re
 from collections.abc import Iterable, Mapping
@@ -14,7 +13,8 @@ from peclip.data.benchmarks.benchmark import Benchmark
 from peclip.data.media import frames_folder
 from peclip.data.samples import Sample, Split, label_set_of
 from peclip.data.votes import NO_LABELS, Votes
-from peclip.errors import DatasetError
+from peclip.errors import ConfigError, DatasetError
+from peclip.files import read_records
 from peclip.labels import canonical
 
 _SPLITS = ("train", "val", "test")
@@ -70,23 +70,27 @@ def _read_rows(root: Path, annotations: Path | None) -> list[Row]:
             f"The data set 'table' needs a CSV as annotations, but {given}. {TABLE.expected(root)}"
         )
     try:
-        with annotations.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file)
-            reader.fieldnames = [name.strip().lower() for name in reader.fieldnames or ()]
-            absent = [n for n in ("path", "label", "split") if n not in reader.fieldnames]
-            if absent:
-                raise DatasetError(
-                    f"{annotations} has no column {', '.join(absent)}; its first line must be "
-                    "path,label,split, optionally followed by subject and votes."
-                )
-            rows = [_row(annotations, reader.line_num, row, root) for row in reader]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DatasetError(f"{annotations} cannot be read as a CSV in UTF-8: {error}.") from None
+        records = read_records(
+            annotations, _check_columns, kind=".csv", lowercase=True, ragged=True
+        )
+    except ConfigError as error:
+        raise DatasetError(f"The table {annotations} cannot be read: {error}.") from None
+    rows = [_row(f"{annotations}, {place}", cells, root) for place, cells in records]
     # All or none: a missing file is not replaced by crops next to the files.
     if not any(row.sample.source.is_file() for row in rows):
         rows = [row._replace(sample=_as_folder(row.sample)) for row in rows]
     _check_apart(annotations, rows)
     return rows
+
+
+def _check_columns(header: Iterable[str], place: str) -> None:
+    names = [*header]
+    absent = [name for name in ("path", "label", "split") if name not in names]
+    if absent:
+        raise ConfigError(
+            f"{place} has no column {', '.join(absent)}; its first line must be path,label,split, optionally "
+            "followed by subject and votes"
+        )
 
 
 def _as_folder(sample: Sample) -> Sample:
@@ -105,13 +109,13 @@ def _check_apart(table: Path, rows: Iterable[Row]) -> None:
             )
 
 
-def _row(table: Path, line: int, row: dict[str, str | None], root: Path) -> Row:
+def _row(where: str, row: Mapping[str, str], root: Path) -> Row:
     names = ("path", "label", "split", "subject", "votes")
-    cells = {name: (row.get(name) or "").strip() for name in names}
+    cells = {name: row.get(name, "").strip() for name in names}
     split = cells["split"].lower()
     if not cells["path"] or not cells["label"] or split not in _SPLITS:
         raise DatasetError(
-            f"{table}, line {line}: a row needs a path, a label and a split (train, val or test); got "
+            f"{where}: a row needs a path, a label and a split (train, val or test); got "
             f"{cells['path']!r}, {cells['label']!r} and {cells['split']!r}. Correct the row."
         )
     # Joining an absolute path to the root leaves it unchanged.
@@ -119,7 +123,7 @@ def _row(table: Path, line: int, row: dict[str, str | None], root: Path) -> Row:
     sample = Sample(
         source, canonical(cells["label"]), cells["path"], subject=cells["subject"] or None
     )
-    return Row(split, sample, _read_votes(f"{table}, line {line}", cells["votes"]))
+    return Row(split, sample, _read_votes(where, cells["votes"]))
 
 
 def _read_votes(where: str, cell: str) -> dict[str, float]:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from peclip.config import Config, PreprocessConfig
+from peclip.config import Config, PreprocessConfig, differences
 from peclip.errors import ConfigError
 from peclip.files import replacing
 from peclip.version import VERSION
@@ -76,11 +76,11 @@ def record_crops(root: Path, output: Path, config: CropConfig) -> None:
             before["parts"] = wanted["parts"]  # parts may be added to existing crops
         elif wanted["parts"] is None:
             wanted["parts"] = before["parts"]
-        changed = [name for name, value in wanted.items() if before.get(name) != value]
+        changed = differences(before, wanted, ignored={"peclip_version"})
         if changed:
-            was = ", ".join(f"{name}={before.get(name)}" for name in changed)
             raise ConfigError(
-                f"{str(output)!r} holds crops made with other settings ({was}); give another folder."
+                f"{str(output)!r} holds crops made with other settings ({', '.join(map(str, changed))}); "
+                "give another folder."
             )
         config = config.model_copy(update={"parts": before["parts"]})
     output.mkdir(parents=True, exist_ok=True)
@@ -136,16 +136,12 @@ def unlike(crops: Path, preprocess: PreprocessConfig) -> str | None:
     }
     if made.get("size", 0) < preprocess.image_size:  # larger ones lose nothing
         wanted["size"] = preprocess.image_size
-    differ = [
-        f"{name} {made.get(name)} instead of {value}"
-        for name, value in wanted.items()
-        if made.get(name) != value
-    ]
-    if not differ:
+    changed = differences({name: made.get(name) for name in wanted}, wanted)
+    if not changed:
         return None
     return (
-        f"The crops in {str(crops)!r} differ from those the model sees in prediction: {', '.join(differ)}. "
-        "Prepare them again with -m and the model's name."
+        f"The crops in {str(crops)!r} differ from those the model sees in prediction: "
+        f"{', '.join(map(str, changed))}. Prepare them again with -m and the model's name."
     )
 
 

@@ -94,12 +94,10 @@ def prepare(
     """
     sources = {sample.source: sample for sample in samples}
     targets = _find_targets(sources, root)
+    waiting = [s.id for s in sources.values() if not (output / targets[s.source] / ABOUT).exists()]
     with _writing(output):
         record_crops(root, output, config)
         # Until they are done: an interrupted run must not pass for the complete data set.
-        waiting = (
-            s.id for s in sources.values() if not (output / targets[s.source] / ABOUT).exists()
-        )
         record_left_out(output, dict.fromkeys(waiting, "not_done"))
     local = threading.local()
 
@@ -107,12 +105,9 @@ def prepare(
         if not hasattr(local, "detector"):
             local.detector = make_detector()
             local.finder = None if make_finder is None else make_finder()
-        target = output / targets[sample.source]
         with _writing(output):
-            prepared = _prepare_video(sample, target, config, local.detector)
-            if local.finder is not None and (target / ABOUT).exists():
-                prepared = _add_parts(prepared, target, local.finder)
-        return prepared
+            target = output / targets[sample.source]
+            return _prepare_video(sample, target, config, local.detector, local.finder)
 
     results: list[Prepared] = []
     try:
@@ -175,8 +170,20 @@ def _writing(output: Path) -> Iterator[None]:
 
 
 def _prepare_video(
-    sample: Sample, target: Path, config: CropConfig, detector: FaceDetector
+    sample: Sample,
+    target: Path,
+    config: CropConfig,
+    detector: FaceDetector,
+    finder: PartsFinder | None,
 ) -> Prepared:
+    """Makes the crops of a video and, with a finder, their parts, unless they exist."""
+    prepared = _crop(sample, target, config, detector)
+    if finder is not None and (target / ABOUT).exists():
+        return _add_parts(prepared, target, finder)
+    return prepared
+
+
+def _crop(sample: Sample, target: Path, config: CropConfig, detector: FaceDetector) -> Prepared:
     if (target / ABOUT).exists():
         return Prepared(sample.id, "kept")
     hidden = target.with_name(f".{target.name}.part")

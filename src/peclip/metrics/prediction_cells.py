@@ -1,0 +1,94 @@
+"""The cells of a record of predictions, checked."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from peclip.errors import ConfigError
+from peclip.files import Record
+from peclip.labels import canonical
+
+_PROB = "prob_"
+_SUM_TOLERANCE = 0.01  # probabilities that were written with three decimals still pass
+_ROUNDING = 1e-6
+
+
+def text_of(record: Record, name: str, hint: str = "") -> str:
+    """Returns a cell that must hold a text."""
+    place, row = record
+    value = row[name]
+    if not isinstance(value, str) or not value.strip():
+        raise ConfigError(f"{place} has the {name} {value!r} and a text is expected{hint}")
+    return value.strip()
+
+
+def target_of(record: Record, source: str, targets: Mapping[str, str] | None) -> str:
+    """Returns the true label of a record: its own, or the one that is given for its source."""
+    if targets is None:
+        return text_of(record, "target")
+    if source not in targets:
+        raise ConfigError(
+            f"{record[0]} has the source {source!r}, for which no target was given; give one for every source, "
+            "spelt as in the predictions"
+        )
+    return targets[source]
+
+
+def probability_columns(row: Mapping[str, Any]) -> dict[str, str]:
+    """Returns the columns of probabilities by canonical label."""
+    columns = dict[str, str]()
+    for name in row:
+        if name.startswith(_PROB):
+            label = canonical(name.removeprefix(_PROB))
+            if label in columns:
+                raise ConfigError(
+                    f"the columns {columns[label]!r} and {name!r} are of the same label; keep one"
+                )
+            columns[label] = name
+    return columns
+
+
+def check_same_columns(record: Record, columns: Mapping[str, str]) -> None:
+    """Raises a ConfigError where a record has other columns of probabilities than the first one."""
+    place, row = record
+    if probability_columns(row) != columns:
+        raise ConfigError(f"{place} has other {_PROB} columns than the first row; give all in each")
+
+
+def probabilities_of(record: Record, columns: Mapping[str, str], label: str) -> dict[str, float]:
+    """Returns the probabilities of a record by canonical label, 0 to 1.
+
+    Args:
+        record: a row of predictions.
+        columns: by canonical label.
+        label: as the record spells it; one of those of the columns.
+    """
+    place, row = record
+    scores = {name: _probability(place, row, column) for name, column in columns.items()}
+    total = math.fsum(scores.values())
+    if abs(total - 1) > _SUM_TOLERANCE:
+        raise ConfigError(f"{place} has probabilities that sum to {total:.6g}; they must sum to 1")
+    if canonical(label) not in scores:
+        raise ConfigError(
+            f"{place} has the label {label!r} without a column {_PROB}{canonical(label)}; give one "
+            "for every label of the model"
+        )
+    return scores
+
+
+def _probability(place: str, row: Mapping[str, Any], column: str) -> float:
+    given = row.get(column)
+    value = number(given)
+    if not -_ROUNDING <= value <= 1 + _ROUNDING:  # a NaN fails as well
+        raise ConfigError(f"{place} has {given!r} in {column}; a number from 0 to 1 is expected")
+    return min(max(value, 0.0), 1.0)
+
+
+def number(given: Any) -> float:
+    """Returns a cell as a number, NaN where it holds none."""
+    try:
+        return math.nan if given is None or isinstance(given, bool) else float(given)
+    except (TypeError, ValueError, OverflowError):
+        return math.nan

@@ -1,0 +1,98 @@
+"""The models that are evaluated: one, or that of every fold of a run."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from peclip.data import DataConfig, Split
+from peclip.data.preparation.crop_record import left_out, unlike
+from peclip.errors import ConfigError
+from peclip.labels import effective_prior_weight
+from peclip.literals import Precision
+from peclip.recognizers.loading import load
+from peclip.recognizers.recognizer import Recognizer
+from peclip.runs.leakage import run_warning
+from peclip.weights.checkpoint import MODEL, model_folder
+
+
+@dataclass(frozen=True, slots=True)
+class FoldModels:
+    """A model per fold; several folds may share one."""
+
+    run: str
+    """The name that was given."""
+    names: tuple[str, ...]
+    """Of the model of each fold."""
+    loaded: Mapping[str, Recognizer]
+    """By name."""
+
+    @property
+    def recognizers(self) -> list[Recognizer]:
+        """The model of each fold."""
+        return [self.loaded[name] for name in self.names]
+
+    def warning(self, splits: Sequence[Split], data: DataConfig) -> str | None:
+        """Returns what must be said of models that know some of the videos, or other crops; each sentence once."""
+        said: list[str | None] = []
+        for name, split in zip(self.names, splits, strict=True):
+            said.append(run_warning(self.run, name, split, data))
+            said += [unlike(data.root, self.loaded[name].config.preprocess), left_out(data.root)]
+        return " ".join(dict.fromkeys(filter(None, said))) or None
+
+
+def load_fold_models(
+    model: str | Path | Recognizer,
+    folds: Sequence[int | None],
+    *,
+    labels: Mapping[str, str] | None,
+    prior_weight: float | None,
+    device: str,
+    precision: Precision,
+) -> FoldModels:
+    """Loads the model of every fold, each once.
+
+    Args:
+        model: one that is loaded, the name of one, or the folder of a run.
+        folds: their numbers.
+        labels: other labels, with their texts; `None` for the model's.
+        prior_weight: checked: it needs a model with a prior.
+        device: to load onto.
+        precision: to load for.
+
+    Raises:
+        UserError: a model is not there, or does not take the labels or the prior weight.
+    """
+    if isinstance(model, Recognizer):
+        run, names, loaded = model.name, (model.name,) * len(folds), {model.name: model}
+    else:
+        run, names = str(model), tuple(str(model_of(model, fold)) for fold in folds)
+        loaded = {n: load(n, device=device, precision=precision) for n in dict.fromkeys(names)}
+    if labels is not None:
+        loaded = {name: one.with_labels(labels) for name, one in loaded.items()}
+    for one in loaded.values():
+        effective_prior_weight(one.config, prior_weight)
+    return FoldModels(run, names, loaded)
+
+
+def model_of(name: str | Path, fold: int | None) -> str | Path:
+    """Returns the model of a fold: that of the run folder, if it is one, else the name itself.
+
+    Raises:
+        ConfigError: it is the folder of a run with all folds, and this fold has no model.
+    """
+    folder = Path(name)
+    if not os.path.isdir(name):
+        return name
+    if any(folder.glob(f"fold-*/{MODEL}")):
+        found = folder / f"fold-{fold}" / MODEL
+        if not found.is_dir():
+            raise ConfigError(
+                f"{str(name)!r} is a run with a model per fold, and has none of fold {fold}. Give --fold all "
+                "or the number of one, or finish the run: peclip train --resume."
+            )
+        return found
+    found = model_folder(folder)
+    return name if found == folder else found

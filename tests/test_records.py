@@ -1,0 +1,56 @@
+"""Records are read alike from every kind of file, and a broken line is named."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import pytest
+
+from peclip.errors import ConfigError
+from peclip.files import read_records
+
+
+def save(folder: Path, text: str, name: str) -> Path:
+    path = folder / name
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_a_csv_whose_rows_are_of_several_lengths(tmp_path: Path) -> None:
+    path = save(tmp_path, '\ufeffPath, Label\n\na\n"b\n,",x,y\n', "table.txt")
+    seen: list[tuple[list[str], str]] = []
+
+    def check(names: Iterable[str], place: str) -> None:
+        seen.append((list(names), place))
+
+    records = read_records(path, check, kind=".csv", lowercase=True, ragged=True)
+    assert records == [
+        ("line 3", {"path": "a", "label": ""}),
+        ("line 5", {"path": "b\n,", "label": "x"}),
+    ]
+    assert seen == [(["path", "label"], "line 1")]
+    with pytest.raises(ConfigError, match="line 3 has 1 cells and the header 2"):
+        read_records(path, kind=".csv")
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "words"),
+    [
+        ("a.csv", "\n", "it is empty"),
+        ("a.csv", 'a,b\n"x"y,z\n', "line 2 is not csv"),
+        ("a.csv", 'a,b\nx,"y\n', "line 2 is not csv"),
+        ("a.jsonl", '{"a": 1}\n\n[]\n', "line 3 is not a JSON object"),
+        ("a.json", '{"rows": [1]}', "row 1 is not a JSON object"),
+        ("a.txt", "a", "one of .csv, .jsonl, .json, .parquet"),
+    ],
+)
+def test_a_broken_file(name: str, text: str, words: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=words):
+        read_records(save(tmp_path, text, name))
+
+
+def test_a_file_without_records(tmp_path: Path) -> None:
+    assert read_records(save(tmp_path, "a,b\n", "a.csv")) == []
+    assert read_records(save(tmp_path, "\n", "a.jsonl")) == []
+    assert read_records(save(tmp_path, "[]", "a.json")) == []
