@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from peclip.video.faces import YUNET
+from peclip.video.detectors.yunet import YUNET
 
 Find = Callable[[NDArray[np.uint8]], list[list[float]]]
 

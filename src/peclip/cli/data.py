@@ -15,7 +15,7 @@ from peclip.literals import DetectorName
 
 if TYPE_CHECKING:
     from peclip.data.check_report import CheckReport, FaceShare
-    from peclip.video.faces import FaceDetector
+    from peclip.video.detectors.detector import FaceDetector
 
 data = typer.Typer(no_args_is_help=True, help="List, check and prepare data sets.")
 
@@ -194,7 +194,7 @@ def prepare(
 
 def _load_detector(name: DetectorName, threshold: float = 0.7) -> FaceDetector:
     from peclip.settings import load_settings
-    from peclip.video.faces import load_detector
+    from peclip.video.detectors.registry import load_detector
 
     return load_detector(name, settings=load_settings(), threshold=threshold)
 

@@ -82,13 +82,14 @@ def download(name: NameArg) -> None:
     """Download a model, or the face detectors `yunet` and `landmarker`, for offline use."""
     from peclip.downloads.direct import fetch
     from peclip.settings import load_settings
-    from peclip.video.faces import YUNET
+    from peclip.video.detectors.registry import DETECTORS
     from peclip.video.parts import LANDMARKER
     from peclip.weights.checkpoint import load_model
     from peclip.weights.resolve import resolve
 
     settings = load_settings()
-    file = {"yunet": YUNET, "landmarker": LANDMARKER}.get(name)
+    files = {known: detector.file for known, detector in DETECTORS.items()}
+    file = {**files, "landmarker": LANDMARKER}.get(name)
     if file is not None:
         typer.echo(fetch(file, settings.cache_dir, settings=settings))
         return
