@@ -58,14 +58,7 @@ def resolve(
         CheckpointError: the directory or repository does not hold a peclip model.
     """
     text = "nano" if name is None else str(name)
-    before, colon, untrained = text.partition(":")
-    if colon and before in UNTRAINED:
-        if not _is_untrained(untrained):
-            raise ConfigError(
-                f"{text!r} sets an architecture, but {untrained!r} has a fixed one. Remove {before}: here; "
-                f"only untrained models accept it: {', '.join(SPECIAL)}, or BACKBONE/WEIGHTS."
-            )
-        architecture, text = before, untrained
+    architecture, text = _without_prefix(text, architecture)
     if revision is not None and (text.count("/") != 1 or os.path.isdir(text)):
         raise ConfigError(
             f"The revision {revision!r} was given for {text!r}; only hub repositories have revisions."
@@ -81,21 +74,40 @@ def resolve(
     owner, _, rest = text.partition("/")
     if rest and "/" not in rest and is_published(owner) and revision is None:
         return Checkpoint(named, rest, backbone_model_config(owner, rest, architecture), None)
-    repo, _, behind = text.partition("@")  # a branch may have slashes in its name
-    if repo.count("/") == 1 and not text.startswith((".", "/", "~")):
-        if behind and revision and behind != revision:
-            raise ConfigError(
-                f"{text!r} was given together with revision {revision!r}; give only one of them."
-            )
-        files = (CONFIG, CARD, TENSORS) if with_tensors else (CONFIG, CARD)
-        folder = download_repository(repo, behind or revision, files, settings)
-        return read_checkpoint(folder, name=repo, revision=folder.name, with_tensors=with_tensors)
+    if text.partition("@")[0].count("/") == 1 and not text.startswith((".", "/", "~")):
+        return _from_hub(text, revision, settings, with_tensors=with_tensors)
     raise ConfigError(
         f"Unknown model {text!r}. Accepted are {', '.join([*EMBEDDED, *SPECIAL])}, "
         "BACKBONE/WEIGHTS such as ViT-B-16-quickgelu/openai (as FineCLIPER: finecliper:BACKBONE/WEIGHTS; CLIP "
         "itself: clip:BACKBONE/WEIGHTS), a directory with a config.json, and a hub repository "
         "owner/name[@revision]. See: peclip models list"
     )
+
+
+def _without_prefix(text: str, architecture: str) -> tuple[str, str]:
+    """Returns the architecture of a model name, by its prefix if it has one, and the name without it."""
+    prefix, colon, untrained = text.partition(":")
+    if not colon or prefix not in UNTRAINED:
+        return architecture, text
+    if not _is_untrained(untrained):
+        raise ConfigError(
+            f"{text!r} sets an architecture, but {untrained!r} has a fixed one. Remove {prefix}: here; "
+            f"only untrained models accept it: {', '.join(SPECIAL)}, or BACKBONE/WEIGHTS."
+        )
+    return prefix, untrained
+
+
+def _from_hub(
+    text: str, revision: str | None, settings: Settings, *, with_tensors: bool
+) -> Checkpoint:
+    repo, _, behind = text.partition("@")  # a branch may have slashes in its name
+    if behind and revision and behind != revision:
+        raise ConfigError(
+            f"{text!r} was given together with revision {revision!r}; give only one of them."
+        )
+    files = (CONFIG, CARD, TENSORS) if with_tensors else (CONFIG, CARD)
+    folder = download_repository(repo, behind or revision, files, settings)
+    return read_checkpoint(folder, name=repo, revision=folder.name, with_tensors=with_tensors)
 
 
 def _is_untrained(name: str) -> bool:
