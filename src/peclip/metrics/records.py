@@ -16,8 +16,6 @@ from typing import Any
 from peclip.errors import ConfigError, MissingExtraError
 from peclip.labels import canonical
 
-ENDINGS = (".csv", ".jsonl", ".json", ".parquet")
-
 _PROB = "prob_"
 _SUM_TOLERANCE = 0.01  # probabilities that were written with three decimals still pass
 _ROUNDING = 1e-6
@@ -37,14 +35,9 @@ def read_records(path: Path, check_columns: CheckColumns) -> list[Record]:
         MissingExtraError: it is a parquet file, and pyarrow is not installed.
     """
     ending = path.suffix.lower()
-    if ending not in ENDINGS:
-        raise ConfigError(f"the ending must be one of {', '.join(ENDINGS)}")
-    content = _read(path)
-    if ending == ".parquet":
-        records = list(_parquet_records(content, check_columns))
-    else:
-        readers = {".csv": _csv_records, ".jsonl": _line_records, ".json": _document_records}
-        records = list(readers[ending](_decoded(content), check_columns))
+    if ending not in _READERS:
+        raise ConfigError(f"the ending must be one of {', '.join(_READERS)}")
+    records = list(_READERS[ending](_read(path), check_columns))
     if not records:
         raise ConfigError("it is empty; a row per video is expected")
     return records
@@ -144,8 +137,8 @@ def _decoded(content: bytes) -> str:
         raise ConfigError(f"line {line} is not UTF-8; save the file as UTF-8") from None
 
 
-def _csv_records(text: str, check_columns: CheckColumns) -> Iterator[Record]:
-    reader = csv.reader(io.StringIO(text, newline=""))
+def _csv_records(content: bytes, check_columns: CheckColumns) -> Iterator[Record]:
+    reader = csv.reader(io.StringIO(_decoded(content), newline=""))
     try:
         header = [name.strip() for name in next((cells for cells in reader if cells), [])]
         if not header:
@@ -163,19 +156,19 @@ def _csv_records(text: str, check_columns: CheckColumns) -> Iterator[Record]:
         raise ConfigError(f"line {reader.line_num} is not csv: {error}") from None
 
 
-def _line_records(text: str, check_columns: CheckColumns) -> Iterator[Record]:
+def _line_records(content: bytes, check_columns: CheckColumns) -> Iterator[Record]:
     # Not splitlines(): U+2028 and its like may stand inside a JSON string.
-    for line, content in enumerate(text.split("\n"), start=1):
-        if content.strip():
-            row = _parsed(content)
+    for line, text in enumerate(_decoded(content).split("\n"), start=1):
+        if text.strip():
+            row = _parsed(text)
             if not isinstance(row, dict):
                 raise ConfigError(f"line {line} is not a JSON object; write one per line")
             check_columns(row, f"line {line}")
             yield f"line {line}", row
 
 
-def _document_records(text: str, check_columns: CheckColumns) -> Iterator[Record]:
-    document = _parsed(text)
+def _document_records(content: bytes, check_columns: CheckColumns) -> Iterator[Record]:
+    document = _parsed(_decoded(content))
     documents = document if isinstance(document, list) else [document]
     rows = [row for part in documents for row in _rows_of(part)]
     for place, row in enumerate(rows, 1):
@@ -216,3 +209,12 @@ def _parquet_records(content: bytes, check_columns: CheckColumns) -> Iterator[Re
     for place, row in enumerate(rows, 1):
         check_columns(row, f"row {place}")
         yield f"row {place}", row
+
+
+_READERS = {
+    ".csv": _csv_records,
+    ".jsonl": _line_records,
+    ".json": _document_records,
+    ".parquet": _parquet_records,
+}
+"""Readers of the bytes of a file by its ending."""
