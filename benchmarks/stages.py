@@ -24,8 +24,9 @@ import peclip
 from peclip import PredictOptions
 from peclip.recognizers.recognizer import Recognizer
 from peclip.runtime import device_name
+from peclip.video.observer import Observer
 from peclip.video.reader import open_video
-from peclip.video.windows import FaceWindow, Observer, cut_windows
+from peclip.video.windows import FaceWindow, cut_windows
 
 Item = TypeVar("Item")
 BATCH = 8

@@ -24,14 +24,15 @@ if TYPE_CHECKING:
     from peclip.recognizers.recognizer import Recognizer
     from peclip.results.prediction import Prediction
     from peclip.results.rows import Row
-    from peclip.runs.dataset_evaluation import EvaluateOptions, evaluate_dataset
+    from peclip.runs.dataset_evaluation import evaluate_dataset
+    from peclip.runs.evaluate_options import EvaluateOptions
     from peclip.training.config import TrainConfig
     from peclip.types import Frames
 
 # Names are loaded on first use (PEP 562): importing peclip must not import torch.
 _HOMES = {
     "DataConfig": "peclip.data.config",
-    "EvaluateOptions": "peclip.runs.dataset_evaluation",
+    "EvaluateOptions": "peclip.runs.evaluate_options",
     "FineCLIPER": "peclip.recognizers.fine_cliper",
     "FineCLIPERConfig": "peclip.models.fine_cliper_config",
     "Frames": "peclip.types",

@@ -15,8 +15,14 @@ from peclip.errors import ConfigError
 from peclip.labels import EMOTIONS, LabelSet, check_distribution, prior_over
 from peclip.literals import DecoderName, DetectorName
 
-READERS = min(4, os.cpu_count() or 1)
-"""Default number of processes that read videos."""
+
+def default_readers() -> int:
+    """Returns the default number of processes that read videos: one per core, at most 4."""
+    return min(4, os.cpu_count() or 1)
+
+
+RESAMPLES = 1000
+"""Default number of bootstrap draws for confidence intervals."""
 
 _CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 _CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
@@ -172,43 +178,49 @@ class BackboneSizes(NamedTuple):
     quick_gelu: bool
 
 
-class PredictOptions(Config):
+class PredictOptions(Config, use_attribute_docstrings=True):
     """How a video is decoded, searched for faces, and cut into windows.
 
-    Field names are the flags of `peclip predict`; `frame_rate` is `--fps`.
+    Field names are the flags of `peclip predict`, and their docstrings its help; `frame_rate` is `--fps`.
     """
 
     window: float = Field(1.0, gt=0)
-    """Seconds per window; infinity makes the whole video one window."""
+    """Length of a window in seconds; infinite (`all`): the whole video is one window."""
     hop: float = Field(0.5, ge=0.001)
     """Seconds between the starts of windows."""
     start: float = Field(0.0, ge=0)
-    """Seconds; earlier frames are skipped."""
+    """Frames before this time are skipped, in seconds."""
     end: float | None = Field(None, gt=0)
-    """Seconds; later frames are skipped."""
+    """Frames after this time are skipped, in seconds; by default none (`all`)."""
     face_crop: bool = True
-    """Find and crop faces; false takes the whole frame, for videos already cropped to a face."""
+    """Detect and crop faces; otherwise the whole frame is used, for videos already cropped to a face."""
     detector: DetectorName = "auto"
     """Face detector: YuNet, OpenCV's Haar cascade, or auto: YuNet, with Haar as fallback."""
     detect_rate: float = Field(10.0, ge=1)
     """Maximum frames per second passed to the detector; a face found in two consecutive ones is
-    interpolated in the frames between, which are kept in memory until then. Infinity: every frame."""
+    interpolated in the frames between, which are kept in memory until then. Infinite (`inf`): every frame."""
     face_threshold: float = Field(0.7, ge=0, le=1)
     """Confidence threshold of the detector; faces below it are ignored."""
     min_face: float = Field(24.0, ge=0)
-    """Pixels; a window whose face is smaller has the status low_quality."""
+    """Minimum face size in pixels; a window whose face is smaller has the status low_quality."""
     min_coverage: float = Field(0.3, ge=0, le=1)
-    """A window whose face is visible in a smaller fraction of its frames has the status low_quality."""
+    """Minimum fraction of a window's frames that show the face; below it, the window has the status low_quality."""
     decoder: DecoderName = "auto"
-    """Video decoder: torchcodec if its FFmpeg is found, else PyAV."""
+    """Video decoder; auto is torchcodec if its FFmpeg is found, else PyAV."""
     frame_rate: float = Field(25.0, gt=0, le=10_000)
     """Frames per second of sources without timestamps: folders of images, and arrays."""
     prior_weight: float | None = Field(None, ge=0, le=1)
-    """Overrides the model's `prior_weight` (see `ModelConfig.prior_weight`)."""
+    """Label frequencies that predictions assume: 0 those of the training videos, 1 equal ones, values between a
+    mixture; by default the weight stored in the model."""
     captions: Path | None = None
     """Captions of the videos, for models that read them: a file from `peclip captions`."""
     batch_size: int | None = Field(None, ge=1)
     """Windows per forward pass; by default 8, and 1 for a webcam so that rows appear immediately."""
+
+    @field_validator("end")
+    @classmethod
+    def _drop_infinity(cls, value: float | None) -> float | None:
+        return None if value == math.inf else value
 
     @model_validator(mode="after")
     def _check_range(self) -> PredictOptions:

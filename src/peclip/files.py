@@ -8,6 +8,7 @@ import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -105,7 +106,7 @@ def read_records(
     Args:
         path: the file.
         check_columns: called with the header of a csv, and with the keys of each record of another file.
-        kind: one of `RECORD_KINDS`; by default the ending of the file.
+        kind: `.csv`, `.jsonl`, `.json` or `.parquet`; by default the ending of the file.
         lowercase: the header of a csv may have capitals; its columns get lower-case names.
         ragged: cells missing at the end of a row of a csv are empty and surplus ones are ignored;
             otherwise both are errors.
@@ -118,22 +119,20 @@ def read_records(
             the line but not the file, has no full stop.
         MissingExtraError: it is a parquet file, and pyarrow is not installed.
     """
+    readers: dict[str, Callable[[bytes, CheckColumns], Iterator[Record]]] = {
+        ".csv": partial(_csv_records, lowercase=lowercase, ragged=ragged),
+        ".jsonl": _line_records,
+        ".json": _document_records,
+        ".parquet": _parquet_records,
+    }
     kind = path.suffix.lower() if kind is None else kind
-    if kind not in RECORD_KINDS:
-        raise ConfigError(f"the ending must be one of {', '.join(RECORD_KINDS)}")
+    if kind not in readers:
+        raise ConfigError(f"the ending must be one of {', '.join(readers)}")
     try:
         content = path.read_bytes()
     except OSError as error:
         raise ConfigError(f"{error.strerror}; give a file that exists and can be read") from None
-    if kind == ".parquet":
-        return list(_parquet_records(content, check_columns))
-    text = _decoded(content)
-    if kind == ".csv":
-        return list(_csv_records(text, check_columns, lowercase, ragged))
-    return list((_line_records if kind == ".jsonl" else _document_records)(text, check_columns))
-
-
-RECORD_KINDS = (".csv", ".jsonl", ".json", ".parquet")
+    return list(readers[kind](content, check_columns))
 
 
 def _decoded(content: bytes) -> str:
@@ -145,9 +144,9 @@ def _decoded(content: bytes) -> str:
 
 
 def _csv_records(
-    text: str, check_columns: CheckColumns, lowercase: bool, ragged: bool
+    content: bytes, check_columns: CheckColumns, *, lowercase: bool, ragged: bool
 ) -> Iterator[Record]:
-    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+    reader = csv.reader(io.StringIO(_decoded(content), newline=""), strict=True)
     try:
         header = [name.strip() for name in next((cells for cells in reader if cells), [])]
         if not header:
@@ -168,19 +167,19 @@ def _csv_records(
         raise ConfigError(f"line {reader.line_num} is not csv: {error}") from None
 
 
-def _line_records(text: str, check_columns: CheckColumns) -> Iterator[Record]:
+def _line_records(content: bytes, check_columns: CheckColumns) -> Iterator[Record]:
     # Not splitlines(): U+2028 and its like may stand inside a JSON string.
-    for line, content in enumerate(text.split("\n"), start=1):
-        if content.strip():
-            row = parse_json(content)
+    for line, text in enumerate(_decoded(content).split("\n"), start=1):
+        if text.strip():
+            row = parse_json(text)
             if not isinstance(row, dict):
                 raise ConfigError(f"line {line} is not a JSON object; write one per line")
             check_columns(row, f"line {line}")
             yield f"line {line}", row
 
 
-def _document_records(text: str, check_columns: CheckColumns) -> Iterator[Record]:
-    document = parse_json(text)
+def _document_records(content: bytes, check_columns: CheckColumns) -> Iterator[Record]:
+    document = parse_json(_decoded(content))
     documents = document if isinstance(document, list) else [document]
     rows = [row for part in documents for row in _rows_of(part)]
     for place, row in enumerate(rows, 1):

@@ -145,6 +145,7 @@ def test_version(capsys: Output) -> None:
     "code",
     [
         "import sys; from peclip.cli.app import run; run(['--help']); "
+        "[run([name, '--help']) for name in ('predict', 'train', 'evaluate', 'score', 'captions')]; "
         "assert 'torch' not in sys.modules",
         "import sys; import peclip; assert peclip.__version__; dir(peclip); "
         "assert 'torch' not in sys.modules",

@@ -17,9 +17,10 @@ from peclip.cli.evaluation_table import show
 from peclip.cli.options import check_output
 from peclip.errors import ConfigError
 from peclip.metrics.scoring import score_files
+from peclip.results.formats.registry import FORMATS
 from peclip.results.prediction import Prediction
 from peclip.results.rows import Row
-from peclip.results.writers import FORMATS, open_writer
+from peclip.results.writers import open_writer
 
 
 @pytest.fixture

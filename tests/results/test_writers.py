@@ -8,15 +8,18 @@ import json
 import math
 import sys
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, get_args
 
 import pyarrow.parquet as pq
 import pytest
 
 from peclip.errors import ConfigError, MissingExtraError
+from peclip.literals import RowFormat
+from peclip.results.formats.registry import FORMATS
+from peclip.results.interface import RowWriter
 from peclip.results.prediction import Prediction
-from peclip.results.rows import Row
-from peclip.results.writers import FORMATS, STDOUT, RowWriter, format_of, open_writer
+from peclip.results.rows import Row, column_names
+from peclip.results.writers import STDOUT, format_of, open_writer
 
 LABELS = ("anger", "fear")
 
@@ -91,6 +94,14 @@ def test_an_unknown_format_is_answered_with_the_formats(tmp_path: Path) -> None:
     ):
         pass
     assert not list(tmp_path.iterdir())
+
+
+def test_every_format_has_a_literal() -> None:
+    assert tuple(FORMATS) == get_args(RowFormat)
+
+
+def test_columns_are_those_of_a_row() -> None:
+    assert column_names(LABELS) == list(make_row().to_dict(LABELS))
 
 
 def test_csv_rows_are_on_disk_at_once(tmp_path: Path) -> None:
@@ -262,7 +273,7 @@ def test_a_file_name_that_is_no_utf8_does_not_stop_the_run(tmp_path: Path, form:
 def test_without_pyarrow_parquet_is_refused_at_once(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setitem(sys.modules, "pyarrow.parquet", None)
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
     with (
         pytest.raises(MissingExtraError, match=r"peclip\[data\]"),
         open_writer("parquet", tmp_path / "rows.parquet", LABELS),

@@ -5,6 +5,7 @@ import math
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import get_args
 
 import cv2
 import numpy as np
@@ -15,14 +16,10 @@ from peclip.errors import ConfigError, WeightsError
 from peclip.literals import DetectorName
 from peclip.settings import load_settings
 from peclip.types import FaceBox
-from peclip.video.faces import (
-    YUNET,
-    HaarDetector,
-    YuNetDetector,
-    crop_face,
-    load_detector,
-    resize_frame,
-)
+from peclip.video.detectors.haar import HaarDetector
+from peclip.video.detectors.registry import DETECTORS, load_detector
+from peclip.video.detectors.yunet import YUNET, YuNetDetector
+from peclip.video.faces import crop_face, resize_frame
 from peclip.video.reader import open_video
 
 
@@ -231,10 +228,14 @@ def test_without_yunet_there_is_one_warning_and_the_cascade(
     assert len(detector.detect(portrait(astronaut))) == 1
 
 
+def test_every_detector_has_a_literal() -> None:
+    assert tuple(DETECTORS) == get_args(DetectorName)
+
+
 def test_yunet_by_name_is_never_replaced() -> None:
     with pytest.raises(WeightsError, match="yunet"):
         load_detector("yunet", settings=load_settings())
-    with pytest.raises(ConfigError, match="choose auto, yunet or haar"):
+    with pytest.raises(ConfigError, match="auto, yunet, haar"):
         load_detector("mtcnn", settings=load_settings())
 
 

@@ -15,8 +15,9 @@ from torch import Tensor
 
 from peclip.errors import ConfigError, DatasetError, MissingExtraError, WeightsError
 from peclip.settings import load_settings
+from peclip.video.detectors.registry import load_detector
 from peclip.video.drawing import CLASSES, COLOURS, POINTS_68, YELLOW, draw_parts, parsing_map
-from peclip.video.faces import load_detector
+from peclip.video.observer import Observer
 from peclip.video.parts import (
     LANDMARKER,
     MediaPipeFinder,
@@ -28,7 +29,6 @@ from peclip.video.parts import (
     save_parts,
 )
 from peclip.video.reader import open_video
-from peclip.video.windows import Observer
 
 _LIPS_TOP = (61, 185, 40, 39, 37, 0, 267, 269, 270, 409, 291)
 _LIPS_BOTTOM = (61, 146, 91, 181, 84, 17, 314, 405, 321, 375, 291)

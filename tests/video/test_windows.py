@@ -10,14 +10,8 @@ import torch
 from peclip.errors import VideoError
 from peclip.types import FaceBox, Frames
 from peclip.video.faces import Image
-from peclip.video.windows import (
-    WHOLE_FRAME,
-    FaceWindow,
-    Observation,
-    Observer,
-    Sighting,
-    cut_windows,
-)
+from peclip.video.observer import WHOLE_FRAME, Observation, Observer, Sighting
+from peclip.video.windows import FaceWindow, cut_windows
 
 
 def observations(

@@ -13,7 +13,7 @@ import typer
 from peclip.cli import console
 from peclip.cli.captions import captions
 from peclip.cli.convert import convert
-from peclip.cli.data import data
+from peclip.cli.data import app as data
 from peclip.cli.doctor import doctor
 from peclip.cli.evaluate import evaluate
 from peclip.cli.models import models

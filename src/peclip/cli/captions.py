@@ -9,8 +9,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from peclip.cli import console
-from peclip.cli.data import AnnotationsOpt, DataRootOpt, DatasetOpt, FoldOpt
-from peclip.cli.options import DeviceOpt, ProgressOpt
+from peclip.cli.data import FoldOpt
+from peclip.cli.field_options import from_fields
+from peclip.cli.options import DataGroup, DeviceOpt, ProgressOpt
+from peclip.config import check
+from peclip.data.config import DataConfig
 from peclip.errors import SOME_FAILED, ConfigError
 
 if TYPE_CHECKING:
@@ -43,13 +46,13 @@ EndpointOptionsOpt = Annotated[
 ]
 
 
+@from_fields
 def captions(
-    dataset: DatasetOpt,
-    data_root: DataRootOpt,
+    *,
+    data: DataGroup,
     output: Annotated[
         Path, typer.Option("-o", "--output", help="A .jsonl file; an existing one is resumed.")
     ],
-    annotations: AnnotationsOpt = None,
     fold: FoldOpt = None,
     split: Annotated[
         str | None, typer.Option("--split", help="train, val or test; by default all.")
@@ -80,18 +83,19 @@ def captions(
     from peclip.captions.describe import describe
     from peclip.captions.store import CaptionStore
 
+    config = check(DataConfig, data)
     if own:
         if model is not None or endpoint is not None or limit is not None:
             raise ConfigError("--own uses no model: omit --model, --endpoint and --limit.")
-        _copy_own(dataset, data_root, annotations, fold, split, output)
+        _copy_own(config, fold, split, output)
         return
-    samples = _read_samples(dataset, data_root, annotations, fold, split)
+    samples = _read_samples(config, fold, split)
     with CaptionStore(output.expanduser()) as store:
         captioner = _load_captioner(model, device, endpoint, endpoint_model, endpoint_options)
         kept = sum(sample.id in store for sample in samples)
         ahead = min(len(samples) - kept, limit or len(samples))
         with console.progress_bar(enabled=progress) as bar:
-            task = bar.add_task(f"captioning {dataset}", total=ahead, position="")
+            task = bar.add_task(f"captioning {config.dataset}", total=ahead, position="")
 
             def show(done: Described) -> None:
                 bar.advance(task)
@@ -109,42 +113,35 @@ def captions(
         raise typer.Exit(SOME_FAILED)
 
 
-def _copy_own(
-    dataset: str,
-    data_root: Path,
-    annotations: Path | None,
-    fold: int | None,
-    split: str | None,
-    output: Path,
-) -> None:
+def _copy_own(config: DataConfig, fold: int | None, split: str | None, output: Path) -> None:
     from peclip.captions.describe import copy_own
     from peclip.captions.store import CaptionStore
     from peclip.data import DATASETS, find_benchmark
 
+    dataset = config.dataset
     read = find_benchmark(dataset).own_captions
     if read is None:
         known = ", ".join(name for name, benchmark in DATASETS.items() if benchmark.own_captions)
         raise ConfigError(f"{dataset} does not include captions for --own; accepted: {known}.")
-    samples = _read_samples(dataset, data_root, annotations, fold, split)
-    lists = None if annotations is None else annotations.expanduser()
+    samples = _read_samples(config, fold, split)
     with CaptionStore(output.expanduser()) as store:
         kept = sum(sample.id in store for sample in samples)
-        results = copy_own(samples, read(data_root.expanduser(), lists), store, f"{dataset}'s own")
+        own = read(config.root, config.annotations)
+        results = copy_own(samples, own, store, f"{dataset}'s own")
     counts = {name: sum(r.status == name for r in results) for name in ("ok", "empty")}
     counts |= {"kept": kept, "without": len(samples) - kept - len(results)}
     typer.echo(", ".join(f"{count:,} {name}" for name, count in counts.items() if count))
 
 
-def _read_samples(
-    dataset: str, data_root: Path, annotations: Path | None, fold: int | None, split: str | None
-) -> list[Sample]:
+def _read_samples(config: DataConfig, fold: int | None, split: str | None) -> list[Sample]:
     from peclip.data import read_splits
 
-    lists = None if annotations is None else annotations.expanduser()
-    splits = read_splits(dataset, data_root.expanduser(), lists, fold)
+    splits = read_splits(config.dataset, config.root, config.annotations, fold)
     names = list(dict.fromkeys(part.split for part in splits))
     if split is not None and split not in names:
-        raise ConfigError(f"{dataset} has no split {split!r} here; it has {', '.join(names)}.")
+        raise ConfigError(
+            f"{config.dataset} has no split {split!r} here; it has {', '.join(names)}."
+        )
     chosen = [part.without_missing() for part in splits if split in (None, part.split)]
     missing = {
         sample.id for part in splits if split in (None, part.split) for sample in part.missing

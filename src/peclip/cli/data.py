@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from peclip.cli import console
-from peclip.cli.options import ModelOpt, ProgressOpt, ReportFormatOpt
+from peclip.cli.field_options import Fields, from_fields
+from peclip.cli.options import DataGroup, ModelOpt, ProgressOpt, ReportFormatOpt, print_report
+from peclip.config import PredictOptions, check
+from peclip.data.config import DataConfig
 from peclip.errors import SOME_FAILED
 from peclip.literals import DetectorName
 
 if TYPE_CHECKING:
     from peclip.data.check_report import CheckReport, FaceShare
-    from peclip.video.faces import FaceDetector
+    from peclip.data.preparation.face_crops import Prepared
+    from peclip.video.detectors.detector import FaceDetector
 
-data = typer.Typer(no_args_is_help=True, help="List, check and prepare data sets.")
+app = typer.Typer(no_args_is_help=True, help="List, check and prepare data sets.")
 
 _SHOWN = 5
 """Findings of each kind shown in the table; JSON lists all."""
@@ -28,21 +31,12 @@ _VERDICTS = {
     "unclear": "unclear: look at some frames",
 }
 
-DatasetOpt = Annotated[str, typer.Option("--dataset", help="Name from `peclip data list`.")]
-DataRootOpt = Annotated[Path, typer.Option("--data-root", help="Folder of the data set.")]
-AnnotationsOpt = Annotated[
-    Path | None,
-    typer.Option(
-        "--annotations",
-        help="Folder of the annotation lists, or the table; by default searched for in the data root.",
-    ),
-]
 FoldOpt = Annotated[
     int | None, typer.Option("--fold", min=1, help="Fold number; by default all folds.")
 ]
 
 
-@data.command("list")
+@app.command("list")
 def list_datasets(form: ReportFormatOpt = "table") -> None:
     """List the data sets: classes, folds, sources and licences."""
     from peclip.data import DATASETS
@@ -61,9 +55,6 @@ def list_datasets(form: ReportFormatOpt = "table") -> None:
         }
         for known in DATASETS.values()
     ]
-    if form == "json":
-        typer.echo(json.dumps(sets, indent=2))
-        return
     rows = [
         [
             known.name,
@@ -75,19 +66,20 @@ def list_datasets(form: ReportFormatOpt = "table") -> None:
         ]
         for known in DATASETS.values()
     ]
-    console.print_table(["name", "classes", "folds", "splits", "licence", "source"], rows)
+    heading = ["name", "classes", "folds", "splits", "licence", "source"]
+    print_report(form, sets, lambda: console.print_table(heading, rows))
 
 
-@data.command()
-def check(
-    dataset: DatasetOpt,
-    data_root: DataRootOpt,
-    annotations: AnnotationsOpt = None,
+@app.command("check")
+@from_fields
+def check_copy(
+    *,
+    data: DataGroup,
     fold: FoldOpt = None,
     face_videos: Annotated[
         int, typer.Option(min=0, help="Number of videos to search for faces; 0 skips it.")
     ] = 20,
-    detector: Annotated[DetectorName, typer.Option(help="Face detector.")] = "auto",
+    faces: Annotated[dict[str, Any], Fields(PredictOptions, "detector")],
     form: ReportFormatOpt = "table",
     progress: ProgressOpt = True,
 ) -> None:
@@ -95,45 +87,40 @@ def check(
     from peclip.data import find_benchmark
     from peclip.data.check import check_dataset
 
-    data_root = data_root.expanduser()
-    find_benchmark(dataset).check_root(data_root)  # before a detector is downloaded for nothing
+    config = check(DataConfig, data)
+    # before a detector is downloaded for nothing
+    find_benchmark(config.dataset).check_root(config.root)
     with console.progress_bar(enabled=progress) as bar:
-        task = bar.add_task(f"checking {dataset}", total=None, position="")
+        task = bar.add_task(f"checking {config.dataset}", total=None, position="")
         report = check_dataset(
-            dataset,
-            data_root,
-            None if annotations is None else annotations.expanduser(),
+            config.dataset,
+            config.root,
+            config.annotations,
             fold,
-            detector=_load_detector(detector) if face_videos else None,
+            detector=_load_detector(**faces) if face_videos else None,
             face_videos=face_videos,
             on_progress=lambda done, total: bar.update(
                 task, completed=done, total=total, position=f"{done:,} of {total:,}"
             ),
         )
-    if form == "json":
-        typer.echo(json.dumps(report.to_dict(), indent=2))
-    else:
-        _print(report)
+    print_report(form, report.to_dict(), lambda: _print(report))
     if not report.ok:
         raise typer.Exit(SOME_FAILED)
 
 
-@data.command()
+@app.command()
+@from_fields
 def prepare(
-    dataset: DatasetOpt,
-    data_root: DataRootOpt,
+    *,
+    data: DataGroup,
     output: Annotated[Path, typer.Option("-o", "--output", help="Output folder for the crops.")],
-    annotations: AnnotationsOpt = None,
     fold: FoldOpt = None,
     model: ModelOpt = "nano",
     size: Annotated[
         int | None,
         typer.Option(min=16, help="Crop size in pixels; by default the model's input size."),
     ] = None,
-    detector: Annotated[DetectorName, typer.Option(help="Face detector.")] = "auto",
-    face_threshold: Annotated[
-        float, typer.Option(help="Minimum detection confidence, 0 to 1.")
-    ] = 0.7,
+    faces: Annotated[dict[str, Any], Fields(PredictOptions, "detector", "face_threshold")],
     parts: Annotated[
         str | None,
         typer.Option(help="Also extract landmarks and parsing maps, for FineCLIPER: mediapipe."),
@@ -149,54 +136,68 @@ def prepare(
     """
     from peclip.data import read_splits
     from peclip.data.preparation.crop_record import CropConfig
-    from peclip.data.preparation.face_crops import count_status
     from peclip.data.preparation.face_crops import prepare as prepare_samples
     from peclip.settings import load_settings
     from peclip.video.parts import load_finder
     from peclip.weights.resolve import resolve
 
-    settings = load_settings()
+    settings, config = load_settings(), check(DataConfig, data)
     preprocess = resolve(model, settings=settings, with_tensors=False).config.preprocess
-    root, lists = data_root.expanduser(), annotations and annotations.expanduser()
-    splits = read_splits(dataset, root, lists, fold)
+    splits = read_splits(config.dataset, config.root, config.annotations, fold)
     samples = {s.source: s for split in splits for s in split.without_missing().samples}
     missing = {s.source for split in splits for s in split.missing}
-    first = _load_detector(detector, face_threshold)  # fails or warns once, before the threads
+    first = _load_detector(**faces)  # fails or warns once, before the threads
+    faces["detector"] = first.name
     if parts is not None:
         load_finder(parts, settings=settings)  # fails once, before the threads
-    config = CropConfig.of(
-        preprocess, size=size, detector=first.name, threshold=face_threshold, parts=parts
+    crops = CropConfig.of(
+        preprocess,
+        size=size,
+        detector=first.name,
+        threshold=faces["face_threshold"],
+        parts=parts,
     )
     with console.progress_bar(enabled=progress) as bar:
-        task = bar.add_task(f"preparing {dataset}", total=len(samples), position="")
+        task = bar.add_task(f"preparing {config.dataset}", total=len(samples), position="")
         results = prepare_samples(
             samples.values(),
-            root,
+            config.root,
             output.expanduser(),
-            config,
-            lambda: _load_detector(first.name, face_threshold),
+            crops,
+            lambda: _load_detector(**faces),
             make_finder=None if parts is None else lambda: load_finder(parts, settings=settings),
             workers=workers,
             on_video=lambda _: bar.advance(task),
         )
+    _print_prepared(results, num_missing=len(missing), with_parts=parts is not None)
+
+
+def _print_prepared(results: list[Prepared], *, num_missing: int, with_parts: bool) -> None:
+    """Prints what became of the videos.
+
+    Raises:
+        typer.Exit: some are missing, or were not cropped.
+    """
+    from peclip.data.preparation.face_crops import count_status
+
     for result in results:
         if result.reason:
             console.error(f"{result.id}: {result.reason}")
-    counts = count_status(results) | ({"missing": len(missing)} if missing else {})
+    counts = count_status(results) | ({"missing": num_missing} if num_missing else {})
     typer.echo(", ".join(f"{count:,} {status}" for status, count in counts.items()))
     crops = sum(result.crops for result in results)
-    if parts is not None and crops:
+    if with_parts and crops:
         found = sum(result.parsed for result in results)
         typer.echo(f"parts found in {found:,} of {crops:,} new crops")
     if counts.keys() & {"decode_error", "no_face", "missing"}:
         raise typer.Exit(SOME_FAILED)
 
 
-def _load_detector(name: DetectorName, threshold: float = 0.7) -> FaceDetector:
+def _load_detector(detector: DetectorName, face_threshold: float = 0.7) -> FaceDetector:
     from peclip.settings import load_settings
-    from peclip.video.faces import load_detector
+    from peclip.video.detectors.registry import load_detector
 
-    return load_detector(name, settings=load_settings(), threshold=threshold)
+    return load_detector(detector, settings=load_settings(), threshold=face_threshold)
 
 
 def _print(report: CheckReport) -> None:

@@ -14,7 +14,7 @@ import torch
 
 from peclip.downloads.direct import RemoteFile
 from peclip.settings import Settings, load_settings
-from peclip.video.faces import YUNET
+from peclip.video.detectors.registry import DETECTORS
 from peclip.video.parts import LANDMARKER
 from peclip.video.reader import available_decoders
 from peclip.video.readers.torchcodec import load_problem
@@ -58,12 +58,10 @@ def diagnose() -> list[Finding]:
         *_decoders(),
         *_devices(),
         *_cache(settings),
-        _file(
-            "yunet",
-            YUNET,
-            settings,
-            "The face detector is downloaded on first use (0.2 MB); without it, the Haar cascade finds "
-            "only frontal faces.",
+        *(
+            _file(name, detector.file, settings, detector.about)
+            for name, detector in DETECTORS.items()
+            if detector.file is not None
         ),
         _file(
             "landmarker",

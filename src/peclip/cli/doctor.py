@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import typer
+from rich.markup import escape
 
 from peclip.cli import console
-from peclip.cli.options import ReportFormatOpt
+from peclip.cli.options import ReportFormatOpt, print_report
+
+if TYPE_CHECKING:
+    from peclip.cli.diagnosis import Finding
 
 
 def doctor(form: ReportFormatOpt = "table") -> None:
@@ -15,16 +20,15 @@ def doctor(form: ReportFormatOpt = "table") -> None:
     from peclip.cli.diagnosis import diagnose
 
     findings = diagnose()
-    if form == "json":
-        typer.echo(json.dumps([finding.to_dict() for finding in findings], indent=2))
-    else:
-        marks = {"ok": "[green]ok[/]", "optional": "[yellow]--[/]", "missing": "[red]!![/]"}
-        from rich.markup import escape
-
-        for finding in findings:
-            line = f"{marks[finding.state]}  {finding.name:<14} {escape(finding.value)}"
-            console.out().print(line)
-            if finding.advice:
-                console.out().print(f"{'':<19}{escape(finding.advice)}", style="dim")
+    report = [finding.to_dict() for finding in findings]
+    print_report(form, report, lambda: _print_table(findings))
     if any(finding.state == "missing" for finding in findings):
         raise typer.Exit(5)
+
+
+def _print_table(findings: Sequence[Finding]) -> None:
+    marks = {"ok": "[green]ok[/]", "optional": "[yellow]--[/]", "missing": "[red]!![/]"}
+    for finding in findings:
+        console.out().print(f"{marks[finding.state]}  {finding.name:<14} {escape(finding.value)}")
+        if finding.advice:
+            console.out().print(f"{'':<19}{escape(finding.advice)}", style="dim")

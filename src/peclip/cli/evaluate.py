@@ -9,31 +9,30 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from peclip.cli import console
-from peclip.cli.data import AnnotationsOpt
 from peclip.cli.evaluation_table import show, tell
+from peclip.cli.field_options import Fields, from_fields
 from peclip.cli.options import (
-    CaptionsOpt,
     DeviceOpt,
     LabelsOpt,
     OutputOpt,
     OverwriteOpt,
     PrecisionOpt,
-    PriorWeightOpt,
     ProgressOpt,
     ReportFormatOpt,
     check_output,
+    read_labels,
 )
-from peclip.cli.score import BootstrapOpt, PlotOpt, check_report_outputs, score
-from peclip.config import READERS
+from peclip.cli.score import PlotOpt, check_report_outputs, score
+from peclip.config import check
+from peclip.data.config import DataConfig
 from peclip.errors import ConfigError
-from peclip.literals import FrameOrder, ViewAverage
+from peclip.literals import Precision
+from peclip.runs.evaluate_options import EvaluateOptions
 
 if TYPE_CHECKING:
+    from rich.progress import Progress
+
     from peclip.metrics.scoring import Evaluation
-
-
-BATCH, WORKERS = 8, READERS
-
 
 PredictionsOpt = Annotated[
     list[Path] | None,
@@ -42,15 +41,8 @@ PredictionsOpt = Annotated[
         help="Alias of `peclip score FILE`, with the options of that command. Repeat it for folds.",
     ),
 ]
-DatasetOpt = Annotated[
-    str | None, typer.Option("--dataset", help="As `peclip data list` names it.")
-]
-RootOpt = Annotated[Path | None, typer.Option("--data-root", help="Folder of the data set.")]
 FoldOpt = Annotated[
     str | None, typer.Option("--fold", help="A number, or `all` for the mean over folds.")
-]
-SplitOpt = Annotated[
-    str | None, typer.Option("--split", help="By default the one that papers report.")
 ]
 ModelOpt = Annotated[
     str | None,
@@ -60,34 +52,11 @@ ModelOpt = Annotated[
         help="As for predict, or the folder of a run; with --fold all, of a run with all folds.",
     ),
 ]
-FramesOpt = Annotated[
-    FrameOrder, typer.Option("--frames", help="Destroys time, to see what a model makes of it.")
-]
-ViewsOpt = Annotated[
-    ViewAverage, typer.Option("--tta", help="flip: the mean over a video and its mirror image.")
-]
-SkipOpt = Annotated[
-    bool, typer.Option("--skip-unreadable", help="Score the rest; they are counted.")
-]
-MissingOpt = Annotated[
-    bool, typer.Option("--allow-missing", help="Leave out listed videos that are not there.")
-]
 SavePredictionsOpt = Annotated[
     Path | None,
     typer.Option(
         "--save-predictions",
         help="A .csv file for the prediction of every video; with --fold all NAME-fold-1.csv and so on.",
-    ),
-]
-BatchOpt = Annotated[int, typer.Option("-b", "--batch-size", min=1)]
-WorkersOpt = Annotated[
-    int,
-    typer.Option(
-        "-j",
-        "--workers",
-        min=0,
-        show_default=False,
-        help="Processes that read videos; by default the cores, at most 4.",
     ),
 ]
 ChangesOpt = Annotated[
@@ -98,36 +67,26 @@ ChangesOpt = Annotated[
         help="Any other field of the data, such as data.targets=votes or data.copies=drop_from_test.",
     ),
 ]
-SeedOpt = Annotated[int, typer.Option("--seed", min=0, help="Of the bootstrap and of --frames.")]
+_DATA = ("dataset", "root", "annotations", "captions", "allow_missing")
 
 
+@from_fields
 def evaluate(
+    *,
     context: typer.Context,
     predictions: PredictionsOpt = None,
-    dataset: DatasetOpt = None,
-    data_root: RootOpt = None,
-    annotations: AnnotationsOpt = None,
-    captions: CaptionsOpt = None,
+    data: Annotated[dict[str, Any], Fields(DataConfig, *_DATA, changes=True)],
     fold: FoldOpt = None,
-    split: SplitOpt = None,
     model: ModelOpt = None,
     labels: LabelsOpt = None,
-    frames: FramesOpt = "as-recorded",
-    tta: ViewsOpt = "none",
-    prior_weight: PriorWeightOpt = None,
-    skip_unreadable: SkipOpt = False,
-    allow_missing: MissingOpt = False,
+    options: Annotated[dict[str, Any], Fields(EvaluateOptions, without=("labels",))],
     changes: ChangesOpt = None,
     save_predictions: SavePredictionsOpt = None,
-    batch_size: BatchOpt = BATCH,
-    workers: WorkersOpt = WORKERS,
     device: DeviceOpt = "auto",
     precision: PrecisionOpt = "auto",
     form: ReportFormatOpt = "table",
     output: OutputOpt = None,
     plot: PlotOpt = None,
-    resamples: BootstrapOpt = 1000,
-    seed: SeedOpt = 0,
     overwrite: OverwriteOpt = False,
     progress: ProgressOpt = True,
 ) -> None:
@@ -143,27 +102,32 @@ def evaluate(
     if predictions:
         _check_alias(context)
         score(
-            predictions,
+            predictions=predictions,
             labels=labels,
+            resamples=options["resamples"],
+            seed=options["seed"],
             form=form,
             output=output,
             plot=plot,
-            resamples=resamples,
-            seed=seed,
             overwrite=overwrite,
         )
         return
     check_report_outputs(output, plot, overwrite=overwrite)
-    asked: dict[str, Any] = {"split": split, "labels": labels, "frames": frames, "tta": tta}
-    asked["prior_weight"] = prior_weight
-    counted: dict[str, Any] = {"seed": seed, "resamples": resamples, "batch_size": batch_size}
-    counted |= asked | {"workers": workers, "skip_unreadable": skip_unreadable}
-    data: dict[str, Any] = {"dataset": dataset, "root": data_root, "annotations": annotations}
-    data |= {"allow_missing": allow_missing, "captions": captions}
-    data = _changed(data, changes or [])
-    computing: dict[str, Any] = {"device": device, "precision": precision}
+    config, all_folds = _data_config(_changed(data, changes or []), fold)
+    own = {} if labels is None else {"labels": read_labels(labels)}
+    checked = check(EvaluateOptions, options | own)
+    if save_predictions is not None:
+        _check_predictions(save_predictions, config, all_folds=all_folds, overwrite=overwrite)
     with console.progress_bar(enabled=progress) as bar:
-        found = _evaluate(model, data, fold, counted, computing, (save_predictions, overwrite), bar)
+        found = _evaluate(
+            model or "nano",
+            config,
+            checked,
+            all_folds=all_folds,
+            computing=(device, precision),
+            predictions_path=save_predictions,
+            bar=bar,
+        )
     if found is not None:
         tell(found)
         show(found, form, output, plot)
@@ -202,52 +166,57 @@ def _changed(data: dict[str, Any], changes: list[str]) -> dict[str, Any]:
     return dict(values["data"])
 
 
-def _evaluate(
-    model: str | None,
-    data: dict[str, Any],
-    fold: str | None,
-    values: dict[str, Any],
-    computing: dict[str, Any],
-    saved: tuple[Path | None, bool],
-    bar: Any,
-) -> Evaluation | None:
-    """Evaluates the model in all processes; returns the scores in the first of them."""
-    from peclip.cli.evaluation_bar import listener
-    from peclip.cli.predict import read_labels
-    from peclip.cli.train import device_of
-    from peclip.config import check
-    from peclip.data import DataConfig, find_benchmark
-    from peclip.metrics.prediction_file import prediction_paths
-    from peclip.runs.dataset_evaluation import EvaluateOptions, evaluate_dataset
-    from peclip.training.distributed import joined, world_of
-
-    if data["dataset"] is None or data["root"] is None:
+def _data_config(data: dict[str, Any], fold: str | None) -> tuple[DataConfig, bool]:
+    """Returns the data, and whether all folds are evaluated."""
+    if not {"dataset", "root"} <= data.keys():
         raise ConfigError(
             "evaluate takes --dataset NAME with --data-root DIR and -m MODEL; for a file of predictions there is "
             "peclip score FILE."
         )
     if fold is not None and fold != "all" and not fold.isdecimal():
         raise ConfigError(f"--fold takes a number or all, and {fold!r} was given.")
-    one = None if fold in (None, "all") else int(str(fold))
-    config = check(DataConfig, data | {"fold": one})
-    if values["labels"] is not None:
-        values = values | {"labels": read_labels(values["labels"])}
-    numbers = find_benchmark(config.dataset).fold_numbers() if fold == "all" else (one,)
-    if saved[0] is not None:
-        for path in prediction_paths(saved[0], numbers).values():
-            check_output(path, overwrite=saved[1], endings=[".csv"])
+    number = None if fold in (None, "all") else int(str(fold))
+    return check(DataConfig, data | {"fold": number}), fold == "all"
+
+
+def _check_predictions(path: Path, data: DataConfig, *, all_folds: bool, overwrite: bool) -> None:
+    """Checks that the predictions of every fold can be written."""
+    from peclip.data import find_benchmark
+    from peclip.metrics.prediction_file import prediction_paths
+
+    numbers = find_benchmark(data.dataset).fold_numbers() if all_folds else (data.fold,)
+    for output in prediction_paths(path, numbers).values():
+        check_output(output, overwrite=overwrite, endings=[".csv"])
+
+
+def _evaluate(
+    model: str,
+    data: DataConfig,
+    options: EvaluateOptions,
+    *,
+    all_folds: bool,
+    computing: tuple[str, Precision],
+    predictions_path: Path | None,
+    bar: Progress,
+) -> Evaluation | None:
+    """Evaluates the model in all processes; returns the scores in the first of them."""
+    from peclip.cli.evaluation_bar import listener
+    from peclip.cli.train import device_of
+    from peclip.runs.dataset_evaluation import evaluate_dataset
+    from peclip.training.distributed import joined, world_of
+
     world = world_of()
-    chosen = device_of(computing["device"], world)
-    with joined(world, chosen):
+    device = device_of(computing[0], world)
+    with joined(world, device):
         evaluation = evaluate_dataset(
-            model or "nano",
-            config,
-            check(EvaluateOptions, values),
-            all_folds=fold == "all",
-            device=str(chosen),
-            precision=computing["precision"],
+            model,
+            data,
+            options,
+            all_folds=all_folds,
+            device=str(device),
+            precision=computing[1],
             world=world,
-            predictions_path=saved[0],
+            predictions_path=predictions_path,
             on_batch=listener(bar) if world.is_main else None,
         )
     return evaluation if world.is_main else None

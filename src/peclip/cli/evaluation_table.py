@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from peclip.cli import console
-from peclip.cli.options import ReportFormat
+from peclip.cli.options import ReportFormat, print_report
 
 if TYPE_CHECKING:
     from peclip.metrics.intervals import Interval
@@ -30,10 +29,11 @@ def show(
     # Printed first, so that no disk that is full costs the numbers; and saved in any case, so that no
     # reader that has gone, as in `| head`, costs the file.
     try:
-        if form == "json" or to_stdout:
-            typer.echo(json.dumps(evaluation.to_dict(), indent=2))
-        else:
-            print_evaluation(evaluation)
+        print_report(
+            "json" if to_stdout else form,
+            evaluation.to_dict(),
+            lambda: print_evaluation(evaluation),
+        )
     finally:
         if output is not None and not to_stdout:
             evaluation.save(output)

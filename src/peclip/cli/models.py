@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import json
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from peclip.cli import console
-from peclip.cli.options import ReportFormatOpt
+from peclip.cli.options import ReportFormatOpt, print_report
+
+if TYPE_CHECKING:
+    from peclip.config import ModelConfig
 
 models = typer.Typer(no_args_is_help=True, help="List, describe, download and locate models.")
 
@@ -21,9 +23,11 @@ def list_models(form: ReportFormatOpt = "table") -> None:
     from peclip.weights.resolve import BACKBONES, EMBEDDED, SPECIAL
 
     known = EMBEDDED | BACKBONES | SPECIAL
-    if form == "json":
-        typer.echo(json.dumps([{"name": n, "description": text} for n, text in known.items()]))
-        return
+    document = [{"name": name, "description": text} for name, text in known.items()]
+    print_report(form, document, lambda: _print_models(known))
+
+
+def _print_models(known: dict[str, str]) -> None:
     console.print_table(["name", "description"], list(known.items()))
     console.note(
         "Any other open_clip ViT works as BACKBONE/WEIGHTS, as does a directory or a hub repository. "
@@ -55,9 +59,10 @@ def info(name: NameArg, form: ReportFormatOpt = "table") -> None:
         },
         "config": config.model_dump(mode="json"),
     }
-    if form == "json":
-        typer.echo(json.dumps(about, indent=2))
-        return
+    print_report(form, about, lambda: _print_info(about, config))
+
+
+def _print_info(about: dict[str, Any], config: ModelConfig) -> None:
     for key in ("name", "architecture", "backbone", "pretrained"):
         typer.echo(f"{key:<13} {about[key] or '-'}")
     typer.echo(f"{'frames':<13} {config.num_frames} of {config.preprocess.image_size} pixels")
@@ -82,13 +87,14 @@ def download(name: NameArg) -> None:
     """Download a model, or the face detectors `yunet` and `landmarker`, for offline use."""
     from peclip.downloads.direct import fetch
     from peclip.settings import load_settings
-    from peclip.video.faces import YUNET
+    from peclip.video.detectors.registry import DETECTORS
     from peclip.video.parts import LANDMARKER
     from peclip.weights.checkpoint import load_model
     from peclip.weights.resolve import resolve
 
     settings = load_settings()
-    file = {"yunet": YUNET, "landmarker": LANDMARKER}.get(name)
+    files = {str(known): detector.file for known, detector in DETECTORS.items()}
+    file = (files | {"landmarker": LANDMARKER}).get(name)
     if file is not None:
         typer.echo(fetch(file, settings.cache_dir, settings=settings))
         return

@@ -2,35 +2,20 @@
 
 from __future__ import annotations
 
-import math
+import json
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
+from peclip.cli.field_options import Fields
+from peclip.data.config import DataConfig
 from peclip.errors import ConfigError
 from peclip.literals import Precision
 
 ReportFormat = Literal["table", "json"]
-
-
-def seconds(text: str) -> float:
-    """Reads `4`, `4s`, `500ms` or `all` as seconds."""
-    word = text.strip().lower()
-    if word == "all":
-        return math.inf
-    unit = 0.001 if word.endswith("ms") else 1.0
-    try:
-        value = float(word.removesuffix("ms").removesuffix("s")) * unit
-    except ValueError:
-        raise typer.BadParameter(
-            f"Invalid duration {text!r}: give seconds such as 4, 4s or 500ms."
-        ) from None
-    if math.isnan(value):
-        raise typer.BadParameter(f"Invalid duration {text!r}: give seconds such as 4, 4s or 500ms.")
-    return value
 
 
 def check_output(output: Path | None, *, overwrite: bool, endings: Sequence[str] = ()) -> None:
@@ -60,6 +45,25 @@ def check_output(output: Path | None, *, overwrite: bool, endings: Sequence[str]
         )
 
 
+def read_labels(text: str) -> dict[str, str]:
+    """Reads `--labels`: a file if it exists or has such an extension, else comma-separated names."""
+    from peclip.labels import LabelSet
+    from peclip.models.descriptions import read_label_file
+
+    if text.lower().endswith((".yaml", ".yml", ".json")) or os.path.isfile(text):
+        names, own = read_label_file(Path(text))
+        return {name: own.get(name, "") for name in names}
+    return dict.fromkeys(LabelSet.of(text.split(",")), "")
+
+
+def print_report(form: ReportFormat, document: Any, print_table: Callable[[], None]) -> None:
+    """Prints a report in the format that was chosen."""
+    if form == "json":
+        typer.echo(json.dumps(document, indent=2))
+    else:
+        print_table()
+
+
 ModelOpt = Annotated[
     str,
     typer.Option(
@@ -82,23 +86,6 @@ LabelsOpt = Annotated[
         "descriptions.",
     ),
 ]
-CaptionsOpt = Annotated[
-    Path | None,
-    typer.Option(
-        "--captions",
-        help="Captions of the videos, for models that read them: a file from `peclip captions`.",
-    ),
-]
-PriorWeightOpt = Annotated[
-    float | None,
-    typer.Option(
-        "--prior-weight",
-        min=0,
-        max=1,
-        help="Label frequencies that predictions assume: 0 those of the training videos, 1 equal ones, values "
-        "between a mixture; by default the weight stored in the model.",
-    ),
-]
 OutputOpt = Annotated[
     Path | None,
     typer.Option("-o", "--output", help="Output file, or - for standard output."),
@@ -110,3 +97,4 @@ ProgressOpt = Annotated[
     ),
 ]
 OverwriteOpt = Annotated[bool, typer.Option("--overwrite", help="Replace an existing output.")]
+DataGroup = Annotated[dict[str, Any], Fields(DataConfig, "dataset", "root", "annotations")]

@@ -14,8 +14,8 @@ from peclip.errors import ConfigError
 if TYPE_CHECKING:
     from peclip.engines.base import Engine, Reading
     from peclip.engines.journal import Entry, Journal
+    from peclip.results.interface import RowWriter
     from peclip.results.rows import Row
-    from peclip.results.writers import RowWriter
     from peclip.video.sources import Source
 
 
@@ -34,7 +34,11 @@ def check_resume(output: Path | None, form: str | None, *, overwrite: bool) -> N
 
 
 def _takes_journal(path: Path, form: str | None) -> bool:
-    return form == "jsonl" and str(path) != "-" and (path.is_file() or not path.exists())
+    from peclip.results.formats.registry import FORMATS
+    from peclip.results.writers import STDOUT
+
+    regular = path != STDOUT and (path.is_file() or not path.exists())
+    return form is not None and FORMATS[form].resumable and regular
 
 
 class Output:

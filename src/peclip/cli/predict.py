@@ -2,39 +2,41 @@
 
 from __future__ import annotations
 
-import math
 import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from peclip.cli import console
 from peclip.cli.batch import Batch
+from peclip.cli.field_options import Fields, from_fields
 from peclip.cli.interruption import Interruption
 from peclip.cli.options import (
-    CaptionsOpt,
     DeviceOpt,
     LabelsOpt,
     ModelOpt,
     OutputOpt,
     OverwriteOpt,
     PrecisionOpt,
-    PriorWeightOpt,
+    ProgressOpt,
     check_output,
-    seconds,
+    read_labels,
 )
 from peclip.cli.output import Output, check_resume
+from peclip.config import PredictOptions, check
 from peclip.errors import VideoError
-from peclip.literals import DecoderName, DetectorName, EngineName, RowFormat
+from peclip.literals import EngineName, RowFormat
 
 if TYPE_CHECKING:
     from peclip.video.sources import Source
 
 
+@from_fields
 def predict(
+    *,
     source: Annotated[
         list[str],
         typer.Argument(
@@ -47,59 +49,10 @@ def predict(
         RowFormat | None,
         typer.Option("-f", "--format", help="By default from the extension of -o, else a table."),
     ] = None,
-    window: Annotated[
-        float,
-        typer.Option(
-            parser=seconds, metavar="TIME", help="Window length, or `all` for one window."
-        ),
-    ] = "1s",  # type: ignore[assignment]  # typer parses a default as it parses a value
-    hop: Annotated[
-        float, typer.Option(parser=seconds, metavar="TIME", help="Time between window starts.")
-    ] = "0.5s",  # type: ignore[assignment]
-    start: Annotated[
-        float,
-        typer.Option(parser=seconds, metavar="TIME", help="Skip everything before this time."),
-    ] = "0s",  # type: ignore[assignment]
-    end: Annotated[
-        float, typer.Option(parser=seconds, metavar="TIME", help="Skip everything after this time.")
-    ] = "all",  # type: ignore[assignment]
-    face_crop: Annotated[
-        bool,
-        typer.Option(
-            "--face-crop/--no-face-crop",
-            help="Detect and crop faces, or use the whole frame of a video already cropped to a face.",
-        ),
-    ] = True,
-    detector: Annotated[DetectorName, typer.Option(help="Face detector.")] = "auto",
-    detect_rate: Annotated[
-        float,
-        typer.Option(help="Maximum frames per second searched for faces; 1 to inf."),
-    ] = 10.0,
-    face_threshold: Annotated[
-        float, typer.Option(help="Minimum detection confidence, 0 to 1.")
-    ] = 0.7,
-    min_face: Annotated[
-        float,
-        typer.Option(help="Minimum face size in pixels; smaller faces are marked low_quality."),
-    ] = 24.0,
-    min_coverage: Annotated[
-        float,
-        typer.Option(
-            help="Minimum fraction of a window's frames that show the face, 0 to 1; below it, low_quality."
-        ),
-    ] = 0.3,
+    options: Annotated[dict[str, Any], Fields(PredictOptions)],
     labels: LabelsOpt = None,
-    prior_weight: PriorWeightOpt = None,
-    captions: CaptionsOpt = None,
     device: DeviceOpt = "auto",
     precision: PrecisionOpt = "auto",
-    batch_size: Annotated[
-        int | None, typer.Option("-b", "--batch-size", help="Windows per forward pass.")
-    ] = None,
-    decoder: Annotated[DecoderName, typer.Option(help="Video decoder.")] = "auto",
-    frame_rate: Annotated[
-        float, typer.Option("--fps", help="Frame rate of folders of frames.")
-    ] = 25.0,
     top_k: Annotated[int, typer.Option(min=1, help="Labels shown per table line.")] = 3,
     overwrite: OverwriteOpt = False,
     resume: Annotated[
@@ -128,12 +81,7 @@ def predict(
     worker_gpus: Annotated[
         float | None, typer.Option(min=0, help="GPUs per worker of --engine ray; by default 0.")
     ] = None,
-    progress: Annotated[
-        bool,
-        typer.Option(
-            "--progress/--no-progress", help="Show a progress bar (when stderr is a terminal)."
-        ),
-    ] = True,
+    progress: ProgressOpt = True,
 ) -> None:
     """Recognise the expressions of everyone in videos.
 
@@ -149,50 +97,24 @@ def predict(
     """
     # Before torch is imported: waiting torch threads then leave the cores to the other stages.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    from peclip.config import PredictOptions, check
     from peclip.engines.base import Job, Pool
     from peclip.engines.registry import ENGINES
-    from peclip.engines.shards import read_shard
-    from peclip.results.writers import BY_LINE
+    from peclip.results.formats.registry import FORMATS
 
-    options = check(
-        PredictOptions,
-        {
-            "window": window,
-            "hop": hop,
-            "start": start,
-            "end": None if math.isinf(end) else end,
-            "face_crop": face_crop,
-            "detector": detector,
-            "detect_rate": detect_rate,
-            "face_threshold": face_threshold,
-            "min_face": min_face,
-            "min_coverage": min_coverage,
-            "decoder": decoder,
-            "frame_rate": frame_rate,
-            "prior_weight": prior_weight,
-            "captions": captions,
-            "batch_size": batch_size,
-        },
-    )
+    checked = check(PredictOptions, options)
     check_output(output, overwrite=overwrite or resume)
     chosen = _format(output, form)
     if resume:
         check_resume(output, chosen, overwrite=overwrite)
-    part = None if shard is None else read_shard(shard, os.environ)
-    sources = _expand(source)
-    several = len(sources) > 1
-    if part is not None:
-        sources = part.of(sources, key=lambda one: str(one.location))
-        console.note(f"shard {part}: {len(sources)} sources")
+    sources, several = _sources(source, shard)
     job = Job(
         model,
         device,
         precision,
         None if labels is None else read_labels(labels),
-        options,
+        checked,
         Pool(workers, worker_cpus, worker_gpus),
-        keep_rows=chosen not in BY_LINE,
+        keep_rows=chosen is None or not FORMATS[chosen].by_row,
     )
     with Interruption() as interruption:
         interruption.release()
@@ -204,6 +126,19 @@ def predict(
             batch = Batch(target, bar, interruption, several=several)
             batch.write(opened, sources)
     batch.leave()
+
+
+def _sources(arguments: Sequence[str], shard: str | None) -> tuple[list[Source], bool]:
+    """Returns the sources of this process, and whether there are several, in all shards together."""
+    from peclip.engines.shards import read_shard
+
+    part = None if shard is None else read_shard(shard, os.environ)
+    sources = _expand(arguments)
+    several = len(sources) > 1
+    if part is not None:
+        sources = part.of(sources, key=lambda one: str(one.location))
+        console.note(f"shard {part}: {len(sources)} sources")
+    return sources, several
 
 
 def _shows_rows(output: Path | None) -> bool:
@@ -226,24 +161,14 @@ def _expand(arguments: Sequence[str]) -> list[Source]:
     return taken_once(found)
 
 
-def read_labels(text: str) -> dict[str, str]:
-    """Reads `--labels`: a file if it exists or has such an extension, else comma-separated names."""
-    from peclip.labels import LabelSet
-    from peclip.models.descriptions import read_label_file
-
-    if text.lower().endswith((".yaml", ".yml", ".json")) or os.path.isfile(text):
-        names, own = read_label_file(Path(text))
-        return {name: own.get(name, "") for name in names}
-    return dict.fromkeys(LabelSet.of(text.split(",")), "")
-
-
 def _format(output: Path | None, form: RowFormat | None) -> str | None:
     """Returns the row format, or `None` for a table; fails before a model is loaded."""
+    from peclip.results.formats.registry import STREAM_FORMAT
     from peclip.results.writers import STDOUT, check_format, format_of
 
     if output is None and form is None:
         return None
     path = STDOUT if output is None else output
-    chosen = form or ("jsonl" if path == STDOUT else format_of(path))
+    chosen = form or (STREAM_FORMAT if path == STDOUT else format_of(path))
     check_format(chosen, path)
     return chosen

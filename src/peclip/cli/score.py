@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from peclip.cli.evaluation_table import show
+from peclip.cli.field_options import Fields, from_fields
 from peclip.cli.options import (
     LabelsOpt,
     OutputOpt,
     OverwriteOpt,
     ReportFormatOpt,
     check_output,
+    read_labels,
 )
+from peclip.config import check
+from peclip.runs.evaluate_options import EvaluateOptions
 
 PredictionsArg = Annotated[
     list[Path],
@@ -36,24 +40,19 @@ PlotOpt = Annotated[
     Path | None,
     typer.Option("--plot", help="Draw the confusion matrix: .png, .pdf or .svg (extra `plot`)."),
 ]
-BootstrapOpt = Annotated[
-    int,
-    typer.Option(
-        "--bootstrap", min=0, max=1_000_000, help="Draws for the intervals; 0 leaves them out."
-    ),
-]
-SeedOpt = Annotated[int, typer.Option("--seed", min=0, help="Of the bootstrap.")]
+StatisticsGroup = Annotated[dict[str, Any], Fields(EvaluateOptions, "resamples", "seed")]
 
 
+@from_fields
 def score(
+    *,
     predictions: PredictionsArg,
     targets: TargetsOpt = None,
     labels: LabelsOpt = None,
     form: ReportFormatOpt = "table",
     output: OutputOpt = None,
     plot: PlotOpt = None,
-    resamples: BootstrapOpt = 1000,
-    seed: SeedOpt = 0,
+    statistics: StatisticsGroup,
     overwrite: OverwriteOpt = False,
 ) -> None:
     """Score files of predictions: UAR, WAR, and recall and F1 of every class.
@@ -66,16 +65,16 @@ def score(
 
     peclip score rows.parquet --targets targets.csv
     """
+    options = check(EvaluateOptions, statistics)
     check_report_outputs(output, plot, overwrite=overwrite)
-    from peclip.cli.predict import read_labels
     from peclip.metrics.scoring import score_files
 
     evaluation = score_files(
         predictions,
         targets=targets,
         labels=None if labels is None else read_labels(labels),
-        resamples=resamples,
-        seed=seed,
+        resamples=options.resamples,
+        seed=options.seed,
     )
     show(evaluation, form, output, plot)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 import signal
 from collections.abc import Iterator
@@ -13,16 +12,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from peclip.cli import console
-from peclip.cli.data import AnnotationsOpt
+from peclip.cli.field_options import Fields, from_fields
 from peclip.cli.options import (
-    CaptionsOpt,
     DeviceOpt,
     ProgressOpt,
     ReportFormat,
     ReportFormatOpt,
+    print_report,
 )
+from peclip.data.config import DataConfig
 from peclip.errors import ConfigError
-from peclip.literals import Precision, Selection
+from peclip.training.config import TrainConfig
 
 if TYPE_CHECKING:
     from peclip.runs.recipe import RunConfig
@@ -32,15 +32,14 @@ if TYPE_CHECKING:
 _RUNS = Path("runs")
 
 
+_DATA = ("dataset", "root", "annotations", "captions")
+_TRAIN = ("select_on", "epochs", "batch_size", "seed", "workers", "precision")
+
+
+@from_fields
 def train(
-    dataset: Annotated[
-        str | None, typer.Option("--dataset", help="Name from `peclip data list`.")
-    ] = None,
-    data_root: Annotated[
-        Path | None, typer.Option("--data-root", help="Folder of the data set.")
-    ] = None,
-    annotations: AnnotationsOpt = None,
-    captions: CaptionsOpt = None,
+    *,
+    data: Annotated[dict[str, Any], Fields(DataConfig, *_DATA, changes=True)],
     fold: Annotated[
         str | None, typer.Option("--fold", help="Fold number, or `all` for the mean over folds.")
     ] = None,
@@ -66,23 +65,7 @@ def train(
             help="Set any field, e.g. train.lr.adapters=1e-4; repeatable.",
         ),
     ] = None,
-    select_on: Annotated[
-        Selection | None,
-        typer.Option(
-            "--select-on",
-            help="Videos used to select the epoch: val (default), last (keep the last epoch), or test "
-            "(noted in the report).",
-        ),
-    ] = None,
-    epochs: Annotated[int | None, typer.Option(min=1, help="train.epochs")] = None,
-    batch_size: Annotated[
-        int | None, typer.Option("-b", "--batch-size", min=1, help="train.batch_size")
-    ] = None,
-    seed: Annotated[int | None, typer.Option(min=0, help="train.seed")] = None,
-    workers: Annotated[
-        int | None, typer.Option("-j", "--workers", min=0, help="train.workers")
-    ] = None,
-    precision: Annotated[Precision | None, typer.Option(help="train.precision")] = None,
+    training: Annotated[dict[str, Any], Fields(TrainConfig, *_TRAIN, changes=True)],
     report_to: Annotated[
         list[str] | None,
         typer.Option(help="tensorboard, wandb, mlflow or trackio, comma-separated; or none."),
@@ -111,29 +94,13 @@ def train(
 
     peclip train --dataset folder --data-root crops -m nano --epochs 10
     """
-    flags = {
-        "base": model,
-        "data": {
-            "dataset": dataset,
-            "root": data_root,
-            "annotations": annotations,
-            "captions": captions,
-        },
-        "train": {
-            "select_on": select_on,
-            "epochs": epochs,
-            "batch_size": batch_size,
-            "seed": seed,
-            "workers": workers,
-            "precision": precision,
-        },
-        "report_to": _names(report_to),
-    }
+    flags = {"base": model, "data": data, "train": training, "report_to": _names(report_to)}
     if resume is None:
         config = _configure(recipe, flags, fold, changes or [])
     else:
         begun = {"--name": name, "--out": out, "--fold": fold, "--recipe": recipe, "-m": model}
-        _refuse(begun | {"--dataset": dataset, "--data-root": data_root, "--overwrite": overwrite})
+        begun |= {"--dataset": data.get("dataset"), "--data-root": data.get("root")}
+        _refuse(begun | {"--overwrite": overwrite})
         config = _configure(str(_config_of(resume)), flags, None, changes or [])
     folder = resume or _folder(config, name, out, overwrite=overwrite)
     report = _run(config, folder, device, resume is not None, overwrite, progress)
@@ -250,9 +217,11 @@ def _terminable(folder: Path) -> Iterator[None]:
 
 
 def _print(report: RunReport, folder: Path, form: ReportFormat) -> None:
-    if form == "json":
-        typer.echo(json.dumps(report.to_dict() | {"run_folder": str(folder)}, indent=2))
-        return
+    document = report.to_dict() | {"run_folder": str(folder)}
+    print_report(form, document, lambda: _print_table(report, folder))
+
+
+def _print_table(report: RunReport, folder: Path) -> None:
     rows = []
     for part in report.folds:
         scores = [] if part.scores is None else [part.scores.uar, part.scores.war]

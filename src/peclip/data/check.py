@@ -16,7 +16,7 @@ from peclip.data.splits import read_splits
 from peclip.errors import DatasetError, VideoError
 
 if TYPE_CHECKING:
-    from peclip.video.faces import FaceDetector
+    from peclip.video.detectors.detector import FaceDetector
 
 FRAMES = 16
 """Frames that PE-CLIP samples from a video; shorter videos repeat some."""

@@ -10,15 +10,19 @@ from pydantic import Field, field_validator, model_validator
 from peclip.config import Config
 
 
-class DataConfig(Config):
-    """A split of a data set. Fields are set by the flags of the commands, or by `--set data.NAME=…` of train."""
+class DataConfig(Config, use_attribute_docstrings=True):
+    """A split of a data set.
+
+    Field names are flags of the commands, and their docstrings the help; `root` is `--data-root`. Others are
+    set by `--set data.NAME=…` of train and evaluate.
+    """
 
     dataset: str
-    """One of `peclip.data.DATASETS`."""
+    """Name of the data set, from `peclip data list`."""
     root: Path
-    """The folder of the videos, `--data-root`."""
+    """Folder of the data set."""
     annotations: Path | None = None
-    """The folder of the lists, or the table; by default searched for in the root."""
+    """Folder of the annotation lists, or the table; by default searched for in the folder of the data set."""
     fold: int | None = Field(None, ge=1)
     """From 1; `None` if the data set has no folds."""
     split: str = "train"

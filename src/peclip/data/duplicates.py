@@ -7,8 +7,6 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-
 from peclip.data.config import DataConfig
 from peclip.data.media import is_still
 from peclip.data.samples import Sample, Split
@@ -68,7 +66,8 @@ def pixel_digests(samples: Iterable[Sample]) -> list[bytes]:
 
 def _digest(path: Path) -> bytes:
     """Returns a hash of the size and the decoded pixels of a still."""
-    import cv2  # data sets are listed without it
+    import cv2  # data sets are listed without them
+    import numpy as np
 
     if not is_still(path):
         raise DatasetError(

@@ -12,7 +12,8 @@ from peclip.data.check_report import FaceShare
 from peclip.errors import VideoError
 
 if TYPE_CHECKING:
-    from peclip.video.faces import FaceDetector, Image
+    from peclip.video.detectors.detector import FaceDetector
+    from peclip.video.faces import Image
 
 CROP_SHARE = 0.2
 """A face box of at least this fraction of the frame is a crop. Measured with YuNet: 0.31 to 0.61 for peclip's

@@ -23,11 +23,12 @@ from peclip.results.rows import Row, Status, failure_row
 from peclip.settings import Settings
 from peclip.types import Frames
 from peclip.version import VERSION
-from peclip.video.faces import FaceDetector
+from peclip.video.detectors.detector import FaceDetector
 from peclip.video.interface import VideoReader
+from peclip.video.observer import Observation, Observer
 from peclip.video.reader import open_video
 from peclip.video.sources import is_address
-from peclip.video.windows import FaceWindow, Observation, Observer, cut_windows
+from peclip.video.windows import FaceWindow, cut_windows
 
 Video = str | Path | int | NDArray[np.uint8] | Tensor | Frames
 """A file, a folder of frames, an http(s) address, a webcam index, or pixels: numpy uint8 (T, H, W, 3) or

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
+from peclip.config import RESAMPLES
 from peclip.errors import ConfigError
 from peclip.metrics.confusion import ConfusionMatrix
 
 Interval = tuple[float, float]
-RESAMPLES = 1000
 LEVEL = 0.95
 """Probability that a confidence interval is made for."""
 

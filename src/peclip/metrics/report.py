@@ -15,10 +15,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from peclip.config import RESAMPLES
 from peclip.errors import ConfigError
 from peclip.metrics.calibration_error import NUM_BINS
 from peclip.metrics.confusion import ConfusionMatrix
-from peclip.metrics.intervals import RESAMPLES, Interval, bootstrap
+from peclip.metrics.intervals import Interval, bootstrap
 
 UNITS = {
     **dict.fromkeys(("uar", "war", "macro_f1", "recall", "precision", "f1"), "per cent"),

@@ -14,25 +14,23 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import reduce
 from operator import add
 from pathlib import Path
 from typing import Any
 
+from peclip.config import RESAMPLES
 from peclip.errors import ConfigError
 from peclip.files import replacing, write_rows
 from peclip.labels import EMOTIONS, LabelSet, canonical
 from peclip.metrics.calibration_error import calibration_error
 from peclip.metrics.confusion import ConfusionMatrix
 from peclip.metrics.folds import FoldMean, mean_over_folds
-from peclip.metrics.intervals import RESAMPLES
 from peclip.metrics.prediction_file import read_predictions, read_targets
 from peclip.metrics.prediction_table import PredictionTable
 from peclip.metrics.report import Report, percent
-
-REPORT_ENDINGS = (".json", ".csv")
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,24 +94,20 @@ class Evaluation:
             ConfigError: the ending is another one, or the file cannot be written.
         """
         path = Path(path)
-        if path.suffix.lower() not in REPORT_ENDINGS:
+        if path.suffix.lower() not in _REPORT_WRITERS:
             raise ConfigError(
                 f"The ending of {path.name!r} does not say a format; use {', '.join(REPORT_ENDINGS)}."
             )
         try:
-            if path.suffix.lower() == ".csv":
-                write_rows(path, self._rows())
-            else:
-                with replacing(path) as partial:
-                    text = json.dumps(self.to_dict(), indent=2) + "\n"
-                    partial.write_text(text, encoding="utf-8", newline="")
+            _REPORT_WRITERS[path.suffix.lower()](self, path)
         except OSError as error:
             raise ConfigError(
                 f"The output {str(path)!r} cannot be written: {error.strerror}. Give a file in a "
                 "folder that exists and can be written."
             ) from None
 
-    def _rows(self) -> list[dict[str, Any]]:
+    def rows(self) -> list[dict[str, Any]]:
+        """Returns the rows of the `.csv` file."""
         rows = [_flat(fold) for fold in self.folds]
         if len(rows) > 1:
             mean, sd = self.mean, {"uar": self.mean.uar_sd, "war": self.mean.war_sd}
@@ -266,3 +260,16 @@ def _flat(fold: FoldReport) -> dict[str, Any]:
 
 def _cell(value: Any) -> Any:
     return json.dumps(value) if isinstance(value, Mapping | list | tuple) else value
+
+
+def _write_json(evaluation: Evaluation, path: Path) -> None:
+    with replacing(path) as partial:
+        text = json.dumps(evaluation.to_dict(), indent=2) + "\n"
+        partial.write_text(text, encoding="utf-8", newline="")
+
+
+_REPORT_WRITERS: dict[str, Callable[[Evaluation, Path], None]] = {
+    ".json": _write_json,
+    ".csv": lambda evaluation, path: write_rows(path, evaluation.rows()),
+}
+REPORT_ENDINGS = tuple(_REPORT_WRITERS)

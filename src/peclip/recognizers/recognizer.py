@@ -30,7 +30,8 @@ from peclip.training.progress import Hooks
 from peclip.training.reporting import following
 from peclip.training.trainer import TrainResult
 from peclip.types import Batch
-from peclip.video.faces import FaceDetector, load_detector
+from peclip.video.detectors.detector import FaceDetector
+from peclip.video.detectors.registry import load_detector
 from peclip.video.preprocess import Preprocess
 from peclip.video.reader import check_decoder
 from peclip.video.windows import FaceWindow

@@ -1,4 +1,4 @@
-"""The interface that writers and plots read; `Prediction`, which implements it, imports them."""
+"""The interfaces of writers, and of what writers and plots read; `Prediction` imports both of them."""
 
 from __future__ import annotations
 
@@ -33,3 +33,16 @@ class SourceResult(Protocol):
     def to_dict(self) -> dict[str, Any]:
         """Returns the JSON form."""
         ...
+
+
+class RowWriter(Protocol):
+    """Receives rows as they are computed, and the end of each source; by default ignores them."""
+
+    def write_row(self, row: Row) -> None:
+        """Receives one row; formats that write row by row flush it immediately."""
+
+    def end_source(self, prediction: SourceResult) -> None:
+        """Receives the complete source after its rows, for formats that need it."""
+
+    def close(self) -> None:
+        """Completes the file."""

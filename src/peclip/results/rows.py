@@ -13,6 +13,12 @@ SCHEMA_VERSION = "1"
 
 Status = Literal["ok", "no_face", "low_quality", "decode_error"]
 
+_COLUMNS = (
+    *("source", "model", "model_revision", "schema_version", "track_id", "window"),
+    *("start_s", "end_s", "mid_s", "start_frame", "end_frame", "num_frames_used", "n_faces"),
+    *("status", "label", "score", "face_conf", "face_coverage", "x", "y", "w", "h"),
+)
+
 UNITS = {
     "start_s": "seconds from the first frame (PTS)",
     "end_s": "seconds from the first frame (PTS)",
@@ -94,6 +100,11 @@ class TrackSummary:
     scores: Mapping[str, float]
     """Probability by label, the most likely first; the mean over the person's windows."""
     rows: tuple[Row, ...]
+
+
+def column_names(labels: Sequence[str]) -> list[str]:
+    """Returns the keys of `Row.to_dict` for the labels of a model, in their order."""
+    return [*_COLUMNS, *(f"prob_{name}" for name in labels)]
 
 
 def failure_row(source: str, model: str, revision: str, last: Row | None = None) -> Row:

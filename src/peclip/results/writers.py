@@ -1,163 +1,20 @@
-"""Row files: csv, jsonl, json and parquet. Streaming formats write each row immediately."""
+"""Opens the output of rows: a file, or standard output, in one of the formats of `formats`."""
 
 from __future__ import annotations
 
-import csv
-import json
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from importlib.util import find_spec
+from importlib import import_module
 from pathlib import Path
-from typing import IO, Any, Protocol, cast, get_args
+from typing import IO, Any
 
 from peclip.errors import ConfigError, MissingExtraError, UserError
-from peclip.literals import RowFormat
-from peclip.results.interface import SourceResult
+from peclip.results.formats.registry import FORMATS
+from peclip.results.interface import RowWriter, SourceResult
 from peclip.results.rows import Row
 
 STDOUT = Path("-")
-
-_COLUMNS = [
-    *("source", "model", "model_revision", "schema_version", "track_id", "window"),
-    *("start_s", "end_s", "mid_s", "start_frame", "end_frame", "num_frames_used", "n_faces"),
-    *("status", "label", "score", "face_conf", "face_coverage", "x", "y", "w", "h"),
-]
-
-
-class RowWriter(Protocol):
-    """Receives rows as they are computed, and the end of each source."""
-
-    def write_row(self, row: Row) -> None:
-        """Writes one row; streaming formats flush it immediately."""
-        ...
-
-    def end_source(self, prediction: SourceResult) -> None:
-        """Receives the complete source after its rows, for formats that need it."""
-        ...
-
-    def close(self) -> None:
-        """Completes the file."""
-        ...
-
-
-class CsvWriter:
-    """A header, then one line per row."""
-
-    def __init__(self, stream: IO[str], labels: Sequence[str]) -> None:
-        self._stream, self._labels = stream, labels
-        names = [*_COLUMNS, *(f"prob_{name}" for name in labels)]
-        self._writer = csv.DictWriter(stream, names, lineterminator="\n")
-        self._writer.writeheader()
-        stream.flush()
-
-    def write_row(self, row: Row) -> None:
-        """Writes one line."""
-        self._writer.writerow(row.to_dict(self._labels))
-        self._stream.flush()
-
-    def end_source(self, prediction: SourceResult) -> None:
-        """Does nothing: the lines are already written."""
-
-    def close(self) -> None:
-        """Does nothing: the file is complete."""
-
-
-class JsonLinesWriter:
-    """One JSON object per row and line."""
-
-    def __init__(self, stream: IO[str], labels: Sequence[str]) -> None:
-        self._stream, self._labels = stream, labels
-
-    def write_row(self, row: Row) -> None:
-        """Writes one line."""
-        print(json.dumps(row.to_dict(self._labels)), file=self._stream, flush=True)
-
-    def end_source(self, prediction: SourceResult) -> None:
-        """Does nothing: the lines are already written."""
-
-    def close(self) -> None:
-        """Does nothing: the file is complete."""
-
-
-class JsonWriter:
-    """One document: `Prediction.to_dict()` of one source, or a list of them for several.
-
-    Each source is written when it is complete; the brackets of the list come with the second source.
-    """
-
-    def __init__(self, stream: IO[str], labels: Sequence[str]) -> None:
-        self._stream = stream
-        self._first: str | None = None
-        self._count = 0
-
-    def write_row(self, row: Row) -> None:
-        """Does nothing: a document needs the whole source, see `end_source`."""
-
-    def end_source(self, prediction: SourceResult) -> None:
-        """Writes the document of one source."""
-        document = json.dumps(prediction.to_dict(), indent=2)
-        self._count += 1
-        if self._count == 1:
-            self._first = document
-            return
-        if self._first is not None:
-            self._stream.write("[\n" + self._first)
-            self._first = None
-        self._stream.write(",\n" + document)
-        self._stream.flush()
-
-    def close(self) -> None:
-        """Writes pending output, and closes the list."""
-        if self._first is not None:
-            self._stream.write(self._first + "\n")
-        elif self._count:
-            self._stream.write("\n]\n")
-        else:
-            self._stream.write("[]\n")
-        self._stream.flush()
-
-
-class ParquetWriter:
-    """One row group per source."""
-
-    def __init__(self, path: Path, labels: Sequence[str]) -> None:
-        try:
-            import pyarrow as pa
-            import pyarrow.parquet as pq
-        except ImportError:
-            raise MissingExtraError("Writing parquet", "data") from None
-        text, whole, real = pa.string(), pa.int64(), pa.float64()
-        kinds = dict.fromkeys(("source", "model", "model_revision", "schema_version"), text)
-        kinds |= {"status": text, "label": text}
-        counts = ("track_id", "window", "start_frame", "end_frame", "num_frames_used", "n_faces")
-        kinds |= dict.fromkeys(counts, whole)
-        names = [*_COLUMNS, *(f"prob_{name}" for name in labels)]
-        self._schema = pa.schema([(name, kinds.get(name, real)) for name in names])
-        self._table = pa.Table
-        self._labels = labels
-        self._writer = pq.ParquetWriter(str(path), self._schema)
-
-    def write_row(self, row: Row) -> None:
-        """Does nothing: a row group is a source, see `end_source`."""
-
-    def end_source(self, prediction: SourceResult) -> None:
-        """Writes the rows of one source."""
-        rows = [row.to_dict(self._labels) for row in prediction.rows]
-        for row in rows:  # a name that is not UTF-8 contains surrogates, which Arrow rejects
-            row["source"] = row["source"].encode("utf-8", "backslashreplace").decode("utf-8")
-        self._writer.write_table(self._table.from_pylist(rows, schema=self._schema))
-
-    def close(self) -> None:
-        """Writes the footer."""
-        self._writer.close()
-
-
-_STREAMS: dict[str, Any] = {"csv": CsvWriter, "jsonl": JsonLinesWriter, "json": JsonWriter}
-BY_LINE = frozenset({"csv", "jsonl"})
-"""Formats written row by row; the others are written per source."""
-
-FORMATS: tuple[str, ...] = get_args(RowFormat)
 
 
 def format_of(path: Path) -> str:
@@ -184,12 +41,16 @@ def check_format(form: str, path: Path) -> None:
     """
     if form not in FORMATS:
         raise ConfigError(f"Unknown format {form!r}; choose one of {', '.join(FORMATS)}.")
-    if form != "parquet":
-        return
-    if path == STDOUT:
-        raise ConfigError("Parquet cannot be written to standard output; give a file with -o.")
-    if sys.modules.get("pyarrow", find_spec) is None or find_spec("pyarrow") is None:
-        raise MissingExtraError("Writing parquet", "data")
+    found = FORMATS[form]
+    if found.binary and path == STDOUT:
+        raise ConfigError(
+            f"The format {form} cannot be written to standard output; give a file with -o."
+        )
+    if found.package is not None:
+        try:
+            import_module(found.package)
+        except ImportError:
+            raise MissingExtraError(f"Writing {form}", "data") from None
 
 
 @contextmanager
@@ -198,7 +59,7 @@ def open_writer(
 ) -> Iterator[RowWriter]:
     """Opens a writer of a format on a file, or on standard output for `-`.
 
-    `append` adds to existing rows, which only JSON Lines supports.
+    `append` adds to existing rows, in a resumable format.
 
     Raises:
         ConfigError: the format is unknown, or the file cannot be written.
@@ -207,12 +68,13 @@ def open_writer(
     check_format(form, path)
     with ExitStack() as stack:
         with _writing(path):
-            writer = _Checked(_new_writer(form, path, labels, stack, "a" if append else "w"), path)
+            stream = _open(path, stack, binary=FORMATS[form].binary, append=append)
+            writer = _Checked(FORMATS[form].writer(stream, labels), path)
         stack.callback(writer.close)
         yield writer
 
 
-class _Checked:
+class _Checked(RowWriter):
     """Names the file in an error when writing fails: the disk is full or unavailable."""
 
     def __init__(self, writer: RowWriter, path: Path) -> None:
@@ -244,18 +106,19 @@ def _writing(path: Path) -> Iterator[None]:
         ) from None
 
 
-def _new_writer(
-    form: str, path: Path, labels: Sequence[str], stack: ExitStack, mode: str
-) -> RowWriter:
-    if form == "parquet":
-        return ParquetWriter(path, labels)
+def _open(path: Path, stack: ExitStack, *, binary: bool, append: bool) -> IO[Any]:
     if path == STDOUT:
-        return cast(RowWriter, _STREAMS[form](sys.stdout, labels))
-    stream: IO[str] = path.open(mode, encoding="utf-8", errors="backslashreplace", newline="")
+        return sys.stdout
+    mode = "a" if append else "w"
+    stream: IO[Any]
+    if binary:
+        stream = path.open(f"{mode}b")
+    else:
+        stream = path.open(mode, encoding="utf-8", errors="backslashreplace", newline="")
     stack.callback(_close, stream, path)
-    return cast(RowWriter, _STREAMS[form](stream, labels))
+    return stream
 
 
-def _close(stream: IO[str], path: Path) -> None:
+def _close(stream: IO[Any], path: Path) -> None:
     with _writing(path):
         stream.close()

@@ -10,9 +10,6 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from pydantic import Field
-
-from peclip.config import READERS, Config
 from peclip.data import (
     DataConfig,
     Sample,
@@ -25,13 +22,13 @@ from peclip.data import (
 from peclip.data.dataset import Unreadable
 from peclip.errors import ConfigError, DatasetError
 from peclip.labels import effective_prior_weight
-from peclip.literals import FrameOrder, Precision, ViewAverage
-from peclip.metrics.intervals import RESAMPLES
+from peclip.literals import Precision
 from peclip.metrics.prediction_file import prediction_paths, write_predictions
 from peclip.metrics.prediction_table import PredictionTable
 from peclip.metrics.report import Report
 from peclip.metrics.scoring import Evaluation, FoldReport, score, together
 from peclip.recognizers.recognizer import Recognizer
+from peclip.runs.evaluate_options import EvaluateOptions
 from peclip.runs.fold_models import load_fold_models
 from peclip.training.distributed import SINGLE, World
 from peclip.training.evaluate import evaluate_views
@@ -39,28 +36,6 @@ from peclip.training.fitting import videos_of
 from peclip.training.frame_orders import AS_RECORDED, AUGMENTATIONS, FRAME_ORDERS
 
 _log = logging.getLogger(__name__)
-
-
-class EvaluateOptions(Config):
-    """How a model is evaluated. Field names are the flags of `peclip evaluate --dataset`, `resamples` is `--bootstrap`."""
-
-    split: str | None = None
-    """By default the split that papers report."""
-    labels: dict[str, str] | None = None
-    """Other labels for the model, with texts or empty ones, through its text tower."""
-    frames: FrameOrder = "as-recorded"
-    """What is done to time; see `peclip.training.frame_orders`."""
-    tta: ViewAverage = "none"
-    """`flip`: the mean of the probabilities of a video and its mirror image."""
-    prior_weight: float | None = Field(None, ge=0, le=1)
-    """Overrides the model's `prior_weight` (see `ModelConfig.prior_weight`)."""
-    seed: int = Field(0, ge=0)
-    """Of shuffled frames and of the bootstrap."""
-    batch_size: int = Field(8, ge=1)
-    workers: int = Field(READERS, ge=0)
-    resamples: int = Field(RESAMPLES, ge=0)
-    skip_unreadable: bool = False
-    """Score the rest where videos cannot be read; the report counts them."""
 
 
 Listener = Callable[[str, int, int], None]

@@ -12,9 +12,9 @@ from typing import Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from peclip.config import READERS, Config
-from peclip.data.animation import AnimateConfig
-from peclip.data.augmentation import AugmentConfig
+from peclip.config import Config, default_readers
+from peclip.data.animation_config import AnimateConfig
+from peclip.data.augmentation_config import AugmentConfig
 from peclip.literals import Precision, Selection
 
 
@@ -89,10 +89,11 @@ class MixingConfig(Config):
         return self
 
 
-class TrainConfig(Config):
+class TrainConfig(Config, use_attribute_docstrings=True):
     """A training. Any field can be set on the command line, e.g. `--set train.lr.adapters=1e-4`."""
 
     epochs: int = Field(30, ge=1)
+    """Passes over the training videos."""
     batch_size: int = Field(8, ge=1)
     """Videos per forward pass, over all ranks together."""
     grad_accum: int = Field(1, ge=1)
@@ -112,6 +113,8 @@ class TrainConfig(Config):
     clip_grad: float | None = Field(None, gt=0)
     """Maximum norm of the total gradient; the release does not clip."""
     precision: Precision = "auto"
+    """Precision of the forward and backward passes; auto is bf16 on CUDA where the hardware computes with it, else fp16
+    on CUDA, and fp32 elsewhere."""
     mixing: MixingConfig = MixingConfig()
     augment: AugmentConfig = AugmentConfig()
     animate: AnimateConfig | None = None
@@ -142,9 +145,10 @@ class TrainConfig(Config):
     calibrate: bool = False
     """Fit the temperature of the finished model on the validation videos, before the weight of its prior."""
     seed: int = Field(42, ge=0, lt=2**63)
+    """Seed of everything random."""
     select_on: Selection = "val"
-    """Videos that select the epoch to keep; `last` keeps the last one. `test` follows the papers of the
-    field; its optimistic bias is noted in reports."""
+    """Videos that select the epoch to keep: val; test, as in the papers of the field, whose optimistic bias is noted in
+    the report; or last, which keeps the last epoch."""
     select_by: Literal["war", "uar"] = "war"
     test: bool = True
     """Whether to evaluate on the test videos at the end; false keeps them held out during development, and
@@ -157,8 +161,8 @@ class TrainConfig(Config):
     """Save the state every this many steps; by default only between epochs."""
     checkpoint_activations: bool = False
     """Recompute the activations of every block in the backward pass: less memory, more time."""
-    workers: int = Field(READERS, ge=0)
-    """Processes that read videos, per rank."""
+    workers: int = Field(default_factory=default_readers, ge=0)
+    """Processes that read videos, per rank; by default one per core, at most 4."""
 
     @field_validator("warmup_epochs", "warmup_lr", "min_lr", "weight_decay")
     @classmethod

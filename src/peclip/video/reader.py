@@ -68,14 +68,16 @@ def open_video(
 
         return CameraReader(source)
     source = source if isinstance(source, Path) or is_address(source) else Path(source)
-    # os.path, since Path.is_dir raises where a folder above may not be entered or a name is too long.
-    if isinstance(source, Path) and (
-        os.path.isdir(source) or source.suffix.lower() in IMAGE_SUFFIXES
-    ):
+    if isinstance(source, Path) and _is_images(source):
         from peclip.video.readers.frame_folder import FrameFolder
 
         return FrameFolder(source, frame_rate=frame_rate)
     return _open_file(source, decoder, num_threads)
+
+
+def _is_images(path: Path) -> bool:
+    # os.path, since Path.is_dir raises where a folder above may not be entered or a name is too long.
+    return os.path.isdir(path) or path.suffix.lower() in IMAGE_SUFFIXES
 
 
 def available_decoders() -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""From frames to windows: who is visible when, and the crops for the model.
+"""From observations to windows: who is visible when, and the crops for the model.
 
 A window is a time interval of the video. Every person visible in it gives one `FaceWindow`; a window
 without people gives one without crops, so that every moment of the video has a row.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from statistics import median
 from typing import NamedTuple
@@ -17,47 +17,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from peclip.errors import VideoError
-from peclip.types import FaceBox, Frames
-from peclip.video.faces import FaceDetector, Image, centre_square, crop_face, resize_frame
+from peclip.types import FaceBox
+from peclip.video.observer import WHOLE_FRAME, Observation, Sighting
 from peclip.video.sampling import segment_indices
-from peclip.video.tracking import FaceTracker, interpolate
-
-WHOLE_FRAME = -1
-"""The track id of a whole-frame row, or of a window without a face."""
 
 _MAX_KEPT = 1024  # frames of a window kept in memory; longer windows are thinned out evenly
 _MIN_HITS = (
     3  # frames in which a face must be seen within a window: single false alarms are dropped
 )
 _EPSILON = 1e-6
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Sighting:
-    """One person in one frame."""
-
-    track_id: int
-    face: FaceBox
-    crop: Image
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Observation:
-    """One frame after detection, tracking and cropping."""
-
-    index: int
-    time: float
-    sightings: tuple[Sighting, ...]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Frame:
-    """One frame before detection."""
-
-    index: int
-    time: float
-    image: Image
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -93,106 +61,6 @@ class Span(NamedTuple):
     end_frame: int
 
 
-class Observer:
-    """Detects, tracks and crops the faces of frames in their order.
-
-    Args:
-        detector: finds faces; `None` takes every frame as one crop.
-        size: side of the crops in pixels.
-        margin: see `crop_face`.
-        shift: see `crop_face`.
-        align: see `crop_face`.
-        max_gap: seconds after which a person who was out of sight is somebody new.
-        detect_rate: maximum frames per second passed to the detector. The box of a person found in two
-            consecutive ones is interpolated in the frames between, which are kept in memory until then.
-    """
-
-    def __init__(
-        self,
-        detector: FaceDetector | None,
-        *,
-        size: int,
-        margin: float = 0.3,
-        shift: float = 0.0,
-        align: bool = True,
-        max_gap: float = 1.0,
-        detect_rate: float = math.inf,
-    ) -> None:
-        self._detector = detector
-        self._interval = 1 / detect_rate
-        self._last: tuple[float, dict[int, FaceBox]] = (-math.inf, {})
-        self._size, self._margin, self._shift, self._align = size, margin, shift, align
-        self._tracker = FaceTracker(max_gap=max_gap)
-        self._index = 0
-
-    def observe(
-        self, chunks: Iterable[Frames], *, start: float = 0.0, end: float = math.inf
-    ) -> Iterator[Observation]:
-        """Yields one observation per frame from `start` to before `end`, in seconds.
-
-        Frames are numbered from the beginning of the video, whatever is left out.
-        """
-        if self._detector is None:
-            for frame in self._frames(chunks, start, end):
-                crop = resize_frame(frame.image, self._size)
-                sighting = Sighting(WHOLE_FRAME, centre_square(frame.image), crop)
-                yield Observation(frame.index, frame.time, (sighting,))
-            return
-        waiting: list[_Frame] = []
-        try:
-            for frame in self._frames(chunks, start, end):
-                waiting.append(frame)
-                if frame.time >= self._last[0] + self._interval - _EPSILON:
-                    yield from self._look(self._detector, waiting)
-                    waiting = []
-        except VideoError:  # keep what was read before it
-            yield from self._look(self._detector, waiting)
-            raise
-        yield from self._look(self._detector, waiting)
-
-    def _frames(self, chunks: Iterable[Frames], start: float, end: float) -> Iterator[_Frame]:
-        for frames in chunks:
-            images = frames.data.permute(0, 2, 3, 1).numpy()
-            for image, time in zip(images, frames.timestamps.tolist(), strict=True):
-                if time >= end - _EPSILON:
-                    return
-                if time >= start - _EPSILON:
-                    yield _Frame(self._index, time, image)
-                self._index += 1
-
-    def _look(self, detector: FaceDetector, waiting: list[_Frame]) -> Iterator[Observation]:
-        """Detects faces in the last frame of a group, and interpolates in the others."""
-        if not waiting:
-            return
-        before, known = self._last
-        now = waiting[-1].time
-        found = detector.detect(np.ascontiguousarray(waiting[-1].image))
-        faces = dict(self._tracker.update(found, now))
-        for frame in waiting[:-1]:
-            part = (frame.time - before) / (now - before)
-            both = [name for name in faces if name in known]
-            between = {name: interpolate(known[name], faces[name], part) for name in both}
-            yield self._observe(frame, between)
-        yield self._observe(waiting[-1], faces)
-        self._last = now, faces
-
-    def _observe(self, frame: _Frame, faces: Mapping[int, FaceBox]) -> Observation:
-        image = np.ascontiguousarray(frame.image)
-        crops = {
-            track_id: crop_face(
-                image,
-                face,
-                size=self._size,
-                margin=self._margin,
-                shift=self._shift,
-                align=self._align,
-            )
-            for track_id, face in faces.items()
-        }
-        sightings = tuple(Sighting(name, face, crops[name]) for name, face in faces.items())
-        return Observation(frame.index, frame.time, sightings)
-
-
 def cut_windows(
     observations: Iterable[Observation],
     *,
@@ -214,47 +82,68 @@ def cut_windows(
         num_frames: crops per person and window, by segment-centre sampling.
         size: side of the crops.
     """
-    kept: deque[Observation] = deque()
-    # Index and time of all frames of a window, also of those that are thinned out.
-    frames: deque[tuple[int, float]] = deque()
+    recent = _Recent(every_frame=math.isfinite(window))
     number, start, origin, covered = 0, 0.0, 0.0, -1
-    time, step, thinning = 0.0, 0.0, 1
+    time, step = 0.0, 0.0
     public: dict[int, int] = {}
-    for arrived, observation in enumerate(observations):
-        if arrived == 0:
+    newest: Observation | None = None
+    for observation in observations:
+        if newest is None:
             start = origin = observation.time
         else:
             step = observation.time - time
         time = observation.time
         while time >= start + window - _EPSILON:
-            inside = [o for o in kept if start - _EPSILON <= o.time < start + window - _EPSILON]
+            inside, within = recent.between(start, start + window)
             if inside:
-                within = [i for i, t in frames if start - _EPSILON <= t < start + window - _EPSILON]
                 span = Span(number, start, start + window, within[0], within[-1])
                 yield _people(inside, span, num_frames, size, public)
                 number, covered = number + 1, within[-1]
             start += hop if inside else hop * max(1, int((time - start - window) / hop))
         # One window before the end is kept for the one that ends with the video.
-        oldest = min(start, time - window) - _EPSILON
-        while kept and kept[0].time < oldest:
-            kept.popleft()
-        while frames and frames[0][1] < oldest:
-            frames.popleft()
-        if len(kept) >= _MAX_KEPT:
-            kept, thinning = deque(list(kept)[::2]), thinning * 2
-        if arrived % thinning == 0:
-            kept.append(observation)
-        if arrived == 0 or math.isfinite(window):
-            frames.append((observation.index, time))
+        recent.forget(min(start, time - window))
+        recent.add(observation)
         newest = observation
-    if kept and kept[-1] is not newest:
-        kept.append(newest)  # thinned out, but the video ends with it
     end = time + min(step, window)  # excludes a pause before the last frame
-    rest = [o for o in kept if o.time >= end - window - _EPSILON]
-    if rest and rest[-1].index > covered:
-        first = next(i for i, t in frames if t >= end - window - _EPSILON)
-        span = Span(number, max(origin, end - window), end, first, newest.index)
+    rest, within = recent.between(end - window, math.inf)
+    if newest is not None and newest.index > covered:
+        if not rest or rest[-1] is not newest:
+            rest.append(newest)  # thinned out, but the video ends with it
+        span = Span(number, max(origin, end - window), end, within[0], newest.index)
         yield _people(rest, span, num_frames, size, public)
+
+
+class _Recent:
+    """The observations that a window may still need; thinned out evenly where a window is too long."""
+
+    def __init__(self, *, every_frame: bool) -> None:
+        self._kept: deque[Observation] = deque()
+        self._frames: deque[tuple[int, float]] = deque()
+        """Index and time of all frames, also of those that are thinned out; or only of the first."""
+        self._every_frame = every_frame
+        self._added, self._thinning = 0, 1
+
+    def add(self, observation: Observation) -> None:
+        if len(self._kept) >= _MAX_KEPT:
+            self._kept, self._thinning = deque(list(self._kept)[::2]), self._thinning * 2
+        if self._added % self._thinning == 0:
+            self._kept.append(observation)
+        if self._added == 0 or self._every_frame:
+            self._frames.append((observation.index, observation.time))
+        self._added += 1
+
+    def forget(self, before: float) -> None:
+        """Drops what was seen before a time."""
+        while self._kept and self._kept[0].time < before - _EPSILON:
+            self._kept.popleft()
+        while self._frames and self._frames[0][1] < before - _EPSILON:
+            self._frames.popleft()
+
+    def between(self, start: float, end: float) -> tuple[list[Observation], list[int]]:
+        """Returns the observations of an interval, and the indices of all its frames."""
+        first, last = start - _EPSILON, end - _EPSILON
+        inside = [o for o in self._kept if first <= o.time < last]
+        return inside, [index for index, time in self._frames if first <= time < last]
 
 
 def _people(

@@ -40,15 +40,7 @@ def model_card(
         trained: whether it has weights besides the backbone's: CLIP itself has none.
         story: its training data and scores.
     """
-    rows = "\n".join(
-        f"| {_cell(label)} | {_cell(text)} |"
-        for label, text in zip(config.labels, texts, strict=True)
-    )
-    own = "the trained weights" if trained else "no trained weights"
-    backbone = f"{config.backbone} with the weights {config.pretrained}"
-    stored = "all weights" if full else f"{own}; the backbone is {backbone}"
     place = name if "/" in name else "path/to/this/folder"
-    preprocess = config.preprocess
     return f"""---
 library_name: peclip
 license: other
@@ -58,7 +50,7 @@ tags: [facial-expression-recognition, video, clip, {config.architecture}]
 
 # {name}
 
-A {config.architecture} model for facial expressions in video. This folder holds {stored}.
+A {config.architecture} model for facial expressions in video. This folder holds {_stored(config, full, trained)}.
 
 ```python
 import peclip
@@ -68,11 +60,9 @@ print(peclip.load("{place}").predict("video.mp4").label)
 
 | label | text |
 |---|---|
-{rows}
+{_rows(config.labels, texts)}
 
-Input: {config.num_frames} frames of a face, {preprocess.image_size}x{preprocess.image_size} pixels,
-{"grey" if preprocess.grayscale else "colour"}, mean {preprocess.mean}, standard deviation {preprocess.std},
-face margin {preprocess.face_margin}.
+{_input(config)}
 
 {story}
 
@@ -80,6 +70,27 @@ face margin {preprocess.face_margin}.
 
 {ETHICS}
 """
+
+
+def _stored(config: ModelConfig, full: bool, trained: bool) -> str:
+    if full:
+        return "all weights"
+    own = "the trained weights" if trained else "no trained weights"
+    return f"{own}; the backbone is {config.backbone} with the weights {config.pretrained}"
+
+
+def _rows(labels: Sequence[str], texts: Sequence[str]) -> str:
+    pairs = zip(labels, texts, strict=True)
+    return "\n".join(f"| {_cell(label)} | {_cell(text)} |" for label, text in pairs)
+
+
+def _input(config: ModelConfig) -> str:
+    crop = config.preprocess
+    return (
+        f"Input: {config.num_frames} frames of a face, {crop.image_size}x{crop.image_size} pixels,\n"
+        f"{'grey' if crop.grayscale else 'colour'}, mean {crop.mean}, standard deviation {crop.std},\n"
+        f"face margin {crop.face_margin}."
+    )
 
 
 def write_card(

@@ -315,7 +315,7 @@ def test_what_is_listed_and_not_there_is_counted(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setattr(Bright, "name", "haar")
-    monkeypatch.setattr("peclip.video.faces.load_detector", lambda *_, **__: Bright())
+    monkeypatch.setattr("peclip.video.detectors.registry.load_detector", lambda *_, **__: Bright())
     config = table_of(root, tmp_path, "happy/a.mp4", "sad/gone.mp4")
     table = ["--dataset", "table", "--annotations", str(config.annotations)]
     assert run(command(root, tmp_path / "out", *table)) == 6

@@ -25,10 +25,10 @@ from peclip.data.media import frames_folder, is_still
 from peclip.data.preparation.crop_record import CropConfig, record_crops, record_left_out
 from peclip.data.samples import Sample
 from peclip.errors import ConfigError, DatasetError, VideoError
-from peclip.video.faces import FaceDetector
+from peclip.video.detectors.detector import FaceDetector
+from peclip.video.observer import Observation, Observer
 from peclip.video.parts import Parts, PartsFinder, joined, parts_path, save_parts
 from peclip.video.reader import open_video
-from peclip.video.windows import Observation, Observer
 
 ABOUT = "frames.json"
 

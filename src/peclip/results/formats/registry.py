@@ -1,0 +1,42 @@
+"""The formats by name, as for `peclip predict --format`; a file's extension is the name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import IO, Any
+
+from peclip.literals import RowFormat
+from peclip.results.formats.csv import CsvWriter
+from peclip.results.formats.json import JsonWriter
+from peclip.results.formats.jsonl import JsonLinesWriter
+from peclip.results.formats.parquet import ParquetWriter
+from peclip.results.interface import RowWriter
+
+
+@dataclass(frozen=True, slots=True)
+class Format:
+    """A file format of rows."""
+
+    writer: Callable[[IO[Any], Sequence[str]], RowWriter]
+    """Takes a stream, of bytes if `binary`, and the labels."""
+    by_row: bool = False
+    """Rows are written immediately; otherwise with their source, whose rows are then kept in memory."""
+    resumable: bool = False
+    """Rows can be appended, so that an interrupted run can be resumed."""
+    binary: bool = False
+    """Bytes, which are not written to standard output."""
+    package: str | None = None
+    """An optional package that it needs, of the extra `data`."""
+
+
+FORMATS: dict[str, Format] = {
+    "csv": Format(CsvWriter, by_row=True),
+    "jsonl": Format(JsonLinesWriter, by_row=True, resumable=True),
+    "json": Format(JsonWriter),
+    "parquet": Format(ParquetWriter, binary=True, package="pyarrow"),
+}
+"""`RowFormat` has the same names; a test compares them."""
+
+STREAM_FORMAT: RowFormat = "jsonl"
+"""The format of standard output, unless another one is given."""

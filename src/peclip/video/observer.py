@@ -1,0 +1,147 @@
+"""From frames to observations: who is visible in each frame, and their crops."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from peclip.errors import VideoError
+from peclip.types import FaceBox, Frames
+from peclip.video.detectors.detector import FaceDetector
+from peclip.video.faces import Image, centre_square, crop_face, resize_frame
+from peclip.video.tracking import FaceTracker, interpolate
+
+WHOLE_FRAME = -1
+"""The track id of a whole-frame row, or of a window without a face."""
+
+_EPSILON = 1e-6
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Sighting:
+    """One person in one frame."""
+
+    track_id: int
+    face: FaceBox
+    crop: Image
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Observation:
+    """One frame after detection, tracking and cropping."""
+
+    index: int
+    time: float
+    sightings: tuple[Sighting, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Frame:
+    """One frame before detection."""
+
+    index: int
+    time: float
+    image: Image
+
+
+class Observer:
+    """Detects, tracks and crops the faces of frames in their order.
+
+    Args:
+        detector: finds faces; `None` takes every frame as one crop.
+        size: side of the crops in pixels.
+        margin: see `crop_face`.
+        shift: see `crop_face`.
+        align: see `crop_face`.
+        max_gap: seconds after which a person who was out of sight is somebody new.
+        detect_rate: maximum frames per second passed to the detector. The box of a person found in two
+            consecutive ones is interpolated in the frames between, which are kept in memory until then.
+    """
+
+    def __init__(
+        self,
+        detector: FaceDetector | None,
+        *,
+        size: int,
+        margin: float = 0.3,
+        shift: float = 0.0,
+        align: bool = True,
+        max_gap: float = 1.0,
+        detect_rate: float = math.inf,
+    ) -> None:
+        self._detector = detector
+        self._interval = 1 / detect_rate
+        self._last: tuple[float, dict[int, FaceBox]] = (-math.inf, {})
+        self._size, self._margin, self._shift, self._align = size, margin, shift, align
+        self._tracker = FaceTracker(max_gap=max_gap)
+        self._index = 0
+
+    def observe(
+        self, chunks: Iterable[Frames], *, start: float = 0.0, end: float = math.inf
+    ) -> Iterator[Observation]:
+        """Yields one observation per frame from `start` to before `end`, in seconds.
+
+        Frames are numbered from the beginning of the video, whatever is left out.
+        """
+        if self._detector is None:
+            for frame in self._frames(chunks, start, end):
+                crop = resize_frame(frame.image, self._size)
+                sighting = Sighting(WHOLE_FRAME, centre_square(frame.image), crop)
+                yield Observation(frame.index, frame.time, (sighting,))
+            return
+        waiting: list[_Frame] = []
+        try:
+            for frame in self._frames(chunks, start, end):
+                waiting.append(frame)
+                if frame.time >= self._last[0] + self._interval - _EPSILON:
+                    yield from self._look(self._detector, waiting)
+                    waiting = []
+        except VideoError:  # keep what was read before it
+            yield from self._look(self._detector, waiting)
+            raise
+        yield from self._look(self._detector, waiting)
+
+    def _frames(self, chunks: Iterable[Frames], start: float, end: float) -> Iterator[_Frame]:
+        for frames in chunks:
+            images = frames.data.permute(0, 2, 3, 1).numpy()
+            for image, time in zip(images, frames.timestamps.tolist(), strict=True):
+                if time >= end - _EPSILON:
+                    return
+                if time >= start - _EPSILON:
+                    yield _Frame(self._index, time, image)
+                self._index += 1
+
+    def _look(self, detector: FaceDetector, waiting: list[_Frame]) -> Iterator[Observation]:
+        """Detects faces in the last frame of a group, and interpolates in the others."""
+        if not waiting:
+            return
+        before, known = self._last
+        now = waiting[-1].time
+        found = detector.detect(np.ascontiguousarray(waiting[-1].image))
+        faces = dict(self._tracker.update(found, now))
+        for frame in waiting[:-1]:
+            part = (frame.time - before) / (now - before)
+            both = [name for name in faces if name in known]
+            between = {name: interpolate(known[name], faces[name], part) for name in both}
+            yield self._observe(frame, between)
+        yield self._observe(waiting[-1], faces)
+        self._last = now, faces
+
+    def _observe(self, frame: _Frame, faces: Mapping[int, FaceBox]) -> Observation:
+        image = np.ascontiguousarray(frame.image)
+        crops = {
+            track_id: crop_face(
+                image,
+                face,
+                size=self._size,
+                margin=self._margin,
+                shift=self._shift,
+                align=self._align,
+            )
+            for track_id, face in faces.items()
+        }
+        sightings = tuple(Sighting(name, face, crops[name]) for name, face in faces.items())
+        return Observation(frame.index, frame.time, sightings)
