@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from peclip.nn.clip import load_backbone
 from peclip.nn.packed import can_pack, pack
@@ -105,14 +105,9 @@ def test_in_fp32_only_the_stem_of_an_encoder_is_packed() -> None:
     assert isinstance(tower.patch_embedding, SeparableStem)
     own = {parameter.data_ptr() for parameter in tower.parameters()}
     assert all(parameter.data_ptr() in own for parameter in packed.parameters())
-    frames = grey_frames(2, tower.image_size)
+    frames = torch.randn(1, 2, 1, 96, 96).expand(-1, -1, 3, -1, -1)  # grey
     with torch.inference_mode():
         torch.testing.assert_close(packed(frames), tower(frames), atol=1e-5, rtol=1e-5)
-
-
-def grey_frames(number: int, side: int) -> Tensor:
-    """Returns the normalised frames of one video, (1, T, 3, S, S)."""
-    return torch.randn(1, number, 1, side, side).expand(-1, -1, 3, -1, -1)
 
 
 def test_an_encoder_without_a_stem_stays_itself_in_fp32() -> None:

@@ -1,9 +1,9 @@
 """Encoders for prediction on a CPU: the stem is packed, and in bf16 the linear layers.
 
-Packed layers have weights that are laid out once. torch's linear layer passes row-major weights to oneDNN, which repacks them for the processor's bf16 units at every
+torch's linear layer passes row-major weights to oneDNN, which repacks them for the processor's bf16 units at every
 call, copies the bias into the result first, and runs the activation as separate passes. The operator that
-`torch.compile` uses instead avoids all of that; it is called directly here, so that nothing is compiled and the
-first window is fast too. benchmarks/window.py measures it, and packed_stem.py has the stem.
+`torch.compile` uses instead avoids all of that; it is called directly here, with weights packed once, so that nothing
+is compiled and the first window is fast too. benchmarks/window.py measures it.
 """
 
 from __future__ import annotations

@@ -53,7 +53,7 @@ class PackedStem(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Maps images (N, 3, S, S) to a grid (N, W, S/P, S/P) for patches of P pixels."""
-        return torch.cat([self._encode(images) for images in x.split(_IMAGES)]).flip(2, 3)
+        return torch.cat([self._encode(images) for images in torch.split(x, _IMAGES)]).flip(2, 3)
 
     def _encode(self, images: Tensor) -> Tensor:
         """Returns the turned grid of a few images."""
