@@ -83,7 +83,7 @@ def test_each_packed_module_does_what_its_original_does() -> None:
 
 def test_other_convolutions_stay_as_they_are() -> None:
     stem = nn.Sequential(nn.Conv2d(3, 8, 3, stride=2, padding=1), nn.Conv2d(8, 4, 2, stride=2))
-    packed = pack(stem)
+    packed = pack(stem, CPU, "bf16")
     assert isinstance(packed[0], nn.Conv2d)
     assert isinstance(packed[1], PackedPatches)
 
@@ -92,7 +92,7 @@ def test_other_convolutions_stay_as_they_are() -> None:
 @pytest.mark.parametrize("quick_gelu", [True, False])
 def test_a_packed_tower_answers_as_bf16_does(architecture: str, quick_gelu: bool) -> None:
     tower = tower_of(architecture, quick_gelu=quick_gelu)
-    packed = pack(tower)
+    packed = pack(tower, CPU, "bf16")
     frames = torch.randn(2, 4, 3, 32, 32)
     with torch.inference_mode():
         exact = tower(frames, groups=(2,))
@@ -106,7 +106,7 @@ def test_a_packed_tower_answers_as_bf16_does(architecture: str, quick_gelu: bool
 def test_packing_leaves_the_model_as_it_is_and_shares_what_is_no_product() -> None:
     tower = tower_of("pe-clip", quick_gelu=True)
     before = {name: tensor.clone() for name, tensor in tower.state_dict().items()}
-    packed = pack(tower)
+    packed = pack(tower, CPU, "bf16")
     assert tower.state_dict().keys() == before.keys()
     assert all(torch.equal(tensor, before[name]) for name, tensor in tower.state_dict().items())
     assert not any(isinstance(module, PackedLinear) for module in tower.modules())
@@ -120,6 +120,6 @@ def test_packing_leaves_the_model_as_it_is_and_shares_what_is_no_product() -> No
 
 def test_an_adapter_in_several_places_is_packed_once() -> None:
     adapter = Adapter(16, 4)
-    packed = pack(nn.Sequential(adapter, nn.ReLU(), adapter))
+    packed = pack(nn.Sequential(adapter, nn.ReLU(), adapter), CPU, "bf16")
     assert packed[0] is packed[2]
     assert isinstance(packed[0], PackedAdapter)

@@ -13,7 +13,6 @@ from torch import Tensor, nn
 
 from peclip.errors import CheckpointError
 from peclip.nn.clip import load_backbone
-from peclip.nn.packed import can_pack, pack
 from peclip.nn.stem import SeparableStem, standardize, stems_of
 
 CHANNELS, STRIDES = [4, 8, 8, 12], [1, 2, 1]
@@ -104,15 +103,6 @@ def test_other_weights_are_refused_and_change_nothing(
 def test_stems_of_a_model_are_found(stem: SeparableStem) -> None:
     assert stems_of(nn.Sequential(nn.Linear(2, 2), stem)) == [stem]
     assert stems_of(nn.Linear(2, 2)) == []
-
-
-def test_the_packed_stem_predicts_as_the_stem_does(stem: SeparableStem) -> None:
-    if not can_pack(torch.device("cpu"), "bf16"):
-        pytest.skip("this processor or torch has no bf16 products of oneDNN")
-    images = torch.rand(2, 3, 16, 16)
-    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
-        packed = pack(stem)(images).float()
-        torch.testing.assert_close(packed, stem(images).float(), atol=0.03, rtol=0.03)
 
 
 def test_strided_convolutions_learn_in_fp32_on_a_cpu(stem: SeparableStem) -> None:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from peclip.labels import prior_factors
 from peclip.models.base import ExpressionModel
-from peclip.nn.packed import can_pack, pack
+from peclip.nn.packed import pack
 from peclip.nn.prompts import ComputedPrompts, CoupledPrompts
 from peclip.runtime import autocast
 from peclip.types import Batch
@@ -60,12 +60,12 @@ class FrozenModel:
 
     @cached_property
     def _network(self) -> ExpressionModel:
-        encoders = self._model.encoders() if can_pack(self._device, self._precision) else []
         parts: dict[int, object] = {id(child): child for child in self._model.children()}
         for child in self._model.children():
             if isinstance(child, CoupledPrompts):
                 parts[id(child)] = ComputedPrompts(child)
-        parts |= {id(encoder): pack(encoder) for encoder in encoders}
+        for encoder in self._model.encoders():
+            parts[id(encoder)] = pack(encoder, self._device, self._precision)
         return copy.deepcopy(self._model, parts)
 
     @cached_property

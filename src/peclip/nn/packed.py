@@ -1,9 +1,9 @@
-"""Linear layers for CPU prediction in bf16, with weights packed once.
+"""Encoders for prediction on a CPU: the stem is packed, and in bf16 the linear layers.
 
 torch's linear layer passes row-major weights to oneDNN, which repacks them for the processor's bf16 units at every
 call, copies the bias into the result first, and runs the activation as separate passes. The operator that
-`torch.compile` uses instead avoids all of that; it is called directly here, so that nothing is compiled and the
-first window is fast too. benchmarks/window.py measures it.
+`torch.compile` uses instead avoids all of that; it is called directly here, with weights packed once, so that nothing
+is compiled and the first window is fast too. benchmarks/window.py measures it.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from peclip.nn.adapters import Adapter, TokenGRU
+from peclip.nn.packed_stem import PackedStem, can_pack_stem
+from peclip.nn.stem import stems_of
 from peclip.nn.towers import ClipBlock, QuickGELU
 
 _EXPECTED_ROWS = 3200
@@ -25,7 +27,7 @@ one, oneDNN lays a matrix out for few rows, and some products take twice as long
 
 
 def can_pack(device: torch.device, precision: str) -> bool:
-    """Returns whether packed layers support a precision on a device and are faster there."""
+    """Returns whether packed linear layers support a precision on a device and are faster there."""
     available: Any = torch.backends.mkldnn.is_available  # without types
     if device.type != "cpu" or precision != "bf16" or not available():
         return False
@@ -35,10 +37,21 @@ def can_pack(device: torch.device, precision: str) -> bool:
     return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
-def pack(encoder: nn.Module) -> nn.Module:
-    """Returns an untrainable bf16 copy of an encoder; modules that are not packed are shared."""
-    shared = (*encoder.parameters(), *encoder.buffers())
-    return _packed(copy.deepcopy(encoder, {id(tensor): tensor for tensor in shared}), {})
+def pack(encoder: nn.Module, device: torch.device, precision: str) -> nn.Module:
+    """Returns an untrainable copy of an encoder with packed modules, or itself if there are none to pack.
+
+    Modules that are not packed are shared.
+    """
+    linear = can_pack(device, precision)
+    stems = stems_of(encoder) if can_pack_stem(device) and (linear or precision == "fp32") else []
+    if not linear and not stems:
+        return encoder
+    dtype = torch.bfloat16 if linear else torch.float32
+    copied: dict[int, object] = {id(stem): PackedStem(stem, dtype) for stem in stems}
+    for tensor in (*encoder.parameters(), *encoder.buffers()):
+        copied[id(tensor)] = tensor  # shared
+    packed = copy.deepcopy(encoder, copied)
+    return _packed(packed, {}) if linear else packed
 
 
 class PackedLinear(nn.Module):
