@@ -104,20 +104,20 @@ def test_after_training_the_new_weights_answer_in_bf16_too(videos: Split, tmp_pa
         LABELS.names
     )
     batch = Batch(torch.randn(2, 4, 3, 32, 32))
-    before = trained.answer(batch)
+    before = trained.probabilities(batch)
     trained.fit(videos, config=quick())
-    assert trained.answer(batch) != before
+    assert trained.probabilities(batch) != before
     trained.save_pretrained(tmp_path / "saved")
     again = PEClip.from_pretrained(tmp_path / "saved", device="cpu", precision="bf16")
-    assert again.answer(batch) == trained.answer(batch)
+    assert again.probabilities(batch) == trained.probabilities(batch)
 
 
 def test_answers_between_steps_are_those_of_the_weights_of_now(videos: Split) -> None:
     recognizer, batch = fresh(), Batch(torch.rand(2, 4, 3, 32, 32))
-    answers, direct = [recognizer.answer(batch)], []
+    answers, direct = [recognizer.probabilities(batch)], []
 
     def ask(progress: object) -> None:
-        answers.append(recognizer.answer(batch))
+        answers.append(recognizer.probabilities(batch))
         recognizer.model.eval()
         with torch.no_grad():
             direct.append(recognizer.model(batch).logits.softmax(-1).tolist())

@@ -258,7 +258,7 @@ def test_a_teacher_answers_as_it_does_anywhere_else(videos: Split, tmp_path: Pat
     for precision in ("fp32", "bf16"):
         teacher = load_teacher(config, student.labels, student.config, CPU, precision)
         model = PEClip.from_pretrained(config.model, device="cpu", precision=precision)
-        expected = torch.tensor(model.with_labels(LABELS.names).answer(batch))
+        expected = torch.tensor(model.with_labels(LABELS.names).probabilities(batch))
         with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"):
             found = teacher.soften(batch, torch.zeros(3, 3))
         assert torch.allclose(found, expected, atol=1e-6), precision

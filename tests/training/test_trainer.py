@@ -212,7 +212,7 @@ def test_loss_of_a_step_by_hand(videos: Split) -> None:
     uneven = videos.with_samples(videos.samples[2:])
     recognizer = fresh()
     data = videos_of(uneven, recognizer.model, recognizer.config, exact())
-    crops = torch.stack([data.read(Draw(0, number)) for number in range(7)])
+    crops = torch.stack([data.item(Draw(0, number)).crops for number in range(7)])
     with torch.no_grad():
         logits = recognizer.model(Batch(recognizer.preprocess(crops))).logits
     targets = torch.tensor(data.targets)
@@ -234,7 +234,7 @@ def test_loss_of_votes_by_hand(videos: Split) -> None:
     uneven = videos.with_samples(voted[2:])
     recognizer = fresh()
     data = videos_of(uneven, recognizer.model, recognizer.config, exact())
-    crops = torch.stack([data.read(Draw(0, number)) for number in range(7)])
+    crops = torch.stack([data.item(Draw(0, number)).crops for number in range(7)])
     with torch.no_grad():
         logits = recognizer.model(Batch(recognizer.preprocess(crops))).logits
     targets = torch.zeros(7, 3)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -14,6 +15,8 @@ from torch import Tensor
 from peclip import runtime
 from peclip.config import ModelConfig, PredictOptions
 from peclip.data.samples import Split
+from peclip.data.streams.registry import STREAMS
+from peclip.data.streams.source import StreamPredictor
 from peclip.downloads.hub import push_folder
 from peclip.errors import ConfigError
 from peclip.inference.session import ScoreFn, Session, Video
@@ -21,6 +24,7 @@ from peclip.labels import LabelSet, canonical, effective_prior_weight
 from peclip.literals import Precision
 from peclip.models.base import ExpressionModel
 from peclip.models.frozen import FrozenModel
+from peclip.models.registry import DEFAULT
 from peclip.results.prediction import Prediction
 from peclip.results.rows import Row
 from peclip.settings import Settings, load_settings
@@ -77,6 +81,7 @@ class Recognizer:
         self.preprocess = Preprocess(p.image_size, p.mean, p.std, grayscale=p.grayscale)
         self._frozen = FrozenModel(self.model, device, precision)
         self._detectors: dict[tuple[str, float], FaceDetector] = {}
+        self._predictors: dict[str, StreamPredictor] = {}
 
     @classmethod
     def from_pretrained(
@@ -103,7 +108,7 @@ class Recognizer:
         """
         chosen, settings = runtime.choose_device(device), load_settings()
         computed = runtime.choose_precision(precision, chosen)
-        kind = cls.architecture or "pe-clip"
+        kind = cls.architecture or DEFAULT
         checkpoint = resolve(name, settings=settings, revision=revision, architecture=kind)
         return cls.from_checkpoint(checkpoint, chosen, computed, settings)
 
@@ -192,18 +197,37 @@ class Recognizer:
         check_decoder(options.decoder)
         self.detector(options)
         self.scorer("", options)
+        for predictor in self._stream_predictors().values():
+            predictor.prepare(options)
 
     def scorer(self, video: Video, options: PredictOptions) -> ScoreFn:
-        """Returns the function that scores the windows of a video.
+        """Returns the function that scores the windows of a video, with the streams that the model reads.
 
         Raises:
             ConfigError: captions or a prior weight were given, but the model does not use them.
+            UserError: something that a stream needs is missing.
         """
-        if options.captions is not None:
+        if options.captions is not None and not self.config.reads_captions:
             given = f"{self.name} reads no captions, but {str(options.captions)!r} was given"
             raise ConfigError(f"{given}. Remove it, or use a model trained with captions.")
         weight = effective_prior_weight(self.config, options.prior_weight)
-        return lambda windows: self.answer(self.batch(windows), weight)
+        source = video if isinstance(video, str | Path) else None
+        predictors = self._stream_predictors().items()
+        streams = {name: predictor.of(source, options) for name, predictor in predictors}
+
+        def score(windows: list[FaceWindow]) -> list[list[float]]:
+            values = {name: stream(windows) for name, stream in streams.items()}
+            prepared = {n: s.prepared(self.preprocess, self.device) for n, s in values.items()}
+            return self.probabilities(replace(self.batch(windows), streams=prepared), weight)
+
+        return score
+
+    def _stream_predictors(self) -> dict[str, StreamPredictor]:
+        """Returns what computes each stream of the model, loaded once."""
+        for name in self.config.streams:
+            if name not in self._predictors:
+                self._predictors[name] = STREAMS[name].predictor(self.config)
+        return self._predictors
 
     def detector(self, options: PredictOptions) -> FaceDetector | None:
         """Returns the face detector for some options, loaded once; `None` for whole frames.
@@ -220,15 +244,15 @@ class Recognizer:
         return self._detectors[key]
 
     def batch(self, windows: Sequence[FaceWindow]) -> Batch:
-        """Returns windows as model input."""
+        """Returns the frames of windows as model input, without other streams."""
         crops = torch.stack([window.crops for window in windows])
         return Batch(self.preprocess(crops.to(self.device)))
 
     def score(self, windows: Sequence[FaceWindow]) -> list[list[float]]:
         """Returns the probabilities of windows of the same T, each in the order of the labels."""
-        return self.answer(self.batch(windows))
+        return self.scorer("", DEFAULT_OPTIONS)(list(windows))
 
-    def answer(self, batch: Batch, weight: float | None = None) -> list[list[float]]:
+    def probabilities(self, batch: Batch, weight: float | None = None) -> list[list[float]]:
         """Returns the probabilities of a batch on the device, with a prior weight, in label order."""
         with runtime.memory_errors(self.device, "Use a smaller batch size (-b 1)."):
             return runtime.as_numbers(self._frozen(batch, weight).softmax(-1), self.precision)

@@ -12,8 +12,8 @@ from peclip.data.animation import AnimatedStills
 from peclip.data.dataset import VideoDataset
 from peclip.data.samples import Split
 from peclip.data.splits import carve_validation
-from peclip.data.with_parts import VideosWithParts
-from peclip.errors import ConfigError, DatasetError
+from peclip.data.streams.registry import STREAMS
+from peclip.errors import ConfigError
 from peclip.metrics.prediction_table import PredictionTable
 from peclip.models.base import ExpressionModel
 from peclip.nn.stem import stems_of
@@ -27,7 +27,6 @@ from peclip.training.progress import Hooks, Progress
 from peclip.training.state import BEST, STATES, writing
 from peclip.training.teacher import Teacher, load_teacher
 from peclip.training.trainer import TrainResult, train_model
-from peclip.video.parts import parts_path
 from peclip.video.preprocess import Preprocess
 from peclip.weights.checkpoint import save_model
 
@@ -163,22 +162,15 @@ def check_streams(
             is contrastive with a per-rank batch size of 1.
         DatasetError: videos have no parts.
     """
-    if model_config.reads_captions and not train.num_captions:
-        raise ConfigError(
-            "The model reads captions, but no training video has one. Make them with peclip captions and give "
-            "the file with --captions, or set model.captions to false."
-        )
+    for name in model_config.streams:
+        STREAMS[name].check(train, [split for split in others if split is not None])
     if model_config.learns_from_captions and _videos_of_a_rank(config, world) < 2:
         raise ConfigError(
             "Learning from captions alone contrasts the videos of a batch, but the per-rank batch size is 1 "
             f"(batch_size {config.batch_size}, ranks {world.size}), so nothing would be learned. "
             f"Give at least -b {2 * world.size}; grad_accum does not help."
         )
-    if model_config.reads_parts:
-        for split in (train, *others):
-            _check_parts(split)
-    also = {"parts": model_config.reads_parts, "captions": model_config.reads_captions}
-    read = " and ".join(name for name, reads in also.items() if reads)
+    read = " and ".join(model_config.streams)
     if read and config.mixing.mixup + config.mixing.fmix > 0:
         raise ConfigError(
             f"The model reads {read}, which cannot be mixed. Disable mixing: "
@@ -207,16 +199,6 @@ def batch_size_warning(
     return f"Per-rank batch size is 1: {lost}. Increase the batch size (-b)"
 
 
-def _check_parts(split: Split | None) -> None:
-    samples = split.samples if split is not None else ()
-    bare = [sample for sample in samples if not parts_path(sample.source).exists()]
-    if split is not None and bare:
-        raise DatasetError(
-            f"{len(bare):,} of the {len(split):,} videos of {split.title} have no parts, the first one "
-            f"{bare[0].id}. Make them with: peclip data prepare --parts mediapipe"
-        )
-
-
 def begin_training(
     model: ExpressionModel, model_config: ModelConfig, config: TrainConfig
 ) -> ModelConfig:
@@ -228,7 +210,7 @@ def begin_training(
         The configuration of a model whose weights may differ from the published ones.
     """
     trained = config.lr.backbone > 0
-    for parameter in model.parameter_groups()["backbone"]:
+    for parameter in model.parameter_groups().get("backbone", ()):
         parameter.requires_grad_(trained)
     if config.stem.frozen:
         for stem in stems_of(model):
@@ -273,14 +255,9 @@ def videos_of(
     """Returns a split as a dataset for a model; with a training configuration, for training.
 
     Raises:
-        ConfigError: a label is not one of the model's.
+        ConfigError: a label is not one of the model's, or a stream is missing from animated stills.
     """
     if config is not None and config.animate is not None:
-        if model_config.reads_parts:
-            raise ConfigError(
-                "The model reads parts, but windows made from stills have none. Remove animate, "
-                "or set model.parts to false."
-            )
         return AnimatedStills(
             split,
             model_config.preprocess,
@@ -288,9 +265,9 @@ def videos_of(
             seed=config.seed,
             labels=model.labels,
             animate=config.animate,
+            streams=model_config.streams,
         )
-    kind = VideosWithParts if model_config.reads_parts else VideoDataset
-    return kind(
+    return VideoDataset(
         split,
         model_config.preprocess,
         model_config.num_frames,
@@ -298,4 +275,5 @@ def videos_of(
         seed=0 if config is None else config.seed,
         labels=model.labels,
         augment=None if config is None else config.augment,
+        streams=model_config.streams,
     )

@@ -83,14 +83,12 @@ def load_teacher(
             f"The preprocessing of the teacher {config.model!r} differs from the student's, but both get the "
             "same frames. Use a teacher whose config.json has the same field preprocess."
         )
-    for what, taught, learned in (
-        ("parts", checkpoint.config.reads_parts, student.reads_parts),
-        ("captions", checkpoint.config.reads_captions, student.reads_captions),
+    if lacking := " and ".join(
+        name for name in checkpoint.config.streams if name not in student.streams
     ):
-        if taught and not learned:
-            raise ConfigError(
-                f"The teacher {config.model!r} reads {what}, but the student does not, so they would be "
-                f"missing. Use a teacher without {what}, or a student with them."
-            )
+        raise ConfigError(
+            f"The teacher {config.model!r} reads {lacking}, but the student does not, so they would be "
+            f"missing. Use a teacher without {lacking}, or a student with them."
+        )
     model = load_model(checkpoint, settings=settings).to(device).requires_grad_(False)
     return Teacher(model, [known.index(name) for name in labels], config, device, precision)
