@@ -15,11 +15,12 @@ from peclip.data.streams.captions import CaptionStream
 from peclip.data.streams.parts import PartsStream
 from peclip.errors import ConfigError
 from peclip.labels import LabelSet
-from peclip.models.fine_cliper import FineCLIPERModel, align, polarity_cosines
+from peclip.models.fine_cliper import FineCLIPERModel
 from peclip.models.fine_cliper_config import FineCLIPERConfig
 from peclip.models.pe_clip_config import PEClipConfig
 from peclip.models.registry import build_model, read_config
 from peclip.nn.clip import load_backbone
+from peclip.nn.contrast import align, polarity_cosines
 from peclip.nn.fusion import AdaptiveWeights, FixedWeights
 from peclip.types import Batch
 from peclip.weights.parameter_counts import count_parameters
