@@ -6,9 +6,8 @@ Shapes: `B` batch, `T` frames, `C` classes, `S` side of a square crop, `H`, `W` 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from types import MappingProxyType
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Self
 
 import torch
@@ -148,7 +147,7 @@ class Batch:
     """float, (B, T, 3, S, S), normalised."""
     targets: Tensor | None = None
     """float, (B, C); rows sum to one, hard labels are one-hot."""
-    streams: Mapping[str, Stream] = MappingProxyType({})
+    streams: dict[str, Stream] = field(default_factory=dict)
     """The other inputs, by their name in `peclip.data.streams.registry.STREAMS`."""
 
     def at(self, order: Tensor) -> Batch:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -11,12 +12,14 @@ import torch
 from peclip import PEClip
 from peclip.data import Sample, Split
 from peclip.data.augmentation import NO_AUGMENTATION
-from peclip.data.dataset import VideoDataset
 from peclip.labels import LabelSet
 from peclip.models.pe_clip_config import PEClipConfig
 from peclip.settings import load_settings
 from peclip.training.config import LearningRates, MixingConfig, TrainConfig
+from peclip.training.distributed import SINGLE, World
+from peclip.training.runtime import Runtime
 from peclip.training.trainer import TrainResult, train_model
+from peclip.training.videos import videos_of
 from peclip.weights.checkpoint import Checkpoint, load_model
 from peclip.weights.resolve import debug_config
 
@@ -69,32 +72,24 @@ def exact(**changes: object) -> TrainConfig:
     return quick(**{"mixing": PLAIN, "augment": NO_AUGMENTATION} | changes)
 
 
+def runtime(**changes: object) -> Runtime:
+    """On the CPU in fp32."""
+    return Runtime(torch.device("cpu"), **changes)  # type: ignore[arg-type]
+
+
 def run(
-    split: Split, config: TrainConfig, watched: Split | None = None, **more: object
+    split: Split,
+    config: TrainConfig,
+    watched: Split | None = None,
+    *,
+    world: World = SINGLE,
+    **more: Any,
 ) -> tuple[PEClip, TrainResult]:
     """Trains a fresh model."""
     recognizer = fresh()
-    model, own = recognizer.model, recognizer.config
-    data = [
-        None
-        if part is None
-        else VideoDataset(
-            part,
-            own.preprocess,
-            own.num_frames,
-            train=part is split,
-            seed=config.seed,
-            labels=model.labels,
-            augment=config.augment,
-        )
-        for part in (split, watched)
-    ]
-    assert data[0] is not None
-    device = torch.device("cpu")
-    result = train_model(
-        model, data[0], data[1], recognizer.preprocess, config, device=device, **more
-    )  # type: ignore[arg-type]
-    return recognizer, result
+    loaded, data = recognizer.loaded, videos_of(split, recognizer.loaded, config)
+    computing = Runtime.of(config, recognizer.device, world)
+    return recognizer, train_model(loaded, data, watched, config, computing, **more)
 
 
 def weights(recognizer: PEClip) -> dict[str, torch.Tensor]:

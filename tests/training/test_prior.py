@@ -24,6 +24,7 @@ from peclip.training.calibration import (
 )
 from peclip.training.config import TrainConfig
 from peclip.training.prior import target_shares
+from peclip.training.runtime import Runtime
 from peclip.training.teacher import load_teacher
 from peclip.types import Batch
 
@@ -212,7 +213,7 @@ def test_a_teacher_teaches_what_it_predicts(tmp_path: Path) -> None:
     config = quick(teacher={"model": str(tmp_path), "share": 1.0}).teacher
     assert config is not None
     student = fresh()
-    teacher = load_teacher(config, LABELS, student.config, torch.device("cpu"), "fp32")
+    teacher = load_teacher(config, student.loaded, Runtime(student.device))
     batch = Batch(torch.rand(1, 4, 3, 32, 32))
     taught = teacher.soften(batch, torch.zeros(1, 3))
     expected = PEClip.from_pretrained(tmp_path, device="cpu").probabilities(batch)

@@ -20,10 +20,11 @@ from peclip.errors import ConfigError, DatasetError
 from peclip.labels import LabelSet
 from peclip.metrics.scoring import score
 from peclip.settings import load_settings
+from peclip.training.checks import check_streams
 from peclip.training.config import LearningRates, TrainConfig
 from peclip.training.distributed import SINGLE, World
 from peclip.training.evaluate import evaluate
-from peclip.training.fitting import check_streams, videos_of
+from peclip.training.runtime import Runtime
 from peclip.video.parts import Parts, parts_path, save_parts
 from peclip.weights.checkpoint import Checkpoint, load_model
 from peclip.weights.resolve import debug_config
@@ -85,13 +86,7 @@ def settings(**changes: Any) -> TrainConfig:
 
 
 def accuracy(recognizer: FineCLIPER, split: Split) -> float:
-    table = evaluate(
-        recognizer.model,
-        videos_of(split, recognizer.model, recognizer.config),
-        recognizer.preprocess,
-        device=recognizer.device,
-        precision="fp32",
-    )
+    table = evaluate(recognizer.loaded, split, Runtime(recognizer.device))
     return score(table, resamples=0).war
 
 

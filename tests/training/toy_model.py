@@ -13,9 +13,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from peclip.config import BackboneSizes, ModelConfig, PredictOptions
+from peclip.config import BackboneSizes, ModelConfig
 from peclip.data.samples import Sample
-from peclip.data.streams.source import Picked, StreamPredictor, StreamSource, WindowStream
+from peclip.data.streams.source import Picked, StreamSource, VideoStream
 from peclip.labels import LabelSet
 from peclip.models.base import ExpressionModel, Output
 from peclip.types import Batch, FrameStream
@@ -112,13 +112,8 @@ class DepthSource(StreamSource):
         pictures = picked.augment(maps[:, None].expand(-1, 3, -1, -1))
         return DepthStream(pictures[None, :, 0].float())
 
-    def predictor(self, config: ModelConfig) -> StreamPredictor:
-        return DepthPredictor()
-
-
-class DepthPredictor(StreamPredictor):
-    def of(self, source: str | Path | None, options: PredictOptions) -> WindowStream:
-        return depth_of
+    def predictor(self, config: ModelConfig) -> VideoStream:
+        return lambda source, options: depth_of
 
 
 def depth_of(windows: Sequence[FaceWindow]) -> DepthStream:

@@ -21,9 +21,9 @@ from peclip.config import PreprocessConfig
 from peclip.data.animation_config import AnimateConfig as AnimateConfig
 from peclip.data.dataset import Draw, VideoDataset
 from peclip.data.samples import Split
+from peclip.data.still_effects import Frames, degrade, move, occlude
 from peclip.data.streams.registry import STREAMS
 from peclip.data.streams.source import Picked
-from peclip.data.still_effects import Frames, degrade, move, occlude
 from peclip.errors import ConfigError, DatasetError
 from peclip.labels import LabelSet
 

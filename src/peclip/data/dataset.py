@@ -6,7 +6,6 @@ import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from random import Random
-from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
@@ -74,7 +73,7 @@ class Videos(NamedTuple):
     """float (B, C); one-hot without votes."""
     indices: Tensor
     """int64 (B,), in the split."""
-    streams: Mapping[str, Stream] = MappingProxyType({})
+    streams: Mapping[str, Stream]
     """The other inputs by name."""
 
 

@@ -38,8 +38,8 @@ from peclip.recognizers.recognizer import Recognizer
 from peclip.runs.leakage import run_warning
 from peclip.training.distributed import SINGLE, World
 from peclip.training.evaluate import evaluate_views
-from peclip.training.fitting import videos_of
 from peclip.training.frame_orders import AS_RECORDED, AUGMENTATIONS, FRAME_ORDERS
+from peclip.training.runtime import Runtime
 from peclip.weights.checkpoint import MODEL, model_folder
 
 _log = logging.getLogger(__name__)
@@ -177,15 +177,12 @@ def evaluate_fold(
             on_batch(split.title, done, len(known))
 
     found = evaluate_views(
-        recognizer.model,
-        videos_of(known, recognizer.model, recognizer.config),
-        recognizer.preprocess,
+        recognizer.loaded,
+        known,
+        Runtime(
+            recognizer.device, recognizer.precision, world, options.batch_size, options.workers
+        ),
         [mirrored(FRAME_ORDERS[name]) for name in wanted],
-        device=recognizer.device,
-        precision=recognizer.precision,
-        world=world,
-        batch_size=options.batch_size,
-        workers=options.workers,
         seed=options.seed,
         prior_weight=options.prior_weight,
         skipped=skipped,

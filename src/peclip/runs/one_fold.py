@@ -27,10 +27,13 @@ from peclip.runs.splits import RunSplits, read_run_splits
 from peclip.runs.warm_start import load_stem, load_what_fits
 from peclip.runtime import choose_precision, device_name
 from peclip.settings import load_settings
+from peclip.training.checks import batch_size_warning, check_streams
 from peclip.training.distributed import SINGLE, World
-from peclip.training.fitting import batch_size_warning, check_streams, evaluate_split, fit
+from peclip.training.evaluate import evaluate
+from peclip.training.fitting import fit
 from peclip.training.progress import Hooks, Progress
 from peclip.training.reporting import reporting
+from peclip.training.runtime import Runtime
 from peclip.training.state import writing
 from peclip.training.trackers import TrackedRun
 from peclip.training.trainer import TrainResult
@@ -100,18 +103,16 @@ def run_fold(config: RunConfig, place: Place, listen: Listener | None = None) ->
         reporting(names, tracked, partial(_warn, folder), resume=place.resume) as trackers,
     ):
         hooks = listen(splits.train.title) if listen is not None else Hooks()
-        result, recognizer.config = fit(
-            recognizer.model,
-            recognizer.config,
-            recognizer.preprocess,
+        result = fit(
+            recognizer.loaded,
             (splits.train, splits.val),
             config.train,
-            device=place.device,
-            world=world,
+            Runtime.of(config.train, place.device, world),
             run_dir=place.folder,
             resume=resume,
             hooks=trackers.watch(_hooks(folder if world.is_main else None, hooks)),
         )
+        recognizer.loaded = replace(recognizer.loaded, config=result.config)
         hooks.on_phase("testing")
         report = _finish(config, place, recognizer, splits, result)
         trackers.log_epochs(
@@ -232,17 +233,8 @@ def _finish(
     if warning is not None:
         report["warning"] = warning
     if reported is not None:
-        table = evaluate_split(
-            recognizer.model,
-            recognizer.config,
-            recognizer.preprocess,
-            reported,
-            device=place.device,
-            precision=recognizer.precision,
-            world=place.world,
-            batch_size=config.train.batch_size,
-            workers=config.train.workers,
-        )
+        runtime = Runtime.of(config.train, place.device, place.world)
+        table = evaluate(recognizer.loaded, reported, runtime)
         found = score(table)
         report |= {"reported_on": reported.title, **found.to_dict()}
         if recognizer.config.reads_captions:

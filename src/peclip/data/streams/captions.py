@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Self
 
@@ -14,7 +15,7 @@ from torch import Tensor
 from peclip.config import ModelConfig, PredictOptions
 from peclip.data.caption_file import read_captions
 from peclip.data.samples import Sample, Split
-from peclip.data.streams.source import Picked, StreamPredictor, StreamSource, WindowStream
+from peclip.data.streams.source import Picked, StreamSource, VideoStream, WindowStream
 from peclip.errors import ConfigError
 from peclip.types import Stream
 
@@ -63,17 +64,6 @@ class CaptionSource(StreamSource):
         """Returns the caption of a video."""
         return CaptionStream((sample.caption,))
 
-    def predictor(self, config: ModelConfig) -> CaptionPredictor:
-        """Returns what finds the caption of a video."""
-        return CaptionPredictor()
-
-
-class CaptionPredictor(StreamPredictor):
-    """Finds the caption of a video in a file, which is read once."""
-
-    def __init__(self) -> None:
-        self._read: tuple[Path, dict[str, str]] | None = None
-
     def prepare(self, options: PredictOptions) -> None:
         """Warns if no captions were given."""
         if options.captions is None:
@@ -82,24 +72,18 @@ class CaptionPredictor(StreamPredictor):
                 "the frames."
             )
 
-    def of(self, source: str | Path | None, options: PredictOptions) -> WindowStream:
-        """Returns the function that gives all windows the caption of their video, with a warning if it has none.
+    def predictor(self, config: ModelConfig) -> VideoStream:
+        """Returns what gives all windows the caption of their video, with a warning if it has none."""
+        read = lru_cache(maxsize=1)(read_captions)
 
-        Raises:
-            DatasetError: the file cannot be read.
-        """
-        text = "" if options.captions is None else self._caption(source, options.captions)
-        return lambda windows: CaptionStream((text,) * len(windows))
+        def of(source: str | Path | None, options: PredictOptions) -> WindowStream:
+            captions = {} if options.captions is None else read(options.captions)
+            caption = caption_of(captions, source) if captions and source else ""
+            if captions and source and not caption:
+                _log.warning("%s has no caption for %s.", options.captions, source)
+            return lambda windows: CaptionStream((caption,) * len(windows))
 
-    def _caption(self, source: str | Path | None, path: Path) -> str:
-        if self._read is None or self._read[0] != path:
-            self._read = path, read_captions(path)
-        if source is None or not str(source):
-            return ""
-        caption = caption_of(self._read[1], source)
-        if not caption:
-            _log.warning("%s has no caption for %s.", path, source)
-        return caption
+        return of
 
 
 def caption_of(captions: Mapping[str, str], source: str | Path) -> str:

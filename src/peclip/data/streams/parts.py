@@ -4,20 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Protocol, Self, runtime_checkable
 
 import torch
 from torch import Tensor
 
-from peclip.config import ModelConfig, PredictOptions
+from peclip.config import ModelConfig
 from peclip.data.samples import Sample, Split
-from peclip.data.streams.source import Picked, StreamPredictor, StreamSource, WindowStream
+from peclip.data.streams.source import Picked, StreamSource, VideoStream
 from peclip.errors import DatasetError, VideoError
 from peclip.settings import load_settings
 from peclip.types import FrameStream
 from peclip.video.drawing import draw_parts
-from peclip.video.parts import PartsFinder, load_finder, load_parts, parts_path
+from peclip.video.parts import load_finder, load_parts, parts_path
 from peclip.video.windows import FaceWindow
 
 
@@ -76,15 +75,22 @@ class PartsSource(StreamSource):
         pictures = picked.augment(drawn.flatten(0, 1)).view(drawn.shape)
         return PartsStream(pictures[None], parts.found[None])
 
-    def predictor(self, config: ModelConfig) -> PartsPredictor:
-        """Loads the finder of the model.
+    def predictor(self, config: ModelConfig) -> VideoStream:
+        """Loads the finder of the model, and returns what finds the parts in crops and draws them.
 
         Raises:
-            MissingExtraError: its package is not installed.
+            MissingExtraError: the package of the finder is not installed.
             WeightsError: its model is not cached and cannot be downloaded.
         """
         assert isinstance(config, ReadsParts), "a model that reads parts names their finder"
-        return PartsPredictor(load_finder(config.parts_finder, settings=load_settings()))
+        finder = load_finder(config.parts_finder, settings=load_settings())
+
+        def draw(windows: Sequence[FaceWindow]) -> PartsStream:
+            found = [finder.find(window.crops) for window in windows]
+            drawn = [draw_parts(p, window.crops) for p, window in zip(found, windows, strict=True)]
+            return PartsStream(torch.stack(drawn), torch.stack([parts.found for parts in found]))
+
+        return lambda source, options: draw
 
 
 @runtime_checkable
@@ -95,19 +101,3 @@ class ReadsParts(Protocol):
     def parts_finder(self) -> str:
         """Name of the finder."""
         ...
-
-
-class PartsPredictor(StreamPredictor):
-    """Finds the parts in the crops of windows."""
-
-    def __init__(self, finder: PartsFinder) -> None:
-        self._finder = finder
-
-    def of(self, source: str | Path | None, options: PredictOptions) -> WindowStream:
-        """Returns the function that finds and draws the parts."""
-        return self._draw
-
-    def _draw(self, windows: Sequence[FaceWindow]) -> PartsStream:
-        found = [self._finder.find(window.crops) for window in windows]
-        drawn = [draw_parts(p, window.crops) for p, window in zip(found, windows, strict=True)]
-        return PartsStream(torch.stack(drawn), torch.stack([parts.found for parts in found]))

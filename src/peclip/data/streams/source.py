@@ -31,24 +31,9 @@ class Picked(NamedTuple):
 WindowStream = Callable[[Sequence[FaceWindow]], Stream]
 """Windows of the same T → the values of the stream for them."""
 
-
-class StreamPredictor(ABC):
-    """Computes one stream in prediction. It is made once for a model, so that it may load other models."""
-
-    def prepare(self, options: PredictOptions) -> None:  # noqa: B027 (optional)
-        """Warns of options that leave the stream empty. By default it does nothing."""
-
-    @abstractmethod
-    def of(self, source: str | Path | None, options: PredictOptions) -> WindowStream:
-        """Returns the function that computes the stream of a video's windows.
-
-        Args:
-            source: the video; `None` for pixels and webcams.
-            options: of the prediction.
-
-        Raises:
-            UserError: a file that the options name cannot be read.
-        """
+VideoStream = Callable[[str | Path | None, PredictOptions], WindowStream]
+"""A video, `None` for pixels and webcams, and the options of its prediction → the stream of its windows. It raises a
+`UserError` if a file that the options name cannot be read."""
 
 
 class StreamSource(ABC):
@@ -76,9 +61,12 @@ class StreamSource(ABC):
             VideoError: the values cannot be read.
         """
 
+    def prepare(self, options: PredictOptions) -> None:  # noqa: B027 (optional)
+        """Warns of options that leave the stream empty. By default it does nothing."""
+
     @abstractmethod
-    def predictor(self, config: ModelConfig) -> StreamPredictor:
-        """Returns what computes the stream in prediction.
+    def predictor(self, config: ModelConfig) -> VideoStream:
+        """Returns what computes the stream in prediction. It is made once for a model, so it may load others.
 
         Raises:
             UserError: something that it needs is missing.
