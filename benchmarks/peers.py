@@ -69,7 +69,7 @@ def load_peclip(name: str) -> Peer:
     def recognise(crops: Sequence[Pixels]) -> list[dict[str, float]]:
         squares = np.stack([resize_frame(crop, size) for crop in crops])
         frames = torch.from_numpy(squares).permute(0, 3, 1, 2)[:, None].expand(-1, T, -1, -1, -1)
-        rows = model.answer(Batch(model.preprocess(frames.to(model.device))))
+        rows = model.probabilities(Batch(model.preprocess(frames.to(model.device))))
         return [dict(zip(model.labels, row, strict=True)) for row in rows]
 
     return recognise

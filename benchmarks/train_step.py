@@ -30,13 +30,13 @@ from released import PAPER, release
 from peclip.data.dataset import Videos
 from peclip.labels import EMOTIONS
 from peclip.models.descriptions import load_descriptions
+from peclip.models.loaded import LoadedModel
 from peclip.models.registry import build_model
 from peclip.runtime import choose_device, device_name
 from peclip.training.config import TrainConfig
-from peclip.training.distributed import SINGLE
 from peclip.training.learner import Learner
 from peclip.training.running_metrics import RunningMetrics
-from peclip.video.preprocess import Preprocess
+from peclip.training.runtime import Runtime
 from peclip.weights.resolve import backbone_model_config
 
 Step = Callable[[int], None]
@@ -75,19 +75,22 @@ def peclip_way(
     """Returns a step as run by `peclip train`, and its precision."""
     named = backbone_model_config(arguments.backbone, "random")
     config = named.derive(pretrained=None, num_frames=arguments.frames)  # nothing is downloaded
-    model, own = build_model(config).to(device), config.preprocess
+    loaded = LoadedModel.of(build_model(config).to(device), config)
     train = TrainConfig(
         batch_size=arguments.batch,
         precision=arguments.precision,
         checkpoint_activations=recomputed,
     )
-    preprocess = Preprocess(own.image_size, own.mean, own.std, grayscale=own.grayscale)
-    num_classes = len(model.labels)
-    learner = Learner(model, train, preprocess, device, SINGLE, list(range(num_classes)))
+    num_classes, side = len(loaded.labels), config.preprocess.image_size
+    runtime = Runtime.of(train, device)
+    learner = Learner(loaded, train, runtime, torch.ones(num_classes))
     learner.training()
-    shape = (arguments.batch, arguments.frames, 3, own.image_size, own.image_size)
+    shape = (arguments.batch, arguments.frames, 3, side, side)
     numbers = torch.arange(arguments.batch)
-    videos = Videos(torch.randint(0, 256, shape, dtype=torch.uint8), numbers % num_classes, numbers)
+    targets = numbers % num_classes
+    one_hot = F.one_hot(targets, num_classes).float()
+    pixels = torch.randint(0, 256, shape, dtype=torch.uint8)
+    videos = Videos(pixels, targets, one_hot, numbers, {})
     running_metrics = RunningMetrics.empty(num_classes)
 
     def step(number: int) -> None:
@@ -100,7 +103,7 @@ def peclip_way(
             steps_per_epoch=1 + arguments.steps,
         )  # reads the loss, so the device has finished when it returns
 
-    return step, learner.precision
+    return step, runtime.precision
 
 
 WAYS = {

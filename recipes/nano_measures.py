@@ -81,7 +81,7 @@ def ask(model: PEClip, pictures: Sequence[Image], frames: int = 1) -> NDArray[np
     for start in range(0, len(pictures), 64):
         crops = torch.from_numpy(np.stack(pictures[start : start + 64])).permute(0, 3, 1, 2)
         seen = model.preprocess(crops)[:, None].expand(-1, frames, -1, -1, -1)
-        found += model.answer(Batch(seen))
+        found += model.probabilities(Batch(seen))
     return np.asarray(found)
 
 

@@ -126,20 +126,27 @@ def test_no_tensor_is_unpickled_without_restriction() -> None:
             assert not (isinstance(node, ast.Import) and node.names[0].name == "pickle"), path
 
 
+STRICT = {"recognizers", "models", "training"}
+"""Packages that keep the limits of 300 and 50 lines."""
+
+
 def test_files_and_functions_stay_short() -> None:
     for path in FILES:
+        strict = path.parent.name in STRICT
         text = path.read_text(encoding="utf-8")
         tree = ast.parse(text)
         # Imports are not counted: their number depends on the layout, not on the module.
         heads = [node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)]
-        lines = text.count("\n") - sum((n.end_lineno or 0) - n.lineno + 1 for n in heads)
-        assert lines <= 330, f"{path.name} is too long to be one noun"
+        lines = text.count("\n")
+        if not strict:
+            lines -= sum((n.end_lineno or 0) - n.lineno + 1 for n in heads)
+        assert lines <= (300 if strict else 330), f"{path.name} is too long to be one noun"
         for node in ast.walk(tree):
             if isinstance(node, ast.FunctionDef):
                 assert node.end_lineno is not None
                 # Parameters are not counted: those of a command are its options.
                 body = node.end_lineno - node.body[0].lineno + 1
-                assert body < 70, f"{path.name}: {node.name} is too long"
+                assert body <= (50 if strict else 69), f"{path.name}: {node.name} is too long"
 
 
 def test_no_test_needs_data_beside_the_project_without_being_skipped() -> None:

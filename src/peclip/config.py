@@ -127,9 +127,9 @@ class ModelConfig(Config):
         return LabelSet(self.labels)
 
     @property
-    def reads_parts(self) -> bool:
-        """Whether the model also reads parsing maps and landmarks of the frames."""
-        return False
+    def streams(self) -> tuple[str, ...]:
+        """The inputs that the model reads besides frames; see `peclip.data.streams.registry.STREAMS`."""
+        return ()
 
     @property
     def learns_from_captions(self) -> bool:
@@ -139,7 +139,7 @@ class ModelConfig(Config):
     @property
     def reads_captions(self) -> bool:
         """Whether the model also reads captions of the videos."""
-        return False
+        return "captions" in self.streams
 
     @classmethod
     @abstractmethod

@@ -1,12 +1,14 @@
-"""Values passed between the processing steps: frames, faces, windows of face crops, batches.
+"""Values passed between the processing steps: frames, faces, batches and their streams.
 
 Shapes: `B` batch, `T` frames, `C` classes, `S` side of a square crop, `H`, `W` height and width.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Self
 
 import torch
 from torch import Tensor
@@ -68,6 +70,75 @@ class FaceBox:
         return max(self.width, self.height)
 
 
+class Stream(ABC):
+    """One more input of a model besides the frames, for B videos; every method returns a changed copy.
+
+    A kind of stream is a file in `peclip.data.streams`, which also says where its values come from.
+    """
+
+    @classmethod
+    @abstractmethod
+    def joined(cls, streams: Sequence[Self]) -> Self:
+        """Returns the values of several videos as one batch."""
+
+    @abstractmethod
+    def prepared(self, preprocess: Callable[[Tensor], Tensor], device: torch.device) -> Self:
+        """Returns the values as the model reads them, on a device.
+
+        Args:
+            preprocess: of the model: pixels, uint8 (…, 3, S, S) → float of the same shape.
+            device: of the model.
+        """
+
+    def at(self, order: Tensor) -> Self:
+        """Selects or reorders frames; `order` is int64 (B, T')."""
+        return self
+
+    @abstractmethod
+    def as_stills(self, num_frames: int) -> Self:
+        """Returns the values of B*T videos of one frame each; `num_frames` is T."""
+
+    def mirrored(self) -> Self:
+        """Returns the values of the mirror images."""
+        return self
+
+
+@dataclass(frozen=True, eq=False)
+class FrameStream(Stream):
+    """A stream with a value for every frame: all fields of a subclass are tensors (B, T, …)."""
+
+    @classmethod
+    def joined(cls, streams: Sequence[Self]) -> Self:
+        """Returns the values of several videos as one batch."""
+        return cls(
+            *map(torch.cat, zip(*(vars(stream).values() for stream in streams), strict=True))
+        )
+
+    def prepared(self, preprocess: Callable[[Tensor], Tensor], device: torch.device) -> Self:
+        """Returns the values on a device, unchanged."""
+        return self.changed(lambda values: values.to(device, non_blocking=True))
+
+    def at(self, order: Tensor) -> Self:
+        """Selects or reorders frames; `order` is int64 (B, T')."""
+        return self.changed(lambda values: frames_at(values, order))
+
+    def as_stills(self, num_frames: int) -> Self:
+        """Returns the values of B*T videos of one frame each."""
+        return self.changed(lambda values: values.flatten(0, 1)[:, None])
+
+    @abstractmethod
+    def mirrored(self) -> Self:
+        """Returns the values of the mirror images."""
+
+    def pin_memory(self) -> Self:
+        """Returns a copy in pinned memory; called by torch's loader."""
+        return self.changed(Tensor.pin_memory)
+
+    def changed(self, change: Callable[[Tensor], Tensor]) -> Self:
+        """Returns the stream with a change applied to every field."""
+        return type(self)(*map(change, vars(self).values()))
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Batch:
     """Input of a model: videos, and the targets when they are known."""
@@ -76,48 +147,28 @@ class Batch:
     """float, (B, T, 3, S, S), normalised."""
     targets: Tensor | None = None
     """float, (B, C); rows sum to one, hard labels are one-hot."""
-    parts: Tensor | None = None
-    """float, (B, T, 2, 3, S, S), normalised: the parsing map and the landmarks of every frame."""
-    found: Tensor | None = None
-    """bool, (B, T): whether a face was found in the frame; `None` without `parts`."""
-    captions: tuple[str, ...] = ()
-    """One caption per video, empty if missing; an empty tuple without any captions."""
-
-    def to(self, device: torch.device) -> Batch:
-        """Returns the batch with its tensors on a device."""
-        return self._with_tensors(lambda tensor: tensor.to(device))
+    streams: dict[str, Stream] = field(default_factory=dict)
+    """The other inputs, by their name in `peclip.data.streams.registry.STREAMS`."""
 
     def at(self, order: Tensor) -> Batch:
         """Selects or reorders the frames of the videos; `order` is int64 (B, T')."""
-
-        def take(frames: Tensor) -> Tensor:  # (B, T, …) → (B, T', …)
-            index = order.view(*order.shape, *[1] * (frames.ndim - 2))
-            return frames.gather(1, index.expand(*order.shape, *frames.shape[2:]))
-
-        return self._with_frames(take)
+        streams = {name: stream.at(order) for name, stream in self.streams.items()}
+        return replace(self, frames=frames_at(self.frames, order), streams=streams)
 
     def as_stills(self) -> Batch:
         """Returns every frame as a separate video: B*T videos of one frame."""
         repeats = self.frames.shape[1]
-        captions = tuple(caption for caption in self.captions for _ in range(repeats))
         targets = None if self.targets is None else self.targets.repeat_interleave(repeats, 0)
-        stills = self._with_frames(lambda frames: frames.flatten(0, 1)[:, None])
-        return replace(stills, captions=captions, targets=targets)
+        streams = {name: stream.as_stills(repeats) for name, stream in self.streams.items()}
+        return Batch(self.frames.flatten(0, 1)[:, None], targets, streams)
 
     def mirrored(self) -> Batch:
         """Returns the mirror images of the videos."""
-        parts = None if self.parts is None else self.parts.flip(-1)
-        return replace(self, frames=self.frames.flip(-1), parts=parts)
+        streams = {name: stream.mirrored() for name, stream in self.streams.items()}
+        return replace(self, frames=self.frames.flip(-1), streams=streams)
 
-    def _with_frames(self, change: Callable[[Tensor], Tensor]) -> Batch:
-        """Applies a change to all per-frame tensors, (B, T, …)."""
-        return replace(
-            self,
-            frames=change(self.frames),
-            parts=None if self.parts is None else change(self.parts),
-            found=None if self.found is None else change(self.found),
-        )
 
-    def _with_tensors(self, change: Callable[[Tensor], Tensor]) -> Batch:
-        targets = None if self.targets is None else change(self.targets)
-        return replace(self._with_frames(change), targets=targets)
+def frames_at(values: Tensor, order: Tensor) -> Tensor:
+    """Selects or reorders frames: values (B, T, …) at int64 (B, T') are (B, T', …)."""
+    index = order.view(*order.shape, *[1] * (values.ndim - 2))
+    return values.gather(1, index.expand(*order.shape, *values.shape[2:]))

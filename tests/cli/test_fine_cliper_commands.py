@@ -19,6 +19,8 @@ import peclip
 from peclip import FineCLIPER, PEClip
 from peclip.cli.app import run
 from peclip.config import PredictOptions
+from peclip.data.caption_file import read_captions
+from peclip.data.streams.captions import caption_of
 from peclip.errors import ConfigError
 from peclip.labels import EMOTIONS
 from peclip.video import parts as parts_module
@@ -85,7 +87,7 @@ def test_the_recipe_trains_all_streams_and_evaluates_them(
     assert report["num_videos"] == 11
     model = peclip.load(tmp_path / "run/model", device="cpu")
     assert isinstance(model, FineCLIPER)
-    assert (model.config.reads_parts, model.config.reads_captions) == (True, True)
+    assert model.config.streams == ("parts", "captions")
     asked = ["evaluate", "--dataset", "mafw", "--data-root", str(root), "--fold", "1", "-f", "json"]
     asked += ["-m", str(tmp_path / "run"), "--workers", "0", "--bootstrap", "0"]
     told = trained(capsys, *asked, "--captions", str(captions))
@@ -214,16 +216,12 @@ def test_what_is_missing_leaves_no_run_folder_and_no_rows(
 
 
 def test_a_caption_is_found_by_the_end_of_a_path(tmp_path: Path) -> None:
-    config = FineCLIPER.from_pretrained("debug", device="cpu").config.derive(captions=True)
-    from peclip.models.registry import build_model
-
-    model = FineCLIPER(build_model(config), config, device=torch.device("cpu"), precision="fp32")
     told = tmp_path / "c.csv"
     told.write_text("id,caption\ntest/happy/v0,Lips part.\nother/v0,The brows rise.\n")
-    options = PredictOptions(captions=told)
-    assert model._caption("crops/test/happy/v0", options) == "Lips part."
-    assert model._caption(Path("/data/other/v0.mp4"), options) == "The brows rise."
-    assert model._caption("v0.mp4", options) == ""
+    captions = read_captions(told)
+    assert caption_of(captions, "crops/test/happy/v0") == "Lips part."
+    assert caption_of(captions, Path("/data/other/v0.mp4")) == "The brows rise."
+    assert caption_of(captions, "v0.mp4") == ""
 
 
 def test_a_teacher_may_not_read_what_the_student_does_not(

@@ -273,7 +273,7 @@ def test_a_test_that_fails_leaves_the_weights_and_resume_writes_the_card(
         raise DatasetError("A video has gone.")
 
     with monkeypatch.context() as failing:
-        failing.setattr("peclip.runs.one_fold.evaluate_split", fail)
+        failing.setattr("peclip.runs.one_fold.evaluate", fail)
         assert run(command(root, out, "--epochs", "1")) == 3
     assert (out / "model/model.safetensors").is_file()
     capsys.readouterr()

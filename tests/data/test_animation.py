@@ -231,7 +231,9 @@ def test_a_neutral_face_around_an_expression_is_the_same_person_where_one_is_kno
     data = windows(people, half)
     around = {
         video: {
-            int(grey) for e in range(20) for grey in data.read(Draw(e, video)).unique().tolist()
+            int(grey)
+            for e in range(20)
+            for grey in data.item(Draw(e, video)).crops.unique().tolist()
         }
         for video in range(4)
     }

@@ -115,7 +115,7 @@ def test_killed_workers_lose_nothing_and_double_nothing(
     assert err.count("peclip: error:") == 1
     assert run([*command, "-o", "local.jsonl"]) == 6
     assert rows_of(tmp_path / "ray.jsonl") == rows_of(tmp_path / "local.jsonl")
-    # The engines may follow each other: what one has answered, the other skips.
+    # The engines may follow each other: what one has predicted, the other skips.
     before = (tmp_path / "ray.jsonl").read_text()
     assert run([*command, "-o", "ray.jsonl", "--resume"]) == 6
     assert (tmp_path / "ray.jsonl").read_text() == before
@@ -192,12 +192,12 @@ def test_a_worker_answers_as_the_local_engine(astronaut: Path, tmp_path: Path) -
         with ENGINES["local"](Job("debug", "cpu", options=JOB.options)) as engine:
             (reading,) = engine.read([Source(str(path), path)])
             rows = list(reading.rows())
-        answer = worker.answer(str(path), str(path))
-        assert list(answer.rows()) == rows
-        assert str(answer.failure) == str(reading.failure)
-        assert answer.failure is None or answer.failure.exit_code == reading.failure.exit_code  # type: ignore[union-attr]
-        assert answer.prediction().to_dict() == reading.prediction().to_dict()
-    assert worker.answer("videos/a.mp4", str(astronaut)).source == "videos/a.mp4"
+        read = worker.predict(str(path), str(path))
+        assert list(read.rows()) == rows
+        assert str(read.failure) == str(reading.failure)
+        assert read.failure is None or read.failure.exit_code == reading.failure.exit_code  # type: ignore[union-attr]
+        assert read.prediction().to_dict() == reading.prediction().to_dict()
+    assert worker.predict("videos/a.mp4", str(astronaut)).source == "videos/a.mp4"
     given_up = worker.give_up("a.mp4", str(astronaut))
     assert [row.status for row in given_up.rows()] == ["decode_error"]
     assert given_up.prediction().metadata["error"] == str(given_up.failure)
@@ -215,7 +215,7 @@ def test_a_worker_finds_what_the_caller_names(
     name = os.fsdecode(b"caf\xe9.mp4")
     with ENGINES["local"](Job("runs/model", "cpu", options=JOB.options)) as engine:
         (reading,) = engine.read([Source(name, Path(name))])
-    assert worker.answer(name, str(astronaut)).source == reading.source
+    assert worker.predict(name, str(astronaut)).source == reading.source
 
 
 def test_a_bug_in_a_worker_is_a_row(astronaut: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -224,9 +224,9 @@ def test_a_bug_in_a_worker_is_a_row(astronaut: Path, monkeypatch: pytest.MonkeyP
         yield
 
     monkeypatch.setattr(Session, "rows", broken)
-    answer = Worker(JOB, os.getcwd()).answer("a.mp4", str(astronaut))
-    assert "ZeroDivisionError('a bug')" in str(answer.failure)
-    assert [row.status for row in answer.rows()] == ["decode_error"]
+    read = Worker(JOB, os.getcwd()).predict("a.mp4", str(astronaut))
+    assert "ZeroDivisionError('a bug')" in str(read.failure)
+    assert [row.status for row in read.rows()] == ["decode_error"]
 
 
 def test_only_what_was_begun_and_not_ended_counts() -> None:

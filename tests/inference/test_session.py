@@ -129,8 +129,10 @@ def test_a_call_of_the_model_holds_no_more_windows_than_asked(
     debug: PEClip, bright: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sizes: list[int] = []
-    ask = debug.answer
-    monkeypatch.setattr(debug, "answer", lambda b, *w: sizes.append(len(b.frames)) or ask(b, *w))
+    ask = debug.probabilities
+    monkeypatch.setattr(
+        debug, "probabilities", lambda b, *w: sizes.append(len(b.frames)) or ask(b, *w)
+    )
     people = [(5 + 38 * n, range(30)) for n in range(5)]
     debug.predict(drawn(30, *people), PredictOptions(batch_size=2))
     assert max(sizes) == 2
@@ -150,18 +152,18 @@ def test_faces_are_searched_while_the_model_answers(
                 further.set()
             return super().detect(image)
 
-    ask, waited = debug.answer, []
+    ask, waited = debug.probabilities, []
 
-    def answer(batch: Batch, weight: float) -> list[list[float]]:
+    def slow(batch: Batch, weight: float) -> list[list[float]]:
         waited.append(further.wait(60))
         return ask(batch, weight)
 
     monkeypatch.setenv("OMP_WAIT_POLICY", "passive")
     monkeypatch.setattr(debug, "detector", lambda options: Counting())
-    monkeypatch.setattr(debug, "answer", answer)
+    monkeypatch.setattr(debug, "probabilities", slow)
     options = PredictOptions(window=2.5, hop=1, batch_size=1, frame_rate=25, detect_rate=25)
     debug.predict(drawn(100, (10, range(100))), options)
-    assert waited[0], "the first answer was not waited for"
+    assert waited[0], "the first prediction was not waited for"
 
 
 def test_threads_that_spin_are_not_disturbed(

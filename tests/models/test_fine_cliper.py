@@ -11,13 +11,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from peclip.data.streams.captions import CaptionStream
+from peclip.data.streams.parts import PartsStream
 from peclip.errors import ConfigError
 from peclip.labels import LabelSet
-from peclip.models.fine_cliper import FineCLIPERModel, align, polarity_cosines
+from peclip.models.fine_cliper import FineCLIPERModel
 from peclip.models.fine_cliper_config import FineCLIPERConfig
 from peclip.models.pe_clip_config import PEClipConfig
 from peclip.models.registry import build_model, read_config
 from peclip.nn.clip import load_backbone
+from peclip.nn.contrast import align, polarity_cosines
 from peclip.nn.fusion import AdaptiveWeights, FixedWeights
 from peclip.types import Batch
 from peclip.weights.parameter_counts import count_parameters
@@ -47,10 +50,20 @@ def videos(count: int = 3, frames: int = 4, *, captions: tuple[str, ...] = ()) -
     return Batch(
         torch.randn(count, frames, 3, 32, 32),
         F.one_hot(torch.arange(count), 7).float(),
-        parts=torch.randn(count, frames, 2, 3, 32, 32),
-        found=torch.ones(count, frames, dtype=torch.bool),
-        captions=captions,
+        {
+            "parts": PartsStream(
+                torch.randn(count, frames, 2, 3, 32, 32),
+                torch.ones(count, frames, dtype=torch.bool),
+            ),
+            "captions": CaptionStream(captions or ("",) * count),
+        },
     )
+
+
+def parts_of(batch: Batch) -> PartsStream:
+    parts = batch.streams["parts"]
+    assert isinstance(parts, PartsStream)
+    return parts
 
 
 @pytest.mark.parametrize(
@@ -148,17 +161,20 @@ def test_the_score_rule_is_right_where_one_side_alone_is_wrong() -> None:
 def test_a_video_does_not_depend_on_its_batch() -> None:
     model = randomise(build(**FULL)).double()
     batch = videos(captions=("the brows rise", "", "lips part and the jaw drops"))
-    batch = replace(batch, frames=batch.frames.double(), parts=batch.parts.double())  # type: ignore[union-attr]
+    captions, parts = batch.streams["captions"], parts_of(batch)
+    assert isinstance(captions, CaptionStream)
+    pictures = parts.pictures.double()
+    doubled = {"parts": replace(parts, pictures=pictures), "captions": captions}
+    batch = replace(batch, frames=batch.frames.double(), streams=doubled)
     with torch.inference_mode():
         together = model(batch).logits
         for place in range(3):
-            alone = replace(
-                batch,
-                frames=batch.frames[place : place + 1],
-                parts=batch.parts[place : place + 1],  # type: ignore[index]
-                found=batch.found[place : place + 1],  # type: ignore[index]
-                captions=batch.captions[place : place + 1],
-            )
+            one = slice(place, place + 1)
+            streams = {
+                "parts": PartsStream(pictures[one], parts.found[one]),
+                "captions": CaptionStream(captions.texts[one]),
+            }
+            alone = replace(batch, frames=batch.frames[one], streams=streams)
             assert torch.allclose(model(alone).logits[0], together[place], atol=1e-5)
 
 
@@ -175,11 +191,12 @@ def test_label_order_does_not_matter() -> None:
 def test_frames_without_a_face_are_masked_and_not_shown_as_empty_pictures() -> None:
     model = randomise(build(parts=True))
     batch = videos()
-    assert batch.found is not None
-    batch.found[0, 2:] = False  # the first video: two frames with a face
-    batch.found[1] = False  # the second: none
-    other = replace(batch, parts=batch.parts.clone())  # type: ignore[union-attr]
-    other.parts[0, 2:], other.parts[1] = 7.0, -3.0  # type: ignore[index]
+    parts = parts_of(batch)
+    parts.found[0, 2:] = False  # the first video: two frames with a face
+    parts.found[1] = False  # the second: none
+    changed = parts.pictures.clone()
+    changed[0, 2:], changed[1] = 7.0, -3.0
+    other = replace(batch, streams={"parts": replace(parts, pictures=changed)})
     with torch.inference_mode():
         first, second = model(batch), model(other)
     assert torch.allclose(first.logits, second.logits, atol=1e-4)

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from peclip import PEClip
 from peclip.data import DataConfig, Split
+from peclip.data.streams.parts import PartsStream
 from peclip.errors import ConfigError, DatasetError
 from peclip.labels import LabelSet
 from peclip.metrics.scoring import Evaluation, score_files
@@ -434,13 +435,16 @@ def test_shuffling_is_never_the_recording_and_depends_on_the_video() -> None:
     seen: list[list[float]] = []
 
     def watch(videos: Batch) -> Tensor:
-        assert videos.parts is not None
-        assert torch.equal(videos.parts[:, :, 0], videos.frames), "parts stay with their frame"
+        parts = videos.streams["parts"]
+        assert isinstance(parts, PartsStream)
+        assert torch.equal(parts.pictures[:, :, 0], videos.frames), "parts stay with their frame"
         seen.extend(videos.frames[:, :, 0, 0, 0].tolist())
         return videos.frames[:, 0, 0, 0, :1]
 
     def with_parts(frames: Tensor) -> Batch:
-        return Batch(frames, parts=frames[:, :, None].expand(-1, -1, 2, -1, -1, -1))
+        pictures = frames[:, :, None].expand(-1, -1, 2, -1, -1, -1)
+        found = torch.ones(frames.shape[:2], dtype=torch.bool)
+        return Batch(frames, streams={"parts": PartsStream(pictures, found)})
 
     frames = numbered(0.0, 1.0, 2.0).frames
     ids = [str(number) for number in range(40)]

@@ -7,10 +7,9 @@ import math
 import numpy as np
 import pytest
 import torch
-from small import LABELS, fresh
+from small import LABELS, fresh, runtime
 
 from peclip.data import Split
-from peclip.data.dataset import VideoDataset
 from peclip.errors import DeviceError
 from peclip.metrics.prediction_table import PredictionTable
 from peclip.training.evaluate import evaluate, mean_loss
@@ -20,18 +19,7 @@ def test_batches_do_not_matter_and_equal_predict(videos: Split) -> None:
     from peclip import PredictOptions
 
     debug = fresh()
-    data = VideoDataset(videos, debug.config.preprocess, debug.config.num_frames, train=False)
-    found = [
-        evaluate(
-            debug.model,
-            data,
-            debug.preprocess,
-            device=debug.device,
-            precision="fp32",
-            batch_size=size,
-        )
-        for size in (1, 4, 9)
-    ]
+    found = [evaluate(debug.loaded, videos, runtime(batch_size=size)) for size in (1, 4, 9)]
     first = found[0].probabilities
     assert first is not None
     for other in found[1:]:
@@ -42,35 +30,30 @@ def test_batches_do_not_matter_and_equal_predict(videos: Split) -> None:
     assert first[4].tolist() == pytest.approx(expected, abs=1e-6)
 
 
-def test_answers_that_are_no_numbers_are_not_scored(videos: Split) -> None:
+def test_predictions_with_nan_are_not_scored(videos: Split) -> None:
     """They would all be the first class."""
     debug = fresh()
-    data = VideoDataset(videos, debug.config.preprocess, debug.config.num_frames, train=False)
     with torch.no_grad():
         next(debug.model.vision.parameters()).fill_(float("nan"))
     first = videos.samples[0].id
     with pytest.raises(DeviceError, match=rf"9 of the 9 .*in fp32, .*{first}.*--precision fp32"):
-        evaluate(debug.model, data, debug.preprocess, device=debug.device, precision="fp32")
+        evaluate(debug.loaded, videos, runtime())
 
 
 def test_a_memory_that_is_too_small_is_one_line(videos: Split) -> None:
     debug = fresh()
-    data = VideoDataset(videos, debug.config.preprocess, debug.config.num_frames, train=False)
 
     def full(*_: object) -> None:
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB.")
 
     debug.model.vision.register_forward_pre_hook(full)
     with pytest.raises(DeviceError, match=r"^Out of memory on cpu\. .*-b 1"):
-        evaluate(debug.model, data, debug.preprocess, device=debug.device, precision="fp32")
+        evaluate(debug.loaded, videos, runtime())
 
 
 def test_a_split_becomes_a_table(videos: Split) -> None:
     debug = fresh()
-    data = VideoDataset(videos, debug.config.preprocess, debug.config.num_frames, train=False)
-    table = evaluate(
-        debug.model, data, debug.preprocess, device=debug.device, precision="fp32", batch_size=9
-    )
+    table = evaluate(debug.loaded, videos, runtime(batch_size=9))
     assert table.ids == tuple(sample.id for sample in videos.samples)
     assert table.targets == tuple(sample.label for sample in videos.samples)
     assert table.classes == LABELS.names

@@ -1,4 +1,4 @@
-"""`Recognizer.fit`: few lines from a split to a model that answers."""
+"""`Recognizer.fit`: few lines from a split to a model that predicts."""
 
 from __future__ import annotations
 
@@ -99,37 +99,37 @@ def test_labels_are_matched_by_name(tmp_path: Path) -> None:
         assert other.predict(sample.source, options).label == sample.label
 
 
-def test_after_training_the_new_weights_answer_in_bf16_too(videos: Split, tmp_path: Path) -> None:
+def test_after_training_the_new_weights_predict_in_bf16_too(videos: Split, tmp_path: Path) -> None:
     trained = PEClip.from_pretrained("debug", device="cpu", precision="bf16").with_labels(
         LABELS.names
     )
     batch = Batch(torch.randn(2, 4, 3, 32, 32))
-    before = trained.answer(batch)
+    before = trained.probabilities(batch)
     trained.fit(videos, config=quick())
-    assert trained.answer(batch) != before
+    assert trained.probabilities(batch) != before
     trained.save_pretrained(tmp_path / "saved")
     again = PEClip.from_pretrained(tmp_path / "saved", device="cpu", precision="bf16")
-    assert again.answer(batch) == trained.answer(batch)
+    assert again.probabilities(batch) == trained.probabilities(batch)
 
 
-def test_answers_between_steps_are_those_of_the_weights_of_now(videos: Split) -> None:
+def test_predictions_between_steps_are_those_of_the_weights_of_now(videos: Split) -> None:
     recognizer, batch = fresh(), Batch(torch.rand(2, 4, 3, 32, 32))
-    answers, direct = [recognizer.answer(batch)], []
+    found, direct = [recognizer.probabilities(batch)], []
 
-    def ask(progress: object) -> None:
-        answers.append(recognizer.answer(batch))
+    def record(progress: object) -> None:
+        found.append(recognizer.probabilities(batch))
         recognizer.model.eval()
         with torch.no_grad():
             direct.append(recognizer.model(batch).logits.softmax(-1).tolist())
 
-    recognizer.fit(videos, config=exact(epochs=1), hooks=Hooks(on_step=ask))
+    recognizer.fit(videos, config=exact(epochs=1), hooks=Hooks(on_step=record))
     assert len(direct) > 1
-    for then, now, expected in zip(answers, answers[1:], direct, strict=False):
+    for then, now, expected in zip(found, found[1:], direct, strict=False):
         assert now != then
         assert torch.allclose(torch.tensor(now), torch.tensor(expected), atol=1e-6)
 
 
-def test_a_training_that_breaks_off_leaves_a_model_that_answers(videos: Split) -> None:
+def test_a_training_that_breaks_off_leaves_a_model_that_predicts(videos: Split) -> None:
     recognizer = fresh()
     texts = recognizer.model.texts
 

@@ -16,11 +16,12 @@ from peclip.errors import TrainingError
 from peclip.training.distributed import World
 from peclip.training.learner import Learner
 from peclip.training.running_metrics import RunningMetrics
+from peclip.training.runtime import Runtime
 
 
 @pytest.fixture(autouse=True)
 def fp16(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("peclip.training.learner.choose_precision", lambda name, device: "fp16")
+    monkeypatch.setattr("peclip.training.runtime.choose_precision", lambda name, device: "fp16")
     monkeypatch.setattr("peclip.training.learner.autocast", lambda device, name: nullcontext())
 
 
@@ -33,10 +34,9 @@ class RankWithoutVideos(World):
 
 
 def learner_of(recognizer: PEClip) -> Learner:
-    config, device = exact(clip_grad=None), torch.device("cpu")
-    return Learner(
-        recognizer.model, config, recognizer.preprocess, device, RankWithoutVideos(), torch.ones(3)
-    )
+    config = exact(clip_grad=None)
+    computing = Runtime.of(config, torch.device("cpu"), RankWithoutVideos())
+    return Learner(recognizer.loaded, config, computing, torch.ones(3))
 
 
 @pytest.mark.parametrize("resumed", [False, True])

@@ -25,6 +25,7 @@ from peclip.training.ema import Ema
 from peclip.training.learner import mean_squared_cosine
 from peclip.training.optim import make_optimizers, set_learning_rates
 from peclip.training.progress import Hooks
+from peclip.training.runtime import Runtime
 from peclip.training.teacher import load_teacher
 from peclip.types import Batch
 from peclip.weights.checkpoint import Checkpoint, load_model
@@ -117,7 +118,7 @@ def test_a_step_that_one_optimiser_leaves_out_is_left_out_by_both(
     videos: Split, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """In fp16 a gradient may overflow, and clipping makes no number of all the others."""
-    monkeypatch.setattr("peclip.training.learner.choose_precision", lambda name, device: "fp16")
+    monkeypatch.setattr("peclip.training.runtime.choose_precision", lambda name, device: "fp16")
     monkeypatch.setattr("peclip.training.learner.autocast", lambda device, name: nullcontext())
     recognizer = small_nano()
     matrix = recognizer.model.vision.blocks[0].block.block.mlp.c_fc.weight
@@ -238,7 +239,7 @@ def test_targets_of_a_teacher_by_hand(tmp_path: Path) -> None:
     """The order of the teacher's labels does not matter, and the share and temperature do."""
     student = fresh()
     config = teacher_of(tmp_path, labels=("anger", "happiness", "sadness"))
-    teacher = load_teacher(config, student.labels, student.config, CPU, "fp32")
+    teacher = load_teacher(config, student.loaded, Runtime(CPU))
     batch = Batch(torch.rand(3, 4, 3, 32, 32))
     with torch.no_grad():
         logits = teacher.model(batch).logits
@@ -249,16 +250,16 @@ def test_targets_of_a_teacher_by_hand(tmp_path: Path) -> None:
     assert not any(p.requires_grad for p in teacher.model.parameters())
 
 
-def test_a_teacher_answers_as_it_does_anywhere_else(videos: Split, tmp_path: Path) -> None:
+def test_a_teacher_predicts_as_it_does_anywhere_else(videos: Split, tmp_path: Path) -> None:
     """With the mean over both sides of a model that says so, and texts in fp32 in a training in bf16."""
     student = fresh()
     config = teacher_of(tmp_path, mirror=True, temperature=0.1)
     config = config.model_copy(update={"share": 1.0, "temperature": 1.0})
     batch = Batch(torch.rand(3, 4, 3, 32, 32))
     for precision in ("fp32", "bf16"):
-        teacher = load_teacher(config, student.labels, student.config, CPU, precision)
+        teacher = load_teacher(config, student.loaded, Runtime(CPU, precision))
         model = PEClip.from_pretrained(config.model, device="cpu", precision=precision)
-        expected = torch.tensor(model.with_labels(LABELS.names).answer(batch))
+        expected = torch.tensor(model.with_labels(LABELS.names).probabilities(batch))
         with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"):
             found = teacher.soften(batch, torch.zeros(3, 3))
         assert torch.allclose(found, expected, atol=1e-6), precision
@@ -283,11 +284,11 @@ def test_teachers_that_do_not_fit(tmp_path: Path) -> None:
     student = fresh()
     config = teacher_of(tmp_path, labels=("anger", "fear", "sadness"))
     with pytest.raises(ConfigError, match="teacher with the labels of the student"):
-        load_teacher(config, student.labels, student.config, CPU, "fp32")
+        load_teacher(config, student.loaded, Runtime(CPU))
     other = student.config.preprocess.model_copy(update={"grayscale": True})
     config = teacher_of(tmp_path, preprocess=other)
     with pytest.raises(ConfigError, match="field preprocess"):
-        load_teacher(config, student.labels, student.config, CPU, "fp32")
+        load_teacher(config, student.loaded, Runtime(CPU))
 
 
 def test_texts_are_drawn_and_put_back(videos: Split) -> None:

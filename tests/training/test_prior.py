@@ -27,6 +27,7 @@ from peclip.training.calibration import (
 )
 from peclip.training.config import TrainConfig
 from peclip.training.prior import training_prior
+from peclip.training.runtime import Runtime
 from peclip.training.teacher import load_teacher
 from peclip.types import Batch
 
@@ -206,7 +207,7 @@ def test_training_stores_the_prior_of_its_targets(tmp_path: Path) -> None:
     assert stored.config.prior_weight is None
     assert stored.model.prior == stored.config.prior
     batch = Batch(torch.rand(2, 4, 3, 32, 32))
-    assert stored.answer(batch) == plain.answer(batch), "it is not part of the loss"
+    assert stored.probabilities(batch) == plain.probabilities(batch), "it is not part of the loss"
 
 
 def test_training_chooses_weight_and_temperature(
@@ -232,9 +233,9 @@ def test_training_chooses_weight_and_temperature(
     batch = Batch(torch.rand(2, 4, 3, 32, 32))
     # p and f are (0.5, 0.25, 0.25), so that q is (0.15 + 0.7 / 3, 0.075 + 0.7 / 3, the same).
     factors = torch.tensor([0.766667, 1.233333, 1.233333], dtype=torch.float64)
-    logits = torch.tensor(plain.answer(batch), dtype=torch.float64).log()
+    logits = torch.tensor(plain.probabilities(batch), dtype=torch.float64).log()
     expected = (logits / point["temperature_factor"] + factors.log()).softmax(-1)
-    found = torch.tensor(loaded.answer(batch), dtype=torch.float64)
+    found = torch.tensor(loaded.probabilities(batch), dtype=torch.float64)
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)
 
 
@@ -262,11 +263,11 @@ def test_a_teacher_teaches_what_it_predicts(tmp_path: Path) -> None:
     config = quick(teacher={"model": str(tmp_path), "share": 1.0}).teacher
     assert config is not None
     student = fresh()
-    teacher = load_teacher(config, LABELS, student.config, torch.device("cpu"), "fp32")
+    teacher = load_teacher(config, student.loaded, Runtime(student.device))
     batch = Batch(torch.rand(1, 4, 3, 32, 32))
     taught = teacher.soften(batch, torch.zeros(1, 3))
-    expected = PEClip.from_pretrained(tmp_path, device="cpu").answer(batch)
+    expected = PEClip.from_pretrained(tmp_path, device="cpu").probabilities(batch)
     assert taught.tolist()[0] == pytest.approx(expected[0], abs=1e-6)
-    own = student.answer(batch)[0]
+    own = student.probabilities(batch)[0]
     odds = math.log(expected[0][0] / expected[0][2]) - math.log(own[0] / own[2])
     assert odds == pytest.approx(-math.log(0.6 / 0.1), abs=1e-3)

@@ -14,16 +14,17 @@ import torch
 from peclip import FineCLIPER
 from peclip.data import Sample, Split
 from peclip.data.augmentation import NO_AUGMENTATION
-from peclip.data.dataset import Unreadable
-from peclip.data.with_parts import VideosWithParts
+from peclip.data.dataset import Item, Unreadable, VideoDataset
+from peclip.data.streams.parts import PartsStream
 from peclip.errors import ConfigError, DatasetError
 from peclip.labels import LabelSet
 from peclip.metrics.scoring import score
 from peclip.settings import load_settings
+from peclip.training.checks import check_streams
 from peclip.training.config import LearningRates, TrainConfig
 from peclip.training.distributed import SINGLE, World
 from peclip.training.evaluate import evaluate
-from peclip.training.fitting import check_streams, videos_of
+from peclip.training.runtime import Runtime
 from peclip.video.parts import Parts, parts_path, save_parts
 from peclip.weights.checkpoint import Checkpoint, load_model
 from peclip.weights.resolve import debug_config
@@ -85,13 +86,7 @@ def settings(**changes: Any) -> TrainConfig:
 
 
 def accuracy(recognizer: FineCLIPER, split: Split) -> float:
-    table = evaluate(
-        recognizer.model,
-        videos_of(split, recognizer.model, recognizer.config),
-        recognizer.preprocess,
-        device=recognizer.device,
-        precision="fp32",
-    )
+    table = evaluate(recognizer.loaded, split, Runtime(recognizer.device))
     return score(table, resamples=0).war
 
 
@@ -142,15 +137,18 @@ def test_parts_follow_their_frames_through_sampling_and_augmentation(
     splits: tuple[Split, Split],
 ) -> None:
     recognizer = fresh(parts=True)
-    data = VideosWithParts(
-        splits[0], recognizer.config.preprocess, 2, train=True, seed=3, labels=LABELS
+    preprocess, streams = recognizer.config.preprocess, recognizer.config.streams
+    data = VideoDataset(
+        splits[0], preprocess, 2, train=True, seed=3, labels=LABELS, streams=streams
     )
     item = data[0]
-    assert item.parts is not None  # type: ignore[union-attr]
-    assert item.parts.shape == (2, 2, 3, 32, 32)  # type: ignore[union-attr]
-    assert item.found.dtype == torch.bool  # type: ignore[union-attr]
+    assert isinstance(item, Item)
+    parts = item.streams["parts"]
+    assert isinstance(parts, PartsStream)
+    assert parts.pictures.shape == (1, 2, 2, 3, 32, 32)
+    assert parts.found.dtype == torch.bool
     # What is drawn over a crop leaves most of it: the two were cut and mirrored in the same way.
-    same = (item.parts[:, 1] == item.crops).float().mean()  # type: ignore[union-attr]
+    same = (parts.pictures[0, :, 1] == item.crops).float().mean()
     assert same > 0.4
 
 
@@ -172,7 +170,8 @@ def test_parts_of_other_crops_are_refused(splits: tuple[Split, Split], tmp_path:
         found = torch.ones(count, dtype=torch.bool)
         save_parts(parts_path(folder), Parts(torch.full((count, 478, 2), 0.5), found))
         split = splits[0].with_samples([Sample(folder, "happiness", "v")])
-        data = VideosWithParts(split, fresh().config.preprocess, 2, train=False, labels=LABELS)
+        preprocess = fresh().config.preprocess
+        data = VideoDataset(split, preprocess, 2, train=False, labels=LABELS, streams=["parts"])
         told = data[0]
         assert isinstance(told, Unreadable)
         assert f"covers {count} frames, but the video has 4" in told.reason

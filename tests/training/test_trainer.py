@@ -19,6 +19,7 @@ from small import (
     fresh,
     quick,
     run,
+    runtime,
     split_of,
     weights,
     write_videos,
@@ -31,11 +32,11 @@ from peclip.data.dataset import Draw, Item, VideoDataset
 from peclip.errors import CheckpointError, ConfigError, TrainingError
 from peclip.training.config import TrainConfig
 from peclip.training.ema import Ema
-from peclip.training.fitting import videos_of
 from peclip.training.learner import class_weights
 from peclip.training.progress import Hooks, Progress
 from peclip.training.state import STATE, load_state
 from peclip.training.trainer import TrainResult, train_model
+from peclip.training.videos import videos_of
 from peclip.types import Batch
 
 
@@ -182,7 +183,7 @@ def test_the_best_epoch_is_kept(videos: Split) -> None:
     scores = [entry["val"]["war"] for entry in result.history]
     assert result.selected_epoch == scores.index(max(scores)) + 1
     with pytest.raises(ConfigError, match="no videos were given"):
-        run(videos, exact(select_on="test"))
+        fresh().fit(videos, config=exact(select_on="test"))
 
 
 def test_ema_by_hand() -> None:
@@ -231,8 +232,8 @@ def test_loss_of_a_step_by_hand(videos: Split) -> None:
     """One step over all videos: label smoothing and class weights as torch computes them."""
     uneven = videos.with_samples(videos.samples[2:])
     recognizer = fresh()
-    data = videos_of(uneven, recognizer.model, recognizer.config, exact())
-    crops = torch.stack([data.read(Draw(0, number)) for number in range(7)])
+    data = videos_of(uneven, recognizer.loaded, exact())
+    crops = torch.stack([data.item(Draw(0, number)).crops for number in range(7)])
     with torch.no_grad():
         logits = recognizer.model(Batch(recognizer.preprocess(crops))).logits
     targets = torch.tensor(data.targets)
@@ -253,8 +254,8 @@ def test_loss_of_votes_by_hand(videos: Split) -> None:
     ]
     uneven = videos.with_samples(voted[2:])
     recognizer = fresh()
-    data = videos_of(uneven, recognizer.model, recognizer.config, exact())
-    crops = torch.stack([data.read(Draw(0, number)) for number in range(7)])
+    data = videos_of(uneven, recognizer.loaded, exact())
+    crops = torch.stack([data.item(Draw(0, number)).crops for number in range(7)])
     with torch.no_grad():
         logits = recognizer.model(Batch(recognizer.preprocess(crops))).logits
     targets = torch.zeros(7, 3)
@@ -328,22 +329,16 @@ def test_a_gradient_that_is_no_number_stops_before_the_weights_change(videos: Sp
     parameter = next(p for p in recognizer.model.parameters() if p.requires_grad)
     parameter.register_hook(lambda gradient: gradient * float("inf"))
     before = weights(recognizer)
-    data = VideoDataset(
-        videos, recognizer.config.preprocess, 4, train=True, labels=recognizer.labels
-    )
+    data = videos_of(videos, recognizer.loaded, exact())
     with pytest.raises(TrainingError, match="gradient is (inf|nan) in step 1 of epoch 1"):
-        train_model(
-            recognizer.model, data, None, recognizer.preprocess, exact(), device=recognizer.device
-        )
+        train_model(recognizer.loaded, data, None, exact(), runtime())
     assert all(torch.equal(weight, before[name]) for name, weight in weights(recognizer).items())
 
 
-def test_an_epoch_whose_answers_are_no_numbers_ends_the_training(videos: Split) -> None:
+def test_an_epoch_with_nan_predictions_ends_the_training(videos: Split) -> None:
     """It cannot be resumed in another precision, so it says what can be done."""
     recognizer = fresh()
-    data = VideoDataset(
-        videos, recognizer.config.preprocess, recognizer.config.num_frames, train=False
-    )
+    data = videos_of(videos, recognizer.loaded, exact())
 
     def spoil(phase: str) -> None:
         if phase == "validating":
@@ -352,13 +347,7 @@ def test_an_epoch_whose_answers_are_no_numbers_ends_the_training(videos: Split) 
 
     with pytest.raises(TrainingError, match=r"NaN or infinite in fp32"):
         train_model(
-            recognizer.model,
-            data,
-            data,
-            recognizer.preprocess,
-            exact(),
-            device=recognizer.device,
-            hooks=Hooks(on_phase=spoil),
+            recognizer.loaded, data, videos, exact(), runtime(), hooks=Hooks(on_phase=spoil)
         )
 
 

@@ -25,7 +25,7 @@ from peclip.types import Frames
 
 ATTEMPTS = 4
 MAX_PAUSE_SECONDS = 60.0
-MAX_ANSWER_BYTES = 1 << 20
+MAX_RESPONSE_BYTES = 1 << 20
 """A caption has a few hundred bytes; a larger response is invalid."""
 MAX_SIDE = 512
 """Longer side of a sent frame in pixels: larger frames cost more and show no more of a face."""
@@ -131,7 +131,7 @@ class EndpointCaptioner:
         except requests.RequestException as error:
             raise self._problem(str(error)) from error
         if body is None:
-            raise self._problem(f"the response is larger than {MAX_ANSWER_BYTES:,} bytes")
+            raise self._problem(f"the response is larger than {MAX_RESPONSE_BYTES:,} bytes")
         self._check_status(response, body)
         return body
 
@@ -157,11 +157,11 @@ class EndpointCaptioner:
 
     def _text(self, body: bytes) -> str:
         try:
-            answer = json.loads(body)
+            reply = json.loads(body)
         except (ValueError, RecursionError):
             raise self._problem(f"the response is not JSON: {_excerpt(body)}") from None
         try:
-            text = answer["choices"][0]["message"]["content"]
+            text = reply["choices"][0]["message"]["content"]
         except (KeyError, IndexError, TypeError):
             raise self._problem(
                 f"the response has no choices with a message: {_excerpt(body)}"
@@ -220,7 +220,7 @@ def _bounded(response: requests.Response) -> bytes | None:
     body = bytearray()
     for chunk in response.iter_content(1 << 16):
         body += chunk
-        if len(body) > MAX_ANSWER_BYTES:
+        if len(body) > MAX_RESPONSE_BYTES:
             return None
     return bytes(body)
 

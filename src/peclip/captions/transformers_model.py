@@ -8,7 +8,7 @@ import torch
 from safetensors import SafetensorError
 
 from peclip.captions.prompt import PROMPT
-from peclip.downloads.hub import checked_answers, hub_cache
+from peclip.downloads.hub import checked_responses, hub_cache
 from peclip.errors import (
     ConfigError,
     DeviceError,
@@ -54,7 +54,7 @@ class TransformersCaptioner:
             "trust_remote_code": False,
         }
         try:
-            with checked_answers():
+            with checked_responses():
                 self._processor = AutoProcessor.from_pretrained(name, **options)
                 _check_processor(name, self._processor)
                 model = AutoModelForImageTextToText.from_pretrained(name, dtype="auto", **options)
@@ -102,8 +102,8 @@ class TransformersCaptioner:
                 f"Out of memory on {self._device} with {self.name!r} and {len(frames)} frames; "
                 "give fewer frames, a smaller model or another device."
             ) from error
-        answer = ids[0, inputs["input_ids"].shape[1] :]
-        text = str(self._processor.decode(answer, skip_special_tokens=True)).strip()
+        new = ids[0, inputs["input_ids"].shape[1] :]
+        text = str(self._processor.decode(new, skip_special_tokens=True)).strip()
         if not text:
             raise NoCaptionError(
                 f"the model {self.name!r} returned an empty caption; try another one."

@@ -1,7 +1,7 @@
 """Data sets: `load_split` turns a benchmark, a folder or a table into samples with named labels.
 
 Belongs here: samples, splits, caption files, reading and augmenting training videos, and checks of a copy. Each data
-set is a file in `benchmarks`; face crops are made in `preparation`.
+set is a file in `benchmarks`, each input besides frames one in `streams`; face crops are made in `preparation`.
 Belongs elsewhere: models, and decoding and face detection (`video`).
 """
 

@@ -8,6 +8,7 @@ everything else varies from window to window: pose, crop, light, sharpness.
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Sequence
 from random import Random
 
 import cv2
@@ -21,7 +22,9 @@ from peclip.data.animation_config import AnimateConfig as AnimateConfig
 from peclip.data.dataset import Draw, VideoDataset
 from peclip.data.samples import Split
 from peclip.data.still_effects import Frames, degrade, move, occlude
-from peclip.errors import DatasetError
+from peclip.data.streams.registry import STREAMS
+from peclip.data.streams.source import Picked
+from peclip.errors import ConfigError, DatasetError
 from peclip.labels import LabelSet
 
 _NEUTRAL = "neutral"
@@ -40,8 +43,10 @@ class AnimatedStills(VideoDataset):
         seed: of everything random.
         labels: of the model.
         animate: the animation settings.
+        streams: names of the inputs to read besides the frames.
 
     Raises:
+        ConfigError: a stream has a value for every frame.
         DatasetError: neutral frames are required, but no still is neutral.
     """
 
@@ -54,8 +59,16 @@ class AnimatedStills(VideoDataset):
         seed: int,
         labels: LabelSet,
         animate: AnimateConfig,
+        streams: Sequence[str] = (),
     ) -> None:
-        super().__init__(split, preprocess, num_frames, train=True, seed=seed, labels=labels)
+        if bare := " and ".join(name for name in streams if STREAMS[name].per_frame):
+            raise ConfigError(
+                f"The model reads {bare}, but windows made from stills have none. Remove animate, or set "
+                f"model.{bare.split()[0]} to false."
+            )
+        super().__init__(
+            split, preprocess, num_frames, train=True, seed=seed, labels=labels, streams=streams
+        )
         self._animate = animate
         # A still is read in every epoch, and also as the neutral part of other windows.
         self._kept: dict[int, Frames] = {}
@@ -85,8 +98,8 @@ class AnimatedStills(VideoDataset):
         """Returns whether the expression is too short to count."""
         return self._share(Random(self._key(draw))) < self._animate.share[0]
 
-    def read(self, draw: Draw) -> Tensor:
-        """Returns a window, uint8 (T, 3, S, S).
+    def pick(self, draw: Draw) -> Picked:
+        """Returns a window, whose frames are those of one still; it needs no augmentation.
 
         Raises:
             VideoError: a still cannot be read.
@@ -103,7 +116,8 @@ class AnimatedStills(VideoDataset):
         covered = occlude(frames, self._animate, numbers)
         moved = move(covered, self._animate, numbers)
         degraded = degrade(moved, self._animate, numbers)
-        return torch.from_numpy(degraded).permute(0, 3, 1, 2).contiguous()
+        window = torch.from_numpy(degraded).permute(0, 3, 1, 2).contiguous()
+        return Picked(window, [0] * self.num_frames, 1, lambda pictures: pictures)
 
     def _share(self, random: Random) -> float:
         """Draws which part of the window shows the still; the first random draw of a window.

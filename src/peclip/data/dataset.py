@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from random import Random
 from typing import NamedTuple
@@ -18,8 +18,11 @@ from torch.utils.data import Dataset
 from peclip.config import PreprocessConfig
 from peclip.data.augmentation import Augmentation, AugmentConfig
 from peclip.data.samples import Split
+from peclip.data.streams.registry import STREAMS
+from peclip.data.streams.source import Picked
 from peclip.errors import VideoError
 from peclip.labels import LabelSet
+from peclip.types import Stream
 from peclip.video.faces import resize_frame
 from peclip.video.reader import open_video
 from peclip.video.sampling import random_segment_indices, segment_indices
@@ -46,25 +49,8 @@ class Item(NamedTuple):
     """float (C,), the training target; sums to 1."""
     video: int
     """Index in the split."""
-    caption: str = ""
-    """Caption of the video, or empty."""
-    parts: Tensor | None = None
-    """uint8 (T, 2, 3, S, S): the parsing map and the landmarks of every frame."""
-    found: Tensor | None = None
-    """bool (T,): whether a face was found in the frame."""
-
-
-class Picked(NamedTuple):
-    """Sampled frames of a video, and the augmentation shared by all of them."""
-
-    crops: Tensor
-    """uint8 (T, 3, S, S)."""
-    numbers: list[int]
-    """Indices of the frames in the video."""
-    total: int
-    """Total frames of the video."""
-    augment: Callable[[Tensor], Tensor]
-    """Maps any number of such pictures to the same shape."""
+    streams: dict[str, Stream]
+    """The other inputs by name, of this one video."""
 
 
 class Unreadable(NamedTuple):
@@ -87,12 +73,8 @@ class Videos(NamedTuple):
     """float (B, C); one-hot without votes."""
     indices: Tensor
     """int64 (B,), in the split."""
-    captions: tuple[str, ...] = ()
-    """One caption per video, empty if missing."""
-    parts: Tensor | None = None
-    """uint8 (B, T, 2, 3, S, S), for models that read them."""
-    found: Tensor | None = None
-    """bool (B, T), with `parts`."""
+    streams: Mapping[str, Stream]
+    """The other inputs by name."""
 
 
 class VideoDataset(Dataset[Item | Unreadable]):
@@ -109,6 +91,7 @@ class VideoDataset(Dataset[Item | Unreadable]):
         seed: of everything random.
         labels: of the model, which decide the targets; by default those of the split.
         augment: augmentation in training.
+        streams: names of the inputs to read besides the frames.
     """
 
     def __init__(
@@ -121,8 +104,10 @@ class VideoDataset(Dataset[Item | Unreadable]):
         seed: int = 0,
         labels: LabelSet | None = None,
         augment: AugmentConfig | None = None,
+        streams: Sequence[str] = (),
     ) -> None:
         self.split = split
+        self.streams = {name: STREAMS[name] for name in streams}
         self.num_frames = num_frames
         self.train = train
         self.size = preprocess.image_size
@@ -147,20 +132,26 @@ class VideoDataset(Dataset[Item | Unreadable]):
             return Unreadable(draw.video, f"{name} cannot be read: {error}")
 
     def item(self, draw: Draw) -> Item:
-        """Returns a video with its target, caption and parts.
+        """Returns a video with its target and streams.
 
         Raises:
-            VideoError: it cannot be opened, or one of its frames cannot be decoded.
+            VideoError: the video or one of its streams cannot be read.
         """
-        caption = self.split.samples[draw.video].caption
-        return Item(self.read(draw), self.target(draw), self.soft_target(draw), draw.video, caption)
+        sample, picked = self.split.samples[draw.video], self.pick(draw)
+        return Item(
+            picked.augment(picked.crops),
+            self.target(draw),
+            self.soft_target(draw),
+            draw.video,
+            {name: source.load(sample, picked) for name, source in self.streams.items()},
+        )
 
     def target(self, draw: Draw) -> int:
-        """Returns the class of what `read` returns, in the label set of the model."""
+        """Returns the class of a video, in the label set of the model."""
         return self.targets[draw.video]
 
     def soft_target(self, draw: Draw) -> Tensor:
-        """Returns the probability of every class for what `read` returns, float (C,)."""
+        """Returns the probability of every class for a video, float (C,)."""
         if self.soft_targets is None:
             return self.one_hot(self.target(draw))
         return self.soft_targets[draw.video]
@@ -175,15 +166,6 @@ class VideoDataset(Dataset[Item | Unreadable]):
             return self.soft_targets.sum(0)
         targets = torch.tensor(self.targets, dtype=torch.int64)
         return torch.bincount(targets, minlength=self.num_classes).float()
-
-    def read(self, draw: Draw) -> Tensor:
-        """Returns the crops of a video, uint8 (T, 3, S, S).
-
-        Raises:
-            VideoError: it cannot be opened, or one of its frames cannot be decoded.
-        """
-        picked = self.pick(draw)
-        return picked.augment(picked.crops)
 
     def pick(self, draw: Draw) -> Picked:
         """Samples frames of a video, and an augmentation shared by all of them.
@@ -244,9 +226,10 @@ def collate(items: Sequence[Item | Unreadable]) -> tuple[Videos | None, list[Unr
         torch.tensor([item.target for item in read]),
         torch.stack([item.soft_target for item in read]),
         torch.tensor([item.video for item in read]),
-        tuple(item.caption for item in read),
-        _stack([item.parts for item in read]),
-        _stack([item.found for item in read]),
+        {
+            name: type(stream).joined([item.streams[name] for item in read])
+            for name, stream in read[0].streams.items()
+        },
     )
     return videos, unreadable
 
@@ -260,8 +243,3 @@ def _soft_targets(split: Split, labels: LabelSet) -> Tensor | None:
         for name, weight in sample.soft_target or ((sample.label, 1.0),):
             row[labels.index(name)] = weight
     return torch.tensor(rows)
-
-
-def _stack(tensors: Sequence[Tensor | None]) -> Tensor | None:
-    known = [tensor for tensor in tensors if tensor is not None]
-    return torch.stack(known) if known else None

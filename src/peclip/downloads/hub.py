@@ -41,7 +41,7 @@ def download_repository(
         WeightsError: it does not exist, or is not cached and cannot be downloaded.
     """
     try:
-        with checked_answers():
+        with checked_responses():
             folder = snapshot_download(
                 repo,
                 revision=revision,
@@ -73,7 +73,7 @@ def download_repository(
 
 
 @contextmanager
-def checked_answers() -> Iterator[None]:
+def checked_responses() -> Iterator[None]:
     """Rejects hub responses with files that are too large, or names that escape the cache.
 
     The client turns those names into paths.
@@ -82,7 +82,7 @@ def checked_answers() -> Iterator[None]:
 
     def check(response: Any) -> None:
         _check_size(response, limit)
-        _check_answer(response)
+        _check_response(response)
 
     session: Any = get_session()
     hooks = session.event_hooks
@@ -93,7 +93,7 @@ def checked_answers() -> Iterator[None]:
         session.event_hooks = hooks
 
 
-def _check_answer(response: Any) -> None:
+def _check_response(response: Any) -> None:
     if response.request.method == "HEAD":
         for header in ("ETag", "X-Linked-ETag"):  # as the client reads them
             _check_name(header, response.headers.get(header, "").lstrip("W/").strip('"'))

@@ -35,10 +35,10 @@ _ATTEMPTS = 4
 
 
 @dataclass
-class Answered:
+class FinishedReading:
     """A finished reading sent back by a worker."""
 
-    answer: Prediction
+    result: Prediction
     error: tuple[int, str] | None = None
     """Exit code and message; library exceptions cannot always be pickled."""
     position_s: float = 0.0
@@ -46,20 +46,20 @@ class Answered:
 
     @property
     def source(self) -> str:
-        return self.answer.source
+        return self.result.source
 
     @property
     def failure(self) -> UserError | None:
         return None if self.error is None else _failure(*self.error)
 
     def rows(self) -> Iterator[Row]:
-        yield from self.answer.rows
+        yield from self.result.rows
 
     def note(self, error: str) -> None:
         """Does nothing: the source is complete."""
 
     def prediction(self) -> Prediction:
-        return self.answer
+        return self.result
 
 
 class Attempts:
@@ -95,7 +95,7 @@ class Worker:
         described = recognizer.describe()
         return recognizer.labels.names, described, fingerprint(recognizer, self._options)
 
-    def answer(self, source: str, place: str) -> Answered:
+    def predict(self, source: str, place: str) -> FinishedReading:
         """Reads a source at an absolute path, and reports it under the user's name."""
         session = self._session(source, place)
         try:
@@ -103,13 +103,13 @@ class Worker:
                 pass
         except Exception as error:  # a bug in one of a million videos must not stop the others
             session.fail(UserError(f"{source} hit a bug in peclip, see --engine local: {error!r}"))
-        return _answered(session)
+        return _finished(session)
 
-    def give_up(self, source: str, place: str) -> Answered:
+    def give_up(self, source: str, place: str) -> FinishedReading:
         """Returns a failed reading of a source that is not retried."""
         session = self._session(source, place)
         session.fail(VideoError(f"{source} crashed its worker {_ATTEMPTS} times."))
-        return _answered(session)
+        return _finished(session)
 
     def _session(self, source: str, place: str) -> Session:
         session = self._recognizer.open(place, self._options)
@@ -123,10 +123,10 @@ def _failure(exit_code: int, message: str) -> UserError:
     return failure
 
 
-def _answered(session: Session) -> Answered:
+def _finished(session: Session) -> FinishedReading:
     failure = session.failure
     told = None if failure is None else (failure.exit_code, str(failure))
-    return Answered(session.prediction(), told, session.position_s, session.duration_s)
+    return FinishedReading(session.prediction(), told, session.position_s, session.duration_s)
 
 
 class _RayData:
@@ -147,13 +147,13 @@ class _RayData:
     def read(self, sources: Sequence[Source]) -> Iterator[Reading]:
         from ray.exceptions import RayError
 
-        answered = set[int]()
+        done = set[int]()
         try:
-            for number, answer in _answers(self._job, sources):
+            for number, reading in _readings(self._job, sources):
                 # Ray repeats the work of a lost worker; the first result counts.
-                if number not in answered:
-                    answered.add(number)
-                    yield answer
+                if number not in done:
+                    done.add(number)
+                    yield reading
         except RayError as error:
             cause = " ".join(str(error).split())[-300:]
             raise DeviceError(
@@ -162,7 +162,7 @@ class _RayData:
             ) from None
 
 
-def _answers(job: Job, sources: Sequence[Source]) -> Iterator[tuple[int, Answered]]:
+def _readings(job: Job, sources: Sequence[Source]) -> Iterator[tuple[int, FinishedReading]]:
     import ray.data
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
@@ -176,13 +176,13 @@ def _answers(job: Job, sources: Sequence[Source]) -> Iterator[tuple[int, Answere
             super().__init__(job, folder)
 
         def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
-            number, answers = int(batch["number"][0]), np.empty(1, dtype=object)
+            number, readings = int(batch["number"][0]), np.empty(1, dtype=object)
             source, place = os.fsdecode(batch["source"][0]), os.fsdecode(batch["place"][0])
             tries = ray.get(attempts.begin.remote(number))
-            ask = self.answer if tries <= _ATTEMPTS else self.give_up
-            answers[0] = ask(source, place)
+            read = self.predict if tries <= _ATTEMPTS else self.give_up
+            readings[0] = read(source, place)
             ray.get(attempts.end.remote(number))
-            return {"number": batch["number"], "answer": answers}
+            return {"number": batch["number"], "reading": readings}
 
     items = [
         {"number": number, "source": os.fsencode(str(source.location)), "place": _place(source)}
@@ -190,10 +190,10 @@ def _answers(job: Job, sources: Sequence[Source]) -> Iterator[tuple[int, Answere
     ]
     if not items:
         return
-    answers = ray.data.from_items(items, override_num_blocks=min(len(items), _MAX_BLOCKS))
+    rows = ray.data.from_items(items, override_num_blocks=min(len(items), _MAX_BLOCKS))
     pool = ray.data.ActorPoolStrategy(min_size=job.pool.workers or 1, max_size=job.pool.workers)
-    for row in answers.map_batches(Pooled, batch_size=1, compute=pool, **_share(job)).iter_rows():
-        yield int(row["number"]), row["answer"]
+    for row in rows.map_batches(Pooled, batch_size=1, compute=pool, **_share(job)).iter_rows():
+        yield int(row["number"]), row["reading"]
 
 
 def _place(source: Source) -> bytes:

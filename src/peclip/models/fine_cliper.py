@@ -15,12 +15,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from peclip.data.streams.captions import CaptionStream
+from peclip.data.streams.parts import PartsStream
 from peclip.errors import ConfigError
 from peclip.labels import LabelSet, canonical
 from peclip.models.base import ExpressionModel, Output, check_fit, clip_block
 from peclip.models.fine_cliper_config import FineCLIPERConfig
 from peclip.nn.adapters import Adapter, Bottleneck, GroupedAdapters
 from peclip.nn.clip import load_backbone
+from peclip.nn.contrast import align, polarity_cosines
 from peclip.nn.fusion import AdaptiveWeights, FixedWeights
 from peclip.nn.towers import ClipBlock, Layout, TextTower, VisionTower
 from peclip.types import Batch
@@ -139,17 +142,16 @@ class FineCLIPERModel(ExpressionModel):
         if label_features is None:
             label_features = self.encode_labels()
         visual, present = self._visual_streams(batch)
-        captions = self._encode_captions(batch)
+        spoken = batch.streams.get("captions")
+        texts = spoken.texts if isinstance(spoken, CaptionStream) else ("",) * len(visual)
+        captions = self._encode_captions(texts)
         with torch.autocast(
             batch.frames.device.type, enabled=False
         ):  # as `compare`: cosines in fp32
             dtype = torch.promote_types(visual.dtype, torch.float32)
             features = F.normalize(visual.to(dtype), dim=-1)  # (B, M, D)
             if self.reads_captions:
-                known = torch.tensor(
-                    [bool(text) for text in batch.captions] or [False] * len(present)
-                )
-                known = known.to(present.device)
+                known = torch.tensor([bool(text) for text in texts]).to(present.device)
                 described = torch.zeros_like(features[:, 0])
                 if captions is not None:
                     described[known] = F.normalize(captions.to(dtype), dim=-1)
@@ -167,7 +169,7 @@ class FineCLIPERModel(ExpressionModel):
             cosines=cosines,
             weights=weights,
             caption_features=features[:, -1] if captions is not None else None,
-            captions=batch.captions,
+            captions=texts,
         )
 
     def _visual_streams(self, batch: Batch) -> tuple[Tensor, Tensor]:
@@ -177,13 +179,14 @@ class FineCLIPERModel(ExpressionModel):
             [torch.ones_like(batch.frames[:, :, 0, 0, 0], dtype=torch.bool)],
         )
         if self.num_visual > 1:
-            if batch.parts is None or batch.found is None:
+            parts = batch.streams.get("parts")
+            if not isinstance(parts, PartsStream):
                 raise ConfigError(
                     "This model reads parsing maps and landmarks, but the videos have none. "
                     "Prepare them with: peclip data prepare --parts mediapipe"
                 )
-            streams += list(batch.parts.unbind(2))
-            found += [batch.found] * (self.num_visual - 1)
+            streams += list(parts.pictures.unbind(2))
+            found += [parts.found] * (self.num_visual - 1)
         sizes = [len(frames) for frames in streams]
         features = self.vision(torch.cat(streams), groups=sizes)  # (M*B, T, D)
         seen = torch.cat(found)[..., None].to(features.dtype)
@@ -191,13 +194,13 @@ class FineCLIPERModel(ExpressionModel):
         present = torch.stack([frames.any(1) for frames in found], dim=1)
         return pooled.unflatten(0, (len(streams), -1)).transpose(0, 1), present
 
-    def _encode_captions(self, batch: Batch) -> Tensor | None:
+    def _encode_captions(self, texts: Sequence[str]) -> Tensor | None:
         """Returns the features of the existing captions, not normalised, or `None` without any."""
-        texts = [text for text in batch.captions if text]
-        if not self.reads_captions or not texts:
+        known = [text for text in texts if text]
+        if not self.reads_captions or not known:
             return None
-        tokens, ends = self.text.embed(texts, cut=True)
-        features: Tensor = self.text(tokens, ends, groups=(0, 0, len(texts)))
+        tokens, ends = self.text.embed(known, cut=True)
+        features: Tensor = self.text(tokens, ends, groups=(0, 0, len(known)))
         return features
 
     def loss(self, output: Output, targets: Tensor) -> Tensor:
@@ -249,52 +252,6 @@ class FineCLIPERModel(ExpressionModel):
     def checkpoint_activations(self, enabled: bool) -> None:
         """Enables or disables recomputing the activations of both towers in the backward pass."""
         self.vision.checkpoint_activations = self.text.checkpoint_activations = enabled
-
-
-def polarity_cosines(features: Tensor, label_features: Tensor) -> Tensor:
-    """Returns how much closer features are to the positive than to the negative text of each label.
-
-    The paper does not state the rule; it is the only one of three candidates that reproduces all four
-    predictions in its figure of cosines (the largest positive gives two, the smallest negative three).
-
-    Args:
-        features: (…, D), unit length.
-        label_features: (2, C, D), unit length: positive and negative.
-
-    Returns:
-        Differences of cosines, (…, C), from -2 to 2.
-    """
-    positive, negative = label_features.unbind(0)
-    cosines: Tensor = features @ positive.T - features @ negative.T
-    return cosines
-
-
-def align(
-    videos: Tensor, captions: Tensor | None, texts: Sequence[str], temperature: float
-) -> Tensor:
-    """Returns the contrastive loss between videos and captions, the mean of both directions.
-
-    Each video should be closest to its caption among those of the batch, and vice versa
-    (Radford et al., 2021); identical captions count as correct for all their videos. At least in fp32,
-    like `compare`: in bf16 many cosines would be equal.
-
-    Args:
-        videos: (B, D), unit length.
-        captions: (B, D), unit length; `None` if there are none.
-        texts: B texts; videos with an empty one are skipped.
-        temperature: divides the cosines.
-    """
-    known = [place for place, text in enumerate(texts) if text]
-    if captions is None or not known:
-        nothing: Tensor = videos.sum() * 0  # a zero loss with a gradient, for the sum over ranks
-        return nothing
-    own = [texts[place] for place in known]
-    same = torch.tensor([[a == b for b in own] for a in own], device=videos.device)
-    targets = same / same.sum(1, keepdim=True)
-    dtype = torch.promote_types(videos.dtype, torch.float32)
-    with torch.autocast(videos.device.type, enabled=False):
-        logits = videos[known].to(dtype) @ captions[known].to(dtype).T / temperature
-        return (F.cross_entropy(logits, targets) + F.cross_entropy(logits.T, targets)) / 2
 
 
 def build_fine_cliper(

@@ -57,16 +57,12 @@ class FineCLIPERConfig(ModelConfig):
         return self
 
     @property
-    def reads_parts(self) -> bool:
-        return self.parts
+    def streams(self) -> tuple[str, ...]:
+        return ("parts",) * self.parts + ("captions",) * self.captions
 
     @property
     def learns_from_captions(self) -> bool:
         return self.supervision == "captions"
-
-    @property
-    def reads_captions(self) -> bool:
-        return self.captions
 
     @classmethod
     def fitted(cls, backbone: str, pretrained: str | None, sizes: BackboneSizes) -> Self:

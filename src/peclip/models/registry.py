@@ -21,8 +21,8 @@ class Architecture(NamedTuple):
     config: type[ModelConfig]
     build: str
     """Function that builds the network from the configuration."""
-    recognizer: str
-    """Subclass of `Recognizer`, the public class of the model."""
+    recognizer: str = "peclip.recognizers.recognizer:Recognizer"
+    """The public class of the model: `Recognizer`, or a subclass."""
 
 
 ARCHITECTURES: dict[str, Architecture] = {
@@ -36,11 +36,16 @@ ARCHITECTURES: dict[str, Architecture] = {
     ),
 }
 
-UNTRAINED: dict[str, type[ModelConfig]] = {
-    **{name: architecture.config for name, architecture in ARCHITECTURES.items()},
-    "clip": PlainClipConfig,
-}
-"""The prefixes, before the colon, in the name of an untrained model."""
+DEFAULT = "pe-clip"
+"""The architecture of an untrained model without a prefix, and of a configuration that names none."""
+
+VARIANTS: dict[str, type[ModelConfig]] = {"clip": PlainClipConfig}
+"""Other default configurations of these architectures."""
+
+
+def untrained_configs() -> dict[str, type[ModelConfig]]:
+    """Returns the configurations by the prefix, before the colon, in the name of an untrained model."""
+    return {name: architecture.config for name, architecture in ARCHITECTURES.items()} | VARIANTS
 
 
 def build_model(
@@ -67,7 +72,7 @@ def read_config(content: Mapping[str, Any] | str) -> ModelConfig:
         raise ConfigError(f"The model configuration is not JSON: {error}.") from None
     if not isinstance(values, Mapping):
         raise ConfigError("The model configuration must be a JSON object.")
-    architecture = values.get("architecture", "pe-clip")
+    architecture = values.get("architecture", DEFAULT)
     if not isinstance(architecture, str) or architecture not in ARCHITECTURES:
         raise ConfigError(
             f"Invalid architecture: choose {' or '.join(ARCHITECTURES)} (given: {architecture!r})."

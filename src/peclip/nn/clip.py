@@ -24,7 +24,7 @@ from open_clip.transformer import QuickGELU as OpenClipQuickGELU
 from open_clip.transformer import VisionTransformer
 from safetensors import SafetensorError
 
-from peclip.downloads.hub import checked_answers
+from peclip.downloads.hub import checked_responses
 from peclip.errors import CheckpointError, ConfigError, WeightsError, first_line
 from peclip.nn.stem import SeparableStem
 from peclip.nn.towers import QuickGELU, TextTower, VisionTower
@@ -197,7 +197,7 @@ def _find_weights(name: str, tag: str, cache_dir: Path | None, offline: bool) ->
             )
         return cached
     try:
-        with checked_answers():
+        with checked_responses():
             return str(
                 open_clip.download_pretrained(
                     weights, cache_dir=None if cache_dir is None else str(cache_dir)

@@ -1,83 +1,44 @@
-"""The main user-facing class: a model that is loaded by name and predicts videos."""
+"""The main user-facing class: a model that is loaded by name, predicts, trains and is saved."""
 
 from __future__ import annotations
 
 import logging
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 import torch
-from torch import Tensor
 
 from peclip import runtime
-from peclip.config import ModelConfig, PredictOptions
 from peclip.data.samples import Split
 from peclip.downloads.hub import push_folder
 from peclip.errors import ConfigError
-from peclip.inference.session import ScoreFn, Session, Video
-from peclip.labels import LabelSet, canonical, effective_prior_weight
+from peclip.labels import LabelSet, canonical
 from peclip.literals import Precision
-from peclip.models.base import ExpressionModel
-from peclip.models.frozen import FrozenModel
-from peclip.results.prediction import Prediction
-from peclip.results.rows import Row
+from peclip.models.registry import DEFAULT
+from peclip.recognizers.predictor import Predictor
 from peclip.settings import Settings, load_settings
+from peclip.training.checks import batch_size_warning
 from peclip.training.config import TrainConfig
-from peclip.training.fitting import batch_size_warning, begin_training, fit
+from peclip.training.fitting import begin_training, fit
 from peclip.training.progress import Hooks
 from peclip.training.reporting import following
+from peclip.training.runtime import Runtime
 from peclip.training.trainer import TrainResult
-from peclip.types import Batch
-from peclip.video.detectors.detector import FaceDetector
-from peclip.video.detectors.registry import load_detector
-from peclip.video.preprocess import Preprocess
-from peclip.video.reader import check_decoder
-from peclip.video.windows import FaceWindow
 from peclip.weights.checkpoint import Checkpoint, load_model, save_model
 from peclip.weights.model_card import write_card
 from peclip.weights.resolve import resolve
 
-DEFAULT_OPTIONS = PredictOptions()
 log = logging.getLogger("peclip")
 
 
-class Recognizer:
-    """Wraps a model and turns videos into predictions. Methods combine a few steps, which are also public.
-
-    Args:
-        model: the network, in eval mode.
-        config: its configuration.
-        name: the model name in the rows.
-        revision: the model revision in the rows.
-        device: of the computation.
-        precision: `"fp32"`, `"bf16"` or `"fp16"`.
-    """
+class Recognizer(Predictor):
+    """A model that is loaded by name, predicts videos, trains and is saved. Arguments are those of `Predictor`."""
 
     architecture: str | None = None
     """The architecture that this class loads; `None` takes any."""
-
-    def __init__(
-        self,
-        model: ExpressionModel,
-        config: ModelConfig,
-        *,
-        name: str = "unnamed",
-        revision: str = "",
-        device: torch.device,
-        precision: str,
-    ) -> None:
-        self.model = model.to(device)
-        self.config = config
-        self.name = name
-        self.revision = revision
-        self.device = device
-        self.precision = precision
-        p = config.preprocess
-        self.preprocess = Preprocess(p.image_size, p.mean, p.std, grayscale=p.grayscale)
-        self._frozen = FrozenModel(self.model, device, precision)
-        self._detectors: dict[tuple[str, float], FaceDetector] = {}
 
     @classmethod
     def from_pretrained(
@@ -104,7 +65,7 @@ class Recognizer:
         """
         chosen, settings = runtime.choose_device(device), load_settings()
         computed = runtime.choose_precision(precision, chosen)
-        kind = cls.architecture or "pe-clip"
+        kind = cls.architecture or DEFAULT
         checkpoint = resolve(name, settings=settings, revision=revision, architecture=kind)
         return cls.from_checkpoint(checkpoint, chosen, computed, settings)
 
@@ -132,111 +93,6 @@ class Recognizer:
             device=device,
             precision=precision,
         )
-
-    @property
-    def labels(self) -> LabelSet:
-        """The classes, in the order of the logits."""
-        return self.model.labels
-
-    @property
-    def texts(self) -> dict[str, str]:
-        """The text that describes each label."""
-        return dict(zip(self.model.labels, self.model.texts, strict=True))
-
-    def predict(self, video: Video, options: PredictOptions = DEFAULT_OPTIONS) -> Prediction:
-        """Recognises the expressions of everyone in a video.
-
-        Args:
-            video: a file, a folder of frames, an address, a webcam index, or pixels (see `Video`).
-            options: windows, faces and decoding.
-
-        Raises:
-            VideoError: the source cannot be read.
-        """
-        session = self.open(video, options)
-        for _ in session:
-            pass
-        return session.prediction()
-
-    def stream(self, video: Video, options: PredictOptions = DEFAULT_OPTIONS) -> Iterator[Row]:
-        """Yields rows as they are computed, with constant memory; for long videos and webcams.
-
-        Raises:
-            VideoError: the source cannot be read.
-        """
-        yield from self.open(video, options, keep_rows=False)
-
-    def open(
-        self, video: Video, options: PredictOptions = DEFAULT_OPTIONS, *, keep_rows: bool = True
-    ) -> Session:
-        """Returns the session of a source: iterate over its rows, then call `prediction()`."""
-        return Session(
-            video,
-            self.scorer(video, options),
-            self.detector(options),
-            config=self.config,
-            labels=self.labels,
-            model=(self.name, self.revision),
-            options=options,
-            settings=load_settings(),
-            metadata=self.describe(),
-            keep_rows=keep_rows,
-            overlap=runtime.stages_overlap(self.device),
-        )
-
-    def prepare(self, options: PredictOptions) -> None:
-        """Loads everything that prediction needs, so that errors are raised before a source is opened.
-
-        Raises:
-            UserError: something cannot be loaded, or an option does not fit the model.
-        """
-        check_decoder(options.decoder)
-        self.detector(options)
-        self.scorer("", options)
-
-    def scorer(self, video: Video, options: PredictOptions) -> ScoreFn:
-        """Returns the function that scores the windows of a video.
-
-        Raises:
-            ConfigError: captions or a prior weight were given, but the model does not use them.
-        """
-        if options.captions is not None:
-            given = f"{self.name} reads no captions, but {str(options.captions)!r} was given"
-            raise ConfigError(f"{given}. Remove it, or use a model trained with captions.")
-        weight = effective_prior_weight(self.config, options.prior_weight)
-        return lambda windows: self.answer(self.batch(windows), weight)
-
-    def detector(self, options: PredictOptions) -> FaceDetector | None:
-        """Returns the face detector for some options, loaded once; `None` for whole frames.
-
-        Raises:
-            WeightsError: YuNet was requested but is unavailable.
-        """
-        if not options.face_crop:
-            return None
-        if (key := (options.detector, options.face_threshold)) not in self._detectors:
-            self._detectors[key] = load_detector(
-                options.detector, settings=load_settings(), threshold=options.face_threshold
-            )
-        return self._detectors[key]
-
-    def batch(self, windows: Sequence[FaceWindow]) -> Batch:
-        """Returns windows as model input."""
-        crops = torch.stack([window.crops for window in windows])
-        return Batch(self.preprocess(crops.to(self.device)))
-
-    def score(self, windows: Sequence[FaceWindow]) -> list[list[float]]:
-        """Returns the probabilities of windows of the same T, each in the order of the labels."""
-        return self.answer(self.batch(windows))
-
-    def answer(self, batch: Batch, weight: float | None = None) -> list[list[float]]:
-        """Returns the probabilities of a batch on the device, with a prior weight, in label order."""
-        with runtime.memory_errors(self.device, "Use a smaller batch size (-b 1)."):
-            return runtime.as_numbers(self._frozen(batch, weight).softmax(-1), self.precision)
-
-    def label_features(self) -> Tensor:
-        """Returns the text features (C, D), of FineCLIPER (2, C, D), computed once for a set of labels."""
-        return self._frozen.label_features
 
     def with_labels(self, labels: Sequence[str] | Mapping[str, str]) -> Self:
         """Returns a recognizer with the same weights and other labels (zero-shot).
@@ -291,37 +147,20 @@ class Recognizer:
             log.warning(said)
         with following(report_to, run_dir, told, hooks, resume=resume) as followed:
             # Before training, so that an interrupted model is not mistaken for the published one.
-            self.config = begin_training(self.model, self.config, config)
+            self.loaded = begin_training(self.loaded, config)
             done = f", trained on {train.title}"
             self.name, self.revision = self.name.removesuffix(done) + done, ""
-            result, self.config = fit(
-                self.model,
-                self.config,
-                self.preprocess,
+            result = fit(
+                self.loaded,
                 (train, val),
                 config,
-                device=self.device,
+                Runtime.of(config, self.device),
                 run_dir=run_dir,
                 resume=resume,
                 hooks=followed,
             )
+            self.loaded = replace(self.loaded, config=result.config)
         return result
-
-    def describe(self) -> dict[str, Any]:
-        """Returns a report's facts about the model: name, device, precision, preprocessing, texts."""
-        return {
-            "model": self.name,
-            "model_revision": self.revision,
-            "architecture": self.config.architecture,
-            "backbone": self.config.backbone,
-            "device": runtime.device_name(self.device),
-            "precision": self.precision,
-            **self.config.model_dump(
-                include={"num_frames", "prior", "label_frequencies", "prior_weight"}
-            ),
-            "preprocessing": self.config.preprocess.model_dump(),
-            "label_texts": self.texts,
-        }
 
     def save_pretrained(
         self, directory: str | Path, *, full: bool = False, name: str | None = None

@@ -32,8 +32,8 @@ from peclip.runs.evaluate_options import EvaluateOptions
 from peclip.runs.fold_models import load_fold_models
 from peclip.training.distributed import SINGLE, World
 from peclip.training.evaluate import evaluate_views
-from peclip.training.fitting import videos_of
 from peclip.training.frame_orders import AS_RECORDED, AUGMENTATIONS, FRAME_ORDERS
+from peclip.training.runtime import Runtime
 
 _log = logging.getLogger(__name__)
 
@@ -179,16 +179,14 @@ def _predict(
         if on_batch is not None:
             on_batch(known.title, done, len(known))
 
+    runtime = Runtime(
+        recognizer.device, recognizer.precision, world, options.batch_size, options.workers
+    )
     return evaluate_views(
-        recognizer.model,
-        videos_of(known, recognizer.model, recognizer.config),
-        recognizer.preprocess,
+        recognizer.loaded,
+        known,
+        runtime,
         [mirrored(FRAME_ORDERS[name]) for name in wanted],
-        device=recognizer.device,
-        precision=recognizer.precision,
-        world=world,
-        batch_size=options.batch_size,
-        workers=options.workers,
         seed=options.seed,
         prior_weight=options.prior_weight,
         skipped=skipped,

@@ -25,10 +25,13 @@ from peclip.runs.run_report import ModelReport
 from peclip.runs.splits import RunSplits, read_run_splits
 from peclip.runs.warm_start import base_recognizer
 from peclip.runtime import device_name
+from peclip.training.checks import batch_size_warning, check_streams
 from peclip.training.distributed import SINGLE, World
-from peclip.training.fitting import batch_size_warning, check_streams, evaluate_split, fit
+from peclip.training.evaluate import evaluate
+from peclip.training.fitting import fit
 from peclip.training.progress import Hooks, Progress
 from peclip.training.reporting import reporting
+from peclip.training.runtime import Runtime
 from peclip.training.state import writing
 from peclip.training.trackers import TrackedRun
 from peclip.training.trainer import TrainResult
@@ -82,18 +85,16 @@ def run_fold(config: RunConfig, place: Place, listen: Listener | None = None) ->
         reporting(names, tracked, partial(_warn, folder), resume=place.resume) as trackers,
     ):
         hooks = listen(splits.train.title) if listen is not None else Hooks()
-        result, recognizer.config = fit(
-            recognizer.model,
-            recognizer.config,
-            recognizer.preprocess,
+        result = fit(
+            recognizer.loaded,
             (splits.train, splits.val),
             config.train,
-            device=place.device,
-            world=world,
+            Runtime.of(config.train, place.device, world),
             run_dir=place.folder,
             resume=resume,
             hooks=trackers.watch(_hooks(folder if world.is_main else None, hooks)),
         )
+        recognizer.loaded = replace(recognizer.loaded, config=result.config)
         hooks.on_phase("testing")
         report = _finish(config, place, recognizer, splits, result)
         # Including the last one of a run that stopped right after it.
@@ -209,17 +210,8 @@ def _with_scores(
 ) -> ModelReport:
     """Predicts the reported videos, and writes the predictions."""
     folder, is_main = RunFolder(place.folder), place.world.is_main
-    table = evaluate_split(
-        recognizer.model,
-        recognizer.config,
-        recognizer.preprocess,
-        split,
-        device=place.device,
-        precision=recognizer.precision,
-        world=place.world,
-        batch_size=config.train.batch_size,
-        workers=config.train.workers,
-    )
+    runtime = Runtime.of(config.train, place.device, place.world)
+    table = evaluate(recognizer.loaded, split, runtime)
     scores = score(table)
     captions = split.num_captions if recognizer.config.reads_captions else None
     if is_main:

@@ -11,7 +11,9 @@ import torch
 
 from peclip.config import differences
 from peclip.data.dataset import VideoDataset
+from peclip.data.samples import Split
 from peclip.errors import ConfigError, TrainingError
+from peclip.labels import LabelSet
 from peclip.training.learner import Learner
 from peclip.training.progress import Progress
 from peclip.training.running_metrics import RunningMetrics
@@ -38,7 +40,7 @@ class Checkpointer:
         progress: Progress,
         folder: Path | None,
         data: VideoDataset,
-        watched: VideoDataset | None,
+        watched: Split | None,
     ) -> None:
         self._learner, self._progress = learner, progress
         self._folder = folder
@@ -46,7 +48,7 @@ class Checkpointer:
 
     def save(self) -> None:
         """Writes the state on the first rank, if there is a folder."""
-        if self._folder is None or not self._learner.world.is_main:
+        if self._folder is None or not self._learner.runtime.world.is_main:
             return
         progress = {
             name: value for name, value in vars(self._progress).items() if name != "running_metrics"
@@ -94,24 +96,25 @@ class Checkpointer:
             raise TrainingError(f"{error}{best_weights(self._folder) if kept else ''}") from None
 
 
-def _identity(data: VideoDataset, watched: VideoDataset | None, learner: Learner) -> dict[str, str]:
+def _identity(data: VideoDataset, watched: Split | None, learner: Learner) -> dict[str, str]:
     """Returns everything that must not change when a training is resumed, by its name in messages."""
     shapes = [f"{name} {tuple(tensor.shape)}" for name, tensor in learner.trained.items()]
-    network = "\n".join([str(data.num_frames), learner.precision, *shapes])
+    network = "\n".join([str(data.num_frames), learner.runtime.precision, *shapes])
+    labels = learner.model.labels
     return {
-        "videos to train on": _hash(_listing(data)),
-        "videos to validate on": "none" if watched is None else _hash(_listing(watched)),
+        "videos to train on": _hash(_listing(data.split, labels)),
+        "videos to validate on": "none" if watched is None else _hash(_listing(watched, labels)),
         "settings": learner.config.model_dump_json(exclude=MAY_CHANGE),
         "network or precision": _hash(network),
     }
 
 
-def _listing(data: VideoDataset) -> str:
+def _listing(split: Split, labels: LabelSet) -> str:
     """Returns a line for each video, with its target, caption and, if it has one, soft target."""
     return "\n".join(
-        f"{sample.id} {target} {sample.caption}"
+        f"{sample.id} {labels.index(sample.label)} {sample.caption}"
         + (f" {sample.soft_target}" if sample.soft_target else "")
-        for sample, target in zip(data.split.samples, data.targets, strict=True)
+        for sample in split.samples
     )
 
 

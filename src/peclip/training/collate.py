@@ -21,14 +21,5 @@ def to_batch(
         device: of the model.
         targets: float (B, C), in training.
     """
-
-    def prepare(pictures: Tensor) -> Tensor:
-        return preprocess(pictures.to(device, non_blocking=True))
-
-    return Batch(
-        prepare(videos.crops),
-        targets,
-        parts=None if videos.parts is None else prepare(videos.parts),
-        found=None if videos.found is None else videos.found.to(device),
-        captions=videos.captions if any(videos.captions) else (),
-    )
+    streams = {name: part.prepared(preprocess, device) for name, part in videos.streams.items()}
+    return Batch(preprocess(videos.crops.to(device, non_blocking=True)), targets, streams)

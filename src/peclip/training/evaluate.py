@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 from torch import Tensor
 
-from peclip.data.dataset import Draw, Unreadable, VideoDataset
+from peclip.data.dataset import Draw, Unreadable, Videos
 from peclip.data.loader import batches_of, load_batches, reader_errors, share
 from peclip.data.samples import Split
 from peclip.errors import DeviceError
 from peclip.labels import LabelSet
 from peclip.metrics.prediction_table import PredictionTable
-from peclip.models.base import ExpressionModel
 from peclip.models.frozen import FrozenModel
+from peclip.models.loaded import LoadedModel
 from peclip.runtime import COMPUTE_IN_FP32, memory_errors
 from peclip.training.collate import to_batch
-from peclip.training.distributed import SINGLE, World
 from peclip.training.frame_orders import View, as_recorded
+from peclip.training.runtime import Runtime
+from peclip.training.videos import videos_of
 from peclip.types import Batch
-from peclip.video.preprocess import Preprocess
 
 
 def to_tensors(table: PredictionTable, labels: LabelSet) -> tuple[Tensor, Tensor]:
@@ -42,45 +42,20 @@ def mean_loss(table: PredictionTable, labels: LabelSet) -> float:
     return float(-own.clamp(min=1e-12).log().mean())
 
 
-def evaluate(
-    model: ExpressionModel,
-    dataset: VideoDataset,
-    preprocess: Preprocess,
-    *,
-    device: torch.device,
-    precision: str,
-    world: World = SINGLE,
-    batch_size: int = 8,
-    workers: int = 0,
-) -> PredictionTable:
+def evaluate(loaded: LoadedModel, split: Split, runtime: Runtime) -> PredictionTable:
     """Returns the predictions for every video of a split, as it was recorded; see `evaluate_views`."""
-    (table,) = evaluate_views(
-        model,
-        dataset,
-        preprocess,
-        [as_recorded],
-        device=device,
-        precision=precision,
-        world=world,
-        batch_size=batch_size,
-        workers=workers,
-    )
+    (table,) = evaluate_views(loaded, split, runtime, [as_recorded])
     return table
 
 
 @reader_errors()
 @torch.inference_mode()
 def evaluate_views(
-    model: ExpressionModel,
-    dataset: VideoDataset,
-    preprocess: Preprocess,
+    loaded: LoadedModel,
+    split: Split,
+    runtime: Runtime,
     views: Sequence[View],
     *,
-    device: torch.device,
-    precision: str,
-    world: World = SINGLE,
-    batch_size: int = 8,
-    workers: int = 0,
     seed: int = 0,
     prior_weight: float | None = None,
     skipped: list[Unreadable] | None = None,
@@ -89,15 +64,10 @@ def evaluate_views(
     """Predicts every video of a split, each one once, whatever the number of ranks.
 
     Args:
-        model: on the device, in eval mode.
-        dataset: made with `train=False`.
-        preprocess: of the model.
+        loaded: on the device, in eval mode.
+        split: its labels must be labels of the model.
+        runtime: of the computation.
         views: ways to show a video; it is read once for all of them.
-        device: of the model.
-        precision: `"fp32"`, `"bf16"` or `"fp16"`.
-        world: the processes that share the videos.
-        batch_size: videos per forward pass of all ranks together.
-        workers: processes that read videos, for every rank.
         seed: of views that draw something.
         prior_weight: instead of the model's own.
         skipped: takes the videos that no rank can read, which have no prediction then; `None` makes the
@@ -108,38 +78,51 @@ def evaluate_views(
         The predictions in every view, the videos in the order of the split; every rank has all of them.
 
     Raises:
+        ConfigError: a label is not one of the model's.
         DatasetError: a video cannot be read.
         DeviceError: the memory is too small, or a prediction is NaN or infinite.
     """
-    batches = batches_of([Draw(0, number) for number in range(len(dataset))], batch_size)
-    own = share(batches, world.rank, world.size)
-    samples = dataset.split.samples
-    found = torch.zeros(len(views), len(dataset), len(model.labels), device=device)
-    frozen = FrozenModel(model, device, precision)
+    device, world = runtime.device, runtime.world
+    found = torch.zeros(len(views), len(split), len(loaded.labels), device=device)
+    frozen = FrozenModel(loaded.network, device, runtime.precision)
     unreadable: list[Unreadable] | None = None if skipped is None else []
 
-    def ask(videos: Batch) -> Tensor:
+    def predict(videos: Batch) -> Tensor:
         return frozen(videos, prior_weight).softmax(-1)
 
-    loaded = load_batches(
-        dataset, own, workers=workers, pin_memory=device.type == "cuda", skipped=unreadable
-    )
-    for batch, videos in zip(batches, loaded, strict=True):
+    for count, videos in _read(split, loaded, runtime, unreadable):
         if videos is not None:
-            ids = [samples[index].id for index in videos.indices.tolist()]
+            ids = [split.samples[index].id for index in videos.indices.tolist()]
             with memory_errors(device, "Give fewer videos per pass (-b 1)."):
-                seen = to_batch(videos, preprocess, device)
+                seen = to_batch(videos, loaded.preprocess, device)
                 for number, view in enumerate(views):
-                    found[number, videos.indices.to(device)] = view(ask, seen, ids, seed)
-        on_batch(len(batch))
+                    found[number, videos.indices.to(device)] = view(predict, seen, ids, seed)
+        on_batch(count)
     # Every row is 0 on all ranks but one, so the sum is exact.
     probabilities = world.sum(found).cpu().double()
     lost = sorted(world.gather(unreadable or []))
     if skipped is not None:
         skipped += lost
-    split, kept = _without(dataset.split, lost)
-    _check_numbers(probabilities[:, kept], split, precision)
-    return [_table(split, model.labels, part[kept]) for part in probabilities]
+    split, kept = _without(split, lost)
+    _check_numbers(probabilities[:, kept], split, runtime.precision)
+    return [_table(split, loaded.labels, part[kept]) for part in probabilities]
+
+
+def _read(
+    split: Split, loaded: LoadedModel, runtime: Runtime, unreadable: list[Unreadable] | None
+) -> Iterator[tuple[int, Videos | None]]:
+    """Yields for every batch its size over all ranks, and the videos of this rank."""
+    world = runtime.world
+    batches = batches_of([Draw(0, number) for number in range(len(split))], runtime.batch_size)
+    own = share(batches, world.rank, world.size)
+    read = load_batches(
+        videos_of(split, loaded),
+        own,
+        workers=runtime.workers,
+        pin_memory=runtime.device.type == "cuda",
+        skipped=unreadable,
+    )
+    yield from zip(map(len, batches), read, strict=True)
 
 
 def _table(split: Split, labels: LabelSet, probabilities: Tensor) -> PredictionTable:

@@ -14,41 +14,41 @@ from torch import Tensor
 
 from peclip.types import Batch
 
-Ask = Callable[[Batch], Tensor]
+Predict = Callable[[Batch], Tensor]
 """Videos of any number of frames → probabilities (B, C)."""
 
-View = Callable[[Ask, Batch, Sequence[str], int], Tensor]
-"""(ask, videos, ids of the videos, seed) → probabilities (B, C)."""
+View = Callable[[Predict, Batch, Sequence[str], int], Tensor]
+"""(predict, videos, ids of the videos, seed) → probabilities (B, C)."""
 
 AS_RECORDED = "as-recorded"
 
 
-def as_recorded(ask: Ask, videos: Batch, ids: Sequence[str], seed: int) -> Tensor:
+def as_recorded(predict: Predict, videos: Batch, ids: Sequence[str], seed: int) -> Tensor:
     """Shows the frames in their order."""
-    return ask(videos)
+    return predict(videos)
 
 
-def reverse(ask: Ask, videos: Batch, ids: Sequence[str], seed: int) -> Tensor:
+def reverse(predict: Predict, videos: Batch, ids: Sequence[str], seed: int) -> Tensor:
     """Shows the last frame first."""
     B, T = videos.frames.shape[:2]
     order = torch.arange(T - 1, -1, -1, device=videos.frames.device)
-    return ask(videos.at(order.expand(B, T)))
+    return predict(videos.at(order.expand(B, T)))
 
 
-def shuffle(ask: Ask, videos: Batch, ids: Sequence[str], seed: int) -> Tensor:
+def shuffle(predict: Predict, videos: Batch, ids: Sequence[str], seed: int) -> Tensor:
     """Shows the frames in a random order, different for every video, never the recorded one.
 
     The order depends only on the seed and the video id, not on batch or rank.
     """
     orders = [_disorder(videos.frames.shape[1], f"{seed}:{name}") for name in ids]
-    return ask(videos.at(torch.tensor(orders, device=videos.frames.device)))
+    return predict(videos.at(torch.tensor(orders, device=videos.frames.device)))
 
 
-def repeat_peak(ask: Ask, videos: Batch, ids: Sequence[str], seed: int) -> Tensor:
+def repeat_peak(predict: Predict, videos: Batch, ids: Sequence[str], seed: int) -> Tensor:
     """Repeats one frame: the one with the most confident prediction."""
     B, T = videos.frames.shape[:2]
-    surest = ask(videos.as_stills()).max(-1).values.view(B, T).argmax(-1)
-    return ask(videos.at(surest[:, None].expand(B, T)))
+    surest = predict(videos.as_stills()).max(-1).values.view(B, T).argmax(-1)
+    return predict(videos.at(surest[:, None].expand(B, T)))
 
 
 FRAME_ORDERS: dict[str, View] = {
@@ -67,8 +67,8 @@ def as_it_is(view: View) -> View:
 def with_mirror(view: View) -> View:
     """Returns the view whose probabilities are the mean over a video and its mirror image."""
 
-    def both(ask: Ask, videos: Batch, ids: Sequence[str], seed: int) -> Tensor:
-        return (view(ask, videos, ids, seed) + view(ask, videos.mirrored(), ids, seed)) / 2
+    def both(predict: Predict, videos: Batch, ids: Sequence[str], seed: int) -> Tensor:
+        return (view(predict, videos, ids, seed) + view(predict, videos.mirrored(), ids, seed)) / 2
 
     return both
 

@@ -14,19 +14,18 @@ from torch import Tensor
 
 from peclip.data.dataset import Videos
 from peclip.errors import TrainingError
-from peclip.models.base import ExpressionModel
 from peclip.models.descriptions import describe
-from peclip.runtime import autocast, choose_precision, compiler_errors, training_kernels
+from peclip.models.loaded import LoadedModel
+from peclip.runtime import autocast, compiler_errors, training_kernels
 from peclip.training.collate import to_batch
 from peclip.training.config import TrainConfig
-from peclip.training.distributed import World
 from peclip.training.ema import Ema
 from peclip.training.mixing import mix
 from peclip.training.optim import make_optimizers, set_learning_rates
 from peclip.training.running_metrics import RunningMetrics
+from peclip.training.runtime import Runtime
 from peclip.training.teacher import Teacher
 from peclip.types import Batch
-from peclip.video.preprocess import Preprocess
 
 _MOST_SKIPPED = 20
 """Consecutive fp16 steps with non-finite gradients before giving up; the scaler halves its scale at each."""
@@ -36,11 +35,9 @@ class Learner:
     """Holds a model, its optimiser and, optionally, the average of its weights.
 
     Args:
-        model: on its device; exactly the parameters that require a gradient are trained.
+        loaded: on its device; exactly the parameters that require a gradient are trained.
         config: of the training.
-        preprocess: of the model.
-        device: of the model.
-        world: the processes that train together; all start with the weights of the first rank.
+        runtime: of the training; all its processes start with the weights of the first rank.
         class_counts: (C,), training videos of each class, for the weights of `balance="loss"`.
         teacher: a model whose predictions become part of the targets.
 
@@ -50,25 +47,23 @@ class Learner:
 
     def __init__(
         self,
-        model: ExpressionModel,
+        loaded: LoadedModel,
         config: TrainConfig,
-        preprocess: Preprocess,
-        device: torch.device,
-        world: World,
+        runtime: Runtime,
         class_counts: Tensor,
         teacher: Teacher | None = None,
     ) -> None:
-        self.model, self.config, self.device, self.world = model, config, device, world
+        model, device = loaded.network, runtime.device
+        self.loaded, self.config, self.runtime = loaded, config, runtime
+        self.model, self._device, self._precision = model, device, runtime.precision
         self.trained = {n: p for n, p in model.named_parameters() if p.requires_grad}
-        world.copy_from_main(tensor.data for tensor in self.trained.values())
+        runtime.world.copy_from_main(tensor.data for tensor in self.trained.values())
         self.optimizers = make_optimizers(model, config)
-        self.precision = choose_precision(config.precision, device)
         self._skipped = 0
-        self._scaler = torch.amp.GradScaler(device.type, enabled=self.precision == "fp16")
+        self._scaler = torch.amp.GradScaler(device.type, enabled=self._precision == "fp16")
         # The scale is created lazily at the first scaling, which a rank without videos never reaches.
         self._scaler.scale(torch.zeros((), device=device))
         self._ema = None if config.ema is None else Ema(self.trained, config.ema)
-        self._preprocess = preprocess
         self._weights = class_weights(class_counts, config).to(device)
         self._teacher = teacher
         self._texts = model.texts
@@ -111,14 +106,14 @@ class Learner:
         for optimizer in self.optimizers:
             optimizer.zero_grad(set_to_none=True)
         num_classes = len(self.model.labels)
-        seen = torch.zeros(1 + num_classes**2, device=self.device)
+        seen = torch.zeros(1 + num_classes**2, device=self._device)
         self._draw_texts(Random(f"{self.config.seed}:{epoch}:{step}:texts"))
         for number, videos in enumerate(passes):
             if videos is not None:
                 random = Random(f"{self.config.seed}:{epoch}:{step}:{number}:mix")
                 seen += self._backward(videos, random, num_videos)
-        self.world.sum_gradients(self.trained.values())
-        loss_sum, *counts = self.world.sum(seen).tolist()
+        self.runtime.world.sum_gradients(self.trained.values())
+        loss_sum, *counts = self.runtime.world.sum(seen).tolist()
         self._check(loss_sum, "loss", epoch, step, rates)
         self._update(epoch, step, rates)
         running_metrics.add(loss_sum, np.array(counts, np.int64).reshape(num_classes, num_classes))
@@ -126,16 +121,16 @@ class Learner:
 
     def _backward(self, videos: Videos, random: Random, num_videos: int) -> Tensor:
         """Adds the gradients of a pass; returns its summed loss and its counts in one row."""
-        targets = videos.targets.to(self.device)
+        targets = videos.targets.to(self._device)
         num_classes = len(self.model.labels)
-        soft_targets = videos.soft_targets.to(self.device)
-        read = to_batch(videos, self._preprocess, self.device, soft_targets)
+        soft_targets = videos.soft_targets.to(self._device)
+        read = to_batch(videos, self.loaded.preprocess, self._device, soft_targets)
         batch = mix(read, self.config.mixing, random)
         assert batch.targets is not None, "a mixed batch has targets"
-        kernels = training_kernels(self.device, self.precision, self.model.num_tokens)
+        kernels = training_kernels(self._device, self._precision, self.model.num_tokens)
         # Including backward: checkpointed activations are recomputed there, by the same kernels.
         with kernels, compiler_errors():
-            with autocast(self.device, self.precision):
+            with autocast(self._device, self._precision):
                 output = self.model(batch)
                 loss = self.model.loss(output, self._soften(batch, batch.targets))
             if self.config.spread:
@@ -168,7 +163,7 @@ class Learner:
         # In fp16 such a step is skipped and the scale is reduced, which helps within a few steps or never. All
         # optimisers skip it: the norm is of all gradients, and clipping has spread it over them.
         self._skipped = self._skipped + 1 if not math.isfinite(norm.item()) else 0
-        if self._skipped > (_MOST_SKIPPED if self.precision == "fp16" else 0):
+        if self._skipped > (_MOST_SKIPPED if self._precision == "fp16" else 0):
             self._check(norm.item(), "gradient", epoch, step, rates)
         if not self._skipped:
             for optimizer in self.optimizers:
@@ -186,7 +181,7 @@ class Learner:
             used = ", ".join(f"{part} {rate:.2g}" for part, rate in rates.items())
             raise TrainingError(
                 f"The {what} is {value} in step {step + 1} of epoch {epoch + 1} (learning rates: {used}; "
-                f"{self.precision}). The weights before this step are kept. Lower the learning rates "
+                f"{self._precision}). The weights before this step are kept. Lower the learning rates "
                 "(--set train.lr.adapters=…), clip gradients (--set train.clip_grad=1) or compute in "
                 "fp32 (--precision fp32) in a new run."
             )

@@ -7,13 +7,13 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from peclip.config import ModelConfig
 from peclip.errors import ConfigError
-from peclip.labels import LabelSet
 from peclip.models.base import ExpressionModel
 from peclip.models.frozen import FrozenModel
+from peclip.models.loaded import LoadedModel
 from peclip.settings import load_settings
 from peclip.training.config import TeacherConfig
+from peclip.training.runtime import Runtime
 from peclip.types import Batch
 from peclip.weights.checkpoint import load_model
 from peclip.weights.resolve import resolve
@@ -29,7 +29,7 @@ class Teacher:
         model: on its device, in eval mode.
         columns: the index of each student label among the teacher's.
         config: share and temperature.
-        precision: to compute with.
+        runtime: of the training.
     """
 
     def __init__(
@@ -37,12 +37,11 @@ class Teacher:
         model: ExpressionModel,
         columns: Sequence[int],
         config: TeacherConfig,
-        device: torch.device,
-        precision: str,
+        runtime: Runtime,
     ) -> None:
         self.model = model
-        self._frozen = FrozenModel(model, device, precision)
-        self._columns = torch.tensor(columns, device=device)
+        self._frozen = FrozenModel(model, runtime.device, runtime.precision)
+        self._columns = torch.tensor(columns, device=runtime.device)
         self._config = config
 
     @torch.no_grad()
@@ -57,20 +56,14 @@ class Teacher:
         return softened
 
 
-def load_teacher(
-    config: TeacherConfig,
-    labels: LabelSet,
-    student: ModelConfig,
-    device: torch.device,
-    precision: str,
-) -> Teacher:
+def load_teacher(config: TeacherConfig, student: LoadedModel, runtime: Runtime) -> Teacher:
     """Loads the teacher.
 
     Raises:
         ConfigError: its labels or its preprocessing differ from the student's.
         UserError: it cannot be found or loaded.
     """
-    settings = load_settings()
+    settings, labels = load_settings(), student.labels
     checkpoint = resolve(config.model, settings=settings)
     known = checkpoint.config.label_set
     if set(known) != set(labels):
@@ -78,19 +71,17 @@ def load_teacher(
             f"The teacher {config.model!r} has the labels {', '.join(known)}, but the student has "
             f"{', '.join(labels)}. Use a teacher with the labels of the student."
         )
-    if checkpoint.config.preprocess != student.preprocess:
+    if checkpoint.config.preprocess != student.config.preprocess:
         raise ConfigError(
             f"The preprocessing of the teacher {config.model!r} differs from the student's, but both get the "
             "same frames. Use a teacher whose config.json has the same field preprocess."
         )
-    for what, taught, learned in (
-        ("parts", checkpoint.config.reads_parts, student.reads_parts),
-        ("captions", checkpoint.config.reads_captions, student.reads_captions),
+    if lacking := " and ".join(
+        name for name in checkpoint.config.streams if name not in student.config.streams
     ):
-        if taught and not learned:
-            raise ConfigError(
-                f"The teacher {config.model!r} reads {what}, but the student does not, so they would be "
-                f"missing. Use a teacher without {what}, or a student with them."
-            )
-    model = load_model(checkpoint, settings=settings).to(device).requires_grad_(False)
-    return Teacher(model, [known.index(name) for name in labels], config, device, precision)
+        raise ConfigError(
+            f"The teacher {config.model!r} reads {lacking}, but the student does not, so they would be "
+            f"missing. Use a teacher without {lacking}, or a student with them."
+        )
+    model = load_model(checkpoint, settings=settings).to(runtime.device).requires_grad_(False)
+    return Teacher(model, [known.index(name) for name in labels], config, runtime)

@@ -9,22 +9,23 @@ from typing import Any
 
 import torch
 
+from peclip.config import ModelConfig
 from peclip.data.dataset import Draw, VideoDataset
 from peclip.data.loader import batches_of, epoch_draws, load_batches, reader_errors, share
-from peclip.errors import ConfigError, DeviceError, TrainingError
+from peclip.data.samples import Split
+from peclip.errors import DeviceError, TrainingError
 from peclip.metrics.prediction_table import PredictionTable
 from peclip.metrics.scoring import score
-from peclip.models.base import ExpressionModel
+from peclip.models.loaded import LoadedModel
 from peclip.runtime import memory_errors
 from peclip.training.checkpointer import Checkpointer
 from peclip.training.config import TrainConfig
-from peclip.training.distributed import SINGLE, World
 from peclip.training.evaluate import evaluate, mean_loss
 from peclip.training.learner import Learner
 from peclip.training.progress import Hooks, Progress
 from peclip.training.running_metrics import RunningMetrics
+from peclip.training.runtime import Runtime
 from peclip.training.teacher import Teacher
-from peclip.video.preprocess import Preprocess
 
 _LESS_MEMORY = (
     "Use a smaller batch size (-b) with gradient accumulation (--set train.grad_accum=…) in a new run, or "
@@ -34,8 +35,10 @@ _LESS_MEMORY = (
 
 @dataclass(frozen=True, slots=True)
 class TrainResult:
-    """The result of a training. The model holds the selected weights."""
+    """The result of a training. The network holds the selected weights."""
 
+    config: ModelConfig
+    """Of the trained model."""
     history: tuple[dict[str, Any], ...]
     selected_epoch: int
     """From 1."""
@@ -47,14 +50,12 @@ class TrainResult:
 
 
 def train_model(
-    model: ExpressionModel,
+    loaded: LoadedModel,
     data: VideoDataset,
-    watched: VideoDataset | None,
-    preprocess: Preprocess,
+    watched: Split | None,
     config: TrainConfig,
+    runtime: Runtime,
     *,
-    device: torch.device,
-    world: World = SINGLE,
     state_folder: Path | None = None,
     resume: bool = False,
     hooks: Hooks | None = None,
@@ -65,50 +66,46 @@ def train_model(
     An interrupted training leaves the weights of its last step.
 
     Args:
-        model: parameters that require a gradient are trained.
+        loaded: parameters of its network that require a gradient are trained.
         data: the training videos.
         watched: videos evaluated after every epoch, which select it unless `select_on` is `last`.
-        preprocess: of the model.
         config: the settings.
-        device: of the model.
-        world: the processes that train together.
+        runtime: of the training.
         state_folder: stores the state after every epoch, for `resume`.
         resume: continue from the state in that folder.
         hooks: called during training.
         teacher: for knowledge distillation.
 
     Raises:
-        ConfigError: the epoch cannot be selected without `watched`, or another training is resumed.
+        ConfigError: another training is resumed.
         TrainingError: the loss is not finite, the memory too small, or the state cannot be saved.
         CheckpointError: there is no state to resume.
         DatasetError: a video cannot be read.
     """
-    if watched is None and config.select_on != "last":
-        raise ConfigError(
-            f"select_on is {config.select_on!r}, but no videos were given for it. Give a split, or set "
-            "select_on to last."
-        )
+    assert watched is not None or config.select_on == "last", "see check_validation"
     hooks = hooks or Hooks()
+    device = runtime.device
     forked = [device] if device.type == "cuda" else []
     with torch.random.fork_rng(forked):  # the caller's random state is unchanged
         torch.manual_seed(config.seed)
-        counts = data.class_counts()
-        learner = Learner(model.to(device), config, preprocess, device, world, counts, teacher)
+        loaded.network.to(device)
+        learner = Learner(loaded, config, runtime, data.class_counts(), teacher)
         steps = -(-len(data) // (config.batch_size * config.grad_accum))
-        progress = Progress(config.epochs, steps, RunningMetrics.empty(len(model.labels)))
+        progress = Progress(config.epochs, steps, RunningMetrics.empty(len(loaded.labels)))
         checkpointer = Checkpointer(learner, progress, state_folder, data, watched)
         if resume:
             checkpointer.restore()
         try:
             while not progress.is_complete(config):
                 train_one_epoch(learner, data, progress, hooks, checkpointer)
-                _close_epoch(learner, watched, preprocess, progress, hooks, checkpointer)
+                _close_epoch(learner, watched, progress, hooks, checkpointer)
                 checkpointer.save()
                 hooks.on_epoch(progress)
             learner.settle(progress.best_weights)
         finally:
             learner.eval_mode()
     return TrainResult(
+        loaded.config,
         tuple(progress.history),
         progress.best_epoch or progress.epoch,
         config.select_on,
@@ -136,18 +133,21 @@ def train_one_epoch(
     checkpointer: Checkpointer,
 ) -> None:
     """Trains from the current step to the end of the epoch."""
-    config, world, epoch = learner.config, learner.world, progress.epoch
+    config, world, epoch = learner.config, learner.runtime.world, progress.epoch
     draws = training_draws(data, config, epoch)
     size = config.batch_size * config.grad_accum
     todo = batches_of(draws, size)[progress.step :]
     passes = [batches_of(step, config.batch_size) for step in todo]
     own = share([videos for step in passes for videos in step], world.rank, world.size)
-    pinned = learner.device.type == "cuda"
-    loaded = load_batches(data, own, workers=config.workers, pin_memory=pinned)
+    pinned = learner.runtime.device.type == "cuda"
+    loaded = load_batches(data, own, workers=learner.runtime.workers, pin_memory=pinned)
     learner.training()
     for step, parts in zip(todo, passes, strict=True):
         start, before = time.monotonic(), progress.running_metrics.loss_sum
-        with memory_errors(learner.device, _LESS_MEMORY, TrainingError), checkpointer.naming_best():
+        with (
+            memory_errors(learner.runtime.device, _LESS_MEMORY, TrainingError),
+            checkpointer.naming_best(),
+        ):
             progress.rates = learner.step(
                 (next(loaded) for _ in parts),
                 progress.running_metrics,
@@ -165,31 +165,19 @@ def train_one_epoch(
         hooks.on_step(progress)
 
 
-def _evaluate(
-    learner: Learner, watched: VideoDataset | None, preprocess: Preprocess, hooks: Hooks
-) -> PredictionTable | None:
+def _evaluate(learner: Learner, watched: Split | None, hooks: Hooks) -> PredictionTable | None:
     if watched is None:
         return None
     hooks.on_phase("validating")
     try:
-        return evaluate(
-            learner.model,
-            watched,
-            preprocess,
-            device=learner.device,
-            precision=learner.precision,
-            world=learner.world,
-            batch_size=learner.config.batch_size,
-            workers=learner.config.workers,
-        )
+        return evaluate(learner.loaded, watched, learner.runtime)
     except DeviceError as error:
         raise TrainingError(f"{error} This needs a new run.") from None
 
 
 def _close_epoch(
     learner: Learner,
-    watched: VideoDataset | None,
-    preprocess: Preprocess,
+    watched: Split | None,
     progress: Progress,
     hooks: Hooks,
     checkpointer: Checkpointer,
@@ -197,7 +185,7 @@ def _close_epoch(
     """Evaluates the weights after an epoch, and keeps them if they are the best so far."""
     with learner.evaluating():
         with checkpointer.naming_best():
-            table = _evaluate(learner, watched, preprocess, hooks)
+            table = _evaluate(learner, watched, hooks)
         _enter(learner, table, progress, hooks)
 
 

@@ -12,7 +12,7 @@ from huggingface_hub import constants
 from peclip.config import BackboneSizes, ModelConfig, PreprocessConfig
 from peclip.downloads.hub import download_repository, hub_cache
 from peclip.errors import ConfigError
-from peclip.models.registry import UNTRAINED
+from peclip.models.registry import DEFAULT, untrained_configs
 from peclip.nn.clip import backbone_config, is_published, normalisation
 from peclip.settings import Settings
 from peclip.weights.checkpoint import CONFIG, TENSORS, Checkpoint, model_folder, read_checkpoint
@@ -39,7 +39,7 @@ def resolve(
     settings: Settings,
     revision: str | None = None,
     with_tensors: bool = True,
-    architecture: str = "pe-clip",
+    architecture: str = DEFAULT,
 ) -> Checkpoint:
     """Finds a model by name.
 
@@ -59,7 +59,7 @@ def resolve(
     """
     text = "nano" if name is None else str(name)
     before, colon, untrained = text.partition(":")
-    if colon and before in UNTRAINED:
+    if colon and before in untrained_configs():
         if not _is_untrained(untrained):
             raise ConfigError(
                 f"{text!r} sets an architecture, but {untrained!r} has a fixed one. Remove {before}: here; "
@@ -73,7 +73,7 @@ def resolve(
     if text in EMBEDDED:
         folder = resources.files("peclip") / "assets" / text
         return read_checkpoint(Path(str(folder)), name=text)
-    named = text if architecture == "pe-clip" else f"{architecture}:{text}"
+    named = text if architecture == DEFAULT else f"{architecture}:{text}"
     if text in SPECIAL:
         return Checkpoint(named, "", SPECIAL_CONFIGS[text](architecture), None)
     if text and os.path.isdir(text):  # unlike Path.is_dir, false for an overlong name
@@ -109,12 +109,12 @@ def _is_untrained(name: str) -> bool:
     return name in SPECIAL or bool(tag and "/" not in tag and is_published(backbone))
 
 
-def debug_config(architecture: str = "pe-clip") -> ModelConfig:
+def debug_config(architecture: str = DEFAULT) -> ModelConfig:
     """Returns the configuration of `"debug"`."""
     return backbone_model_config("debug", None, architecture).derive(num_frames=4)
 
 
-def nano_config(architecture: str = "pe-clip") -> ModelConfig:
+def nano_config(architecture: str = DEFAULT) -> ModelConfig:
     """Returns the configuration of `"nano-untrained"`."""
     return backbone_model_config("nano", None, architecture).derive(num_frames=8)
 
@@ -126,7 +126,7 @@ SPECIAL_CONFIGS: dict[str, Callable[[str], ModelConfig]] = {
 
 
 def backbone_model_config(
-    backbone: str, tag: str | None, architecture: str = "pe-clip"
+    backbone: str, tag: str | None, architecture: str = DEFAULT
 ) -> ModelConfig:
     """Returns the default model of an architecture on a backbone of open_clip or of peclip.
 
@@ -141,7 +141,7 @@ def backbone_model_config(
         preprocess=PreprocessConfig(image_size=vision["image_size"], mean=mean, std=std),
         quick_gelu=bool(config.get("quick_gelu", False)),
     )
-    return UNTRAINED[architecture].fitted(backbone, tag, sizes)
+    return untrained_configs()[architecture].fitted(backbone, tag, sizes)
 
 
 def locate(name: str, *, settings: Settings) -> Path:

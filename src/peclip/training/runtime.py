@@ -1,0 +1,37 @@
+"""With what a model is run over a split."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Self
+
+import torch
+
+from peclip.runtime import choose_precision
+from peclip.training.config import TrainConfig
+from peclip.training.distributed import SINGLE, World
+
+
+@dataclass(frozen=True, slots=True)
+class Runtime:
+    """Device, precision and processes, and how many videos these take at a time."""
+
+    device: torch.device
+    precision: str = "fp32"
+    """`fp32`, `bf16` or `fp16`."""
+    world: World = SINGLE
+    """The processes that share the videos."""
+    batch_size: int = 8
+    """Videos per forward pass of all ranks together."""
+    workers: int = 0
+    """Processes that read videos, for every rank."""
+
+    @classmethod
+    def of(cls, config: TrainConfig, device: torch.device, world: World = SINGLE) -> Self:
+        """Returns the runtime of a training.
+
+        Raises:
+            DeviceError: the device does not support the precision.
+        """
+        precision = choose_precision(config.precision, device)
+        return cls(device, precision, world, config.batch_size, config.workers)

@@ -1,0 +1,38 @@
+"""A split as the dataset that a model reads, in training and in evaluation."""
+
+from __future__ import annotations
+
+from peclip.data.animation import AnimatedStills
+from peclip.data.dataset import VideoDataset
+from peclip.data.samples import Split
+from peclip.models.loaded import LoadedModel
+from peclip.training.config import TrainConfig
+
+
+def videos_of(split: Split, loaded: LoadedModel, config: TrainConfig | None = None) -> VideoDataset:
+    """Returns a split as a dataset for a model; with a training configuration, for training.
+
+    Raises:
+        ConfigError: a label is not one of the model's, or a stream is missing from animated stills.
+    """
+    own = loaded.config
+    if config is not None and config.animate is not None:
+        return AnimatedStills(
+            split,
+            own.preprocess,
+            own.num_frames,
+            seed=config.seed,
+            labels=loaded.labels,
+            animate=config.animate,
+            streams=own.streams,
+        )
+    return VideoDataset(
+        split,
+        own.preprocess,
+        own.num_frames,
+        train=config is not None,
+        seed=0 if config is None else config.seed,
+        labels=loaded.labels,
+        augment=None if config is None else config.augment,
+        streams=own.streams,
+    )
