@@ -36,7 +36,7 @@ from peclip.training.config import TrainConfig
 from peclip.training.distributed import SINGLE
 from peclip.training.learner import Learner
 from peclip.training.running_metrics import RunningMetrics
-from peclip.video.preprocess import Preprocess
+from peclip.nn.preprocess import Preprocess
 from peclip.weights.resolve import backbone_model_config
 
 Step = Callable[[int], None]

@@ -35,7 +35,8 @@ class VideosWithParts(VideoDataset):
                 "crops. Delete the file and prepare again: peclip data prepare --parts mediapipe"
             )
         parts = whole.at(chosen)
-        drawn = draw_parts(parts, crops)  # (T, 2, 3, S, S)
+        pixels = draw_parts(parts, crops.permute(0, 2, 3, 1).contiguous().numpy())
+        drawn = torch.from_numpy(pixels).permute(0, 1, 4, 2, 3)  # (T, 2, 3, S, S)
         pictures = torch.cat([crops[:, None], drawn], dim=1)
         pictures = augment(pictures.flatten(0, 1)).view(pictures.shape)
         return Item(
@@ -45,5 +46,5 @@ class VideosWithParts(VideoDataset):
             draw.video,
             sample.caption,
             pictures[:, 1:].contiguous(),
-            parts.found,
+            torch.from_numpy(parts.found),
         )

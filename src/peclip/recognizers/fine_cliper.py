@@ -16,6 +16,7 @@ from peclip.data.caption_file import read_captions
 from peclip.inference.session import ScoreFn, Video
 from peclip.labels import effective_prior_weight
 from peclip.models.fine_cliper_config import FineCLIPERConfig
+from peclip.nn.preprocess import as_tensor
 from peclip.recognizers.recognizer import Recognizer
 from peclip.settings import load_settings
 from peclip.types import Batch
@@ -73,8 +74,8 @@ class FineCLIPER(Recognizer):
         found: list[Tensor] = []
         for window in windows:
             parts = finder.find(window.crops)
-            pictures.append(draw_parts(parts, window.crops))
-            found.append(parts.found)
+            pictures.append(as_tensor(draw_parts(parts, window.crops)))
+            found.append(torch.from_numpy(parts.found))
         prepared = self.preprocess(torch.stack(pictures).to(self.device))
         return replace(batch, parts=prepared, found=torch.stack(found).to(self.device))
 

@@ -21,6 +21,7 @@ from peclip.labels import LabelSet, canonical, effective_prior_weight
 from peclip.literals import Precision
 from peclip.models.base import ExpressionModel
 from peclip.models.frozen import FrozenModel
+from peclip.nn.preprocess import Preprocess, as_tensor
 from peclip.results.prediction import Prediction
 from peclip.results.rows import Row
 from peclip.settings import Settings, load_settings
@@ -31,7 +32,6 @@ from peclip.training.reporting import following
 from peclip.training.trainer import TrainResult
 from peclip.types import Batch
 from peclip.video.faces import FaceDetector, load_detector
-from peclip.video.preprocess import Preprocess
 from peclip.video.reader import check_decoder
 from peclip.video.windows import FaceWindow
 from peclip.weights.checkpoint import Checkpoint, load_model, save_model
@@ -221,7 +221,7 @@ class Recognizer:
 
     def batch(self, windows: Sequence[FaceWindow]) -> Batch:
         """Returns windows as model input."""
-        crops = torch.stack([window.crops for window in windows])
+        crops = torch.stack([as_tensor(window.crops) for window in windows])
         return Batch(self.preprocess(crops.to(self.device)))
 
     def score(self, windows: Sequence[FaceWindow]) -> list[list[float]]:

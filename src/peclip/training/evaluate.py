@@ -15,12 +15,12 @@ from peclip.labels import LabelSet
 from peclip.metrics.prediction_table import PredictionTable
 from peclip.models.base import ExpressionModel
 from peclip.models.frozen import FrozenModel
+from peclip.nn.preprocess import Preprocess
 from peclip.runtime import COMPUTE_IN_FP32, memory_errors
 from peclip.training.collate import to_batch
 from peclip.training.distributed import SINGLE, World
 from peclip.training.frame_orders import View, as_recorded
 from peclip.types import Batch
-from peclip.video.preprocess import Preprocess
 
 
 def to_tensors(table: PredictionTable, labels: LabelSet) -> tuple[Tensor, Tensor]:

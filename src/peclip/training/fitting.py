@@ -16,6 +16,7 @@ from peclip.data.with_parts import VideosWithParts
 from peclip.errors import ConfigError, DatasetError
 from peclip.metrics.prediction_table import PredictionTable
 from peclip.models.base import ExpressionModel
+from peclip.nn.preprocess import Preprocess
 from peclip.nn.stem import stems_of
 from peclip.runtime import choose_precision
 from peclip.training.calibration import OperatingPoint, operating_point
@@ -28,7 +29,6 @@ from peclip.training.state import BEST, STATES, writing
 from peclip.training.teacher import Teacher, load_teacher
 from peclip.training.trainer import TrainResult, train_model
 from peclip.video.parts import parts_path
-from peclip.video.preprocess import Preprocess
 from peclip.weights.checkpoint import save_model
 
 

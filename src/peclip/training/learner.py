@@ -16,6 +16,7 @@ from peclip.data.dataset import Videos
 from peclip.errors import TrainingError
 from peclip.models.base import ExpressionModel
 from peclip.models.descriptions import describe
+from peclip.nn.preprocess import Preprocess
 from peclip.runtime import autocast, choose_precision, compiler_errors, training_kernels
 from peclip.training.collate import to_batch
 from peclip.training.config import TrainConfig
@@ -26,7 +27,6 @@ from peclip.training.optim import make_optimizers, set_learning_rates
 from peclip.training.running_metrics import RunningMetrics
 from peclip.training.teacher import Teacher
 from peclip.types import Batch
-from peclip.video.preprocess import Preprocess
 
 _MOST_SKIPPED = 20
 """Consecutive fp16 steps with non-finite gradients before giving up; the scaler halves its scale at each."""

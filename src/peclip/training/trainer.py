@@ -15,6 +15,7 @@ from peclip.errors import ConfigError, DeviceError, TrainingError
 from peclip.metrics.prediction_table import PredictionTable
 from peclip.metrics.scoring import score
 from peclip.models.base import ExpressionModel
+from peclip.nn.preprocess import Preprocess
 from peclip.runtime import memory_errors
 from peclip.training.checkpointer import Checkpointer
 from peclip.training.config import TrainConfig
@@ -24,7 +25,6 @@ from peclip.training.learner import Learner
 from peclip.training.progress import Hooks, Progress
 from peclip.training.running_metrics import RunningMetrics
 from peclip.training.teacher import Teacher
-from peclip.video.preprocess import Preprocess
 
 _LESS_MEMORY = (
     "Use a smaller batch size (-b) with gradient accumulation (--set train.grad_accum=…) in a new run, or "

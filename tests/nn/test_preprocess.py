@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from peclip.errors import ConfigError
-from peclip.video.preprocess import Preprocess
+from peclip.nn.preprocess import Preprocess
 
 
 def test_pixels_are_scaled_and_normalised() -> None:
