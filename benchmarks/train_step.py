@@ -31,12 +31,12 @@ from peclip.data.dataset import Videos
 from peclip.labels import EMOTIONS
 from peclip.models.descriptions import load_descriptions
 from peclip.models.registry import build_model
+from peclip.nn.preprocess import Preprocess
 from peclip.runtime import choose_device, device_name
 from peclip.training.config import TrainConfig
 from peclip.training.distributed import SINGLE
 from peclip.training.learner import Learner
 from peclip.training.running_metrics import RunningMetrics
-from peclip.nn.preprocess import Preprocess
 from peclip.weights.resolve import backbone_model_config
 
 Step = Callable[[int], None]

@@ -12,8 +12,7 @@ import pytest
 from peclip.data.check import check_dataset
 from peclip.data.face_share import measure_face_share
 from peclip.errors import ConfigError, DatasetError
-from peclip.types import FaceBox
-from peclip.video.faces import HaarDetector
+from peclip.video.faces import FaceBox, HaarDetector
 
 
 def frame_folder(folder: Path, count: int, side: int = 32) -> None:
