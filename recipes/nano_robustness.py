@@ -12,8 +12,7 @@ from nano_tables import percent, table
 
 from peclip import PEClip, PredictOptions
 from peclip.data import Split
-from peclip.types import FaceBox
-from peclip.video.faces import Image, crop_face, resize_frame
+from peclip.video.faces import FaceBox, Image, crop_face, resize_frame
 
 Change = Callable[[Image], Image]
 

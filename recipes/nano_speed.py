@@ -123,7 +123,7 @@ def measure_in_turns(model: Path, previous: Path | None, clip: Path, turns: int)
 def write_wide_video(clip: Path, video: Path) -> None:
     """Writes 480p video at 30 fps: the clip's first frames, scaled, with room at the sides, in a loop."""
     with open_video(clip) as reader:
-        frames = next(iter(reader.chunks(64))).data.permute(0, 2, 3, 1).numpy()
+        frames = next(iter(reader.chunks(64))).data
     wide = []
     for frame in frames:
         picture = np.full((480, 854, 3), 96, np.uint8)

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from peclip.runs.dataset_evaluation import evaluate_dataset
     from peclip.runs.evaluate_options import EvaluateOptions
     from peclip.training.config import TrainConfig
-    from peclip.types import Frames
+    from peclip.video.frames import Frames
 
 # Names are loaded on first use (PEP 562): importing peclip must not import torch.
 _HOMES = {
@@ -35,7 +35,7 @@ _HOMES = {
     "EvaluateOptions": "peclip.runs.evaluate_options",
     "FineCLIPER": "peclip.recognizers.fine_cliper",
     "FineCLIPERConfig": "peclip.models.fine_cliper_config",
-    "Frames": "peclip.types",
+    "Frames": "peclip.video.frames",
     "LabelSet": "peclip.labels",
     "PEClip": "peclip.recognizers.pe_clip",
     "PEClipConfig": "peclip.models.pe_clip_config",

@@ -9,20 +9,19 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-import torch
 from fake_endpoint import ANSWER, Endpoint, Reply, completion
 
 from peclip.captions.endpoint import ATTEMPTS, MAX_ANSWER_BYTES, EndpointCaptioner
 from peclip.captions.prompt import PROMPT
 from peclip.errors import ConfigError, EndpointError, NoCaptionError
 from peclip.settings import load_settings
-from peclip.types import Frames
+from peclip.video.frames import Frames
 
 
 def frames(count: int = 2, height: int = 8, width: int = 8) -> Frames:
-    data = torch.zeros(count, 3, height, width, dtype=torch.uint8)
-    data[:, 0] = 255  # red
-    return Frames(data, torch.arange(count, dtype=torch.float64))
+    data = np.zeros((count, height, width, 3), np.uint8)
+    data[..., 0] = 255  # red
+    return Frames(data, np.arange(count, dtype=np.float64))
 
 
 def captioner(url: str, waited: list[float] | None = None, **more: Any) -> EndpointCaptioner:

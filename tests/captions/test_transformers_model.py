@@ -5,13 +5,14 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from peclip.captions.transformers_model import MAX_NEW_TOKENS, TransformersCaptioner
 from peclip.errors import ConfigError, DeviceError, NoCaptionError, WeightsError
 from peclip.settings import load_settings
-from peclip.types import Frames
+from peclip.video.frames import Frames
 
 transformers = pytest.importorskip("transformers", reason="the extra captions is not installed")
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -73,9 +74,8 @@ def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def frames(value: int, count: int = 8) -> Frames:
-    generator = torch.Generator().manual_seed(value)
-    data = torch.randint(0, 256, (count, 3, 40, 48), dtype=torch.uint8, generator=generator)
-    return Frames(data, torch.arange(count, dtype=torch.float64) / 5)
+    data = np.random.default_rng(value).integers(0, 256, (count, 40, 48, 3), np.uint8)
+    return Frames(data, np.arange(count) / 5)
 
 
 def test_a_video_is_described_in_words_of_the_model(directory: Path) -> None:

@@ -13,7 +13,7 @@ import pytest
 import torch
 from command_line import Output, refused, train_command, trained
 from frame_folders import coloured, write_frames
-from torch import Tensor
+from numpy.typing import NDArray
 
 import peclip
 from peclip import FineCLIPER, PEClip
@@ -33,11 +33,10 @@ class Centre:
     name = "mediapipe"
     looked = 0
 
-    def find(self, crops: Tensor) -> Parts:
+    def find(self, crops: NDArray[np.uint8]) -> Parts:
         type(self).looked += len(crops)
-        generator = torch.Generator().manual_seed(0)
-        points = torch.rand(len(crops), 478, 2, generator=generator) * 0.5 + 0.25
-        return Parts(points, torch.ones(len(crops), dtype=torch.bool))
+        points = np.random.default_rng(0).random((len(crops), 478, 2), np.float32) / 2 + 0.25
+        return Parts(points, np.ones(len(crops), np.bool_))
 
 
 @pytest.fixture
@@ -57,7 +56,7 @@ def mafw(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
             number += 1
             folder = root / f"data/faces/{number:05d}"
             write_frames(folder, coloured((20 * label, 99, 9), number, 2))
-            save_parts(parts_path(folder), Centre().find(torch.zeros(2, 3, 8, 8)))
+            save_parts(parts_path(folder), Centre().find(np.zeros((2, 8, 8, 3), np.uint8)))
             lines.append(f"/elsewhere/data/faces/{number:05d} 2 {label}")
             captions.append({"id": f"{number:05d}", "caption": f"The brows rise {label} times."})
         (root / f"annotation/MAFW_set_1_{split}.txt").write_text("\n".join(lines))

@@ -12,8 +12,8 @@ import pytest
 from peclip.data.check import check_dataset
 from peclip.data.face_share import measure_face_share
 from peclip.errors import ConfigError, DatasetError
-from peclip.types import FaceBox
 from peclip.video.detectors.haar import HaarDetector
+from peclip.video.faces import FaceBox
 
 
 def frame_folder(folder: Path, count: int, side: int = 32) -> None:

@@ -17,13 +17,15 @@ import numpy as np
 import pytest
 import torch
 from fake_yunet import FakeYuNet, face_row, install
+from numpy.typing import NDArray
 
 from peclip.config import PredictOptions
 from peclip.errors import ConfigError, VideoError
 from peclip.recognizers.pe_clip import PEClip
 from peclip.results.rows import Row
-from peclip.types import Batch, FaceBox, Frames
-from peclip.video.faces import Image
+from peclip.types import Batch
+from peclip.video.faces import FaceBox, Image
+from peclip.video.frames import Frames
 from peclip.video.reader import open_video
 
 
@@ -109,8 +111,8 @@ def test_a_video_cropped_already_is_taken_whole(debug: PEClip) -> None:
 def test_arrays_tensors_and_frames_give_the_same(debug: PEClip, bright: None) -> None:
     video = drawn(20, (10, range(20)))
     tensor = torch.from_numpy(video).permute(0, 3, 1, 2)
-    times = torch.arange(20, dtype=torch.float64) / 25
-    rows = [debug.predict(v).rows for v in (video, tensor, Frames(tensor, times))]
+    times = np.arange(20) / 25
+    rows = [debug.predict(v).rows for v in (video, tensor, Frames(video, times))]
     assert rows[0] == rows[1] == rows[2]
 
 
@@ -193,7 +195,7 @@ def test_ctrl_c_waits_for_a_chunk_and_not_for_a_batch(
     debug: PEClip, bright: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[bool] = []
-    picture = torch.from_numpy(drawn(1, (10, range(1)))).permute(0, 3, 1, 2)
+    picture = drawn(1, (10, range(1)))
 
     class Long(Breaking):
         def chunks(self) -> Iterator[Frames]:
@@ -202,7 +204,7 @@ def test_ctrl_c_waits_for_a_chunk_and_not_for_a_batch(
                 if number == 3:
                     signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
                     asked[-1] = session._left.wait(60)
-                yield Frames(picture, torch.tensor([number / 25], dtype=torch.float64))
+                yield Frames(picture, np.array([number / 25]))
 
     monkeypatch.setenv("OMP_WAIT_POLICY", "passive")
     monkeypatch.setattr("peclip.inference.session.open_video", lambda *_, **__: Long(1000))
@@ -250,9 +252,9 @@ def test_rows_come_before_the_video_ends(debug: PEClip, bright: None, monkeypatc
 
         def chunks(self) -> Iterator[Frames]:
             nonlocal seen
-            picture = torch.from_numpy(drawn(1, (10, range(1)))).permute(0, 3, 1, 2)
+            picture = drawn(1, (10, range(1)))
             while True:
-                yield Frames(picture, torch.tensor([seen / 25], dtype=torch.float64))
+                yield Frames(picture, np.array([seen / 25]))
                 seen += 1
 
     monkeypatch.setenv("OMP_WAIT_POLICY", "passive")
@@ -287,9 +289,8 @@ class Breaking:
 
     def chunks(self) -> Iterator[Frames]:
         if self._frames:
-            data = torch.from_numpy(drawn(self._frames, (10, range(self._frames))))
-            times = torch.arange(self._frames, dtype=torch.float64) / 25
-            yield Frames(data.permute(0, 3, 1, 2), times)
+            data = drawn(self._frames, (10, range(self._frames)))
+            yield Frames(data, np.arange(self._frames) / 25)
         raise VideoError(self._message)
 
 
@@ -310,7 +311,7 @@ def test_what_breaks_in_the_middle_keeps_what_was_read(
 def test_a_failure_that_is_kept_keeps_no_image(
     debug: PEClip, bright: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    images: list[weakref.ref[torch.Tensor]] = []
+    images: list[weakref.ref[NDArray[np.uint8]]] = []
 
     class Watched(Breaking):
         def chunks(self) -> Iterator[Frames]:
@@ -388,9 +389,9 @@ def several_people(astronaut: Path) -> Frames:
     """Two seconds of the example three times side by side; the third person appears after one."""
     with open_video(astronaut) as reader:
         one = reader.read(list(range(24, 72))).data
-    three = torch.cat([one, one.flip(-1), one], -1)  # (48, 3, 240, 960)
-    three[:24, :, :, 640:] = 0
-    return Frames(three, torch.arange(48, dtype=torch.float64) / 24)
+    three = np.concatenate([one, one[:, :, ::-1], one], axis=2)  # (48, 240, 960, 3)
+    three[:24, :, 640:] = 0
+    return Frames(three, np.arange(48) / 24)
 
 
 def test_several_people_in_a_video_are_followed_from_when_they_appear(
@@ -420,9 +421,7 @@ def test_the_default_detector_gives_the_boxes_and_scores_of_the_rows(
     net = FakeYuNet(lambda picture: [face_row(20, 30, 40, 50, 0.9), face_row(100, 30, 40, 50, 0.8)])
     install(monkeypatch, net)
     debug._detectors.clear()
-    video = Frames(
-        torch.zeros(24, 3, 120, 160, dtype=torch.uint8), torch.arange(24, dtype=torch.float64) / 24
-    )
+    video = Frames(np.zeros((24, 120, 160, 3), np.uint8), np.arange(24) / 24)
     try:
         prediction = debug.predict(video, PredictOptions(window=1, hop=1))
     finally:
@@ -440,7 +439,7 @@ def test_a_looped_photo_of_five_people_gives_five_tracks(
 ) -> None:
     with open_video(clips / "multi_face.jpg") as reader:
         photo = reader.read([0]).data
-    video = Frames(photo.expand(30, -1, -1, -1), torch.arange(30, dtype=torch.float64) / 25)
+    video = Frames(np.broadcast_to(photo, (30, *photo.shape[1:])), np.arange(30) / 25)
     prediction = debug.predict(video)
     assert sorted(prediction.tracks) == [0, 1, 2, 3, 4]
     assert {row.n_faces for row in prediction.rows} == {5}

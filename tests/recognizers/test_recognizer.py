@@ -3,6 +3,7 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from decoders import needs_torchcodec
@@ -11,6 +12,7 @@ import peclip
 from peclip import PEClip, PredictOptions
 from peclip.engines.base import fingerprint
 from peclip.errors import ConfigError, DeviceError
+from peclip.nn.preprocess import as_tensor
 from peclip.video.windows import FaceWindow
 from peclip.weights.checkpoint import save_model
 
@@ -21,14 +23,13 @@ def debug() -> PEClip:
 
 
 def window(seed: int, frames: int = 4) -> FaceWindow:
-    generator = torch.Generator().manual_seed(seed)
-    crops = torch.randint(0, 256, (frames, 3, 32, 32), dtype=torch.uint8, generator=generator)
+    crops = np.random.default_rng(seed).integers(0, 256, (frames, 32, 32, 3), np.uint8)
     return FaceWindow(0, 0, 0.0, 1.0, 0, 3, frames, crops, None, 1.0, 1)
 
 
 def test_a_high_level_call_is_made_of_public_steps(debug: PEClip) -> None:
     crops = window(1).crops
-    x = debug.preprocess(crops)[None]
+    x = debug.preprocess(as_tensor(crops))[None]
     with torch.inference_mode():
         logits = debug.model(peclip.types.Batch(x), debug.label_features()).logits
     assert debug.score([window(1)])[0] == pytest.approx(logits.softmax(-1)[0].tolist(), abs=1e-6)
@@ -132,8 +133,8 @@ def test_answers_that_are_no_numbers_are_no_answers(debug: PEClip) -> None:
 
 
 def _nano_window(grey: int = 0) -> FaceWindow:
-    crops = torch.full((8, 3, 96, 96), grey, dtype=torch.uint8)
-    crops[:, :, 48:] = 255 - grey
+    crops = np.full((8, 96, 96, 3), grey, np.uint8)
+    crops[:, 48:] = 255 - grey
     return FaceWindow(0, 0, 0.0, 1.0, 0, 7, 8, crops, None, 1.0, 1)
 
 

@@ -49,8 +49,8 @@ def write_noise(root: Path, name: str, per_class: int, seed: int) -> Split:
             cv2.imwrite(str(folder / f"{frame}.png"), grey.astype(np.uint8))
         middle = 0.25 if label == "happiness" else 0.75
         spread = random.uniform(-0.2, 0.2, (3, 478, 2)) + np.array([0.5, middle])
-        found = torch.tensor([True, True, number % 3 > 0])
-        save_parts(parts_path(folder), Parts(torch.from_numpy(spread).float(), found))
+        found = np.array([True, True, number % 3 > 0])
+        save_parts(parts_path(folder), Parts(spread.astype(np.float32), found))
         caption = SAID[label][int(random.integers(2))]
         samples.append(Sample(folder, label, f"{name}/{number:03d}", caption=caption))
     return Split("folder", None, name, tuple(samples), LABELS)
@@ -167,8 +167,8 @@ def test_parts_of_other_crops_are_refused(splits: tuple[Split, Split], tmp_path:
     for number in range(4):
         cv2.imwrite(str(folder / f"{number}.png"), np.zeros((32, 32, 3), np.uint8))
     for count in (3, 5):
-        found = torch.ones(count, dtype=torch.bool)
-        save_parts(parts_path(folder), Parts(torch.full((count, 478, 2), 0.5), found))
+        found = np.ones(count, np.bool_)
+        save_parts(parts_path(folder), Parts(np.full((count, 478, 2), 0.5, np.float32), found))
         split = splits[0].with_samples([Sample(folder, "happiness", "v")])
         preprocess = fresh().config.preprocess
         data = VideoDataset(split, preprocess, 2, train=False, labels=LABELS, streams=["parts"])

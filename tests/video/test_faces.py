@@ -15,17 +15,16 @@ from fake_yunet import FakeYuNet, face_row, install
 from peclip.errors import ConfigError, WeightsError
 from peclip.literals import DetectorName
 from peclip.settings import load_settings
-from peclip.types import FaceBox
 from peclip.video.detectors.haar import HaarDetector
 from peclip.video.detectors.registry import DETECTORS, load_detector
 from peclip.video.detectors.yunet import YUNET, YuNetDetector
-from peclip.video.faces import crop_face, resize_frame
+from peclip.video.faces import FaceBox, crop_face, resize_frame
 from peclip.video.reader import open_video
 
 
 def portrait(astronaut: Path) -> np.ndarray:
     with open_video(astronaut) as reader:
-        return np.ascontiguousarray(reader.read([0]).data[0].permute(1, 2, 0).numpy())
+        return reader.read([0]).data[0]
 
 
 def marked(angle: float) -> tuple[np.ndarray, FaceBox]:
@@ -193,7 +192,7 @@ def test_the_cascade_finds_the_face_of_the_example(astronaut: Path) -> None:
 
 def test_five_people_are_five_faces_and_a_black_picture_has_none(yunet: Path, clips: Path) -> None:
     with open_video(clips / "multi_face.jpg") as reader:
-        image = np.ascontiguousarray(reader.read([0]).data[0].permute(1, 2, 0).numpy())
+        image = reader.read([0]).data[0]
     detector = YuNetDetector(str(yunet))
     faces = detector.detect(image)
     assert len(faces) == 5

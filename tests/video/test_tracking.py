@@ -5,7 +5,7 @@ from itertools import permutations
 
 import pytest
 
-from peclip.types import FaceBox
+from peclip.video.faces import FaceBox
 from peclip.video.tracking import FaceTracker, affinity, iou
 
 

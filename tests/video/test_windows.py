@@ -5,11 +5,10 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 import pytest
-import torch
 
 from peclip.errors import VideoError
-from peclip.types import FaceBox, Frames
-from peclip.video.faces import Image
+from peclip.video.faces import FaceBox, Image
+from peclip.video.frames import Frames
 from peclip.video.observer import WHOLE_FRAME, Observation, Observer, Sighting
 from peclip.video.windows import FaceWindow, cut_windows
 
@@ -96,7 +95,7 @@ def test_a_window_of_many_frames_says_its_first_and_its_last(hop: float) -> None
 def test_crops_are_segment_centres_of_the_persons_frames() -> None:
     ((window,),) = cut(observations(n / 10 for n in range(8)))
     assert window.crops[:, 0, 0, 0].tolist() == [1, 3, 5, 7]
-    assert window.crops.shape == (4, 3, 2, 2)
+    assert window.crops.shape == (4, 2, 2, 3)
     assert window.num_frames_used == 4
     ((short,),) = cut(observations(n / 10 for n in range(3)))
     assert short.crops[:, 0, 0, 0].tolist() == [0, 1, 2, 2]
@@ -176,10 +175,10 @@ class Sees:
 
 
 def frames(count: int, seen: range) -> Frames:
-    data = torch.zeros(count, 3, 40, 60, dtype=torch.uint8)
+    data = np.zeros((count, 40, 60, 3), np.uint8)
     for index in seen:
-        data[index, 0, 10:30, 20:40] = 255
-    return Frames(data, torch.arange(count, dtype=torch.float64) / 10)
+        data[index, 10:30, 20:40, 0] = 255
+    return Frames(data, np.arange(count) / 10)
 
 
 def test_an_observer_numbers_frames_over_all_chunks() -> None:
@@ -207,7 +206,7 @@ def test_frames_are_numbered_from_the_beginning_of_the_video() -> None:
 
 
 def test_a_time_that_is_a_hair_before_a_second_is_that_second() -> None:
-    times = torch.tensor([0.0, 0.5, 0.9999999999999998, 1.5], dtype=torch.float64)
+    times = np.array([0.0, 0.5, 0.9999999999999998, 1.5])
     video = Frames(frames(4, range(4)).data, times)
     parts = [
         [o.index for o in Observer(Sees(), size=8).observe([video], start=start, end=end)]
@@ -232,9 +231,9 @@ class Follows:
 
 
 def numbered(count: int, rate: float = 30.0) -> Frames:
-    data = torch.zeros(count, 3, 40, 100, dtype=torch.uint8)
-    data[:, :, 0, 0] = torch.arange(count, dtype=torch.uint8)[:, None]
-    return Frames(data, torch.arange(count, dtype=torch.float64) / rate)
+    data = np.zeros((count, 40, 100, 3), np.uint8)
+    data[:, 0, 0] = np.arange(count)[:, None]
+    return Frames(data, np.arange(count) / rate)
 
 
 def test_faces_between_two_looks_are_interpolated() -> None:

@@ -11,7 +11,7 @@ from peclip.captions.store import Caption, CaptionStore
 from peclip.data.caption_refinement import describes_a_face, refine
 from peclip.data.samples import Sample
 from peclip.errors import EndpointError, NoCaptionError, VideoError
-from peclip.types import Frames
+from peclip.video.frames import Frames
 from peclip.video.reader import open_video
 from peclip.video.sampling import segment_indices
 

@@ -21,7 +21,7 @@ from peclip.captions.prompt import PROMPT
 from peclip.downloads.direct import connection_problem
 from peclip.errors import ConfigError, EndpointError, NoCaptionError
 from peclip.settings import Settings
-from peclip.types import Frames
+from peclip.video.frames import Frames
 
 ATTEMPTS = 4
 MAX_PAUSE_SECONDS = 60.0
@@ -202,8 +202,7 @@ def _without_proxies() -> Any:
 
 
 def _content(frames: Frames) -> list[dict[str, Any]]:
-    pictures = frames.data.permute(0, 2, 3, 1).numpy()
-    images = [{"type": "image_url", "image_url": {"url": _data_url(p)}} for p in pictures]
+    images = [{"type": "image_url", "image_url": {"url": _data_url(p)}} for p in frames.data]
     return [{"type": "text", "text": PROMPT}, *images]
 
 

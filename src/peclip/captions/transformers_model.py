@@ -19,7 +19,7 @@ from peclip.errors import (
 )
 from peclip.runtime import choose_device
 from peclip.settings import Settings
-from peclip.types import Frames
+from peclip.video.frames import Frames
 
 MAX_NEW_TOKENS = 300
 
@@ -85,7 +85,8 @@ class TransformersCaptioner:
             NoCaptionError: the text is empty.
             DeviceError: out of memory.
         """
-        content = [{"type": "video", "video": frames.data}, {"type": "text", "text": PROMPT}]
+        pixels = torch.from_numpy(frames.data).permute(0, 3, 1, 2)
+        content = [{"type": "video", "video": pixels}, {"type": "text", "text": PROMPT}]
         inputs = self._processor.apply_chat_template(
             [{"role": "user", "content": content}],
             add_generation_prompt=True,
@@ -124,7 +125,7 @@ def _check_processor(name: str, processor: Any) -> None:
 def _metadata(frames: Frames) -> dict[str, Any]:
     span = float(frames.timestamps[-1] - frames.timestamps[0])
     rate = (len(frames) - 1) / span if span > 0 else 1.0
-    height, width = frames.data.shape[2:]
+    height, width = frames.data.shape[1:3]
     return {
         "total_num_frames": len(frames),
         "fps": rate,

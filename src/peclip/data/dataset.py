@@ -206,7 +206,7 @@ class VideoDataset(Dataset[Item | Unreadable]):
         with open_video(source, num_threads=1) as reader:
             indices = choose(len(reader))
             wanted = sorted(set(indices))  # a still is decoded only once
-            frames = reader.read(wanted).data.permute(0, 2, 3, 1).numpy()
+            frames = reader.read(wanted).data
         squares = np.stack([resize_frame(frame, self.size) for frame in frames])
         return squares[[wanted.index(index) for index in indices]]
 

@@ -60,7 +60,6 @@ def _some_frames(source: Path) -> list[Image]:
         with open_video(source, decoder="pyav", num_threads=1) as reader:
             length = len(reader)
             indices = sorted({length * (2 * part + 1) // (2 * _FRAMES) for part in range(_FRAMES)})
-            data = reader.read(indices).data
+            return list(reader.read(indices).data)
     except VideoError:  # the check of files has reported it
         return []
-    return [frame.permute(1, 2, 0).contiguous().numpy() for frame in data]

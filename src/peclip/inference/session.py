@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
 
 from peclip.config import ModelConfig, PredictOptions
 from peclip.downloads.direct import open_remote
@@ -21,16 +20,16 @@ from peclip.labels import LabelSet, effective_prior_weight
 from peclip.results.prediction import Prediction
 from peclip.results.rows import Row, Status, failure_row
 from peclip.settings import Settings
-from peclip.types import Frames
 from peclip.version import VERSION
 from peclip.video.detectors.detector import FaceDetector
+from peclip.video.frames import Frames, TensorLike
 from peclip.video.interface import VideoReader
 from peclip.video.observer import Observation, Observer
 from peclip.video.reader import open_video
 from peclip.video.sources import is_address
 from peclip.video.windows import FaceWindow, cut_windows
 
-Video = str | Path | int | NDArray[np.uint8] | Tensor | Frames
+Video = str | Path | int | NDArray[np.uint8] | TensorLike | Frames
 """A file, a folder of frames, an http(s) address, a webcam index, or pixels: numpy uint8 (T, H, W, 3) or
 torch uint8 (T, 3, H, W), RGB."""
 

@@ -8,7 +8,7 @@ from typing import Any, Self
 from peclip.config import ModelConfig
 from peclip.labels import LabelSet
 from peclip.models.base import ExpressionModel
-from peclip.video.preprocess import Preprocess
+from peclip.nn.preprocess import Preprocess
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -20,13 +20,13 @@ from peclip.labels import LabelSet, effective_prior_weight
 from peclip.models.base import ExpressionModel
 from peclip.models.frozen import FrozenModel
 from peclip.models.loaded import LoadedModel
+from peclip.nn.preprocess import Preprocess, as_tensor
 from peclip.results.prediction import Prediction
 from peclip.results.rows import Row
 from peclip.settings import load_settings
 from peclip.types import Batch
 from peclip.video.detectors.detector import FaceDetector
 from peclip.video.detectors.registry import load_detector
-from peclip.video.preprocess import Preprocess
 from peclip.video.reader import check_decoder
 from peclip.video.windows import FaceWindow
 
@@ -182,7 +182,7 @@ class Predictor:
 
     def batch(self, windows: Sequence[FaceWindow]) -> Batch:
         """Returns the frames of windows as model input, without other streams."""
-        crops = torch.stack([window.crops for window in windows])
+        crops = torch.stack([as_tensor(window.crops) for window in windows])
         return Batch(self.preprocess(crops.to(self.device)))
 
     def score(self, windows: Sequence[FaceWindow]) -> list[list[float]]:

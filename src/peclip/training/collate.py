@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from peclip.data.dataset import Videos
+from peclip.nn.preprocess import Preprocess
 from peclip.types import Batch
-from peclip.video.preprocess import Preprocess
 
 
 def to_batch(

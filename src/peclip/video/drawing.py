@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from peclip.video.parts import Parts
 
@@ -99,25 +97,24 @@ POINTS_68 = (
 _FINE = 4  # bits below a pixel in cv2's coordinates
 
 
-def draw_parts(parts: Parts, crops: Tensor) -> Tensor:
+def draw_parts(parts: Parts, crops: Picture) -> Picture:
     """Draws the pictures that the parsing and the landmark encoder read.
 
     Args:
         parts: of T frames.
-        crops: uint8 (T, 3, S, S), RGB.
+        crops: uint8 (T, S, S, 3), RGB.
 
     Returns:
-        uint8 (T, 2, 3, S, S): the parsing map, then the landmarks, both over the crop. A frame without a
+        uint8 (T, 2, S, S, 3): the parsing map, then the landmarks, both over the crop. A frame without a
         face is the crop itself: `parts.found` masks it.
     """
-    pictures = crops.permute(0, 2, 3, 1).contiguous().numpy()
-    drawn = np.stack([pictures, pictures], axis=1)  # (T, 2, S, S, 3)
-    points = parts.landmarks.numpy()
-    for number in torch.nonzero(parts.found).flatten().tolist():
-        own = None if parts.maps is None else parts.maps[number].numpy()
-        drawn[number, 0] = draw_parsing(pictures[number], points[number], own)
-        drawn[number, 1] = draw_landmarks(pictures[number], points[number])
-    return torch.from_numpy(drawn).permute(0, 1, 4, 2, 3).contiguous()
+    drawn = np.stack([crops, crops], axis=1)
+    for number in np.flatnonzero(parts.found).tolist():
+        points = parts.landmarks[number]
+        own = None if parts.maps is None else parts.maps[number]
+        drawn[number, 0] = draw_parsing(crops[number], points, own)
+        drawn[number, 1] = draw_landmarks(crops[number], points)
+    return drawn
 
 
 def parsing_map(points: NDArray[np.float32], size: int) -> Picture:

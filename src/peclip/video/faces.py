@@ -3,18 +3,40 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-
-from peclip.types import FaceBox
 
 Image = NDArray[np.uint8]
 """uint8 (H, W, 3), RGB."""
 
 _WARPED_SIDE = 32_766
 """Pixels; OpenCV's warp counts them in 16 bits."""
+
+
+@dataclass(frozen=True, slots=True)
+class FaceBox:
+    """One face in one frame, in pixels of the upright frame with the origin at the top left."""
+
+    x: float
+    y: float
+    width: float
+    height: float
+    score: float
+    """Confidence of the detector, 0 to 1."""
+    eyes: tuple[tuple[float, float], tuple[float, float]] | None = None
+    """The left eye in the picture, then the right one; `None` if the detector has no points."""
+
+    @property
+    def center(self) -> tuple[float, float]:
+        return self.x + self.width / 2, self.y + self.height / 2
+
+    @property
+    def side(self) -> float:
+        """The longer side in pixels."""
+        return max(self.width, self.height)
 
 
 def crop_face(

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Protocol, Self
 
-from peclip.types import Frames
+from peclip.video.frames import Frames
 
 
 @dataclass(frozen=True, slots=True)

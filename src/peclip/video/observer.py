@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from peclip.errors import VideoError
-from peclip.types import FaceBox, Frames
 from peclip.video.detectors.detector import FaceDetector
-from peclip.video.faces import Image, centre_square, crop_face, resize_frame
+from peclip.video.faces import FaceBox, Image, centre_square, crop_face, resize_frame
+from peclip.video.frames import Frames
 from peclip.video.tracking import FaceTracker, interpolate
 
 WHOLE_FRAME = -1
@@ -106,8 +106,7 @@ class Observer:
 
     def _frames(self, chunks: Iterable[Frames], start: float, end: float) -> Iterator[_Frame]:
         for frames in chunks:
-            images = frames.data.permute(0, 2, 3, 1).numpy()
-            for image, time in zip(images, frames.timestamps.tolist(), strict=True):
+            for image, time in zip(frames.data, frames.timestamps.tolist(), strict=True):
                 if time >= end - _EPSILON:
                     return
                 if time >= start - _EPSILON:

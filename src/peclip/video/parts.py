@@ -14,11 +14,9 @@ from typing import Any, Protocol
 
 import cv2
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
-from torch import Tensor
+from safetensors.numpy import save_file
 
 from peclip.downloads.direct import RemoteFile, fetch
 from peclip.errors import ConfigError, DatasetError, MissingExtraError, WeightsError, first_line
@@ -40,6 +38,10 @@ _SMALLEST = 192  # the landmarker's own input; smaller crops are enlarged first
 # The detector wants some room around a face: of 226 stills of FER2013, which leave none, it finds 201 as
 # they are, and 216 with a second look at those without a face, with a wider border.
 _BORDERS = (0.0, 0.25)
+_UNREADABLE = (
+    *(SafetensorError, OSError, ValueError, KeyError, zlib.error),
+    *(TypeError, AttributeError),  # a type that numpy lacks, such as bfloat16
+)
 _REMEMBERED = 512  # crops; overlapping windows show the same ones again
 
 
@@ -51,34 +53,35 @@ class Parts:
         ValueError: shapes or dtypes are not those of the fields.
     """
 
-    landmarks: Tensor
+    landmarks: NDArray[np.float32]
     """float32 (T, 478, 2): x and y in fractions of the crop's side, from its top left; may lie outside."""
-    found: Tensor
+    found: NDArray[np.bool_]
     """bool (T,): whether there was a face. Where there was none, the landmarks are zeros."""
-    maps: Tensor | None = None
+    maps: NDArray[np.uint8] | None = None
     """uint8 (T, S, S): class numbers of `drawing.CLASSES`, from a parser that finds them itself."""
 
     def __post_init__(self) -> None:
         shape = (len(self.found), NUM_LANDMARKS, 2)
-        if self.landmarks.dtype != torch.float32 or self.landmarks.shape != shape:
+        if self.landmarks.dtype != np.float32 or self.landmarks.shape != shape:
             raise ValueError(
-                f"Landmarks are float32 of shape {shape}; got {self.landmarks.dtype} of shape "
+                f"Landmarks are a float32 array of shape {shape}; got {self.landmarks.dtype} of shape "
                 f"{tuple(self.landmarks.shape)}."
             )
-        if self.found.dtype != torch.bool or self.found.ndim != 1:
-            raise ValueError(f"found is bool of shape (T,); got {self.found.dtype}.")
-        if not torch.isfinite(self.landmarks).all():
+        if self.found.dtype != np.bool_ or self.found.ndim != 1:
+            raise ValueError(f"found is a bool array of shape (T,); got {self.found.dtype}.")
+        if not np.isfinite(self.landmarks).all():
             raise ValueError("Landmarks are finite; some are not.")
         maps = self.maps
         if maps is not None and (
-            maps.dtype != torch.uint8
+            maps.dtype != np.uint8
             or maps.ndim != 3
             or maps.shape[:1] != self.found.shape
             or maps.shape[1] != maps.shape[2]
             or (maps >= NUM_CLASSES).any()
         ):
             raise ValueError(
-                f"maps are uint8 of shape (T, S, S) with classes below {NUM_CLASSES}, one for each frame."
+                f"maps are a uint8 array of shape (T, S, S) with classes below {NUM_CLASSES}, one for each "
+                "frame."
             )
 
     def __len__(self) -> int:
@@ -104,9 +107,9 @@ def joined(pieces: Sequence[Parts]) -> Parts:
     """Returns the parts of pieces of a video that follow each other."""
     maps = [piece.maps for piece in pieces if piece.maps is not None]
     return Parts(
-        torch.cat([piece.landmarks for piece in pieces]),
-        torch.cat([piece.found for piece in pieces]),
-        torch.cat(maps) if maps else None,
+        np.concatenate([piece.landmarks for piece in pieces]),
+        np.concatenate([piece.found for piece in pieces]),
+        np.concatenate(maps) if maps else None,
     )
 
 
@@ -115,8 +118,8 @@ class PartsFinder(Protocol):
 
     name: str
 
-    def find(self, crops: Tensor) -> Parts:
-        """Returns the parts in crops of one face, uint8 (T, 3, S, S)."""
+    def find(self, crops: NDArray[np.uint8]) -> Parts:
+        """Returns the parts in crops of one face, uint8 (T, S, S, 3)."""
         ...
 
 
@@ -150,14 +153,14 @@ class MediaPipeFinder:
         weakref.finalize(self, self._landmarker.close)
         self._known: OrderedDict[bytes, NDArray[np.float32] | None] = OrderedDict()
 
-    def find(self, crops: Tensor) -> Parts:
-        """Returns the parts in crops of one face, uint8 (T, 3, S, S); repeated crops are cached."""
-        landmarks = torch.zeros(len(crops), NUM_LANDMARKS, 2)
-        found = torch.zeros(len(crops), dtype=torch.bool)
-        for number, crop in enumerate(crops.permute(0, 2, 3, 1).contiguous().numpy()):
+    def find(self, crops: NDArray[np.uint8]) -> Parts:
+        """Returns the parts in crops of one face, uint8 (T, S, S, 3); repeated crops are cached."""
+        landmarks = np.zeros((len(crops), NUM_LANDMARKS, 2), np.float32)
+        found = np.zeros(len(crops), np.bool_)
+        for number, crop in enumerate(crops):
             points = self._remember(crop)
             if points is not None:
-                landmarks[number], found[number] = torch.from_numpy(points), True
+                landmarks[number], found[number] = points, True
         return Parts(landmarks, found)
 
     def close(self) -> None:
@@ -232,15 +235,18 @@ def save_parts(path: Path, parts: Parts) -> None:
     Raises:
         ConfigError: the file cannot be written.
     """
-    tensors = {"landmarks": parts.landmarks.half(), "found": parts.found}
+    arrays: dict[str, NDArray[Any]] = {
+        "landmarks": parts.landmarks.astype(np.float16),
+        "found": parts.found,
+    }
     metadata = None
     if parts.maps is not None:
-        packed = zlib.compress(parts.maps.contiguous().numpy().tobytes())
-        tensors["maps"] = torch.from_numpy(np.frombuffer(packed, np.uint8).copy())
+        packed = zlib.compress(parts.maps.tobytes())
+        arrays["maps"] = np.frombuffer(packed, np.uint8)
         metadata = {"side": str(parts.maps.shape[-1])}
     try:
         with replacing(path) as partial:
-            save_file(tensors, partial, metadata)
+            save_file(arrays, partial, metadata)
             partial.chmod(0o644)  # safetensors makes files that only their owner can read
     except (OSError, SafetensorError) as error:
         raise ConfigError(f"The parts cannot be saved in {str(path)!r}: {error}") from None
@@ -259,7 +265,7 @@ def load_parts(path: Path) -> Parts:
             f"No parts found at {str(path)!r}. Make them, together with the crops, with: "
             "peclip data prepare --parts mediapipe"
         ) from None
-    except (SafetensorError, OSError, ValueError, KeyError, zlib.error) as error:
+    except _UNREADABLE as error:
         reason = first_line(error)
         raise DatasetError(
             f"The parts file {str(path)!r} cannot be read: {reason}. Delete it and prepare again."
@@ -267,13 +273,14 @@ def load_parts(path: Path) -> Parts:
 
 
 def _read(path: Path) -> Parts:
-    with safe_open(path, framework="pt") as file:
-        landmarks, found = file.get_tensor("landmarks").float(), file.get_tensor("found")
+    with safe_open(path, framework="np") as file:
+        landmarks = file.get_tensor("landmarks").astype(np.float32)
+        found = file.get_tensor("found")
         if "maps" not in set(file.keys()):
             return Parts(landmarks, found)
         side = int((file.metadata() or {})["side"])
-        packed = file.get_tensor("maps").numpy().tobytes()
+        packed = file.get_tensor("maps").tobytes()
     # Bounded: a few corrupt bytes could expand to any number of zeros.
     pixels = zlib.decompressobj().decompress(packed, max(1, len(found) * side * side))
     maps = np.frombuffer(pixels, np.uint8).reshape(len(found), side, side)
-    return Parts(landmarks, found, torch.from_numpy(maps.copy()))
+    return Parts(landmarks, found, maps)

@@ -14,11 +14,10 @@ from typing import Any, SupportsIndex, get_args
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
 
 from peclip.errors import ConfigError, DeviceError, VideoError
 from peclip.literals import DecoderName
-from peclip.types import Frames
+from peclip.video.frames import Frames, TensorLike, is_tensor
 from peclip.video.interface import VideoReader
 from peclip.video.sources import IMAGE_SUFFIXES, is_address
 
@@ -26,7 +25,7 @@ logger = logging.getLogger(__name__)
 
 
 def open_video(
-    source: Path | str | int | NDArray[Any] | Tensor | Frames,
+    source: Path | str | int | NDArray[Any] | TensorLike | Frames,
     *,
     decoder: DecoderName = "auto",
     frame_rate: float = 25.0,
@@ -51,7 +50,7 @@ def open_video(
     if decoder not in get_args(DecoderName):
         accepted = ", ".join(get_args(DecoderName))
         raise ConfigError(f"Unknown decoder {decoder!r}; choose one of {accepted}.")
-    if isinstance(source, np.ndarray | Tensor | Frames):
+    if isinstance(source, np.ndarray | Frames) or is_tensor(source):
         from peclip.video.readers.array import ArrayReader
 
         return ArrayReader(source, frame_rate=frame_rate)

@@ -9,8 +9,6 @@ from __future__ import annotations
 import itertools
 from random import Random
 
-import torch
-
 from peclip.errors import ConfigError
 
 
@@ -31,9 +29,7 @@ def segment_indices(num_frames: int, num_segments: int) -> list[int]:
     return [int(tick / 2 + tick * k) for k in range(num_segments)]
 
 
-def random_segment_indices(
-    num_frames: int, num_segments: int, generator: torch.Generator | Random
-) -> list[int]:
+def random_segment_indices(num_frames: int, num_segments: int, random: Random) -> list[int]:
     """Returns one random frame of each of `num_segments` equal segments, for training.
 
     A video with fewer frames than segments is padded as in `segment_indices`: there is no choice.
@@ -47,17 +43,11 @@ def random_segment_indices(
     # Integers: segment k is [k * n // s, (k + 1) * n // s), so each frame is in exactly one segment,
     # regardless of float rounding.
     starts = [k * num_frames // num_segments for k in range(num_segments + 1)]
-    return [start + _draw(stop - start, generator) for start, stop in itertools.pairwise(starts)]
+    return [start + random.randrange(stop - start) for start, stop in itertools.pairwise(starts)]
 
 
 def _padded(num_frames: int, num_segments: int) -> list[int]:
     return [min(index, num_frames - 1) for index in range(num_segments)]
-
-
-def _draw(count: int, generator: torch.Generator | Random) -> int:
-    if isinstance(generator, torch.Generator):
-        return int(torch.randint(count, (), generator=generator))
-    return generator.randrange(count)
 
 
 def _check(num_frames: int, num_segments: int) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from peclip.types import FaceBox
+from peclip.video.faces import FaceBox
 
 _MIN_OVERLAP = 0.2
 _MAX_JUMP = 0.6  # of the face's side, where boxes do not overlap

@@ -14,10 +14,9 @@ from statistics import median
 from typing import NamedTuple
 
 import numpy as np
-import torch
-from torch import Tensor
+from numpy.typing import NDArray
 
-from peclip.types import FaceBox
+from peclip.video.faces import FaceBox
 from peclip.video.observer import WHOLE_FRAME, Observation, Sighting
 from peclip.video.sampling import segment_indices
 
@@ -41,8 +40,8 @@ class FaceWindow:
     """The last frame of the window, inclusive."""
     num_frames_used: int
     """Distinct frames among the crops."""
-    crops: Tensor
-    """uint8 (T, 3, S, S), or (0, 3, S, S)."""
+    crops: NDArray[np.uint8]
+    """uint8 (T, S, S, 3), RGB; (0, S, S, 3) without a face."""
     box: FaceBox | None
     """Median over the window."""
     coverage: float
@@ -162,7 +161,7 @@ def _people(
     seen = {track: found for track, found in by_track.items() if len(found) >= hits}
     span = place._asdict()
     if not seen:
-        nothing = torch.zeros(0, 3, size, size, dtype=torch.uint8)
+        nothing = np.zeros((0, size, size, 3), np.uint8)
         return [
             FaceWindow(
                 **span,
@@ -185,7 +184,7 @@ def _people(
                 **span,
                 track_id=number_of,
                 num_frames_used=len(set(places)),
-                crops=torch.from_numpy(crops).permute(0, 3, 1, 2),
+                crops=crops,
                 box=_median_box([sighting.face for _, sighting in seen[track]]),
                 coverage=len(seen[track]) / len(inside),
                 n_faces=len(seen.keys() - {WHOLE_FRAME}),

@@ -10,7 +10,7 @@ import av
 import cv2
 import numpy as np
 import pytest
-import torch
+from numpy.typing import NDArray
 
 from peclip.cli.app import run
 from peclip.config import PreprocessConfig
@@ -19,8 +19,7 @@ from peclip.data.preparation.crop_record import LEFT_OUT, CropConfig, left_out
 from peclip.data.preparation.face_crops import Prepared, count_status, prepare
 from peclip.data.samples import Sample
 from peclip.errors import ConfigError, DatasetError
-from peclip.types import FaceBox
-from peclip.video.faces import Image
+from peclip.video.faces import FaceBox, Image
 from peclip.video.parts import Parts, load_parts, parts_path
 from peclip.video.reader import open_video
 
@@ -79,7 +78,7 @@ def test_the_main_person_of_every_video_is_cropped(root: Path, tmp_path: Path) -
     ]
     with open_video(tmp_path / "out" / "happy" / "a") as reader:
         assert len(reader) == 12
-        assert reader.read([0]).data.shape == (1, 3, 32, 32)
+        assert reader.read([0]).data.shape == (1, 32, 32, 3)
     about = json.loads((tmp_path / "out" / "happy" / "b" / "frames.json").read_text())
     assert about["crops"][0]["file"] == "000003.jpg"
     assert about["crops"][0]["time_s"] == pytest.approx(0.12)
@@ -240,10 +239,10 @@ class Everywhere:
     name = "everywhere"
     asked = 0
 
-    def find(self, crops: torch.Tensor) -> Parts:
+    def find(self, crops: NDArray[np.uint8]) -> Parts:
         type(self).asked += len(crops)
-        found = crops.float().mean((1, 2, 3)) > 40
-        return Parts(torch.full((len(crops), 478, 2), 0.5), found)
+        found = crops.mean((1, 2, 3)) > 40
+        return Parts(np.full((len(crops), 478, 2), 0.5, np.float32), found)
 
 
 def test_parts_are_found_once_also_in_crops_that_were_there(root: Path, tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from peclip.config import ModelConfig
 from peclip.data.samples import Sample, Split
 from peclip.data.streams.source import Picked, StreamSource, VideoStream
 from peclip.errors import DatasetError, VideoError
+from peclip.nn.preprocess import as_tensor
 from peclip.settings import load_settings
 from peclip.types import FrameStream
 from peclip.video.drawing import draw_parts
@@ -71,9 +72,10 @@ class PartsSource(StreamSource):
                 "other crops. Delete the file and prepare again: peclip data prepare --parts mediapipe"
             )
         parts = whole.at(picked.numbers)
-        drawn = draw_parts(parts, picked.crops)  # (T, 2, 3, S, S)
+        crops = picked.crops.movedim(-3, -1).contiguous().numpy()
+        drawn = as_tensor(draw_parts(parts, crops)).contiguous()  # (T, 2, 3, S, S)
         pictures = picked.augment(drawn.flatten(0, 1)).view(drawn.shape)
-        return PartsStream(pictures[None], parts.found[None])
+        return PartsStream(pictures[None], torch.from_numpy(parts.found)[None])
 
     def predictor(self, config: ModelConfig) -> VideoStream:
         """Loads the finder of the model, and returns what finds the parts in crops and draws them.
@@ -88,7 +90,10 @@ class PartsSource(StreamSource):
         def draw(windows: Sequence[FaceWindow]) -> PartsStream:
             found = [finder.find(window.crops) for window in windows]
             drawn = [draw_parts(p, window.crops) for p, window in zip(found, windows, strict=True)]
-            return PartsStream(torch.stack(drawn), torch.stack([parts.found for parts in found]))
+            return PartsStream(
+                torch.stack(list(map(as_tensor, drawn))),
+                torch.stack([torch.from_numpy(parts.found) for parts in found]),
+            )
 
         return lambda source, options: draw
 

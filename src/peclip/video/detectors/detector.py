@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from peclip.literals import DetectorName
-from peclip.types import FaceBox
-from peclip.video.faces import Image
+from peclip.video.faces import FaceBox, Image
 
 
 class FaceDetector(Protocol):

@@ -11,8 +11,7 @@ import numpy as np
 
 from peclip.literals import DetectorName
 from peclip.settings import Settings
-from peclip.types import FaceBox
-from peclip.video.faces import Image
+from peclip.video.faces import FaceBox, Image
 
 
 class HaarDetector:

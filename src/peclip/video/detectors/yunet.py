@@ -12,8 +12,7 @@ from peclip.downloads.direct import RemoteFile, fetch
 from peclip.errors import WeightsError
 from peclip.literals import DetectorName
 from peclip.settings import Settings
-from peclip.types import FaceBox
-from peclip.video.faces import Image
+from peclip.video.faces import FaceBox, Image
 
 YUNET = RemoteFile(
     name="face_detection_yunet_2023mar.onnx",

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from peclip.errors import ConfigError, VideoError
-from peclip.types import Frames
+from peclip.video.frames import Frames, TensorLike
 from peclip.video.interface import VideoMetadata
 from peclip.video.readers.streaming import Closing, checked_indices, chunk_length
 
 
 class ArrayReader(Closing):
     """Reads a numpy array (T, H, W, 3), a tensor (T, 3, H, W) or `Frames`, uint8 RGB, without a copy.
+
+    A tensor on a GPU stays there, and each chunk is copied when it is read.
 
     Args:
         source: the frames.
@@ -29,42 +30,44 @@ class ArrayReader(Closing):
         VideoError: there are no frames.
     """
 
-    def __init__(self, source: NDArray[Any] | Tensor | Frames, *, frame_rate: float = 25.0) -> None:
+    def __init__(
+        self, source: NDArray[Any] | TensorLike | Frames, *, frame_rate: float = 25.0
+    ) -> None:
         if not frame_rate > 0:
             raise ConfigError(f"Invalid frame rate {frame_rate}: give a number above 0.")
-        self._frames = source if isinstance(source, Frames) else _to_frames(source, frame_rate)
-        if len(self._frames) == 0:
+        self._pixels = source.data if isinstance(source, Frames) else _pixels(source)
+        if len(self) == 0:
             raise VideoError("The array of frames is empty: give at least one frame.")
-        if not bool((self._frames.timestamps.diff() > 0).all()):
-            raise ConfigError("The timestamps of Frames must rise from frame to frame.")
+        times = np.arange(len(self), dtype=np.float64) / frame_rate
+        if isinstance(source, Frames):
+            times = source.timestamps
+            if not (times[1:] > times[:-1]).all():
+                raise ConfigError("The timestamps of Frames must rise from frame to frame.")
+        self._times: NDArray[np.float64] = times - times[0]
 
     @property
     def metadata(self) -> VideoMetadata:
-        length, _, height, width = self._frames.data.shape
-        times = self._frames.timestamps
-        span = float(times[-1] - times[0])
+        length, height, width, _ = self._pixels.shape
+        span = float(self._times[-1])
         rate = (length - 1) / span if span > 0 else None
         duration = length / rate if rate else None
         return VideoMetadata(width, height, rate, duration, length, "array")
 
     def __len__(self) -> int:
-        return len(self._frames)
+        return len(self._pixels)
 
     def chunks(self, max_frames: int = 16) -> Iterator[Frames]:
-        step = chunk_length(self._frames.data[0].numel(), max_frames)
-        starts = range(0, len(self), step)
-        data, times = self._frames.data, self._times()
-        return (Frames(data[i : i + step].cpu(), times[i : i + step]) for i in starts)
+        step = chunk_length(math.prod(self._pixels.shape[1:]), max_frames)
+        parts = (slice(start, start + step) for start in range(0, len(self), step))
+        return (Frames(_as_array(self._pixels[part]), self._times[part]) for part in parts)
 
     def read(self, indices: Sequence[int]) -> Frames:
         chosen = checked_indices(indices, len(self), "The array of frames")
-        return Frames(self._frames.data[chosen].cpu(), self._times()[chosen])
-
-    def _times(self) -> Tensor:
-        return (self._frames.timestamps - self._frames.timestamps[0]).cpu()
+        return Frames(_as_array(self._pixels[chosen]), self._times[chosen])
 
 
-def _to_frames(source: NDArray[Any] | Tensor, frame_rate: float) -> Frames:
+def _pixels(source: NDArray[Any] | TensorLike) -> Any:
+    """Returns a view (T, H, W, 3) of an array or a tensor."""
     channels = -1 if isinstance(source, np.ndarray) else 1
     accepted = "a numpy array (T, H, W, 3) or a tensor (T, 3, H, W)"
     if str(source.dtype).removeprefix("torch.") != "uint8":
@@ -73,10 +76,9 @@ def _to_frames(source: NDArray[Any] | Tensor, frame_rate: float) -> Frames:
         raise ConfigError(
             f"Unsupported shape {tuple(source.shape)}: give {accepted}, uint8 in RGB."
         )
-    data = (
-        torch.from_numpy(np.ascontiguousarray(source)).permute(0, 3, 1, 2)
-        if isinstance(source, np.ndarray)
-        else source
-    )
-    times = torch.arange(data.shape[0], dtype=torch.float64) / frame_rate
-    return Frames(data, times)
+    return np.asarray(source) if isinstance(source, np.ndarray) else source.permute(0, 2, 3, 1)
+
+
+def _as_array(pixels: Any) -> NDArray[np.uint8]:
+    array: NDArray[np.uint8] = pixels if isinstance(pixels, np.ndarray) else pixels.cpu().numpy()
+    return array

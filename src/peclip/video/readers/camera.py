@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from peclip.errors import DeviceError, VideoError
-from peclip.types import Frames
+from peclip.video.frames import Frames
 from peclip.video.interface import VideoMetadata
 from peclip.video.readers.streaming import Image, ProcessBound, in_chunks, stopped
 

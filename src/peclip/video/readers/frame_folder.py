@@ -12,7 +12,7 @@ import PIL.Image
 from PIL import ImageOps, UnidentifiedImageError
 
 from peclip.errors import ConfigError, VideoError, first_line
-from peclip.types import Frames
+from peclip.video.frames import Frames
 from peclip.video.interface import VideoMetadata
 from peclip.video.readers.streaming import (
     MAX_PIXELS,

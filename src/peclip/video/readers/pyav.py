@@ -17,7 +17,7 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from peclip.errors import VideoError
-from peclip.types import Frames
+from peclip.video.frames import Frames
 from peclip.video.interface import VideoMetadata
 from peclip.video.readers.pyav_picture import ToRGB
 from peclip.video.readers.pyav_probe import Probe, open_container, reason

@@ -9,11 +9,10 @@ from types import TracebackType
 from typing import NoReturn, Self
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from peclip.errors import ConfigError, VideoError
-from peclip.types import Frames
+from peclip.video.frames import Frames
 
 Image = NDArray[np.uint8]
 """One upright RGB frame, (H, W, 3)."""
@@ -70,9 +69,6 @@ def check_size(name: str, width: int, height: int) -> None:
 def in_chunks(images: Iterator[tuple[Image, float]], max_frames: int) -> Iterator[Frames]:
     """Groups images and their times in seconds into `Frames`.
 
-    The tensor of a chunk is a view of (T, H, W, 3): each `frame.permute(1, 2, 0)` is contiguous, as
-    OpenCV wants it.
-
     Raises:
         ConfigError: `max_frames` is less than one.
         VideoError: the images ended in it; all images before it have been yielded by then.
@@ -117,16 +113,13 @@ def _chunks(images: Iterator[tuple[Image, float]], max_frames: int) -> Iterator[
 
 def to_frames(images: Sequence[tuple[Image, float]]) -> Frames:
     """Stacks one or more images with their times in seconds."""
-    # numpy, since a busy machine lets the threads of `torch.stack` wait for longer than the copy takes.
-    stacked = np.stack([image for image, _ in images])  # (T, H, W, 3)
-    data = torch.from_numpy(stacked).permute(0, 3, 1, 2)
-    return Frames(data, torch.tensor([seconds for _, seconds in images], dtype=torch.float64))
+    data = np.stack([image for image, _ in images])
+    return Frames(data, np.array([seconds for _, seconds in images], np.float64))
 
 
 def no_frames(height: int, width: int) -> Frames:
     """Returns zero frames of a size."""
-    data = torch.empty((0, 3, height, width), dtype=torch.uint8)
-    return Frames(data, torch.empty(0, dtype=torch.float64))
+    return Frames(np.empty((0, height, width, 3), np.uint8), np.empty(0, np.float64))
 
 
 def checked_indices(indices: Sequence[int], length: int, name: str) -> list[int]:

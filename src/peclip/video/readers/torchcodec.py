@@ -1,4 +1,7 @@
-"""Decoding with torchcodec. The only file that imports it, and only on demand."""
+"""Decoding with torchcodec, whose tensors become numpy arrays without a copy.
+
+The only file of `video` that imports it, and with it torch; and only on demand.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from peclip.errors import VideoError
-from peclip.types import Frames
+from peclip.video.frames import Frames
 from peclip.video.interface import VideoMetadata
 from peclip.video.readers.pyav import PyAVReader
 from peclip.video.readers.pyav_probe import Probe
@@ -99,7 +102,10 @@ class TorchcodecReader(ProcessBound):
         try:
             # "file:" keeps a colon in a name from being read as a protocol.
             self._decoder: VideoDecoder | None = VideoDecoder(
-                f"file:{source}", stream_index=probe.stream_index, num_ffmpeg_threads=num_threads
+                f"file:{source}",
+                stream_index=probe.stream_index,
+                dimension_order="NHWC",
+                num_ffmpeg_threads=num_threads,
             )
             self._length = len(self._decoder)
             first = self._decoder.get_frame_at(0)
@@ -119,7 +125,7 @@ class TorchcodecReader(ProcessBound):
 
     @property
     def metadata(self) -> VideoMetadata:
-        _, height, width = self._shape
+        height, width, _ = self._shape
         probe = self._probe
         return VideoMetadata(
             width, height, probe.frame_rate, probe.duration_s, self._length, "torchcodec"
@@ -135,14 +141,14 @@ class TorchcodecReader(ProcessBound):
         decoder = self._open_decoder()
         chosen = checked_indices(indices, self._length, self._name)
         if not chosen:
-            return no_frames(*self._shape[1:])
+            return no_frames(*self._shape[:2])
         try:
             batch = decoder.get_frames_at(chosen)
         except DECODING_ERRORS as error:
             # Damaged packets stop torchcodec; PyAV continues after them, like `chunks`.
             logger.warning("%s: %s. Reading it with PyAV instead.", self._name, _reason(error))
             return PyAVReader(self._source, self._probe).read(chosen)
-        return Frames(batch.data, batch.pts_seconds.double() - self._start)
+        return Frames(batch.data.numpy(), batch.pts_seconds.double().numpy() - self._start)
 
     def close(self) -> None:
         self._decoder = None
@@ -174,7 +180,7 @@ class TorchcodecReader(ProcessBound):
             seconds = clock.seconds(frame.pts_seconds)
             end = max(end, frame.pts_seconds + frame.duration_seconds)
             index += 1
-            yield frame.data.permute(1, 2, 0).numpy(), seconds
+            yield frame.data.numpy(), seconds
         if end >= self._end - 1e-6:  # the last frame came, so what failed was skipped
             failure = None
         failure = failure or self._probe.missing_end

@@ -1,10 +1,11 @@
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 
 from peclip.errors import ConfigError
-from peclip.video.preprocess import Preprocess
+from peclip.nn.preprocess import Preprocess, as_tensor
 
 
 def test_pixels_are_scaled_and_normalised() -> None:
@@ -13,6 +14,14 @@ def test_pixels_are_scaled_and_normalised() -> None:
     assert x.dtype == torch.float32
     assert x.shape == (2, 3, 4, 4)
     assert x[0, :, 0, 0].tolist() == pytest.approx([-2.0, 0.2, 0.5])
+
+
+def test_pixels_become_a_tensor_without_a_copy() -> None:
+    pixels = np.arange(2 * 4 * 5 * 3, dtype=np.uint8).reshape(2, 4, 5, 3)
+    x = as_tensor(pixels)
+    assert x.shape == (2, 3, 4, 5)
+    assert x[1, 2, 3, 0] == pixels[1, 3, 0, 2] == 60 + 3 * 15 + 2
+    assert np.shares_memory(x.numpy(), pixels)
 
 
 def test_grey_is_the_luma_in_all_channels() -> None:

@@ -1,15 +1,22 @@
-"""From face crops to the input of the vision tower; the same for training and prediction."""
+"""From the pixels of face crops to the input of the vision tower; the same for training and prediction."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from peclip.errors import ConfigError
 
 _LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, as OpenCV's and Pillow's grey conversion
+
+
+def as_tensor(pixels: NDArray[np.uint8]) -> Tensor:
+    """Returns pixels (…, H, W, 3) as a tensor (…, 3, H, W) that shares their memory."""
+    return torch.from_numpy(pixels).movedim(-1, -3)
 
 
 class Preprocess:
