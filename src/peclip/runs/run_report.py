@@ -62,8 +62,8 @@ class ModelReport:
             KeyError: a field is missing.
             ConfigError: the confusion matrix is invalid.
         """
-        optional = {name: values.get(name) for name in (*_OPTIONAL, "reported_on", "captions")}
-        fields: dict[str, Any] = {name: values[name] for name in _REQUIRED} | optional
+        fields: dict[str, Any] = {name: values[name] for name in _REQUIRED}
+        fields |= {name: values.get(name) for name in (*_OPTIONAL, "reported_on", "captions")}
         scores = Report.from_dict(values) if "reported_on" in values else None
         return cls(**fields, notes=tuple(values.get("notes", ())), scores=scores)
 
