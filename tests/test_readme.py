@@ -66,7 +66,7 @@ def test_the_python_runs(text: str, workplace: Path) -> None:
         exec(compile(block, "README.md", "exec"), {})
 
 
-def test_the_steps_of_the_quickstart_answer_as_predict_does(workplace: Path) -> None:
+def test_the_steps_of_the_quickstart_give_what_predict_does(workplace: Path) -> None:
     printed: list[tuple[float, int, dict[str, float]]] = []
     steps = blocks(QUICKSTART, "python")[-1]
     exec(compile(steps, "quickstart.md", "exec"), {"print": lambda *words: printed.append(words)})

@@ -97,7 +97,7 @@ def test_the_recipe_trains_all_streams_and_evaluates_them(
     assert silent["num_videos"] == 11
 
 
-def test_zero_shot_learns_from_captions_and_answers_for_another_data_set(
+def test_zero_shot_learns_from_captions_and_predicts_another_data_set(
     mafw: tuple[Path, Path], tmp_path: Path, capsys: Output
 ) -> None:
     root, captions = mafw
@@ -156,8 +156,8 @@ def test_predict_reads_parts_once_and_captions_by_name(
 
     def predicted(*more: str) -> dict[str, Any]:
         assert run([*arguments, *more]) == 0
-        answer: dict[str, Any] = json.loads(capsys.readouterr().out)
-        return answer
+        document: dict[str, Any] = json.loads(capsys.readouterr().out)
+        return document
 
     with_caption, without = predicted("--captions", str(told)), predicted()
     first, second = with_caption["rows"][0], without["rows"][0]

@@ -184,7 +184,7 @@ def test_without_ray_it_says_how_to_get_it(
     assert "pip install 'peclip[ray]'" in capsys.readouterr().err
 
 
-def test_a_worker_answers_as_the_local_engine(astronaut: Path, tmp_path: Path) -> None:
+def test_a_worker_predicts_as_the_local_engine(astronaut: Path, tmp_path: Path) -> None:
     bad = tmp_path / "bad.mp4"
     bad.write_text("no video")
     worker = Worker(JOB, os.getcwd())

@@ -90,7 +90,7 @@ def test_other_convolutions_stay_as_they_are() -> None:
 
 @pytest.mark.parametrize("architecture", ["pe-clip", "finecliper"])
 @pytest.mark.parametrize("quick_gelu", [True, False])
-def test_a_packed_tower_answers_as_bf16_does(architecture: str, quick_gelu: bool) -> None:
+def test_a_packed_tower_computes_as_bf16_does(architecture: str, quick_gelu: bool) -> None:
     tower = tower_of(architecture, quick_gelu=quick_gelu)
     packed = pack(tower, CPU, "bf16")
     frames = torch.randn(2, 4, 3, 32, 32)

@@ -45,7 +45,7 @@ def test_a_mask_is_cut_to_the_wanted_tokens() -> None:
 
 
 @pytest.mark.parametrize("architecture", ["pe-clip", "finecliper"])
-def test_the_last_block_answers_for_the_class_token_alone(architecture: str) -> None:
+def test_the_last_block_computes_the_class_token_alone(architecture: str) -> None:
     tower = tower_of(architecture)
     asked: list[int | None] = []
     for block in tower.blocks:

@@ -122,7 +122,7 @@ def test_a_memory_that_is_too_small_is_one_line(debug: PEClip) -> None:
 
 
 def test_answers_that_are_no_numbers_are_no_answers(debug: PEClip) -> None:
-    """As fp16 may give them, or a damaged weight: the first label would pass for the answer."""
+    """As fp16 may give them, or a damaged weight: the first label would pass for the prediction."""
     own = debug.with_labels(["awake", "asleep"])
     hook = own.model.vision.register_forward_hook(lambda module, args, output: output * math.inf)
     try:

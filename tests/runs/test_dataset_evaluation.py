@@ -406,11 +406,11 @@ def test_an_end_in_a_later_fold_costs_no_predictions_of_the_first_ones(
     assert len((tmp_path / written[1]).read_text().splitlines()) == 3
 
 
-# The views, by hand: a model that answers with what it sees.
+# The views, by hand: a model that predicts what it sees.
 
 
 def first_frame(videos: Batch) -> Tensor:
-    """Answers with the value of the first frame, and is the surer the brighter it is."""
+    """Predicts the value of the first frame: the brighter, the more confident."""
     value = videos.frames[:, 0, 0, 0, 0]
     return torch.stack([value, 1 - value], -1)
 
@@ -426,7 +426,7 @@ def test_views_by_hand() -> None:
     assert reverse(first_frame, frames, ["a"], 0)[0, 0].item() == pytest.approx(0.7)
     # On its own the third frame gives 0.9, the second 0.8 for the other class: 0.9 is surest.
     assert repeat_peak(first_frame, frames, ["a"], 0)[0, 0].item() == pytest.approx(0.9)
-    both = with_mirror(lambda ask, x, ids, seed: x.frames[:, 0, 0, 0, :])
+    both = with_mirror(lambda predict, x, ids, seed: x.frames[:, 0, 0, 0, :])
     left_right = Batch(torch.tensor([[1.0, 0.0]]).view(1, 1, 1, 1, 2).expand(1, 1, 3, 2, 2))
     assert both(first_frame, left_right, ["a"], 0).tolist() == [[0.5, 0.5]]
 

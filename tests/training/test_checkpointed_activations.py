@@ -80,7 +80,7 @@ def test_the_gradients_are_the_same_and_less_is_kept(precision: str, temporal_ad
     assert less < 0.5 * kept
 
 
-def test_answers_are_the_same() -> None:
+def test_predictions_are_the_same() -> None:
     model = fresh().model.eval()
     batch = Batch(torch.rand(2, 4, 3, 32, 32))
     with torch.inference_mode():

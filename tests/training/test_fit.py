@@ -17,7 +17,7 @@ from peclip.types import Batch
 
 
 @pytest.mark.parametrize("select_on", ["val", "last"])
-def test_learns_saves_and_answers(tmp_path: Path, select_on: str) -> None:
+def test_learns_saves_and_predicts(tmp_path: Path, select_on: str) -> None:
     write_videos(tmp_path / "train", 6)
     write_videos(tmp_path / "test", 3, seed=1)
     model = fresh()
