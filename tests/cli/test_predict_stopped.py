@@ -33,6 +33,7 @@ WATCHED |= {
     str(PACKAGE / name)
     for name in ("cli/interruption.py", "results/writers.py", "engines/journal.py")
 }
+WATCHED |= {str(path) for path in (PACKAGE / "results" / "formats").glob("*.py")}
 WATCHED |= {contextlib.__file__}
 MOMENTS = 40
 

@@ -13,6 +13,7 @@ from peclip.cli.evaluation_table import show, tell
 from peclip.cli.field_options import Fields, from_fields
 from peclip.cli.options import (
     DeviceOpt,
+    FoldOpt,
     LabelsOpt,
     OutputOpt,
     OverwriteOpt,
@@ -20,6 +21,7 @@ from peclip.cli.options import (
     ProgressOpt,
     ReportFormatOpt,
     check_output,
+    read_fold,
     read_labels,
 )
 from peclip.cli.score import PlotOpt, check_report_outputs, score
@@ -40,9 +42,6 @@ PredictionsOpt = Annotated[
         "--predictions",
         help="Alias of `peclip score FILE`, with the options of that command. Repeat it for folds.",
     ),
-]
-FoldOpt = Annotated[
-    str | None, typer.Option("--fold", help="A number, or `all` for the mean over folds.")
 ]
 ModelOpt = Annotated[
     str | None,
@@ -113,7 +112,14 @@ def evaluate(
         )
         return
     check_report_outputs(output, plot, overwrite=overwrite)
-    config, all_folds = _data_config(_changed(data, changes or []), fold)
+    data = _changed(data, changes or [])
+    if not {"dataset", "root"} <= data.keys():
+        raise ConfigError(
+            "evaluate takes --dataset NAME with --data-root DIR and -m MODEL; for a file of predictions there is "
+            "peclip score FILE."
+        )
+    number, all_folds = read_fold(fold)
+    config = check(DataConfig, data | {"fold": number})
     own = {} if labels is None else {"labels": read_labels(labels)}
     checked = check(EvaluateOptions, options | own)
     if save_predictions is not None:
@@ -164,19 +170,6 @@ def _changed(data: dict[str, Any], changes: list[str]) -> dict[str, Any]:
             )
         values = merged(values, given)
     return dict(values["data"])
-
-
-def _data_config(data: dict[str, Any], fold: str | None) -> tuple[DataConfig, bool]:
-    """Returns the data, and whether all folds are evaluated."""
-    if not {"dataset", "root"} <= data.keys():
-        raise ConfigError(
-            "evaluate takes --dataset NAME with --data-root DIR and -m MODEL; for a file of predictions there is "
-            "peclip score FILE."
-        )
-    if fold is not None and fold != "all" and not fold.isdecimal():
-        raise ConfigError(f"--fold takes a number or all, and {fold!r} was given.")
-    number = None if fold in (None, "all") else int(str(fold))
-    return check(DataConfig, data | {"fold": number}), fold == "all"
 
 
 def _check_predictions(path: Path, data: DataConfig, *, all_folds: bool, overwrite: bool) -> None:

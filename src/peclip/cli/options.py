@@ -45,6 +45,15 @@ def check_output(output: Path | None, *, overwrite: bool, endings: Sequence[str]
         )
 
 
+def read_fold(text: str | None) -> tuple[int | None, bool]:
+    """Reads `--fold`: the number of a fold, and whether all of them are meant."""
+    if text in (None, "all"):
+        return None, text == "all"
+    if not text.isdecimal():
+        raise ConfigError(f"Invalid --fold {text!r}: give a number or all.")
+    return int(text), False
+
+
 def read_labels(text: str) -> dict[str, str]:
     """Reads `--labels`: a file if it exists or has such an extension, else comma-separated names."""
     from peclip.labels import LabelSet
@@ -78,6 +87,9 @@ PrecisionOpt = Annotated[
     Precision, typer.Option("--precision", help="auto is bf16 on CUDA and fp32 elsewhere.")
 ]
 ReportFormatOpt = Annotated[ReportFormat, typer.Option("-f", "--format", help="table or json.")]
+FoldOpt = Annotated[
+    str | None, typer.Option("--fold", help="Fold number, or `all` for the mean over folds.")
+]
 LabelsOpt = Annotated[
     str | None,
     typer.Option(

@@ -15,10 +15,12 @@ from peclip.cli import console
 from peclip.cli.field_options import Fields, from_fields
 from peclip.cli.options import (
     DeviceOpt,
+    FoldOpt,
     ProgressOpt,
     ReportFormat,
     ReportFormatOpt,
     print_report,
+    read_fold,
 )
 from peclip.data.config import DataConfig
 from peclip.errors import ConfigError
@@ -40,9 +42,7 @@ _TRAIN = ("select_on", "epochs", "batch_size", "seed", "workers", "precision")
 def train(
     *,
     data: Annotated[dict[str, Any], Fields(DataConfig, *_DATA, changes=True)],
-    fold: Annotated[
-        str | None, typer.Option("--fold", help="Fold number, or `all` for the mean over folds.")
-    ] = None,
+    fold: FoldOpt = None,
     model: Annotated[
         str | None,
         typer.Option(
@@ -115,12 +115,10 @@ def _configure(
     from peclip.runs.recipe import assignment, merged, read_recipe, run_config
 
     values: dict[str, Any] = {} if recipe is None else read_recipe(recipe)
-    values = merged(values, _given(flags))
-    if fold is not None and fold != "all" and not fold.isdecimal():
-        raise ConfigError(f"Invalid --fold {fold!r}: give a number or all.")
+    values = merged(values, {key: value for key, value in flags.items() if value not in (None, {})})
+    number, all_folds = read_fold(fold)
     if fold is not None:
-        chosen = {"fold": None} if fold == "all" else {"fold": int(fold)}
-        values = merged(values, {"data": chosen, "all_folds": fold == "all"})
+        values = merged(values, {"data": {"fold": number}, "all_folds": all_folds})
     for change in changes:
         values = merged(values, assignment(change))
     return run_config(values)
@@ -131,11 +129,6 @@ def _names(lists: list[str] | None) -> list[str] | None:
         return None
     names = [name.strip() for part in lists for name in part.split(",")]
     return [] if names == ["none"] else names
-
-
-def _given(flags: dict[str, Any]) -> dict[str, Any]:
-    nested = {k: _given(v) if isinstance(v, dict) else v for k, v in flags.items()}
-    return {key: value for key, value in nested.items() if value not in (None, {})}
 
 
 def _refuse(flags: dict[str, Any]) -> None:

@@ -13,12 +13,6 @@ SCHEMA_VERSION = "1"
 
 Status = Literal["ok", "no_face", "low_quality", "decode_error"]
 
-_COLUMNS = (
-    *("source", "model", "model_revision", "schema_version", "track_id", "window"),
-    *("start_s", "end_s", "mid_s", "start_frame", "end_frame", "num_frames_used", "n_faces"),
-    *("status", "label", "score", "face_conf", "face_coverage", "x", "y", "w", "h"),
-)
-
 UNITS = {
     "start_s": "seconds from the first frame (PTS)",
     "end_s": "seconds from the first frame (PTS)",
@@ -104,7 +98,7 @@ class TrackSummary:
 
 def column_names(labels: Sequence[str]) -> list[str]:
     """Returns the keys of `Row.to_dict` for the labels of a model, in their order."""
-    return [*_COLUMNS, *(f"prob_{name}" for name in labels)]
+    return list(failure_row("", "", "").to_dict(labels))
 
 
 def failure_row(source: str, model: str, revision: str, last: Row | None = None) -> Row:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
@@ -57,24 +57,20 @@ def evaluate_dataset(
     """Evaluates a model, or the model of every fold, on the videos of a data set.
 
     Args:
-        model: one that is loaded, as it is; its name as `-m` takes it; or the folder of a run of `peclip train`,
-            which has a model for each fold if it is one with all folds.
-        data: the data set; its split is not looked at.
-        options: how.
-        all_folds: every fold, and the mean over them.
+        model: a loaded one, a name as for `-m`, or the folder of a run, which may have a model for each fold.
+        data: the data set.
+        options: the split, and how it is evaluated.
+        all_folds: evaluate every fold, and their mean.
         device: to load models onto.
         precision: to load models for.
-        world: the processes that share the videos.
-        predictions_path: where to write the predictions, even if some videos cannot be read; with several
-            folds a file for each, as soon as it is done; see `peclip.metrics.prediction_file.prediction_paths`.
-        on_batch: is told how far it is.
-
-    Returns:
-        The scores; every rank has them.
+        world: the processes that share the videos; all of them return the scores.
+        predictions_path: where to write the predictions, even if some videos cannot be read; a file per
+            fold, as soon as it is complete (see `peclip.metrics.prediction_file.prediction_paths`).
+        on_batch: called with the progress.
 
     Raises:
-        UserError: the model or data set is not there, no label is common to both, a video cannot be
-            read and `skip_unreadable` is not set, or all folds are to be evaluated on the split `all`.
+        UserError: the model or the data set is missing, they have no label in common, a video cannot be
+            read and `skip_unreadable` is false, or all folds are to be evaluated on the split `all`.
     """
     benchmark = find_benchmark(data.dataset)
     numbers = benchmark.fold_numbers() if all_folds else (data.fold,)
@@ -91,10 +87,26 @@ def evaluate_dataset(
     warning = models.warning(splits, data)
     if warning is not None and world.is_main:
         _log.warning(warning)
-    paths = {} if predictions_path is None else prediction_paths(predictions_path, numbers)
+    fold_models = dict(zip(numbers, zip(splits, models.recognizers, strict=True), strict=True))
+    folds = _evaluate_folds(fold_models, data, options, world, predictions_path, on_batch)
+    if warning is not None:
+        folds = [replace(fold, facts={**fold.facts, "warning": warning}) for fold in folds]
+    return together(folds, _common(folds) if len(folds) > 1 else None)
+
+
+def _evaluate_folds(
+    models: Mapping[int | None, tuple[Split, Recognizer]],
+    data: DataConfig,
+    options: EvaluateOptions,
+    world: World,
+    predictions_path: Path | None,
+    on_batch: Listener | None,
+) -> list[FoldReport]:
+    """Evaluates the model of every fold, and writes its predictions before the next one."""
+    paths = {} if predictions_path is None else prediction_paths(predictions_path, tuple(models))
     folds: list[FoldReport] = []
     failed: list[Unreadable] = []
-    for fold, split, recognizer in zip(numbers, splits, models.recognizers, strict=True):
+    for fold, (split, recognizer) in models.items():
         skipped: list[Unreadable] = []
         found = evaluate_fold(recognizer, split, data, options, world, skipped, on_batch)
         failed += skipped
@@ -105,9 +117,7 @@ def evaluate_dataset(
                 write_predictions(paths[fold], table)
     if failed and not (options.skip_unreadable and folds):
         raise _unreadable(failed, predictions_path if folds else None)
-    if warning is not None:
-        folds = [replace(fold, facts={**fold.facts, "warning": warning}) for fold in folds]
-    return together(folds, _common(folds) if len(folds) > 1 else None)
+    return folds
 
 
 def _unreadable(failed: Sequence[Unreadable], saved: Path | None) -> DatasetError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -61,7 +62,7 @@ def evaluate_views(
     skipped: list[Unreadable] | None = None,
     on_batch: Callable[[int], None] = lambda videos: None,
 ) -> list[PredictionTable]:
-    """Predicts every video of a split, each one once, whatever the number of ranks.
+    """Predicts every video of a split once, whatever the number of ranks.
 
     Args:
         loaded: on the device, in eval mode.
@@ -70,9 +71,8 @@ def evaluate_views(
         views: ways to show a video; it is read once for all of them.
         seed: of views that draw something.
         prior_weight: instead of the model's own.
-        skipped: takes the videos that no rank can read, which have no prediction then; `None` makes the
-            first one an error.
-        on_batch: is told how many videos of all ranks are done.
+        skipped: receives unreadable videos, which get no prediction; `None`: the first is an error.
+        on_batch: called with the number of videos that all ranks have done.
 
     Returns:
         The predictions in every view, the videos in the order of the split; every rank has all of them.
@@ -85,27 +85,35 @@ def evaluate_views(
     device, world = runtime.device, runtime.world
     found = torch.zeros(len(views), len(split), len(loaded.labels), device=device)
     frozen = FrozenModel(loaded.network, device, runtime.precision)
+    predict = partial(_probabilities, frozen, prior_weight)
     unreadable: list[Unreadable] | None = None if skipped is None else []
-
-    def predict(videos: Batch) -> Tensor:
-        return frozen(videos, prior_weight).softmax(-1)
-
     for count, videos in _read(split, loaded, runtime, unreadable):
         if videos is not None:
             ids = [split.samples[index].id for index in videos.indices.tolist()]
             with memory_errors(device, "Give fewer videos per pass (-b 1)."):
                 seen = to_batch(videos, loaded.preprocess, device)
-                for number, view in enumerate(views):
-                    found[number, videos.indices.to(device)] = view(predict, seen, ids, seed)
+                shown = [view(predict, seen, ids, seed) for view in views]
+                found[:, videos.indices.to(device)] = torch.stack(shown)
         on_batch(count)
     # Every row is 0 on all ranks but one, so the sum is exact.
     probabilities = world.sum(found).cpu().double()
     lost = sorted(world.gather(unreadable or []))
     if skipped is not None:
         skipped += lost
+    return _tables(split, lost, loaded.labels, probabilities, runtime.precision)
+
+
+def _probabilities(frozen: FrozenModel, prior_weight: float | None, videos: Batch) -> Tensor:
+    return frozen(videos, prior_weight).softmax(-1)
+
+
+def _tables(
+    split: Split, lost: Sequence[Unreadable], labels: LabelSet, found: Tensor, precision: str
+) -> list[PredictionTable]:
+    """Returns the predictions of every view, found (V, N, C), without the videos that were not read."""
     split, kept = _without(split, lost)
-    _check_numbers(probabilities[:, kept], split, runtime.precision)
-    return [_table(split, loaded.labels, part[kept]) for part in probabilities]
+    _check_numbers(found[:, kept], split, precision)
+    return [_table(split, labels, probabilities[kept]) for probabilities in found]
 
 
 def _read(

@@ -61,9 +61,7 @@ def train_model(
     hooks: Hooks | None = None,
     teacher: Teacher | None = None,
 ) -> TrainResult:
-    """Trains a model, epoch by epoch, and leaves it in eval mode with the selected weights.
-
-    An interrupted training leaves the weights of its last step.
+    """Trains a model and leaves it in eval mode, with the selected weights or, interrupted, with the last ones.
 
     Args:
         loaded: parameters of its network that require a gradient are trained.
@@ -83,27 +81,17 @@ def train_model(
         DatasetError: a video cannot be read.
     """
     assert watched is not None or config.select_on == "last", "see check_validation"
-    hooks = hooks or Hooks()
-    device = runtime.device
-    forked = [device] if device.type == "cuda" else []
+    forked = [runtime.device] if runtime.device.type == "cuda" else []
     with torch.random.fork_rng(forked):  # the caller's random state is unchanged
         torch.manual_seed(config.seed)
-        loaded.network.to(device)
+        loaded.network.to(runtime.device)
         learner = Learner(loaded, config, runtime, data.class_counts(), teacher)
         steps = -(-len(data) // (config.batch_size * config.grad_accum))
         progress = Progress(config.epochs, steps, RunningMetrics.empty(len(loaded.labels)))
         checkpointer = Checkpointer(learner, progress, state_folder, data, watched)
         if resume:
             checkpointer.restore()
-        try:
-            while not progress.is_complete(config):
-                train_one_epoch(learner, data, progress, hooks, checkpointer)
-                _close_epoch(learner, watched, progress, hooks, checkpointer)
-                checkpointer.save()
-                hooks.on_epoch(progress)
-            learner.settle(progress.best_weights)
-        finally:
-            learner.eval_mode()
+        _train_epochs(learner, (data, watched), progress, hooks or Hooks(), checkpointer)
     return TrainResult(
         loaded.config,
         tuple(progress.history),
@@ -111,6 +99,26 @@ def train_model(
         config.select_on,
         progress.has_stopped(config) and progress.epoch < config.epochs,
     )
+
+
+def _train_epochs(
+    learner: Learner,
+    splits: tuple[VideoDataset, Split | None],
+    progress: Progress,
+    hooks: Hooks,
+    checkpointer: Checkpointer,
+) -> None:
+    """Trains the remaining epochs, and ends with the selected weights."""
+    data, watched = splits
+    try:
+        while not progress.is_complete(learner.config):
+            train_one_epoch(learner, data, progress, hooks, checkpointer)
+            _close_epoch(learner, watched, progress, hooks, checkpointer)
+            checkpointer.save()
+            hooks.on_epoch(progress)
+        learner.settle(progress.best_weights)
+    finally:
+        learner.eval_mode()
 
 
 def training_draws(data: VideoDataset, config: TrainConfig, epoch: int) -> list[Draw]:

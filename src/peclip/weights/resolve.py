@@ -58,14 +58,7 @@ def resolve(
         CheckpointError: the directory or repository does not hold a peclip model.
     """
     text = "nano" if name is None else str(name)
-    before, colon, untrained = text.partition(":")
-    if colon and before in untrained_configs():
-        if not _is_untrained(untrained):
-            raise ConfigError(
-                f"{text!r} sets an architecture, but {untrained!r} has a fixed one. Remove {before}: here; "
-                f"only untrained models accept it: {', '.join(SPECIAL)}, or BACKBONE/WEIGHTS."
-            )
-        architecture, text = before, untrained
+    architecture, text = _without_prefix(text, architecture)
     if revision is not None and (text.count("/") != 1 or os.path.isdir(text)):
         raise ConfigError(
             f"The revision {revision!r} was given for {text!r}; only hub repositories have revisions."
@@ -89,6 +82,19 @@ def resolve(
         "itself: clip:BACKBONE/WEIGHTS), a directory with a config.json, and a hub repository "
         "owner/name[@revision]. See: peclip models list"
     )
+
+
+def _without_prefix(text: str, architecture: str) -> tuple[str, str]:
+    """Returns the architecture of a model name, by its prefix if it has one, and the name without it."""
+    prefix, colon, untrained = text.partition(":")
+    if not colon or prefix not in untrained_configs():
+        return architecture, text
+    if not _is_untrained(untrained):
+        raise ConfigError(
+            f"{text!r} sets an architecture, but {untrained!r} has a fixed one. Remove {prefix}: here; "
+            f"only untrained models accept it: {', '.join(SPECIAL)}, or BACKBONE/WEIGHTS."
+        )
+    return prefix, untrained
 
 
 def _read_repository(

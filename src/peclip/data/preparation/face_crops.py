@@ -99,26 +99,46 @@ def prepare(
         record_crops(root, output, config)
         # Until they are done: an interrupted run must not pass for the complete data set.
         record_left_out(output, dict.fromkeys(waiting, "not_done"))
-    local = threading.local()
-
-    def one(sample: Sample) -> Prepared:
-        if not hasattr(local, "detector"):
-            local.detector = make_detector()
-            local.finder = None if make_finder is None else make_finder()
-        with _writing(output):
-            target = output / targets[sample.source]
-            return _prepare_video(sample, target, config, local.detector, local.finder)
-
+    crop = _Cropper(output, targets, config, make_detector, make_finder)
     results: list[Prepared] = []
     try:
         with ThreadPoolExecutor(workers or os.cpu_count()) as pool:
-            for done in pool.map(one, sources.values()):
+            for done in pool.map(crop, sources.values()):
                 results.append(done)
                 on_video(done)
     finally:
         with _writing(output):
             record_left_out(output, {result.id: result.status for result in results})
     return results
+
+
+class _Cropper:
+    """Crops videos in any number of threads, each with its own detector and finder."""
+
+    def __init__(
+        self,
+        output: Path,
+        targets: Mapping[Path, Path],
+        config: CropConfig,
+        make_detector: MakeDetector,
+        make_finder: MakeFinder | None,
+    ) -> None:
+        self._output, self._targets, self._config = output, targets, config
+        self._make_detector, self._make_finder = make_detector, make_finder
+        self._local = threading.local()
+
+    def __call__(self, sample: Sample) -> Prepared:
+        """Makes the crops of a video and, with a finder, their parts, unless they exist."""
+        local = self._local
+        if not hasattr(local, "detector"):
+            local.detector = self._make_detector()
+            local.finder = None if self._make_finder is None else self._make_finder()
+        target = self._output / self._targets[sample.source]
+        with _writing(self._output):
+            prepared = _crop(sample, target, self._config, local.detector)
+            if local.finder is not None and (target / ABOUT).exists():
+                prepared = _add_parts(prepared, target, local.finder)
+        return prepared
 
 
 def count_status(results: Sequence[Prepared]) -> dict[str, int]:
@@ -167,20 +187,6 @@ def _writing(output: Path) -> Iterator[None]:
             f"The crops cannot be saved in {str(output)!r}: {error.strerror or error}. Free some space or give a "
             "writable folder; a second run resumes where this one stopped."
         ) from None
-
-
-def _prepare_video(
-    sample: Sample,
-    target: Path,
-    config: CropConfig,
-    detector: FaceDetector,
-    finder: PartsFinder | None,
-) -> Prepared:
-    """Makes the crops of a video and, with a finder, their parts, unless they exist."""
-    prepared = _crop(sample, target, config, detector)
-    if finder is not None and (target / ABOUT).exists():
-        return _add_parts(prepared, target, finder)
-    return prepared
 
 
 def _crop(sample: Sample, target: Path, config: CropConfig, detector: FaceDetector) -> Prepared:
