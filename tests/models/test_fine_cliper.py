@@ -99,7 +99,7 @@ def test_untrained_adapters_leave_the_features_of_clip_as_they_are() -> None:
         expected = plain.vision(batch.frames).mean(1)
         stacked, present = model._visual_streams(batch)
         assert torch.allclose(stacked[:, 0], expected, atol=1e-5)
-        parsing = plain.vision(batch.parts[:, :, 0]).mean(1)  # type: ignore[index]
+        parsing = plain.vision(parts_of(batch).pictures[:, :, 0]).mean(1)
         assert torch.allclose(stacked[:, 1], parsing, atol=1e-5)
         assert present.all()
         texts = [*model.texts, *(f"A person with an expression of no {n}" for n in model.labels)]
