@@ -24,7 +24,7 @@ from peclip.inference.session import Session
 from peclip.results.writers import open_writer
 from peclip.settings import load_settings
 from peclip.video.drawing import draw_parts
-from peclip.video.faces import HaarDetector
+from peclip.video.detectors.haar import HaarDetector
 from peclip.video.parts import Parts, load_parts, save_parts
 
 for package in ("downloads", "inference", "metrics", "results", "video"):

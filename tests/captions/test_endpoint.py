@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from fake_endpoint import ANSWER, Endpoint, Reply, completion
 
-from peclip.captions.endpoint import ATTEMPTS, MAX_ANSWER_BYTES, EndpointCaptioner
+from peclip.captions.endpoint import ATTEMPTS, MAX_RESPONSE_BYTES, EndpointCaptioner
 from peclip.captions.prompt import PROMPT
 from peclip.errors import ConfigError, EndpointError, NoCaptionError
 from peclip.settings import load_settings
@@ -104,7 +104,7 @@ def test_nobody_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
         (Reply({}, 401), "PECLIP_CAPTIONS_API_KEY is not set"),
         (Reply({"error": "unknown model vlm-1"}, 404), "404 Not Found: "),
         (Reply(b"", 302, {"Location": "https://elsewhere.test/"}), "https://elsewhere"),
-        (Reply(b"x" * (MAX_ANSWER_BYTES + 1)), "larger than 1,048,576 bytes"),
+        (Reply(b"x" * (MAX_RESPONSE_BYTES + 1)), "larger than 1,048,576 bytes"),
         (Reply(b"\xff\xfe\n\n<"), "not JSON"),
     ],
 )

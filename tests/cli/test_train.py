@@ -214,11 +214,11 @@ def test_the_operating_point_is_chosen_and_told(
     point = report["operating_point"]
     assert point["chosen_on"] == "folder val"
     assert "UAR" in point["criterion"]
-    assert (point["weight"], report["reported_on"]) == (0.25, "folder test")
+    assert (point["prior_weight"], report["reported_on"]) == (0.25, "folder test")
     config = json.loads((out / "model/config.json").read_text())
     assert config["prior"] == {"happiness": 0.5, "sadness": 0.5}
     weight = config["prior_weight"]
-    assert weight == point["prior_weight"] == pytest.approx(0.25 / point["temperature_factor"])
+    assert weight == 0.25
     card = (out / "model/README.md").read_text()
     assert f"weight {weight:.3g}, chosen by {point['criterion']} on folder val." in card
     assert run(["models", "info", str(out)]) == 0
@@ -228,7 +228,7 @@ def test_the_operating_point_is_chosen_and_told(
     assert any(line[:1] == ["happiness"] and line[-1] == "0.5000" for line in lines)
     asked = ["evaluate", "--dataset", "folder", "--data-root", str(root), "-m", str(out)]
     asked += ["--workers", "0", "--device", "cpu", "-f", "json"]
-    for extra, used in (([], weight), (["--prior-weight", "2"], 2.0)):
+    for extra, used in (([], weight), (["--prior-weight", "1"], 1.0)):
         assert run([*asked, *extra]) == 0
         told = capsys.readouterr()
         assert json.loads(told.out)["prior_weight"] == used

@@ -21,7 +21,7 @@ from peclip.config import ModelConfig, PreprocessConfig
 from peclip.errors import CheckpointError, ConfigError, UserError, WeightsError
 from peclip.models.base import ExpressionModel, Output
 from peclip.models.pe_clip_config import PEClipConfig
-from peclip.models.registry import UNTRAINED
+from peclip.models.registry import untrained_configs
 from peclip.nn.clip import load_backbone
 from peclip.recognizers.pe_clip import PEClip
 from peclip.settings import Settings, load_settings
@@ -462,7 +462,7 @@ def test_the_baseline_is_clip_itself(settings: Settings, tmp_path: Path) -> None
     assert resolve(str(tmp_path), settings=settings).config.architecture == "pe-clip"
 
 
-@pytest.mark.parametrize("architecture", UNTRAINED)
+@pytest.mark.parametrize("architecture", untrained_configs())
 def test_pixels_are_normalised_as_the_weights_were_trained(architecture: str) -> None:
     clip = PreprocessConfig()
     for tag in ("openai", "laion400m_e32", "unknown", None):
