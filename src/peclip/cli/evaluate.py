@@ -40,7 +40,8 @@ PredictionsOpt = Annotated[
     list[Path] | None,
     typer.Option(
         "--predictions",
-        help="Alias of `peclip score FILE`, with the options of that command. Repeat it for folds.",
+        help="Alias of `peclip score FILE`, with the same options. Repeat it to pass several "
+        "folds.",
     ),
 ]
 ModelOpt = Annotated[
@@ -48,14 +49,16 @@ ModelOpt = Annotated[
     typer.Option(
         "-m",
         "--model",
-        help="As for predict, or the folder of a run; with --fold all, of a run with all folds.",
+        help="Model, as for predict, or the folder of a run; with --fold all, the folder of a run "
+        "over all folds.",
     ),
 ]
 SavePredictionsOpt = Annotated[
     Path | None,
     typer.Option(
         "--save-predictions",
-        help="A .csv file for the prediction of every video; with --fold all NAME-fold-1.csv and so on.",
+        help="Write the prediction for every video to this .csv file; with --fold all, one file "
+        "per fold is written (NAME-fold-1.csv, NAME-fold-2.csv, ...).",
     ),
 ]
 ChangesOpt = Annotated[
@@ -63,7 +66,8 @@ ChangesOpt = Annotated[
     typer.Option(
         "--set",
         metavar="data.FIELD=VALUE",
-        help="Any other field of the data, such as data.targets=votes or data.copies=drop_from_test.",
+        help="Set any other field of the data configuration, such as data.targets=votes or "
+        "data.copies=drop_from_test.",
     ),
 ]
 _DATA = ("dataset", "root", "annotations", "captions", "allow_missing")
@@ -89,10 +93,10 @@ def evaluate(
     overwrite: OverwriteOpt = False,
     progress: ProgressOpt = True,
 ) -> None:
-    """Score a model on a data set: UAR, WAR, and recall and F1 of every class.
+    """Evaluate a model on a data set: UAR, WAR, and the recall and F1 of every class.
 
-    UAR is the mean recall of the classes that occur; WAR is the accuracy; the intervals are 95 %.
-    With several folds, the mean and the sample standard deviation over them.
+    UAR is the mean recall over the classes that occur, WAR is the accuracy, and the confidence level of the
+    intervals is 95 %. With several folds, their mean and sample standard deviation are also reported.
 
     peclip evaluate --dataset folder --data-root crops -m nano
 

@@ -37,7 +37,7 @@ def _print_models(known: dict[str, str]) -> None:
 
 @models.command()
 def info(name: NameArg, form: ReportFormatOpt = "table") -> None:
-    """Show architecture, labels and parameters of a model without downloading a backbone."""
+    """Show the architecture, labels and parameters of a model without downloading its backbone."""
     from peclip.settings import load_settings
     from peclip.weights.parameter_counts import count_parameters, outline
     from peclip.weights.resolve import resolve

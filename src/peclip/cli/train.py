@@ -48,13 +48,15 @@ def train(
         typer.Option(
             "-m",
             "--model",
-            help="Model to start from; by default the recipe's, else ViT-B-16-quickgelu/openai.",
+            help="Model to start from; by default, the one in the recipe, otherwise "
+            "ViT-B-16-quickgelu/openai.",
         ),
     ] = None,
     recipe: Annotated[
         str | None,
         typer.Option(
-            help="pe-clip-dfew, -ferv39k, -afew, -mafw, finecliper-dfew, -ferv39k, -mafw, or a .yaml file."
+            help="Recipe: pe-clip-dfew, -ferv39k, -afew, -mafw, finecliper-dfew, -ferv39k, -mafw, "
+            "or a .yaml file."
         ),
     ] = None,
     changes: Annotated[
@@ -62,18 +64,24 @@ def train(
         typer.Option(
             "--set",
             metavar="FIELD=VALUE",
-            help="Set any field, e.g. train.lr.adapters=1e-4; repeatable.",
+            help="Set any field of the configuration, e.g. train.lr.adapters=1e-4; can be "
+            "repeated.",
         ),
     ] = None,
     training: Annotated[dict[str, Any], Fields(TrainConfig, *_TRAIN, changes=True)],
     report_to: Annotated[
         list[str] | None,
-        typer.Option(help="tensorboard, wandb, mlflow or trackio, comma-separated; or none."),
+        typer.Option(
+            help="Experiment trackers: any of tensorboard, wandb, mlflow and trackio, "
+            "comma-separated; or none."
+        ),
     ] = None,
     device: DeviceOpt = "auto",
     name: Annotated[
         str | None,
-        typer.Option(help="Name of the run folder in ./runs; by default the data set's."),
+        typer.Option(
+            help="Name of the run folder in ./runs; by default, the name of the data set."
+        ),
     ] = None,
     out: Annotated[
         Path | None, typer.Option(help="Path of the run folder, instead of --name.")
@@ -81,11 +89,13 @@ def train(
     resume: Annotated[
         Path | None, typer.Option(help="Resume the run in this folder with its original settings.")
     ] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier run.")] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace an existing run.")
+    ] = False,
     form: ReportFormatOpt = "table",
     progress: ProgressOpt = True,
 ) -> None:
-    """Train a model, and report UAR and WAR.
+    """Train a model and report its UAR and WAR.
 
     The run folder holds the model, the predictions and everything needed to resume or repeat the run. The
     epoch is selected on validation videos. With several GPUs: torchrun --nproc-per-node N -m peclip train …
