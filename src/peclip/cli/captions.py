@@ -156,7 +156,7 @@ def _read_samples(config: DataConfig, fold: int | None, split: str | None) -> li
         sample.id for part in splits if split in (None, part.split) for sample in part.missing
     }
     if missing:
-        console.note(f"{len(missing):,} listed videos are missing; skipping them.")
+        console.note(f"{len(missing):,} listed videos are missing and will be skipped.")
     return list({sample.id: sample for part in chosen for sample in part.samples}.values())
 
 

@@ -119,8 +119,8 @@ def evaluate(
     data = _changed(data, changes or [])
     if not {"dataset", "root"} <= data.keys():
         raise ConfigError(
-            "evaluate takes --dataset NAME with --data-root DIR and -m MODEL; for a file of predictions there is "
-            "peclip score FILE."
+            "evaluate requires --dataset NAME and --data-root DIR, and accepts -m MODEL; to "
+            "score a prediction file, use peclip score FILE."
         )
     number, all_folds = read_fold(fold)
     config = check(DataConfig, data | {"fold": number})
@@ -156,8 +156,8 @@ def _check_alias(context: typer.Context) -> None:
         source = context.get_parameter_source(name)
         if name not in accepted and source is not None and source.name == "COMMANDLINE":
             raise ConfigError(
-                f"--predictions scores a file, as peclip score FILE does, and {option.opts[-1]} was given too. "
-                "Leave one of both out."
+                "--predictions scores a file, like peclip score FILE, and cannot be combined "
+                f"with {option.opts[-1]}. Remove one of them."
             )
 
 
@@ -170,7 +170,8 @@ def _changed(data: dict[str, Any], changes: list[str]) -> dict[str, Any]:
         given = assignment(change)
         if set(given) != {"data"} or not isinstance(given["data"], dict):
             raise ConfigError(
-                f"evaluate takes --set data.FIELD=VALUE, such as data.targets=votes, and {change!r} was given."
+                "evaluate only accepts --set data.FIELD=VALUE, such as data.targets=votes; got "
+                f"{change!r}."
             )
         values = merged(values, given)
     return dict(values["data"])

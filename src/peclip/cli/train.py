@@ -145,14 +145,14 @@ def _refuse(flags: dict[str, Any]) -> None:
     given = [flag for flag, value in flags.items() if value]
     if given:
         raise ConfigError(
-            f"--resume keeps the original settings of a run and cannot be combined with {', '.join(given)}. "
-            "Remove them, or start a new run without --resume."
+            "--resume keeps the original settings of a run and cannot be combined with "
+            f"{', '.join(given)}. Remove these options, or start a new run without --resume."
         )
 
 
 def _config_of(folder: Path) -> Path:
     if not (folder / "config.yaml").is_file():
-        raise ConfigError(f"No config.yaml found in {str(folder)!r}; give the folder of a run.")
+        raise ConfigError(f"No config.yaml found in {str(folder)!r}; pass the folder of a run.")
     return folder / "config.yaml"
 
 
@@ -160,9 +160,9 @@ def _folder(config: RunConfig, name: str | None, out: Path | None, *, overwrite:
     from peclip.runs.run_folder import free_path
 
     if name is not None and out is not None:
-        raise ConfigError("--name and --out both set the run folder; give only one of them.")
+        raise ConfigError("--name and --out both set the run folder; use only one of them.")
     if name is not None and (Path(name).name != name or name in (".", "..")):
-        raise ConfigError(f"Invalid --name {name!r}: give a name, or use --out for a path.")
+        raise ConfigError(f"Invalid --name {name!r}: use a plain name, or pass a path with --out.")
     if out is not None or name is not None:
         return out or _RUNS / str(name)
     plain = config.data.dataset

@@ -45,8 +45,8 @@ class DataConfig(Config, use_attribute_docstrings=True):
     contempt: Literal["drop", "keep"] = "drop"
     """For data sets without the label contempt: `drop` removes votes for it, `keep` adds it as a label."""
     copies: Literal["keep", "drop_from_train", "drop_from_test"] = "keep"
-    """Duplicate stills across splits: `keep` them, drop from train those that also occur in val or test, or drop
-    from val and test those that also occur in train."""
+    """Duplicate stills across splits: `keep` them, drop from train the ones also in val or test, or drop from val
+    and test the ones also in train."""
 
     @field_validator("root", "annotations", "captions", "votes")
     @classmethod

@@ -46,7 +46,7 @@ class TrainResult:
     """`val`, `last` or `test`."""
     stopped_early: bool
     operating_point: dict[str, Any] | None = None
-    """Chosen on the validation videos after training; see `OperatingPoint.to_dict`."""
+    """The operating point chosen on the validation videos after training; see `OperatingPoint.to_dict`."""
 
 
 def train_model(
