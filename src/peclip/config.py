@@ -197,8 +197,8 @@ class PredictOptions(Config, use_attribute_docstrings=True):
     detector: DetectorName = "auto"
     """Face detector: yunet, haar (OpenCV's Haar cascade), or auto (YuNet, falling back to Haar)."""
     detect_rate: float = Field(10.0, ge=1)
-    """Maximum number of frames per second passed to the detector; `inf` passes every frame. If a face is found in
-    two consecutive ones, its position in the frames between them is interpolated; these frames are kept in memory
+    """Maximum number of frames per second passed to the detector; `inf` passes every frame. The position of a face
+    is interpolated between two consecutive frames in which it is detected; the frames in between are kept in memory
     until then."""
     face_threshold: float = Field(0.7, ge=0, le=1)
     """Confidence threshold of the detector; faces below it are ignored."""

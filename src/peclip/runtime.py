@@ -48,7 +48,7 @@ def choose_device(name: str = "auto") -> torch.device:
             f"cuda:{torch.cuda.device_count() - 1}."
         )
     if kind == "mps" and not torch.backends.mps.is_available():
-        raise DeviceError("Device 'mps' is unavailable on this machine. Use cpu.")
+        raise DeviceError("Device 'mps' is unavailable on this machine. Use --device cpu.")
     return torch.device(name)
 
 

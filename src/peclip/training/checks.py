@@ -18,8 +18,8 @@ def check_validation(config: TrainConfig, val: Split | None) -> None:
     """
     if val is None and config.select_on != "last":
         raise ConfigError(
-            f"select_on is {config.select_on!r}, but there are no such videos. Pass a split to "
-            "select on, or set select_on to last."
+            f"select_on is {config.select_on!r}, but no {config.select_on} split was passed. Pass "
+            "one, or set select_on to last."
         )
     if val is None and config.calibrate:
         raise ConfigError(
