@@ -40,13 +40,13 @@ class PreprocessConfig(Config):
     image_size: int = Field(224, ge=8, le=4096)
     """Side of the square input in pixels."""
     mean: tuple[float, float, float] = _CLIP_MEAN
-    """Per channel, of pixels in 0 to 1. CLIP's; the PE-CLIP release uses 0, i.e. no normalisation."""
+    """Mean per channel, for pixels from 0 to 1. Defaults to CLIP's; the PE-CLIP release uses 0 (no normalisation)."""
     std: tuple[float, float, float] = _CLIP_STD
-    """Per channel. CLIP's; the PE-CLIP release uses 1."""
+    """Standard deviation per channel. Defaults to CLIP's; the PE-CLIP release uses 1."""
     grayscale: bool = False
     """Convert to luma, for models trained on grey images."""
     face_margin: float = Field(0.3, ge=-0.5, le=3.0)
-    """Margin around the detected face, as a fraction of its longer side, both sides together."""
+    """Total margin added around the detected face (both sides together), as a fraction of its longer side."""
     face_shift: float = Field(0.0, ge=-1.0, le=1.0)
     """Moves the crop down by this fraction of the face's longer side."""
     align: bool = True
@@ -56,14 +56,14 @@ class PreprocessConfig(Config):
     @classmethod
     def _check_finite(cls, value: tuple[float, ...]) -> tuple[float, ...]:
         if not all(math.isfinite(number) for number in value):
-            raise ValueError("give three finite numbers")
+            raise ValueError("must be three finite numbers")
         return value
 
     @field_validator("std")
     @classmethod
     def _check_above_zero(cls, value: tuple[float, ...]) -> tuple[float, ...]:
         if min(value) <= 0:
-            raise ValueError("pixels are divided by it: give three numbers above 0")
+            raise ValueError("must be three numbers above 0, because pixels are divided by them")
         return value
 
 
@@ -74,9 +74,9 @@ class ModelConfig(Config):
     backbone: str = "ViT-B-16-quickgelu"
     """A ViT of open_clip, or one defined by peclip (`nano`, `debug`)."""
     pretrained: str | None = "openai"
-    """Weight tag of open_clip. `None`: the checkpoint stores the weights of the backbone."""
+    """Weight tag in open_clip; `None` if the checkpoint stores the weights of the backbone."""
     quick_gelu: bool = True
-    """The activation of the backbone; asserted when the model is built."""
+    """Whether the backbone uses QuickGELU; checked when the model is built."""
     labels: tuple[str, ...] = Field(EMOTIONS[:7], max_length=1000)
     """Class names in the order of the logits."""
     label_texts: dict[str, str] = {}
@@ -84,18 +84,18 @@ class ModelConfig(Config):
     num_frames: int = Field(16, ge=1, le=1024)
     """Frames per window."""
     temperature: float = Field(0.01, gt=0, le=10)
-    """Cosines are divided by this."""
+    """The cosine similarities are divided by it."""
     mirror: bool = False
-    """Average the logits of a window and its mirror image: twice the time, and predictions are invariant
-    to flipping."""
+    """Average the logits of a window and its mirror image, which makes predictions invariant to flipping and takes
+    twice the time."""
     prior: dict[str, float] | None = None
-    """Frequency of each label as training target, after class balancing: above 0, summing to 1. `None`: not
-    stored."""
+    """Frequency of each label among the training targets, after class balancing. The values are above 0 and sum to
+    1; `None` if not stored."""
     label_frequencies: dict[str, float] | None = None
     """Frequency of each label among the training videos, before class balancing; stored with `prior`."""
     prior_weight: float | None = Field(None, ge=0, le=1)
-    """Share of equal frequencies in the label frequencies that predictions assume; the rest is that of
-    `label_frequencies` (see `peclip.labels.prior_factors`). `None`: predictions are not adjusted."""
+    """Label frequencies assumed at prediction time, from `label_frequencies` (0) to equally frequent labels (1); see
+    `peclip.labels.prior_factors`. `None`: predictions are not adjusted."""
     preprocess: PreprocessConfig = PreprocessConfig()
 
     @model_validator(mode="after")
@@ -104,7 +104,7 @@ class ModelConfig(Config):
         self._check_prior()
         unknown = set(self.label_texts) - set(self.labels)
         if unknown:
-            raise ValueError(f"label_texts holds texts for {sorted(unknown)}, which are not labels")
+            raise ValueError(f"label_texts has texts for {sorted(unknown)}, which are not labels")
         return self
 
     def _check_prior(self) -> None:
@@ -115,11 +115,11 @@ class ModelConfig(Config):
         missing = [name for name, shares in stored.items() if shares is None]
         if len(missing) == 1:
             raise ConfigError(
-                f"{missing[0]} is missing: give prior and label_frequencies, or neither"
+                f"{missing[0]} is missing: set both prior and label_frequencies, or neither"
             )
         if missing and self.prior_weight is not None:
             raise ConfigError(
-                f"prior_weight is {self.prior_weight}, but there is no prior; give one, or set prior_weight to null"
+                f"prior_weight is {self.prior_weight}, but there is no prior; set prior, or set prior_weight to null"
             )
 
     @property
@@ -185,37 +185,38 @@ class PredictOptions(Config, use_attribute_docstrings=True):
     """
 
     window: float = Field(1.0, gt=0)
-    """Length of a window in seconds; infinite (`all`): the whole video is one window."""
+    """Length of a window in seconds; `all` (infinite) makes the whole video one window."""
     hop: float = Field(0.5, ge=0.001)
-    """Seconds between the starts of windows."""
+    """Seconds between the starts of consecutive windows."""
     start: float = Field(0.0, ge=0)
-    """Frames before this time are skipped, in seconds."""
+    """Skip frames before this time, in seconds."""
     end: float | None = Field(None, gt=0)
-    """Frames after this time are skipped, in seconds; by default none (`all`)."""
+    """Skip frames after this time, in seconds; by default (`all`), none are skipped."""
     face_crop: bool = True
-    """Detect and crop faces; otherwise the whole frame is used, for videos already cropped to a face."""
+    """Detect and crop faces; if disabled, the whole frame is used, for videos already cropped to a face."""
     detector: DetectorName = "auto"
-    """Face detector: YuNet, OpenCV's Haar cascade, or auto: YuNet, with Haar as fallback."""
+    """Face detector: yunet, haar (OpenCV's Haar cascade), or auto (YuNet, falling back to Haar)."""
     detect_rate: float = Field(10.0, ge=1)
-    """Maximum frames per second passed to the detector; a face found in two consecutive ones is
-    interpolated in the frames between, which are kept in memory until then. Infinite (`inf`): every frame."""
+    """Maximum number of frames per second passed to the detector; `inf` passes every frame. The position of a face
+    is interpolated between two consecutive frames in which it is detected; the frames in between are kept in memory
+    until then."""
     face_threshold: float = Field(0.7, ge=0, le=1)
     """Confidence threshold of the detector; faces below it are ignored."""
     min_face: float = Field(24.0, ge=0)
-    """Minimum face size in pixels; a window whose face is smaller has the status low_quality."""
+    """Minimum face size in pixels; windows with smaller faces get the status low_quality."""
     min_coverage: float = Field(0.3, ge=0, le=1)
-    """Minimum fraction of a window's frames that show the face; below it, the window has the status low_quality."""
+    """Minimum fraction of a window's frames that show the face; below it, the window gets the status low_quality."""
     decoder: DecoderName = "auto"
-    """Video decoder; auto is torchcodec if its FFmpeg is found, else PyAV."""
+    """Video decoder; auto uses torchcodec if FFmpeg is found, otherwise PyAV."""
     frame_rate: float = Field(25.0, gt=0, le=10_000)
-    """Frames per second of sources without timestamps: folders of images, and arrays."""
+    """Frame rate assumed for sources without timestamps (folders of images, and arrays)."""
     prior_weight: float | None = Field(None, ge=0, le=1)
-    """Label frequencies that predictions assume: 0 those of the training videos, 1 equal ones, values between a
-    mixture; by default the weight stored in the model."""
+    """Label frequencies assumed at prediction time: 0 uses those of the training videos, 1 assumes all labels
+    equally frequent, and values in between interpolate. Defaults to the weight stored in the model."""
     captions: Path | None = None
-    """Captions of the videos, for models that read them: a file from `peclip captions`."""
+    """File with captions of the videos, as written by `peclip captions`, for models that read captions."""
     batch_size: int | None = Field(None, ge=1)
-    """Windows per forward pass; by default 8, and 1 for a webcam so that rows appear immediately."""
+    """Windows per forward pass; defaults to 8, or to 1 for a webcam so that rows appear immediately."""
 
     @field_validator("end")
     @classmethod
@@ -243,7 +244,7 @@ def check(kind: type[Checked], values: Mapping[str, Any]) -> Checked:
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         field = ".".join(str(part) for part in first["loc"])[:80]
-        given = f" (given: {str(first['input'])[:80]!r})" if field else ""
+        given = f" (got: {str(first['input'])[:80]!r})" if field else ""
         message = first["msg"].removeprefix("Value error, ").removesuffix(".")
         raise ConfigError(
             f"{f'Invalid {field}' if field else 'Invalid configuration'}: {message}{given}."

@@ -97,7 +97,10 @@ class MissingExtraError(UserError, ImportError):
     exit_code = 5
 
     def __init__(self, purpose: str, extra: str) -> None:
-        super().__init__(f"{purpose} needs an optional package: pip install 'peclip[{extra}]'")
+        super().__init__(
+            f"{purpose} requires an optional package. Install it with: pip install "
+            f"'peclip[{extra}]'"
+        )
 
 
 class TrainingError(UserError):

@@ -42,13 +42,14 @@ def save_figure(figure: Figure, path: str | Path) -> None:
     path = Path(path)
     if path.suffix.lower() not in FIGURE_ENDINGS:
         raise ConfigError(
-            f"Cannot infer the format of {path.name!r} from its extension; use {', '.join(FIGURE_ENDINGS)}."
+            f"Cannot infer the figure format of {path.name!r} from its extension; use "
+            f"{', '.join(FIGURE_ENDINGS)}."
         )
     try:
         with replacing(path) as partial:
             figure.savefig(partial, dpi=150, format=path.suffix[1:].lower())
     except OSError as error:
         raise ConfigError(
-            f"The figure {str(path)!r} cannot be written: {error.strerror}. Give a file in an existing, "
-            "writable folder."
+            f"The figure {str(path)!r} cannot be written: {error.strerror}. Choose a file in an "
+            "existing, writable folder."
         ) from None

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 SUFFIX = ".part"
 
 Record = tuple[str, Mapping[str, Any]]
-"""Where it is in the file, such as `line 3`, and its cells by column."""
+"""The position of a record in the file, such as `line 3`, and its cells by column."""
 
 CheckColumns = Callable[[Iterable[str], str], None]
 """Called with columns and their place in the file; raises if they are not the expected ones."""
@@ -70,11 +70,13 @@ def lock(path: Path) -> BaseFileLock:
         held.acquire(timeout=0)
     except Timeout:
         raise ConfigError(
-            f"Another run is writing {str(path)!r}. Wait for it, or give each run a separate file."
+            f"Another run is writing {str(path)!r}. Wait until it has finished, or use a separate "
+            "file for each run."
         ) from None
     except OSError as error:
         raise ConfigError(
-            f"{path}.lock cannot be written: {error.strerror or error}. Give a file in a writable folder."
+            f"{path}.lock cannot be written: {error.strerror or error}. Choose a file in a "
+            "writable folder."
         ) from None
     return held
 
@@ -131,7 +133,7 @@ def read_records(
     try:
         content = path.read_bytes()
     except OSError as error:
-        raise ConfigError(f"{error.strerror}; give a file that exists and can be read") from None
+        raise ConfigError(f"{error.strerror}; choose an existing, readable file") from None
     return list(readers[kind](content, check_columns))
 
 
@@ -150,7 +152,7 @@ def _csv_records(
     try:
         header = [name.strip() for name in next((cells for cells in reader if cells), [])]
         if not header:
-            raise ConfigError("it is empty; a header and a line per row are expected")
+            raise ConfigError("it is empty; expected a header and one line per row")
         header = [name.lower() for name in header] if lowercase else header
         check_columns(header, "line 1")
         for cells in reader:
@@ -160,11 +162,11 @@ def _csv_records(
                 yield f"line {reader.line_num}", dict(zip(header, cells, strict=True))
             elif cells:
                 raise ConfigError(
-                    f"line {reader.line_num} has {len(cells)} cells and the header {len(header)}; "
-                    "quote cells that contain a comma"
+                    f"line {reader.line_num} has {len(cells)} cells, but the header has "
+                    f"{len(header)}; quote cells that contain a comma"
                 )
     except csv.Error as error:
-        raise ConfigError(f"line {reader.line_num} is not csv: {error}") from None
+        raise ConfigError(f"line {reader.line_num} is not valid CSV: {error}") from None
 
 
 def _line_records(content: bytes, check_columns: CheckColumns) -> Iterator[Record]:
@@ -173,7 +175,7 @@ def _line_records(content: bytes, check_columns: CheckColumns) -> Iterator[Recor
         if text.strip():
             row = parse_json(text)
             if not isinstance(row, dict):
-                raise ConfigError(f"line {line} is not a JSON object; write one per line")
+                raise ConfigError(f"line {line} is not a JSON object; expected one object per line")
             check_columns(row, f"line {line}")
             yield f"line {line}", row
 
@@ -193,8 +195,8 @@ def _rows_of(document: Any) -> list[Any]:
     rows = document.get("rows") if isinstance(document, dict) else None
     if not isinstance(rows, list):
         raise ConfigError(
-            "it is not a document of peclip predict, which has rows, or a list of such documents; give one "
-            "of these, or one JSON object per line in a .jsonl file"
+            "it is neither a JSON document written by peclip predict (with rows) nor a list of "
+            "such documents; use one of these, or a .jsonl file with one JSON object per line"
         )
     return rows
 
@@ -217,7 +219,7 @@ def _parquet_records(content: bytes, check_columns: CheckColumns) -> Iterator[Re
         rows = pq.read_table(pa.BufferReader(content)).to_pylist()
     except (pa.ArrowException, OSError) as error:
         reason = str(error).splitlines()[0]
-        raise ConfigError(f"it is not a parquet file that can be read: {reason}") from None
+        raise ConfigError(f"it is not a readable parquet file: {reason}") from None
     for place, row in enumerate(rows, 1):
         check_columns(row, f"row {place}")
         yield f"row {place}", row

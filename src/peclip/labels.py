@@ -73,10 +73,10 @@ class LabelSet:
         for name in self.names:
             if not name:
                 raise ConfigError(
-                    f"Empty label name in {list(self.names)}; give each label a name."
+                    f"Empty label name in {list(self.names)}; every label needs a name."
                 )
             if self.names.count(name) > 1:
-                raise ConfigError(f"Duplicate label {name!r}; give each name once.")
+                raise ConfigError(f"Duplicate label {name!r}; label names must be unique.")
 
     @classmethod
     def of(cls, names: Iterable[str]) -> LabelSet:
@@ -95,7 +95,7 @@ class LabelSet:
             return self.names.index(canonical(name))
         except ValueError:
             raise ConfigError(
-                f"{name!r} is not a label of this model; its labels are {', '.join(self.names)}."
+                f"{name!r} is not a label of this model. Its labels are {', '.join(self.names)}."
             ) from None
 
     def __len__(self) -> int:
@@ -126,12 +126,15 @@ def check_distribution(name: str, labels: Iterable[str], shares: Mapping[str, fl
     """
     if set(shares) != set(labels):
         raise ConfigError(
-            f"{name} has {sorted(shares)}; give a probability for exactly the labels {sorted(labels)}"
+            f"{name} has {sorted(shares)}; it must contain a probability for each of the labels "
+            f"{sorted(labels)} and no others"
         )
     total = math.fsum(shares.values())
     # A NaN fails the first comparison, and an infinite number the second.
     if not (all(share > 0 for share in shares.values()) and abs(total - 1) <= _TOLERANCE):
-        raise ConfigError(f"{name} sums to {total:.6g}; give probabilities above 0 that sum to 1")
+        raise ConfigError(
+            f"{name} sums to {total:.6g}; the probabilities must be above 0 and sum to 1"
+        )
 
 
 def prior_factors(
@@ -181,7 +184,8 @@ def effective_prior_weight(model: HasPrior, given: float | None) -> float | None
     """
     if given is not None and model.prior is None:
         raise ConfigError(
-            f"prior_weight {given:g} was given, but the model has no prior. Remove it, or use a model "
-            "trained with --set train.prior=targets or fit, or one whose config.json has a prior."
+            f"prior_weight is {given:g}, but the model has no prior. Remove the option, or use a "
+            "model with a prior in its config.json (trained with --set train.prior=targets or "
+            "train.prior=fit)."
         )
     return model.prior_weight if given is None else given

@@ -8,13 +8,13 @@ Precision = Literal["auto", "fp32", "bf16", "fp16"]
 """Precision of model computations; `auto` depends on the device."""
 
 DetectorName = Literal["auto", "yunet", "haar"]
-"""Face detectors: YuNet, OpenCV's Haar cascade, or auto: YuNet, with Haar as fallback."""
+"""Face detectors: yunet, haar (OpenCV's Haar cascade), or auto (YuNet, falling back to Haar)."""
 
 DecoderName = Literal["auto", "torchcodec", "pyav"]
-"""Video decoders: torchcodec if its FFmpeg is found, else PyAV."""
+"""Video decoders; auto uses torchcodec if FFmpeg is found, otherwise PyAV."""
 
 EngineName = Literal["local", "ray"]
-"""Execution of many predictions: in this process, or by the workers of a Ray cluster."""
+"""Where predictions run: in this process, or on the workers of a Ray cluster."""
 
 RowFormat = Literal["csv", "jsonl", "json", "parquet"]
 """File formats of rows."""
@@ -26,4 +26,4 @@ ViewAverage = Literal["none", "flip"]
 """Test-time averaging in evaluation."""
 
 Selection = Literal["val", "last", "test"]
-"""Videos that select the epoch of a training."""
+"""Videos on which the training epoch is selected."""

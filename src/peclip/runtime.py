@@ -39,16 +39,16 @@ def choose_device(name: str = "auto") -> torch.device:
         raise ConfigError(f"Invalid device {name!r}; choose auto, cpu, cuda, cuda:N or mps.")
     if kind == "cuda" and not torch.cuda.is_available():
         raise DeviceError(
-            f"Device {name!r} is unavailable: torch finds no CUDA device. Use --device "
-            "auto or cpu, or install a CUDA build of torch and a driver."
+            f"Device {name!r} is unavailable: torch finds no CUDA device. Use --device auto or "
+            "cpu, or install a CUDA build of torch and a GPU driver."
         )
     if kind == "cuda" and int(number or 0) >= torch.cuda.device_count():
         raise DeviceError(
-            f"Device {name!r} is unavailable: this machine has cuda:0 to "
+            f"Device {name!r} is unavailable; this machine has cuda:0 to "
             f"cuda:{torch.cuda.device_count() - 1}."
         )
     if kind == "mps" and not torch.backends.mps.is_available():
-        raise DeviceError("Device 'mps' is unavailable on this machine. Use cpu.")
+        raise DeviceError("Device 'mps' is unavailable on this machine. Use --device cpu.")
     return torch.device(name)
 
 
@@ -77,7 +77,9 @@ def choose_precision(name: Precision, device: torch.device) -> str:
         DeviceError: the device does not support it.
     """
     if name not in ("auto", *_DTYPES):
-        raise ConfigError(f"Invalid precision {name!r}; choose auto, {', '.join(_DTYPES)}.")
+        raise ConfigError(
+            f"Invalid precision {name!r}; choose auto or one of {', '.join(_DTYPES)}."
+        )
     if name == "auto":
         if device.type != "cuda":
             return "fp32"

@@ -16,7 +16,7 @@ from peclip.video.reader import open_video
 from peclip.video.sampling import segment_indices
 
 MAX_UNANSWERED = 3
-"""Consecutive videos without a caption after which captioning stops."""
+"""Number of consecutive videos without a caption after which captioning stops."""
 _SHOWN = 100
 
 
@@ -92,9 +92,10 @@ def describe(
             unanswered = unanswered + 1 if done.status == "unanswered" else 0
         if unanswered == MAX_UNANSWERED:
             raise EndpointError(
-                f"The model {captioner.name!r} returned no caption for {unanswered} consecutive videos, the last "
-                f"one {done.id!r}. Check the model and its server, or give another model and another "
-                "file; finished captions are kept, and the same command resumes."
+                f"The model {captioner.name!r} returned no caption for {unanswered} consecutive "
+                f"videos; the last one is {done.id!r}. Check the model and its server, or use "
+                "another model with another output file. Finished captions are kept, and the "
+                "same command resumes."
             )
     return results
 
@@ -146,6 +147,7 @@ def _ask(captioner: Captioner, frames: Frames) -> str:
         line = " ".join(text.split())
         shown = line if len(line) <= _SHOWN else f"{line[:_SHOWN]}…"
         raise NoCaptionError(
-            f"the model {captioner.name!r} does not describe a face: {shown!r}; try another model."
+            f"the model {captioner.name!r} returned a text that does not describe a face: "
+            f"{shown!r}; try another model."
         )
     return text

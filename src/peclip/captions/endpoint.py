@@ -73,8 +73,8 @@ class EndpointCaptioner:
         self._url = base_url.rstrip("/").removesuffix("/chat/completions") + "/chat/completions"
         if settings.offline and not self.is_local:
             raise EndpointError(
-                f"The endpoint {base_url} is not local, and peclip is offline. Unset PECLIP_OFFLINE and "
-                "HF_HUB_OFFLINE, or give a server on this machine (localhost)."
+                f"The endpoint {base_url} is not local, and peclip is offline. Unset "
+                "PECLIP_OFFLINE and HF_HUB_OFFLINE, or use a server on this machine (localhost)."
             )
         self.name = model
         self._options = options
@@ -191,7 +191,7 @@ def _host(base_url: str) -> str:
         host = None
     if host is None or parts.scheme not in ("http", "https"):
         raise ConfigError(
-            f"Invalid endpoint {base_url!r}; give an address such as http://localhost:8000/v1."
+            f"Invalid endpoint {base_url!r}; use an address such as http://localhost:8000/v1."
         )
     return host
 

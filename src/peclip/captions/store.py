@@ -22,7 +22,7 @@ from peclip.files import lock, parse_json, unlock
 logger = logging.getLogger(__name__)
 
 _BEGINNING = b'{"id"'
-"""Of every line that is written here."""
+"""Fields of every line written here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +34,7 @@ class Caption:
     caption: str
     """The model's text."""
     refined: str
-    """Without clauses that name or conclude an emotion; empty if nothing is left."""
+    """The caption without clauses that name or infer an emotion; empty if nothing is left."""
     model: str
     prompt: str
     """Version of the prompt."""
@@ -59,10 +59,11 @@ class CaptionStore:
         folder = path.absolute().parent
         if path.suffix.lower() != ".jsonl" or path.is_dir() or not folder.is_dir():
             raise ConfigError(
-                f"Captions cannot be stored in {str(path)!r}; give a .jsonl file in an existing folder."
+                f"Captions cannot be stored in {str(path)!r}; choose a .jsonl file in an existing "
+                "folder."
             )
         if not os.access(path if path.exists() else folder, os.W_OK):
-            raise ConfigError(f"{path} is not writable; give a file in a writable folder.")
+            raise ConfigError(f"{path} is not writable; choose a file in a writable folder.")
         self.path = path
         # Locked before reading: a line being written by another run looks truncated.
         self._lock = lock(path)
@@ -99,8 +100,9 @@ class CaptionStore:
             changed = differences({name: row.get(name) for name in wanted}, wanted)
             if changed:
                 raise ConfigError(
-                    f"{str(self.path)!r} holds captions made with other settings: {row['id']} with "
-                    f"{', '.join(map(str, changed))}. Give another file, or the same options."
+                    f"{str(self.path)!r} contains captions generated with different settings: "
+                    f"{row['id']} with {', '.join(map(str, changed))}. Choose another file, or "
+                    "use the same options."
                 )
 
     def add(self, caption: Caption) -> None:
@@ -117,8 +119,8 @@ class CaptionStore:
                 os.fsync(file.fileno())
         except OSError as error:
             raise ConfigError(
-                f"{self.path} cannot be written: {error.strerror}. Free some space or give another file; "
-                f"{len(self):,} captions are saved."
+                f"{self.path} cannot be written: {error.strerror}. Free some space or choose "
+                f"another file; {len(self):,} captions have been saved."
             ) from error
         self._made[caption.id] = asdict(caption)
 

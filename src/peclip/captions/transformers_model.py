@@ -61,20 +61,22 @@ class TransformersCaptioner:
             self._model = model.to(self._device).eval()
         except torch.OutOfMemoryError as error:
             raise DeviceError(
-                f"Out of memory on {self._device} with {name!r}; give a smaller model or another "
+                f"Out of memory on {self._device} with {name!r}; use a smaller model or another "
                 "device."
             ) from error
         except ImportError as error:
             raise DeviceError(
-                f"The model {name!r} needs a missing package: {first_line(error).rstrip('.')}. Install it."
+                f"The model {name!r} requires a package that is not installed: "
+                f"{first_line(error).rstrip('.')}. Install it."
             ) from error
         except (OSError, ValueError, KeyError, SafetensorError) as error:
             if isinstance(error, ConfigError):
                 raise
             state = " (peclip is offline)" if settings.offline else ""
             raise WeightsError(
-                f"The model {name!r} cannot be loaded{state}: {first_line(error).rstrip('.')}. Give a video-text "
-                "model of the hub, such as LanguageBind/Video-LLaVA-7B-hf, or the directory of one."
+                f"The model {name!r} cannot be loaded{state}: {first_line(error).rstrip('.')}. "
+                "Use a video-text model from the hub, such as LanguageBind/Video-LLaVA-7B-hf, or "
+                "the directory of such a model."
             ) from error
 
     @torch.inference_mode()
@@ -101,13 +103,13 @@ class TransformersCaptioner:
         except torch.OutOfMemoryError as error:
             raise DeviceError(
                 f"Out of memory on {self._device} with {self.name!r} and {len(frames)} frames; "
-                "give fewer frames, a smaller model or another device."
+                "use fewer frames, a smaller model or another device."
             ) from error
         new = ids[0, inputs["input_ids"].shape[1] :]
         text = str(self._processor.decode(new, skip_special_tokens=True)).strip()
         if not text:
             raise NoCaptionError(
-                f"the model {self.name!r} returned an empty caption; try another one."
+                f"the model {self.name!r} returned an empty caption; try another model."
             )
         return text
 
@@ -115,11 +117,11 @@ class TransformersCaptioner:
 def _check_processor(name: str, processor: Any) -> None:
     if getattr(processor, "video_processor", None) is None:
         raise ConfigError(
-            f"The model {name!r} does not support videos; give a video-text model such as "
+            f"The model {name!r} does not support videos; use a video-text model such as "
             "LanguageBind/Video-LLaVA-7B-hf."
         )
     if not getattr(processor, "chat_template", None):
-        raise ConfigError(f"The model {name!r} has no chat template; give a chat-tuned model.")
+        raise ConfigError(f"The model {name!r} has no chat template; use a chat-tuned model.")
 
 
 def _metadata(frames: Frames) -> dict[str, Any]:

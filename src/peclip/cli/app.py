@@ -44,7 +44,8 @@ def _version(value: bool) -> None:
 @app.callback()
 def options(
     verbose: Annotated[
-        bool, typer.Option("-v", "--verbose", help="Show the log, and tracebacks of errors.")
+        bool,
+        typer.Option("-v", "--verbose", help="Show log messages and the tracebacks of errors."),
     ] = False,
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Show only errors.")] = False,
     version: Annotated[

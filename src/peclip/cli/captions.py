@@ -33,15 +33,15 @@ EndpointOpt = Annotated[
     str | None,
     typer.Option(
         "--endpoint",
-        help="Instead of --model: URL of an OpenAI-compatible server, such as http://localhost:8000/v1. "
-        "Frames showing people are sent to it.",
+        help="URL of an OpenAI-compatible server to use instead of --model, such as "
+        "http://localhost:8000/v1. Frames showing people are sent to it.",
     ),
 ]
 EndpointOptionsOpt = Annotated[
     str | None,
     typer.Option(
         "--endpoint-options",
-        help='Request fields (JSON) that replace \'{"temperature": 0, "max_tokens": 300}\'.',
+        help='Request fields as JSON, which replace \'{"temperature": 0, "max_tokens": 300}\'.',
     ),
 ]
 
@@ -51,15 +51,19 @@ def captions(
     *,
     data: DataGroup,
     output: Annotated[
-        Path, typer.Option("-o", "--output", help="A .jsonl file; an existing one is resumed.")
+        Path,
+        typer.Option("-o", "--output", help="Output .jsonl file; an existing file is resumed."),
     ],
     fold: FoldOpt = None,
     split: Annotated[
-        str | None, typer.Option("--split", help="train, val or test; by default all.")
+        str | None,
+        typer.Option(
+            "--split", help="Split to caption: train, val or test; by default, all of them."
+        ),
     ] = None,
     own: Annotated[
         bool,
-        typer.Option("--own", help="Use the captions that come with the data set (mafw)."),
+        typer.Option("--own", help="Use the captions included in the data set (mafw only)."),
     ] = False,
     model: ModelOpt = None,
     endpoint: EndpointOpt = None,
@@ -68,7 +72,10 @@ def captions(
     ] = None,
     endpoint_options: EndpointOptionsOpt = None,
     num_frames: Annotated[
-        int, typer.Option("--num-frames", min=1, max=256, help="Frames shown to the model.")
+        int,
+        typer.Option(
+            "--num-frames", min=1, max=256, help="Number of frames per video shown to the model."
+        ),
     ] = 8,
     limit: Annotated[
         int | None, typer.Option("--limit", min=1, help="Stop after this many videos.")
@@ -76,9 +83,9 @@ def captions(
     device: DeviceOpt = "auto",
     progress: ProgressOpt = True,
 ) -> None:
-    """Caption the videos of a data set with a language model, for models that read captions.
+    """Generate captions for the videos of a data set with a language model, for models that read captions.
 
-    One line per video, written immediately: an interrupted run resumes where it stopped.
+    Each caption is written immediately as one line, so an interrupted run resumes where it stopped.
     """
     from peclip.captions.describe import describe
     from peclip.captions.store import CaptionStore
@@ -86,7 +93,7 @@ def captions(
     config = check(DataConfig, data)
     if own:
         if model is not None or endpoint is not None or limit is not None:
-            raise ConfigError("--own uses no model: omit --model, --endpoint and --limit.")
+            raise ConfigError("--own uses no model: remove --model, --endpoint and --limit.")
         _copy_own(config, fold, split, output)
         return
     samples = _read_samples(config, fold, split)
@@ -122,7 +129,9 @@ def _copy_own(config: DataConfig, fold: int | None, split: str | None, output: P
     read = find_benchmark(dataset).own_captions
     if read is None:
         known = ", ".join(name for name, benchmark in DATASETS.items() if benchmark.own_captions)
-        raise ConfigError(f"{dataset} does not include captions for --own; accepted: {known}.")
+        raise ConfigError(
+            f"{dataset} does not include captions, so --own cannot be used; use one of: {known}."
+        )
     samples = _read_samples(config, fold, split)
     with CaptionStore(output.expanduser()) as store:
         kept = sum(sample.id in store for sample in samples)
@@ -140,14 +149,14 @@ def _read_samples(config: DataConfig, fold: int | None, split: str | None) -> li
     names = list(dict.fromkeys(part.split for part in splits))
     if split is not None and split not in names:
         raise ConfigError(
-            f"{config.dataset} has no split {split!r} here; it has {', '.join(names)}."
+            f"{config.dataset} has no split {split!r} here; its splits are {', '.join(names)}."
         )
     chosen = [part.without_missing() for part in splits if split in (None, part.split)]
     missing = {
         sample.id for part in splits if split in (None, part.split) for sample in part.missing
     }
     if missing:
-        console.note(f"{len(missing):,} listed videos are missing; skipping them.")
+        console.note(f"{len(missing):,} listed videos are missing and will be skipped.")
     return list({sample.id: sample for part in chosen for sample in part.samples}.values())
 
 
@@ -166,16 +175,15 @@ def _load_captioner(
         return TransformersCaptioner(model, device, settings=load_settings())
     if model is not None or endpoint is None or endpoint_model is None:
         raise ConfigError(
-            "Give either --model NAME, or --endpoint URL with --endpoint-model NAME, to write the captions."
+            "To generate captions, pass either --model NAME, or --endpoint URL with "
+            "--endpoint-model NAME."
         )
     options = DEFAULT_OPTIONS if endpoint_options is None else _read_options(endpoint_options)
     captioner = EndpointCaptioner(
         endpoint, endpoint_model, settings=load_settings(), options=options
     )
     if not captioner.is_local:
-        console.note(
-            f"Frames showing people leave this machine: they are sent to {captioner.host}."
-        )
+        console.note(f"Frames showing people leave this machine and are sent to {captioner.host}.")
     return captioner
 
 
@@ -186,6 +194,6 @@ def _read_options(text: str) -> dict[str, Any]:
         options = None
     if not isinstance(options, dict):
         raise ConfigError(
-            f"Invalid --endpoint-options {text!r}: give a JSON object such as '{{\"temperature\": 0}}'."
+            f"Invalid --endpoint-options {text!r}: use a JSON object such as '{{\"temperature\": 0}}'."
         )
     return options

@@ -12,28 +12,30 @@ from peclip.cli import console
 
 def convert(
     checkpoint: Annotated[
-        Path, typer.Argument(help="A .pth file of the release, with a `state_dict`.")
+        Path, typer.Argument(help="A .pth checkpoint of the release that contains a `state_dict`.")
     ],
     output: Annotated[Path, typer.Argument(help="Model directory to write.")],
     backbone: Annotated[
-        str, typer.Option(help="BACKBONE/WEIGHTS the checkpoint was trained on.")
+        str, typer.Option(help="Backbone on which the checkpoint was trained, as BACKBONE/WEIGHTS.")
     ] = "ViT-B-16-quickgelu/openai",
     labels: Annotated[
         str | None,
         typer.Option(
-            help="Comma-separated names in the order of the class ids in training. By default "
-            "the labels are read from the texts in the checkpoint; required for AFEW, whose lists have another "
-            "order."
+            help="Comma-separated label names in the order of the class ids used in training. By "
+            "default, the labels are read from the texts in the checkpoint. Required for "
+            "AFEW, whose lists use another order."
         ),
     ] = None,
     full: Annotated[
         bool,
-        typer.Option("--full", help="Also store the backbone (no download later)."),
+        typer.Option(
+            "--full", help="Also store the backbone, so that nothing needs to be downloaded later."
+        ),
     ] = False,
 ) -> None:
     """Convert a checkpoint trained with the code of SAADI-Ibtissam/PE-CLIP.
 
-    The file is read without running any code from it. Example:
+    The file is read without executing any code in it. Example:
 
     peclip convert PE-CLIP_BestModel.pth my-model --full
     """

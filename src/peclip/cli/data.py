@@ -28,11 +28,11 @@ _SHOWN = 5
 _VERDICTS = {
     "face": "cropped faces: use them with --no-face-crop",
     "scene": "whole scenes: crop the faces",
-    "unclear": "unclear: look at some frames",
+    "unclear": "unclear: inspect some frames",
 }
 
 FoldOpt = Annotated[
-    int | None, typer.Option("--fold", min=1, help="Fold number; by default all folds.")
+    int | None, typer.Option("--fold", min=1, help="Fold number; by default, all folds.")
 ]
 
 
@@ -77,7 +77,8 @@ def check_copy(
     data: DataGroup,
     fold: FoldOpt = None,
     face_videos: Annotated[
-        int, typer.Option(min=0, help="Number of videos to search for faces; 0 skips it.")
+        int,
+        typer.Option(min=0, help="Number of videos on which to run face detection; 0 skips it."),
     ] = 20,
     faces: Annotated[dict[str, Any], Fields(PredictOptions, "detector")],
     form: ReportFormatOpt = "table",
@@ -118,21 +119,24 @@ def prepare(
     model: ModelOpt = "nano",
     size: Annotated[
         int | None,
-        typer.Option(min=16, help="Crop size in pixels; by default the model's input size."),
+        typer.Option(min=16, help="Crop size in pixels; by default, the input size of the model."),
     ] = None,
     faces: Annotated[dict[str, Any], Fields(PredictOptions, "detector", "face_threshold")],
     parts: Annotated[
         str | None,
-        typer.Option(help="Also extract landmarks and parsing maps, for FineCLIPER: mediapipe."),
+        typer.Option(
+            help="Also extract landmarks and parsing maps for FineCLIPER, with this finder: mediapipe."
+        ),
     ] = None,
     workers: Annotated[
-        int | None, typer.Option("-j", "--workers", min=1, help="Threads; by default one per core.")
+        int | None,
+        typer.Option("-j", "--workers", min=1, help="Number of threads; by default, one per core."),
     ] = None,
     progress: ProgressOpt = True,
 ) -> None:
-    """Decode, detect, track and crop once, so that training and evaluation read the crops.
+    """Decode the videos and detect, track and crop faces once, so that training and evaluation read the crops.
 
-    The crops have the geometry of the model. An interrupted run resumes where it stopped.
+    The crops use the crop geometry of the model. An interrupted run resumes where it stopped.
     """
     from peclip.data import read_splits
     from peclip.data.preparation.crop_record import CropConfig

@@ -90,8 +90,8 @@ def _decoders() -> Iterator[Finding]:
             "torchcodec",
             f"unavailable: {load_problem()}",
             "optional",
-            "PyAV is used instead. For torchcodec: apt install ffmpeg, brew install ffmpeg, or conda "
-            "install -c conda-forge ffmpeg.",
+            "PyAV is used instead. To use torchcodec, install FFmpeg: apt install ffmpeg, brew "
+            "install ffmpeg, or conda install -c conda-forge ffmpeg.",
         )
 
 
@@ -107,7 +107,7 @@ def _devices() -> Iterator[Finding]:
             "gpu",
             "none found",
             "optional",
-            "Models run on the CPU: nano is fast there, ViT-B/16 is slow.",
+            "Models run on the CPU, where nano is fast and ViT-B/16 is slow.",
         )
     yield Finding("cpu", f"{os.cpu_count()} cores, {torch.get_num_threads()} threads for torch")
 
@@ -130,7 +130,10 @@ def _file(name: str, file: RemoteFile, settings: Settings, about: str) -> Findin
     if os.path.isfile(settings.cache_dir / file.name):
         return Finding(name, "cached")
     return Finding(
-        name, "not cached", "optional", f"{about} To download it now: peclip models download {name}"
+        name,
+        "not cached",
+        "optional",
+        f"{about} To download it now, run: peclip models download {name}",
     )
 
 

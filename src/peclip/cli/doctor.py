@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def doctor(form: ReportFormatOpt = "table") -> None:
-    """Show versions, decoders, devices, cache and extras, and how to install what is missing."""
+    """Show versions, decoders, devices, cache and extras, and explain how to install missing components."""
     from peclip.cli.diagnosis import diagnose
 
     findings = diagnose()

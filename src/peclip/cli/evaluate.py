@@ -40,7 +40,8 @@ PredictionsOpt = Annotated[
     list[Path] | None,
     typer.Option(
         "--predictions",
-        help="Alias of `peclip score FILE`, with the options of that command. Repeat it for folds.",
+        help="Alias of `peclip score FILE`, with the same options. Repeat it to pass several "
+        "folds.",
     ),
 ]
 ModelOpt = Annotated[
@@ -48,14 +49,16 @@ ModelOpt = Annotated[
     typer.Option(
         "-m",
         "--model",
-        help="As for predict, or the folder of a run; with --fold all, of a run with all folds.",
+        help="Model, as for predict, or the folder of a run; with --fold all, the folder of a run "
+        "over all folds.",
     ),
 ]
 SavePredictionsOpt = Annotated[
     Path | None,
     typer.Option(
         "--save-predictions",
-        help="A .csv file for the prediction of every video; with --fold all NAME-fold-1.csv and so on.",
+        help="Write the prediction for every video to this .csv file; with --fold all, one file "
+        "per fold is written (NAME-fold-1.csv, NAME-fold-2.csv, ...).",
     ),
 ]
 ChangesOpt = Annotated[
@@ -63,7 +66,8 @@ ChangesOpt = Annotated[
     typer.Option(
         "--set",
         metavar="data.FIELD=VALUE",
-        help="Any other field of the data, such as data.targets=votes or data.copies=drop_from_test.",
+        help="Set any other field of the data configuration, such as data.targets=votes or "
+        "data.copies=drop_from_test.",
     ),
 ]
 _DATA = ("dataset", "root", "annotations", "captions", "allow_missing")
@@ -89,10 +93,10 @@ def evaluate(
     overwrite: OverwriteOpt = False,
     progress: ProgressOpt = True,
 ) -> None:
-    """Score a model on a data set: UAR, WAR, and recall and F1 of every class.
+    """Evaluate a model on a data set: UAR, WAR, and the recall and F1 of every class.
 
-    UAR is the mean recall of the classes that occur; WAR is the accuracy; the intervals are 95 %.
-    With several folds, the mean and the sample standard deviation over them.
+    UAR is the mean recall over the classes that occur, WAR is the accuracy, and the confidence level of the
+    intervals is 95 %. With several folds, their mean and sample standard deviation are also reported.
 
     peclip evaluate --dataset folder --data-root crops -m nano
 
@@ -115,8 +119,8 @@ def evaluate(
     data = _changed(data, changes or [])
     if not {"dataset", "root"} <= data.keys():
         raise ConfigError(
-            "evaluate takes --dataset NAME with --data-root DIR and -m MODEL; for a file of predictions there is "
-            "peclip score FILE."
+            "evaluate requires --dataset NAME and --data-root DIR, and accepts -m MODEL; to "
+            "score a prediction file, use peclip score FILE."
         )
     number, all_folds = read_fold(fold)
     config = check(DataConfig, data | {"fold": number})
@@ -152,8 +156,8 @@ def _check_alias(context: typer.Context) -> None:
         source = context.get_parameter_source(name)
         if name not in accepted and source is not None and source.name == "COMMANDLINE":
             raise ConfigError(
-                f"--predictions scores a file, as peclip score FILE does, and {option.opts[-1]} was given too. "
-                "Leave one of both out."
+                "--predictions scores a file, like peclip score FILE, and cannot be combined "
+                f"with {option.opts[-1]}. Remove one of them."
             )
 
 
@@ -166,7 +170,8 @@ def _changed(data: dict[str, Any], changes: list[str]) -> dict[str, Any]:
         given = assignment(change)
         if set(given) != {"data"} or not isinstance(given["data"], dict):
             raise ConfigError(
-                f"evaluate takes --set data.FIELD=VALUE, such as data.targets=votes, and {change!r} was given."
+                "evaluate only accepts --set data.FIELD=VALUE, such as data.targets=votes; got "
+                f"{change!r}."
             )
         values = merged(values, given)
     return dict(values["data"])

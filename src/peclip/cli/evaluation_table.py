@@ -60,7 +60,7 @@ def tell(evaluation: Evaluation) -> None:
         for note in fold.facts.get("notes", ()):
             console.note(note)
         if fold.facts.get("silent"):
-            console.note(f"{fold.name}: {fold.facts['silent']} videos have no caption")
+            console.note(f"{fold.name}: {fold.facts['silent']} videos without a caption")
         if counts:
             console.note(f"{fold.name}: left out {' and '.join(counts)}")
     _tell_lost("mean", evaluation.facts, evaluation.mean.uar, evaluation.mean.war)

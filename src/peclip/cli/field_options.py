@@ -82,7 +82,7 @@ class Fields:
         return typer.Option(
             *flags,
             help=_help(field),
-            show_default=f"the recipe's, else {field.default}" if shown else True,
+            show_default=f"from the recipe, otherwise {field.default}" if shown else True,
             **as_time,  # type: ignore[arg-type]
         )
 
@@ -120,7 +120,9 @@ def seconds(text: str) -> float:
     except ValueError:
         value = math.nan
     if math.isnan(value):
-        raise typer.BadParameter(f"Invalid duration {text!r}: give seconds such as 4, 4s or 500ms.")
+        raise typer.BadParameter(
+            f"Invalid duration {text!r}: use seconds or milliseconds, such as 4, 4s or 500ms."
+        )
     return value
 
 

@@ -30,14 +30,15 @@ def list_models(form: ReportFormatOpt = "table") -> None:
 def _print_models(known: dict[str, str]) -> None:
     console.print_table(["name", "description"], list(known.items()))
     console.note(
-        "Any other open_clip ViT works as BACKBONE/WEIGHTS, as does a directory or a hub repository. "
-        "Untrained FineCLIPER: finecliper:BACKBONE/WEIGHTS. CLIP itself: clip:BACKBONE/WEIGHTS."
+        "You can also pass any other open_clip ViT as BACKBONE/WEIGHTS, a directory, or a hub "
+        "repository. For an untrained FineCLIPER, use finecliper:BACKBONE/WEIGHTS; for plain "
+        "CLIP, use clip:BACKBONE/WEIGHTS."
     )
 
 
 @models.command()
 def info(name: NameArg, form: ReportFormatOpt = "table") -> None:
-    """Show architecture, labels and parameters of a model without downloading a backbone."""
+    """Show the architecture, labels and parameters of a model without downloading its backbone."""
     from peclip.settings import load_settings
     from peclip.weights.parameter_counts import count_parameters, outline
     from peclip.weights.resolve import resolve

@@ -37,11 +37,13 @@ def check_output(output: Path | None, *, overwrite: bool, endings: Sequence[str]
     special = output.exists() and not output.is_file()
     if not special and not os.access(output.absolute().parent, os.W_OK):
         raise ConfigError(
-            f"The folder of the output {str(output)!r} is not writable. Choose a file in a writable folder."
+            f"The folder containing the output file {str(output)!r} is not writable. Choose a "
+            "file in a writable folder."
         )
     if endings and output.suffix.lower() not in endings:
         raise ConfigError(
-            f"Cannot infer the format of {output.name!r} from its extension; use {', '.join(endings)}."
+            f"Cannot infer the output format of {output.name!r} from its extension; use "
+            f"{', '.join(endings)}."
         )
 
 
@@ -50,7 +52,7 @@ def read_fold(text: str | None) -> tuple[int | None, bool]:
     if text in (None, "all"):
         return None, text == "all"
     if not text.isdecimal():
-        raise ConfigError(f"Invalid --fold {text!r}: give a number or all.")
+        raise ConfigError(f"Invalid --fold {text!r}: use a fold number, or all.")
     return int(text), False
 
 
@@ -78,17 +80,23 @@ ModelOpt = Annotated[
     typer.Option(
         "-m",
         "--model",
-        help="nano, BACKBONE/WEIGHTS such as ViT-B-16-quickgelu/openai, a directory, or a hub "
-        "repository owner/name@revision.",
+        help="Model: nano, BACKBONE/WEIGHTS such as ViT-B-16-quickgelu/openai, a directory, or a "
+        "hub repository owner/name@revision.",
     ),
 ]
-DeviceOpt = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:N or mps.")]
+DeviceOpt = Annotated[str, typer.Option("--device", help="Device: auto, cpu, cuda, cuda:N or mps.")]
 PrecisionOpt = Annotated[
-    Precision, typer.Option("--precision", help="auto is bf16 on CUDA and fp32 elsewhere.")
+    Precision,
+    typer.Option(
+        "--precision",
+        help="Precision of the model; auto is bf16 on CUDA and fp32 on other devices.",
+    ),
 ]
-ReportFormatOpt = Annotated[ReportFormat, typer.Option("-f", "--format", help="table or json.")]
+ReportFormatOpt = Annotated[
+    ReportFormat, typer.Option("-f", "--format", help="Output format: table or json.")
+]
 FoldOpt = Annotated[
-    str | None, typer.Option("--fold", help="Fold number, or `all` for the mean over folds.")
+    str | None, typer.Option("--fold", help="Fold number, or `all` for all folds and their mean.")
 ]
 LabelsOpt = Annotated[
     str | None,
@@ -108,5 +116,5 @@ ProgressOpt = Annotated[
         "--progress/--no-progress", help="Show a progress bar (when stderr is a terminal)."
     ),
 ]
-OverwriteOpt = Annotated[bool, typer.Option("--overwrite", help="Replace an existing output.")]
+OverwriteOpt = Annotated[bool, typer.Option("--overwrite", help="Overwrite an existing output.")]
 DataGroup = Annotated[dict[str, Any], Fields(DataConfig, "dataset", "root", "annotations")]

@@ -27,10 +27,10 @@ def check_resume(output: Path | None, form: str | None, *, overwrite: bool) -> N
     """
     if overwrite:
         raise ConfigError(
-            "--resume keeps the existing output and --overwrite replaces it; give only one of them."
+            "--resume keeps the existing output and --overwrite replaces it; use only one of them."
         )
     if output is None or not _takes_journal(output, form):
-        raise ConfigError("--resume needs a JSON Lines output; give one, such as -o rows.jsonl.")
+        raise ConfigError("--resume requires a JSON Lines output, such as -o rows.jsonl.")
 
 
 def _takes_journal(path: Path, form: str | None) -> bool:
@@ -68,8 +68,8 @@ class Output:
         if self._num_faceless:
             more = f" and {self._num_faceless - 1} more" if self._num_faceless > 1 else ""
             console.note(
-                f"{console.shown(self._first_faceless)}{more}: no face found. Use --no-face-crop for videos "
-                "already cropped to a face."
+                f"{console.shown(self._first_faceless)}{more}: no face found. If the videos are "
+                "already cropped to a face, use --no-face-crop."
             )
         try:
             self._file.close()
@@ -86,14 +86,16 @@ class Output:
 
         journal = self._journal = Journal.resume(self._path, self._engine.fingerprint())
         if journal.lines_cut:
-            console.note(f"{self._path}: removed {journal.lines_cut} lines of unfinished sources")
+            console.note(
+                f"{self._path}: removed {journal.lines_cut} lines that belong to unfinished sources"
+            )
         todo = [source for source in sources if called(source.location) not in journal.done]
         names = {called(source.location) for source in sources}
         finished = [entry for name, entry in journal.done.items() if name in names]
         if finished:
             console.note(
-                f"{self._path}: {len(finished)} of {len(sources)} sources are already complete, "
-                f"{sum(entry.failed for entry in finished)} of them with an error"
+                f"{self._path}: {len(finished)} of {len(sources)} sources are already complete "
+                f"({sum(entry.failed for entry in finished)} of them failed)"
             )
         return todo, finished
 
@@ -137,7 +139,7 @@ class Output:
         """Returns a remark about the output of an interrupted run."""
         if self._writer is None or str(self._path) == "-":
             return ""
-        more = "; resume with the same command and --resume" if self._journal is not None else ""
+        more = "; to resume, repeat the command with --resume" if self._journal is not None else ""
         return f"; finished rows are in {self._path}{more}"
 
     def _new_writer(self) -> RowWriter:

@@ -40,46 +40,65 @@ def predict(
     source: Annotated[
         list[str],
         typer.Argument(
-            help="Videos, folders, glob patterns, http(s) URLs, folders of frames, or a webcam index."
+            help="Video files, folders of videos or frames, glob patterns, http(s) URLs, or a "
+            "webcam index."
         ),
     ],
     model: ModelOpt = "nano",
     output: OutputOpt = None,
     form: Annotated[
         RowFormat | None,
-        typer.Option("-f", "--format", help="By default from the extension of -o, else a table."),
+        typer.Option(
+            "-f",
+            "--format",
+            help="Output format; by default, inferred from the extension of -o, otherwise a table.",
+        ),
     ] = None,
     options: Annotated[dict[str, Any], Fields(PredictOptions)],
     labels: LabelsOpt = None,
     device: DeviceOpt = "auto",
     precision: PrecisionOpt = "auto",
-    top_k: Annotated[int, typer.Option(min=1, help="Labels shown per table line.")] = 3,
+    top_k: Annotated[
+        int, typer.Option(min=1, help="Number of labels shown per line of the table.")
+    ] = 3,
     overwrite: OverwriteOpt = False,
     resume: Annotated[
         bool,
         typer.Option(
-            "--resume", help="Resume -o FILE.jsonl: skip the sources already complete in it."
+            "--resume",
+            help="Resume an interrupted run: skip the sources that are already complete in -o "
+            "FILE.jsonl.",
         ),
     ] = False,
     shard: Annotated[
         str | None,
         typer.Option(
             metavar="K/N",
-            help="Read only shard K of N: every N-th source in name order, starting with the K-th. "
-            "Shards 1/N to N/N cover each source exactly once. `env` uses RANK and WORLD_SIZE.",
+            help="Process only shard K of N: every N-th source in name order, starting with the "
+            "K-th. Shards 1/N to N/N together cover each source exactly once. `env` derives "
+            "K and N from RANK and WORLD_SIZE.",
         ),
     ] = None,
     engine: Annotated[
-        EngineName, typer.Option(help="local: this process; ray: the workers of a Ray cluster.")
+        EngineName,
+        typer.Option(
+            help="Where to run the model: local (in this process) or ray (on the workers of a Ray "
+            "cluster)."
+        ),
     ] = "local",
     workers: Annotated[
-        int | None, typer.Option(min=1, help="Workers of --engine ray; by default as many as fit.")
+        int | None,
+        typer.Option(
+            min=1, help="Number of Ray workers (with --engine ray); by default, as many as fit."
+        ),
     ] = None,
     worker_cpus: Annotated[
-        float | None, typer.Option(min=0, help="Cores per worker of --engine ray; by default 1.")
+        float | None,
+        typer.Option(min=0, help="CPU cores per Ray worker (with --engine ray); default 1."),
     ] = None,
     worker_gpus: Annotated[
-        float | None, typer.Option(min=0, help="GPUs per worker of --engine ray; by default 0.")
+        float | None,
+        typer.Option(min=0, help="GPUs per Ray worker (with --engine ray); default 0."),
     ] = None,
     progress: ProgressOpt = True,
 ) -> None:

@@ -24,8 +24,9 @@ PredictionsArg = Annotated[
     list[Path],
     typer.Argument(
         metavar="FILE",
-        help="A .csv or .jsonl file with source, target, label and, for the calibration error, "
-        "prob_<label>: one video per row; or the rows of `peclip predict -o`. Several files are folds.",
+        help="A .csv or .jsonl file with one video per row and the columns source, target, label "
+        "and, for the calibration error, prob_<label>; or a file written by `peclip predict "
+        "-o`. Several files are treated as folds.",
         show_default=False,
     ),
 ]
@@ -33,12 +34,16 @@ TargetsOpt = Annotated[
     Path | None,
     typer.Option(
         "--targets",
-        help="A .csv file with source,target, for predictions without a column target.",
+        help="A .csv file with the columns source,target, for prediction files without a target "
+        "column.",
     ),
 ]
 PlotOpt = Annotated[
     Path | None,
-    typer.Option("--plot", help="Draw the confusion matrix: .png, .pdf or .svg (extra `plot`)."),
+    typer.Option(
+        "--plot",
+        help="Plot the confusion matrix to this .png, .pdf or .svg file (requires the extra `plot`).",
+    ),
 ]
 StatisticsGroup = Annotated[dict[str, Any], Fields(EvaluateOptions, "resamples", "seed")]
 
@@ -55,11 +60,12 @@ def score(
     statistics: StatisticsGroup,
     overwrite: OverwriteOpt = False,
 ) -> None:
-    """Score files of predictions: UAR, WAR, and recall and F1 of every class.
+    """Score prediction files: UAR, WAR, and the recall and F1 of every class.
 
-    UAR is the mean recall of the classes that occur; WAR is the accuracy; the intervals are 95 %.
-    With several files, the mean and the sample standard deviation over them. Rows of predict become
-    one prediction per video: the mean over the windows with status ok of the person seen longest.
+    UAR is the mean recall over the classes that occur, WAR is the accuracy, and the confidence level of the
+    intervals is 95 %. With several files, their mean and sample standard deviation are also reported. Rows of
+    `peclip predict` are reduced to one prediction per video: the mean over the windows with status ok of the person
+    visible longest.
 
     peclip score predictions.csv
 

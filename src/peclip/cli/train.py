@@ -48,13 +48,15 @@ def train(
         typer.Option(
             "-m",
             "--model",
-            help="Model to start from; by default the recipe's, else ViT-B-16-quickgelu/openai.",
+            help="Model to start from; by default, the one in the recipe, otherwise "
+            "ViT-B-16-quickgelu/openai.",
         ),
     ] = None,
     recipe: Annotated[
         str | None,
         typer.Option(
-            help="pe-clip-dfew, -ferv39k, -afew, -mafw, finecliper-dfew, -ferv39k, -mafw, or a .yaml file."
+            help="Recipe: pe-clip-dfew, -ferv39k, -afew, -mafw, finecliper-dfew, -ferv39k, -mafw, "
+            "or a .yaml file."
         ),
     ] = None,
     changes: Annotated[
@@ -62,18 +64,24 @@ def train(
         typer.Option(
             "--set",
             metavar="FIELD=VALUE",
-            help="Set any field, e.g. train.lr.adapters=1e-4; repeatable.",
+            help="Set any field of the configuration, e.g. train.lr.adapters=1e-4; can be "
+            "repeated.",
         ),
     ] = None,
     training: Annotated[dict[str, Any], Fields(TrainConfig, *_TRAIN, changes=True)],
     report_to: Annotated[
         list[str] | None,
-        typer.Option(help="tensorboard, wandb, mlflow or trackio, comma-separated; or none."),
+        typer.Option(
+            help="Experiment trackers: any of tensorboard, wandb, mlflow and trackio, "
+            "comma-separated; or none."
+        ),
     ] = None,
     device: DeviceOpt = "auto",
     name: Annotated[
         str | None,
-        typer.Option(help="Name of the run folder in ./runs; by default the data set's."),
+        typer.Option(
+            help="Name of the run folder in ./runs; by default, the name of the data set."
+        ),
     ] = None,
     out: Annotated[
         Path | None, typer.Option(help="Path of the run folder, instead of --name.")
@@ -81,11 +89,13 @@ def train(
     resume: Annotated[
         Path | None, typer.Option(help="Resume the run in this folder with its original settings.")
     ] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier run.")] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace an existing run.")
+    ] = False,
     form: ReportFormatOpt = "table",
     progress: ProgressOpt = True,
 ) -> None:
-    """Train a model, and report UAR and WAR.
+    """Train a model and report its UAR and WAR.
 
     The run folder holds the model, the predictions and everything needed to resume or repeat the run. The
     epoch is selected on validation videos. With several GPUs: torchrun --nproc-per-node N -m peclip train …
@@ -135,14 +145,14 @@ def _refuse(flags: dict[str, Any]) -> None:
     given = [flag for flag, value in flags.items() if value]
     if given:
         raise ConfigError(
-            f"--resume keeps the original settings of a run and cannot be combined with {', '.join(given)}. "
-            "Remove them, or start a new run without --resume."
+            "--resume keeps the original settings of a run and cannot be combined with "
+            f"{', '.join(given)}. Remove these options, or start a new run without --resume."
         )
 
 
 def _config_of(folder: Path) -> Path:
     if not (folder / "config.yaml").is_file():
-        raise ConfigError(f"No config.yaml found in {str(folder)!r}; give the folder of a run.")
+        raise ConfigError(f"No config.yaml found in {str(folder)!r}; pass the folder of a run.")
     return folder / "config.yaml"
 
 
@@ -150,9 +160,9 @@ def _folder(config: RunConfig, name: str | None, out: Path | None, *, overwrite:
     from peclip.runs.run_folder import free_path
 
     if name is not None and out is not None:
-        raise ConfigError("--name and --out both set the run folder; give only one of them.")
+        raise ConfigError("--name and --out both set the run folder; use only one of them.")
     if name is not None and (Path(name).name != name or name in (".", "..")):
-        raise ConfigError(f"Invalid --name {name!r}: give a name, or use --out for a path.")
+        raise ConfigError(f"Invalid --name {name!r}: use a plain name, or pass a path with --out.")
     if out is not None or name is not None:
         return out or _RUNS / str(name)
     plain = config.data.dataset

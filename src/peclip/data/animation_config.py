@@ -11,45 +11,46 @@ class AnimateConfig(Config):
     """How windows are made from stills. Lengths are fractions of the picture's side."""
 
     partial: float = Field(0.0, ge=0, le=1)
-    """Probability that the still, neutral or not, fills only a part of the window, between frames of a neutral face: of
-    the same person where the data set names people and has one, otherwise of anyone."""
+    """Probability that the still, neutral or not, fills only a part of the window, between frames of a neutral
+    face. The neutral face is of the same person if the data set identifies people and contains one, otherwise of
+    any person."""
     share: tuple[float, float] = (0.3, 1.0)
-    """That part of the window, a range."""
+    """Range of that part, as a fraction of the window."""
     faint: float = Field(0.0, ge=0, le=1)
     """Probability that the part is in `faint_share` instead, and that the window is labelled neutral."""
     faint_share: tuple[float, float] = (0.03, 0.12)
     rotation: float = Field(14.0, ge=0, le=90)
-    """Degrees to either side."""
+    """Maximum rotation in degrees, in either direction."""
     scale: float = Field(0.2, ge=0, le=1)
-    """The size is multiplied by up to e to this power, either way. Crops with a margin of -0.1 to 0.3 show
-    stills without a margin at 1.11 to 0.77 times their size, which is within 0.27."""
+    """The size is multiplied or divided by up to e to this power. Crops with a margin of -0.1 to 0.3 show stills
+    without a margin at 1.11 to 0.77 times their size, which is within 0.27."""
     stretch: float = Field(0.05, ge=0, le=0.5)
-    """The same for the width alone."""
+    """The same as `scale`, for the width alone."""
     shift: float = Field(0.12, ge=0, le=0.5)
     drift: float = Field(0.5, ge=0, le=1)
-    """What rotation, scale, shift and light change within a window, as a part of their range."""
+    """Change of rotation, scale, shift and lighting within a window, as a fraction of their range."""
     jitter: float = Field(0.01, ge=0, le=0.1)
-    """Standard deviation from frame to frame of shift and scale: the unrest of a face detector."""
+    """Standard deviation of shift and scale from frame to frame: the jitter of a face detector."""
     border: float = Field(0.0, ge=0, le=1)
-    """Probability that what lies outside the picture is its reflection, its mean colour or black, each as
-    often; otherwise the edge of the picture continues."""
+    """Probability that the area outside the image is filled by reflection, the mean colour or black, with equal
+    probability; otherwise the edge is repeated."""
     flip: float = Field(0.5, ge=0, le=1)
     contrast: float = Field(0.35, ge=0, le=2)
-    """Contrast is multiplied by up to e to this power, either way."""
+    """The contrast is multiplied or divided by up to e to this power."""
     brightness: float = Field(30.0, ge=0, le=255)
-    """Grey levels to either side."""
+    """Maximum change of brightness in grey levels, in either direction."""
     blur: float = Field(0.15, ge=0, le=1)
     """Probability of a Gaussian blur of up to `blur_sigma` pixels."""
     blur_sigma: float = Field(1.0, gt=0, le=10)
     motion: float = Field(0.0, ge=0, le=1)
     """Probability of motion blur along a line in any direction."""
     motion_length: float = Field(0.1, gt=0, le=0.5)
-    """The longest such line; the shortest is 0.3 times as long."""
+    """Maximum length of the line; the minimum is 0.3 times as long."""
     resolution: float = Field(0.0, ge=0, le=1)
-    """Probability that the picture is shrunk to a side in `resolution_range` and enlarged again."""
+    """Probability that the image is shrunk to a side in `resolution_range` and enlarged again."""
     resolution_range: tuple[int, int] = (16, 64)
-    """Pixels of the shrunken side, drawn evenly on a logarithmic scale; larger ones than the picture's
-    own change nothing."""
+    """Range of the side of the shrunken image in pixels, drawn uniformly on a logarithmic scale; values larger than
+    the image have no effect."""
     compression: float = Field(0.15, ge=0, le=1)
     """Probability of JPEG compression at a quality of 15 to 70."""
     noise: float = Field(0.15, ge=0, le=1)
@@ -65,15 +66,19 @@ class AnimateConfig(Config):
         for name in ("share", "faint_share"):
             low, high = getattr(self, name)
             if not 0 < low <= high <= 1:
-                raise ValueError(f"{name} is ({low}, {high}); give two numbers above 0 and up to 1")
+                raise ValueError(
+                    f"{name} is ({low}, {high}); it must be two numbers above 0 and at most 1"
+                )
         low, high = self.resolution_range
         if not 1 <= low <= high:
             raise ValueError(
-                f"resolution_range is ({low}, {high}); give two numbers of pixels from 1 in order"
+                f"resolution_range is ({low}, {high}); it must be two pixel counts of at least 1 "
+                "in ascending order"
             )
         if self.partial + self.faint > 1:
             raise ValueError(
-                "partial and faint are probabilities of one draw and must not sum to more than 1"
+                "partial and faint are probabilities of mutually exclusive events and must not "
+                "sum to more than 1"
             )
         if self.faint and self.faint_share[1] > self.share[0]:
             raise ValueError(

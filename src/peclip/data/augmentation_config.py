@@ -11,15 +11,16 @@ class AugmentConfig(Config):
     """How training videos are changed. The defaults are the release's for DFEW and AFEW."""
 
     crop_scale: tuple[float, float] = (0.08, 1.0)
-    """Part of the picture's area that is cut out; (1, 1) together with ratios of 1 cuts nothing."""
+    """Range of the crop area, as a fraction of the image area; (1, 1) together with an aspect ratio of 1 disables
+    cropping."""
     crop_ratio: tuple[float, float] = (3 / 4, 4 / 3)
-    """Width by height of what is cut out, before it is made square again."""
+    """Range of the aspect ratio (width / height) of the crop, before it is resized to a square."""
     flip: float = Field(0.5, ge=0, le=1)
-    """Probability of a mirror image."""
+    """Probability of a horizontal flip."""
     brightness: float = Field(0.5, ge=0, le=1)
-    """Brightness is multiplied by 1 minus to 1 plus this; the release's for FERV39k is 0."""
+    """Brightness is multiplied by a factor from 1 minus to 1 plus this value; the release uses 0 for FERV39k."""
     rotation: float = Field(0.0, ge=0, le=180)
-    """Degrees to either side; the release's for FERV39k is 4."""
+    """Maximum rotation in degrees, in either direction; the release uses 4 for FERV39k."""
 
     @model_validator(mode="after")
     def _check_ranges(self) -> AugmentConfig:
@@ -28,5 +29,7 @@ class AugmentConfig(Config):
             ("crop_ratio", self.crop_ratio),
         ):
             if not 0 < low <= high or (name == "crop_scale" and high > 1):
-                raise ValueError(f"{name} is ({low}, {high}); give a low and a high end above 0")
+                raise ValueError(
+                    f"{name} is ({low}, {high}); it must be a lower and an upper limit above 0"
+                )
         return self

@@ -31,7 +31,7 @@ def read_captions(path: Path) -> dict[str, str]:
         caption = row.get("refined")
         captions[name] = caption.strip() if isinstance(caption, str) else refine(row["caption"])
     if not captions:
-        raise DatasetError(f"{path} has no captions. Give a file with one row per video.")
+        raise DatasetError(f"{path} contains no captions. Use a file with one row per video.")
     return captions
 
 
@@ -45,20 +45,20 @@ def read_caption_rows(path: Path) -> dict[str, Mapping[str, Any]]:
         DatasetError: the file cannot be read, is broken, a row lacks one of these, or a video has two.
     """
     if path.suffix.lower() not in (".jsonl", ".csv"):
-        raise DatasetError(f"Unsupported caption file {path}; give a .jsonl or .csv file.")
+        raise DatasetError(f"Unsupported caption file {path}; use a .jsonl or .csv file.")
     try:
         records = read_records(path, lowercase=True)
     except ConfigError as error:
         raise DatasetError(
-            f"The captions {path} cannot be read: {error}. Correct the file, or make the captions again "
-            "with peclip captions."
+            f"The captions {path} cannot be read: {error}. Correct the file, or generate the "
+            "captions again with peclip captions."
         ) from None
     found: dict[str, Mapping[str, Any]] = {}
     for place, row in records:
         row = _checked(f"{path}, {place}", row)
         if row["id"] in found:
             raise DatasetError(
-                f"{path}, {place}: duplicate caption of {row['id']!r}. Keep one row per video."
+                f"{path}, {place}: duplicate caption for {row['id']!r}. Keep one row per video."
             )
         found[row["id"]] = row
     return found
@@ -68,9 +68,9 @@ def _checked(where: str, row: Mapping[str, Any]) -> Mapping[str, Any]:
     name = row.get("id", row.get("source"))
     if not isinstance(name, str) or not name.strip():
         raise DatasetError(
-            f"{where}: a column id or source must name the video; found "
-            f"{', '.join(map(str, row)) or 'none'}. Add it."
+            f"{where}: a column id or source must identify the video; found the columns "
+            f"{', '.join(map(str, row)) or 'none'}. Add one."
         )
     if not isinstance(row.get("caption"), str):
-        raise DatasetError(f"{where}: the caption of {name!r} is missing. Add it.")
+        raise DatasetError(f"{where}: the caption for {name!r} is missing. Add it.")
     return {**row, "id": name.strip()}

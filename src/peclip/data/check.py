@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from peclip.video.detectors.detector import FaceDetector
 
 FRAMES = 16
-"""Frames that PE-CLIP samples from a video; shorter videos repeat some."""
+"""Number of frames that PE-CLIP samples from a video; in shorter videos, some are repeated."""
 
 Progress = Callable[[int, int], None]
 """Called with the number of videos done, and the total."""

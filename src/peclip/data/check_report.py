@@ -16,12 +16,12 @@ Kind = Literal[
 KINDS: dict[Kind, str] = {
     "missing": "listed, but not found",
     "empty": "a folder without frames",
-    "unreadable": "not a video, an undecodable frame, or frames of several sizes",
-    "frame_count": "frame count differs from the list",
+    "unreadable": "not a video, an undecodable frame, or frames of different sizes",
+    "frame_count": "the frame count differs from the list",
     "duplicate": "the same video twice in one split",
     "conflict": "the same video with two labels",
     "overlap": "in two splits that must be disjoint",
-    "short": "fewer frames than the model samples; some are repeated",
+    "short": "fewer frames than the model samples, so some are repeated",
 }
 """Meaning of each kind. All are problems except `short`, which benchmarks naturally contain."""
 

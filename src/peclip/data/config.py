@@ -18,33 +18,35 @@ class DataConfig(Config, use_attribute_docstrings=True):
     """
 
     dataset: str
-    """Name of the data set, from `peclip data list`."""
+    """Name of the data set; `peclip data list` shows all names."""
     root: Path
-    """Folder of the data set."""
+    """Root folder of the data set."""
     annotations: Path | None = None
-    """Folder of the annotation lists, or the table; by default searched for in the folder of the data set."""
+    """Folder of the annotation lists, or the table file; by default, the lists are searched for in the root folder
+    of the data set."""
     fold: int | None = Field(None, ge=1)
-    """From 1; `None` if the data set has no folds."""
+    """Fold number, starting at 1; `None` if the data set has no folds."""
     split: str = "train"
     """`train`, `val`, `test` or `all`, if the data set has it."""
     test_subjects: tuple[str, ...] = ()
-    """Instead of a fold: the test subjects, for data sets of actors."""
+    """The test subjects, instead of a fold; for data sets of actors."""
     allow_missing: bool = False
     """Skip listed videos that are missing, instead of raising an error."""
     captions: Path | None = None
-    """Captions of the videos, for models that read them: a file from `peclip captions`."""
+    """File with captions of the videos, as written by `peclip captions`, for models that read captions."""
     targets: Literal["labels", "votes", "mixed"] = "labels"
     """Training target: the label of the data set, annotators' votes, or votes plus `label_votes` for the label. The
     label with the highest target is scored."""
     votes: Path | None = None
-    """A csv with the votes of every video; see `docs/datasets.md`. A table may have them in its column `votes`."""
+    """A CSV file with the votes for every video; see `docs/datasets.md`. A table may contain them in its column
+    `votes`."""
     label_votes: float = Field(2.0, gt=0, allow_inf_nan=False)
     """For `mixed`: the number of votes that the data set's label counts as."""
     contempt: Literal["drop", "keep"] = "drop"
-    """For a data set without the label contempt: drop votes for it, or add it as a label."""
+    """For data sets without the label contempt: `drop` removes votes for it, `keep` adds it as a label."""
     copies: Literal["keep", "drop_from_train", "drop_from_test"] = "keep"
-    """Stills with the same pixels in several splits: drop from train those also in val or test, or drop from
-    val and test those also in train."""
+    """Duplicate stills across splits: `keep` them, drop from train the ones also in val or test, or drop from val
+    and test the ones also in train."""
 
     @field_validator("root", "annotations", "captions", "votes")
     @classmethod
@@ -55,7 +57,7 @@ class DataConfig(Config, use_attribute_docstrings=True):
     def _check_votes(self) -> DataConfig:
         if self.votes is not None and self.targets == "labels":
             raise ValueError(
-                "votes were given, but targets=labels ignores them: set targets to votes or mixed, or remove "
-                "votes"
+                "votes is set, but targets=labels ignores it: set targets to votes or mixed, or "
+                "remove votes"
             )
         return self

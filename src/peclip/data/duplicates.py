@@ -34,8 +34,8 @@ def without_copies(split: Split, config: DataConfig, read: Callable[[str], Split
     """
     if config.copies != "keep" and split.split == "all":
         raise ConfigError(
-            f"data.copies is {config.copies}, but the split all contains train and test. Give another "
-            "split, or set data.copies=keep."
+            f"data.copies is {config.copies}, but the split all contains train and test. Use "
+            "another split, or set data.copies=keep."
         )
     others = _SIDES[config.copies].get(split.split, ())
     if not others:
@@ -43,8 +43,8 @@ def without_copies(split: Split, config: DataConfig, read: Callable[[str], Split
     found = [other for other in map(read, others) if other is not None]
     if not found:
         raise ConfigError(
-            f"data.copies is {config.copies}, but {split.dataset} has no {' or '.join(others)} to compare "
-            f"{split.split} with. Set data.copies=keep."
+            f"data.copies is {config.copies}, but {split.dataset} has no {' or '.join(others)} "
+            f"split to compare {split.split} with. Set data.copies=keep."
         )
     known = {digest for other in found for digest in pixel_digests(other.without_missing().samples)}
     present = split.without_missing().samples

@@ -24,11 +24,11 @@ class Sample:
     subject: str | None = None
     """The person shown, if the data set provides it."""
     num_frames: int | None = None
-    """Frame count in the list, which may differ from the files; `check` compares them."""
+    """Number of frames according to the list, which may differ from the files; `check` compares them."""
     caption: str = ""
     """Caption of the facial movements, without the emotion; empty if missing."""
     soft_target: tuple[tuple[str, float], ...] | None = None
-    """Training target: label → probability, summing to 1; `None` for the plain label."""
+    """Training target as label → probability, which sum to 1; `None` if the target is the label itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +55,8 @@ class Split:
             self._check_soft_target(sample)
             if sample.label not in known:
                 raise DatasetError(
-                    f"{self.title}: {sample.id} has the unknown label {sample.label!r}; the labels are "
-                    f"{', '.join(self.labels)}. Correct its label."
+                    f"{self.title}: {sample.id} has the unknown label {sample.label!r}; the "
+                    f"labels are {', '.join(self.labels)}. Correct the label."
                 )
 
     def _check_soft_target(self, sample: Sample) -> None:
@@ -70,8 +70,8 @@ class Split:
             or target.keys() - {*self.labels}
         ):
             raise DatasetError(
-                f"{self.title}: {sample.id} has the invalid soft target {target}. Give probabilities of the labels "
-                f"{', '.join(self.labels)} that sum to 1."
+                f"{self.title}: {sample.id} has the invalid soft target {target}. Use "
+                f"probabilities for the labels {', '.join(self.labels)} that sum to 1."
             )
 
     def __len__(self) -> int:

@@ -38,7 +38,7 @@ def carve_validation(split: Split, fraction: float, seed: int) -> tuple[Split, S
     """
     if not 0 < fraction < 1:
         raise ConfigError(
-            f"Invalid validation fraction {fraction}; give a number above 0 and below 1."
+            f"Invalid validation fraction {fraction}; use a number above 0 and below 1."
         )
     groups: dict[str, list[Sample]] = defaultdict(list)
     for sample in split.samples:
@@ -51,9 +51,10 @@ def carve_validation(split: Split, fraction: float, seed: int) -> tuple[Split, S
     chosen |= _choose_subjects(subjects, groups, fraction, rest)
     if not chosen:
         raise DatasetError(
-            f"{split.title} cannot be divided into train and val: it has {len(subjects)} subjects and "
-            f"{len(singles)} videos without one, and each choice would remove the last videos of a label "
-            "from train. Provide a val split, or train without one: select_on=last."
+            f"{split.title} cannot be divided into train and val: it has {len(subjects)} subjects "
+            f"and {len(singles)} videos without a subject, and every possible division would "
+            "remove the last videos of a label from train. Provide a val split, or train without "
+            "one: select_on=last."
         )
     return (
         split.with_samples(s for s in split.samples if _group(s) not in chosen),
@@ -138,14 +139,17 @@ def _listed(config: DataConfig) -> Split:
     if not config.test_subjects:
         split = benchmark.load(config.root, config.fold, config.split, config.annotations)
     elif benchmark.load_subjects is None or config.fold is not None:
-        reason = "a fold was also given" if benchmark.load_subjects else "it has none to choose"
+        reason = (
+            "a fold was also given" if benchmark.load_subjects else "it has no subjects to choose"
+        )
         raise ConfigError(
-            f"test_subjects cannot be used with {config.dataset}: {reason}. Give a fold or subjects."
+            f"test_subjects cannot be used with {config.dataset}: {reason}. Use either a fold or "
+            "test subjects."
         )
     else:
         split = benchmark.load_subjects(config.root, config.split, config.test_subjects)
     if len(split.missing) == len(split):
-        first = f", the first one at {split.samples[0].source}" if len(split) else ""
+        first = f"; the first one was expected at {split.samples[0].source}" if len(split) else ""
         raise DatasetError(
             f"None of the {len(split):,} videos of {split.title} was found below {config.root}{first}. "
             f"{benchmark.expected(config.root)}"
@@ -162,7 +166,8 @@ def check_captions(split: Split, config: DataConfig) -> None:
     if config.captions is not None and not split.num_captions:
         raise DatasetError(
             f"No caption in {str(config.captions)!r} matches a video of {split.title}, such as "
-            f"{split.samples[0].id!r}. Give the captions of this data set, or make them: peclip captions"
+            f"{split.samples[0].id!r}. Use the captions of this data set, or generate them: "
+            "peclip captions"
         )
 
 
@@ -174,10 +179,11 @@ def check_missing(split: Split, config: DataConfig) -> None:
     """
     if split.missing and not config.allow_missing:
         raise DatasetError(
-            f"{len(split.missing):,} of the {len(split):,} videos of {split.title} are missing, the "
-            f"first one at {split.missing[0].source}. List them with: peclip data check; or skip them, "
-            "which makes results incomparable with papers: allow_missing=True (evaluate: "
-            "--allow-missing; train: --set data.allow_missing=true)."
+            f"{len(split.missing):,} of the {len(split):,} videos of {split.title} are missing; "
+            f"the first one was expected at {split.missing[0].source}. To list them, run peclip "
+            "data check. To skip them, which makes the scores incomparable with published ones, "
+            "set allow_missing=True (evaluate: --allow-missing; train: --set "
+            "data.allow_missing=true)."
         )
 
 

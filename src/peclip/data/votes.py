@@ -68,7 +68,7 @@ def read_vote_file(path: Path, key: VoteKey, labels: LabelSet) -> Votes:
         where = f"{path}, {place}"
         name = _id(where, row[key.column], key)
         if name in votes:
-            raise DatasetError(f"{where}: duplicate votes of {name!r}. Keep one row per video.")
+            raise DatasetError(f"{where}: duplicate votes for {name!r}. Keep one row per video.")
         votes[name] = {label: _count(where, row[c]) for c, label in columns.items()}
     return votes
 
@@ -86,7 +86,7 @@ def _vote_columns(path: Path, header: list[str], key: VoteKey, labels: LabelSet)
     absent += [name for name in labels if name not in columns.values()]
     if absent:
         raise DatasetError(
-            f"The votes {path} have no column {', '.join(absent)}. {expected_votes(key, labels)}"
+            f"The votes {path} lack the columns {', '.join(absent)}. {expected_votes(key, labels)}"
         )
     return columns
 
@@ -94,8 +94,8 @@ def _vote_columns(path: Path, header: list[str], key: VoteKey, labels: LabelSet)
 def expected_votes(key: VoteKey, labels: LabelSet) -> str:
     """Returns one sentence with the required format of a vote file."""
     return (
-        f"Give a CSV as data.votes with the columns {key.column} ({key.example}), {', '.join(labels)} and, where "
-        "annotators could choose them, contempt, unknown and NF."
+        f"Set data.votes to a CSV file with the columns {key.column} ({key.example}), "
+        f"{', '.join(labels)} and, where annotators could choose them, contempt, unknown and NF."
     )
 
 
@@ -104,7 +104,8 @@ def _id(where: str, cell: str, key: VoteKey) -> str:
         return key.to_id(cell.strip())
     except ValueError:
         raise DatasetError(
-            f"{where}: {cell!r} in the column {key.column} does not identify a video; give {key.example}."
+            f"{where}: {cell!r} in the column {key.column} does not identify a video; expected "
+            f"{key.example}."
         ) from None
 
 
@@ -114,7 +115,7 @@ def _count(where: str, cell: str) -> float:
     except ValueError:
         count = math.nan
     if not 0 <= count < math.inf:
-        raise DatasetError(f"{where}: invalid number of votes {cell!r}. Give 0 or more.")
+        raise DatasetError(f"{where}: invalid number of votes {cell!r}; it must be 0 or more.")
     return count
 
 
@@ -147,9 +148,10 @@ def with_votes(split: Split, votes: Votes, config: DataConfig) -> Split:
             kept.append(found)
     if not any(sample.soft_target for sample in kept):
         raise DatasetError(
-            f"None of the {len(split):,} videos of {split.title} has votes for a label. The first video is "
-            f"{split.samples[0].id!r}, and the first with votes {next(iter(votes), 'nothing')!r}. Give the votes of "
-            "this data set as data.votes, or set data.targets=labels."
+            f"None of the {len(split):,} videos of {split.title} has votes for any of the labels. "
+            f"Check that the IDs match: the first video is {split.samples[0].id!r}; the first "
+            f"entry with votes is {next(iter(votes), 'nothing')!r}. Set data.votes to the votes "
+            "of this data set, or set data.targets=labels."
         )
     notes = (*split.notes, _note(split, kept, reasons, config))
     return replace(split, labels=labels, notes=notes).with_samples(kept)
@@ -160,8 +162,8 @@ def _labels(split: Split, votes: Votes, config: DataConfig) -> LabelSet:
         return split.labels
     if not any(CONTEMPT in counts for counts in votes.values()):
         raise ConfigError(
-            f"data.contempt is keep, but the votes of {split.dataset} have no column contempt. Set "
-            "data.contempt=drop, or give votes with this column."
+            f"data.contempt is keep, but the votes for {split.dataset} have no column contempt. "
+            "Set data.contempt=drop, or use votes that include this column."
         )
     return LabelSet((*split.labels.names, CONTEMPT))
 
@@ -179,7 +181,7 @@ def _with_target(
         return "without votes"
     strangers = [name for name in first if name not in labels.names]
     if strangers:
-        return f"with {strangers[0]} voted most"
+        return f"with most votes for {strangers[0]}"
     weights = {name: counts.get(name, 0.0) for name in labels}
     weights[sample.label] += config.label_votes if mixed else 0.0
     first = most_voted(weights)
@@ -210,8 +212,8 @@ def _note(split: Split, kept: list[Sample], reasons: Counter[str], config: DataC
         left = ", ".join(f"{count:,} {reason}" for reason, count in reasons.most_common())
         parts.append(f"dropped: {left}")
     if bare:
-        parts.append(f"{bare:,} without votes keep their label")
-    parts.append(f"{changed:,} have a different label than in the data set")
+        parts.append(f"{bare:,} videos without votes keep their label")
+    parts.append(f"{changed:,} have a label that differs from the data set's")
     return (
         f"{split.title}: soft targets from the {source}; the label with the most votes is scored. "
         f"{'; '.join(parts)}."

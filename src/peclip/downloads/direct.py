@@ -68,8 +68,9 @@ def fetch(
             return path
         if settings.offline:
             raise WeightsError(
-                f"{file.name} is not cached at {path}, and peclip is offline. Unset PECLIP_OFFLINE and "
-                f"HF_HUB_OFFLINE to download it once, or save {file.url} there manually."
+                f"{file.name} is not cached at {path}, and peclip is offline. Unset "
+                f"PECLIP_OFFLINE and HF_HUB_OFFLINE to download it once, or download {file.url} "
+                "manually and save it there."
             )
         directory.mkdir(parents=True, exist_ok=True)
         with FileLock(f"{path}.lock"):
@@ -78,7 +79,9 @@ def fetch(
                 _complete(file, path, settings, progress)
     except _TransferError as error:
         problem = f"{file.name} could not be downloaded from {file.url}: {error}"
-        raise WeightsError(f"{problem}. Try again, or save it manually as {path}.") from error
+        raise WeightsError(
+            f"{problem}. Try again, or download it manually and save it as {path}."
+        ) from error
     except OSError as error:
         raise WeightsError(
             f"{file.name} cannot be saved as {path}: {error.strerror or error}. Free some space there, "
@@ -101,7 +104,7 @@ def open_remote(url: str, *, settings: Settings, suffix: str) -> Iterator[Path]:
     if settings.offline:
         raise VideoError(
             f"{url} cannot be read: peclip is offline. Unset PECLIP_OFFLINE and HF_HUB_OFFLINE, "
-            "or give a local file."
+            "or use a local file."
         )
     try:
         folder = tempfile.TemporaryDirectory(prefix="peclip-", ignore_cleanup_errors=True)
@@ -113,7 +116,7 @@ def open_remote(url: str, *, settings: Settings, suffix: str) -> Iterator[Path]:
             _Transfer(url, path, settings).run()
         except _TransferError as error:
             problem = f"{url} cannot be read: {error}"
-            raise VideoError(f"{problem}. Check the address, or give a local file.") from error
+            raise VideoError(f"{problem}. Check the address, or use a local file.") from error
         except OSError as error:
             raise _no_room(url, error) from error
         yield path
@@ -130,7 +133,7 @@ def _plain(name: str) -> str:
     if name in {"", ".", ".."} or any(character in name for character in "/\\:\0"):
         problem = f"Invalid download file name {name!r}"
         raise ConfigError(
-            f"{problem}. Give a plain file name without folders, drive letters or '..'."
+            f"{problem}. Use a plain file name without folders, drive letters or '..'."
         )
     return name
 
@@ -230,13 +233,13 @@ class _Transfer:
                     self.progress(done, self.total)
         self._bound(done)
         if self.total is not None and done < self.total:
-            raise _TransientError(f"it ended after {done} of {self.total} bytes")
+            raise _TransientError(f"the download ended after {done} of {self.total} bytes")
 
     def _bound(self, size: int) -> None:
         limit = self.settings.max_download_bytes
         if size > limit:
             self.part.unlink(missing_ok=True)
-            raise _TransferError(f"it exceeds PECLIP_MAX_DOWNLOAD_BYTES={limit}")
+            raise _TransferError(f"the file is larger than PECLIP_MAX_DOWNLOAD_BYTES={limit}")
 
 
 def connection_problem(error: BaseException) -> str:

@@ -59,15 +59,15 @@ def download_repository(
         ) from None
     except (RepositoryNotFoundError, RevisionNotFoundError):
         raise WeightsError(
-            f"The hub has no repository {repo!r}{f' at {revision!r}' if revision else ''}, or it is "
-            "private: in that case set HF_TOKEN to a token."
+            f"The hub has no repository {repo!r}{f' at {revision!r}' if revision else ''}, or the "
+            "repository is private. For a private repository, set HF_TOKEN to an access token."
         ) from None
     except Exception as error:  # the client's connection errors share no narrower base class
         reason = first_line(error)
         state = "peclip is offline" if settings.offline else f"the hub cannot be reached ({reason})"
         raise WeightsError(
-            f"{repo!r} is not in the cache {str(hub_cache(settings) or 'of HF_HOME')!r}, and {state}. "
-            f"Download it while online: peclip models download {repo}"
+            f"{repo!r} is not in the cache {str(hub_cache(settings) or 'of HF_HOME')!r}, and "
+            f"{state}. When online, download it with: peclip models download {repo}"
         ) from error
     return Path(folder)
 

@@ -30,7 +30,7 @@ class Entry:
     """Bytes of the output up to the end of its rows."""
     failed: bool
     partly: bool = False
-    """It failed in the middle, after some rows. Missing in older journals."""
+    """Whether the source failed partway, after some rows. Missing in older journals."""
 
     @property
     def recognised(self) -> bool:
@@ -108,8 +108,8 @@ class Journal:
             if not self.output.exists():
                 return []
             raise ConfigError(
-                f"The output {str(self.output)!r} has no journal {self.path.name}: "
-                "it is already complete, or not written by peclip predict. Give another one, or "
+                f"The output {str(self.output)!r} has no journal {self.path.name}: it is already "
+                "complete, or was not written by peclip predict. Choose another output, or use "
                 "--overwrite."
             )
         # An incomplete line was being written when the run was killed.
@@ -119,7 +119,8 @@ class Journal:
             before, found = dict(before), [Entry(**entry) for entry in entries]
         except (ValueError, TypeError):
             raise ConfigError(
-                f"The journal {str(self.path)!r} is corrupt. Give another output, or --overwrite."
+                f"The journal {str(self.path)!r} is corrupt. Choose another output, or use "
+                "--overwrite."
             ) from None
         self._check(before)
         return found
@@ -128,8 +129,8 @@ class Journal:
         changed = differences(before, self._fingerprint)
         if changed:  # one is enough: another model has other labels, weights and preprocessing too
             raise ConfigError(
-                f"The output {str(self.output)!r} was made with {changed[0]}: the rows would be "
-                "inconsistent. Give another output, or --overwrite."
+                f"The output {str(self.output)!r} was made with {changed[0]}, so the rows would "
+                "be inconsistent. Choose another output, or use --overwrite."
             )
 
     def _write(self, entries: list[Entry]) -> None:
@@ -161,7 +162,7 @@ class Journal:
     def _unwritable(self, error: OSError) -> ConfigError:
         return ConfigError(
             f"The output {str(self.output)!r} or its journal cannot be written: "
-            f"{error.strerror or error}. Give a file in a writable folder."
+            f"{error.strerror or error}. Choose a file in a writable folder."
         )
 
 

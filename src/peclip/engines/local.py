@@ -41,6 +41,7 @@ def open_local(job: Job) -> Iterator[Engine]:
     """
     if job.pool != Pool():
         raise ConfigError(
-            "--workers, --worker-cpus and --worker-gpus need --engine ray; remove them."
+            "--workers, --worker-cpus and --worker-gpus require --engine ray; remove them or add "
+            "it."
         )
     yield _Local(job)

@@ -31,7 +31,7 @@ Facts = tuple[tuple[str, ...], dict[str, Any], dict[str, Any]]
 _MAX_BLOCKS = 10_000
 """Ray tracks each block in this process, at about 1 ms; above this number, sources share a block."""
 _ATTEMPTS = 4
-"""Worker crashes after which a source is skipped."""
+"""Number of worker crashes after which a source is skipped."""
 
 
 @dataclass
@@ -102,7 +102,11 @@ class Worker:
             for _ in session.rows():
                 pass
         except Exception as error:  # a bug in one of a million videos must not stop the others
-            session.fail(UserError(f"{source} hit a bug in peclip, see --engine local: {error!r}"))
+            session.fail(
+                UserError(
+                    f"{source} triggered a bug in peclip (for details, use --engine local): {error!r}"
+                )
+            )
         return _finished(session)
 
     def give_up(self, source: str, place: str) -> FinishedReading:
@@ -157,8 +161,8 @@ class _RayData:
         except RayError as error:
             cause = " ".join(str(error).split())[-300:]
             raise DeviceError(
-                "The Ray cluster failed; finished rows are written, and a JSON Lines output can be resumed "
-                f"with --resume. Cause: … {cause}"
+                "The Ray cluster failed; finished rows have been written, and a JSON Lines "
+                f"output can be resumed with --resume. Cause: … {cause}"
             ) from None
 
 
@@ -199,7 +203,7 @@ def _readings(job: Job, sources: Sequence[Source]) -> Iterator[tuple[int, Finish
 def _place(source: Source) -> bytes:
     """Returns an absolute location: workers have different working directories."""
     if isinstance(source.location, int):
-        raise ConfigError(f"{source.name} is a local camera; use --engine local.")
+        raise ConfigError(f"{source.name} is a local camera, which requires --engine local.")
     if isinstance(source.location, Path):
         return os.fsencode(source.location.absolute())
     return os.fsencode(source.location)
@@ -279,7 +283,7 @@ def _check_room(nodes: Sequence[dict[str, Any]], num_cpus: float, num_gpus: floa
         return
     most = {kind: max(room.get(kind, 0.0) for room in rooms) for kind in ("CPU", "GPU")}
     raise DeviceError(
-        f"A worker needs {num_cpus:g} CPUs and {num_gpus:g} GPUs, but the machines of the "
-        f"cluster have at most {most['CPU']:g} and {most['GPU']:g}. Change --worker-cpus or "
+        f"A worker requires {num_cpus:g} CPUs and {num_gpus:g} GPUs, but machines in the cluster "
+        f"have at most {most['CPU']:g} and {most['GPU']:g}. Change --worker-cpus or "
         "--worker-gpus, or add a machine."
     )

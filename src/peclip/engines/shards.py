@@ -39,7 +39,7 @@ def read_shard(text: str, environment: Mapping[str, str]) -> Shard:
     found = re.fullmatch(r"([0-9]{1,9})/([0-9]{1,9})", text)
     if found is None or not 1 <= int(found[1]) <= int(found[2]):
         raise ConfigError(
-            f"Invalid --shard {text!r}: give K/N with K from 1 to N, such as 3/8, or env."
+            f"Invalid --shard {text!r}: use K/N with K from 1 to N, such as 3/8, or env."
         )
     return Shard(int(found[1]), int(found[2]))
 
@@ -49,8 +49,8 @@ def _of_environment(environment: Mapping[str, str]) -> Shard:
     numbers = [int(value) for value in given.values() if re.fullmatch("[0-9]{1,9}", value)]
     if len(numbers) != 2 or numbers[0] >= numbers[1]:
         raise ConfigError(
-            "--shard env needs RANK from 0 to WORLD_SIZE - 1 in the environment; found "
-            f"RANK={given['RANK']!r}, WORLD_SIZE={given['WORLD_SIZE']!r}. Set both, or give "
-            "--shard K/N."
+            "--shard env requires the environment variables WORLD_SIZE and RANK, with RANK from "
+            f"0 to WORLD_SIZE - 1; found RANK={given['RANK']!r}, "
+            f"WORLD_SIZE={given['WORLD_SIZE']!r}. Set both, or use --shard K/N."
         )
     return Shard(numbers[0] + 1, numbers[1])

@@ -219,7 +219,7 @@ class Session:
             self.failure = error
         if not any_frame:
             raise VideoError(
-                f"{self.source} has no frame between {self._options.start} s and "
+                f"{self.source} has no frames between {self._options.start} s and "
                 f"{'its end' if self._options.end is None else f'{self._options.end} s'}."
             )
 

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 NUM_BINS = 15
-"""Bins of the calibration error, as in Guo et al. 2017."""
+"""Number of bins of the calibration error, as in Guo et al. (2017)."""
 
 
 def calibration_error(

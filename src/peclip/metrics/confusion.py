@@ -28,14 +28,14 @@ class ConfusionMatrix:
         size = len(self.labels)
         if not size or len(self._index) != size:
             raise ConfigError(
-                f"A confusion matrix needs class names that differ; given: {list(self.labels)}."
+                f"The class names of a confusion matrix must be unique; got {list(self.labels)}."
             )
         given = np.zeros((size, size), np.int64) if counts is None else np.asarray(counts)
         self.counts: NDArray[np.int64] = np.array(given, np.int64)
         if given.shape != (size, size) or (self.counts < 0).any() or (self.counts != given).any():
             raise ConfigError(
-                f"The counts of {size} classes must be {size} x {size} whole numbers from 0; an array "
-                f"of shape {given.shape} was given."
+                f"The counts for {size} classes must be a {size} x {size} array of non-negative "
+                f"integers; got an array of shape {given.shape}."
             )
 
     @classmethod
@@ -49,7 +49,8 @@ class ConfusionMatrix:
         """
         if len(targets) != len(predictions):
             raise ConfigError(
-                f"{len(targets)} targets and {len(predictions)} predictions do not pair."
+                f"Got {len(targets)} targets but {len(predictions)} predictions; the numbers must "
+                "be equal."
             )
         confusion = cls(labels)
         for target, label in zip(targets, predictions, strict=True):
@@ -78,8 +79,9 @@ class ConfusionMatrix:
             return NotImplemented
         if self.labels != other.labels:
             raise ConfigError(
-                f"Confusion matrices of {', '.join(self.labels)} and of {', '.join(other.labels)} "
-                "cannot be added; the labels and their order must be the same."
+                f"Confusion matrices with the labels {', '.join(self.labels)} and "
+                f"{', '.join(other.labels)} cannot be added: the labels and their order must be "
+                "the same."
             )
         return ConfusionMatrix(self.labels, self.counts + other.counts)
 

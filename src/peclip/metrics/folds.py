@@ -43,7 +43,7 @@ def mean_over_folds(reports: Sequence[Report]) -> FoldMean:
         ConfigError: no report was given.
     """
     if not reports:
-        raise ConfigError("The mean over folds needs at least one report; none was given.")
+        raise ConfigError("The mean over folds requires at least one report; got none.")
     uar, uar_sd = _mean_and_sd([report.uar for report in reports])
     war, war_sd = _mean_and_sd([report.war for report in reports])
     return FoldMean(len(reports), uar, uar_sd, war, war_sd)

@@ -10,7 +10,7 @@ from peclip.metrics.confusion import ConfusionMatrix
 
 Interval = tuple[float, float]
 LEVEL = 0.95
-"""Probability that a confidence interval is made for."""
+"""Confidence level of the intervals."""
 
 
 def bootstrap(
@@ -31,7 +31,7 @@ def bootstrap(
         ConfigError: `resamples` is negative.
     """
     if resamples < 0:
-        raise ConfigError(f"bootstrap is {resamples}; give a number of draws from 0.")
+        raise ConfigError(f"bootstrap is {resamples}; it must be 0 or more.")
     if not resamples:
         return None, None
     generator = np.random.default_rng(seed)

@@ -46,7 +46,9 @@ def plot_confusion(report: Report, *, title: str | None = None) -> Figure:
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
     axes.set_ylabel("true class (videos)")
-    figure.supxlabel("predicted class (per cent of the true class, and videos)", fontsize="medium")
+    figure.supxlabel(
+        "predicted class (per cent of the true class, and number of videos)", fontsize="medium"
+    )
     return figure
 
 

@@ -20,7 +20,9 @@ def text_of(record: Record, name: str, hint: str = "") -> str:
     place, row = record
     value = row[name]
     if not isinstance(value, str) or not value.strip():
-        raise ConfigError(f"{place} has the {name} {value!r} and a text is expected{hint}")
+        raise ConfigError(
+            f"{place} has the {name} {value!r}, but a non-empty text is expected{hint}"
+        )
     return value.strip()
 
 
@@ -30,8 +32,8 @@ def target_of(record: Record, source: str, targets: Mapping[str, str] | None) ->
         return text_of(record, "target")
     if source not in targets:
         raise ConfigError(
-            f"{record[0]} has the source {source!r}, for which no target was given; give one for every source, "
-            "spelt as in the predictions"
+            f"{record[0]} has the source {source!r}, which has no target; the targets must "
+            "contain every source, spelt as in the predictions"
         )
     return targets[source]
 
@@ -44,7 +46,8 @@ def probability_columns(row: Mapping[str, Any]) -> dict[str, str]:
             label = canonical(name.removeprefix(_PROB))
             if label in columns:
                 raise ConfigError(
-                    f"the columns {columns[label]!r} and {name!r} are of the same label; keep one"
+                    f"the columns {columns[label]!r} and {name!r} belong to the same label; keep "
+                    "one of them"
                 )
             columns[label] = name
     return columns
@@ -54,7 +57,10 @@ def check_same_columns(record: Record, columns: Mapping[str, str]) -> None:
     """Raises a ConfigError where a record has other columns of probabilities than the first one."""
     place, row = record
     if probability_columns(row) != columns:
-        raise ConfigError(f"{place} has other {_PROB} columns than the first row; give all in each")
+        raise ConfigError(
+            f"{place} does not have the same {_PROB} columns as the first row; every row must "
+            "have all of them"
+        )
 
 
 def probabilities_of(record: Record, columns: Mapping[str, str], label: str) -> dict[str, float]:
@@ -72,8 +78,8 @@ def probabilities_of(record: Record, columns: Mapping[str, str], label: str) -> 
         raise ConfigError(f"{place} has probabilities that sum to {total:.6g}; they must sum to 1")
     if canonical(label) not in scores:
         raise ConfigError(
-            f"{place} has the label {label!r} without a column {_PROB}{canonical(label)}; give one "
-            "for every label of the model"
+            f"{place} has the label {label!r}, but there is no column {_PROB}{canonical(label)}; "
+            "every label of the model needs such a column"
         )
     return scores
 
@@ -82,7 +88,7 @@ def _probability(place: str, row: Mapping[str, Any], column: str) -> float:
     given = row.get(column)
     value = number(given)
     if not -_ROUNDING <= value <= 1 + _ROUNDING:  # a NaN fails as well
-        raise ConfigError(f"{place} has {given!r} in {column}; a number from 0 to 1 is expected")
+        raise ConfigError(f"{place} has {given!r} in {column}; expected a number from 0 to 1")
     return min(max(value, 0.0), 1.0)
 
 

@@ -29,7 +29,7 @@ from peclip.metrics.prediction_table import PredictionTable
 _REQUIRED = ("source", "target", "label")
 _REQUIRED_OF_ROWS = ("source", "track_id", "status", "label")
 _MARKS = {"track_id", "status"}
-"""The columns by which the rows of `peclip predict` are known."""
+"""The columns that identify rows written by `peclip predict`."""
 
 
 def read_predictions(path: str | Path, targets: Mapping[str, str] | None = None) -> PredictionTable:
@@ -48,11 +48,12 @@ def read_predictions(path: str | Path, targets: Mapping[str, str] | None = None)
     try:
         records = read_records(path, partial(_check_columns, has_targets=targets is not None))
         if not records:
-            raise ConfigError("it is empty; a row per video is expected")
+            raise ConfigError("it is empty; expected one row per video")
         first = records[0][1]
         if targets is not None and "target" in first:
             raise ConfigError(
-                "it has a column target, and other targets were given too; leave one of both out"
+                "it has a target column, but targets were also passed separately; remove one of "
+                "the two"
             )
         if first.keys() >= _MARKS:
             return reduce_rows(records, targets)
@@ -73,7 +74,9 @@ def read_targets(path: str | Path) -> dict[str, str]:
         for record in read_records(path, partial(_check_required, required=("source", "target"))):
             source = text_of(record, "source")
             if source in targets:
-                raise ConfigError(f"{record[0]} names {source!r} again; give each source once")
+                raise ConfigError(
+                    f"{record[0]} repeats {source!r}; each source must occur only once"
+                )
             targets[source] = text_of(record, "target")
     except ConfigError as error:
         raise ConfigError(f"The targets {str(path)!r} cannot be read: {error}.") from None
@@ -97,8 +100,8 @@ def write_predictions(path: Path, table: PredictionTable) -> None:
         write_rows(path, list(table.rows()))
     except OSError as error:
         raise ConfigError(
-            f"The predictions cannot be written to {str(path)!r}: {error.strerror}. Give a file in a folder "
-            "that exists and can be written."
+            f"The predictions cannot be written to {str(path)!r}: {error.strerror}. Choose a file "
+            "in an existing, writable folder."
         ) from None
 
 
@@ -111,8 +114,8 @@ def _check_columns(names: Iterable[str], place: str, *, has_targets: bool) -> No
     _check_required(names, place, required=_REQUIRED_OF_ROWS)
     if "target" not in names and not has_targets:
         raise ConfigError(
-            "it has rows of peclip predict and no targets; add a column target, or give a csv file with "
-            "source,target: --targets FILE"
+            "it contains rows of peclip predict without targets; add a target column, or pass a "
+            "CSV file with the columns source,target: --targets FILE"
         )
 
 
@@ -122,12 +125,12 @@ def _check_required(names: Iterable[str], place: str, *, required: Sequence[str]
     if missing:
         found = ", ".join(map(repr, names)) or "none"
         raise ConfigError(
-            f"{place} lacks {', '.join(missing)}; the columns {', '.join(required)} are "
-            f"expected, found: {found}"
+            f"{place} lacks {', '.join(missing)}; expected the columns {', '.join(required)}, "
+            f"found {found}"
         )
     twice = next((name for name in (*required, "target") if names.count(name) > 1), None)
     if twice is not None:
-        raise ConfigError(f"{place} has the column {twice!r} twice; name each once")
+        raise ConfigError(f"{place} has the column {twice!r} twice; column names must be unique")
 
 
 def _table(records: Sequence[Record], targets: Mapping[str, str] | None) -> PredictionTable:
@@ -139,16 +142,19 @@ def _table(records: Sequence[Record], targets: Mapping[str, str] | None) -> Pred
     for record in records:
         source = text_of(record, "source")
         true.append(canonical(target_of(record, source, targets)))
-        label = text_of(record, "label", "; a video without a face needs a label too")
+        label = text_of(record, "label", "; a video without a face also needs a label")
         check_same_columns(record, columns)
         labels.append(canonical(label))
         if columns:
             scores.append(list(probabilities_of(record, columns, label).values()))
         if source in places:
-            windows = " (it has windows; combine those of a video first)" * ("window" in record[1])
+            windows = (
+                " (the file has one row per window; combine the windows of each video first)"
+                * ("window" in record[1])
+            )
             raise ConfigError(
-                f"{record[0]} names {source!r} again after {places[source]}; one row per video is "
-                f"expected{windows}"
+                f"{record[0]} repeats {source!r} from {places[source]}; expected one row per "
+                f"video{windows}"
             )
         places[source] = record[0]
     probabilities = np.array(scores, np.float64) if columns else None

@@ -1,8 +1,8 @@
 """From the rows of `peclip predict`, one per person and window, to one row per video.
 
-The rule is that of `peclip.results.prediction.Prediction.label`: the mean of the probabilities over the windows with
-status ok of the person who is seen longest. Windows of low quality count where that person has no other. A video
-without a face has no prediction, and is left out.
+The rule is the same as for `peclip.results.prediction.Prediction.label`: the mean of the probabilities over the
+windows with status ok of the person who is seen longest. Windows of low quality count where that person has no
+other. A video without a face has no prediction, and is left out.
 """
 
 from __future__ import annotations
@@ -42,7 +42,8 @@ def reduce_rows(records: Sequence[Record], targets: Mapping[str, str] | None) ->
     columns = probability_columns(records[0][1])
     if not columns:
         raise ConfigError(
-            "it has rows of peclip predict without probabilities; keep the columns prob_<label>"
+            "it contains rows of peclip predict without probabilities; include the columns "
+            "prob_<label>"
         )
     rows, true = dict[str, list[Row]](), dict[str, str]()
     places = dict[tuple[str, int, int], str]()
@@ -52,14 +53,15 @@ def reduce_rows(records: Sequence[Record], targets: Mapping[str, str] | None) ->
         target = canonical(target_of(record, row.source, targets))
         if true.setdefault(row.source, target) != target:
             raise ConfigError(
-                f"{place} has the target {target!r} for {row.source!r}, and a row before has "
-                f"{true[row.source]!r}; give a video one target"
+                f"{place} has the target {target!r} for {row.source!r}, but an earlier row has "
+                f"{true[row.source]!r}; each video must have a single target"
             )
         key = (row.source, row.track_id, row.window)
         if "window" in cells and places.setdefault(key, place) != place:
             raise ConfigError(
-                f"{place} has person {row.track_id} of {row.source!r} in window {row.window}, as has "
-                f"{places[key]}; give the rows of one model, each once"
+                f"{place} has person {row.track_id} of {row.source!r} in window {row.window}, and "
+                f"so does {places[key]}; the file must contain the rows of one model, each of "
+                "them once"
             )
         rows.setdefault(row.source, []).append(row)
     return _table(rows, true, tuple(columns))
@@ -72,7 +74,7 @@ def _row(record: Record, columns: Mapping[str, str]) -> Row:
     status = text_of(record, "status")
     if status not in get_args(Status):
         raise ConfigError(
-            f"{place} has the status {status!r}; one of {', '.join(get_args(Status))} is expected"
+            f"{place} has the status {status!r}; expected one of {', '.join(get_args(Status))}"
         )
     scores, label = dict[str, float](), None
     if status in ("ok", "low_quality"):
@@ -104,7 +106,7 @@ def _whole(record: Record, name: str) -> int:
     place, cells = record
     value = number(cells[name])
     if not value.is_integer():  # nor are NaN and infinite numbers
-        raise ConfigError(f"{place} has {cells[name]!r} in {name}; a whole number is expected")
+        raise ConfigError(f"{place} has {cells[name]!r} in {name}; expected a whole number")
     return int(value)
 
 
@@ -121,7 +123,8 @@ def _table(
             persons += len(prediction.tracks) - 1
     if not main:
         raise ConfigError(
-            f"no window of its {len(rows)} videos has a label: no face was found in any, or none could be read"
+            f"no window of its {len(rows)} videos has a label: no face was found, or the videos "
+            "could not be read"
         )
     scores = [[track.scores[name] for name in classes] for track in main.values()]
     return PredictionTable(
@@ -141,9 +144,13 @@ def _note(rows: Mapping[str, Sequence[Row]], tracks: Sequence[TrackSummary], per
     used = sum(count or len(track.rows) for count, track in zip(good, tracks, strict=True))
     total = sum(map(len, rows.values()))
     without = len(rows) - len(tracks)
-    fallback = f" ({poor} without one: over the low_quality windows)" if poor else ""
+    fallback = (
+        f" ({poor} videos have no such window; their mean is over the low_quality windows)"
+        if poor
+        else ""
+    )
     return (
-        f"{total} rows reduced to {len(tracks)} videos, each the mean over the windows with status ok of the "
-        f"person seen longest{fallback}; left out: {total - used} rows, {persons} other persons, {without} "
-        "videos without a prediction"
+        f"{total} rows reduced to {len(tracks)} videos, averaged over the windows with status ok "
+        f"of the person visible longest{fallback}; left out: {total - used} rows, {persons} other "
+        f"persons, {without} videos without a prediction"
     )

@@ -26,17 +26,17 @@ class PredictionTable:
     labels: tuple[str, ...]
     """The predicted label of every video."""
     probabilities: NDArray[np.float64] | None = None
-    """float64 (N, C), 0 to 1; `None` where only the labels are known."""
+    """float64 (N, C), 0 to 1; `None` if only the labels are known."""
     classes: tuple[str, ...] = ()
-    """The C labels of the model, in the order of the probabilities; none without them."""
+    """The C labels of the model, in the order of the probabilities; empty without probabilities."""
     notes: tuple[str, ...] = ()
-    """What must be said of how the rows were made, a sentence each."""
+    """Notes on how the rows were made, one sentence each."""
 
     def __post_init__(self) -> None:
         if not len(self.ids) == len(self.targets) == len(self.labels):
             raise ConfigError(
-                f"A prediction table has one target and one label per video; {len(self.ids)} ids, "
-                f"{len(self.targets)} targets and {len(self.labels)} labels were given."
+                "A prediction table must have one target and one label per video; got "
+                f"{len(self.ids)} ids, {len(self.targets)} targets and {len(self.labels)} labels."
             )
         expected = (len(self.ids), len(self.classes))
         if self.probabilities is None and not self.classes:
@@ -44,8 +44,8 @@ class PredictionTable:
         if self.probabilities is None or self.probabilities.shape != expected:
             given = "none" if self.probabilities is None else str(self.probabilities.shape)
             raise ConfigError(
-                f"The probabilities of {expected[0]} videos and {expected[1]} classes must be an array of "
-                f"shape {expected}; given: {given}."
+                f"The probabilities for {expected[0]} videos and {expected[1]} classes must be an "
+                f"array of shape {expected}; got {given}."
             )
 
     @classmethod

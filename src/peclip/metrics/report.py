@@ -38,9 +38,9 @@ class Report:
     uar: float
     """Mean recall over the classes that occur in the targets."""
     war: float
-    """Right predictions by videos, i.e. the accuracy."""
+    """Fraction of videos that are predicted correctly, i.e. the accuracy."""
     uar_ci: Interval | None
-    """95 % confidence interval, or `None` where none was asked for."""
+    """95 % confidence interval, or `None` if not requested."""
     war_ci: Interval | None
     recall: Mapping[str, float | None]
     """By label; `None` for a class that never occurs."""
@@ -55,9 +55,9 @@ class Report:
     ece: float | None
     """Expected calibration error, or `None` without probabilities."""
     dropped: Mapping[str, int] = field(default_factory=dict)
-    """Videos by target, where the model has no such label. They are not counted above."""
+    """Number of videos by target, for targets that are not labels of the model. They are not counted above."""
     unmatched: Mapping[str, int] = field(default_factory=dict)
-    """Predictions by label, where no target has this label. They count as wrong."""
+    """Number of predictions by label, for labels that no target has. They count as wrong."""
 
     @classmethod
     def of(
@@ -80,7 +80,7 @@ class Report:
             ConfigError: no video was counted, or `resamples` is negative.
         """
         if not confusion.num_videos:
-            raise ConfigError("No video was counted; a report needs at least one.")
+            raise ConfigError("No videos were counted; a report requires at least one.")
         names, support, hits = confusion.labels, confusion.support, confusion.hits
         recall = _by_label(names, hits, support)
         # A class that never occurs has no F1 either, however often it is predicted.
@@ -110,16 +110,20 @@ class Report:
         """What must be said with the numbers, a sentence each."""
         found = list[str]()
         if self.dropped:
-            found.append(f"dropped {_counted('video', self.dropped)}: the model has no such label")
+            found.append(
+                f"dropped {_counted('video', self.dropped)}, because the model does not have "
+                "these labels"
+            )
         if self.unmatched:
             found.append(
-                f"{_counted('prediction', self.unmatched)}: no target has this label, so they are wrong"
+                f"{_counted('prediction', self.unmatched)}, which no target has, so they count as "
+                "wrong"
             )
         absent = [name for name, videos in self.support.items() if not videos]
         if absent:
             found.append(
-                f"no video of {', '.join(absent)}: no recall, and UAR is the mean of the other "
-                f"{len(self.labels) - len(absent)}"
+                f"no videos of {', '.join(absent)}, so they have no recall, and UAR is the mean "
+                f"of the other {len(self.labels) - len(absent)}"
             )
         return tuple(found)
 

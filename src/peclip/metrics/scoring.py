@@ -41,7 +41,7 @@ class FoldReport:
     """The file, or the data set, fold, split, model and preprocessing."""
     report: Report
     notes: tuple[str, ...] = ()
-    """What must be said of the predictions, a sentence each."""
+    """Notes on the predictions, one sentence each."""
 
     @property
     def name(self) -> str:
@@ -54,7 +54,7 @@ class FoldReport:
         return (*self.notes, *self.report.remarks)
 
     def to_dict(self) -> dict[str, Any]:
-        """Returns the JSON form: that of the report, and what was left out."""
+        """Returns the JSON form of the report, and what was excluded."""
         return {
             **self.facts,
             **self.report.to_dict(),
@@ -70,10 +70,11 @@ class Evaluation:
 
     folds: tuple[FoldReport, ...]
     merged: Report
-    """Of all files in one confusion matrix. With several files it has no intervals and no `ece`."""
+    """Scores of all files merged into one confusion matrix. With several files, there are no intervals and no
+    `ece`."""
     mean: FoldMean
     facts: Mapping[str, Any] = field(default_factory=dict)
-    """What holds of all folds together; nothing for a single score, which has its own."""
+    """Facts shared by all folds; empty for a single score, which has separate facts."""
 
     def to_dict(self) -> dict[str, Any]:
         """Returns the JSON form of the one file; of folds, their means, each fold and all merged."""
@@ -96,14 +97,15 @@ class Evaluation:
         path = Path(path)
         if path.suffix.lower() not in _REPORT_WRITERS:
             raise ConfigError(
-                f"The ending of {path.name!r} does not say a format; use {', '.join(REPORT_ENDINGS)}."
+                f"Cannot infer the report format of {path.name!r} from its extension; use "
+                f"{', '.join(REPORT_ENDINGS)}."
             )
         try:
             _REPORT_WRITERS[path.suffix.lower()](self, path)
         except OSError as error:
             raise ConfigError(
-                f"The output {str(path)!r} cannot be written: {error.strerror}. Give a file in a "
-                "folder that exists and can be written."
+                f"The output {str(path)!r} cannot be written: {error.strerror}. Choose a file in "
+                "an existing, writable folder."
             ) from None
 
     def rows(self) -> list[dict[str, Any]]:
@@ -139,7 +141,7 @@ def score_files(
         MissingExtraError: a file is parquet, and pyarrow is not installed.
     """
     if not paths:
-        raise ConfigError("No file of predictions was given; give at least one.")
+        raise ConfigError("No prediction file was passed; pass at least one.")
     true = None if targets is None else read_targets(targets)
     tables = [(str(path), read_predictions(path, true)) for path in paths]
     known = _model_labels(tables, None if labels is None else LabelSet.of(labels).names)
@@ -154,7 +156,7 @@ def score_files(
     if true is not None:
         unused = len(true.keys() - {name for _, table in tables for name in table.ids})
         note = (
-            f"{unused} of the {len(true)} sources in {targets} have no prediction and are left out"
+            f"{unused} of the {len(true)} sources in {targets} have no prediction and are excluded"
         )
         folds[0] = replace(folds[0], notes=(*folds[0].notes, *([note] if unused else [])))
     return together(folds)
@@ -182,7 +184,7 @@ def score(
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> Report:
-    """Scores the predictions of a model; the rule is that of this module.
+    """Scores the predictions of a model by the rule of this module.
 
     Args:
         table: at least one video.
@@ -199,15 +201,15 @@ def score(
     for video, label in zip(table.ids, labels, strict=True):
         if label not in names:
             raise ConfigError(
-                f"the video {video!r} has the label {label!r}, and the labels of the model are "
-                f"{', '.join(names)}."
+                f"the video {video!r} has the predicted label {label!r}, but the labels of the "
+                f"model are {', '.join(names)}."
             )
     kept = [number for number, target in enumerate(targets) if target in names]
     dropped = Counter(target for target in targets if target not in names)
     if dropped and not kept:
         raise ConfigError(
-            f"the model has none of the targets' labels {', '.join(sorted(dropped))}; its labels are "
-            f"{', '.join(names)}."
+            f"none of the targets' labels ({', '.join(sorted(dropped))}) is a label of the model, "
+            f"whose labels are {', '.join(names)}."
         )
     pairs = [(targets[number], labels[number]) for number in kept]
     shown = set(targets)
@@ -231,8 +233,9 @@ def _model_labels(
             continue
         if known is not None and set(table.classes) != set(known):
             raise ConfigError(
-                f"The probabilities in {path!r} are of {', '.join(table.classes)}, and before "
-                f"the labels were {', '.join(known)}; score models with different labels one by one."
+                f"The probabilities in {path!r} are for the labels {', '.join(table.classes)}, "
+                f"but those in the previous files are for {', '.join(known)}; score models with "
+                "different labels separately."
             )
         known = known or table.classes
     return known

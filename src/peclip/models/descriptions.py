@@ -77,6 +77,6 @@ def read_label_file(path: Path) -> tuple[LabelSet, dict[str, str]]:
         own = {canonical(name): text for name, text in content.items() if text}
         return LabelSet.of(content), own
     raise ConfigError(
-        f"The label file {str(path)!r} must hold a list of names, or a mapping from each name to the "
-        "text that describes it."
+        f"The label file {str(path)!r} must contain a list of names, or a mapping from each name "
+        "to a text that describes it."
     )

@@ -18,22 +18,22 @@ class FineCLIPERConfig(ModelConfig):
 
     architecture: Literal["finecliper"] = "finecliper"
     parts: bool = False
-    """Read parsing maps and landmarks of the frames in separate streams (`*` in the paper)."""
+    """Read parsing maps and landmarks of the frames as separate streams (`*` in the paper)."""
     parts_finder: str = "mediapipe"
-    """The parts finder, the same for training and prediction."""
+    """The parts finder, used for both training and prediction."""
     captions: bool = False
-    """Read a description of the video through the fine-grained text encoder (`+` in the paper)."""
+    """Read a caption of the video through the fine-grained text encoder (`+` in the paper)."""
     positive_text: str = "A person with an expression of {label}"
     negative_text: str = "A person with an expression of no {label}"
     """From the paper; its ablation (Table 7) also tries "less" instead of "no"."""
     video_bottleneck: int = Field(192, ge=1)
     """Bottleneck width of the two adapters in every layer of the video encoder."""
     parts_bottleneck: int = Field(80, ge=1)
-    """Bottleneck width, parsing and landmark encoder."""
+    """Bottleneck width of the parsing and landmark encoders."""
     label_bottleneck: int = Field(128, ge=1)
-    """Bottleneck width, positive and negative label encoder."""
+    """Bottleneck width of the positive and negative label encoders."""
     caption_bottleneck: int = Field(40, ge=1)
-    """Bottleneck width, fine-grained text encoder."""
+    """Bottleneck width of the fine-grained text encoder."""
     scale: float = Field(0.5, gt=0, le=10)
     """s: scale of the adapter parallel to the MLP (Table 9)."""
     fusion: Literal["adaptive", "fixed"] = "adaptive"
@@ -41,16 +41,16 @@ class FineCLIPERConfig(ModelConfig):
     video_weight: float = Field(0.5, ge=0, le=1)
     """Weight of the video stream with `fusion="fixed"`; the other streams share the rest."""
     supervision: Literal["labels", "captions"] = "labels"
-    """Training signal: labels, or captions alone, which makes labels zero-shot (Table 3)."""
+    """Training signal: labels, or captions alone for zero-shot classification (Table 3)."""
     alignment: float = Field(0.1, ge=0)
-    """Weight of the loss that aligns videos with captions, relative to that of the labels."""
+    """Weight of the loss that aligns videos with captions, relative to the classification loss."""
 
     @model_validator(mode="after")
     def _check_texts(self) -> Self:
         for name in ("positive_text", "negative_text"):
             if "{label}" not in getattr(self, name):
                 raise ValueError(
-                    f"{name} must contain {{label}}, the placeholder of the label name"
+                    f"{name} must contain {{label}}, the placeholder for the label name"
                 )
         if self.supervision == "captions" and not self.captions:
             raise ValueError("supervision=captions requires captions=true")

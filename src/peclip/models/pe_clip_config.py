@@ -16,17 +16,18 @@ class PEClipConfig(ModelConfig):
     descriptions: str = "action_units"
     """Style of the label texts: `action_units`, `sentences` or `names`."""
     adapter_reduction: int = Field(8, ge=1)
-    """The bottleneck of an adapter is the width of its tower divided by this (paper, Table 9)."""
+    """Reduction factor: the bottleneck width of an adapter is the width of its tower divided by it (paper, Table
+    9)."""
     shared_adapter: Literal["per_layer", "shared", "none"] = "per_layer"
-    """ShA: one per layer (release, 9.4 M), one per tower for all its layers (7.0 M), or none."""
+    """ShA: one per layer (release, 9.4 M parameters), one per tower shared by all its layers (7.0 M), or none."""
     temporal_adapter: Literal["gru", "none"] = "gru"
-    """TDA of the vision tower, or none (ablation)."""
+    """Use the TDA in the vision tower, or none (ablation)."""
     text_adapter: Literal["per_layer", "none"] = "per_layer"
-    """TA of the text tower, or none (ablation)."""
+    """Use the TA in the text tower, or none (ablation)."""
     adapter_init: Literal["zero", "default"] = "zero"
     """Up-projection of ShA and TA: zero (identity at the start), or PyTorch's default (release)."""
     prompt_length: int = Field(2, ge=0, le=64)
-    """Tokens of a learned prompt; 0 leaves the prompts out (ablation)."""
+    """Number of tokens in a learned prompt; 0 omits the prompts (ablation)."""
     prompt_depth: int = Field(9, ge=1)
     """Number of layers that receive a separate prompt, including the input."""
     prompt_half: bool = False

@@ -37,7 +37,7 @@ ARCHITECTURES: dict[str, Architecture] = {
 }
 
 DEFAULT = "pe-clip"
-"""The architecture of an untrained model without a prefix, and of a configuration that names none."""
+"""The architecture of an untrained model without a prefix, and of a configuration that does not name one."""
 
 VARIANTS: dict[str, type[ModelConfig]] = {"clip": PlainClipConfig}
 """Other default configurations of these architectures."""
@@ -69,12 +69,12 @@ def read_config(content: Mapping[str, Any] | str) -> ModelConfig:
     try:
         values = json.loads(content) if isinstance(content, str) else content
     except (ValueError, RecursionError) as error:
-        raise ConfigError(f"The model configuration is not JSON: {error}.") from None
+        raise ConfigError(f"The model configuration is not valid JSON: {error}.") from None
     if not isinstance(values, Mapping):
         raise ConfigError("The model configuration must be a JSON object.")
     architecture = values.get("architecture", DEFAULT)
     if not isinstance(architecture, str) or architecture not in ARCHITECTURES:
         raise ConfigError(
-            f"Invalid architecture: choose {' or '.join(ARCHITECTURES)} (given: {architecture!r})."
+            f"Invalid architecture {architecture!r}: choose {' or '.join(ARCHITECTURES)}."
         )
     return check(ARCHITECTURES[architecture].config, values)

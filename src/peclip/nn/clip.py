@@ -89,8 +89,8 @@ def backbone_config(name: str) -> dict[str, Any]:
     if config is None:
         close = [known for known in open_clip.list_models() if known.startswith("ViT-B")]
         raise ConfigError(
-            f"Unknown backbone {name!r}. Accepted are {', '.join(own_backbones())} and the "
-            f"ViT models of open_clip, such as {', '.join(close[:4])}."
+            f"Unknown backbone {name!r}. Use one of {', '.join(own_backbones())}, or a ViT model "
+            f"of open_clip, such as {', '.join(close[:4])}."
         )
     vision, text = config["vision_cfg"], config["text_cfg"]
     if (
@@ -101,8 +101,8 @@ def backbone_config(name: str) -> dict[str, Any]:
         or not isinstance(vision["layers"], int)
     ):
         raise ConfigError(
-            f"The backbone {name!r} is not a plain CLIP ViT, which PE-CLIP requires. "
-            "Choose for instance ViT-B-16-quickgelu, ViT-B-32-quickgelu or ViT-L-14-quickgelu."
+            f"The backbone {name!r} is not a plain CLIP ViT, which PE-CLIP requires. Choose, for "
+            "example, ViT-B-16-quickgelu, ViT-B-32-quickgelu or ViT-L-14-quickgelu."
         )
     return copy.deepcopy(config)
 
@@ -141,7 +141,8 @@ def _build(name: str, config: dict[str, Any]) -> Any:
         or not visual.transformer.batch_first
     ):
         raise ConfigError(
-            f"The backbone {name!r} does not pool its class token as CLIP does; choose another ViT."
+            f"The backbone {name!r} does not use class-token pooling as CLIP does; choose another "
+            "ViT."
         )
     for module in [module for module in model.modules() if hasattr(module, "gelu")]:
         if isinstance(module.gelu, OpenClipQuickGELU):
@@ -168,8 +169,8 @@ def check_tag(name: str, tag: str, *, quick_gelu: bool) -> None:
         # open_clip only warns here, and the features are then silently wrong.
         other = name.removesuffix("-quickgelu") if quick_gelu else f"{name}-quickgelu"
         raise ConfigError(
-            f"The weights {tag!r} were trained with {'QuickGELU' if trained_with else 'GELU'}, but "
-            f"{name!r} has {'QuickGELU' if quick_gelu else 'GELU'}. Use {other}/{tag}."
+            f"The weights {tag!r} were trained with {'QuickGELU' if trained_with else 'GELU'}, "
+            f"but {name!r} uses {'QuickGELU' if quick_gelu else 'GELU'}. Use {other}/{tag}."
         )
 
 
@@ -180,8 +181,9 @@ def _load_weights(model: Any, name: str, tag: str, cache_dir: Path | None, offli
     except (RuntimeError, ValueError, OSError, EOFError, SafetensorError, UnpicklingError) as error:
         file = Path(path).resolve()  # the hub's cache would link to what a link leads to again
         raise CheckpointError(
-            f"The weights {name}/{tag} cannot be loaded: {first_line(error).rstrip('.')}. If {str(file)!r} is "
-            f"corrupt, delete it and download it again: peclip models download {name}/{tag}"
+            f"The weights {name}/{tag} cannot be loaded: {first_line(error).rstrip('.')}. If "
+            f"{str(file)!r} is corrupt, delete it and download it again with: peclip models "
+            f"download {name}/{tag}"
         ) from error
 
 
@@ -192,8 +194,8 @@ def _find_weights(name: str, tag: str, cache_dir: Path | None, offline: bool) ->
         if cached is None:
             raise WeightsError(
                 f"peclip is offline, and the weights {name}/{tag} are not in the cache "
-                f"{cache_dir or 'of open_clip'}. Download them while online: "
-                f"peclip models download {name}/{tag}"
+                f"{cache_dir or 'of open_clip'}. When online, download them with: peclip models "
+                f"download {name}/{tag}"
             )
         return cached
     try:
@@ -205,8 +207,9 @@ def _find_weights(name: str, tag: str, cache_dir: Path | None, offline: bool) ->
             )
     except (OSError, RuntimeError, ValueError) as error:  # the hub's errors are OSErrors
         raise WeightsError(
-            f"The weights {name}/{tag} could not be downloaded: {first_line(error).rstrip('.')}. Check the "
-            f"network, or download them on another machine: peclip models download {name}/{tag}"
+            f"The weights {name}/{tag} could not be downloaded: {first_line(error).rstrip('.')}. "
+            "Check the network connection, or download them on another machine with: peclip "
+            f"models download {name}/{tag}"
         ) from error
 
 

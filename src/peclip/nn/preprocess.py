@@ -50,7 +50,7 @@ class Preprocess:
         """
         if crops.shape[-2:] != (self.image_size, self.image_size):
             raise ConfigError(
-                f"The model takes crops of {self.image_size}x{self.image_size} pixels; got "
+                f"The model expects crops of {self.image_size}x{self.image_size} pixels; got "
                 f"{crops.shape[-1]}x{crops.shape[-2]}."
             )
         x = crops.float() / 255

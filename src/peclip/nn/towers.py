@@ -206,8 +206,8 @@ class TextTower(nn.Module):
             row = [start, *[0] * prompt_length, *words, end]
             if len(row) > context:
                 raise ConfigError(
-                    f"The text {text[:40]!r}… has {len(row)} tokens with its prompt; the text encoder "
-                    f"takes {context}. Shorten the description."
+                    f"The text {text[:40]!r}… has {len(row)} tokens including its prompt, but the "
+                    f"text encoder accepts at most {context}. Shorten the description."
                 )
             rows.append(row)
         longest = max(len(row) for row in rows)

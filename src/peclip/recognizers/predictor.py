@@ -150,7 +150,7 @@ class Predictor:
             UserError: something that a stream needs is missing.
         """
         if options.captions is not None and not self.config.reads_captions:
-            given = f"{self.name} reads no captions, but {str(options.captions)!r} was given"
+            given = f"{self.name} does not read captions, but {str(options.captions)!r} was passed"
             raise ConfigError(f"{given}. Remove it, or use a model trained with captions.")
         weight = effective_prior_weight(self.config, options.prior_weight)
         for name in self.config.streams:

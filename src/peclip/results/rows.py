@@ -35,7 +35,7 @@ class Row:
     model: str
     model_revision: str
     track_id: int
-    """Stable within a source; -1 is the whole frame, or a window without a face."""
+    """Stable within a source; -1 for the whole frame, or for a window without a face."""
     window: int
     start_s: float
     end_s: float

@@ -26,8 +26,8 @@ def format_of(path: Path) -> str:
     ending = path.suffix.lower().removeprefix(".")
     if ending not in FORMATS:
         raise ConfigError(
-            f"Cannot infer the format of {path.name!r} from its extension; use {', '.join(FORMATS)}, or give "
-            "the format with -f."
+            f"Cannot infer the output format of {path.name!r} from its extension; use "
+            f"{', '.join(FORMATS)}, or set the format with -f."
         )
     return ending
 
@@ -44,7 +44,7 @@ def check_format(form: str, path: Path) -> None:
     found = FORMATS[form]
     if found.binary and path == STDOUT:
         raise ConfigError(
-            f"The format {form} cannot be written to standard output; give a file with -o."
+            f"The format {form} cannot be written to standard output; set an output file with -o."
         )
     if found.package is not None:
         try:
@@ -101,8 +101,8 @@ def _writing(path: Path) -> Iterator[None]:
         raise
     except OSError as error:
         raise ConfigError(
-            f"The output {str(path)!r} cannot be written: {error.strerror or error}. Give a file in an "
-            "existing, writable folder."
+            f"The output {str(path)!r} cannot be written: {error.strerror or error}. Choose a "
+            "file in an existing, writable folder."
         ) from None
 
 

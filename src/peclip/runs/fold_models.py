@@ -1,4 +1,4 @@
-"""The models that are evaluated: one, or that of every fold of a run."""
+"""The models that are evaluated: one model, or the model of every fold of a run."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def load_fold_models(
 
 
 def model_of(name: str | Path, fold: int | None) -> str | Path:
-    """Returns the model of a fold: that of the run folder, if it is one, else the name itself.
+    """Returns the model of a fold: the one in the run folder, or the name itself if it is not a run.
 
     Raises:
         ConfigError: it is the folder of a run with all folds, and this fold has no model.
@@ -90,8 +90,9 @@ def model_of(name: str | Path, fold: int | None) -> str | Path:
         found = folder / f"fold-{fold}" / MODEL
         if not found.is_dir():
             raise ConfigError(
-                f"{str(name)!r} is a run with a model per fold, and has none of fold {fold}. Give --fold all "
-                "or the number of one, or finish the run: peclip train --resume."
+                f"{str(name)!r} is a run with one model per fold, but it has no model for fold "
+                f"{fold}. Use --fold all or the number of a finished fold, or finish the run: "
+                "peclip train --resume."
             )
         return found
     found = model_folder(folder)

@@ -16,15 +16,15 @@ from peclip.training.state import BEST
 from peclip.weights.checkpoint import MODEL, model_folder
 
 TEST_WARNING = (
-    "The epoch was selected on the test videos, as in the papers of the field, so the scores are optimistic. "
-    "Use select_on val for unbiased scores."
+    "The epoch was selected on the test videos, as in many papers, so the scores are optimistic. "
+    "Use select_on=val for unbiased scores."
 )
 VAL_WARNING = (
-    "There are no test videos: these are scores on the validation videos, which also select the epoch if "
-    "select_on is val, so they may be optimistic."
+    "There are no test videos. The scores are on the validation videos, on which the epoch is "
+    "also selected if select_on is val, so they may be optimistic."
 )
-CALIBRATED = "The temperature was also fitted on them, so the ECE is too low."
-WEIGHED = "The prior weight was also chosen on them, so UAR and WAR are too high."
+CALIBRATED = "The temperature was also fitted on these videos, so the ECE is too low."
+WEIGHED = "The prior weight was also chosen on these videos, so UAR and WAR are too high."
 
 
 def report_warning(config: TrainConfig, splits: RunSplits) -> str | None:
@@ -34,7 +34,7 @@ def report_warning(config: TrainConfig, splits: RunSplits) -> str | None:
     if splits.test is not None:
         return None
     if splits.val is None:
-        return "There are no videos to report."
+        return "There are no videos to report scores on."
     said = {VAL_WARNING: True, CALIBRATED: config.calibrate, WEIGHED: config.prior == "fit"}
     return " ".join(sentence for sentence, holds in said.items() if holds)
 
@@ -80,20 +80,22 @@ def run_warning(run: str, model: str | Path, split: Split, data: DataConfig) -> 
     fold, subjects = own.get("fold"), own.get("test_subjects") or ()
     flags = f"--split {benchmark.test_split}" + ("" if fold is None else f" --fold {fold}")
     trained = (
-        f"The run {run!r} was trained on videos in the split {split.split} of {split.dataset}: the "
-        f"scores are too high. Give {flags}, or held-out videos."
+        f"The run {run!r} was trained on videos in the split {split.split} of {split.dataset}, so "
+        f"the scores are too high. Use {flags}, or held-out videos."
     )
     if split.split == "all":  # of every fold, and whoever was tested
         return trained
     if fold not in (None, split.fold):
         return (
-            f"The run {run!r} was trained on fold {fold} of {split.dataset}, which includes test videos of the "
-            f"other folds: their scores are too high. Give --fold {fold}, or a run with all folds."
+            f"The run {run!r} was trained on fold {fold} of {split.dataset}, which includes test "
+            f"videos of the other folds, so their scores are too high. Use --fold {fold}, or a "
+            "run over all folds."
         )
     if subjects and _numbers(subjects) != _numbers(data.test_subjects):
         return (
             f"The run {run!r} was trained on all subjects of {split.dataset} except "
-            f"{', '.join(map(str, subjects))} (data.test_subjects): the scores of the others are too high."
+            f"{', '.join(map(str, subjects))} (data.test_subjects), so the scores of these other "
+            "subjects are too high."
         )
     if split.split == "train":
         return trained
@@ -113,7 +115,7 @@ def known_warning(name: str, split: Split, data: DataConfig) -> str | None:
         return None
     return (
         f"{name!r}, the base model or teacher of this run, was trained or selected on videos of "
-        f"{split.title}: the scores are too high."
+        f"{split.title}, so the scores are too high."
     )
 
 

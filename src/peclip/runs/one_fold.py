@@ -143,7 +143,7 @@ def _log_start(
         if said is not None:
             _warn(folder, said)
     if config.data.captions is not None and not recognizer.config.reads_captions:
-        _warn(folder, "the model reads no captions: ignoring the given ones")
+        _warn(folder, "the model does not read captions; the given captions are ignored")
 
 
 def _warn(folder: RunFolder, line: str) -> None:
@@ -249,20 +249,22 @@ def _story(config: RunConfig, splits: RunSplits, report: ModelReport) -> str:
     """Returns the model card's text on training and scores."""
     epoch = "the last one"
     if splits.val is not None and config.train.select_on != "last":
-        epoch = f"the one with the best {config.train.select_by.upper()} on {splits.val.title}"
+        epoch = f"which has the best {config.train.select_by.upper()} on {splits.val.title}"
     told = [
-        f"It was trained on the {len(splits.train):,} videos of {splits.train.title}, from {config.base}. It "
-        f"has the weights of epoch {report.selected_epoch} of {report.epochs}, {epoch}."
+        f"It was trained on the {len(splits.train):,} videos of {splits.train.title}, from "
+        f"{config.base}. Its weights are from epoch {report.selected_epoch} of {report.epochs}, "
+        f"{epoch}."
     ]
     point = report.operating_point
     if point is not None and config.train.prior == "fit":
         told.append(
-            f"Its predictions are adjusted by its prior with the weight {point['prior_weight']:.3g}, chosen by "
-            f"{point['criterion']} on {point['chosen_on']}."
+            "Its predictions are adjusted by its prior with the weight "
+            f"{point['prior_weight']:.3g}, which was chosen by {point['criterion']} on "
+            f"{point['chosen_on']}."
         )
     if report.scores is not None:
         told.append(
-            f"On the {report.scores.num_videos:,} videos of {report.reported_on} it has UAR "
+            f"On the {report.scores.num_videos:,} videos of {report.reported_on}, it has UAR "
             f"{percent(report.scores.uar):.2f} %, WAR {percent(report.scores.war):.2f} %."
         )
     told += [*report.notes, *([] if report.warning is None else [report.warning])]

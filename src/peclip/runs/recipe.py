@@ -24,9 +24,9 @@ class RunConfig(Config):
     """A run. Recipes, `config.yaml` of a run folder and `--set` have these fields."""
 
     base: str = "ViT-B-16-quickgelu/openai"
-    """The model to start from, as for `-m`."""
+    """The model to start from, named as for `-m`."""
     model: dict[str, Any] = Field(default_factory=dict)
-    """Changed fields of its configuration, e.g. `temporal_adapter: none`."""
+    """Fields of its configuration to change, e.g. `temporal_adapter: none`."""
     data: DataConfig
     """Its split is always train; the others are found automatically."""
     all_folds: bool = False
@@ -40,7 +40,8 @@ class RunConfig(Config):
     def _check_model(cls, changes: dict[str, Any]) -> dict[str, Any]:
         if given := sorted({"prior", "label_frequencies", "prior_weight"} & set(changes)):
             raise ValueError(
-                f"{' and '.join(given)} cannot be set here: training computes the prior; set train.prior"
+                f"{' and '.join(given)} cannot be set here, because training computes the prior; "
+                "set train.prior instead"
             )
         return changes
 
@@ -76,7 +77,8 @@ def read_recipe(name: str) -> Values:
         text = _shipped().joinpath(f"{name}.yaml").read_text(encoding="utf-8")
     else:
         raise ConfigError(
-            f"Unknown recipe {name!r}; choose one of {', '.join(recipe_names())}, or give a .yaml file."
+            f"Unknown recipe {name!r}; choose one of {', '.join(recipe_names())}, or pass a .yaml "
+            "file."
         )
     try:
         values = yaml.safe_load(text)
@@ -85,7 +87,8 @@ def read_recipe(name: str) -> Values:
         raise ConfigError(f"The recipe {name!r} is not valid YAML: {reason}.") from None
     if not isinstance(values, dict):
         raise ConfigError(
-            f"The recipe {name!r} must be a mapping with the fields base, model, data and train."
+            f"The recipe {name!r} must be a mapping with fields such as base, model, data and "
+            "train."
         )
     return values
 
@@ -110,8 +113,8 @@ def assignment(text: str) -> Values:
     names = path.strip().split(".")
     if not equals or not all(names) or (len(names) < 2 and names[0] not in RunConfig.model_fields):
         raise ConfigError(
-            f"Invalid --set {text!r}: give SECTION.FIELD=VALUE, such as train.epochs=3 or "
-            f"model.temporal_adapter=none. Sections are {', '.join(RunConfig.model_fields)}."
+            f"Invalid --set {text!r}: use SECTION.FIELD=VALUE, such as train.epochs=3 or "
+            f"model.temporal_adapter=none. The sections are {', '.join(RunConfig.model_fields)}."
         )
     try:
         nested: Any = yaml.safe_load(value)
@@ -132,7 +135,9 @@ def run_config(values: Mapping[str, Any]) -> RunConfig:
     given = data if isinstance(data, Mapping) else {}
     for field, flag in (("dataset", "--dataset"), ("root", "--data-root")):
         if given.get(field) is None:
-            raise ConfigError(f"{flag} is missing; give it (in a recipe: data.{field}).")
+            raise ConfigError(
+                f"{flag} is missing; pass this option (in a recipe, set data.{field})."
+            )
     return check(RunConfig, values)
 
 

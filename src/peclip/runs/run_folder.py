@@ -85,14 +85,14 @@ class RunFolder:
         held = sorted(self.path.iterdir()) if self.path.is_dir() else []
         if held and not overwrite:
             raise ConfigError(
-                f"The run folder {str(self.path)!r} is not empty. Give another --name or --out, resume it "
-                "with --resume, or replace it with --overwrite."
+                f"The run folder {str(self.path)!r} is not empty. Choose another --name or --out, "
+                "resume the run with --resume, or replace it with --overwrite."
             )
         strange = [entry.name for entry in held if not _is_of_a_run(entry.name)]
         if strange:
             raise ConfigError(
-                f"{str(self.path)!r} contains {strange[0]!r}, which is not a file of a run; refusing to "
-                "overwrite it. Give another folder."
+                f"{str(self.path)!r} contains {strange[0]!r}, which was not written by a run, so "
+                "the folder is not overwritten. Choose another folder."
             )
         with writing(self.path):
             for entry in held:
@@ -113,8 +113,9 @@ class RunFolder:
         if changed:
             raise ConfigError(
                 f"The run in {str(self.path)!r} was started with different settings: "
-                f"{', '.join(map(str, changed))}. Only {', '.join(sorted(MAY_CHANGE))} may change. Resume it "
-                f"with its settings, or start a new run.{best_weights(self.path / STATES)}"
+                f"{', '.join(map(str, changed))}. Only {', '.join(sorted(MAY_CHANGE))} may "
+                "change. Resume it with its original settings, or start a new "
+                f"run.{best_weights(self.path / STATES)}"
             )
 
     def write(self, name: str, text: str) -> None:
@@ -206,7 +207,8 @@ def read_report(path: Path) -> ModelReport:
         return ModelReport.from_dict(json.loads((path / REPORT).read_text(encoding="utf-8")))
     except (ValueError, TypeError, KeyError):
         raise ConfigError(
-            f"{str(path / REPORT)!r} is corrupt. Delete it and resume: only the test is repeated."
+            f"{str(path / REPORT)!r} is corrupt. Delete it and resume the run; only the "
+            "evaluation on the test videos is repeated."
         ) from None
 
 

@@ -22,7 +22,7 @@ class ModelReport:
 
     dataset: str
     fold: int | None
-    """Of the data set; `None` if it has none."""
+    """Fold of the data set; `None` if it has no folds."""
     base: str
     """The model that the training started from."""
     selected_on: str
@@ -33,16 +33,16 @@ class ModelReport:
     targets: str
     """`DataConfig.targets`."""
     notes: tuple[str, ...] = ()
-    """Notes on the videos, a sentence each."""
+    """Notes on the videos, one sentence each."""
     operating_point: Mapping[str, Any] | None = None
     """What was chosen on the validation videos; see `OperatingPoint.to_dict`."""
     warning: str | None = None
-    """What makes the scores too high."""
+    """Why the scores are too high, if they are."""
     reported_on: str | None = None
-    """Title of the scored videos; `None` without any, and then there are no scores."""
+    """Title of the scored videos; `None` if there are no such videos, and therefore no scores."""
     scores: Report | None = None
     captions: int | None = None
-    """Scored videos with a caption, of a model that reads them."""
+    """Number of scored videos with a caption, if the model reads captions."""
 
     def to_dict(self) -> dict[str, Any]:
         """Returns the JSON form; an optional field without a value has no key."""
@@ -86,7 +86,7 @@ class RunReport:
         return " ".join(dict.fromkeys(fold.warning for fold in self.folds if fold.warning)) or None
 
     def to_dict(self) -> dict[str, Any]:
-        """Returns the JSON form: that of the one model; or the mean over folds, and each of them."""
+        """Returns the JSON form of the single model, or the mean over folds and the form of each fold."""
         first, *others = self.folds
         if not others:
             return first.to_dict()

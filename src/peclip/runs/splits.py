@@ -22,9 +22,9 @@ class RunSplits:
 
     train: Split
     val: Split | None
-    """Selects the epoch, or is only monitored if the last one is kept."""
+    """Split on which the epoch is selected; only monitored if the last epoch is kept."""
     test: Split | None
-    """Reported; without it, `val` is reported."""
+    """Split on which scores are reported; without it, they are reported on `val`."""
 
     @property
     def reported(self) -> Split | None:
@@ -51,8 +51,8 @@ def _check_kinds(train: Split, test: Split) -> None:
     """
     if (one := train.samples[0].source).is_dir() != (other := test.samples[0].source).is_dir():
         raise DatasetError(
-            f"{train.title} and {test.title} mix video files and frame folders, such as {one} and {other}. "
-            "Add the missing ones, or move one kind elsewhere."
+            f"{train.title} and {test.title} mix video files and frame folders, such as {one} and "
+            f"{other}. Add the missing videos, or move one kind to another folder."
         )
 
 
@@ -77,7 +77,8 @@ def read_run_splits(data: DataConfig, config: TrainConfig) -> RunSplits:
     if config.select_on == "test":
         if test is None:
             raise ConfigError(
-                f"select_on is 'test', but {data.dataset} in {data.root} has no test videos. Use val."
+                f"select_on is 'test', but {data.dataset} in {data.root} has no test videos. Use "
+                "select_on=val."
             )
         return RunSplits(train, replace(test, split="test"), test)
     # Papers report the val split of AFEW: it is not used before the end.

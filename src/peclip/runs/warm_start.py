@@ -74,8 +74,9 @@ def load_what_fits(model: ExpressionModel, config: ModelConfig, path: Path) -> l
             fresh.append(name)
         else:
             raise CheckpointError(
-                f"{str(path)!r} has no {name} of shape {tuple(tensor.shape)}, which is part of the "
-                f"frozen backbone {config.backbone!r}. Keep the backbone of the base model."
+                f"{str(path)!r} has no {name} of shape {tuple(tensor.shape)}, which belongs to "
+                f"the frozen backbone {config.backbone!r}. Use the same backbone as the base "
+                "model."
             )
     copy_tensors(path, loaded, fitting)
     return fresh
@@ -92,7 +93,7 @@ def load_stem(model: ExpressionModel, path: Path) -> None:
     if not stems:
         raise ConfigError(
             f"train.stem.weights is {str(path)!r}, but the backbone has no convolutional stem. "
-            "Remove train.stem, or train nano-untrained, which has one."
+            "Remove train.stem, or train nano-untrained, which has such a stem."
         )
     for stem in stems:
         stem.load_faces(path)

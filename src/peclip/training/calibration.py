@@ -22,7 +22,7 @@ class OperatingPoint:
     """Values chosen on the validation videos, and their effect there."""
 
     temperature: float
-    """Factor of the model's temperature; 1 if it was not fitted."""
+    """Factor applied to the model's temperature; 1 if it was not fitted."""
     prior_weight: float | None
     """`None` if it was not chosen."""
     cost: float
@@ -82,11 +82,9 @@ def choose_prior_weight(logits: Tensor, targets: Tensor, prior: HasPrior, cost: 
 
     UAR alone would be bought with any number of wrong frequent labels, and WAR alone leaves rare labels out.
 
-    Args:
-        logits: float64 (N, C), of held-out videos, not adjusted.
-        targets: (N,), their classes.
-        prior: a model or its configuration, its prior in the order of the classes.
-        cost: percentage points that WAR may lie below that of the best weight.
+    Args: logits: float64 (N, C), of held-out videos, not adjusted. targets: (N,), their classes. prior: a model or
+    its configuration, its prior in the order of the classes. cost: percentage points by which WAR may be below the
+    WAR of the best weight.
 
     Returns:
         Of weights with equal UAR the smallest.

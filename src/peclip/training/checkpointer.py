@@ -75,10 +75,10 @@ class Checkpointer:
         if changed:
             names = ", ".join(f"different {what.name}" for what in changed)
             raise ConfigError(
-                f"The state in {str(self._folder)!r} belongs to a run with {names}. Videos "
-                "must have the same names, labels and captions, and of the settings only "
-                f"{', '.join(sorted(MAY_CHANGE))} may change. Resume it with its own settings, or start a new "
-                "run in another folder."
+                f"The state in {str(self._folder)!r} belongs to a run with {names}. The videos "
+                "must have the same names, labels and captions, and only the settings "
+                f"{', '.join(sorted(MAY_CHANGE))} may change. Resume it with its original "
+                "settings, or start a new run in another folder."
             )
         self._learner.load_state(state["learner"])
         vars(self._progress).update(

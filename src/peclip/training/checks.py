@@ -18,18 +18,18 @@ def check_validation(config: TrainConfig, val: Split | None) -> None:
     """
     if val is None and config.select_on != "last":
         raise ConfigError(
-            f"select_on is {config.select_on!r}, but no videos were given for it. Give a split, or set "
-            "select_on to last."
+            f"select_on is {config.select_on!r}, but no {config.select_on} split was passed. Pass "
+            "one, or set select_on to last."
         )
     if val is None and config.calibrate:
         raise ConfigError(
-            "calibrate fits the temperature on validation videos, but there are none. Give a split to "
-            "select on, or set calibrate to false."
+            "calibrate fits the temperature on validation videos, but there are none. Pass a "
+            "split to select on, or set calibrate to false."
         )
     if val is None and config.prior == "fit":
         raise ConfigError(
-            "train.prior=fit chooses the prior weight on validation videos, but there are none. Give a split "
-            "to select on, or set train.prior to targets."
+            "train.prior=fit chooses the prior weight on validation videos, but there are none. "
+            "Pass a split to select on, or set train.prior to targets."
         )
 
 
@@ -51,9 +51,9 @@ def check_streams(
         STREAMS[name].check(train, [split for split in others if split is not None])
     if model_config.learns_from_captions and _videos_of_a_rank(config, world) < 2:
         raise ConfigError(
-            "Learning from captions alone contrasts the videos of a batch, but the per-rank batch size is 1 "
-            f"(batch_size {config.batch_size}, ranks {world.size}), so nothing would be learned. "
-            f"Give at least -b {2 * world.size}; grad_accum does not help."
+            "Learning from captions alone contrasts the videos of a batch, but the per-rank "
+            f"batch size is 1 (batch_size {config.batch_size}, ranks {world.size}), so nothing "
+            f"would be learned. Use at least -b {2 * world.size}; grad_accum does not help."
         )
     read = " and ".join(model_config.streams)
     if read and config.mixing.mixup + config.mixing.fmix > 0:
@@ -76,7 +76,7 @@ def batch_size_warning(
     if not any(off.values()):
         return None
     lost = " and ".join(what for what, is_off in off.items() if is_off)
-    return f"Per-rank batch size is 1: {lost}. Increase the batch size (-b)"
+    return f"The per-rank batch size is 1, so {lost}. Increase the batch size (-b)"
 
 
 def _videos_of_a_rank(config: TrainConfig, world: World) -> int:

@@ -26,9 +26,11 @@ class LearningRates(Config):
     prompts: float = Field(3e-5, ge=0)
     """Prompts of both towers, and their coupling."""
     backbone: float = Field(0.0, ge=0)
-    """CLIP itself: 0 keeps it frozen, as in the papers. Its vectors (norms, biases) have no weight decay."""
+    """Learning rate of CLIP itself: 0 keeps it frozen, as in the papers. No weight decay is applied to its vectors
+    (norms, biases)."""
     stem: float | None = Field(None, ge=0)
-    """The backbone's convolutional stem, if it starts from weights; `None`: as `backbone`."""
+    """Learning rate of the backbone's convolutional stem, if it starts from pretrained weights; `None`: the same as
+    `backbone`."""
 
     def peak(self, part: str) -> float:
         """Returns the peak rate of `adapters`, `prompts`, `backbone` or `stem`."""
@@ -44,18 +46,19 @@ class StemConfig(Config):
     network. `None`: the weights of the base."""
     frozen: int = Field(0, ge=0)
     """Number of frozen separable layers, counted from the input, including the first convolution: low-level
-    features are task-independent, and these layers cost the most time. 0 trains everything."""
+    features are task-independent, and these layers are the slowest. 0 trains all layers."""
 
 
 class TeacherConfig(Config):
     """A trained model whose predictions become part of the targets (Hinton et al., 2015)."""
 
     model: str
-    """As for `-m`: a folder, a hub repository, … with the labels and preprocessing of the student."""
+    """The teacher, named as for `-m` (a folder, a hub repository, …). It must have the labels and preprocessing of
+    the student."""
     share: float = Field(0.5, gt=0, le=1)
-    """Share of the teacher in the target; the rest is the label."""
+    """Weight of the teacher's predictions in the target; the label gets the rest."""
     temperature: float = Field(1.0, gt=0)
-    """Divisor of the teacher's logits."""
+    """Temperature by which the teacher's logits are divided."""
 
 
 class MixingConfig(Config):
@@ -78,13 +81,14 @@ class MixingConfig(Config):
     def _check_sums(self) -> MixingConfig:
         if self.mixup + self.fmix > 1 + 1e-9:
             raise ValueError(
-                f"mixup {self.mixup} and fmix {self.fmix} are probabilities of one draw and must not sum to "
-                "more than 1"
+                f"mixup {self.mixup} and fmix {self.fmix} are probabilities of mutually exclusive "
+                "events and must not sum to more than 1"
             )
         low, high = self.mixup_range
         if not 0 <= low <= high <= 1:
             raise ValueError(
-                f"mixup_range is ({low}, {high}); give two numbers from 0 to 1 in order"
+                f"mixup_range is ({low}, {high}); it must be two numbers from 0 to 1 in ascending "
+                "order"
             )
         return self
 
@@ -93,76 +97,78 @@ class TrainConfig(Config, use_attribute_docstrings=True):
     """A training. Any field can be set on the command line, e.g. `--set train.lr.adapters=1e-4`."""
 
     epochs: int = Field(30, ge=1)
-    """Passes over the training videos."""
+    """Number of passes over the training videos."""
     batch_size: int = Field(8, ge=1)
-    """Videos per forward pass, over all ranks together."""
+    """Videos per forward pass, summed over all ranks."""
     grad_accum: int = Field(1, ge=1)
-    """Forward passes per step of the optimiser."""
+    """Number of forward passes per optimiser step."""
     lr: LearningRates = LearningRates()
     stem: StemConfig = StemConfig()
     optimizer: Literal["adamw", "muon"] = "adamw"
     """`muon` trains the matrices inside the encoders of a trained backbone with Muon and everything else with
-    AdamW, at the same rates: from scratch this takes a fraction of the steps."""
+    AdamW, at the same rates. Training from scratch then needs far fewer steps."""
     weight_decay: float = Field(0.01, ge=0)
-    """Applies to every trained parameter except the backbone's vectors, in proportion to its learning rate."""
+    """Weight decay, applied to every trained parameter except the backbone's vectors, in proportion to the learning
+    rate."""
     warmup_epochs: float = Field(3.0, ge=0)
-    """Linear warm-up from `warmup_lr` to the peak."""
+    """Duration of the linear warm-up from `warmup_lr` to the peak."""
     warmup_lr: float = Field(2e-5, ge=0)
     min_lr: float = Field(0.0, ge=0)
-    """Final value of the cosine; rates stay between it and their peak."""
+    """Final learning rate of the cosine schedule; rates stay between it and their peak."""
     clip_grad: float | None = Field(None, gt=0)
-    """Maximum norm of the total gradient; the release does not clip."""
+    """Maximum norm of the gradient over all parameters; the release does not clip gradients."""
     precision: Precision = "auto"
-    """Precision of the forward and backward passes; auto is bf16 on CUDA where the hardware computes with it, else fp16
-    on CUDA, and fp32 elsewhere."""
+    """Precision of the forward and backward passes; auto is bf16 on CUDA if the hardware supports it, otherwise
+    fp16 on CUDA, and fp32 on other devices."""
     mixing: MixingConfig = MixingConfig()
     augment: AugmentConfig = AugmentConfig()
     animate: AnimateConfig | None = None
-    """Make windows from stills, instead of `augment`."""
+    """Generate windows from stills; replaces `augment`."""
     label_smoothing: float = Field(0.0, ge=0, lt=1)
     balance: Literal["none", "sampling", "loss"] = "none"
-    """`sampling`: all classes are drawn equally often. `loss`: rare classes get larger weights. With soft targets,
-    class sizes are expected numbers."""
+    """`sampling` draws all classes equally often; `loss` gives rare classes larger weights. With soft targets, the
+    expected class sizes are used."""
     balance_power: float = Field(1.0, ge=0, le=1)
     """For `sampling`: a class of n videos is drawn in proportion to n to the power 1 minus this."""
     ema: float | None = Field(None, gt=0, lt=1)
     """Decay of an exponential moving average of the weights, which replaces them in the model."""
     compile: bool = False
-    """Compile the encoder of the videos (`torch.compile`): a slow first step, then faster ones."""
+    """Compile the video encoder with `torch.compile`: the first step is slow, later steps are faster."""
     text_styles: tuple[str, ...] = ()
-    """Each step draws the text style of every label from these (see `descriptions`); by default always the
-    model's style. Custom texts are unchanged."""
+    """Text styles from which each step draws one per label (see `descriptions`); by default, the model's style is
+    always used. Custom texts are unchanged."""
     spread: float = Field(0.0, ge=0)
-    """Weight of the mean squared cosine between the texts of different labels, added to the loss. Without
-    it, a text tower trained from scratch collapses all texts before the images are informative."""
+    """Weight of an additional loss term: the mean squared cosine similarity between the texts of different labels.
+    Without it, a text tower trained from scratch maps all texts to similar features before the images provide any
+    signal."""
     teacher: TeacherConfig | None = None
     prior: Literal["none", "targets", "fit"] = "none"
     """Adjusts predictions of the finished model to other label frequencies (see `peclip.labels.prior_factors`).
     `targets` stores the mean training target as its `prior`, without a weight; `fit` also chooses the weight on the
-    validation videos: the highest UAR for a WAR that is at most `prior_cost` below its best."""
+    validation videos: the one with the highest UAR among those whose WAR is at most `prior_cost` below the best."""
     prior_cost: float = Field(1.0, ge=0, le=100)
-    """Percentage points of WAR that the weight chosen by `prior: fit` may cost."""
+    """Percentage points of WAR that the weight chosen by `prior=fit` may cost."""
     calibrate: bool = False
-    """Fit the temperature of the finished model on the validation videos, before the weight of its prior."""
+    """Fit the temperature of the trained model on the validation videos, before the prior weight is chosen."""
     seed: int = Field(42, ge=0, lt=2**63)
-    """Seed of everything random."""
+    """Random seed of the run."""
     select_on: Selection = "val"
-    """Videos that select the epoch to keep: val; test, as in the papers of the field, whose optimistic bias is noted in
-    the report; or last, which keeps the last epoch."""
+    """Videos on which the epoch to keep is selected: val or test; last keeps the last epoch. Selecting on test, as
+    many papers do, makes the scores optimistic, and the report says so."""
     select_by: Literal["war", "uar"] = "war"
     test: bool = True
-    """Whether to evaluate on the test videos at the end; false keeps them held out during development, and
-    reports the validation videos."""
+    """Whether to evaluate on the test videos at the end; false keeps them held out during development and reports
+    scores on the validation videos instead."""
     val_fraction: float = Field(0.1, gt=0, lt=1)
-    """Fraction of train held out if there is no validation split."""
+    """Fraction of the training videos held out if there is no validation split."""
     patience: int | None = Field(None, ge=1)
-    """Early stopping: epochs without improvement before training ends."""
+    """Early stopping: number of epochs without improvement after which training ends."""
     checkpoint_steps: int | None = Field(None, ge=1)
-    """Save the state every this many steps; by default only between epochs."""
+    """Number of steps between saved states; by default, the state is saved only after each epoch."""
     checkpoint_activations: bool = False
     """Recompute the activations of every block in the backward pass: less memory, more time."""
     workers: int = Field(default_factory=default_readers, ge=0)
-    """Processes that read videos, per rank; by default one per core, at most 4."""
+    """Number of processes per rank that read videos; by default, one per core, but at most 4."""
 
     @field_validator("warmup_epochs", "warmup_lr", "min_lr", "weight_decay")
     @classmethod
@@ -174,7 +180,10 @@ class TrainConfig(Config, use_attribute_docstrings=True):
     @model_validator(mode="after")
     def _check_selection(self) -> TrainConfig:
         if self.patience is not None and self.select_on == "last":
-            raise ValueError("patience needs select_on val or test: `last` keeps the last epoch")
+            raise ValueError(
+                "patience requires select_on=val or select_on=test, because last keeps the last "
+                "epoch"
+            )
         if self.select_on == "test" and self.calibrate:
             raise ValueError(
                 "select_on is test, so calibrate would fit the temperature on the test videos: select on val, "

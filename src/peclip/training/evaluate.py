@@ -90,7 +90,7 @@ def evaluate_views(
     for count, videos in _read(split, loaded, runtime, unreadable):
         if videos is not None:
             ids = [split.samples[index].id for index in videos.indices.tolist()]
-            with memory_errors(device, "Give fewer videos per pass (-b 1)."):
+            with memory_errors(device, "Use fewer videos per pass (-b 1)."):
                 seen = to_batch(videos, loaded.preprocess, device)
                 shown = [view(predict, seen, ids, seed) for view in views]
                 found[:, videos.indices.to(device)] = torch.stack(shown)
@@ -143,8 +143,9 @@ def _check_numbers(probabilities: Tensor, split: Split, precision: str) -> None:
     broken = (~probabilities.isfinite().all(-1)).any(0).nonzero().flatten().tolist()
     if broken:
         raise DeviceError(
-            f"The predictions for {len(broken):,} of the {len(split):,} videos of {split.title} are NaN or infinite in "
-            f"{precision}, the first one that for {split.samples[broken[0]].id}. {COMPUTE_IN_FP32}"
+            f"The predictions for {len(broken):,} of the {len(split):,} videos of {split.title} "
+            f"are NaN or infinite in {precision}; the first such video is "
+            f"{split.samples[broken[0]].id}. {COMPUTE_IN_FP32}"
         )
 
 

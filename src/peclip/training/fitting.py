@@ -39,7 +39,7 @@ def fit(
     Without a second split, a part of the first is held out for it, if the epoch is selected on it.
     """
     if resume and run_dir is None:
-        raise ConfigError("resume needs run_dir, the folder of the saved state; give it.")
+        raise ConfigError("resume requires run_dir, the folder of the saved state.")
     train, val = splits
     if val is None and config.select_on == "val":
         train, val = carve_validation(train, config.val_fraction, config.seed)

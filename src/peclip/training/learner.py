@@ -180,10 +180,10 @@ class Learner:
         if not math.isfinite(value):
             used = ", ".join(f"{part} {rate:.2g}" for part, rate in rates.items())
             raise TrainingError(
-                f"The {what} is {value} in step {step + 1} of epoch {epoch + 1} (learning rates: {used}; "
-                f"{self._precision}). The weights before this step are kept. Lower the learning rates "
-                "(--set train.lr.adapters=…), clip gradients (--set train.clip_grad=1) or compute in "
-                "fp32 (--precision fp32) in a new run."
+                f"The {what} is {value} in step {step + 1} of epoch {epoch + 1} (learning rates: "
+                f"{used}; {self._precision}). The weights before this step are kept. Start a new "
+                "run with lower learning rates (--set train.lr.adapters=…), gradient clipping "
+                "(--set train.clip_grad=1) or fp32 (--precision fp32)."
             )
 
     @contextmanager

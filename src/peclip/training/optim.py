@@ -56,16 +56,16 @@ def make_optimizers(
     ]
     if not groups:
         raise ConfigError(
-            "Nothing to train: the model has no adapters and no prompts, and its backbone is frozen. "
-            "Enable one of them, or give the backbone a learning rate (train.lr.backbone)."
+            "Nothing to train: the model has no adapters and no prompts, and its backbone is "
+            "frozen. Enable one of them, or set train.lr.backbone."
         )
     adamw = torch.optim.AdamW(groups, fused=True)  # one pass over the weights: 8 ms against 27
     if config.optimizer == "adamw":
         return (adamw,)
     if not by_muon:
         raise ConfigError(
-            "train.optimizer is muon, which trains the matrices of the backbone, but the backbone is frozen. "
-            "Give it a learning rate (train.lr.backbone), or use adamw."
+            "train.optimizer is muon, which trains the matrices of the backbone, but the "
+            "backbone is frozen. Set train.lr.backbone, or use adamw."
         )
     group = _group("backbone", by_muon, config, decays=True)
     return adamw, torch.optim.Muon([group], adjust_lr_fn="match_rms_adamw")

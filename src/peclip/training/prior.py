@@ -20,9 +20,9 @@ class TrainingPrior:
     """Frequencies of the labels in a training, each summing to 1."""
 
     targets: dict[str, float]
-    """Of the targets as the loss weighs them."""
+    """Frequencies among the targets as weighted by the loss."""
     videos: dict[str, float]
-    """Of the same without class balancing."""
+    """The same frequencies without class balancing."""
 
 
 def training_prior(data: VideoDataset, labels: LabelSet, config: TrainConfig) -> TrainingPrior:

@@ -20,7 +20,7 @@ class Progress:
     steps: int
     """Per epoch."""
     running_metrics: RunningMetrics
-    """Of the current epoch so far."""
+    """Metrics of the current epoch so far."""
     epoch: int = 0
     """Index of the current epoch, equal to the number of complete ones."""
     step: int = 0
@@ -34,7 +34,7 @@ class Progress:
     best_value: float = -1.0
     best_weights: dict[str, Tensor] | None = None
     loss: float = 0.0
-    """Of the last step, the mean over its videos."""
+    """Loss of the last step, averaged over its videos."""
     rates: dict[str, float] = field(default_factory=dict)
     """Learning rates of the last step, by part."""
 

@@ -58,8 +58,9 @@ class Trackers:
             raise
         except Exception as error:  # trackers raise different types
             raise TrainingError(
-                f"{name} failed to start: {_line(error)} Training did not start. Fix it and use "
-                f"--resume, or use --resume with --report-to none (or other trackers) to continue without {name}."
+                f"{name} failed to start: {_line(error)} Training did not start. Fix the problem "
+                f"and use --resume, or continue without {name} with --resume and --report-to none "
+                "(or other trackers)."
             ) from None
         position.run_id = tracker.run_id
         self._running[name] = tracker
@@ -187,7 +188,9 @@ def following(
         UserError: as `reporting`.
     """
     if names and run_dir is None:
-        raise ConfigError("report_to needs run_dir: the tracker journal is stored in that folder.")
+        raise ConfigError(
+            "report_to requires run_dir, the folder in which the tracker journal is stored."
+        )
     folder = Path(run_dir or ".")
     run = TrackedRun(folder.resolve().name, folder, config)
     with reporting(names, run, _log.warning, resume=resume) as trackers:

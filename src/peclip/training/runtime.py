@@ -22,9 +22,9 @@ class Runtime:
     world: World = SINGLE
     """The processes that share the videos."""
     batch_size: int = 8
-    """Videos per forward pass of all ranks together."""
+    """Videos per forward pass, summed over all ranks."""
     workers: int = 0
-    """Processes that read videos, for every rank."""
+    """Number of processes per rank that read videos."""
 
     @classmethod
     def of(cls, config: TrainConfig, device: torch.device, world: World = SINGLE) -> Self:

@@ -39,9 +39,10 @@ def save_state(state: dict[str, Any], folder: Path) -> None:
             os.fsync(file.fileno())  # else the new name may reach the disk before the content
     except OSError as error:
         kept = (
-            f"The previous state in {str(folder)!r} is intact: free some space, and continue with --resume."
+            f"The previous state in {str(folder)!r} is intact; free some space and continue with "
+            "--resume."
             if (folder / STATE).is_file()
-            else "Give a writable folder with enough space."
+            else "Choose a writable folder with enough space."
         )
         raise TrainingError(
             f"The state of the training cannot be saved in {str(folder)!r}: {error.strerror}. {kept}"
@@ -59,8 +60,8 @@ def load_state(folder: Path) -> dict[str, Any]:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise CheckpointError(
-            f"No {STATE} found in {str(folder)!r}, so there is nothing to resume. Give the folder of a run "
-            "that has finished an epoch, or start without --resume."
+            f"No {STATE} found in {str(folder)!r}, so there is nothing to resume. Pass the folder "
+            "of a run that has finished at least one epoch, or start without --resume."
         ) from None
     except Exception as error:  # a corrupt archive raises many types
         raise CheckpointError(
@@ -78,7 +79,7 @@ def best_weights(folder: Path | None) -> str:
     best = None if folder is None else folder.with_name(BEST_NAME)
     if best is None or not (best / CONFIG).is_file():  # which is written after the weights
         return ""
-    return f" It may start from the best weights of this run (-m {best})."
+    return f" It can start from the best weights of this run (-m {best})."
 
 
 @contextmanager
@@ -93,6 +94,6 @@ def writing(path: Path) -> Iterator[None]:
     except (OSError, ConfigError) as error:
         reason = str(getattr(error, "strerror", None) or error).removesuffix(".")
         raise TrainingError(
-            f"The run folder {str(path)!r} cannot be written: {reason}. Free some space or give another folder; "
-            "the last saved state is intact, and --resume continues from it."
+            f"The run folder {str(path)!r} cannot be written: {reason}. Free some space or choose "
+            "another folder; the last saved state is intact, and --resume continues from it."
         ) from None

@@ -38,7 +38,7 @@ class Position:
     run_id: str | None = None
     """The run's id in the tracker; `None` before it starts."""
     epoch: int = 0
-    """Reported complete epochs."""
+    """Number of complete epochs that have been reported."""
     step: int = 0
     """Last reported step, from 1, counted over all epochs."""
 
@@ -182,7 +182,8 @@ def check_names(names: Sequence[str]) -> None:
     for name in names:
         if name not in TRACKERS:
             raise ConfigError(
-                f"Unknown tracker {name!r}; choose among {', '.join(TRACKERS)}, separated by commas."
+                f"Unknown tracker {name!r}; choose one or several of {', '.join(TRACKERS)}, "
+                "separated by commas."
             )
 
 

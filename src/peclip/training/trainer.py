@@ -46,7 +46,7 @@ class TrainResult:
     """`val`, `last` or `test`."""
     stopped_early: bool
     operating_point: dict[str, Any] | None = None
-    """Chosen on the validation videos after training; see `OperatingPoint.to_dict`."""
+    """The operating point chosen on the validation videos after training; see `OperatingPoint.to_dict`."""
 
 
 def train_model(
@@ -180,7 +180,7 @@ def _evaluate(learner: Learner, watched: Split | None, hooks: Hooks) -> Predicti
     try:
         return evaluate(learner.loaded, watched, learner.runtime)
     except DeviceError as error:
-        raise TrainingError(f"{error} This needs a new run.") from None
+        raise TrainingError(f"{error} This requires a new run.") from None
 
 
 def _close_epoch(

@@ -31,16 +31,17 @@ class Frames:
         data, times = self.data, self.timestamps
         if is_tensor(data) or is_tensor(times):
             raise ValueError(
-                "Frames hold numpy arrays; got a tensor. Convert it: "
+                "Frames must contain numpy arrays; got a tensor. Convert it with "
                 "Frames(pixels.permute(0, 2, 3, 1).numpy(), timestamps.numpy())."
             )
         if data.dtype != np.uint8 or data.ndim != 4 or data.shape[-1] != 3:
             raise ValueError(
-                f"Frames are uint8 of shape (T, H, W, 3); got {data.dtype} of shape {data.shape}."
+                f"Frames must be uint8 of shape (T, H, W, 3); got {data.dtype} of shape "
+                f"{data.shape}."
             )
         if times.dtype != np.float64 or times.shape != data.shape[:1]:
             raise ValueError(
-                f"Timestamps are float64 of shape ({len(data)},) for {len(data)} frames; got "
+                f"Timestamps must be float64 of shape ({len(data)},) for {len(data)} frames; got "
                 f"{times.dtype} of shape {times.shape}."
             )
 

@@ -56,7 +56,7 @@ class Parts:
     landmarks: NDArray[np.float32]
     """float32 (T, 478, 2): x and y in fractions of the crop's side, from its top left; may lie outside."""
     found: NDArray[np.bool_]
-    """bool (T,): whether there was a face. Where there was none, the landmarks are zeros."""
+    """bool (T,): whether a face was found. If not, the landmarks are zeros."""
     maps: NDArray[np.uint8] | None = None
     """uint8 (T, S, S): class numbers of `drawing.CLASSES`, from a parser that finds them itself."""
 
@@ -64,13 +64,13 @@ class Parts:
         shape = (len(self.found), NUM_LANDMARKS, 2)
         if self.landmarks.dtype != np.float32 or self.landmarks.shape != shape:
             raise ValueError(
-                f"Landmarks are a float32 array of shape {shape}; got {self.landmarks.dtype} of shape "
-                f"{tuple(self.landmarks.shape)}."
+                f"Landmarks must be a float32 array of shape {shape}; got {self.landmarks.dtype} "
+                f"of shape {tuple(self.landmarks.shape)}."
             )
         if self.found.dtype != np.bool_ or self.found.ndim != 1:
-            raise ValueError(f"found is a bool array of shape (T,); got {self.found.dtype}.")
+            raise ValueError(f"found must be a bool array of shape (T,); got {self.found.dtype}.")
         if not np.isfinite(self.landmarks).all():
-            raise ValueError("Landmarks are finite; some are not.")
+            raise ValueError("Landmarks must be finite, but some are NaN or infinite.")
         maps = self.maps
         if maps is not None and (
             maps.dtype != np.uint8
@@ -80,8 +80,8 @@ class Parts:
             or (maps >= NUM_CLASSES).any()
         ):
             raise ValueError(
-                f"maps are a uint8 array of shape (T, S, S) with classes below {NUM_CLASSES}, one for each "
-                "frame."
+                "maps must be a uint8 array of shape (T, S, S) with one map per frame and "
+                f"classes below {NUM_CLASSES}."
             )
 
     def __len__(self) -> int:
@@ -96,8 +96,9 @@ class Parts:
         wanted = list(indices)
         if any(not 0 <= number < len(self) for number in wanted):
             raise DatasetError(
-                f"The parts cover {len(self)} frames, but frame {max(wanted)} was requested: they belong to "
-                "other crops. Delete parts.safetensors and run peclip data prepare again."
+                f"The parts cover {len(self)} frames, but frame {max(wanted)} was requested, so "
+                "they belong to other crops. Delete parts.safetensors and run peclip data "
+                "prepare again."
             )
         maps = None if self.maps is None else self.maps[wanted]
         return Parts(self.landmarks[wanted], self.found[wanted], maps)
@@ -196,7 +197,9 @@ def _import_mediapipe() -> tuple[Any, Any]:
     try:
         return import_module("mediapipe"), import_module("mediapipe.tasks.python")
     except ImportError as error:
-        purpose = f"MediaPipe cannot be imported ({error}): finding landmarks and parsing maps"
+        purpose = (
+            f"MediaPipe cannot be imported ({error}), so extracting landmarks and parsing maps"
+        )
         raise MissingExtraError(purpose, "parts") from None
 
 
@@ -262,13 +265,14 @@ def load_parts(path: Path) -> Parts:
         return _read(path)
     except FileNotFoundError:
         raise DatasetError(
-            f"No parts found at {str(path)!r}. Make them, together with the crops, with: "
-            "peclip data prepare --parts mediapipe"
+            f"No parts found at {str(path)!r}. Extract them together with the crops: peclip data "
+            "prepare --parts mediapipe"
         ) from None
     except _UNREADABLE as error:
         reason = first_line(error)
         raise DatasetError(
-            f"The parts file {str(path)!r} cannot be read: {reason}. Delete it and prepare again."
+            f"The parts file {str(path)!r} cannot be read: {reason}. Delete it and run peclip "
+            "data prepare again."
         ) from None
 
 

@@ -56,11 +56,11 @@ def open_video(
         return ArrayReader(source, frame_rate=frame_rate)
     if isinstance(source, bool) or not isinstance(source, SupportsIndex | str | Path):
         raise ConfigError(
-            f"Unsupported source of type {type(source).__name__}. Accepted are a path, an http(s) address, the "
-            "number of a camera, a numpy array (T, H, W, 3), a tensor (T, 3, H, W) and Frames."
+            f"Unsupported source of type {type(source).__name__}. Use a path, an http(s) address, "
+            "the number of a camera, a numpy array (T, H, W, 3), a tensor (T, 3, H, W) or Frames."
         )
     if source == "":
-        raise ConfigError("The name of the source is empty. Give a path, or an http(s) address.")
+        raise ConfigError("The name of the source is empty. Use a path or an http(s) address.")
     if isinstance(source, SupportsIndex):
         source = operator.index(source)  # numpy's whole numbers too
         from peclip.video.readers.camera import CameraReader
@@ -100,8 +100,9 @@ def check_decoder(decoder: DecoderName) -> str | None:
     problem = torchcodec.load_problem() if decoder != "pyav" else None
     if decoder == "torchcodec" and problem is not None:
         raise DeviceError(
-            f"torchcodec cannot be used: {problem}. Install FFmpeg (apt install ffmpeg, brew install ffmpeg"
-            " or conda install -c conda-forge ffmpeg), or use the decoder pyav, which needs none."
+            f"torchcodec cannot be used: {problem}. Install FFmpeg (apt install ffmpeg, brew "
+            "install ffmpeg or conda install -c conda-forge ffmpeg), or use the decoder pyav, "
+            "which does not need it."
         )
     return problem
 

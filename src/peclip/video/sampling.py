@@ -52,6 +52,10 @@ def _padded(num_frames: int, num_segments: int) -> list[int]:
 
 def _check(num_frames: int, num_segments: int) -> None:
     if num_frames < 1:
-        raise ConfigError(f"Cannot sample from a video of {num_frames} frames; it needs 1 or more.")
+        raise ConfigError(
+            f"Cannot sample from a video of {num_frames} frames; it must have at least one."
+        )
     if num_segments < 1:
-        raise ConfigError(f"Cannot cut a video into {num_segments} segments; give 1 or more.")
+        raise ConfigError(
+            f"Cannot divide a video into {num_segments} segments; the number must be 1 or more."
+        )

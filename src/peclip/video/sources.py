@@ -33,7 +33,7 @@ class Source:
     """One video to read: `open_video(source.location)`."""
 
     name: str
-    """How the source is called in results."""
+    """Name of the source in results."""
     location: Path | str | int
     """A file, a folder of images, an http(s) address or the number of a camera."""
 
@@ -95,8 +95,8 @@ def check_file(path: Path) -> None:
         raise VideoError(f"{path} is a folder, not a file.")
     if not stat.S_ISREG(about.st_mode):  # it is read several times, and may have no end
         raise VideoError(
-            f"{path} is a pipe or a device, not a file. Save the video to a file and give that, or the "
-            "number of a webcam."
+            f"{path} is a pipe or a device, not a file. Save the video to a file and use that "
+            "file, or use the number of a webcam."
         )
     if about.st_size == 0:
         raise VideoError(f"{path} is an empty file (0 bytes). Copy or download it again.")
@@ -113,8 +113,8 @@ def expand_source(arg: str | Path | int) -> list[Source]:
         return [_camera(arg)]
     if arg == "":  # as a path it is the current folder, but here it comes from `"$UNSET"`
         raise ConfigError(
-            "The source name is empty. Give a video, a folder (. is the current one), an http(s) address "
-            "or the number of a webcam."
+            "The source name is empty. Use a video, a folder (. is the current one), an http(s) "
+            "address or the number of a webcam."
         )
     path = Path(os.path.expanduser(arg))
     if _exists(path):
@@ -128,7 +128,7 @@ def expand_source(arg: str | Path | int) -> list[Source]:
     if glob.has_magic(text):
         return _expand_pattern(os.path.expanduser(text))
     raise VideoError(
-        f"{text!r} does not exist. Accepted are a video file, a folder, a pattern like 'clips/*.mp4', an "
+        f"{text!r} does not exist. Use a video file, a folder, a pattern like 'clips/*.mp4', an "
         "http(s) address or the number of a webcam."
     )
 
@@ -158,7 +158,8 @@ def _expand_pattern(pattern: str) -> list[Source]:
             found += _found_in(path)
     if not found:
         raise VideoError(
-            f"The pattern {pattern!r} matches no readable file. Check it; an example is 'clips/*.mp4'."
+            f"The pattern {pattern!r} matches no readable file. Check the pattern; a valid "
+            "example is 'clips/*.mp4'."
         )
     return [Source(str(path), path) for path in found]
 
@@ -181,7 +182,8 @@ def _expand_path(path: Path) -> list[Source]:
     if not found:
         raise VideoError(
             f"{path} is a folder without videos (.mp4 .mov .avi .mkv .webm …) and without images "
-            f"({' '.join(sorted(IMAGE_SUFFIXES))}). Name a video file to have it tried whatever its suffix."
+            f"({' '.join(sorted(IMAGE_SUFFIXES))}). To read a video file with another suffix, "
+            "pass the file itself."
         )
     return [Source(str(location), location) for location in found]
 

@@ -118,7 +118,7 @@ class _Recent:
     def __init__(self, *, every_frame: bool) -> None:
         self._kept: deque[Observation] = deque()
         self._frames: deque[tuple[int, float]] = deque()
-        """Index and time of all frames, also of those that are thinned out; or only of the first."""
+        """Indices and times of all frames, including those that are thinned out; or only of the first."""
         self._every_frame = every_frame
         self._added, self._thinning = 0, 1
 

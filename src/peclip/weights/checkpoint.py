@@ -64,11 +64,13 @@ def read_checkpoint(
         if not (folder / file).is_file():
             folds = sorted(str(fold.parent) for fold in folder.glob(f"fold-*/{MODEL}"))
             one = (
-                f" This run has a model per fold: give one, such as {folds[0]!r}." if folds else ""
+                f" This run has one model per fold: use one of them, such as {folds[0]!r}."
+                if folds
+                else ""
             )
             raise CheckpointError(
-                f"{file} is missing from {str(folder)!r}. A peclip model directory holds {CONFIG} and "
-                f"{TENSORS}, as written by save_pretrained.{one}"
+                f"{file} is missing from {str(folder)!r}. A peclip model directory contains "
+                f"{CONFIG} and {TENSORS}, as written by save_pretrained.{one}"
             )
     try:
         with (folder / CONFIG).open(encoding="utf-8") as stream:

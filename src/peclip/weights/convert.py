@@ -121,12 +121,12 @@ def read_release(path: Path) -> dict[str, Tensor]:
         found = re.search(r"GLOBAL (\S+)", str(error))
         reason = f"it holds {found[1]}" if found else first_line(error)
         raise CheckpointError(
-            f"{str(path)!r} cannot be read: {reason}. Accepted are checkpoints of the PE-CLIP release; "
-            "other classes are rejected, because a pickle can run code."
+            f"{str(path)!r} cannot be read: {reason}. Only checkpoints of the PE-CLIP release are "
+            "supported; other classes are rejected, because a pickle can run code."
         ) from None
     state = content.get("state_dict", content) if isinstance(content, Mapping) else None
     if not isinstance(state, Mapping):
-        raise CheckpointError(f"{str(path)!r} holds no state_dict.")
+        raise CheckpointError(f"{str(path)!r} contains no state_dict.")
     tensors = {
         str(key).removeprefix("module."): value
         for key, value in state.items()
@@ -190,8 +190,8 @@ def _load(model: PEClipModel, state: Mapping[str, Tensor], path: Path) -> None:
     parameters = dict(model.named_parameters())
     if problem := misfit(loaded, parameters):
         raise CheckpointError(
-            f"{str(path)!r} does not fit the backbone: {problem}. Name the backbone that it was trained on "
-            "with --backbone."
+            f"{str(path)!r} does not fit the backbone: {problem}. Pass the backbone on which it "
+            "was trained with --backbone."
         )
     copy_tensors(path, loaded, parameters)
 
@@ -203,7 +203,7 @@ def _labels(
     if labels is not None:
         chosen = LabelSet.of(labels)
         if len(chosen) != len(texts):
-            raise ConfigError(f"{len(chosen)} labels were given; the checkpoint has {len(texts)}.")
+            raise ConfigError(f"Got {len(chosen)} labels, but the checkpoint has {len(texts)}.")
         return chosen, texts
     for style in STYLES:
         names = {_key(text): name for name, text in load_descriptions(style).items()}
@@ -211,8 +211,8 @@ def _labels(
         if all(found):
             return LabelSet(tuple(name for name in found if name)), texts
     raise ConfigError(
-        f"Unknown label texts in the checkpoint: {texts[0]!r}, … Give the labels in the order of the "
-        "class ids with --labels."
+        f"Unknown label texts in the checkpoint: {texts[0]!r}, … Pass the labels in the order of "
+        "the class ids with --labels."
     )
 
 
@@ -225,7 +225,7 @@ def _texts(model: PEClipModel, state: Mapping[str, Tensor]) -> list[str]:
         nearest = torch.cdist(row, embedding).argmin(-1).tolist()
         if end not in nearest:
             raise CheckpointError(
-                "The texts in the checkpoint have no end token; the file is corrupt."
+                "The texts in the checkpoint have no end token, so the file is corrupt."
             )
         texts.append(model.text.tokenizer.decode(nearest[: nearest.index(end)]).strip())
     return texts

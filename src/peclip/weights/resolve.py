@@ -19,16 +19,19 @@ from peclip.weights.checkpoint import CONFIG, TENSORS, Checkpoint, model_folder,
 from peclip.weights.model_card import CARD
 
 EMBEDDED = {
-    "nano": "a small PE-CLIP inside the package, trained on FER2013 and news photographs; works offline"
+    "nano": (
+        "a small PE-CLIP included in the package, trained on FER2013 and news photographs; works "
+        "offline"
+    )
 }
 SPECIAL = {
     "debug": "two layers of random weights, for tests and examples; its predictions are meaningless",
     "nano-untrained": "the network of nano with random weights, to be trained from scratch",
 }
 BACKBONES = {
-    "ViT-B-32-quickgelu/openai": "PE-CLIP on CLIP ViT-B/32, untrained: its prompts are random",
-    "ViT-B-16-quickgelu/openai": "PE-CLIP on CLIP ViT-B/16 (the paper's), untrained: its prompts are random",
-    "ViT-L-14-quickgelu/openai": "PE-CLIP on CLIP ViT-L/14, untrained: its prompts are random",
+    "ViT-B-32-quickgelu/openai": "PE-CLIP on CLIP ViT-B/32, untrained, with randomly initialised prompts",
+    "ViT-B-16-quickgelu/openai": "PE-CLIP on CLIP ViT-B/16 (the paper's), untrained, with randomly initialised prompts",
+    "ViT-L-14-quickgelu/openai": "PE-CLIP on CLIP ViT-L/14, untrained, with randomly initialised prompts",
 }
 """Untrained models by name; any other open_clip ViT works in the same form."""
 
@@ -61,7 +64,8 @@ def resolve(
     architecture, text = _without_prefix(text, architecture)
     if revision is not None and (text.count("/") != 1 or os.path.isdir(text)):
         raise ConfigError(
-            f"The revision {revision!r} was given for {text!r}; only hub repositories have revisions."
+            f"The revision {revision!r} was passed for {text!r}, but only hub repositories have "
+            "revisions."
         )
     if text in EMBEDDED:
         folder = resources.files("peclip") / "assets" / text
@@ -77,10 +81,10 @@ def resolve(
     if text.partition("@")[0].count("/") == 1 and not text.startswith((".", "/", "~")):
         return _read_repository(text, revision, settings, with_tensors=with_tensors)
     raise ConfigError(
-        f"Unknown model {text!r}. Accepted are {', '.join([*EMBEDDED, *SPECIAL])}, "
-        "BACKBONE/WEIGHTS such as ViT-B-16-quickgelu/openai (as FineCLIPER: finecliper:BACKBONE/WEIGHTS; CLIP "
-        "itself: clip:BACKBONE/WEIGHTS), a directory with a config.json, and a hub repository "
-        "owner/name[@revision]. See: peclip models list"
+        f"Unknown model {text!r}. Use one of {', '.join([*EMBEDDED, *SPECIAL])}, BACKBONE/WEIGHTS "
+        "such as ViT-B-16-quickgelu/openai (finecliper:BACKBONE/WEIGHTS for FineCLIPER, "
+        "clip:BACKBONE/WEIGHTS for plain CLIP), a directory with a config.json, or a hub "
+        "repository owner/name[@revision]. See: peclip models list"
     )
 
 
@@ -91,8 +95,8 @@ def _without_prefix(text: str, architecture: str) -> tuple[str, str]:
         return architecture, text
     if not _is_untrained(untrained):
         raise ConfigError(
-            f"{text!r} sets an architecture, but {untrained!r} has a fixed one. Remove {prefix}: here; "
-            f"only untrained models accept it: {', '.join(SPECIAL)}, or BACKBONE/WEIGHTS."
+            f"{text!r} sets an architecture, but {untrained!r} has a fixed one. Remove {prefix}:, "
+            f"which only untrained models accept ({', '.join(SPECIAL)}, or BACKBONE/WEIGHTS)."
         )
     return prefix, untrained
 
@@ -103,7 +107,8 @@ def _read_repository(
     repo, _, behind = text.partition("@")  # a branch may have slashes in its name
     if behind and revision and behind != revision:
         raise ConfigError(
-            f"{text!r} was given together with revision {revision!r}; give only one of them."
+            f"{text!r} already contains a revision, but revision {revision!r} was also passed; "
+            "use only one of them."
         )
     files = (CONFIG, CARD, TENSORS) if with_tensors else (CONFIG, CARD)
     folder = download_repository(repo, behind or revision, files, settings)

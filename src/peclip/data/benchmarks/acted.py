@@ -22,7 +22,7 @@ class ActedName:
     id: str
     """Identical for two recordings of one performance."""
     rank: int = 0
-    """Of two recordings, the one with the lower rank is used."""
+    """If there are two recordings, the one with the lower rank is used."""
 
 
 def acted_benchmark(
@@ -100,7 +100,8 @@ def _read_acted(
         rank, other = chosen.get(name.id, (name.rank + 1, None))
         if other is not None and rank == name.rank:
             raise DatasetError(
-                f"Duplicate {name.id}: {other.source} and {path}. Give a root with one of them."
+                f"Duplicate {name.id}: {other.source} and {path}. Keep only one of them in the "
+                "root folder."
             )
         if name.rank < rank:
             chosen[name.id] = (name.rank, Sample(path, name.label, name.id, name.subject))
@@ -127,8 +128,9 @@ def _split_by_subject(
     kept = tuple(sample for sample in samples if (sample.subject in test) in wanted)
     if not kept:
         raise DatasetError(
-            f"{benchmark.name} {split} is empty: the test subjects are {', '.join(sorted(test))}. "
-            "Give the folder of all actors, or other test subjects."
+            f"{benchmark.name} {split} is empty because the test subjects are "
+            f"{', '.join(sorted(test))}. Use the folder that contains all actors, or other test "
+            "subjects."
         )
     return Split(benchmark.name, fold, split, kept, benchmark.labels)
 

@@ -10,7 +10,7 @@ from peclip.data.samples import Split
 from peclip.labels import LabelSet
 
 _LABELS = LabelSet.of(("Angry", "Disgust", "Fear", "Happy", "Neutral", "Sad", "Surprise"))
-"""The order of the label column of PE-CLIP's lists, which is not that of its texts."""
+"""The order of the labels in PE-CLIP's lists, which differs from the order of its texts."""
 
 _HOMES = {"train": ("AFEW_Face_Retina", "Train_AFEW"), "val": ("AFEW_Face_Retina", "Val_AFEW")}
 

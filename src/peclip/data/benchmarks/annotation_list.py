@@ -28,7 +28,7 @@ class Entry:
     label: str
     """Canonical name."""
     num_frames: int | None
-    """Frame count in the list."""
+    """Number of frames according to the list."""
     line: int
     """From 1."""
 
@@ -56,8 +56,8 @@ def find_list(
         if any(_ends_with(annotations, name) for name in names):
             return annotations
         raise DatasetError(
-            f"{annotations} is not the required list, {' or '.join(names)}. Give the folder of "
-            "the lists, so that each fold and split finds its list."
+            f"{annotations} is not the required list ({' or '.join(names)}). Pass the folder of "
+            "the lists instead, so that the list of each fold and split can be found."
         )
     folders = [(annotations or root) / name for name in _FOLDERS]
     for name in names:
@@ -67,7 +67,7 @@ def find_list(
                 return found
     looked = " or ".join(str(folders[0] / name) for name in names)
     raise DatasetError(
-        f"Annotation list not found: {looked}. Give the folder of the lists as annotations. "
+        f"Annotation list not found: {looked}. Set annotations to the folder of the lists. "
         f"{benchmark.expected(root)}"
     )
 
@@ -122,8 +122,8 @@ def _entry(path: Path, number: int, line: str, order: Sequence[str]) -> Entry:
     place = columns[0] if claim is not None else line.rsplit(maxsplit=1)[0]
     if len(columns) < 2 or (claim is None and last.isdecimal()):
         raise DatasetError(
-            f"{path}, line {number}: {line.strip()!r} is not '<folder> <number of frames> <label>'. "
-            "Correct the line."
+            f"{path}, line {number}: {line.strip()!r} does not have the form '<folder> <number of "
+            "frames> <label>'. Correct the line."
         )
     return Entry(path_parts(place), label_name(path, number, last, order), claim, number)
 
@@ -141,8 +141,8 @@ def label_name(path: Path, line: int, column: str, order: Sequence[str]) -> str:
         return canonical(column)
     numbered = ", ".join(f"{index} {name}" for index, name in enumerate(order))
     raise DatasetError(
-        f"{path}, line {line}: invalid label {column!r}; choose one of {numbered}. Correct the list, or give "
-        "the one of this data set."
+        f"{path}, line {line}: invalid label {column!r}; choose one of {numbered}. Correct the "
+        "list, or use the list that belongs to this data set."
     )
 
 

@@ -36,12 +36,12 @@ class Benchmark:
     """As for `--dataset`."""
     title: str
     labels: LabelSet | None
-    """In the authors' order; `None` for custom labels."""
+    """The labels in the authors' order; `None` for custom labels."""
     folds: int | None
     """Number of folds, or `None` for one fixed split."""
     splits: tuple[str, ...]
     test_split: str
-    """The split that papers report."""
+    """The split for which papers report scores."""
     tree: tuple[str, ...]
     """Paths below the root, shown in errors and `docs/datasets.md`."""
     source: str
@@ -58,7 +58,7 @@ class Benchmark:
     """Set if the annotations may contain votes."""
     vote_key: VoteKey = BY_ID
     """Column of a vote file that identifies the videos."""
-    hint: str = "Create a validation split from train with peclip.data.carve_validation."
+    hint: str = "To create a validation split from train, use peclip.data.carve_validation."
     """Part of the error for a split that does not exist."""
 
     def fold_numbers(self) -> tuple[int | None, ...]:
@@ -97,13 +97,16 @@ class Benchmark:
         self.check_root(root)
         if split not in self.splits:
             raise DatasetError(
-                f"{self.name} has no split {split!r}; it has {', '.join(self.splits)}. {self.hint}"
+                f"{self.name} has no split {split!r}; its splits are {', '.join(self.splits)}. "
+                f"{self.hint}"
             )
         if self.folds is None and fold is not None:
-            raise DatasetError(f"{self.name} has no folds, but fold {fold} was given; remove it.")
+            raise DatasetError(
+                f"{self.name} has no folds, but fold {fold} was requested; remove the fold."
+            )
         if self.folds is not None and (fold is None or not 1 <= fold <= self.folds):
-            given = "none was given" if fold is None else f"{fold} was given"
-            raise DatasetError(f"{self.name} has the folds 1 to {self.folds}, but {given}.")
+            given = "no fold was given" if fold is None else f"{fold} was given"
+            raise DatasetError(f"{self.name} has folds 1 to {self.folds}, but {given}.")
 
     def check_root(self, root: Path) -> None:
         """Raises a DatasetError if the root is not a folder."""

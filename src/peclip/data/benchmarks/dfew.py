@@ -45,8 +45,9 @@ def _read(path: Path, order: Sequence[str]) -> list[Entry]:
             continue
         if not (name.isdecimal() and label.isdecimal()) or label == "0":
             raise DatasetError(
-                f"{path}, line {number}: {line.strip()!r} is not 'video_name,label' with a number and a "
-                "label from 1 to 7. Correct the line."
+                f"{path}, line {number}: {line.strip()!r} is invalid: expected "
+                "'video_name,label', where video_name is a number and label is 1 to 7. Correct "
+                "the line."
             )
         emotion = label_name(path, number, str(int(label) - 1), order)
         entries.append(Entry((f"{int(name):05d}",), emotion, None, number))

@@ -31,8 +31,8 @@ def load_folder(root: Path, fold: int | None, split: str, annotations: Path | No
     found = tuple(bases)
     if split != "all" and split not in found:
         raise DatasetError(
-            f"{root} has no split {split!r}; it has {', '.join(found)}. Put the label folders into "
-            f"folders named train, val and test. {FOLDER.expected(root)}"
+            f"{root} has no split {split!r}; its splits are {', '.join(found)}. Move the label "
+            f"folders into folders named train, val and test. {FOLDER.expected(root)}"
         )
     _check_strangers(root, bases)
     folders = {name: sub_folders(base) for name, base in bases.items()}
@@ -63,8 +63,8 @@ def _split_folders(root: Path) -> dict[str, Path]:
         same = [folder for folder in folders if folder.name.casefold() == split]
         if len(same) > 1:
             raise DatasetError(
-                f"{root} holds {' and '.join(repr(folder.name) for folder in same)}, which name the same split. "
-                "Merge them, or remove one."
+                f"{root} contains {' and '.join(repr(folder.name) for folder in same)}, which are "
+                "names of the same split. Merge them, or remove one."
             )
         if same:
             found[split] = same[0]
@@ -77,8 +77,8 @@ def _check_strangers(root: Path, bases: dict[str, Path]) -> None:
     strangers = [] if bare else [f.name for f in sub_folders(root) if f not in bases.values()]
     if strangers:
         raise DatasetError(
-            f"{root} holds {', '.join(map(repr, strangers))} next to {', '.join(bases)}. A folder with "
-            "splits may only contain train, val and test: rename or remove it."
+            f"{root} contains {', '.join(map(repr, strangers))} next to {', '.join(bases)}. A "
+            "folder with splits may only contain train, val and test: rename or remove it."
         )
 
 
@@ -86,9 +86,9 @@ def _check_labels(folders: Iterable[Path]) -> None:
     for folder in folders:
         if folder.name.casefold() in _RESERVED:
             raise DatasetError(
-                f"The folder {folder} is in the place of a label but named like a split. Splits "
-                "are folders named train, val and test directly in the root, with the labels inside: "
-                "move or rename it."
+                f"The folder {folder} is in the position of a label folder but has the name of a "
+                "split. Split folders (train, val and test) must be directly in the root and "
+                "contain the label folders. Move or rename it."
             )
 
 

@@ -47,7 +47,9 @@ def load_table(root: Path, fold: int | None, split: str, annotations: Path | Non
     samples = tuple(row.sample for row in rows if split in (row.split, "all"))
     if not samples:
         found = ", ".join(find_splits(root, annotations))
-        raise DatasetError(f"{annotations} has no rows with the split {split!r}; it has {found}.")
+        raise DatasetError(
+            f"{annotations} has no rows with the split {split!r}; its splits are {found}."
+        )
     missing = tuple(sample for sample in samples if not sample.source.exists())
     return Split("table", None, split, samples, labels, missing)
 
@@ -67,7 +69,8 @@ def _read_rows(root: Path, annotations: Path | None) -> list[Row]:
     if annotations is None or not annotations.is_file():
         given = "none was given" if annotations is None else f"{str(annotations)!r} is not a file"
         raise DatasetError(
-            f"The data set 'table' needs a CSV as annotations, but {given}. {TABLE.expected(root)}"
+            f"The data set 'table' requires a CSV file as annotations, but {given}. "
+            f"{TABLE.expected(root)}"
         )
     try:
         records = read_records(
@@ -88,8 +91,8 @@ def _check_columns(header: Iterable[str], place: str) -> None:
     absent = [name for name in ("path", "label", "split") if name not in names]
     if absent:
         raise ConfigError(
-            f"{place} has no column {', '.join(absent)}; its first line must be path,label,split, optionally "
-            "followed by subject and votes"
+            f"{place} lacks the columns {', '.join(absent)}; its first line must be "
+            "path,label,split, optionally followed by subject and votes"
         )
 
 
@@ -104,8 +107,8 @@ def _check_apart(table: Path, rows: Iterable[Row]) -> None:
         other = splits.setdefault(os.path.normpath(sample.source), split)
         if other != split:
             raise DatasetError(
-                f"{table} has {sample.id!r} in both {other} and {split}, which leaks training data into "
-                "evaluation. Keep it in one of them."
+                f"{table} lists {sample.id!r} in both {other} and {split}, which leaks training "
+                "data into the evaluation. List it in only one split."
             )
 
 
@@ -115,7 +118,7 @@ def _row(where: str, row: Mapping[str, str], root: Path) -> Row:
     split = cells["split"].lower()
     if not cells["path"] or not cells["label"] or split not in _SPLITS:
         raise DatasetError(
-            f"{where}: a row needs a path, a label and a split (train, val or test); got "
+            f"{where}: each row needs a path, a label and a split (train, val or test); got "
             f"{cells['path']!r}, {cells['label']!r} and {cells['split']!r}. Correct the row."
         )
     # Joining an absolute path to the root leaves it unchanged.
@@ -135,8 +138,9 @@ def _read_votes(where: str, cell: str) -> dict[str, float]:
         name = canonical(found[1]) if found else ""
         if found is None or not name or name in votes:
             raise DatasetError(
-                f"{where}: invalid votes {cell!r}; give votes such as 'happiness:7 neutral:2', with each label "
-                "once. Correct the cell, or leave it empty without votes."
+                f"{where}: invalid votes {cell!r}; use the form 'happiness:7 neutral:2', with "
+                "each label at most once. Correct the cell, or leave it empty if there are no "
+                "votes."
             )
         votes[name] = float(found[2])
         place = found.end()

@@ -65,8 +65,8 @@ def record_crops(root: Path, output: Path, config: CropConfig) -> None:
     """
     if output.resolve().is_relative_to(root.resolve()):
         raise ConfigError(
-            f"The output {str(output)!r} is inside the data set {str(root)!r} and would mix "
-            "crops with its files; give a folder outside."
+            f"The output {str(output)!r} is inside the data set {str(root)!r}, so the crops would "
+            "be mixed with its files; choose a folder outside it."
         )
     record = output / RECORD
     if record.exists():
@@ -79,8 +79,8 @@ def record_crops(root: Path, output: Path, config: CropConfig) -> None:
         changed = differences(before, wanted, ignored={"peclip_version"})
         if changed:
             raise ConfigError(
-                f"{str(output)!r} holds crops made with other settings ({', '.join(map(str, changed))}); "
-                "give another folder."
+                f"{str(output)!r} contains crops made with different settings "
+                f"({', '.join(map(str, changed))}); choose another folder."
             )
         config = config.model_copy(update={"parts": before["parts"]})
     output.mkdir(parents=True, exist_ok=True)
@@ -140,8 +140,9 @@ def unlike(crops: Path, preprocess: PreprocessConfig) -> str | None:
     if not changed:
         return None
     return (
-        f"The crops in {str(crops)!r} differ from those the model sees in prediction: "
-        f"{', '.join(map(str, changed))}. Prepare them again with -m and the model's name."
+        f"The crops in {str(crops)!r} differ from the crops that the model receives in "
+        f"prediction: {', '.join(map(str, changed))}. Prepare them again, passing the model with "
+        "-m."
     )
 
 
@@ -152,7 +153,7 @@ def _read_record(path: Path) -> dict[str, Any]:
         found = None
     if not isinstance(found, dict):
         raise ConfigError(
-            f"{str(path)!r} is corrupt, so the settings of the crops are unknown; prepare "
-            "them again in another folder."
+            f"{str(path)!r} is corrupt, so the settings of the crops are unknown; prepare the "
+            "crops again in another folder."
         )
     return found

@@ -55,8 +55,9 @@ class PartsSource(StreamSource):
             bare = [sample for sample in split.samples if not parts_path(sample.source).exists()]
             if bare:
                 raise DatasetError(
-                    f"{len(bare):,} of the {len(split):,} videos of {split.title} have no parts, the first one "
-                    f"{bare[0].id}. Make them with: peclip data prepare --parts mediapipe"
+                    f"{len(bare):,} of the {len(split):,} videos of {split.title} have no parts; "
+                    f"the first one is {bare[0].id}. Extract them with: peclip data prepare "
+                    "--parts mediapipe"
                 )
 
     def load(self, sample: Sample, picked: Picked) -> PartsStream:
@@ -68,8 +69,9 @@ class PartsSource(StreamSource):
             raise VideoError(str(error)) from None
         if len(whole) != picked.total:
             raise VideoError(
-                f"{str(path)!r} covers {len(whole)} frames, but the video has {picked.total}: the parts belong to "
-                "other crops. Delete the file and prepare again: peclip data prepare --parts mediapipe"
+                f"{str(path)!r} covers {len(whole)} frames, but the video has {picked.total}, so "
+                "the parts belong to other crops. Delete the file and run again: peclip data "
+                "prepare --parts mediapipe"
             )
         parts = whole.at(picked.numbers)
         crops = picked.crops.movedim(-3, -1).contiguous().numpy()
@@ -84,7 +86,7 @@ class PartsSource(StreamSource):
             MissingExtraError: the package of the finder is not installed.
             WeightsError: its model is not cached and cannot be downloaded.
         """
-        assert isinstance(config, ReadsParts), "a model that reads parts names their finder"
+        assert isinstance(config, ReadsParts), "a model that reads parts must name the finder"
         finder = load_finder(config.parts_finder, settings=load_settings())
 
         def draw(windows: Sequence[FaceWindow]) -> PartsStream:

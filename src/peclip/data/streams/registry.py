@@ -1,4 +1,4 @@
-"""The streams by name: one entry each. `ModelConfig.streams` names those that a model reads."""
+"""The streams by name: one entry each. `ModelConfig.streams` names the ones that a model reads."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ class Detector:
     file: RemoteFile | None = None
     """Its weights, for `peclip models download NAME` and `peclip doctor`."""
     about: str = ""
-    """What `peclip doctor` says if the weights are not cached."""
+    """Message of `peclip doctor` if the weights are not cached."""
 
 
 def _load_best(settings: Settings, threshold: float) -> FaceDetector:
@@ -34,7 +34,8 @@ def _load_best(settings: Settings, threshold: float) -> FaceDetector:
         return load_yunet(settings, threshold)
     except WeightsError as error:
         log.warning(
-            "YuNet is unavailable; falling back to OpenCV's weaker Haar cascade (frontal faces only): %s",
+            "YuNet is unavailable; falling back to OpenCV's less accurate Haar cascade (frontal "
+            "faces only): %s",
             error,
         )
         return load_haar(settings, threshold)

@@ -34,15 +34,15 @@ class ArrayReader(Closing):
         self, source: NDArray[Any] | TensorLike | Frames, *, frame_rate: float = 25.0
     ) -> None:
         if not frame_rate > 0:
-            raise ConfigError(f"Invalid frame rate {frame_rate}: give a number above 0.")
+            raise ConfigError(f"Invalid frame rate {frame_rate}; it must be above 0.")
         self._pixels = source.data if isinstance(source, Frames) else _pixels(source)
         if len(self) == 0:
-            raise VideoError("The array of frames is empty: give at least one frame.")
+            raise VideoError("The array of frames is empty; it must contain at least one frame.")
         times = np.arange(len(self), dtype=np.float64) / frame_rate
         if isinstance(source, Frames):
             times = source.timestamps
             if not (times[1:] > times[:-1]).all():
-                raise ConfigError("The timestamps of Frames must rise from frame to frame.")
+                raise ConfigError("The timestamps of Frames must increase from frame to frame.")
         self._times: NDArray[np.float64] = times - times[0]
 
     @property
@@ -71,11 +71,9 @@ def _pixels(source: NDArray[Any] | TensorLike) -> Any:
     channels = -1 if isinstance(source, np.ndarray) else 1
     accepted = "a numpy array (T, H, W, 3) or a tensor (T, 3, H, W)"
     if str(source.dtype).removeprefix("torch.") != "uint8":
-        raise ConfigError(f"Unsupported dtype {source.dtype}: give uint8 frames, {accepted}.")
+        raise ConfigError(f"Unsupported dtype {source.dtype}; use uint8 frames, {accepted}.")
     if source.ndim != 4 or source.shape[channels] != 3:
-        raise ConfigError(
-            f"Unsupported shape {tuple(source.shape)}: give {accepted}, uint8 in RGB."
-        )
+        raise ConfigError(f"Unsupported shape {tuple(source.shape)}; use {accepted}, uint8 in RGB.")
     return np.asarray(source) if isinstance(source, np.ndarray) else source.permute(0, 2, 3, 1)
 
 

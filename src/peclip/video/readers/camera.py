@@ -31,8 +31,9 @@ class CameraReader(ProcessBound):
         if not good or image is None:
             self._capture.release()
             raise DeviceError(
-                f"Camera {index} cannot be opened. Give the number of a connected camera (the first is "
-                "0), close other programs that use it, and allow this program to use it."
+                f"Camera {index} cannot be opened. Use the number of a connected camera (the "
+                "first is 0), close other programs that use the camera, and allow this program "
+                "to access it."
             )
         height, width = image.shape[:2]
         rate = float(self._capture.get(cv2.CAP_PROP_FPS))
@@ -45,14 +46,14 @@ class CameraReader(ProcessBound):
         return self._metadata
 
     def __len__(self) -> int:
-        raise TypeError(f"{self._name} has no length: use chunks().")
+        raise TypeError(f"{self._name} has no length; use chunks().")
 
     def chunks(self, max_frames: int = 16) -> Iterator[Frames]:
         self._check_process()
         return in_chunks(self._images(), max_frames)
 
     def read(self, indices: Sequence[int]) -> Frames:
-        raise VideoError(f"{self._name} has no numbered frames: use chunks().")
+        raise VideoError(f"{self._name} does not support access by frame number; use chunks().")
 
     def close(self) -> None:
         self._capture.release()

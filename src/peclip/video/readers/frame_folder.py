@@ -44,7 +44,7 @@ class FrameFolder(Closing):
 
     def __init__(self, path: Path, *, frame_rate: float = 25.0) -> None:
         if not frame_rate > 0:
-            raise ConfigError(f"Invalid frame rate {frame_rate}: give a number above 0.")
+            raise ConfigError(f"Invalid frame rate {frame_rate}; it must be above 0.")
         self._path = path
         self._frame_rate = frame_rate
         self._files = _image_files(path)
@@ -76,7 +76,8 @@ class FrameFolder(Closing):
         if image.shape != self._shape:
             raise VideoError(
                 f"{self._files[index]} is {_size(image.shape)}, but {self._files[0].name} is "
-                f"{_size(self._shape)}: the images of one video have one size. Resize or remove it."
+                f"{_size(self._shape)}; all images of a video must have the same size. Resize it "
+                "or remove it."
             )
         return image, index / self._frame_rate
 
@@ -100,7 +101,7 @@ def _image_files(path: Path) -> list[Path]:
     if not files:
         kinds = " ".join(sorted(IMAGE_SUFFIXES))
         raise VideoError(
-            f"{path} is a folder without images ({kinds}). Give a video or such a folder."
+            f"{path} is a folder without images ({kinds}). Use a video, or a folder with images."
         )
     return sorted(files, key=lambda file: natural_key(file.name))
 
@@ -124,10 +125,10 @@ def _decode(file: Path) -> Image:
     except VideoError:
         raise
     except UnidentifiedImageError as error:
-        raise VideoError(f"{file} is not a decodable image. Remove or replace it.") from error
+        raise VideoError(f"{file} is not a decodable image. Remove it or replace it.") from error
     except PIL.Image.DecompressionBombError:
         raise VideoError(
-            f"{file} has more than {MAX_PIXELS:,} pixels. Scale it down or remove it."
+            f"{file} has more than {MAX_PIXELS:,} pixels. Scale it down, or remove it."
         ) from None
     except Exception as error:  # Pillow's decoders raise many types for corrupt bytes
         reason = first_line(error)

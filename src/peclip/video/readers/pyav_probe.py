@@ -55,8 +55,8 @@ def open_container(source: Path | str) -> InputContainer:
         )
     except (av.FFmpegError, OSError, ValueError) as error:
         raise VideoError(
-            f"{source} cannot be read as a video: {reason(error)}. Give a video file, a folder of images, "
-            "an http(s) address or the number of a camera."
+            f"{source} cannot be read as a video: {reason(error)}. Use a video file, a folder of "
+            "images, an http(s) address or the number of a camera."
         ) from error
 
 
@@ -100,7 +100,7 @@ def _video_stream(container: InputContainer, source: Path | str) -> VideoStream:
     kinds = container.format.name.split(",")
     if isinstance(source, Path) and not NOT_VIDEO.isdisjoint(kinds):
         raise VideoError(
-            f"{source} is a playlist or a text file, not a video. Give the video itself."
+            f"{source} is a playlist or a text file, not a video. Use the video itself."
         )
     videos = [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]
     if not videos:

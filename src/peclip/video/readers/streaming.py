@@ -62,7 +62,8 @@ def check_size(name: str, width: int, height: int) -> None:
     if width * height > MAX_PIXELS:
         raise VideoError(
             f"{name} has a picture size of {width}x{height}, which is corrupt or too large: up to "
-            f"{MAX_PIXELS:,} pixels are supported. Scale it down: ffmpeg -i INPUT -vf scale=1920:-2 output.mp4"
+            f"{MAX_PIXELS:,} pixels are supported. Scale it down with: ffmpeg -i INPUT -vf "
+            "scale=1920:-2 output.mp4"
         )
 
 
@@ -86,7 +87,7 @@ def chunk_length(image_bytes: int, max_frames: int) -> int:
         ConfigError: `max_frames` is less than one.
     """
     if max_frames < 1:
-        raise ConfigError(f"Invalid max_frames {max_frames}: give 1 or more.")
+        raise ConfigError(f"Invalid max_frames {max_frames}; it must be 1 or more.")
     return max(1, min(max_frames, CHUNK_BYTES // max(image_bytes, 1)))
 
 
@@ -131,7 +132,7 @@ def checked_indices(indices: Sequence[int], length: int, name: str) -> list[int]
     checked = [int(index) for index in indices]
     for index in checked:
         if not 0 <= index < length:
-            raise IndexError(f"{name} has no frame {index}: it has frames 0 to {length - 1}.")
+            raise IndexError(f"{name} has no frame {index}; its frames are 0 to {length - 1}.")
     return checked
 
 

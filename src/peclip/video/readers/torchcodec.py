@@ -94,8 +94,9 @@ class TorchcodecReader(ProcessBound):
         self._probe = probe
         if not reads_exactly(source, probe):
             raise VideoError(
-                f"{source} cannot be read exactly by torchcodec, which is for local files in MP4, MOV, "
-                "Matroska, WebM, AVI and GIF with square pixels. Use the decoder auto or pyav."
+                f"{source} cannot be read exactly by torchcodec, which is only used for local "
+                "MP4, MOV, Matroska, WebM, AVI and GIF files with square pixels. Use the decoder "
+                "auto or pyav."
             )
         from torchcodec.decoders import VideoDecoder  # type: ignore[attr-defined]
 
@@ -117,7 +118,7 @@ class TorchcodecReader(ProcessBound):
         # Some files begin before time 0, where torchcodec does not seek: it starts at a later key frame.
         if start is None or abs(first.pts_seconds - start) > 1e-6:
             raise VideoError(
-                f"{source} cannot be read exactly by torchcodec: it loses the first frames."
+                f"{source} cannot be read exactly by torchcodec, which loses its first frames."
             )
         self._start: float = start
         self._end = self._decoder.metadata.end_stream_seconds or start
