@@ -143,7 +143,7 @@ class ModelConfig(Config):
 
     @classmethod
     @abstractmethod
-    def fitted(cls, backbone: str, pretrained: str | None, sizes: BackboneSizes) -> Self:
+    def for_backbone(cls, backbone: str, pretrained: str | None, sizes: BackboneSizes) -> Self:
         """Returns the default configuration on a backbone."""
 
     def derive(self, **changes: Any) -> Self:

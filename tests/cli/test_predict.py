@@ -39,7 +39,7 @@ def test_a_table_for_people(astronaut: Path, capsys: pytest.CaptureFixture[str])
 def test_a_prior_weight_needs_a_prior(astronaut: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["predict", str(astronaut), *QUICK, "--prior-weight", "0.5"]) == 2
     told = " ".join(capsys.readouterr().err.split())
-    assert "prior_weight 0.5 was given, but the model has no prior" in told
+    assert "0.5, but the model has no prior" in told
     assert "train.prior=targets" in told
 
 
@@ -307,7 +307,7 @@ def test_a_video_without_a_face_is_answered(tmp_path: Path, capsys) -> None:
     assert {row["status"] for row in document["rows"]} == {"no_face"}
     for more in ([], ["-f", "jsonl"]):
         assert run([*arguments, *more]) == 0
-        assert "no_face.mp4: no face found. Use --no-face-crop" in capsys.readouterr().err
+        assert "--no-face-crop" in capsys.readouterr().err
     assert run(["-q", *arguments]) == 0
     assert capsys.readouterr().err == ""
 

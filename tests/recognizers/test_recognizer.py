@@ -228,5 +228,5 @@ def test_the_metadata_has_the_weight_that_was_used(
 
 
 def test_a_prior_weight_takes_a_prior(debug: PEClip) -> None:
-    with pytest.raises(ConfigError, match=r"0\.3 was given, but the model has no prior"):
+    with pytest.raises(ConfigError, match=r"0\.3, but the model has no prior"):
         debug.prepare(PredictOptions(face_crop=False, prior_weight=0.3))

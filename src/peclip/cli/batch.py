@@ -15,16 +15,16 @@ if TYPE_CHECKING:
     from rich.progress import Progress
 
     from peclip.cli.interruption import Interruption
-    from peclip.cli.output import Output
+    from peclip.cli.output import RowOutput
     from peclip.engines.base import Engine, Reading
     from peclip.video.sources import Source
 
 
-class Batch:
+class PredictionRun:
     """Writes the readings of an engine to the output, and counts failures."""
 
     def __init__(
-        self, output: Output, bar: Progress, interruption: Interruption, *, several: bool
+        self, output: RowOutput, bar: Progress, interruption: Interruption, *, several: bool
     ) -> None:
         self._output, self._bar, self._interruption = output, bar, interruption
         self._several = several

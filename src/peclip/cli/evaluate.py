@@ -24,7 +24,7 @@ from peclip.cli.options import (
     read_fold,
     read_labels,
 )
-from peclip.cli.score import PlotOpt, check_report_outputs, score
+from peclip.cli.score import PlotOpt, TargetsOpt, check_report_outputs, score
 from peclip.config import check
 from peclip.data.config import DataConfig
 from peclip.errors import ConfigError
@@ -78,6 +78,7 @@ def evaluate(
     *,
     context: typer.Context,
     predictions: PredictionsOpt = None,
+    targets: TargetsOpt = None,
     data: Annotated[dict[str, Any], Fields(DataConfig, *_DATA, changes=True)],
     fold: FoldOpt = None,
     model: ModelOpt = None,
@@ -106,6 +107,7 @@ def evaluate(
         _check_alias(context)
         score(
             predictions=predictions,
+            targets=targets,
             labels=labels,
             resamples=options["resamples"],
             seed=options["seed"],
@@ -115,6 +117,10 @@ def evaluate(
             overwrite=overwrite,
         )
         return
+    if targets is not None:
+        raise ConfigError(
+            "--targets is for prediction files: use peclip score FILE --targets FILE."
+        )
     check_report_outputs(output, plot, overwrite=overwrite)
     data = _changed(data, changes or [])
     if not {"dataset", "root"} <= data.keys():

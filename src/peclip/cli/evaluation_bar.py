@@ -8,10 +8,10 @@ from datetime import timedelta
 from rich.progress import Progress as Bar
 from rich.progress import TaskID
 
-from peclip.runs.dataset_evaluation import Listener
+from peclip.runs.dataset_evaluation import BatchListener
 
 
-def listener(bar: Bar) -> Listener:
+def listener(bar: Bar) -> BatchListener:
     """Returns a listener that shows each split on a bar, which needs a field `position`."""
     begun: dict[str, tuple[TaskID, float, int]] = {}
 

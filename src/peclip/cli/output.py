@@ -41,7 +41,7 @@ def _takes_journal(path: Path, form: str | None) -> bool:
     return form is not None and FORMATS[form].resumable and regular
 
 
-class Output:
+class RowOutput:
     """Opens the file with the first row, so that an unreadable source leaves no empty file."""
 
     def __init__(

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from peclip.cli import console
-from peclip.cli.batch import Batch
+from peclip.cli.batch import PredictionRun
 from peclip.cli.field_options import Fields, from_fields
 from peclip.cli.interruption import Interruption
 from peclip.cli.options import (
@@ -25,7 +25,7 @@ from peclip.cli.options import (
     check_output,
     read_labels,
 )
-from peclip.cli.output import Output, check_resume
+from peclip.cli.output import RowOutput, check_resume
 from peclip.config import PredictOptions, check
 from peclip.errors import VideoError
 from peclip.literals import EngineName, RowFormat
@@ -139,10 +139,10 @@ def predict(
         interruption.release()
         with (
             ENGINES[engine](job) as opened,
-            Output(opened, output, chosen, top_k=top_k, resume=resume) as target,
+            RowOutput(opened, output, chosen, top_k=top_k, resume=resume) as target,
             console.progress_bar(enabled=progress and not _shows_rows(output)) as bar,
         ):
-            batch = Batch(target, bar, interruption, several=several)
+            batch = PredictionRun(target, bar, interruption, several=several)
             batch.write(opened, sources)
     batch.leave()
 

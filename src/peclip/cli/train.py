@@ -175,14 +175,14 @@ def _run(
     """Runs in every process of the group; returns the report in the main process."""
     from peclip.cli.training_bar import listener
     from peclip.runs.all_folds import run
-    from peclip.runs.one_fold import Place
+    from peclip.runs.one_fold import RunContext
     from peclip.runs.run_folder import command_line
     from peclip.training.distributed import joined, world_of
 
     world = world_of()
     chosen = device_of(device, world)
     with joined(world, chosen), console.progress_bar(enabled=progress and world.is_main) as bar:
-        place = Place(folder, chosen, world, command_line(), overwrite, resume)
+        place = RunContext(folder, chosen, world, command_line(), overwrite, resume)
         if world.is_main:
             console.note(f"run folder: {folder}")
         with _terminable(folder):

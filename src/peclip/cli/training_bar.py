@@ -6,11 +6,11 @@ from datetime import timedelta
 
 from rich.progress import Progress as Bar
 
-from peclip.runs.one_fold import Listener
+from peclip.runs.one_fold import FoldListener
 from peclip.training.progress import Hooks, Progress
 
 
-def listener(bar: Bar) -> Listener:
+def listener(bar: Bar) -> FoldListener:
     """Returns a listener that shows each training on a bar, which needs a field `position`."""
 
     def listen(title: str) -> Hooks:

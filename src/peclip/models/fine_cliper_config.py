@@ -65,7 +65,7 @@ class FineCLIPERConfig(ModelConfig):
         return self.supervision == "captions"
 
     @classmethod
-    def fitted(cls, backbone: str, pretrained: str | None, sizes: BackboneSizes) -> Self:
+    def for_backbone(cls, backbone: str, pretrained: str | None, sizes: BackboneSizes) -> Self:
         """Returns FineCLIPER on a backbone."""
         return cls(
             backbone=backbone,

@@ -34,7 +34,7 @@ class PEClipConfig(ModelConfig):
     """Round the prompts to fp16 as the release does; set by `peclip convert`."""
 
     @classmethod
-    def fitted(cls, backbone: str, pretrained: str | None, sizes: BackboneSizes) -> Self:
+    def for_backbone(cls, backbone: str, pretrained: str | None, sizes: BackboneSizes) -> Self:
         """Returns PE-CLIP on a backbone; prompts cannot be deeper than its towers."""
         return cls(
             backbone=backbone,

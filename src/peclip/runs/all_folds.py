@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from peclip.data import find_benchmark
-from peclip.runs.one_fold import Listener, Place, run_fold
+from peclip.runs.one_fold import FoldListener, RunContext, run_fold
 from peclip.runs.recipe import RunConfig, to_yaml
 from peclip.runs.run_folder import COMMAND, RunFolder
 from peclip.runs.run_folder import CONFIG as CONFIG_FILE
@@ -16,7 +16,7 @@ from peclip.training.trackers import load_module
 from peclip.weights.resolve import resolve
 
 
-def run(config: RunConfig, place: Place, listen: Listener | None = None) -> RunReport:
+def run(config: RunConfig, place: RunContext, listen: FoldListener | None = None) -> RunReport:
     """Runs one fold, or every fold in a separate folder and then their mean; returns the report.
 
     Raises:

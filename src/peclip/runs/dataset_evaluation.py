@@ -38,7 +38,7 @@ from peclip.training.runtime import Runtime
 _log = logging.getLogger(__name__)
 
 
-Listener = Callable[[str, int, int], None]
+BatchListener = Callable[[str, int, int], None]
 """(title, videos done, videos in all), after every batch."""
 
 
@@ -52,7 +52,7 @@ def evaluate_dataset(
     precision: Precision = "auto",
     world: World = SINGLE,
     predictions_path: Path | None = None,
-    on_batch: Listener | None = None,
+    on_batch: BatchListener | None = None,
 ) -> Evaluation:
     """Evaluates a model, or the model of every fold, on the videos of a data set.
 
@@ -100,7 +100,7 @@ def _evaluate_folds(
     options: EvaluateOptions,
     world: World,
     predictions_path: Path | None,
-    on_batch: Listener | None,
+    on_batch: BatchListener | None,
 ) -> list[FoldReport]:
     """Evaluates the model of every fold, and writes its predictions before the next one."""
     paths = {} if predictions_path is None else prediction_paths(predictions_path, tuple(models))
@@ -136,7 +136,7 @@ def evaluate_fold(
     options: EvaluateOptions,
     world: World,
     skipped: list[Unreadable],
-    on_batch: Listener | None = None,
+    on_batch: BatchListener | None = None,
 ) -> tuple[PredictionTable, FoldReport] | None:
     """Evaluates one model on the videos of a split that are there; `None` if none of them can be read.
 
@@ -179,7 +179,7 @@ def _predict(
     options: EvaluateOptions,
     world: World,
     skipped: list[Unreadable],
-    on_batch: Listener | None,
+    on_batch: BatchListener | None,
 ) -> list[PredictionTable]:
     """Returns the predictions in the order of frames that is asked for and, if it is another, as recorded."""
     mirrored = AUGMENTATIONS[options.tta]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from peclip.data import DataConfig, Split
-from peclip.data.preparation.crop_record import left_out, unlike
+from peclip.data.preparation.crop_record import crop_mismatch, left_out
 from peclip.errors import ConfigError
 from peclip.labels import effective_prior_weight
 from peclip.literals import Precision
@@ -39,7 +39,10 @@ class FoldModels:
         said: list[str | None] = []
         for name, split in zip(self.names, splits, strict=True):
             said.append(run_warning(self.run, name, split, data))
-            said += [unlike(data.root, self.loaded[name].config.preprocess), left_out(data.root)]
+            said += [
+                crop_mismatch(data.root, self.loaded[name].config.preprocess),
+                left_out(data.root),
+            ]
         return " ".join(dict.fromkeys(filter(None, said))) or None
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 
 from peclip.data import Split
-from peclip.data.preparation.crop_record import left_out, unlike
+from peclip.data.preparation.crop_record import crop_mismatch, left_out
 from peclip.metrics.report import percent
 from peclip.metrics.scoring import score
 from peclip.recognizers.recognizer import Recognizer
@@ -42,7 +42,7 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Place:
+class RunContext:
     """The device and folder of a run."""
 
     folder: Path
@@ -55,11 +55,13 @@ class Place:
     """Name in trackers; by default the folder's."""
 
 
-Listener = Callable[[str], Hooks]
+FoldListener = Callable[[str], Hooks]
 """Title of the training videos → hooks that follow the training."""
 
 
-def run_fold(config: RunConfig, place: Place, listen: Listener | None = None) -> ModelReport:
+def run_fold(
+    config: RunConfig, place: RunContext, listen: FoldListener | None = None
+) -> ModelReport:
     """Trains one model, predicts the reported videos, and fills the run folder."""
     folder, world = RunFolder(place.folder), place.world
     if place.resume:
@@ -104,7 +106,11 @@ def run_fold(config: RunConfig, place: Place, listen: Listener | None = None) ->
 
 
 def _begin(
-    folder: RunFolder, config: RunConfig, place: Place, recognizer: Recognizer, splits: RunSplits
+    folder: RunFolder,
+    config: RunConfig,
+    place: RunContext,
+    recognizer: Recognizer,
+    splits: RunSplits,
 ) -> None:
     if not place.resume:
         folder.begin(overwrite=place.overwrite)
@@ -136,7 +142,7 @@ def _log_start(
     for note in splits.notes:
         folder.log(note)
     for said in (
-        unlike(config.data.root, recognizer.config.preprocess),
+        crop_mismatch(config.data.root, recognizer.config.preprocess),
         left_out(config.data.root),
         batch_size_warning(recognizer.config, config.train, world),
     ):
@@ -172,7 +178,11 @@ def _hooks(folder: RunFolder | None, hooks: Hooks) -> Hooks:
 
 
 def _finish(
-    config: RunConfig, place: Place, recognizer: Recognizer, splits: RunSplits, result: TrainResult
+    config: RunConfig,
+    place: RunContext,
+    recognizer: Recognizer,
+    splits: RunSplits,
+    result: TrainResult,
 ) -> ModelReport:
     """Predicts the reported videos, and writes all results of a run."""
     folder, is_main = RunFolder(place.folder), place.world.is_main
@@ -206,7 +216,7 @@ def _finish(
 
 
 def _with_scores(
-    report: ModelReport, split: Split, config: RunConfig, place: Place, recognizer: Recognizer
+    report: ModelReport, split: Split, config: RunConfig, place: RunContext, recognizer: Recognizer
 ) -> ModelReport:
     """Predicts the reported videos, and writes the predictions."""
     folder, is_main = RunFolder(place.folder), place.world.is_main

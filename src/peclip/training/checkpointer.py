@@ -58,7 +58,7 @@ class Checkpointer:
             "learner": self._learner.to_state(),
             "progress": progress,
             # The key used in existing state files.
-            "tally": self._progress.running_metrics.to_state(),
+            "running_metrics": self._progress.running_metrics.to_state(),
             "rng": torch.get_rng_state(),
         }
         save_state(state, self._folder)
@@ -82,7 +82,7 @@ class Checkpointer:
             )
         self._learner.load_state(state["learner"])
         vars(self._progress).update(
-            state["progress"], running_metrics=RunningMetrics.from_state(state["tally"])
+            state["progress"], running_metrics=RunningMetrics.from_state(state["running_metrics"])
         )
         torch.set_rng_state(state["rng"])
 

@@ -152,7 +152,7 @@ def backbone_model_config(
         preprocess=PreprocessConfig(image_size=vision["image_size"], mean=mean, std=std),
         quick_gelu=bool(config.get("quick_gelu", False)),
     )
-    return untrained_configs()[architecture].fitted(backbone, tag, sizes)
+    return untrained_configs()[architecture].for_backbone(backbone, tag, sizes)
 
 
 def locate(name: str, *, settings: Settings) -> Path:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from peclip.config import PreprocessConfig
-from peclip.data.preparation.crop_record import RECORD, CropConfig, record_crops, unlike
+from peclip.data.preparation.crop_record import RECORD, CropConfig, crop_mismatch, record_crops
 from peclip.errors import ConfigError
 
 MADE = PreprocessConfig(image_size=64, face_margin=0.2)
@@ -23,7 +23,7 @@ def crops(tmp_path: Path) -> Path:
 @pytest.mark.parametrize("size", [64, 32])
 def test_crops_of_the_model_s_own_geometry(crops: Path, size: int) -> None:
     """Larger ones than it needs are as good."""
-    assert unlike(crops, MADE.model_copy(update={"image_size": size})) is None
+    assert crop_mismatch(crops, MADE.model_copy(update={"image_size": size})) is None
 
 
 @pytest.mark.parametrize(
@@ -36,17 +36,17 @@ def test_crops_of_the_model_s_own_geometry(crops: Path, size: int) -> None:
     ],
 )
 def test_crops_of_another_geometry(crops: Path, changes: dict[str, object], says: str) -> None:
-    told = unlike(crops, MADE.model_copy(update=changes))
+    told = crop_mismatch(crops, MADE.model_copy(update=changes))
     assert told is not None
     assert says in told
     assert "-m" in told
 
 
 def test_a_folder_that_nobody_prepared(tmp_path: Path) -> None:
-    assert unlike(tmp_path, MADE) is None
+    assert crop_mismatch(tmp_path, MADE) is None
 
 
 def test_a_damaged_record(crops: Path) -> None:
     (crops / RECORD).write_text("{")
     with pytest.raises(ConfigError, match="damaged"):
-        unlike(crops, MADE)
+        crop_mismatch(crops, MADE)

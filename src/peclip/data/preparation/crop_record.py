@@ -120,7 +120,7 @@ def left_out(crops: Path) -> str | None:
     )
 
 
-def unlike(crops: Path, preprocess: PreprocessConfig) -> str | None:
+def crop_mismatch(crops: Path, preprocess: PreprocessConfig) -> str | None:
     """Returns a warning if the crops in a folder differ from those a model sees in prediction.
 
     `None` if they match, or if `prepare` did not make the folder.

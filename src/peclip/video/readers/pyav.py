@@ -51,7 +51,7 @@ class _Index:
 
 
 @dataclass(slots=True)
-class _Tally:
+class _PacketCounts:
     """The outcome of decoding the packets."""
 
     packets: int = 0
@@ -123,9 +123,9 @@ class PyAVReader(Closing):
         count = 0
         kinds: tuple[Threads, ...] = ("AUTO", "SLICE")
         for threads in kinds:
-            tally = _Tally()
+            counts = _PacketCounts()
             with open_container(self._source) as container:
-                frames = self._frames(container, self._stream(container, threads), tally)
+                frames = self._frames(container, self._stream(container, threads), counts)
                 for frame in itertools.islice(frames, count, None):
                     try:
                         image = to_rgb(frame)
@@ -138,9 +138,9 @@ class PyAVReader(Closing):
                     yield image, seconds
             # PyAV silently drops frames left in its threads if the last packets are damaged.
             # If frames are missing without an error, a pass without such threads finds the cause.
-            if tally.packets - tally.frames - tally.errors <= 0:
+            if counts.packets - counts.frames - counts.errors <= 0:
                 break
-        failure = tally.failure or self._probe.missing_end
+        failure = counts.failure or self._probe.missing_end
         if failure is None and count == 0:
             failure = "its packets hold no picture"
         if failure is not None:
@@ -158,7 +158,7 @@ class PyAVReader(Closing):
         return stream
 
     def _frames(
-        self, container: InputContainer, stream: VideoStream, tally: _Tally
+        self, container: InputContainer, stream: VideoStream, counts: _PacketCounts
     ) -> Iterator[VideoFrame]:
         """Yields what can be decoded from the container's position on, past damaged packets."""
         packets = container.demux(stream)
@@ -167,21 +167,21 @@ class PyAVReader(Closing):
             try:
                 packet = next(packets, None)
             except (av.FFmpegError, OSError) as error:
-                tally.note_error(error)
+                counts.note_error(error)
                 packet = None
             try:
                 decoded = stream.decode(packet)
             except EOFError:  # flushed already, by the empty packet with which `demux` ends
                 pass
             except (av.FFmpegError, OSError) as error:
-                tally.note_error(error)
+                counts.note_error(error)
             for frame in decoded:
-                tally.frames += 1
-                tally.last = frame.pts
+                counts.frames += 1
+                counts.last = frame.pts
                 yield frame
             if packet is None:
                 return
-            tally.note_packet(packet)
+            counts.note_packet(packet)
 
     @functools.cached_property
     def _index(self) -> _Index:
@@ -218,7 +218,7 @@ class PyAVReader(Closing):
                         container.seek(index.times[key], stream=stream)
                     except (av.FFmpegError, OSError):
                         return None
-                    frames = self._frames(container, stream, _Tally())
+                    frames = self._frames(container, stream, _PacketCounts())
                 time = index.times[target]
                 frame = next((f for f in frames if f.pts is None or f.pts >= time), None)
                 if frame is None or frame.pts != time or frame.time_base is None:
