@@ -173,21 +173,21 @@ PRIOR = {"anger": 0.7, "fear": 0.3}
     ("values", "problem"),
     [
         ({"prior": {"anger": 1.0}}, r"prior has \['anger'\].*\['anger', 'fear'\]"),
-        ({"prior": PRIOR | {"joy": 0.1}}, r"'joy'.*exactly the labels"),
+        ({"prior": PRIOR | {"joy": 0.1}}, r"'joy'.*each of the labels"),
         ({"prior": {"anger": 0.7, "fear": 0.4}}, r"sums to 1\.1; .*sum to 1"),
-        ({"prior": {"anger": 1.0, "fear": 0.0}}, "probabilities above 0"),
-        ({"prior": {"anger": 1.1, "fear": -0.1}}, "probabilities above 0"),
-        ({"prior": {"anger": math.nan, "fear": 0.3}}, "probabilities above 0"),
+        ({"prior": {"anger": 1.0, "fear": 0.0}}, "probabilities must be above 0"),
+        ({"prior": {"anger": 1.1, "fear": -0.1}}, "probabilities must be above 0"),
+        ({"prior": {"anger": math.nan, "fear": 0.3}}, "probabilities must be above 0"),
         ({"prior": {"anger": math.inf, "fear": 0.3}}, "sums to inf"),
         ({"prior": PRIOR}, "label_frequencies is missing"),
         ({"label_frequencies": PRIOR}, "prior is missing"),
         (
             {"prior": PRIOR, "label_frequencies": {"anger": 1.0, "fear": 0.0}},
-            "probabilities above 0",
+            "probabilities must be above 0",
         ),
         (
             {"prior_weight": 0.5},
-            "0.5, but there is no prior; give one, or set prior_weight to null",
+            "0.5, but there is no prior; set prior, or set prior_weight to null",
         ),
         ({"prior": PRIOR, "prior_weight": -0.1}, "prior_weight"),
         ({"prior": PRIOR, "prior_weight": math.inf}, "prior_weight"),
@@ -207,7 +207,7 @@ def test_the_prior_weight_of_predictions() -> None:
     assert read_config(config.model_dump_json()) == config
     plain = read_config("{}")
     assert effective_prior_weight(plain, None) is None
-    with pytest.raises(ConfigError, match=r"prior_weight 0 was given.*train\.prior=targets"):
+    with pytest.raises(ConfigError, match=r"prior_weight is 0,.*train\.prior=targets"):
         effective_prior_weight(plain, 0.0)
     for value in (-0.1, math.nan, math.inf):
         with pytest.raises(ConfigError, match="prior_weight"):
@@ -240,9 +240,9 @@ def test_a_configuration_goes_through_json_unchanged() -> None:
 @pytest.mark.parametrize(
     ("content", "problem"),
     [
-        ("", "not JSON"),
-        ("{", "not JSON"),
-        ("backbone: debug", "not JSON"),
+        ("", "not valid JSON"),
+        ("{", "not valid JSON"),
+        ("backbone: debug", "not valid JSON"),
         ("[]", "must be a JSON object"),
         ("null", "must be a JSON object"),
         ('"text"', "must be a JSON object"),

@@ -30,7 +30,7 @@ def test_a_csv_whose_rows_are_of_several_lengths(tmp_path: Path) -> None:
         ("line 5", {"path": "b\n,", "label": "x"}),
     ]
     assert seen == [(["path", "label"], "line 1")]
-    with pytest.raises(ConfigError, match="line 3 has 1 cells and the header 2"):
+    with pytest.raises(ConfigError, match="line 3 has 1 cells, but the header has 2"):
         read_records(path, kind=".csv")
 
 
@@ -38,8 +38,8 @@ def test_a_csv_whose_rows_are_of_several_lengths(tmp_path: Path) -> None:
     ("name", "text", "words"),
     [
         ("a.csv", "\n", "it is empty"),
-        ("a.csv", 'a,b\n"x"y,z\n', "line 2 is not csv"),
-        ("a.csv", 'a,b\nx,"y\n', "line 2 is not csv"),
+        ("a.csv", 'a,b\n"x"y,z\n', "line 2 is not valid CSV"),
+        ("a.csv", 'a,b\nx,"y\n', "line 2 is not valid CSV"),
         ("a.jsonl", '{"a": 1}\n\n[]\n', "line 3 is not a JSON object"),
         ("a.json", '{"rows": [1]}', "row 1 is not a JSON object"),
         ("a.txt", "a", "one of .csv, .jsonl, .json, .parquet"),

@@ -244,7 +244,7 @@ def check(kind: type[Checked], values: Mapping[str, Any]) -> Checked:
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         field = ".".join(str(part) for part in first["loc"])[:80]
-        given = f" (got: {str(first['input'])[:80]!r})" if field else ""
+        given = f" (given: {str(first['input'])[:80]!r})" if field else ""
         message = first["msg"].removeprefix("Value error, ").removesuffix(".")
         raise ConfigError(
             f"{f'Invalid {field}' if field else 'Invalid configuration'}: {message}{given}."

@@ -208,5 +208,5 @@ def test_windows_without_end_are_wrong_usage(hop: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("times", [[0.0, 0.0, 0.0], [2.0, 1.0, 0.0], [0.0, float("nan"), 1.0]])
 def test_times_that_do_not_rise_are_wrong_usage(times: list[float]) -> None:
     data = np.zeros((3, 8, 8, 3), np.uint8)
-    with pytest.raises(ConfigError, match="must rise"):
+    with pytest.raises(ConfigError, match="must increase"):
         open_video(Frames(data, np.array(times)))

@@ -103,7 +103,7 @@ def test_a_model_that_never_has_a_caption_ends_the_run(
         *("happy/two", "sad/one", "sad/three", "sad/two")
     ]
     assert (
-        "returned no caption for 3 consecutive videos, the last one 'sad/two'. Check the model"
+        "returned no caption for 3 consecutive videos; the last one is 'sad/two'. Check the model"
         in last
     )
     assert len(endpoint.seen) == 4
@@ -146,16 +146,16 @@ def test_one_split(root: Path, endpoint: Endpoint, capsys: Output) -> None:
     assert run([*base, "--split", "test"]) == 0
     assert [row["id"] for row in rows(root)] == ["sad/one"]
     assert run([*base, "--split", "val"]) == 2
-    assert "has no split 'val' here; it has train, test." in capsys.readouterr().err
+    assert "has no split 'val' here; its splits are train, test." in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
     ("more", "words"),
     [
-        (("-m", "a/model"), "Give either --model NAME, or --endpoint URL"),
+        (("-m", "a/model"), "pass either --model NAME, or --endpoint URL"),
         (("--endpoint-options", "[1]"), "--endpoint-options '[1]'"),
         (("--endpoint", "somewhere"), "'somewhere'"),
-        (("-o", "captions.csv"), "give a .jsonl file in an existing folder"),
+        (("-o", "captions.csv"), "choose a .jsonl file in an existing folder"),
     ],
 )
 def test_wrong_usage(
@@ -173,7 +173,7 @@ def test_another_model_is_refused_before_it_is_asked(
 ) -> None:
     assert run(command(root, endpoint.url, "--limit", "1")) == 0
     assert run(command(root, endpoint.url, "--endpoint-model", "vlm-2")) == 2
-    assert "with other settings: happy/one with model 'vlm-1'" in capsys.readouterr().err
+    assert "with different settings: happy/one with model 'vlm-1'" in capsys.readouterr().err
     assert len(endpoint.seen) == 1
 
 
@@ -186,7 +186,7 @@ def test_it_is_said_that_frames_leave_the_machine(
         with (root.parent / "captions.jsonl").open("a") as file:
             file.write(json.dumps(line | {"num_frames": 8}) + "\n")
     assert run(command(root, "https://vlm.example.test/v1")) == 0
-    assert "they are sent to vlm.example.test." in capsys.readouterr().err
+    assert "are sent to vlm.example.test." in capsys.readouterr().err
 
 
 def test_without_transformers_the_command_to_install_it_is_given(
@@ -230,6 +230,6 @@ def test_what_comes_with_a_data_set_is_refined_and_kept(tmp_path: Path, capsys: 
     assert capsys.readouterr().out == "1 kept, 1 without\n"
     assert run([*asked, "--model", "any"]) == 2
     assert run(["captions", "--dataset", "dfew", *asked[3:]]) == 2
-    assert "dfew does not include captions for --own; accepted: mafw" in " ".join(
+    assert "dfew does not include captions, so --own cannot be used; use one of: mafw" in " ".join(
         capsys.readouterr().err.split()
     )

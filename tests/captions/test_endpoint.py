@@ -164,7 +164,7 @@ def test_a_server_elsewhere_is_asked_through_the_proxy(
 
 @pytest.mark.parametrize("url", ["localhost:8000", "ftp://host/v1", "http://", "http://[::1", ""])
 def test_an_address_that_is_none(url: str) -> None:
-    with pytest.raises(ConfigError, match="give an address such as"):
+    with pytest.raises(ConfigError, match="use an address such as"):
         captioner(url)
 
 

@@ -94,7 +94,7 @@ def test_a_video_that_stands_there_twice_is_refused_as_in_training(tmp_path: Pat
     path.write_text('{"id": "a", "caption": "x"}\n{"id": "a", "caption": "y"}\n')
     messages = []
     for opened in (CaptionStore, read_captions):
-        with pytest.raises(DatasetError, match="line 2: duplicate caption of 'a'") as caught:
+        with pytest.raises(DatasetError, match="line 2: duplicate caption for 'a'") as caught:
             opened(path)
         messages.append(str(caught.value))
     assert messages[0] == messages[1]
@@ -135,7 +135,7 @@ def test_captions_that_were_made_otherwise_are_not_mixed(
 ) -> None:
     store = CaptionStore(tmp_path / "captions.jsonl")
     store.add(caption("a"))
-    with pytest.raises(ConfigError, match="with other settings: a with .*Give another file"):
+    with pytest.raises(ConfigError, match="with different settings: a with .*Choose another file"):
         store.check_origin(*made)
 
 
@@ -143,5 +143,5 @@ def test_captions_that_were_made_otherwise_are_not_mixed(
 def test_a_path_that_cannot_hold_captions(name: str, tmp_path: Path) -> None:
     (tmp_path / "captions.jsonl").mkdir()
     for path in (tmp_path / name, tmp_path / "captions.jsonl"):
-        with pytest.raises(ConfigError, match=r"give a \.jsonl file in an existing folder"):
+        with pytest.raises(ConfigError, match=r"choose a \.jsonl file in an existing folder"):
             CaptionStore(path)

@@ -106,7 +106,7 @@ def test_the_model_sees_the_video(directory: Path, monkeypatch: pytest.MonkeyPat
 
 
 def test_a_model_that_is_not_there(tmp_path: Path) -> None:
-    with pytest.raises(WeightsError, match="Give a video-text") as caught:
+    with pytest.raises(WeightsError, match="Use a video-text") as caught:
         TransformersCaptioner(str(tmp_path), "cpu", settings=load_settings())
     assert "\n" not in str(caught.value)
     with pytest.raises(WeightsError, match=r"'nobody/none' cannot be loaded \(peclip is offline\)"):
@@ -117,7 +117,7 @@ def test_a_model_that_is_damaged(directory: Path, tmp_path: Path) -> None:
     folder = shutil.copytree(directory, tmp_path / "damaged")
     (weights,) = folder.glob("*.safetensors")
     weights.write_bytes(weights.read_bytes()[: weights.stat().st_size // 2])
-    with pytest.raises(WeightsError, match="Give a video-text"):
+    with pytest.raises(WeightsError, match="Use a video-text"):
         TransformersCaptioner(str(folder), "cpu", settings=load_settings())
 
 
@@ -126,7 +126,7 @@ def test_a_model_that_is_too_large(directory: Path, monkeypatch: pytest.MonkeyPa
         raise torch.OutOfMemoryError("Tried to allocate 13 GiB.")
 
     monkeypatch.setattr(transformers.VideoLlavaForConditionalGeneration, "to", to)
-    with pytest.raises(DeviceError, match="Out of memory on cpu with .*; give a smaller"):
+    with pytest.raises(DeviceError, match="Out of memory on cpu with .*; use a smaller"):
         TransformersCaptioner(str(directory), "cpu", settings=load_settings())
 
 

@@ -260,7 +260,7 @@ def test_captions_for_a_model_that_reads_none(
     error = refused(
         capsys, "predict", str(astronaut), "-m", "debug", "--captions", str(tmp_path / "c.csv")
     )
-    assert "debug reads no captions" in error
+    assert "debug does not read captions" in error
 
 
 def test_names_and_classes(tmp_path: Path, capsys: Output) -> None:

@@ -115,14 +115,14 @@ def test_what_is_complete_is_skipped_and_counted(
     capsys.readouterr()
     assert run([*command, "-o", str(path)]) == 6
     said = error_of(capsys)
-    assert "3 lines of unfinished sources" in said
-    assert "3 of 8 sources are already complete, 0 of them with an error" in said
+    assert "3 lines that belong to unfinished sources" in said
+    assert "3 of 8 sources are already complete (0 of them failed)" in said
     assert len(engine.asked) == 5
     assert path.read_text() == whole
 
     engine.asked.clear()
     assert run([*command, "-o", str(path)]) == 6, "a source failed in the run before"
-    assert "8 of 8 sources are already complete, 1 of them" in error_of(capsys)
+    assert "8 of 8 sources are already complete (1 of them" in error_of(capsys)
     assert engine.asked == []
     assert path.read_text() == whole
 
@@ -257,7 +257,7 @@ def test_the_digest_is_of_the_weights() -> None:
 def test_help_says_it(capsys: Output) -> None:
     assert run(["predict", "--help"]) == 0
     out = " ".join(capsys.readouterr().out.replace("│", " ").split())
-    assert "Shards 1/N to N/N cover each source exactly once" in out
+    assert "Shards 1/N to N/N together cover each source exactly once" in out
 
 
 def test_a_name_that_is_no_text_is_read_once(astronaut: Path, tmp_path: Path) -> None:

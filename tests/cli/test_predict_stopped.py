@@ -169,7 +169,7 @@ def test_it_says_in_one_line_where_the_rows_are(
             signal.raise_signal(signal.SIGTERM)
 
     monkeypatch.setitem(ENGINES, "local", opener(Stopped()))
-    for ending, more in (("csv", ""), ("jsonl", "; resume with the same command and --resume")):
+    for ending, more in (("csv", ""), ("jsonl", "; to resume, repeat the command with --resume")):
         path = videos.parent / f"rows.{ending}"
         assert run(["predict", str(videos), "-o", str(path)]) == 143
         _, *lines = capsys.readouterr().err.splitlines()

@@ -55,7 +55,9 @@ def test_a_table_for_people(predictions: Path, capsys: pytest.CaptureFixture[str
     assert lines[7] == ["class", "videos", "recall", "precision", "F1"]
     assert lines[8] == ["happiness", "2", "50.00", "100.00", "66.67"]
     assert lines[9] == ["sadness", "2", "100.00", "66.67", "80.00"]
-    assert err.strip() == "dropped 1 video of contempt: the model has no such label"
+    assert (
+        err.strip() == "dropped 1 video of contempt, because the model does not have these labels"
+    )
 
 
 def test_json_holds_per_cent_and_intervals(
@@ -96,7 +98,7 @@ def test_folds(predictions: Path, second: Path, capsys: pytest.CaptureFixture[st
     assert "UAR 87.50 ± 17.68, WAR 87.50 ± 17.68: mean and sample standard deviation of 2" in out
     assert "class, all files" in out
     assert err.splitlines()[0].startswith(f"{predictions}: dropped 1 video")
-    assert err.splitlines()[1].startswith(f"{second}: no video of happiness")
+    assert err.splitlines()[1].startswith(f"{second}: no videos of happiness")
     assert run(["score", *files, "-f", "json"]) == 0
     document = json.loads(capsys.readouterr().out)
     assert (document["uar"], document["uar_sd"]) == (87.5, 17.67767)
@@ -172,7 +174,7 @@ def test_an_error_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     out, err = capsys.readouterr()
     assert out == ""
     assert err.startswith("peclip: error: ")
-    assert "line 3 names 'a' again" in err
+    assert "line 3 repeats 'a' from line 2" in err
     assert len(err.splitlines()) == 1
 
 
@@ -306,8 +308,8 @@ ROWS = (
     row("c.mp4", -1, 0, 0, "no_face"),
 )
 NOTE = (
-    "6 rows reduced to 2 videos, each the mean over the windows with status ok of the person seen longest; "
-    "left out: 3 rows, 1 other persons, 1 videos without a prediction"
+    "6 rows reduced to 2 videos, averaged over the windows with status ok of the person visible longest; "
+    "excluded: 3 rows, 1 other persons, 1 videos without a prediction"
 )
 
 
@@ -344,7 +346,7 @@ def test_rows_of_predict_become_one_prediction_per_video(
     assert document["remarks"][0] == NOTE
     assert err.splitlines() == [
         NOTE,
-        f"1 of the 3 sources in {targets} have no prediction and are left out",
+        f"1 of the 3 sources in {targets} have no prediction and are excluded",
     ]
 
 
@@ -355,7 +357,7 @@ def test_rows_of_predict_without_targets_say_what_to_give(
     assert run(["score", str(path)]) == 2
     err = capsys.readouterr().err
     assert str(path) in err
-    assert "add a column target, or give a csv file with source,target: --targets FILE" in err
+    assert "pass a CSV file with the columns source,target: --targets FILE" in err
 
 
 def test_parquet_without_pyarrow_says_what_to_install(
@@ -403,4 +405,4 @@ def test_the_alias_takes_only_what_score_takes(
     assert run(["evaluate", "--predictions", str(predictions), *given]) == 2
     out, err = capsys.readouterr()
     assert out == ""
-    assert f"{named} was given too" in err
+    assert f"cannot be combined with {named}." in err

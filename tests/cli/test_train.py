@@ -62,7 +62,7 @@ def test_learns_and_fills_the_run_folder(root: Path, tmp_path: Path, capsys: Out
     assert model.labels.names == ("happiness", "sadness")
     card = (out / "model/README.md").read_text()
     epoch = f"epoch {report['selected_epoch']} of 6, the one with the best WAR on folder val."
-    assert "on the 8 videos of folder train, from debug. It has the weights of " + epoch in card
+    assert "on the 8 videos of folder train, from debug. Its weights are from " + epoch in card
     assert "the 6 videos of folder test it has UAR 100.00 %, WAR 100.00 %." in card
     assert "not recorded" not in card
     config = yaml.safe_load((out / "config.yaml").read_text())
@@ -261,7 +261,10 @@ def test_without_test_videos(root: Path, tmp_path: Path, capsys: Output) -> None
     assert "uar" not in report
     assert (tmp_path / "last/model/model.safetensors").is_file()
     card = (tmp_path / "last/model/README.md").read_text()
-    assert "weights of epoch 1 of 1, the last one.\nThere are no videos to report." in card
+    assert (
+        "weights are from epoch 1 of 1, the last one.\nThere are no videos to report scores on."
+        in card
+    )
 
 
 def test_a_test_that_fails_leaves_the_weights_and_resume_writes_the_card(
@@ -353,7 +356,7 @@ def test_what_makes_no_sense_is_one_line(
         ("train.epochs={", "is not valid YAML"),
     ):
         assert message in refused(capsys, *own, "--set", change)
-    assert "a number or all" in refused(capsys, *own, "--fold", "two")
+    assert "a fold number, or all" in refused(capsys, *own, "--fold", "two")
     assert "--name and --out" in refused(capsys, *own, "--name", "x")
     assert run([*own, "--fold", "2"]) == 3, "a folder has no folds"
     (tmp_path / "run").mkdir(exist_ok=True)

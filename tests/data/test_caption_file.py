@@ -44,15 +44,15 @@ def test_lines_of_a_user_are_refined_too(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "text", "words"),
     [
-        ("c.txt", "", "give a .jsonl or .csv"),
-        ("c.jsonl", "", "has no captions"),
-        ("c.csv", "id,caption", "has no captions"),
+        ("c.txt", "", "use a .jsonl or .csv"),
+        ("c.jsonl", "", "contains no captions"),
+        ("c.csv", "id,caption", "contains no captions"),
         ("c.jsonl", '{"id": "a", "caption": "x"}\n{"id": "b", "cap', "line 2 is not a JSON object"),
         ("c.jsonl", '{"caption": "x"}', "line 1: a column id or source"),
         ("c.jsonl", '{"id": 25, "caption": "x"}', "id or source"),
-        ("c.csv", "id,text\na,x", "the caption of 'a'"),
-        ("c.csv", "id,caption\na,x,y", "line 2 has 3 cells and the header 2"),
-        ("c.csv", "id,caption\na,x\na,y", "line 3: duplicate caption of 'a'"),
+        ("c.csv", "id,text\na,x", "the caption for 'a'"),
+        ("c.csv", "id,caption\na,x,y", "line 2 has 3 cells, but the header has 2"),
+        ("c.csv", "id,caption\na,x\na,y", "line 3: duplicate caption for 'a'"),
     ],
 )
 def test_a_broken_file_is_one_line(name: str, text: str, words: str, tmp_path: Path) -> None:
@@ -93,5 +93,5 @@ def test_a_list_of_mafw_without_descriptions(tmp_path: Path) -> None:
         load_mafw_captions(tmp_path)
     for split in ("train", "test"):
         write(tmp_path / "single" / "with_caption" / "set_1" / f"{split}.txt", "00025.mp4 anger")
-    with pytest.raises(DatasetError, match=r"train\.txt, line 1: 1 columns"):
+    with pytest.raises(DatasetError, match=r"train\.txt, line 1: found 1 columns"):
         load_mafw_captions(tmp_path)

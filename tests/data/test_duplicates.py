@@ -63,7 +63,7 @@ def test_copies_are_left_out_of_one_side(
 
 def test_errors_of_copies(config: DataConfig, tmp_path: Path) -> None:
     drop = {"copies": "drop_from_train"}
-    with pytest.raises(ConfigError, match=r"Give another split"):
+    with pytest.raises(ConfigError, match=r"Use another split"):
         load_split(config.model_copy(update=drop | {"split": "all"}))
     (tmp_path / "test" / "sad" / "PrivateTest_4.png").write_bytes(b"no image")
     with pytest.raises(DatasetError, match=r"PrivateTest_4\.png cannot be read as an image"):
@@ -77,7 +77,7 @@ def test_errors_of_copies(config: DataConfig, tmp_path: Path) -> None:
         DatasetError, match=r"\.mp4 is not an image\. Set data\.copies=keep for videos"
     ):
         load_split(folder)
-    with pytest.raises(ConfigError, match=r"has no val or test to compare train with"):
+    with pytest.raises(ConfigError, match=r"has no val or test split to compare train with"):
         load_split(folder.model_copy(update={"root": videos / "train"}))
 
 

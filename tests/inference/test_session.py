@@ -224,7 +224,7 @@ def test_a_video_of_few_frames_a_second_is_one_person(debug: PEClip, bright: Non
 
 def test_what_is_no_source_is_one_sentence(debug: PEClip) -> None:
     for source in ([np.zeros((4, 4, 3))], True, None, 1.5):
-        with pytest.raises(ConfigError, match="Accepted are a path"):
+        with pytest.raises(ConfigError, match="Use a path"):
             debug.predict(source)
 
 
@@ -233,7 +233,7 @@ def test_start_and_end_cut_the_video(debug: PEClip, bright: None) -> None:
     rows = debug.predict(video, PredictOptions(start=1.0, end=3.0, window=1, hop=1)).rows
     assert [(r.start_s, r.end_s) for r in rows] == [(1, 2), (2, pytest.approx(3))]
     assert [(r.start_frame, r.end_frame) for r in rows] == [(25, 49), (50, 74)]
-    with pytest.raises(VideoError, match=r"no frame between 9\.0 s and its end"):
+    with pytest.raises(VideoError, match=r"no frames between 9\.0 s and its end"):
         debug.predict(video, PredictOptions(start=9))
 
 

@@ -106,9 +106,9 @@ def test_targets_of_a_file_of_their_own(tmp_path: Path) -> None:
     assert true == {"b": "Sad", "a": "happy", "z": "fear"}
     table = read_predictions(save(tmp_path, "source,label\na,sad\nb,sad\n"), true)
     assert (table.ids, table.targets) == (("a", "b"), ("happiness", "sadness"))
-    with pytest.raises(ConfigError, match="line 2 has the source 'c', for which no target was"):
+    with pytest.raises(ConfigError, match="line 2 has the source 'c', which has no target"):
         read_predictions(save(tmp_path, "source,label\nc,sad\n"), true)
-    with pytest.raises(ConfigError, match="has a column target, and other targets .* leave one"):
+    with pytest.raises(ConfigError, match="has a target column, but targets .* remove one"):
         read_predictions(save(tmp_path, HEADER + "a,sad,sad\n"), true)
 
 
@@ -116,7 +116,7 @@ def test_targets_of_a_file_of_their_own(tmp_path: Path) -> None:
     ("content", "expected"),
     [
         ("source,label\na,sad\n", "line 1 lacks target"),
-        ("source,target\na,sad\na,sad\n", "line 3 names 'a' again"),
+        ("source,target\na,sad\na,sad\n", "line 3 repeats 'a'"),
         ("source,target\na,\n", "line 2 has the target ''"),
     ],
 )
@@ -140,7 +140,7 @@ def test_a_written_table_is_read_again(tmp_path: Path) -> None:
         assert getattr(again, name) == getattr(table, name)
     assert again.probabilities is not None
     assert again.probabilities.tolist() == [[0.1, 0.9], [0.5, 0.5]]
-    with pytest.raises(ConfigError, match=r"none.predictions\.csv.*Give a file in a folder"):
+    with pytest.raises(ConfigError, match=r"none.predictions\.csv.*Choose a file in an existing"):
         write_predictions(tmp_path / "none" / "predictions.csv", table)
 
 
@@ -169,23 +169,23 @@ def test_every_fold_has_a_file() -> None:
         ("", "it is empty"),
         ("\n\n", "it is empty"),
         (HEADER, "it is empty"),
-        ("source,label\na,sad\n", "line 1 lacks target; .* found: 'source', 'label'"),
+        ("source,label\na,sad\n", "line 1 lacks target; .* found 'source', 'label'"),
         ("source;target;label\na;b;c\n", "line 1 lacks source, target, label"),
         ("source,target,label,label\na,b,c,c\n", "line 1 has the column 'label' twice"),
-        (HEADER + "a,sad\n", "line 2 has 2 cells and the header 3"),
-        (HEADER + "a,sad,sad\nb,c,sad,sad\n", "line 3 has 4 cells and the header 3"),
+        (HEADER + "a,sad\n", "line 2 has 2 cells, but the header has 3"),
+        (HEADER + "a,sad,sad\nb,c,sad,sad\n", "line 3 has 4 cells, but the header has 3"),
         (HEADER + "a,sad,sad\nb,,sad\n", "line 3 has the target ''"),
-        (HEADER + "a,sad, \n", "line 2 has the label ' ' .* a face needs a label too"),
-        (HEADER + "a,sad,sad\nb,sad,sad\na,sad,sad\n", "line 4 names 'a' again after line 2"),
+        (HEADER + "a,sad, \n", "line 2 has the label ' '.* a face also needs a label"),
+        (HEADER + "a,sad,sad\nb,sad,sad\na,sad,sad\n", "line 4 repeats 'a' from line 2"),
         (PROBS + "a,sad,sad,0.5,nan\n", "line 2 has 'nan' in prob_sadness"),
         (PROBS + "a,sad,sad,-0.5,1.5\n", "line 2 has '-0.5' in prob_happiness"),
         (PROBS + "a,sad,sad,,1\n", "line 2 has '' in prob_happiness"),
         (PROBS + "a,sad,sad,0.5,0.4\n", "line 2 has probabilities that sum to 0.9;"),
-        (PROBS + "a,sad,fear,0.5,0.5\n", "line 2 has the label 'fear' without a column prob_fear"),
+        (PROBS + "a,sad,fear,0.5,0.5\n", "line 2 has the label 'fear', but there is no column prob_fear"),
         (HEADER.strip() + ",prob_sad,prob_Sadness\na,sad,sad,1,0\n", "'prob_sad' and 'prob_Sadness'"),
         (HEADER.encode() + b"a,sad,sad\n\xe4,sad,sad\n", "line 3 is not UTF-8"),
         (HEADER.encode("utf-16"), "line 1 is not UTF-8"),
-        (HEADER + "a,sad," + "x" * 200_000 + "\n", "line 2 is not csv"),
+        (HEADER + "a,sad," + "x" * 200_000 + "\n", "line 2 is not valid CSV"),
     ],
 )  # fmt: skip
 def test_a_csv_file_that_makes_no_sense(
@@ -202,7 +202,10 @@ def test_a_csv_file_that_makes_no_sense(
         ('{"source": "a"\n', "line 1 is not a JSON object"),
         ("[" * 100_000, "line 1 is not a JSON object"),
         ('{"source": "a", "target": "sad"}\n', "line 1 lacks label"),
-        ('{"source": "a", "target": 3, "label": "sad"}\n', "line 1 has the target 3 and a text"),
+        (
+            '{"source": "a", "target": 3, "label": "sad"}\n',
+            "line 1 has the target 3, but a non-empty text",
+        ),
         ('{"source": "a", "target": "sad", "label": null}\n', "line 1 has the label None"),
         (
             '{"source": "a", "target": "sad", "label": "sad", "prob_sad": NaN}',
@@ -215,7 +218,7 @@ def test_a_csv_file_that_makes_no_sense(
         (
             '{"source": "a", "target": "sad", "label": "sad"}\n'
             '{"source": "b", "target": "sad", "label": "sad", "prob_sad": 1}\n',
-            "line 2 has other prob_ columns",
+            "line 2 does not have the same prob_ columns",
         ),
     ],
 )
@@ -226,8 +229,11 @@ def test_a_jsonl_file_that_makes_no_sense(content: str, expected: str, tmp_path:
 def test_windows_are_not_averaged(tmp_path: Path) -> None:
     text = "source,target,label,window\na,sad,sad,0\na,sad,happy,1\n"
     message = failure(save(tmp_path, text))
-    assert "line 3 names 'a' again" in message
-    assert "one row per video is expected (it has windows; combine those of a video" in message
+    assert "line 3 repeats 'a'" in message
+    assert (
+        "expected one row per video (the file has one row per window; combine the windows"
+        in message
+    )
 
 
 @pytest.mark.parametrize("name", ["predictions.txt", "predictions"])
@@ -236,9 +242,9 @@ def test_another_ending_is_refused(name: str, tmp_path: Path) -> None:
 
 
 def test_what_is_neither_a_document_nor_parquet(tmp_path: Path) -> None:
-    assert "not a parquet file" in failure(save(tmp_path, HEADER, "predictions.parquet"))
+    assert "not a readable parquet file" in failure(save(tmp_path, HEADER, "predictions.parquet"))
     for content in (HEADER, "[1]", '{"rows": 1}', "null"):
-        assert "document of peclip predict" in failure(save(tmp_path, content, "rows.json"))
+        assert "document written by peclip predict" in failure(save(tmp_path, content, "rows.json"))
     assert "it is empty" in failure(save(tmp_path, "[]", "rows.json"))
     assert "row 1 is not a JSON object" in failure(save(tmp_path, '{"rows": [1]}', "rows.json"))
 

@@ -30,27 +30,27 @@ def failure(folder: Path, *lines: str, header: str = HEADER) -> str:
         # Two windows against one: (0.8 + 0.4) / 2.
         (
             ["a,0,0,ok,fear,1,9,9,0,1,x", "a,1,0,ok,anger,1,9,9,0.8,0.2,x", "a,1,1,ok,fear,1,9,9,0.4,0.6,x"],
-            "anger", 0.6, "left out: 1 rows, 1 other persons, 0 videos",
+            "anger", 0.6, "excluded: 1 rows, 1 other persons, 0 videos",
         ),
         # As many windows, and person 1 is in more of their frames.
         (
             ["a,0,0,ok,fear,0.5,9,9,0,1,x", "a,1,0,ok,anger,0.9,9,9,0.75,0.25,x"],
-            "anger", 0.75, "left out: 1 rows, 1 other persons",
+            "anger", 0.75, "excluded: 1 rows, 1 other persons",
         ),
         # As many windows and frames, and person 0 is larger.
         (
             ["a,0,0,ok,fear,1,20,9,0.25,0.75,x", "a,1,0,ok,anger,1,9,9,1,0,x"],
-            "fear", 0.75, "left out: 1 rows, 1 other persons",
+            "fear", 0.75, "excluded: 1 rows, 1 other persons",
         ),
         # A window of low quality counts where there is no other.
         (
             ["a,0,0,low_quality,fear,1,9,9,0.25,0.75,x", "a,-1,1,no_face,,0,,,,,x"],
-            "fear", 0.75, "(1 without one: over the low_quality windows); left out: 1 rows, 0 other",
+            "fear", 0.75, "(1 videos have no such window; their mean is over the low_quality windows); excluded: 1 rows, 0 other",
         ),
         # Beside another one it does not, nor does a window that could not be read.
         (
             ["a,0,0,low_quality,fear,1,9,9,0,1,x", "a,0,1,ok,anger,1,9,9,1,0,x", "a,-1,2,decode_error,,0,,,,,x"],
-            "anger", 1.0, "left out: 2 rows, 0 other persons",
+            "anger", 1.0, "excluded: 2 rows, 0 other persons",
         ),
     ],
 )  # fmt: skip
@@ -65,7 +65,7 @@ def test_the_rule_by_hand(
     assert table.confidences is not None
     assert table.confidences.tolist() == pytest.approx([probability])
     (said,) = table.notes
-    assert said.startswith(f"{len(lines)} rows reduced to 1 videos, each the mean over the windows")
+    assert said.startswith(f"{len(lines)} rows reduced to 1 videos, averaged over the windows")
     assert note in said
 
 
@@ -85,13 +85,13 @@ def test_the_columns_that_are_needed_suffice(tmp_path: Path) -> None:
     ("lines", "expected"),
     [
         (["a,0,0,ok,fear,1,9,9,0,1,x", "a,0,1,ok,fear,1,9,9,0,1,y"], "line 3 has the target 'y' for 'a'"),
-        (["a,0,0,ok,fear,1,9,9,0,1,x", "a,0,0,ok,fear,1,9,9,0,1,x"], "in window 0, as has line 2; give the rows of one"),
-        (["a,0,0,fine,fear,1,9,9,0,1,x"], "line 2 has the status 'fine'; one of ok, no_face"),
+        (["a,0,0,ok,fear,1,9,9,0,1,x", "a,0,0,ok,fear,1,9,9,0,1,x"], "in window 0, and so does line 2; the file must contain the rows of one"),
+        (["a,0,0,fine,fear,1,9,9,0,1,x"], "line 2 has the status 'fine'; expected one of ok, no_face"),
         (["a,0,0,ok,,1,9,9,0,1,x"], "line 2 has the label ''"),
         (["a,0,0,ok,fear,1,9,9,,1,x"], "line 2 has '' in prob_anger"),
         (["a,0,0,ok,fear,1,9,9,0.2,0.2,x"], "line 2 has probabilities that sum to 0.4"),
-        (["a,one,0,ok,fear,1,9,9,0,1,x"], "line 2 has 'one' in track_id; a whole number"),
-        (["a,0,0.5,ok,fear,1,9,9,0,1,x"], "line 2 has '0.5' in window; a whole number"),
+        (["a,one,0,ok,fear,1,9,9,0,1,x"], "line 2 has 'one' in track_id; expected a whole number"),
+        (["a,0,0.5,ok,fear,1,9,9,0,1,x"], "line 2 has '0.5' in window; expected a whole number"),
         (["a,0,0,ok,fear,1,9,9,0,1,"], "line 2 has the target ''"),
         (["a,-1,0,no_face,,0,,,,,x"], "no window of its 1 videos has a label"),
     ],
@@ -103,4 +103,4 @@ def test_invalid_rows(lines: list[str], expected: str, tmp_path: Path) -> None:
 def test_rows_without_probabilities(tmp_path: Path) -> None:
     header = "source,track_id,status,label,target\n"
     said = failure(tmp_path, "a,0,ok,fear,fear", header=header)
-    assert "keep the columns prob_<label>" in said
+    assert "include the columns prob_<label>" in said

@@ -62,7 +62,9 @@ def test_the_columns_of_probabilities_are_the_labels_of_the_model(tmp_path: Path
     assert fold.report.labels == ("happiness", "sadness")
     assert fold.report.num_videos == 2
     assert fold.report.dropped == {"contempt": 2, "fear": 1}
-    assert fold.remarks == ("dropped 2 videos of contempt, 1 of fear: the model has no such label",)
+    assert fold.remarks == (
+        "dropped 2 videos of contempt, 1 of fear, because the model does not have these labels",
+    )
     assert fold.report.ece == pytest.approx((0.2 + 0.6) / 2)  # the dropped ones play no part
     assert fold.to_dict()["dropped"] == {"contempt": 2, "fear": 1}
 
@@ -73,8 +75,8 @@ def test_a_prediction_that_no_target_has_is_wrong(tmp_path: Path) -> None:
     assert fold.report.uar == 0.75
     assert fold.report.unmatched == {"contempt": 1}
     assert fold.remarks == (
-        "1 prediction of contempt: no target has this label, so they are wrong",
-        "no video of contempt: no recall, and UAR is the mean of the other 2",
+        "1 prediction of contempt, which no target has, so they count as wrong",
+        "no videos of contempt: recall is undefined, and UAR is the mean over the other 2",
     )
 
 
@@ -90,7 +92,7 @@ def test_a_prediction_outside_the_given_labels_is_an_error(tmp_path: Path) -> No
     path = save(tmp_path, "happy>happy sad>fear")
     with pytest.raises(
         ConfigError,
-        match=r"predictions\.csv.* '1\.mp4' has the label 'fear', and .* happiness, sadness",
+        match=r"predictions\.csv.* '1\.mp4' has the predicted label 'fear', but .* happiness, sadness",
     ):
         score_files([path], labels=["happy", "sad"])
 
@@ -99,12 +101,12 @@ def test_given_labels_must_be_those_of_the_probabilities(tmp_path: Path) -> None
     path = tmp_path / "predictions.csv"
     path.write_text(PROBS + "a,joy,happy,0.8,0.2\n", encoding="utf-8")
     assert score_files([path], labels=["sad", "happy"]).merged.labels == ("sadness", "happiness")
-    with pytest.raises(ConfigError, match="models with different labels one by one"):
+    with pytest.raises(ConfigError, match="models with different labels separately"):
         score_files([path], labels=["sad", "happy", "fear"])
 
 
 def test_no_common_label_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"none of the targets' labels contempt"):
+    with pytest.raises(ConfigError, match=r"none of the targets' labels .contempt"):
         score_files([save(tmp_path, "contempt>sad")], labels=["happy", "sad"])
 
 
@@ -134,7 +136,7 @@ def test_folds_are_averaged_and_merged(folds: list[Path]) -> None:
     assert evaluation.folds[0].report.labels == evaluation.merged.labels
     assert evaluation.folds[0].report.recall["fear"] is None
     assert evaluation.folds[0].remarks == (
-        "no video of fear: no recall, and UAR is the mean of the other 2",
+        "no videos of fear: recall is undefined, and UAR is the mean over the other 2",
     )
 
 
@@ -152,7 +154,9 @@ def test_folds_of_models_with_different_labels_are_refused(tmp_path: Path) -> No
     for name, header in (("a", PROBS), ("b", PROBS.replace("sadness", "fear"))):
         text = header + "x,happy,happy,0.5,0.5\n"
         (tmp_path / f"{name}.csv").write_text(text, encoding="utf-8")
-    with pytest.raises(ConfigError, match=r"b\.csv.* are of happiness, fear.* happiness, sadness"):
+    with pytest.raises(
+        ConfigError, match=r"b\.csv.* are for the labels happiness, fear.* happiness, sadness"
+    ):
         score_files([tmp_path / "a.csv", tmp_path / "b.csv"])
 
 

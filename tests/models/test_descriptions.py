@@ -113,12 +113,12 @@ def test_a_file_of_names_with_texts(tmp_path: Path, name: str, content: str) -> 
 @pytest.mark.parametrize(
     ("content", "problem"),
     [
-        ("", "must hold a list of names, or a mapping"),
-        ("happy", "must hold a list of names, or a mapping"),
-        ("- 1\n- 2\n", "must hold a list of names, or a mapping"),
-        ("- yes\n- no\n", "must hold a list of names, or a mapping"),
-        ("happy: [1]\nsad: x\n", "must hold a list of names, or a mapping"),
-        ("- {happy: x}\n- sad\n", "must hold a list of names, or a mapping"),
+        ("", "must contain a list of names, or a mapping"),
+        ("happy", "must contain a list of names, or a mapping"),
+        ("- 1\n- 2\n", "must contain a list of names, or a mapping"),
+        ("- yes\n- no\n", "must contain a list of names, or a mapping"),
+        ("happy: [1]\nsad: x\n", "must contain a list of names, or a mapping"),
+        ("- {happy: x}\n- sad\n", "must contain a list of names, or a mapping"),
         ("[happy, sad", "is not YAML or JSON"),
         ('{"happy": ', "is not YAML or JSON"),
         ("!!python/object/apply:os.system [true]", "is not YAML or JSON"),

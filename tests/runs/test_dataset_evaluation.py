@@ -210,7 +210,7 @@ def test_models_of_runs(tmp_path: Path) -> None:
     assert model_of(tmp_path / "one", 2) == tmp_path / "one" / MODEL
     (tmp_path / "all/fold-2" / MODEL).mkdir(parents=True)
     assert model_of(tmp_path / "all", 2) == tmp_path / "all/fold-2" / MODEL
-    with pytest.raises(ConfigError, match="none of fold 1"):
+    with pytest.raises(ConfigError, match="no model for fold 1"):
         model_of(tmp_path / "all", 1)
 
 
@@ -247,7 +247,7 @@ def test_all_of_a_data_set_with_folds(ravdess: Path, model: Path, tmp_path: Path
     found = score_folds(ravdess, model, 2, tmp_path / "predictions.csv", split="all")
     assert found.merged.num_videos == 12
     assert len((tmp_path / "predictions.csv").read_text().splitlines()) == 13
-    with pytest.raises(ConfigError, match="same videos in every fold.*Give one --fold"):
+    with pytest.raises(ConfigError, match="same videos in every fold.*Use a single --fold"):
         score_folds(tmp_path / "nowhere", model, split="all")
 
 
@@ -260,7 +260,7 @@ def test_a_fold_without_a_model_is_found_out_first(
     monkeypatch.setattr(
         "peclip.runs.dataset_evaluation.evaluate_fold", lambda *given: asked.append(given)
     )
-    with pytest.raises(ConfigError, match="none of fold 6"):
+    with pytest.raises(ConfigError, match="no model for fold 6"):
         score_folds(ravdess, tmp_path)
     assert not asked
 

@@ -66,7 +66,7 @@ def test_validation_videos_may_not_be_left_out(videos: Split, tmp_path: Path) ->
 def names_best(error: pytest.ExceptionInfo[Exception], folder: Path) -> bool:
     """Whether a message sends to the best weights of this folder, and else to none."""
     text = str(error.value)
-    named = text.endswith(f" It may start from the best weights of this run (-m {folder / BEST}).")
+    named = text.endswith(f" It can start from the best weights of this run (-m {folder / BEST}).")
     assert named or "best" not in text.replace(str(folder), "")
     return named
 
@@ -115,7 +115,7 @@ def test_an_epoch_that_cannot_be_evaluated_names_them_too(
             with torch.no_grad():
                 next(recognizer.model.vision.parameters()).fill_(float("nan"))
 
-    with pytest.raises(TrainingError, match=r"This needs a new run\.") as caught:
+    with pytest.raises(TrainingError, match=r"This requires a new run\.") as caught:
         recognizer.fit(
             videos,
             videos.with_samples(videos.samples, "val"),

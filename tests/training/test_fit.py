@@ -70,7 +70,7 @@ def test_a_trained_model_does_not_pass_for_the_one_it_began_as(videos: Split) ->
 
 
 def test_resume_needs_the_folder_to_resume_from(videos: Split) -> None:
-    with pytest.raises(ConfigError, match="resume needs run_dir"):
+    with pytest.raises(ConfigError, match="resume requires run_dir"):
         fresh().fit(videos, config=quick(), resume=True)
 
 

@@ -87,7 +87,7 @@ def test_a_step_of_muon_moves_all_directions_alike() -> None:
     ("values", "message"),
     [
         ({"mixing": {"mixup": 0.8, "fmix": 0.3}}, "more than 1"),
-        ({"patience": 3, "select_on": "last"}, "patience needs"),
+        ({"patience": 3, "select_on": "last"}, "patience requires"),
         ({"lr": {"adapter": 1}}, "lr.adapter"),
         ({"min_lr": float("inf")}, "finite"),
         ({"epochs": 0}, "epochs"),

@@ -182,7 +182,7 @@ def test_the_best_epoch_is_kept(videos: Split) -> None:
     assert all(torch.equal(now[name], weight) for name, weight in kept[-1].items())
     scores = [entry["val"]["war"] for entry in result.history]
     assert result.selected_epoch == scores.index(max(scores)) + 1
-    with pytest.raises(ConfigError, match="no videos were given"):
+    with pytest.raises(ConfigError, match="no test split was passed"):
         fresh().fit(videos, config=exact(select_on="test"))
 
 
@@ -376,5 +376,5 @@ def test_a_full_disk_keeps_the_last_good_state(
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="Linux has a disk that is always full")
 def test_a_disk_that_is_full_from_the_start(videos: Split, tmp_path: Path) -> None:
     (tmp_path / f".{STATE}.part").symlink_to("/dev/full")
-    with pytest.raises(TrainingError, match="No space left on device. Give a writable folder"):
+    with pytest.raises(TrainingError, match="No space left on device. Choose a writable folder"):
         run(videos, exact(epochs=1), state_folder=tmp_path)

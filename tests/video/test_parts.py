@@ -115,7 +115,7 @@ def test_a_closed_mouth_shows_no_inside() -> None:
 def test_a_broken_file_is_said_in_one_line(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "parts.safetensors"
     path.write_bytes(content)
-    with pytest.raises(DatasetError, match=r"Delete it and prepare again") as e:
+    with pytest.raises(DatasetError, match=r"Delete it and run peclip data prepare again") as e:
         load_parts(path)
     assert "\n" not in str(e.value)
 
@@ -138,7 +138,9 @@ def test_a_type_that_numpy_lacks_is_an_error(tmp_path: Path) -> None:
 
     landmarks = torch.zeros(2, 478, 2, dtype=torch.bfloat16)
     save_file({"landmarks": landmarks, "found": torch.ones(2).bool()}, tmp_path / "p")
-    with pytest.raises(DatasetError, match=r"bfloat16.*Delete it and prepare again"):
+    with pytest.raises(
+        DatasetError, match=r"bfloat16.*Delete it and run peclip data prepare again"
+    ):
         load_parts(tmp_path / "p")
 
 
@@ -171,7 +173,7 @@ def test_frames_are_chosen_by_number() -> None:
     ],
 )
 def test_shapes_are_checked(wrong: object) -> None:
-    with pytest.raises(ValueError, match=r"Landmarks are|found is|maps are"):
+    with pytest.raises(ValueError, match=r"Landmarks must|found must|maps must"):
         wrong()  # type: ignore[operator]
 
 

@@ -179,7 +179,7 @@ def test_chunks_are_bounded_by_frames_and_by_bytes(decoder, clip, monkeypatch):
         assert [len(chunk) for chunk in reader.chunks(16)] == [3] * 10
         monkeypatch.setattr(streaming, "CHUNK_BYTES", 1)
         assert [len(chunk) for chunk in reader.chunks(16)] == [1] * 30
-        with pytest.raises(ConfigError, match="give 1 or more"):
+        with pytest.raises(ConfigError, match="it must be 1 or more"):
             reader.chunks(0)
 
 
@@ -193,7 +193,7 @@ def test_read_gives_any_order_and_repeats(decoder, clip):
             np.testing.assert_allclose(frames.timestamps, times[chosen], rtol=0, atol=1e-9)
         assert reader.read([]).data.shape == (0, 48, 64, 3)
         for wrong in (-1, 30):
-            with pytest.raises(IndexError, match="it has frames 0 to 29"):
+            with pytest.raises(IndexError, match="its frames are 0 to 29"):
                 reader.read([wrong])
 
 
@@ -535,8 +535,8 @@ def test_frames_of_other_types_and_shapes_are_errors(data, times, message):
 @pytest.mark.parametrize(
     ("source", "message"),
     [
-        (np.zeros((2, 4, 4, 3), np.float32), "float32: give uint8"),
-        (torch.zeros(2, 3, 4, 4), "float32: give uint8"),
+        (np.zeros((2, 4, 4, 3), np.float32), "float32; use uint8"),
+        (torch.zeros(2, 3, 4, 4), "float32; use uint8"),
         (np.zeros((2, 3, 4, 4), np.uint8), r"shape \(2, 3, 4, 4\)"),
         (torch.zeros(2, 4, 4, 3, dtype=torch.uint8), r"shape \(2, 4, 4, 3\)"),
         (np.zeros((4, 4, 3), np.uint8), r"shape \(4, 4, 3\)"),
@@ -584,7 +584,7 @@ def test_a_folder_of_images_is_read_in_natural_order(image_folder):
         assert frames.data[:, 0, 0, 0].tolist() == [120, 10, 120]
         assert frames.timestamps.tolist() == pytest.approx([2.2, 0, 2.2])
         assert len(reader.read([])) == 0
-        with pytest.raises(IndexError, match="frames 0 to 11"):
+        with pytest.raises(IndexError, match="frames are 0 to 11"):
             reader.read([12])
 
 
@@ -695,7 +695,7 @@ def test_a_camera_gives_rgb_with_times_from_the_clock(monkeypatch):
 
 def test_a_camera_that_is_not_there_is_a_device_error(monkeypatch):
     monkeypatch.setattr(cv2, "VideoCapture", lambda index: FakeCamera([]))
-    with pytest.raises(DeviceError, match=r"Camera 7 cannot be opened. Give the number") as caught:
+    with pytest.raises(DeviceError, match=r"Camera 7 cannot be opened. Use the number") as caught:
         open_video(7)
     assert caught.value.exit_code == 5
 

@@ -97,7 +97,7 @@ def test_what_comes_twice_is_taken_once_in_the_first_place(tmp_path):
 @pytest.mark.parametrize("arg", ["missing.mp4", "ftp://example.org/a.mp4", "-1x", "a" * 5000])
 def test_what_is_not_there_is_named(arg, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(VideoError, match=r"does not exist\. Accepted are"):
+    with pytest.raises(VideoError, match=r"does not exist\. Use a video file"):
         expand_sources([arg])
 
 

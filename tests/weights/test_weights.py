@@ -104,7 +104,7 @@ def test_the_folder_of_a_run_is_its_model(saved: Path, settings: Settings) -> No
 def test_of_a_run_with_several_models_one_is_to_be_given(saved: Path, settings: Settings) -> None:
     shutil.copytree(saved, saved.parent / "all" / "fold-2" / MODEL)
     with pytest.raises(
-        CheckpointError, match=r"a model per fold: give one, such as '.*all/fold-2'"
+        CheckpointError, match=r"one model per fold: use one of them, such as '.*all/fold-2'"
     ):
         resolve(str(saved.parent / "all"), settings=settings)
 
@@ -635,7 +635,7 @@ def test_the_token_goes_to_the_hub(hub: Hub, repo: Repo, monkeypatch: pytest.Mon
 @pytest.mark.parametrize(
     ("name", "problem"),
     [
-        ("org/none", r"no repository 'org/none', or it is private"),
+        ("org/none", r"no repository 'org/none', or the repository is private"),
         ("org/repo@v9", r"no repository 'org/repo' at 'v9'"),
     ],
 )

@@ -32,7 +32,7 @@ class VoteKey(NamedTuple):
     """The column of a vote file that identifies a video."""
 
     column: str = "id"
-    example: str = "the id of the video, as predictions.csv has it"
+    example: str = "the id of the video, as in predictions.csv"
     to_id: Callable[[str], str] = str
     """Content of the column → `Sample.id`.
 
@@ -86,7 +86,8 @@ def _vote_columns(path: Path, header: list[str], key: VoteKey, labels: LabelSet)
     absent += [name for name in labels if name not in columns.values()]
     if absent:
         raise DatasetError(
-            f"The votes {path} lack the columns {', '.join(absent)}. {expected_votes(key, labels)}"
+            f"The votes {path} lack these columns: {', '.join(absent)}. "
+            f"{expected_votes(key, labels)}"
         )
     return columns
 

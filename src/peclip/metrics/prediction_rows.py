@@ -151,6 +151,6 @@ def _note(rows: Mapping[str, Sequence[Row]], tracks: Sequence[TrackSummary], per
     )
     return (
         f"{total} rows reduced to {len(tracks)} videos, averaged over the windows with status ok "
-        f"of the person visible longest{fallback}; left out: {total - used} rows, {persons} other "
+        f"of the person visible longest{fallback}; excluded: {total - used} rows, {persons} other "
         f"persons, {without} videos without a prediction"
     )

@@ -122,8 +122,8 @@ class Report:
         absent = [name for name, videos in self.support.items() if not videos]
         if absent:
             found.append(
-                f"no videos of {', '.join(absent)}, so they have no recall, and UAR is the mean "
-                f"of the other {len(self.labels) - len(absent)}"
+                f"no videos of {', '.join(absent)}: recall is undefined, and UAR is the mean over "
+                f"the other {len(self.labels) - len(absent)}"
             )
         return tuple(found)
 

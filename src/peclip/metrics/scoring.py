@@ -234,8 +234,8 @@ def _model_labels(
         if known is not None and set(table.classes) != set(known):
             raise ConfigError(
                 f"The probabilities in {path!r} are for the labels {', '.join(table.classes)}, "
-                f"but those in the previous files are for {', '.join(known)}; score models with "
-                "different labels separately."
+                f"but the expected labels are {', '.join(known)}; score models with different "
+                "labels separately."
             )
         known = known or table.classes
     return known

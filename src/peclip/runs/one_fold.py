@@ -259,7 +259,7 @@ def _story(config: RunConfig, splits: RunSplits, report: ModelReport) -> str:
     """Returns the model card's text on training and scores."""
     epoch = "the last one"
     if splits.val is not None and config.train.select_on != "last":
-        epoch = f"which has the best {config.train.select_by.upper()} on {splits.val.title}"
+        epoch = f"the one with the best {config.train.select_by.upper()} on {splits.val.title}"
     told = [
         f"It was trained on the {len(splits.train):,} videos of {splits.train.title}, from "
         f"{config.base}. Its weights are from epoch {report.selected_epoch} of {report.epochs}, "

@@ -48,9 +48,9 @@ def test_lines(tmp_path: Path) -> None:
         ("00001 144 2", "label '2'; choose one of 0 happiness, 1 sadness"),
         ("00001 144 -1", "label '-1'"),
         ("00001 144 fear", "label 'fear'"),
-        ("00001", "is not '<folder> <number of frames> <label>'"),
-        ("00001 1", "is not '<folder> <number of frames> <label>'"),
-        ("00001 many 1", "is not '<folder> <number of frames> <label>'"),
+        ("00001", "does not have the form '<folder> <number of frames> <label>'"),
+        ("00001 1", "does not have the form '<folder> <number of frames> <label>'"),
+        ("00001 many 1", "does not have the form '<folder> <number of frames> <label>'"),
     ],
 )
 def test_wrong_lines_are_named(line: str, words: str, tmp_path: Path) -> None:

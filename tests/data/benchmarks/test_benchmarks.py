@@ -237,7 +237,7 @@ def test_the_raw_videos_of_afew(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"fold": None}, "folds 1 to 5, but none was given"),
+        ({"fold": None}, "folds 1 to 5, but no fold was given"),
         ({"fold": 6}, "folds 1 to 5, but 6 was given"),
         ({"split": "val"}, "no split 'val'.*carve_validation"),
         ({"dataset": "afew", "fold": None, "split": "test"}, "not public"),
@@ -266,7 +266,7 @@ def test_what_is_not_there_is_named(changes: dict[str, object], words: str, tmp_
 def test_wrong_configurations(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="'dfw'; choose one of dfew, ferv39k"):
         load_split(DataConfig(dataset="dfw", root=tmp_path))
-    with pytest.raises(ConfigError, match="cannot be used with dfew: it has none to choose"):
+    with pytest.raises(ConfigError, match="cannot be used with dfew: it has no subjects to choose"):
         load_split(DataConfig(dataset="dfew", root=tmp_path, test_subjects=("01",)))
 
 

@@ -87,7 +87,7 @@ def test_a_folder_without_splits(tmp_path: Path) -> None:
             ("Happy/deep/frames", "happiness"),
         ]
         assert found.labels.names == ("happiness", "bored")
-    with pytest.raises(DatasetError, match="has no split 'test'; it has train"):
+    with pytest.raises(DatasetError, match="has no split 'test'; its splits are train"):
         load_split(DataConfig(dataset="folder", root=tmp_path, split="test"))
 
 
@@ -99,7 +99,7 @@ def test_a_folder_with_splits_has_one_label_set(tmp_path: Path) -> None:
     assert test.counts() == {"sadness": 1, "fear": 1, "zeal": 0}
     assert [s.id for s in test.samples] == ["test/fear/1.mp4", "test/sad/1.mp4"]
     assert len(load_split(config.model_copy(update={"split": "all"}))) == 4
-    with pytest.raises(DatasetError, match="no split 'val'; it has train, test"):
+    with pytest.raises(DatasetError, match="no split 'val'; its splits are train, test"):
         load_split(config.model_copy(update={"split": "val"}))
 
 
@@ -110,7 +110,7 @@ def test_names_of_splits_in_any_case(tmp_path: Path) -> None:
     assert load_split(config).counts() == {"happiness": 1, "sadness": 1}
     test = load_split(config.model_copy(update={"split": "test"}))
     assert [s.source for s in test.samples] == [tmp_path / "TEST" / "happy" / "1.mp4"]
-    with pytest.raises(DatasetError, match="no split 'val'; it has train, test"):
+    with pytest.raises(DatasetError, match="no split 'val'; its splits are train, test"):
         load_split(config.model_copy(update={"split": "val"}))
 
 
@@ -118,7 +118,9 @@ def test_a_split_has_one_folder(tmp_path: Path) -> None:
     touch(tmp_path, "train/happy/1.mp4", "train/sad/2.mp4", "Train/happy/3.mp4")
     if len(list(tmp_path.iterdir())) == 1:
         pytest.skip("the file system does not tell Train from train")
-    with pytest.raises(DatasetError, match="'T?t?rain' and 'T?t?rain', which name the same split"):
+    with pytest.raises(
+        DatasetError, match="'T?t?rain' and 'T?t?rain', which are names of the same split"
+    ):
         load_split(DataConfig(dataset="folder", root=tmp_path))
 
 
@@ -128,7 +130,7 @@ def test_a_split_has_one_folder(tmp_path: Path) -> None:
 def test_a_split_is_no_label(name: str, tmp_path: Path) -> None:
     label = "train/happy/1.mp4" if name.startswith("train/") else "happy/1.mp4"
     touch(tmp_path, label, name)
-    with pytest.raises(DatasetError, match="in the place of a label but named like a"):
+    with pytest.raises(DatasetError, match="in the position of a label folder"):
         load_split(DataConfig(dataset="folder", root=tmp_path))
 
 
@@ -140,7 +142,7 @@ def test_errors_of_folders(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match=r"(?s)No videos found for 'train'.*Expected for folder"):
         DATASETS["folder"].load(tmp_path, None, "train", None)
     (tmp_path / "train").mkdir()
-    with pytest.raises(DatasetError, match="holds 'happy', 'sad' next to train"):
+    with pytest.raises(DatasetError, match="contains 'happy', 'sad' next to train"):
         DATASETS["folder"].load(tmp_path, None, "train", None)
     with pytest.raises(DatasetError, match="has no annotation lists"):
         DATASETS["folder"].load(tmp_path, None, "train", tmp_path)
@@ -170,7 +172,9 @@ def test_a_table(tmp_path: Path) -> None:
     test = load_split(config.model_copy(update={"split": "test"}))
     assert [s.source for s in test.samples] == [absolute]
     assert len(load_split(config.model_copy(update={"split": "all"}))) == 3
-    with pytest.raises(DatasetError, match="no rows with the split 'val'; it has train, test"):
+    with pytest.raises(
+        DatasetError, match="no rows with the split 'val'; its splits are train, test"
+    ):
         load_split(config.model_copy(update={"split": "val"}))
     absolute.unlink()
     with pytest.raises(DatasetError, match=r"None of the 1 videos of table test.*d\.mp4"):
@@ -198,17 +202,19 @@ def test_a_video_is_in_one_split_of_a_table(again: str, tmp_path: Path) -> None:
     rows = ["path,label,split", "a.mp4,happy,train", "b.mp4,sad,train", f"{again},happy,test"]
     config = DataConfig(dataset="table", root=tmp_path, annotations=table(tmp_path, *rows))
     for split in ("train", "test", "all"):
-        with pytest.raises(DatasetError, match="in both train and test.* Keep it in one of them"):
+        with pytest.raises(
+            DatasetError, match="in both train and test.* List it in only one split"
+        ):
             load_split(config.model_copy(update={"split": split}))
 
 
 @pytest.mark.parametrize(
     ("lines", "words"),
     [
-        (["path,emotion,split", "a,b,train"], "has no column label; its first line must be"),
-        ([], "it is empty; a header"),
-        (["path,label,split", "a.mp4,happy,train", "b.mp4,,train"], "line 3: a row needs"),
-        (["path,label,split", "a.mp4,happy"], "line 2: a row needs"),
+        (["path,emotion,split", "a,b,train"], "lacks these columns: label; its first line must be"),
+        ([], "it is empty; expected a header"),
+        (["path,label,split", "a.mp4,happy,train", "b.mp4,,train"], "line 3: each row needs"),
+        (["path,label,split", "a.mp4,happy"], "line 2: each row needs"),
         (["path,label,split", "a.mp4,happy,dev"], "line 2: .*'dev'"),
         (["path,label,split", "a.mp4,happy,train"], "at least two names"),
     ],
@@ -220,7 +226,9 @@ def test_wrong_tables(lines: list[str], words: str, tmp_path: Path) -> None:
 
 
 def test_tables_that_cannot_be_read(tmp_path: Path) -> None:
-    with pytest.raises(DatasetError, match="needs a CSV as annotations, but none was given"):
+    with pytest.raises(
+        DatasetError, match="requires a CSV file as annotations, but none was given"
+    ):
         DATASETS["table"].load(tmp_path, None, "train", None)
     with pytest.raises(DatasetError, match="is not a file"):
         DATASETS["table"].load(tmp_path, None, "train", tmp_path)

@@ -228,7 +228,9 @@ def test_fer2013_is_not_cropped_again(tmp_path: Path) -> None:
         (tmp_path / "fer" / place).parent.mkdir(parents=True)
         cv2.imwrite(str(tmp_path / "fer" / place), np.zeros((48, 48, 3), np.uint8))
     split = load_split(DataConfig(dataset="fer2013", root=tmp_path / "fer"))
-    with pytest.raises(DatasetError, match=r"stills already cropped .*Train on the stills"):
+    with pytest.raises(
+        DatasetError, match=r"stills that are already cropped .*Train on the stills"
+    ):
         prepare(split.samples, tmp_path / "fer", tmp_path / "out", CONFIG, Bright)
     assert not (tmp_path / "out").exists()
 
@@ -267,7 +269,7 @@ def test_parts_are_found_once_also_in_crops_that_were_there(root: Path, tmp_path
     prepare(samples(root), root, output, CONFIG, Bright)  # without parts: those that are there stay
     assert json.loads((output / "preprocessing.json").read_text())["parts"] == "everywhere"
     other = CONFIG.model_copy(update={"parts": "another"})
-    with pytest.raises(ConfigError, match="made with other settings.*parts 'everywhere'"):
+    with pytest.raises(ConfigError, match="made with different settings.*parts 'everywhere'"):
         prepare(samples(root), root, output, other, Bright, make_finder=Everywhere)
 
 

@@ -80,5 +80,5 @@ FER2013 = Benchmark(
     source="https://www.kaggle.com/c/challenges-in-representation-learning-facial-expression-recognition-challenge",
     licence="research only, free download",
     load=load_fer2013,
-    vote_key=VoteKey("file", "as train/angry/Training_10118481.jpg", _id_of),
+    vote_key=VoteKey("file", "a path such as train/angry/Training_10118481.jpg", _id_of),
 )

@@ -125,7 +125,7 @@ def _decode(file: Path) -> Image:
     except VideoError:
         raise
     except UnidentifiedImageError as error:
-        raise VideoError(f"{file} is not a decodable image. Remove it or replace it.") from error
+        raise VideoError(f"{file} is not a decodable image. Remove or replace it.") from error
     except PIL.Image.DecompressionBombError:
         raise VideoError(
             f"{file} has more than {MAX_PIXELS:,} pixels. Scale it down, or remove it."
