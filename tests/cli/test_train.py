@@ -63,7 +63,7 @@ def test_learns_and_fills_the_run_folder(root: Path, tmp_path: Path, capsys: Out
     card = (out / "model/README.md").read_text()
     epoch = f"epoch {report['selected_epoch']} of 6, the one with the best WAR on folder val."
     assert "on the 8 videos of folder train, from debug. Its weights are from " + epoch in card
-    assert "the 6 videos of folder test it has UAR 100.00 %, WAR 100.00 %." in card
+    assert "the 6 videos of folder test, it has UAR 100.00 %, WAR 100.00 %." in card
     assert "not recorded" not in card
     config = yaml.safe_load((out / "config.yaml").read_text())
     rates = {"adapters": 0.01, "prompts": 3e-5, "backbone": 0.0, "stem": None}
@@ -281,7 +281,7 @@ def test_a_test_that_fails_leaves_the_weights_and_resume_writes_the_card(
     assert (out / "model/model.safetensors").is_file()
     capsys.readouterr()
     trained(capsys, "train", "--resume", str(out), "--device", "cpu", "-f", "json")
-    assert "6 videos of folder test it has UAR" in (out / "model/README.md").read_text()
+    assert "6 videos of folder test, it has UAR" in (out / "model/README.md").read_text()
 
 
 def write_dfew(root: Path) -> None:

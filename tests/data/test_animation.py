@@ -207,7 +207,7 @@ def test_without_a_neutral_still(split: Split) -> None:
         ({"partial": 0.7, "faint": 0.4}, "more than 1"),
         ({"faint": 0.1, "share": (0.1, 1.0)}, "faint_share must end"),
         ({"rotate": 3}, "rotate"),
-        ({"resolution_range": (40, 20)}, r"resolution_range is \(40, 20\).*in order"),
+        ({"resolution_range": (40, 20)}, r"resolution_range is \(40, 20\).*in ascending order"),
         ({"resolution_range": (0, 20)}, "from 1"),
     ],
 )

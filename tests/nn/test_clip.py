@@ -101,7 +101,7 @@ def test_a_short_vocabulary_spells_every_text() -> None:
 
 def test_a_text_beyond_the_context_is_refused() -> None:
     text = load_backbone("debug", None).text
-    with pytest.raises(ConfigError, match=r"has \d+ tokens.*takes 77"):
+    with pytest.raises(ConfigError, match=r"has \d+ tokens.*at most 77"):
         text.embed(["brow " * 99], prompt_length=2)
 
 

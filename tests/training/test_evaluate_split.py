@@ -36,7 +36,7 @@ def test_predictions_with_nan_are_not_scored(videos: Split) -> None:
     with torch.no_grad():
         next(debug.model.vision.parameters()).fill_(float("nan"))
     first = videos.samples[0].id
-    with pytest.raises(DeviceError, match=rf"9 of the 9 .*in fp32, .*{first}.*--precision fp32"):
+    with pytest.raises(DeviceError, match=rf"9 of the 9 .*in fp32; .*{first}.*--precision fp32"):
         evaluate(debug.loaded, videos, runtime())
 
 

@@ -304,7 +304,10 @@ def test_a_loss_that_is_no_number_stops_and_keeps_the_last_state(
         return loss(self, output, targets) * (float("nan") if len(calls) == 5 else 1)  # type: ignore[arg-type]
 
     monkeypatch.setattr(PEClipModel, "loss", broken)
-    with pytest.raises(TrainingError, match=r"loss is nan in step 2 of epoch 2.*in a new run\.$"):
+    with pytest.raises(
+        TrainingError,
+        match=r"loss is nan in step 2 of epoch 2.*Start a new run with .*--precision fp32\)\.$",
+    ):
         run(videos, exact(), state_folder=tmp_path)
     monkeypatch.undo()
     again, _ = run(videos, exact(), state_folder=tmp_path, resume=True)

@@ -72,8 +72,8 @@ class AnimateConfig(Config):
         low, high = self.resolution_range
         if not 1 <= low <= high:
             raise ValueError(
-                f"resolution_range is ({low}, {high}); it must be two pixel counts of at least 1 "
-                "in ascending order"
+                f"resolution_range is ({low}, {high}); it must be two numbers of pixels from 1 in "
+                "ascending order"
             )
         if self.partial + self.faint > 1:
             raise ValueError(

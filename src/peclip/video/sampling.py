@@ -53,7 +53,7 @@ def _padded(num_frames: int, num_segments: int) -> list[int]:
 def _check(num_frames: int, num_segments: int) -> None:
     if num_frames < 1:
         raise ConfigError(
-            f"Cannot sample from a video of {num_frames} frames; it must have at least one."
+            f"Cannot sample from a video of {num_frames} frames; it must have 1 or more."
         )
     if num_segments < 1:
         raise ConfigError(
