@@ -309,7 +309,7 @@ ROWS = (
 )
 NOTE = (
     "6 rows reduced to 2 videos, averaged over the windows with status ok of the person visible longest; "
-    "excluded: 3 rows, 1 other persons, 1 videos without a prediction"
+    "excluded rows: 3, other persons: 1, videos without a prediction: 1"
 )
 
 

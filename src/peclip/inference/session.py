@@ -40,7 +40,7 @@ _BATCH = 8
 
 
 class Session:
-    """Reads one source and yields its rows. Iterate once; then `prediction()` is complete.
+    """Reads one source and yields its rows, once; `prediction()` holds the rows so far.
 
     Args:
         video: the source.

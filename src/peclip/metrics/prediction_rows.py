@@ -145,12 +145,10 @@ def _note(rows: Mapping[str, Sequence[Row]], tracks: Sequence[TrackSummary], per
     total = sum(map(len, rows.values()))
     without = len(rows) - len(tracks)
     fallback = (
-        f" ({poor} videos have no such window; their mean is over the low_quality windows)"
-        if poor
-        else ""
+        f" (videos without such a window, averaged over low_quality ones: {poor})" if poor else ""
     )
     return (
         f"{total} rows reduced to {len(tracks)} videos, averaged over the windows with status ok "
-        f"of the person visible longest{fallback}; excluded: {total - used} rows, {persons} other "
-        f"persons, {without} videos without a prediction"
+        f"of the person visible longest{fallback}; excluded rows: {total - used}, other persons: "
+        f"{persons}, videos without a prediction: {without}"
     )
