@@ -40,8 +40,8 @@ PredictionsOpt = Annotated[
     list[Path] | None,
     typer.Option(
         "--predictions",
-        help="Alias of `peclip score FILE`, with the same options. Repeat it to pass several "
-        "folds.",
+        help="Prediction file to score; an alias of `peclip score FILE`, with the same options. "
+        "Repeat this option to pass several folds.",
     ),
 ]
 ModelOpt = Annotated[
@@ -49,8 +49,8 @@ ModelOpt = Annotated[
     typer.Option(
         "-m",
         "--model",
-        help="Model, as for predict, or the folder of a run; with --fold all, the folder of a run "
-        "over all folds.",
+        help="Model, as for predict, or a run folder. With --fold all and the folder of a run over "
+        "all folds, each fold is evaluated with the model trained for it.",
     ),
 ]
 SavePredictionsOpt = Annotated[
@@ -96,7 +96,8 @@ def evaluate(
     """Evaluate a model on a data set: UAR, WAR, and the recall and F1 of every class.
 
     UAR is the mean recall over the classes that occur, WAR is the accuracy, and the confidence level of the
-    intervals is 95 %. With several folds, their mean and sample standard deviation are also reported.
+    intervals is 95 %. With several folds, the mean and sample standard deviation of their scores are
+    also reported.
 
     peclip evaluate --dataset folder --data-root crops -m nano
 
@@ -156,8 +157,8 @@ def _check_alias(context: typer.Context) -> None:
         source = context.get_parameter_source(name)
         if name not in accepted and source is not None and source.name == "COMMANDLINE":
             raise ConfigError(
-                "--predictions scores a file, like peclip score FILE, and cannot be combined "
-                f"with {option.opts[-1]}. Remove one of them."
+                "--predictions is an alias of peclip score FILE and cannot be combined with "
+                f"{option.opts[-1]}. Remove one of them."
             )
 
 

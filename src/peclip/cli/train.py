@@ -48,15 +48,15 @@ def train(
         typer.Option(
             "-m",
             "--model",
-            help="Model to start from; by default, the one in the recipe, otherwise "
-            "ViT-B-16-quickgelu/openai.",
+            help="Model to start from; by default, the one named in the recipe, or "
+            "ViT-B-16-quickgelu/openai if it names none.",
         ),
     ] = None,
     recipe: Annotated[
         str | None,
         typer.Option(
-            help="Recipe: pe-clip-dfew, -ferv39k, -afew, -mafw, finecliper-dfew, -ferv39k, -mafw, "
-            "or a .yaml file."
+            help="Recipe: pe-clip-dfew, -ferv39k, -afew or -mafw; finecliper-dfew, -ferv39k or "
+            "-mafw; or a .yaml file."
         ),
     ] = None,
     changes: Annotated[

@@ -116,14 +116,14 @@ class Report:
             )
         if self.unmatched:
             found.append(
-                f"{_counted('prediction', self.unmatched)}, which no target has, so they count as "
-                "wrong"
+                f"{_counted('prediction', self.unmatched)} (no video has such a target, so "
+                "these count as wrong)"
             )
         absent = [name for name, videos in self.support.items() if not videos]
         if absent:
             found.append(
-                f"no videos of {', '.join(absent)}, so they have no recall, and UAR is the mean "
-                f"of the other {len(self.labels) - len(absent)}"
+                f"no videos of {', '.join(absent)}, so recall is undefined for them and UAR is the "
+                f"mean over the other {len(self.labels) - len(absent)}"
             )
         return tuple(found)
 

@@ -233,8 +233,8 @@ def _model_labels(
             continue
         if known is not None and set(table.classes) != set(known):
             raise ConfigError(
-                f"The probabilities in {path!r} are for the labels {', '.join(table.classes)}, "
-                f"but those in the previous files are for {', '.join(known)}; score models with "
+                f"The probabilities in {path!r} are for the labels {', '.join(table.classes)}, but "
+                f"the previous files have the labels {', '.join(known)}; score models with "
                 "different labels separately."
             )
         known = known or table.classes
