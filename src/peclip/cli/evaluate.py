@@ -95,9 +95,8 @@ def evaluate(
 ) -> None:
     """Evaluate a model on a data set: UAR, WAR, and the recall and F1 of every class.
 
-    UAR is the mean recall over the classes that occur, WAR is the accuracy, and the confidence level of the
-    intervals is 95 %. With several folds, the mean and sample standard deviation of their scores are
-    also reported.
+    UAR is the mean recall over the classes that occur, and WAR is the accuracy. The intervals have a confidence
+    level of 95 %. With several folds, the mean and sample standard deviation of their scores are also reported.
 
     peclip evaluate --dataset folder --data-root crops -m nano
 

@@ -105,7 +105,7 @@ def predict(
     ] = None,
     progress: ProgressOpt = True,
 ) -> None:
-    """Recognise the expressions of everyone in videos.
+    """Recognise the facial expressions of everyone in one or more videos.
 
     One row per person and time window. Examples:
 

@@ -62,10 +62,9 @@ def score(
 ) -> None:
     """Score prediction files: UAR, WAR, and the recall and F1 of every class.
 
-    UAR is the mean recall over the classes that occur, WAR is the accuracy, and the confidence level of the
-    intervals is 95 %. With several files, the mean and sample standard deviation of their scores are also
-    reported. Rows written by `peclip predict` are reduced to one prediction per video: the mean over the windows with
-    status ok, for the person visible longest.
+    UAR is the mean recall over the classes that occur, and WAR is the accuracy. The intervals have a confidence
+    level of 95 %. With several files, the mean and sample standard deviation of their scores are also reported.
+    Rows of `peclip predict` are averaged per video: over the windows with status ok, for the person visible longest.
 
     peclip score predictions.csv
 

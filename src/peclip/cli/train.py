@@ -97,8 +97,9 @@ def train(
 ) -> None:
     """Train a model and report its UAR and WAR.
 
-    The run folder holds the model, the predictions and everything needed to resume or repeat the run. The
-    epoch is selected on validation videos. With several GPUs: torchrun --nproc-per-node N -m peclip train …
+    The run folder holds the model, the predictions and everything needed to resume or repeat the run.
+    The epoch to keep is selected on validation videos. With several GPUs:
+    torchrun --nproc-per-node N -m peclip train …
 
     peclip train --recipe pe-clip-dfew --data-root DFEW --fold all
 

@@ -53,8 +53,8 @@ def carve_validation(split: Split, fraction: float, seed: int) -> tuple[Split, S
         raise DatasetError(
             f"{split.title} cannot be divided into train and val: it has {len(subjects)} subjects "
             f"and {len(singles)} videos without a subject, and every possible split would leave at "
-            "least one label without training videos. Provide a val split, or train without "
-            "one: select_on=last."
+            "least one label without training videos. Provide a val split, or train without one "
+            "(select_on=last)."
         )
     return (
         split.with_samples(s for s in split.samples if _group(s) not in chosen),

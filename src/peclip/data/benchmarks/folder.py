@@ -63,8 +63,8 @@ def _split_folders(root: Path) -> dict[str, Path]:
         same = [folder for folder in folders if folder.name.casefold() == split]
         if len(same) > 1:
             raise DatasetError(
-                f"{root} contains {' and '.join(repr(folder.name) for folder in same)}, but both "
-                "names mean the same split. Merge these folders, or remove one of them."
+                f"{root} contains {' and '.join(repr(folder.name) for folder in same)}, but there "
+                f"may be only one folder per split. Merge these folders, or remove one of them."
             )
         if same:
             found[split] = same[0]
