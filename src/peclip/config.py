@@ -84,7 +84,7 @@ class ModelConfig(Config):
     num_frames: int = Field(16, ge=1, le=1024)
     """Frames per window."""
     temperature: float = Field(0.01, gt=0, le=10)
-    """The cosine similarities are divided by it."""
+    """Temperature by which the cosine similarities are divided."""
     mirror: bool = False
     """Average the logits of a window and its mirror image, which makes predictions invariant to flipping and takes
     twice the time."""
@@ -172,7 +172,7 @@ class BackboneSizes(NamedTuple):
     """Properties of a backbone that a default configuration depends on."""
 
     layers: int
-    """Of the shorter tower."""
+    """Number of layers of the shorter tower."""
     preprocess: PreprocessConfig
     """Image size and normalisation."""
     quick_gelu: bool
@@ -191,32 +191,34 @@ class PredictOptions(Config, use_attribute_docstrings=True):
     start: float = Field(0.0, ge=0)
     """Skip frames before this time, in seconds."""
     end: float | None = Field(None, gt=0)
-    """Skip frames after this time, in seconds; by default (`all`), none are skipped."""
+    """Skip frames after this time, in seconds; by default (`all`), no frames are skipped."""
     face_crop: bool = True
-    """Detect and crop faces; if disabled, the whole frame is used, for videos already cropped to a face."""
+    """Detect and crop faces; if the videos are already cropped to a face, disable this to use whole frames."""
     detector: DetectorName = "auto"
     """Face detector: yunet, haar (OpenCV's Haar cascade), or auto (YuNet, falling back to Haar)."""
     detect_rate: float = Field(10.0, ge=1)
-    """Maximum number of frames per second passed to the detector; `inf` passes every frame. The position of a face
-    is interpolated between two consecutive frames in which it is detected; the frames in between are kept in memory
-    until then."""
+    """Maximum number of frames per second passed to the detector; `inf` passes every frame. Between two
+    consecutive detections of a face, its position is interpolated; the frames in between stay in memory
+    until the second detection."""
     face_threshold: float = Field(0.7, ge=0, le=1)
     """Confidence threshold of the detector; faces below it are ignored."""
     min_face: float = Field(24.0, ge=0)
     """Minimum face size in pixels; windows with smaller faces get the status low_quality."""
     min_coverage: float = Field(0.3, ge=0, le=1)
-    """Minimum fraction of a window's frames that show the face; below it, the window gets the status low_quality."""
+    """Minimum fraction of a window's frames that must show the face; windows below it get the status
+    low_quality."""
     decoder: DecoderName = "auto"
     """Video decoder; auto uses torchcodec if FFmpeg is found, otherwise PyAV."""
     frame_rate: float = Field(25.0, gt=0, le=10_000)
     """Frame rate assumed for sources without timestamps (folders of images, and arrays)."""
     prior_weight: float | None = Field(None, ge=0, le=1)
-    """Label frequencies assumed at prediction time: 0 uses those of the training videos, 1 assumes all labels
-    equally frequent, and values in between interpolate. Defaults to the weight stored in the model."""
+    """Label frequencies assumed at prediction time: 0 uses the frequencies in the training videos, 1
+    assumes that all labels are equally frequent, and values in between interpolate. Defaults to the weight
+    stored in the model."""
     captions: Path | None = None
     """File with captions of the videos, as written by `peclip captions`, for models that read captions."""
     batch_size: int | None = Field(None, ge=1)
-    """Windows per forward pass; defaults to 8, or to 1 for a webcam so that rows appear immediately."""
+    """Windows per forward pass; defaults to 8, or to 1 for a webcam, so that rows appear immediately."""
 
     @field_validator("end")
     @classmethod

@@ -129,7 +129,7 @@ def read_records(
     }
     kind = path.suffix.lower() if kind is None else kind
     if kind not in readers:
-        raise ConfigError(f"the ending must be one of {', '.join(readers)}")
+        raise ConfigError(f"the file extension must be one of {', '.join(readers)}")
     try:
         content = path.read_bytes()
     except OSError as error:

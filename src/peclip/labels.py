@@ -127,7 +127,7 @@ def check_distribution(name: str, labels: Iterable[str], shares: Mapping[str, fl
     if set(shares) != set(labels):
         raise ConfigError(
             f"{name} has {sorted(shares)}; it must contain a probability for each of the labels "
-            f"{sorted(labels)} and no others"
+            f"{sorted(labels)} and for no others"
         )
     total = math.fsum(shares.values())
     # A NaN fails the first comparison, and an infinite number the second.

@@ -73,7 +73,7 @@ def test_a_busy_server_is_asked_again(status: int, endpoint: Endpoint) -> None:
 def test_a_server_that_stays_busy(endpoint: Endpoint) -> None:
     endpoint.script = [Reply(b"", 503, {"Retry-After": "86400"})] * ATTEMPTS
     waited: list[float] = []
-    with pytest.raises(EndpointError, match=rf"responded 503 .*, {ATTEMPTS} times"):
+    with pytest.raises(EndpointError, match=rf"responded with 503 .*after {ATTEMPTS} attempts"):
         captioner(endpoint.url, waited).describe(frames())
     assert waited == [60] * (ATTEMPTS - 1)
 

@@ -586,6 +586,6 @@ def test_votes_from_the_command_line(root: Path, tmp_path: Path, capsys: Output)
     evaluated += ["--workers", "0", "--device", "cpu", "-f", "json"]
     score = trained(capsys, *evaluated, *settings)
     assert (score["targets"], score["war"]) == ("votes", report["war"])
-    assert "soft targets from the votes of votes.csv" in score["notes"][0]
+    assert "soft targets from the votes in votes.csv" in score["notes"][0]
     assert "targets=labels" in refused(capsys, *evaluated, *settings[2:])
     assert "--set data.FIELD=VALUE" in refused(capsys, *evaluated, "--set", "train.epochs=1")

@@ -81,7 +81,7 @@ def test_votes_are_targets(root: Path) -> None:
     }
     assert split.labels.names[-1] == "neutral"
     (note,) = split.notes
-    assert "votes of votes.csv" in note
+    assert "votes in votes.csv" in note
     assert "4 of 8 videos are kept" in note
     for reason in (
         "1 without votes",

@@ -94,8 +94,8 @@ def describe(
             raise EndpointError(
                 f"The model {captioner.name!r} returned no caption for {unanswered} consecutive "
                 f"videos; the last one is {done.id!r}. Check the model and its server, or use "
-                "another model with another output file. Finished captions are kept, and the "
-                "same command resumes."
+                "another model with another output file. Finished captions are kept; run the same "
+                "command again to resume."
             )
     return results
 

@@ -105,7 +105,7 @@ class EndpointCaptioner:
                 return self._text(self._post(request))
             except _TransientError as error:
                 if attempt == ATTEMPTS:
-                    raise self._problem(f"{error}, {ATTEMPTS} times") from error
+                    raise self._problem(f"{error} (after {ATTEMPTS} attempts)") from error
                 self._wait(min(error.pause or 2.0 ** (attempt - 1), MAX_PAUSE_SECONDS))
         raise AssertionError
 
@@ -145,7 +145,7 @@ class EndpointCaptioner:
         status = response.status_code
         if status == 200:
             return
-        said = f"the server responded {status} {response.reason}"
+        said = f"the server responded with {status} {response.reason}"
         if status in {408, 409, 425, 429} or status >= 500:
             raise _TransientError(said, _seconds(response.headers.get("Retry-After", "")))
         if status in {401, 403}:
@@ -179,7 +179,8 @@ class EndpointCaptioner:
         hidden = problem if self._key is None else problem.replace(self._key, "…")
         return EndpointError(
             f"The endpoint {self._url} with the model {self.name!r} failed: {hidden}. Check the "
-            "address, the model and the server; finished captions are kept, and the same command resumes."
+            "URL, the model and the server. Finished captions are kept; run the same command "
+            "again to resume."
         )
 
 
@@ -191,7 +192,7 @@ def _host(base_url: str) -> str:
         host = None
     if host is None or parts.scheme not in ("http", "https"):
         raise ConfigError(
-            f"Invalid endpoint {base_url!r}; use an address such as http://localhost:8000/v1."
+            f"Invalid endpoint {base_url!r}; use a URL such as http://localhost:8000/v1."
         )
     return host
 

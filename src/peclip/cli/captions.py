@@ -41,7 +41,8 @@ EndpointOptionsOpt = Annotated[
     str | None,
     typer.Option(
         "--endpoint-options",
-        help='Request fields as JSON, which replace \'{"temperature": 0, "max_tokens": 300}\'.',
+        help="Request fields as a JSON object that replaces the default "
+        '\'{"temperature": 0, "max_tokens": 300}\'.',
     ),
 ]
 
@@ -52,13 +53,15 @@ def captions(
     data: DataGroup,
     output: Annotated[
         Path,
-        typer.Option("-o", "--output", help="Output .jsonl file; an existing file is resumed."),
+        typer.Option(
+            "-o", "--output", help="Output .jsonl file; if it already exists, the run is resumed."
+        ),
     ],
     fold: FoldOpt = None,
     split: Annotated[
         str | None,
         typer.Option(
-            "--split", help="Split to caption: train, val or test; by default, all of them."
+            "--split", help="Split to caption: train, val or test; by default, all splits."
         ),
     ] = None,
     own: Annotated[
@@ -93,7 +96,7 @@ def captions(
     config = check(DataConfig, data)
     if own:
         if model is not None or endpoint is not None or limit is not None:
-            raise ConfigError("--own uses no model: remove --model, --endpoint and --limit.")
+            raise ConfigError("--own does not use a model; remove --model, --endpoint and --limit.")
         _copy_own(config, fold, split, output)
         return
     samples = _read_samples(config, fold, split)
@@ -149,7 +152,7 @@ def _read_samples(config: DataConfig, fold: int | None, split: str | None) -> li
     names = list(dict.fromkeys(part.split for part in splits))
     if split is not None and split not in names:
         raise ConfigError(
-            f"{config.dataset} has no split {split!r} here; its splits are {', '.join(names)}."
+            f"{config.dataset} has no split {split!r}; the available splits are {', '.join(names)}."
         )
     chosen = [part.without_missing() for part in splits if split in (None, part.split)]
     missing = {

@@ -12,7 +12,10 @@ from peclip.cli import console
 
 def convert(
     checkpoint: Annotated[
-        Path, typer.Argument(help="A .pth checkpoint of the release that contains a `state_dict`.")
+        Path,
+        typer.Argument(
+            help="A .pth checkpoint written by the released code that contains a `state_dict`."
+        ),
     ],
     output: Annotated[Path, typer.Argument(help="Model directory to write.")],
     backbone: Annotated[
@@ -22,8 +25,8 @@ def convert(
         str | None,
         typer.Option(
             help="Comma-separated label names in the order of the class ids used in training. By "
-            "default, the labels are read from the texts in the checkpoint. Required for "
-            "AFEW, whose lists use another order."
+            "default, the labels are read from the texts in the checkpoint. Required for AFEW, "
+            "because its lists use a different order."
         ),
     ] = None,
     full: Annotated[
@@ -35,7 +38,7 @@ def convert(
 ) -> None:
     """Convert a checkpoint trained with the code of SAADI-Ibtissam/PE-CLIP.
 
-    The file is read without executing any code in it. Example:
+    The file is read without executing any code that it contains. Example:
 
     peclip convert PE-CLIP_BestModel.pth my-model --full
     """

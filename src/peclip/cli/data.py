@@ -78,7 +78,9 @@ def check_copy(
     fold: FoldOpt = None,
     face_videos: Annotated[
         int,
-        typer.Option(min=0, help="Number of videos on which to run face detection; 0 skips it."),
+        typer.Option(
+            min=0, help="Number of videos on which to run face detection; 0 skips face detection."
+        ),
     ] = 20,
     faces: Annotated[dict[str, Any], Fields(PredictOptions, "detector")],
     form: ReportFormatOpt = "table",
@@ -125,7 +127,8 @@ def prepare(
     parts: Annotated[
         str | None,
         typer.Option(
-            help="Also extract landmarks and parsing maps for FineCLIPER, with this finder: mediapipe."
+            help="Also extract landmarks and parsing maps for FineCLIPER with this parts finder: "
+            "mediapipe."
         ),
     ] = None,
     workers: Annotated[
@@ -220,7 +223,7 @@ def _print(report: CheckReport) -> None:
         for finding in found[:_SHOWN]:
             typer.echo(f"  {finding.where}: {finding.detail}")
         if count > _SHOWN:
-            typer.echo(f"  and {count - _SHOWN:,} more; -f json lists all")
+            typer.echo(f"  and {count - _SHOWN:,} more; use -f json to list all of them")
     if report.faces is not None:
         typer.echo(f"\nframes: {_describe(report.faces)}")
     verdict = "no problems" if report.ok else f"{len(report.problems):,} problems"

@@ -40,8 +40,8 @@ PredictionsOpt = Annotated[
     list[Path] | None,
     typer.Option(
         "--predictions",
-        help="Alias of `peclip score FILE`, with the same options. Repeat it to pass several "
-        "folds.",
+        help="Prediction file to score; an alias of `peclip score FILE`, with the same options. "
+        "Repeat this option to pass several folds.",
     ),
 ]
 ModelOpt = Annotated[
@@ -49,8 +49,8 @@ ModelOpt = Annotated[
     typer.Option(
         "-m",
         "--model",
-        help="Model, as for predict, or the folder of a run; with --fold all, the folder of a run "
-        "over all folds.",
+        help="Model, as for predict, or a run folder. With --fold all and the folder of a run over "
+        "all folds, each fold is evaluated with the model trained for it.",
     ),
 ]
 SavePredictionsOpt = Annotated[
@@ -96,8 +96,8 @@ def evaluate(
 ) -> None:
     """Evaluate a model on a data set: UAR, WAR, and the recall and F1 of every class.
 
-    UAR is the mean recall over the classes that occur, WAR is the accuracy, and the confidence level of the
-    intervals is 95 %. With several folds, their mean and sample standard deviation are also reported.
+    UAR is the mean recall over the classes that occur, and WAR is the accuracy. The intervals have a confidence
+    level of 95 %. With several folds, the mean and sample standard deviation of their scores are also reported.
 
     peclip evaluate --dataset folder --data-root crops -m nano
 
@@ -117,16 +117,12 @@ def evaluate(
             overwrite=overwrite,
         )
         return
-    if targets is not None:
-        raise ConfigError(
-            "--targets is for prediction files: use peclip score FILE --targets FILE."
-        )
     check_report_outputs(output, plot, overwrite=overwrite)
     data = _changed(data, changes or [])
-    if not {"dataset", "root"} <= data.keys():
+    if targets is not None or not {"dataset", "root"} <= data.keys():
         raise ConfigError(
-            "evaluate requires --dataset NAME and --data-root DIR, and accepts -m MODEL; to "
-            "score a prediction file, use peclip score FILE."
+            "evaluate requires --dataset NAME and --data-root DIR, and accepts -m MODEL; to score a prediction file, "
+            "with or without --targets, use peclip score FILE."
         )
     number, all_folds = read_fold(fold)
     config = check(DataConfig, data | {"fold": number})
@@ -162,8 +158,8 @@ def _check_alias(context: typer.Context) -> None:
         source = context.get_parameter_source(name)
         if name not in accepted and source is not None and source.name == "COMMANDLINE":
             raise ConfigError(
-                "--predictions scores a file, like peclip score FILE, and cannot be combined "
-                f"with {option.opts[-1]}. Remove one of them."
+                "--predictions is an alias of peclip score FILE and cannot be combined with "
+                f"{option.opts[-1]}. Remove one of them."
             )
 
 

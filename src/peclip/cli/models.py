@@ -85,7 +85,7 @@ def _print_info(about: dict[str, Any], config: ModelConfig) -> None:
 
 @models.command()
 def download(name: NameArg) -> None:
-    """Download a model, or the face detectors `yunet` and `landmarker`, for offline use."""
+    """Download a model, the face detector `yunet` or the landmark detector `landmarker`, for offline use."""
     from peclip.downloads.direct import fetch
     from peclip.settings import load_settings
     from peclip.video.detectors.registry import DETECTORS

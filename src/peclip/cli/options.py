@@ -42,7 +42,7 @@ def check_output(output: Path | None, *, overwrite: bool, endings: Sequence[str]
         )
     if endings and output.suffix.lower() not in endings:
         raise ConfigError(
-            f"Cannot infer the output format of {output.name!r} from its extension; use "
+            f"Cannot infer the output format of {output.name!r} from its extension; use one of "
             f"{', '.join(endings)}."
         )
 

@@ -51,7 +51,8 @@ def predict(
         typer.Option(
             "-f",
             "--format",
-            help="Output format; by default, inferred from the extension of -o, otherwise a table.",
+            help="Output format. By default, it is inferred from the extension of -o FILE; -o - "
+            "writes JSON Lines, and without -o a table is printed.",
         ),
     ] = None,
     options: Annotated[dict[str, Any], Fields(PredictOptions)],
@@ -89,7 +90,9 @@ def predict(
     workers: Annotated[
         int | None,
         typer.Option(
-            min=1, help="Number of Ray workers (with --engine ray); by default, as many as fit."
+            min=1,
+            help="Number of Ray workers (with --engine ray); by default, as many as fit in "
+            "the cluster.",
         ),
     ] = None,
     worker_cpus: Annotated[
@@ -102,7 +105,7 @@ def predict(
     ] = None,
     progress: ProgressOpt = True,
 ) -> None:
-    """Recognise the expressions of everyone in videos.
+    """Recognise the facial expressions of everyone in one or more videos.
 
     One row per person and time window. Examples:
 

@@ -26,7 +26,7 @@ PredictionsArg = Annotated[
         metavar="FILE",
         help="A .csv or .jsonl file with one video per row and the columns source, target, label "
         "and, for the calibration error, prob_<label>; or a file written by `peclip predict "
-        "-o`. Several files are treated as folds.",
+        "-o`. If several files are given, each is treated as one fold.",
         show_default=False,
     ),
 ]
@@ -34,8 +34,8 @@ TargetsOpt = Annotated[
     Path | None,
     typer.Option(
         "--targets",
-        help="A .csv file with the columns source,target, for prediction files without a target "
-        "column.",
+        help="A .csv file with the columns source and target, for prediction files without a "
+        "target column.",
     ),
 ]
 PlotOpt = Annotated[
@@ -62,10 +62,9 @@ def score(
 ) -> None:
     """Score prediction files: UAR, WAR, and the recall and F1 of every class.
 
-    UAR is the mean recall over the classes that occur, WAR is the accuracy, and the confidence level of the
-    intervals is 95 %. With several files, their mean and sample standard deviation are also reported. Rows of
-    `peclip predict` are reduced to one prediction per video: the mean over the windows with status ok of the person
-    visible longest.
+    UAR is the mean recall over the classes that occur, and WAR is the accuracy. The intervals have a confidence
+    level of 95 %. With several files, the mean and sample standard deviation of their scores are also reported.
+    Rows of `peclip predict` are averaged per video: over the windows with status ok, for the person visible longest.
 
     peclip score predictions.csv
 

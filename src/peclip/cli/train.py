@@ -48,15 +48,15 @@ def train(
         typer.Option(
             "-m",
             "--model",
-            help="Model to start from; by default, the one in the recipe, otherwise "
-            "ViT-B-16-quickgelu/openai.",
+            help="Model to start from; by default, the one named in the recipe, or "
+            "ViT-B-16-quickgelu/openai if it names none.",
         ),
     ] = None,
     recipe: Annotated[
         str | None,
         typer.Option(
-            help="Recipe: pe-clip-dfew, -ferv39k, -afew, -mafw, finecliper-dfew, -ferv39k, -mafw, "
-            "or a .yaml file."
+            help="Recipe: pe-clip-dfew, -ferv39k, -afew or -mafw; finecliper-dfew, -ferv39k or "
+            "-mafw; or a .yaml file."
         ),
     ] = None,
     changes: Annotated[
@@ -97,8 +97,9 @@ def train(
 ) -> None:
     """Train a model and report its UAR and WAR.
 
-    The run folder holds the model, the predictions and everything needed to resume or repeat the run. The
-    epoch is selected on validation videos. With several GPUs: torchrun --nproc-per-node N -m peclip train …
+    The run folder holds the model, the predictions and everything needed to resume or repeat the run.
+    The epoch to keep is selected on validation videos. With several GPUs:
+    torchrun --nproc-per-node N -m peclip train …
 
     peclip train --recipe pe-clip-dfew --data-root DFEW --fold all
 

@@ -63,8 +63,8 @@ class AnimatedStills(VideoDataset):
     ) -> None:
         if bare := " and ".join(name for name in streams if STREAMS[name].per_frame):
             raise ConfigError(
-                f"The model reads {bare}, but windows generated from stills have none. Remove "
-                f"animate, or set model.{bare.split()[0]} to false."
+                f"The model reads {bare}, but windows generated from stills do not have them. "
+                f"Remove train.animate, or set model.{bare.split()[0]} to false."
             )
         super().__init__(
             split, preprocess, num_frames, train=True, seed=seed, labels=labels, streams=streams

@@ -15,17 +15,18 @@ class AnimateConfig(Config):
     face. The neutral face is of the same person if the data set identifies people and contains one, otherwise of
     any person."""
     share: tuple[float, float] = (0.3, 1.0)
-    """Range of that part, as a fraction of the window."""
+    """Range of the part that the still fills, as a fraction of the window."""
     faint: float = Field(0.0, ge=0, le=1)
-    """Probability that the part is in `faint_share` instead, and that the window is labelled neutral."""
+    """Probability that this fraction is drawn from `faint_share` instead, and that the window is labelled
+    neutral."""
     faint_share: tuple[float, float] = (0.03, 0.12)
     rotation: float = Field(14.0, ge=0, le=90)
     """Maximum rotation in degrees, in either direction."""
     scale: float = Field(0.2, ge=0, le=1)
-    """The size is multiplied or divided by up to e to this power. Crops with a margin of -0.1 to 0.3 show stills
-    without a margin at 1.11 to 0.77 times their size, which is within 0.27."""
+    """The size is multiplied or divided by up to e to this power. In crops with a margin of -0.1 to 0.3,
+    stills without a margin appear at 1.11 to 0.77 times their size; 0.27 covers this range."""
     stretch: float = Field(0.05, ge=0, le=0.5)
-    """The same as `scale`, for the width alone."""
+    """Like `scale`, for the width alone."""
     shift: float = Field(0.12, ge=0, le=0.5)
     drift: float = Field(0.5, ge=0, le=1)
     """Change of rotation, scale, shift and lighting within a window, as a fraction of their range."""

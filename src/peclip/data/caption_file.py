@@ -67,9 +67,9 @@ def read_caption_rows(path: Path) -> dict[str, Mapping[str, Any]]:
 def _checked(where: str, row: Mapping[str, Any]) -> Mapping[str, Any]:
     name = row.get("id", row.get("source"))
     if not isinstance(name, str) or not name.strip():
+        found = f"the columns {', '.join(map(str, row))}" if row else "no columns"
         raise DatasetError(
-            f"{where}: a column id or source must identify the video; found the columns "
-            f"{', '.join(map(str, row)) or 'none'}. Add one."
+            f"{where}: a column id or source must identify the video; found {found}. Add one."
         )
     if not isinstance(row.get("caption"), str):
         raise DatasetError(f"{where}: the caption for {name!r} is missing. Add it.")

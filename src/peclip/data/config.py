@@ -22,8 +22,8 @@ class DataConfig(Config, use_attribute_docstrings=True):
     root: Path
     """Root folder of the data set."""
     annotations: Path | None = None
-    """Folder of the annotation lists, or the table file; by default, the lists are searched for in the root folder
-    of the data set."""
+    """Folder with the annotation lists, or the table file; by default, peclip looks for the lists in the
+    root folder of the data set."""
     fold: int | None = Field(None, ge=1)
     """Fold number, starting at 1; `None` if the data set has no folds."""
     split: str = "train"
@@ -45,8 +45,8 @@ class DataConfig(Config, use_attribute_docstrings=True):
     contempt: Literal["drop", "keep"] = "drop"
     """For data sets without the label contempt: `drop` removes votes for it, `keep` adds it as a label."""
     copies: Literal["keep", "drop_from_train", "drop_from_test"] = "keep"
-    """Duplicate stills across splits: `keep` them, drop from train the ones also in val or test, or drop from val
-    and test the ones also in train."""
+    """Duplicate stills across splits: `keep` them, drop them from train if they are also in val or test, or
+    drop them from val and test if they are also in train."""
 
     @field_validator("root", "annotations", "captions", "votes")
     @classmethod

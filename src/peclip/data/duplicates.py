@@ -34,7 +34,7 @@ def without_copies(split: Split, config: DataConfig, read: Callable[[str], Split
     """
     if config.copies != "keep" and split.split == "all":
         raise ConfigError(
-            f"data.copies is {config.copies}, but the split all contains train and test. Use "
+            f"data.copies is {config.copies}, but the split 'all' contains train and test. Use "
             "another split, or set data.copies=keep."
         )
     others = _SIDES[config.copies].get(split.split, ())

@@ -52,9 +52,9 @@ def carve_validation(split: Split, fraction: float, seed: int) -> tuple[Split, S
     if not chosen:
         raise DatasetError(
             f"{split.title} cannot be divided into train and val: it has {len(subjects)} subjects "
-            f"and {len(singles)} videos without a subject, and every possible division would "
-            "remove the last videos of a label from train. Provide a val split, or train without "
-            "one: select_on=last."
+            f"and {len(singles)} videos without a subject, and every possible split would leave at "
+            "least one label without training videos. Provide a val split, or train without one "
+            "(select_on=last)."
         )
     return (
         split.with_samples(s for s in split.samples if _group(s) not in chosen),
@@ -139,13 +139,12 @@ def _listed(config: DataConfig) -> Split:
     if not config.test_subjects:
         split = benchmark.load(config.root, config.fold, config.split, config.annotations)
     elif benchmark.load_subjects is None or config.fold is not None:
-        reason = (
-            "a fold was also given" if benchmark.load_subjects else "it has no subjects to choose"
+        problem = (
+            "a fold was also given. Use either a fold or test subjects"
+            if benchmark.load_subjects
+            else "it does not support this option. Remove test_subjects"
         )
-        raise ConfigError(
-            f"test_subjects cannot be used with {config.dataset}: {reason}. Use either a fold or "
-            "test subjects."
-        )
+        raise ConfigError(f"test_subjects cannot be used with {config.dataset}: {problem}.")
     else:
         split = benchmark.load_subjects(config.root, config.split, config.test_subjects)
     if len(split.missing) == len(split):
@@ -166,8 +165,8 @@ def check_captions(split: Split, config: DataConfig) -> None:
     if config.captions is not None and not split.num_captions:
         raise DatasetError(
             f"No caption in {str(config.captions)!r} matches a video of {split.title}, such as "
-            f"{split.samples[0].id!r}. Use the captions of this data set, or generate them: "
-            "peclip captions"
+            f"{split.samples[0].id!r}. Use the captions of this data set, or generate captions "
+            "with peclip captions."
         )
 
 
@@ -181,9 +180,9 @@ def check_missing(split: Split, config: DataConfig) -> None:
         raise DatasetError(
             f"{len(split.missing):,} of the {len(split):,} videos of {split.title} are missing; "
             f"the first one was expected at {split.missing[0].source}. To list them, run peclip "
-            "data check. To skip them, which makes the scores incomparable with published ones, "
-            "set allow_missing=True (evaluate: --allow-missing; train: --set "
-            "data.allow_missing=true)."
+            "data check. To skip them, set allow_missing=True (evaluate: --allow-missing; train: "
+            "--set data.allow_missing=true); the scores are then not comparable with published "
+            "ones."
         )
 
 

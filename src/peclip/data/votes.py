@@ -96,7 +96,7 @@ def expected_votes(key: VoteKey, labels: LabelSet) -> str:
     """Returns one sentence with the required format of a vote file."""
     return (
         f"Set data.votes to a CSV file with the columns {key.column} ({key.example}), "
-        f"{', '.join(labels)} and, where annotators could choose them, contempt, unknown and NF."
+        f"{', '.join(labels)} and, if annotators could choose them, contempt, unknown and NF."
     )
 
 
@@ -150,9 +150,9 @@ def with_votes(split: Split, votes: Votes, config: DataConfig) -> Split:
     if not any(sample.soft_target for sample in kept):
         raise DatasetError(
             f"None of the {len(split):,} videos of {split.title} has votes for any of the labels. "
-            f"Check that the IDs match: the first video is {split.samples[0].id!r}; the first "
-            f"entry with votes is {next(iter(votes), 'nothing')!r}. Set data.votes to the votes "
-            "of this data set, or set data.targets=labels."
+            f"Check that the IDs match: the first video is {split.samples[0].id!r}, and the votes "
+            f"{f'start with {next(iter(votes))!r}' if votes else 'contain no entry'}. Set "
+            "data.votes to the votes of this data set, or set data.targets=labels."
         )
     notes = (*split.notes, _note(split, kept, reasons, config))
     return replace(split, labels=labels, notes=notes).with_samples(kept)
@@ -202,7 +202,7 @@ def most_voted(counts: Mapping[str, float]) -> list[str]:
 
 def _note(split: Split, kept: list[Sample], reasons: Counter[str], config: DataConfig) -> str:
     """Returns the notes on the targets of a split and on the dropped videos."""
-    source = "votes" if config.votes is None else f"votes of {config.votes.name}"
+    source = "votes" if config.votes is None else f"votes in {config.votes.name}"
     if config.targets == "mixed":
         source += f" and {config.label_votes:g} votes for the label of the data set"
     before = {sample.id: sample.label for sample in split.samples}
@@ -214,7 +214,7 @@ def _note(split: Split, kept: list[Sample], reasons: Counter[str], config: DataC
         parts.append(f"dropped: {left}")
     if bare:
         parts.append(f"{bare:,} videos without votes keep their label")
-    parts.append(f"{changed:,} have a label that differs from the data set's")
+    parts.append(f"{changed:,} have a label that differs from the one in the data set")
     return (
         f"{split.title}: soft targets from the {source}; the label with the most votes is scored. "
         f"{'; '.join(parts)}."

@@ -116,7 +116,7 @@ def open_remote(url: str, *, settings: Settings, suffix: str) -> Iterator[Path]:
             _Transfer(url, path, settings).run()
         except _TransferError as error:
             problem = f"{url} cannot be read: {error}"
-            raise VideoError(f"{problem}. Check the address, or use a local file.") from error
+            raise VideoError(f"{problem}. Check the URL, or use a local file.") from error
         except OSError as error:
             raise _no_room(url, error) from error
         yield path
@@ -169,7 +169,7 @@ class _Transfer:
         """Fills `part`. After a failure, a later transfer may resume from it."""
         # str.lower, not urlsplit, which raises on some user input.
         if not self.url.lower().startswith(("http://", "https://")):
-            raise _TransferError("the address must start with http:// or https://")
+            raise _TransferError("the URL must start with http:// or https://")
         for attempt in range(1, ATTEMPTS + 1):
             try:
                 self._request()
@@ -199,7 +199,7 @@ class _Transfer:
     def _accept(self, response: requests.Response, offset: int) -> int:
         """Returns the file offset of this response, and records its total and ETag."""
         status = response.status_code
-        problem = f"the server responded {status} {response.reason}"
+        problem = f"the server responded with {status} {response.reason}"
         plain = response.headers.get("Content-Encoding", "identity") == "identity"
         if status == 200:
             length = response.headers.get("Content-Length", "")

@@ -30,8 +30,8 @@ from peclip.video.sources import is_address
 from peclip.video.windows import FaceWindow, cut_windows
 
 Video = str | Path | int | NDArray[np.uint8] | TensorLike | Frames
-"""A file, a folder of frames, an http(s) address, a webcam index, or pixels: numpy uint8 (T, H, W, 3) or
-torch uint8 (T, 3, H, W), RGB."""
+"""A file, a folder of frames, an http(s) URL, a webcam index, or pixels: numpy uint8 (T, H, W, 3) or torch
+uint8 (T, 3, H, W), RGB."""
 
 ScoreFn = Callable[[list[FaceWindow]], list[list[float]]]
 """Windows with crops → probabilities, each in label order."""

@@ -32,8 +32,8 @@ def target_of(record: Record, source: str, targets: Mapping[str, str] | None) ->
         return text_of(record, "target")
     if source not in targets:
         raise ConfigError(
-            f"{record[0]} has the source {source!r}, which has no target; the targets must "
-            "contain every source, spelt as in the predictions"
+            f"{record[0]} has the source {source!r}, which is missing from the targets; they must "
+            f"contain every source, spelt as in the predictions"
         )
     return targets[source]
 

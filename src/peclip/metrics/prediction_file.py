@@ -114,8 +114,8 @@ def _check_columns(names: Iterable[str], place: str, *, has_targets: bool) -> No
     _check_required(names, place, required=_REQUIRED_OF_ROWS)
     if "target" not in names and not has_targets:
         raise ConfigError(
-            "it contains rows of peclip predict without targets; add a target column, or pass a "
-            "CSV file with the columns source,target: --targets FILE"
+            "it contains rows written by `peclip predict`, which have no targets; add a target "
+            "column, or pass a CSV file with the columns source and target: --targets FILE"
         )
 
 
@@ -123,7 +123,7 @@ def _check_required(names: Iterable[str], place: str, *, required: Sequence[str]
     names = list(names)
     missing = [name for name in required if name not in names]
     if missing:
-        found = ", ".join(map(repr, names)) or "none"
+        found = ", ".join(map(repr, names)) or "no columns"
         raise ConfigError(
             f"{place} lacks {', '.join(missing)}; expected the columns {', '.join(required)}, "
             f"found {found}"

@@ -42,8 +42,8 @@ def reduce_rows(records: Sequence[Record], targets: Mapping[str, str] | None) ->
     columns = probability_columns(records[0][1])
     if not columns:
         raise ConfigError(
-            "it contains rows of peclip predict without probabilities; include the columns "
-            "prob_<label>"
+            "it contains rows written by `peclip predict` but no probabilities; include the "
+            "columns prob_<label>"
         )
     rows, true = dict[str, list[Row]](), dict[str, str]()
     places = dict[tuple[str, int, int], str]()
@@ -59,9 +59,9 @@ def reduce_rows(records: Sequence[Record], targets: Mapping[str, str] | None) ->
         key = (row.source, row.track_id, row.window)
         if "window" in cells and places.setdefault(key, place) != place:
             raise ConfigError(
-                f"{place} has person {row.track_id} of {row.source!r} in window {row.window}, and "
-                f"so does {places[key]}; the file must contain the rows of one model, each of "
-                "them once"
+                f"{place} repeats person {row.track_id} of {row.source!r} in window {row.window} "
+                f"from {places[key]}; the file must contain each row only once and the rows of "
+                "only one model"
             )
         rows.setdefault(row.source, []).append(row)
     return _table(rows, true, tuple(columns))

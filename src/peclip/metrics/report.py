@@ -116,8 +116,8 @@ class Report:
             )
         if self.unmatched:
             found.append(
-                f"{_counted('prediction', self.unmatched)}, which no target has, so they count as "
-                "wrong"
+                f"{_counted('prediction', self.unmatched)} (no video has such a target, so "
+                "these count as wrong)"
             )
         absent = [name for name, videos in self.support.items() if not videos]
         if absent:

@@ -25,7 +25,7 @@ class FineCLIPERConfig(ModelConfig):
     """Read a caption of the video through the fine-grained text encoder (`+` in the paper)."""
     positive_text: str = "A person with an expression of {label}"
     negative_text: str = "A person with an expression of no {label}"
-    """From the paper; its ablation (Table 7) also tries "less" instead of "no"."""
+    """The negative label text of the paper; its ablation (Table 7) also tries "less" instead of "no"."""
     video_bottleneck: int = Field(192, ge=1)
     """Bottleneck width of the two adapters in every layer of the video encoder."""
     parts_bottleneck: int = Field(80, ge=1)

@@ -141,8 +141,8 @@ def _build(name: str, config: dict[str, Any]) -> Any:
         or not visual.transformer.batch_first
     ):
         raise ConfigError(
-            f"The backbone {name!r} does not use class-token pooling as CLIP does; choose another "
-            "ViT."
+            f"The backbone {name!r} does not pool with the class token, unlike CLIP; choose "
+            "another ViT."
         )
     for module in [module for module in model.modules() if hasattr(module, "gelu")]:
         if isinstance(module.gelu, OpenClipQuickGELU):
@@ -160,10 +160,10 @@ def check_tag(name: str, tag: str, *, quick_gelu: bool) -> None:
     """
     tags = open_clip.list_pretrained_tags_by_model(name)
     if tag not in tags:
-        raise ConfigError(
-            f"Unknown weights {tag!r} for the backbone {name!r}; choose one of "
-            f"{', '.join(tags) or 'none'}."
+        known = (
+            f"choose one of {', '.join(tags)}" if tags else "it has none, so use another backbone"
         )
+        raise ConfigError(f"Unknown weights {tag!r} for the backbone {name!r}; {known}.")
     trained_with = bool(open_clip.get_pretrained_cfg(name, tag).get("quick_gelu", False))
     if trained_with != quick_gelu:
         # open_clip only warns here, and the features are then silently wrong.

@@ -82,8 +82,8 @@ class Recognizer(Predictor):
         config = checkpoint.config
         if cls.architecture not in (None, config.architecture):
             raise ConfigError(
-                f"{checkpoint.name!r} is a {config.architecture} model, and {cls.__name__} loads "
-                f"{cls.architecture}. Use peclip.load({checkpoint.name!r})."
+                f"{checkpoint.name!r} is a {config.architecture} model, but {cls.__name__} loads "
+                f"only {cls.architecture} models. Use peclip.load({checkpoint.name!r})."
             )
         return cls(
             load_model(checkpoint, settings=settings),

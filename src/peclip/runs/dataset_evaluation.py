@@ -124,7 +124,7 @@ def _unreadable(failed: Sequence[Unreadable], saved: Path | None) -> DatasetErro
     kept = "" if saved is None else f"; the other predictions are in {saved}"
     return DatasetError(
         f"{len(failed)} videos cannot be read{kept}. The first: {failed[0].reason} Obtain them "
-        "again, or skip them with --skip-unreadable, which makes the scores incomparable with "
+        "again, or skip them with --skip-unreadable; the scores are then not comparable with "
         "published ones."
     )
 
@@ -211,7 +211,7 @@ def _read_splits(data: DataConfig, name: str, folds: Sequence[int | None]) -> li
     """Reads a split of every fold, with what is missing in it: an error unless `allow_missing` is set."""
     if name == "all" and len(folds) > 1:
         raise ConfigError(
-            f"The split all of {data.dataset} contains the same videos in every fold, so they "
+            f"The split 'all' of {data.dataset} contains the same videos in every fold, so they "
             f"would be scored {len(folds)} times as if they were different videos. Use a single "
             "--fold, or another --split."
         )

@@ -15,17 +15,18 @@ class EvaluateOptions(Config, use_attribute_docstrings=True):
     """
 
     split: str | None = None
-    """Split to evaluate; by default, the one for which papers report scores."""
+    """Split to evaluate; by default, the split on which papers report scores."""
     labels: dict[str, str] | None = None
     """Custom labels for the model, with their texts or empty ones."""
     frames: FrameOrder = "as-recorded"
-    """Frame order; any order except as-recorded destroys temporal information, which shows whether the model uses
-    it."""
+    """Frame order. Any order except as-recorded destroys temporal information; compare the scores with
+    as-recorded to see whether the model uses it."""
     tta: ViewAverage = "none"
     """Test-time augmentation; flip averages the probabilities of a video and its mirror image."""
     prior_weight: float | None = Field(None, ge=0, le=1)
-    """Label frequencies assumed at prediction time: 0 uses those of the training videos, 1 assumes all labels
-    equally frequent, and values in between interpolate. Defaults to the weight stored in the model."""
+    """Label frequencies assumed at prediction time: 0 uses the frequencies in the training videos, 1
+    assumes that all labels are equally frequent, and values in between interpolate. Defaults to the weight
+    stored in the model."""
     seed: int = Field(0, ge=0)
     """Random seed for the bootstrap and for shuffling frames."""
     batch_size: int = Field(8, ge=1)

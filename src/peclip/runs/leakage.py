@@ -20,8 +20,8 @@ TEST_WARNING = (
     "Use select_on=val for unbiased scores."
 )
 VAL_WARNING = (
-    "There are no test videos. The scores are on the validation videos, on which the epoch is "
-    "also selected if select_on is val, so they may be optimistic."
+    "There are no test videos, so the scores are computed on the validation videos. With "
+    "select_on=val, the epoch is selected on the same videos, so the scores may be optimistic."
 )
 CALIBRATED = "The temperature was also fitted on these videos, so the ECE is too low."
 WEIGHED = "The prior weight was also chosen on these videos, so UAR and WAR are too high."
@@ -94,7 +94,7 @@ def run_warning(run: str, model: str | Path, split: Split, data: DataConfig) -> 
     if subjects and _numbers(subjects) != _numbers(data.test_subjects):
         return (
             f"The run {run!r} was trained on all subjects of {split.dataset} except "
-            f"{', '.join(map(str, subjects))} (data.test_subjects), so the scores of these other "
+            f"{', '.join(map(str, subjects))} (data.test_subjects), so the scores on those other "
             "subjects are too high."
         )
     if split.split == "train":

@@ -261,9 +261,9 @@ def _story(config: RunConfig, splits: RunSplits, report: ModelReport) -> str:
     if splits.val is not None and config.train.select_on != "last":
         epoch = f"the one with the best {config.train.select_by.upper()} on {splits.val.title}"
     told = [
-        f"It was trained on the {len(splits.train):,} videos of {splits.train.title}, from "
-        f"{config.base}. Its weights are from epoch {report.selected_epoch} of {report.epochs}, "
-        f"{epoch}."
+        f"It was trained on the {len(splits.train):,} videos of {splits.train.title}, starting "
+        f"from {config.base}. Its weights are from epoch {report.selected_epoch} of "
+        f"{report.epochs}, {epoch}."
     ]
     point = report.operating_point
     if point is not None and config.train.prior == "fit":

@@ -39,7 +39,7 @@ class ModelReport:
     warning: str | None = None
     """Why the scores are too high, if they are."""
     reported_on: str | None = None
-    """Title of the scored videos; `None` if there are no such videos, and therefore no scores."""
+    """Title of the scored videos; `None` if there are no such videos and therefore no scores."""
     scores: Report | None = None
     captions: int | None = None
     """Number of scored videos with a caption, if the model reads captions."""

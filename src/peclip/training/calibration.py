@@ -37,7 +37,7 @@ class OperatingPoint:
         scores = {"before": self.before, "after": self.after}
         return {
             "chosen_on": chosen_on,
-            "criterion": f"highest UAR with WAR within {self.cost:g} points of its best",
+            "criterion": f"highest UAR with WAR within {self.cost:g} points of the best WAR",
             "temperature_factor": self.temperature,
             "prior_weight": self.prior_weight,
             **{

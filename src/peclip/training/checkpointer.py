@@ -75,8 +75,8 @@ class Checkpointer:
         if changed:
             names = ", ".join(f"different {what.name}" for what in changed)
             raise ConfigError(
-                f"The state in {str(self._folder)!r} belongs to a run with {names}. The videos "
-                "must have the same names, labels and captions, and only the settings "
+                f"The state in {str(self._folder)!r} belongs to a run with {names}. To resume, the "
+                "videos must have the same names, labels and captions, and only the settings "
                 f"{', '.join(sorted(MAY_CHANGE))} may change. Resume it with its original "
                 "settings, or start a new run in another folder."
             )

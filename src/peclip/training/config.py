@@ -56,7 +56,7 @@ class TeacherConfig(Config):
     """The teacher, named as for `-m` (a folder, a hub repository, …). It must have the labels and preprocessing of
     the student."""
     share: float = Field(0.5, gt=0, le=1)
-    """Weight of the teacher's predictions in the target; the label gets the rest."""
+    """Weight of the teacher's predictions in the target; the label gets the remaining weight."""
     temperature: float = Field(1.0, gt=0)
     """Temperature by which the teacher's logits are divided."""
 
@@ -69,7 +69,7 @@ class MixingConfig(Config):
     mixup_alpha: float = Field(0.4, gt=0)
     """The share of the first video is drawn from Beta(alpha, alpha)."""
     mixup_range: tuple[float, float] = (0.3, 0.7)
-    """It is clipped to this range."""
+    """Range to which this share is clipped."""
     fmix: float = Field(0.3, ge=0, le=1)
     """Probability of FMix."""
     fmix_alpha: float = Field(1.0, gt=0)
@@ -99,7 +99,7 @@ class TrainConfig(Config, use_attribute_docstrings=True):
     epochs: int = Field(30, ge=1)
     """Number of passes over the training videos."""
     batch_size: int = Field(8, ge=1)
-    """Videos per forward pass, summed over all ranks."""
+    """Videos per forward pass, in total over all ranks."""
     grad_accum: int = Field(1, ge=1)
     """Number of forward passes per optimiser step."""
     lr: LearningRates = LearningRates()
@@ -129,7 +129,7 @@ class TrainConfig(Config, use_attribute_docstrings=True):
     """`sampling` draws all classes equally often; `loss` gives rare classes larger weights. With soft targets, the
     expected class sizes are used."""
     balance_power: float = Field(1.0, ge=0, le=1)
-    """For `sampling`: a class of n videos is drawn in proportion to n to the power 1 minus this."""
+    """For `sampling`: a class of n videos is drawn in proportion to n ** (1 - balance_power)."""
     ema: float | None = Field(None, gt=0, lt=1)
     """Decay of an exponential moving average of the weights, which replaces them in the model."""
     compile: bool = False
@@ -153,8 +153,8 @@ class TrainConfig(Config, use_attribute_docstrings=True):
     seed: int = Field(42, ge=0, lt=2**63)
     """Random seed of the run."""
     select_on: Selection = "val"
-    """Videos on which the epoch to keep is selected: val or test; last keeps the last epoch. Selecting on test, as
-    many papers do, makes the scores optimistic, and the report says so."""
+    """Split on which the epoch to keep is selected (val or test), or last to keep the last epoch. Selecting
+    on test, as many papers do, makes the scores optimistic; the report then includes a warning."""
     select_by: Literal["war", "uar"] = "war"
     test: bool = True
     """Whether to evaluate on the test videos at the end; false keeps them held out during development and reports
@@ -186,17 +186,17 @@ class TrainConfig(Config, use_attribute_docstrings=True):
             )
         if self.select_on == "test" and self.calibrate:
             raise ValueError(
-                "select_on is test, so calibrate would fit the temperature on the test videos: select on val, "
-                "or set calibrate to false"
+                "select_on is test, so calibrate would fit the temperature on the test videos; "
+                "select on val, or set calibrate to false"
             )
         if self.select_on == "test" and self.prior == "fit":
             raise ValueError(
-                "select_on is test, so prior=fit would choose the weight on the test videos: select on val, "
-                "or set prior to targets"
+                "select_on is test, so prior=fit would choose the weight on the test videos; "
+                "select on val, or set prior to targets"
             )
         if self.select_on == "test" and not self.test:
             raise ValueError(
-                "select_on is test, but test is false, which excludes the test videos: set test to true or "
-                "select_on to val"
+                "select_on is test, but test is false, which excludes the test videos; set test to "
+                "true or select_on to val"
             )
         return self

@@ -40,8 +40,9 @@ def training_prior(data: VideoDataset, labels: LabelSet, config: TrainConfig) ->
     missing = [name for name, share in zip(labels, targets, strict=True) if not share]
     if missing:
         raise ConfigError(
-            f"train.prior is {config.prior}, but no training video is labelled {' or '.join(missing)}, whose "
-            "prior would be 0. Add such videos, remove the label from the model, or set train.prior to none."
+            f"train.prior is {config.prior}, but no training video is labelled "
+            f"{' or '.join(missing)}, so the prior of those labels would be 0. Add such videos, "
+            "remove these labels from the model, or set train.prior to none."
         )
     return TrainingPrior(
         dict(zip(labels, targets, strict=True)), dict(zip(labels, videos, strict=True))

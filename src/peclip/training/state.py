@@ -45,7 +45,7 @@ def save_state(state: dict[str, Any], folder: Path) -> None:
             else "Choose a writable folder with enough space."
         )
         raise TrainingError(
-            f"The state of the training cannot be saved in {str(folder)!r}: {error.strerror}. {kept}"
+            f"The training state cannot be saved in {str(folder)!r}: {error.strerror}. {kept}"
         ) from None
 
 

@@ -180,7 +180,7 @@ def _evaluate(learner: Learner, watched: Split | None, hooks: Hooks) -> Predicti
     try:
         return evaluate(learner.loaded, watched, learner.runtime)
     except DeviceError as error:
-        raise TrainingError(f"{error} This requires a new run.") from None
+        raise TrainingError(f"{error} Changing this option requires a new run.") from None
 
 
 def _close_epoch(

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Frames:
-    """Decoded frames of one video, upright, in RGB.
+    """Decoded frames of one video, upright, RGB.
 
     Raises:
         ValueError: types, shapes or dtypes are not those of the fields.

@@ -34,7 +34,7 @@ def open_video(
     """Opens a source of frames.
 
     Args:
-        source: a video file, an image file, a folder of images, an http(s) address, the number of a
+        source: a video file, an image file, a folder of images, an http(s) URL, the index of a
             camera, a numpy array (T, H, W, 3), a tensor (T, 3, H, W) or `Frames`; uint8 RGB.
         decoder: `auto` is torchcodec where its FFmpeg is there and it reads the container exactly (MP4,
             MOV, Matroska, WebM, AVI, GIF, with square pixels), else PyAV; a file that torchcodec cannot
@@ -56,11 +56,11 @@ def open_video(
         return ArrayReader(source, frame_rate=frame_rate)
     if isinstance(source, bool) or not isinstance(source, SupportsIndex | str | Path):
         raise ConfigError(
-            f"Unsupported source of type {type(source).__name__}. Use a path, an http(s) address, "
-            "the number of a camera, a numpy array (T, H, W, 3), a tensor (T, 3, H, W) or Frames."
+            f"Unsupported source of type {type(source).__name__}. Use a path, an http(s) URL, a "
+            "webcam index, a numpy array (T, H, W, 3), a tensor (T, 3, H, W) or Frames."
         )
     if source == "":
-        raise ConfigError("The name of the source is empty. Use a path or an http(s) address.")
+        raise ConfigError("The name of the source is empty. Use a path or an http(s) URL.")
     if isinstance(source, SupportsIndex):
         source = operator.index(source)  # numpy's whole numbers too
         from peclip.video.readers.camera import CameraReader

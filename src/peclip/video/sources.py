@@ -35,7 +35,7 @@ class Source:
     name: str
     """Name of the source in results."""
     location: Path | str | int
-    """A file, a folder of images, an http(s) address or the number of a camera."""
+    """A file, a folder of images, an http(s) URL or a webcam index."""
 
     @property
     def key(self) -> str | int:
@@ -96,7 +96,7 @@ def check_file(path: Path) -> None:
     if not stat.S_ISREG(about.st_mode):  # it is read several times, and may have no end
         raise VideoError(
             f"{path} is a pipe or a device, not a file. Save the video to a file and use that "
-            "file, or use the number of a webcam."
+            "file, or use a webcam index."
         )
     if about.st_size == 0:
         raise VideoError(f"{path} is an empty file (0 bytes). Copy or download it again.")
@@ -114,7 +114,7 @@ def expand_source(arg: str | Path | int) -> list[Source]:
     if arg == "":  # as a path it is the current folder, but here it comes from `"$UNSET"`
         raise ConfigError(
             "The source name is empty. Use a video, a folder (. is the current one), an http(s) "
-            "address or the number of a webcam."
+            "URL or a webcam index."
         )
     path = Path(os.path.expanduser(arg))
     if _exists(path):
@@ -129,13 +129,13 @@ def expand_source(arg: str | Path | int) -> list[Source]:
         return _expand_pattern(os.path.expanduser(text))
     raise VideoError(
         f"{text!r} does not exist. Use a video file, a folder, a pattern like 'clips/*.mp4', an "
-        "http(s) address or the number of a webcam."
+        "http(s) URL or a webcam index."
     )
 
 
 def _camera(index: int) -> Source:
     if index < 0:
-        raise VideoError(f"Invalid camera number {index}: the first camera is 0.")
+        raise VideoError(f"Invalid webcam index {index}; the first webcam is 0.")
     return Source(f"camera:{index}", index)
 
 

@@ -64,7 +64,7 @@ def read_checkpoint(
         if not (folder / file).is_file():
             folds = sorted(str(fold.parent) for fold in folder.glob(f"fold-*/{MODEL}"))
             one = (
-                f" This run has one model per fold: use one of them, such as {folds[0]!r}."
+                f" This run has one model per fold; use one of them, such as {folds[0]!r}."
                 if folds
                 else ""
             )

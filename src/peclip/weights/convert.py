@@ -119,7 +119,7 @@ def read_release(path: Path) -> dict[str, Tensor]:
             content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # a corrupt archive raises many types
         found = re.search(r"GLOBAL (\S+)", str(error))
-        reason = f"it holds {found[1]}" if found else first_line(error)
+        reason = f"it contains {found[1]}" if found else first_line(error)
         raise CheckpointError(
             f"{str(path)!r} cannot be read: {reason}. Only checkpoints of the PE-CLIP release are "
             "supported; other classes are rejected, because a pickle can run code."
@@ -135,8 +135,8 @@ def read_release(path: Path) -> dict[str, Tensor]:
     for name, dimensions in (("prompt_learner.ctx", 2), ("prompt_learner.token_suffix", 3)):
         if name not in tensors or tensors[name].ndim != dimensions:
             raise CheckpointError(
-                f"{str(path)!r} has no {name} with {dimensions} dimensions, so it is not a PE-CLIP "
-                "checkpoint of the release."
+                f"{str(path)!r} has no {name} with {dimensions} dimensions, so it is not a "
+                "checkpoint of the PE-CLIP release."
             )
     return tensors
 

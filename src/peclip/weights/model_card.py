@@ -18,7 +18,7 @@ ETHICS = (
 )
 """The two sentences in every model card."""
 
-NOT_RECORDED = "Training data and scores: not recorded by `save_pretrained`; please write it here."
+NOT_RECORDED = "Training data and scores: not recorded by `save_pretrained`; please add them here."
 
 
 def model_card(

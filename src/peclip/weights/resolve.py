@@ -30,7 +30,8 @@ SPECIAL = {
 }
 BACKBONES = {
     "ViT-B-32-quickgelu/openai": "PE-CLIP on CLIP ViT-B/32, untrained, with randomly initialised prompts",
-    "ViT-B-16-quickgelu/openai": "PE-CLIP on CLIP ViT-B/16 (the paper's), untrained, with randomly initialised prompts",
+    "ViT-B-16-quickgelu/openai": "PE-CLIP on CLIP ViT-B/16 (as in the paper), untrained, with "
+    "randomly initialised prompts",
     "ViT-L-14-quickgelu/openai": "PE-CLIP on CLIP ViT-L/14, untrained, with randomly initialised prompts",
 }
 """Untrained models by name; any other open_clip ViT works in the same form."""

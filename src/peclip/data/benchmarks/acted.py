@@ -139,7 +139,9 @@ def _check_subjects(benchmark: Benchmark, given: Sequence[str], known: Sequence[
     """Raises a ConfigError if a test subject is not an actor of the data set."""
     unknown = [name for name in given if name not in known]
     if unknown or not given:
-        raise ConfigError(
-            f"{benchmark.name} has no subject {', '.join(map(repr, unknown)) or 'without a name'}; its "
-            f"subjects are {known[0]} to {known[-1]}."
+        problem = (
+            f"{benchmark.name} has no subject {', '.join(map(repr, unknown))}"
+            if unknown
+            else f"No test subjects were given for {benchmark.name}"
         )
+        raise ConfigError(f"{problem}; its subjects are {known[0]} to {known[-1]}.")

@@ -40,5 +40,5 @@ AFEW = Benchmark(
     source="the EmotiW organisers, https://users.cecs.anu.edu.au/~few_group/AFEW.html",
     licence="signed agreement (ANU), research only",
     load=load_afew,
-    hint="The labels of its test split are not public: papers report val.",
+    hint="The labels of its test split are not public, so papers report scores on val.",
 )

@@ -172,6 +172,7 @@ def check_folder_labels(path: Path, entries: Iterable[Entry]) -> None:
         if canonical(folder) != entry.label:
             raise DatasetError(
                 f"{path}, line {entry.line}: the folder {folder!r} of {entry.id(2)} says "
-                f"{canonical(folder)!r}, but the label column says {entry.label!r}. The list uses another "
-                "label order than this data set's lists, or the line is wrong. Correct the list."
+                f"{canonical(folder)!r}, but the label column says {entry.label!r}. The list uses "
+                "a different label order from the lists of this data set, or the line is wrong. "
+                "Correct the list."
             )

@@ -73,5 +73,5 @@ DFEW = Benchmark(
     source="https://dfew-dataset.github.io",
     licence="signed agreement, research only",
     load=load_dfew,
-    vote_key=VoteKey("order", "the number of the clip, as in annotation.xlsx saved as CSV", _id_of),
+    vote_key=VoteKey("order", "the clip number, as in annotation.xlsx, saved as CSV", _id_of),
 )

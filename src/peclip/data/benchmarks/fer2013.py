@@ -49,7 +49,7 @@ def _read_folder(folder: Path, split: str) -> list[Sample]:
         if kind is None or not is_still(path):
             raise DatasetError(
                 f"{path} is not an image whose name starts with its split ({', '.join(_SPLITS)}). "
-                "Download FER2013 with its original names, or use the data set 'folder'."
+                "Download FER2013 with its original file names, or use the data set 'folder'."
             )
         if split in (kind, "all"):
             # Two names are in two folders each, for different pictures: Training_8475486, _52789098.

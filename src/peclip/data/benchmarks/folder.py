@@ -63,8 +63,8 @@ def _split_folders(root: Path) -> dict[str, Path]:
         same = [folder for folder in folders if folder.name.casefold() == split]
         if len(same) > 1:
             raise DatasetError(
-                f"{root} contains {' and '.join(repr(folder.name) for folder in same)}, which are "
-                "names of the same split. Merge them, or remove one."
+                f"{root} contains {' and '.join(repr(folder.name) for folder in same)}, but there "
+                f"may be only one folder per split. Merge these folders, or remove one of them."
             )
         if same:
             found[split] = same[0]
@@ -78,7 +78,8 @@ def _check_strangers(root: Path, bases: dict[str, Path]) -> None:
     if strangers:
         raise DatasetError(
             f"{root} contains {', '.join(map(repr, strangers))} next to {', '.join(bases)}. A "
-            "folder with splits may only contain train, val and test: rename or remove it."
+            "folder with splits may contain only train, val and test; rename or remove everything "
+            "else."
         )
 
 

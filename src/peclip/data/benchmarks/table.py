@@ -107,8 +107,9 @@ def _check_apart(table: Path, rows: Iterable[Row]) -> None:
         other = splits.setdefault(os.path.normpath(sample.source), split)
         if other != split:
             raise DatasetError(
-                f"{table} lists {sample.id!r} in both {other} and {split}, which leaks training "
-                "data into the evaluation. List it in only one split."
+                f"{table} lists {sample.id!r} in both {other} and {split}, but each video may "
+                "belong to only one split, so that no training data leaks into the evaluation. "
+                "Remove one of these rows."
             )
 
 

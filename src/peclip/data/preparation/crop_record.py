@@ -115,8 +115,8 @@ def left_out(crops: Path) -> str | None:
         return None
     counts = ", ".join(f"{n:,} {end}" for end, n in Counter(without.values()).most_common())
     return (
-        f"Some videos have no crops in {str(crops)!r} ({counts}; listed in {LEFT_OUT}): training and scores "
-        "on these crops exclude them."
+        f"Some videos have no crops in {str(crops)!r} ({counts}; listed in {LEFT_OUT}), so "
+        "training and evaluation on these crops exclude them."
     )
 
 
@@ -140,7 +140,7 @@ def crop_mismatch(crops: Path, preprocess: PreprocessConfig) -> str | None:
     if not changed:
         return None
     return (
-        f"The crops in {str(crops)!r} differ from the crops that the model receives in "
+        f"The crops in {str(crops)!r} differ from the crops that the model receives during "
         f"prediction: {', '.join(map(str, changed))}. Prepare them again, passing the model with "
         "-m."
     )

@@ -185,7 +185,7 @@ def _writing(output: Path) -> Iterator[None]:
     except OSError as error:
         raise ConfigError(
             f"The crops cannot be saved in {str(output)!r}: {error.strerror or error}. Free some "
-            "space or choose a writable folder; a second run resumes where this one stopped."
+            "space or choose a writable folder; the next run resumes where this one stopped."
         ) from None
 
 

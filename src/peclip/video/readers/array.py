@@ -73,7 +73,7 @@ def _pixels(source: NDArray[Any] | TensorLike) -> Any:
     if str(source.dtype).removeprefix("torch.") != "uint8":
         raise ConfigError(f"Unsupported dtype {source.dtype}; use uint8 frames, {accepted}.")
     if source.ndim != 4 or source.shape[channels] != 3:
-        raise ConfigError(f"Unsupported shape {tuple(source.shape)}; use {accepted}, uint8 in RGB.")
+        raise ConfigError(f"Unsupported shape {tuple(source.shape)}; use {accepted}, uint8 RGB.")
     return np.asarray(source) if isinstance(source, np.ndarray) else source.permute(0, 2, 3, 1)
 
 

@@ -31,7 +31,7 @@ class CameraReader(ProcessBound):
         if not good or image is None:
             self._capture.release()
             raise DeviceError(
-                f"Camera {index} cannot be opened. Use the number of a connected camera (the "
+                f"Camera {index} cannot be opened. Use the index of a connected webcam (the "
                 "first is 0), close other programs that use the camera, and allow this program "
                 "to access it."
             )

@@ -38,7 +38,7 @@ class Probe:
 
 
 def open_container(source: Path | str) -> InputContainer:
-    """Opens a file or an http(s) address.
+    """Opens a file or an http(s) URL.
 
     Raises:
         VideoError: FFmpeg does not recognise it, or it is missing.
@@ -56,7 +56,7 @@ def open_container(source: Path | str) -> InputContainer:
     except (av.FFmpegError, OSError, ValueError) as error:
         raise VideoError(
             f"{source} cannot be read as a video: {reason(error)}. Use a video file, a folder of "
-            "images, an http(s) address or the number of a camera."
+            "images, an http(s) URL or a webcam index."
         ) from error
 
 

@@ -118,7 +118,8 @@ class TorchcodecReader(ProcessBound):
         # Some files begin before time 0, where torchcodec does not seek: it starts at a later key frame.
         if start is None or abs(first.pts_seconds - start) > 1e-6:
             raise VideoError(
-                f"{source} cannot be read exactly by torchcodec, which loses its first frames."
+                f"{source} cannot be read exactly by torchcodec, because torchcodec loses its "
+                f"first frames."
             )
         self._start: float = start
         self._end = self._decoder.metadata.end_stream_seconds or start
