@@ -51,7 +51,7 @@ def _caches(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 @pytest.fixture(autouse=True)
 def _isolated(monkeypatch: pytest.MonkeyPatch, _caches: Iterator[Path]) -> None:
-    """Gives every test an empty cache of its own, and no network, token or variable of the machine."""
+    """Give every test an empty cache, without network, token or variables of the machine."""
     for name in list(os.environ):
         if name.startswith(("PECLIP_", "HF_")):
             monkeypatch.delenv(name)

@@ -1,4 +1,4 @@
-"""The rules of the code that a test can hold, beside import-linter's (`make lint`)."""
+"""Code rules that a test can check, in addition to import-linter's (`make lint`)."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_the_root_holds_only_shared_modules() -> None:
     assert len(ROOT_MODULES) <= 12
 
 
-def test_there_is_no_import_cycle() -> None:
+def test_imports_have_no_cycle() -> None:
     graph = {dotted(path): imports(path) for path in FILES}
     done: set[str] = set()
 
@@ -81,7 +81,7 @@ def test_packages_import_what_the_document_lists() -> None:
 
 
 @pytest.mark.parametrize("package", PACKAGES, ids=lambda path: path.name)
-def test_a_package_says_what_belongs_in_it(package: Path) -> None:
+def test_a_package_documents_its_contents(package: Path) -> None:
     docstring = ast.get_docstring(ast.parse((package / "__init__.py").read_text(encoding="utf-8")))
     assert docstring is not None
     assert package == SOURCE or (
@@ -109,7 +109,7 @@ def test_a_library_has_one_home(library: str, homes: set[str]) -> None:
     assert users == homes
 
 
-def test_modules_see_no_device_and_no_config() -> None:
+def test_modules_know_neither_device_nor_config() -> None:
     for path in (SOURCE / "nn").glob("*.py"):
         text = path.read_text(encoding="utf-8")
         assert ".cuda(" not in text
@@ -147,7 +147,7 @@ def test_files_and_functions_stay_short() -> None:
     assert not long, "at most 300 lines per file and 50 per function:\n" + "\n".join(long)
 
 
-def test_no_test_needs_data_beside_the_project_without_being_skipped() -> None:
+def test_tests_of_external_data_are_skipped_without_it() -> None:
     """Only conftest.py knows where they are; its fixture `shared_data` skips, and sets the marker."""
     for path in sorted(TESTS.rglob("*.py")):
         if path in (TESTS / "conftest.py", Path(__file__)):

@@ -134,7 +134,7 @@ def test_a_bad_value_of_the_preprocessing_is_named(field: str, value: Any) -> No
         ("batch_size", 0),
     ],
 )
-def test_a_bad_option_is_named_with_what_was_given(field: str, value: Any) -> None:
+def test_an_invalid_option_is_named_with_its_value(field: str, value: Any) -> None:
     with pytest.raises(ConfigError, match=f"^Invalid {field}: ") as caught:
         check(PredictOptions, {field: value})
     assert f"(given: {str(value)!r})" in str(caught.value)
@@ -248,7 +248,7 @@ def test_a_configuration_goes_through_json_unchanged() -> None:
         ('"text"', "must be a JSON object"),
     ],
 )
-def test_another_content_is_refused(content: str, problem: str) -> None:
+def test_invalid_content_is_refused(content: str, problem: str) -> None:
     with pytest.raises(ConfigError, match=problem):
         read_config(content)
 

@@ -1,4 +1,4 @@
-"""The timeline shows every label of every person, and the confusion matrix every answer."""
+"""The timeline shows every label of every person, and the confusion matrix every count."""
 
 from __future__ import annotations
 
@@ -87,13 +87,13 @@ def test_a_label_has_the_same_colour_in_every_panel_and_no_two_the_same() -> Non
     assert len(set(colours[0])) == 11
 
 
-def test_the_whole_frame_is_called_so() -> None:
+def test_the_whole_frame_has_a_title() -> None:
     (panel,) = plot_timeline(predict(make_row(-1, 0, (0.7, 0.2, 0.1)))).axes
     assert panel.get_title(loc="left") == "whole frame: anger"
 
 
 @pytest.mark.parametrize("rows", [[], [make_row(-1, 0, None)]])
-def test_without_a_face_the_picture_says_so(rows: list[Row]) -> None:
+def test_without_a_face_the_plot_has_a_note(rows: list[Row]) -> None:
     figure = plot_timeline(predict(*rows))
     (panel,) = figure.axes
     assert [text.get_text() for text in panel.texts] == ["no face found"]
@@ -101,12 +101,12 @@ def test_without_a_face_the_picture_says_so(rows: list[Row]) -> None:
     assert draw(figure)
 
 
-def test_a_file_name_is_no_formula() -> None:
+def test_a_file_name_is_not_parsed_as_a_formula() -> None:
     figure = plot_timeline(predict(make_row(0, 0, (0.7, 0.2, 0.1)), source=r"a$\frac$b.mp4"))
     assert draw(figure)
 
 
-def test_pyplot_is_left_alone() -> None:
+def test_pyplot_is_not_used() -> None:
     """A figure of pyplot would stay in memory, and would open a window."""
     before = sys.modules.get("matplotlib.pyplot")
     figures = before.get_fignums() if before else []
@@ -115,7 +115,7 @@ def test_pyplot_is_left_alone() -> None:
     assert (after.get_fignums() if after else []) == figures
 
 
-def test_without_matplotlib_the_error_says_what_to_install(
+def test_without_matplotlib_the_error_names_the_package_to_install(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
@@ -162,12 +162,12 @@ def test_nothing_of_the_confusion_matrix_is_cut_off(size: int) -> None:
             assert box.y1 <= whole.y1 + 1
 
 
-def test_a_label_is_no_formula() -> None:
+def test_a_label_is_not_parsed_as_a_formula() -> None:
     report = Report.of(ConfusionMatrix([r"$\frac$", "_b"], [[1, 0], [0, 1]]))
     assert draw(plot_confusion(report, title="of mine"))
 
 
-def test_a_figure_is_saved_by_its_ending(tmp_path: Path) -> None:
+def test_a_figure_is_saved_in_the_format_of_its_extension(tmp_path: Path) -> None:
     figure = plot_confusion(Report.of(ConfusionMatrix(["a", "b"], [[1, 0], [0, 1]])))
     for ending, start in ((".png", b"\x89PNG"), (".pdf", b"%PDF"), (".SVG", b"<?xml")):
         save_figure(figure, tmp_path / f"picture{ending}")
@@ -178,7 +178,9 @@ def test_a_figure_is_saved_by_its_ending(tmp_path: Path) -> None:
         save_figure(figure, tmp_path / "none" / "picture.png")
 
 
-def test_without_matplotlib_there_is_no_confusion_matrix(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_matplotlib_the_confusion_matrix_is_an_error(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     with pytest.raises(MissingExtraError, match=r"pip install 'peclip\[plot\]'"):
         plot_confusion(Report.of(ConfusionMatrix(["a", "b"], [[1, 0], [0, 1]])))

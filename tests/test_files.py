@@ -22,7 +22,7 @@ def test_a_file_takes_its_place_at_the_end(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("error", [OSError("full"), KeyboardInterrupt()])
-def test_a_failure_leaves_what_was_there(tmp_path: Path, error: BaseException) -> None:
+def test_a_failure_keeps_the_old_file(tmp_path: Path, error: BaseException) -> None:
     path = tmp_path / "report.json"
     path.write_text("before")
 
@@ -37,7 +37,7 @@ def test_a_failure_leaves_what_was_there(tmp_path: Path, error: BaseException) -
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_nothing_was_written(tmp_path: Path) -> None:
+def test_a_failed_open_raises_its_own_error(tmp_path: Path) -> None:
     """Where the file cannot even be opened, the error is that of opening it."""
     with pytest.raises(FileNotFoundError), replacing(tmp_path / "absent" / "a.csv") as partial:
         partial.write_text("")

@@ -10,7 +10,7 @@ from peclip.errors import ConfigError
 from peclip.labels import ALIASES, EMOTIONS, LabelSet, canonical
 
 
-def test_the_emotions_stand_in_the_order_of_the_data_sets() -> None:
+def test_the_emotions_follow_the_order_of_the_data_sets() -> None:
     dfew = ("happiness", "sadness", "neutral", "anger", "surprise", "disgust", "fear")
     mafw = ("contempt", "anxiety", "helplessness", "disappointment")
     assert (*dfew, *mafw) == EMOTIONS
@@ -34,7 +34,7 @@ def test_any_spelling_gives_the_canonical_name(given: str, name: str) -> None:
     assert canonical(name) == name
 
 
-def test_every_alias_leads_to_an_emotion() -> None:
+def test_every_alias_maps_to_an_emotion() -> None:
     assert set(ALIASES.values()) <= set(EMOTIONS)
     assert not set(ALIASES) & set(EMOTIONS)
 
@@ -47,7 +47,7 @@ def test_a_label_set_keeps_its_order() -> None:
     assert [labels.index(name) for name in ("anger", "joy", " Bored ")] == [0, 1, 2]
 
 
-def test_an_unknown_label_is_answered_with_those_there_are() -> None:
+def test_an_unknown_label_lists_the_known_ones() -> None:
     with pytest.raises(ConfigError, match=r"'fear' is not a label.*anger, bored"):
         LabelSet.of(["Angry", "bored"]).index("fear")
 
@@ -62,12 +62,12 @@ def test_an_unknown_label_is_answered_with_those_there_are() -> None:
         (["happy", "sad", "joy"], "'happiness'"),
     ],
 )
-def test_a_set_that_could_not_be_told_apart_is_refused(names: list[str], problem: str) -> None:
+def test_an_ambiguous_label_set_is_refused(names: list[str], problem: str) -> None:
     with pytest.raises(ConfigError, match=problem):
         LabelSet.of(names)
 
 
-def test_the_checks_hold_without_of_too() -> None:
+def test_the_constructor_makes_the_same_checks() -> None:
     with pytest.raises(ConfigError, match="'anger'"):
         LabelSet(("anger", "anger"))
     with pytest.raises(ConfigError, match="Empty label name"):

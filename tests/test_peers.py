@@ -96,7 +96,9 @@ def test_pictures_votes_and_copies_are_read(
     ]
 
 
-def test_a_missing_package_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_package_is_a_one_line_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def missing() -> peers.Peer:
         raise ImportError("No module named 'fer'")
 

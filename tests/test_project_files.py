@@ -1,4 +1,4 @@
-"""The files beside the code say what the code, the Makefile and docs/ say."""
+"""Project files agree with the code, the Makefile and docs/."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_the_source_distribution_has_the_files_of_the_project() -> None:
         assert (ROOT / name).exists(), name
 
 
-def test_contributing_names_targets_and_files_that_are_there() -> None:
+def test_contributing_names_existing_targets_and_files() -> None:
     text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
     targets = re.findall(r"^make (\w+)", text, re.MULTILINE)
     assert targets == ["setup", "test", "lint", "docs"]
@@ -72,7 +72,7 @@ def test_contributing_names_targets_and_files_that_are_there() -> None:
 # Citation and changelog
 
 
-def test_the_citation_is_of_this_version_and_of_both_papers() -> None:
+def test_the_citation_covers_this_version_and_both_papers() -> None:
     citation = read_yaml("CITATION.cff")
     assert citation["cff-version"] == "1.2.0"
     assert citation["version"] == PROJECT["project"]["version"]

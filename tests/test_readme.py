@@ -35,7 +35,7 @@ COMMANDS = [
 
 @pytest.fixture
 def workplace(tmp_path: Path, astronaut: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with the files that the README speaks of."""
+    """A folder with the files that the README mentions."""
     for place in ("clip.mp4", "videos/a.mp4", "examples/astronaut.mp4"):
         (tmp_path / place).parent.mkdir(exist_ok=True)
         shutil.copy(astronaut, tmp_path / place)
@@ -76,7 +76,7 @@ def test_the_steps_of_the_quickstart_give_what_predict_does(workplace: Path) -> 
         assert scores == pytest.approx(row.scores, abs=1e-6)
 
 
-def test_the_make_targets_are_there() -> None:
+def test_the_make_targets_exist() -> None:
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     targets = re.findall(r"^make (\w+)", "\n".join(blocks(README, "sh")), re.MULTILINE)
     assert targets == ["demo", "test"]
@@ -84,7 +84,7 @@ def test_the_make_targets_are_there() -> None:
         assert re.search(rf"^{target}:", makefile, re.MULTILINE)
 
 
-def test_links_lead_somewhere() -> None:
+def test_links_resolve() -> None:
     for path in [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]:
         for link in re.findall(r"\]\(([^)#]+)\)", path.read_text(encoding="utf-8")):
             if not link.startswith("http"):
@@ -98,7 +98,7 @@ def test_links_lead_somewhere() -> None:
         "src/peclip/assets/nano/README.md",
     ],
 )
-def test_the_limits_of_use_are_said(path: str) -> None:
+def test_the_limits_of_use_are_documented(path: str) -> None:
     text = " ".join((ROOT / path).read_text(encoding="utf-8").split())
     assert "Art. 5(1)(f)" in text
     assert "cannot know what" in text

@@ -45,7 +45,7 @@ def test_auto_takes_the_fastest(machine: Any) -> None:
     assert choose_device("auto") == CUDA
 
 
-def test_a_device_is_taken_by_name(machine: Any) -> None:
+def test_a_device_is_chosen_by_name(machine: Any) -> None:
     machine(cuda=2, mps=True)
     for name in ("cpu", "cuda", "cuda:0", "cuda:1", "mps"):
         assert choose_device(name) == torch.device(name)
@@ -54,35 +54,33 @@ def test_a_device_is_taken_by_name(machine: Any) -> None:
 @pytest.mark.parametrize(
     "name", ["", "gpu", "tpu9", "cuda:", "cuda:x", "cuda:-1", "cuda:1:2", "meta", "xpu", "CPU", "0"]
 )
-def test_what_is_no_device_is_answered_with_those_there_are(machine: Any, name: str) -> None:
+def test_an_unknown_device_lists_the_known_ones(machine: Any, name: str) -> None:
     machine(cuda=2)
     with pytest.raises(ConfigError, match=rf"'{name}'.*auto, cpu, cuda, cuda:N or mps"):
         choose_device(name)
 
 
 @pytest.mark.parametrize("name", ["cuda", "cuda:0", "cuda:7"])
-def test_cuda_that_is_not_there_is_said(machine: Any, name: str) -> None:
+def test_unavailable_cuda_is_reported(machine: Any, name: str) -> None:
     with pytest.raises(DeviceError, match=rf"'{name}'.*no CUDA device.*--device auto or cpu"):
         choose_device(name)
 
 
 @pytest.mark.parametrize("name", ["cuda:2", "cuda:100", "cuda:127"])
-def test_a_card_that_is_not_there_is_said(machine: Any, name: str) -> None:
+def test_an_unavailable_gpu_is_reported(machine: Any, name: str) -> None:
     machine(cuda=2)
     with pytest.raises(DeviceError, match=rf"'{name}'.*cuda:0 to cuda:1"):
         choose_device(name)
 
 
 @pytest.mark.parametrize("number", [128, 256, 257, 1000])
-def test_a_number_that_no_card_can_have_never_becomes_another_one(
-    machine: Any, number: int
-) -> None:
+def test_an_out_of_range_gpu_index_is_never_wrapped(machine: Any, number: int) -> None:
     machine(cuda=2)
     with pytest.raises((ConfigError, DeviceError)):
         choose_device(f"cuda:{number}")
 
 
-def test_mps_that_is_not_there_is_said(machine: Any) -> None:
+def test_unavailable_mps_is_reported(machine: Any) -> None:
     with pytest.raises(DeviceError, match="'mps'.*Use --device cpu"):
         choose_device("mps")
 
@@ -96,7 +94,7 @@ def test_auto_precision_gives_the_same_numbers_on_every_cpu(machine: Any) -> Non
     assert choose_precision("auto", torch.device("cuda:0")) == "fp16"
 
 
-def test_a_precision_is_taken_by_name() -> None:
+def test_a_precision_is_chosen_by_name() -> None:
     assert choose_precision("bf16", CPU) == "bf16"
     assert choose_precision("fp32", CUDA) == "fp32"
     assert choose_precision("fp16", CUDA) == "fp16"
@@ -120,7 +118,7 @@ def test_fp32_is_exact_inside_the_autocast_of_a_caller() -> None:
         assert (x @ x).dtype == torch.float32
 
 
-def test_a_device_is_called_what_it_is(machine: Any) -> None:
+def test_a_device_is_described_by_its_name(machine: Any) -> None:
     assert device_name(CPU) == "cpu"
     assert device_name(torch.device("mps")) == "mps"
     machine(cuda=2)
@@ -128,20 +126,20 @@ def test_a_device_is_called_what_it_is(machine: Any) -> None:
     assert device_name(torch.device("cuda:1")) == "cuda:1 (Card 1)"
 
 
-def test_a_compiler_that_is_missing_is_one_line() -> None:
+def test_a_missing_compiler_is_a_one_line_error() -> None:
     class InvalidCxxCompiler(RuntimeError):
         """As torch raises it."""
 
     InvalidCxxCompiler.__module__ = "torch._inductor.exc"
-    said = r"No C\+\+\. Install .*train\.compile to false\.$"
-    with pytest.raises(DeviceError, match=said), compiler_errors():
+    message = r"No C\+\+\. Install .*train\.compile to false\.$"
+    with pytest.raises(DeviceError, match=message), compiler_errors():
         raise InvalidCxxCompiler("No C++\n\nSet TORCHDYNAMO_VERBOSE=1")
     with pytest.raises(RuntimeError, match="something else"), compiler_errors():
         raise RuntimeError("something else")
 
 
 @pytest.mark.parametrize("kind", [DeviceError, TrainingError])
-def test_a_memory_that_is_too_small_is_one_line(kind: type[UserError]) -> None:
+def test_running_out_of_memory_is_a_one_line_error(kind: type[UserError]) -> None:
     told = pytest.raises(kind, match=r"^Out of memory on cuda\. Give less\.$")
     with told, memory_errors(CUDA, "Give less.", kind):
         raise torch.OutOfMemoryError("CUDA out of memory.\nTried to allocate 2 GiB.")

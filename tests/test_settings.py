@@ -128,7 +128,7 @@ def test_the_home_folder_is_expanded(monkeypatch: pytest.MonkeyPatch, tmp_path: 
         ("PECLIP_HTTP_TIMEOUT", "nan", "seconds above 0"),
     ],
 )
-def test_a_bad_value_is_one_line_that_says_what_is_accepted(
+def test_an_invalid_value_is_a_one_line_error_with_the_accepted_values(
     monkeypatch: pytest.MonkeyPatch, name: str, value: str, accepted: str
 ) -> None:
     monkeypatch.setenv(name, value)

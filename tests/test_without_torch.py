@@ -38,7 +38,7 @@ video, folder = Path(sys.argv[1]), Path(sys.argv[2])
 config = PEClipConfig()
 crops = []
 
-def score(windows):  # stands for the model
+def score(windows):  # replaces the model
     crops.extend(window.crops for window in windows)
     return [[0.4, *[0.1] * 6] for _ in windows]
 

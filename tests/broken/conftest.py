@@ -41,7 +41,7 @@ def _no_hang() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def _warm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Libraries open files and start threads at their first use; those are no leak."""
+    """Libraries open files and start threads at their first use; those are not leaks."""
     folder = tmp_path_factory.mktemp("warm")
     video = broken_videos.faststart(folder / "a.mp4")
     for decoder in ("auto", "pyav"):

@@ -1,4 +1,4 @@
-"""What stands in a file's place: pipes, links, folders, names, permissions, and files that change."""
+"""Sources other than plain files: pipes, links, folders, names, permissions, and files that change."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ both = pytest.mark.parametrize("decoder", ["auto", "pyav"])
 Good = dict[str, bytes]
 Powerless = Callable[[], AbstractContextManager[None]]
 
-# --- what is no file ----------------------------------------------------------------------------
+# --- sources that are not files ------------------------------------------------------------------
 
 
 def bound_socket(path: Path) -> None:
@@ -53,7 +53,9 @@ NO_FILE: dict[str, tuple[Callable[[Path], object], str]] = {
 
 
 @pytest.mark.parametrize("name", NO_FILE)
-def test_what_is_no_file_is_one_line(name: str, predict: Predict, tmp_path: Path) -> None:
+def test_a_source_that_is_not_a_file_is_a_one_line_error(
+    name: str, predict: Predict, tmp_path: Path
+) -> None:
     make, says = NO_FILE[name]
     path = tmp_path / name
     make(path)
@@ -65,7 +67,7 @@ def test_what_is_no_file_is_one_line(name: str, predict: Predict, tmp_path: Path
 
 
 @sweep("name", NO_FILE, default=["pipe.mp4", "nowhere.mp4", "folder.mp4"])
-def test_what_is_no_file_stops_no_other(
+def test_a_source_that_is_not_a_file_does_not_stop_the_others(
     name: str, good: Good, predict: Predict, tmp_path: Path
 ) -> None:
     video = tmp_path / "good.mkv"
@@ -77,14 +79,16 @@ def test_what_is_no_file_stops_no_other(
     assert len(outcome.errors) == 1
 
 
-def test_a_name_that_is_too_long_is_one_line(good: Good, predict: Predict, tmp_path: Path) -> None:
+def test_a_name_that_is_too_long_is_a_one_line_error(
+    good: Good, predict: Predict, tmp_path: Path
+) -> None:
     video = tmp_path / "good.mkv"
     video.write_bytes(good["plain.mkv"])
     assert predict("x" * 300 + ".mp4").code == 3
     assert predict(video, "x" * 300 + ".mp4").code == 6
 
 
-def test_a_pipe_in_a_folder_is_passed_over(good: Good, predict: Predict, tmp_path: Path) -> None:
+def test_a_pipe_in_a_folder_is_skipped(good: Good, predict: Predict, tmp_path: Path) -> None:
     folder = tmp_path / "videos"
     folder.mkdir()
     os.mkfifo(folder / "pipe.mp4")
@@ -92,7 +96,9 @@ def test_a_pipe_in_a_folder_is_passed_over(good: Good, predict: Predict, tmp_pat
     assert {row["source"] for row in predict(folder).rows} == {str(folder / "good.mkv")}
 
 
-def test_a_folder_that_links_to_itself_ends(good: Good, predict: Predict, tmp_path: Path) -> None:
+def test_a_folder_that_links_to_itself_is_searched_once(
+    good: Good, predict: Predict, tmp_path: Path
+) -> None:
     folder = tmp_path / "videos"
     (folder / "inner").mkdir(parents=True)
     for number in range(8):  # followed everywhere, these would be 8**40 paths
@@ -105,7 +111,7 @@ def test_a_folder_that_links_to_itself_ends(good: Good, predict: Predict, tmp_pa
         assert len({row["source"] for row in outcome.rows}) == 1
 
 
-def test_a_folder_that_lies_very_deep_is_searched(
+def test_a_deeply_nested_folder_is_searched(
     good: Good, predict: Predict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     depth = 1010
@@ -140,7 +146,7 @@ def test_a_folder_that_lies_very_deep_is_searched(
 
 
 @both
-def test_a_file_that_may_not_be_read_is_one_line(
+def test_a_file_without_read_permission_is_a_one_line_error(
     decoder: str, good: Good, predict: Predict, powerless: Powerless, tmp_path: Path
 ) -> None:
     path = tmp_path / "secret.mp4"
@@ -155,7 +161,7 @@ def test_a_file_that_may_not_be_read_is_one_line(
     "mode", [0o000, pytest.param(0o444, marks=slow), 0o111], ids=["closed", "listed", "entered"]
 )
 @sweep("inside", ["", "a.mkv", "frames", "frames/1.png"], default=["", "a.mkv", "frames"])
-def test_a_folder_that_may_not_be_read_is_one_line(
+def test_a_folder_without_read_permission_is_a_one_line_error(
     mode: int, inside: str, good: Good, predict: Predict, powerless: Powerless, tmp_path: Path
 ) -> None:
     video, folder = tmp_path / "good.mkv", tmp_path / "secret"
@@ -202,7 +208,9 @@ HOSTILE_NAMES = ["not-utf8", "newline", "escape", "markup", "dash", "colon", "gl
 
 
 @sweep("case", NAMES, default=[*HOSTILE_NAMES, "space", "right-to-left"])
-def test_a_name_is_only_a_name(case: str, good: Good, predict: Predict, tmp_path: Path) -> None:
+def test_a_name_is_never_interpreted(
+    case: str, good: Good, predict: Predict, tmp_path: Path
+) -> None:
     path = tmp_path / os.fsdecode(NAMES[case])
     path.write_bytes(good["front.mp4"])
     outcome = predict(path)
@@ -244,7 +252,7 @@ def test_a_name_can_be_printed(
 
 
 @sweep("case", ["not-utf8", "markup", "escape"], default=["markup", "escape"])
-def test_a_name_can_stand_on_the_bar(
+def test_the_progress_bar_can_show_any_name(
     case: str, good: Good, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: Any
 ) -> None:
     monkeypatch.setenv("FORCE_COLOR", "1")
@@ -277,7 +285,7 @@ def test_rows_for_standard_output_stay_off_the_bar(
 
 
 @pytest.mark.parametrize("ending", ["csv", "json", "parquet"])
-def test_every_format_takes_a_broken_file_and_a_name_that_is_no_text(
+def test_every_format_writes_broken_files_and_undecodable_names(
     ending: str, good: Good, tmp_path: Path, capfd: Any
 ) -> None:
     path, bad = tmp_path / os.fsdecode(NAMES["not-utf8"]), tmp_path / "bad.mp4"

@@ -42,7 +42,7 @@ TRAVERSALS = ["../evil.txt", "../../../../../evil.txt", "/evil.txt", "a/../../ev
 
 
 @sweep("name", TRAVERSALS, default=["../../../../../evil.txt", "/evil.txt", "..\\evil"])
-def test_a_file_name_of_the_hub_leads_nowhere(
+def test_a_file_name_from_the_hub_cannot_leave_the_cache(
     name: str, hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PECLIP_CACHE_DIR", str(tmp_path / "a" / "cache"))
@@ -58,7 +58,7 @@ def test_a_file_name_of_the_hub_leads_nowhere(
     ["../../../../evil.txt", "{root}/evil.txt", "..\\evil.txt", 'W"{root}/evil.txt'],
     default=["../../../../evil.txt", "{root}/evil.txt"],
 )
-def test_an_answer_of_the_hub_leads_nowhere(
+def test_a_hub_response_cannot_leave_the_cache(
     where: str,
     name: str,
     hub: Hub,
@@ -70,7 +70,7 @@ def test_an_answer_of_the_hub_leads_nowhere(
     setattr(hub, where, name.format(root=tmp_path))
     assert run(["models", "download", "org/repo"]) == 4
     err = capfd.readouterr().err
-    (line,) = (line for line in err.splitlines() if line.startswith(ERROR))  # beside progress bars
+    (line,) = (line for line in err.splitlines() if line.startswith(ERROR))  # among progress bars
     assert "path outside the cache" in line
     assert "Traceback" not in err
     assert not [path for path in files_under(tmp_path) if "evil" in path or "snapshots/" in path]
@@ -79,7 +79,7 @@ def test_an_answer_of_the_hub_leads_nowhere(
     assert not huggingface_hub.get_session().event_hooks["response"], "the client is as it was"
 
 
-def test_a_file_of_the_hub_is_bounded(
+def test_the_size_of_a_hub_file_is_limited(
     hub: Hub,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -108,7 +108,7 @@ def full_disk() -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
-def test_a_full_disk_is_one_line_and_the_next_download_is_whole(
+def test_a_full_disk_is_a_one_line_error_and_the_next_download_completes(
     hub: Hub, video: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     with full_disk():
@@ -123,7 +123,7 @@ def test_a_full_disk_is_one_line_and_the_next_download_is_whole(
     assert run(words) == 0
 
 
-def test_a_full_disk_under_the_detector_is_an_error_of_the_weights(
+def test_a_full_disk_while_fetching_the_detector_is_a_weights_error(
     hub: Hub, tmp_path: Path
 ) -> None:
     files_of(hub)["face.onnx"] = bytes(5000)
@@ -134,7 +134,7 @@ def test_a_full_disk_under_the_detector_is_an_error_of_the_weights(
 
 
 @pytest.mark.parametrize("form", ["csv", "jsonl", "json", "parquet"])
-def test_a_full_disk_under_the_output_is_one_line(
+def test_a_full_disk_while_writing_output_is_a_one_line_error(
     form: str, video: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     words = ["--device", "cpu", "--no-face-crop", "-f", form, "-o", "/dev/full", "--overwrite"]
@@ -145,7 +145,7 @@ def test_a_full_disk_under_the_output_is_one_line(
     assert os.strerror(errno.ENOSPC) in errors[0]
 
 
-def test_a_full_disk_under_the_temporary_files_is_one_line(
+def test_a_full_temporary_disk_is_a_one_line_error(
     video: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     with full_disk():
@@ -153,7 +153,7 @@ def test_a_full_disk_under_the_temporary_files_is_one_line(
     assert "TMPDIR" in line
 
 
-def test_a_read_only_cache_is_one_line(
+def test_a_read_only_cache_is_a_one_line_error(
     hub: Hub,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,

@@ -18,7 +18,7 @@ TENTHS = range(1, 10)
 
 @both
 @sweep("tenth", TENTHS, default=(3, 7))
-def test_an_index_in_front_gives_what_there_is_and_says_that_it_is_cut(
+def test_a_truncated_file_with_a_leading_index_gives_its_rows_and_an_error(
     tenth: int, decoder: str, good: Good, predict: Predict, tmp_path: Path
 ) -> None:
     path = tmp_path / "cut.mp4"
@@ -33,7 +33,7 @@ def test_an_index_in_front_gives_what_there_is_and_says_that_it_is_cut(
 
 @both
 @sweep("tenth", TENTHS, default=(5,))
-def test_an_index_at_the_end_is_lost_with_it(
+def test_a_truncated_file_with_a_trailing_index_cannot_be_read(
     tenth: int, decoder: str, good: Good, predict: Predict, tmp_path: Path
 ) -> None:
     path = tmp_path / "cut.mp4"
@@ -57,7 +57,7 @@ def test_an_index_at_the_end_is_lost_with_it(
         ("plain.h264", "pyav"),
     ],
 )
-def test_a_stream_that_is_cut_gives_rows_or_one_line(
+def test_a_truncated_stream_gives_rows_or_a_one_line_error(
     name: str, tenth: int, decoder: str, good: Good, predict: Predict, tmp_path: Path
 ) -> None:
     path = tmp_path / name
@@ -167,7 +167,7 @@ ONE_PER_CLASS = [
 
 @both
 @sweep("name", DAMAGED, default=ONE_PER_CLASS)
-def test_a_damaged_file_gives_rows_or_one_line(
+def test_a_corrupt_file_gives_rows_or_a_one_line_error(
     name: str, decoder: str, good: Good, predict: Predict, tmp_path: Path
 ) -> None:
     file, change, codes, says = DAMAGED[name]
@@ -215,7 +215,7 @@ NO_VIDEO: dict[str, tuple[bytes, str]] = {
     NO_VIDEO,
     default=["text.mp4", "list.m3u8", "list.mp4", "radio.mp4", "subtitles.srt", "notes.txt"],
 )
-def test_what_is_no_video_is_one_line(
+def test_a_file_that_is_not_a_video_is_a_one_line_error(
     name: str, good: Good, predict: Predict, tmp_path: Path
 ) -> None:
     secret = tmp_path / "secret.mp4"
@@ -236,7 +236,7 @@ BROKEN_AMONG_GOOD = ["nothing", "noise", "headers-only", "never-written", "damag
 
 @both
 @sweep("name", BROKEN_AMONG_GOOD, default=["nothing", "never-written", "damaged-all"])
-def test_a_broken_file_among_good_ones_costs_no_row_of_theirs(
+def test_a_broken_file_does_not_affect_the_rows_of_valid_files(
     name: str, decoder: str, good: Good, predict: Predict, tmp_path: Path
 ) -> None:
     folder = tmp_path / "videos"

@@ -76,7 +76,7 @@ def mutated(data: bytes, seed: str) -> bytes:
 
 @sweep("batch", range(BATCHES), default=(0,))
 @pytest.mark.parametrize("name", CONTAINERS)
-def test_changed_bytes_give_rows_or_one_line(
+def test_changed_bytes_give_rows_or_a_one_line_error(
     name: str, batch: int, good: dict[str, bytes], predict: Predict, tmp_path: Path
 ) -> None:
     path = tmp_path / name

@@ -95,7 +95,7 @@ def test_an_image_among_frames(name: str, predict: Predict, tmp_path: Path) -> N
         assert f"17{name}" in outcome.errors[0]
 
 
-def test_a_program_is_no_image(tmp_path: Path) -> None:
+def test_a_program_is_refused_as_an_image(tmp_path: Path) -> None:
     path = tmp_path / "a.png"
     IMAGES["program.png"][0](path)
     with pytest.raises(VideoError, match=r"a\.png.*Remove or replace it"):
@@ -103,7 +103,7 @@ def test_a_program_is_no_image(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("error", [IndexError, EOFError, struct.error, MemoryError])
-def test_whatever_pillow_raises_is_one_line(
+def test_every_pillow_exception_is_a_one_line_error(
     error: type[Exception], predict: Predict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def convert(*_: Any) -> None:

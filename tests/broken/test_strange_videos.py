@@ -101,7 +101,9 @@ def test_a_strange_video_gives_rows(
 
 
 @both
-def test_sound_without_pictures_is_one_line(decoder: str, predict: Predict, tmp_path: Path) -> None:
+def test_an_audio_only_file_is_a_one_line_error(
+    decoder: str, predict: Predict, tmp_path: Path
+) -> None:
     outcome = predict(broken_videos.sound_only(tmp_path / "talk.mp4"), decoder=decoder)
     assert outcome.code == 3
     assert "no video stream (1 audio stream found)" in outcome.errors[0]
@@ -109,7 +111,7 @@ def test_sound_without_pictures_is_one_line(decoder: str, predict: Predict, tmp_
 
 @both
 @sweep("name", ["none.mp4", "none.mkv", "none.avi"], default=["none.mp4"])
-def test_a_stream_without_packets_is_one_line(
+def test_a_stream_without_packets_is_a_one_line_error(
     name: str, decoder: str, predict: Predict, tmp_path: Path
 ) -> None:
     outcome = predict(broken_videos.no_packets(tmp_path / name), decoder=decoder)
@@ -141,7 +143,7 @@ HUGE: dict[str, Callable[[Good], bytes]] = {
     HUGE,
     default=["30000x30000.y4m", "65535x65535.gif", "16000x16000.avi", "0x0.avi", "12000x12000.png"],
 )
-def test_a_size_that_no_camera_has_is_one_line_and_no_memory(
+def test_an_absurd_frame_size_is_a_one_line_error_and_allocates_nothing(
     name: str,
     decoder: str,
     good: Good,
@@ -159,9 +161,7 @@ def test_a_size_that_no_camera_has_is_one_line_and_no_memory(
     assert all(str(path) in line for line in outcome.errors)
 
 
-def test_a_picture_that_grows_behind_the_header_takes_no_memory(
-    predict: Predict, tmp_path: Path
-) -> None:
+def test_a_frame_larger_than_its_header_allocates_nothing(predict: Predict, tmp_path: Path) -> None:
     path = tmp_path / "grows.mp4"
     path.write_bytes(broken_videos.png_of(64, 48) * 6 + broken_videos.black_png(12000, 12000))
     broken_videos.forget_memory()
@@ -170,7 +170,9 @@ def test_a_picture_that_grows_behind_the_header_takes_no_memory(
     assert broken_videos.memory() - before < 100 * 2**20
 
 
-def test_a_pixel_format_that_ends_the_process_is_one_line(predict: Predict, tmp_path: Path) -> None:
+def test_a_pixel_format_that_crashes_the_process_is_a_one_line_error(
+    predict: Predict, tmp_path: Path
+) -> None:
     path = tmp_path / "grey.mp4"
     path.write_bytes(broken_videos.exr(1))
     assert predict(path).code == 0
@@ -186,7 +188,7 @@ def test_a_pixel_format_that_ends_the_process_is_one_line(predict: Predict, tmp_
         reader.read([2])
 
 
-def test_a_picture_that_cannot_be_converted_is_one_line(
+def test_a_frame_that_cannot_be_converted_is_a_one_line_error(
     predict: Predict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(*_: object) -> None:
@@ -200,13 +202,13 @@ def test_a_picture_that_cannot_be_converted_is_one_line(
 
 
 @pytest.mark.parametrize("hop", ["1e-300", "0", "-1", "0.0001ms"])
-def test_windows_without_end_are_wrong_usage(hop: str, tmp_path: Path) -> None:
+def test_infinite_windows_are_a_usage_error(hop: str, tmp_path: Path) -> None:
     path = broken_videos.faststart(tmp_path / "a.mp4")
     assert run(["predict", str(path), "-m", "debug", "--no-face-crop", "--hop", hop]) == 2
 
 
 @pytest.mark.parametrize("times", [[0.0, 0.0, 0.0], [2.0, 1.0, 0.0], [0.0, float("nan"), 1.0]])
-def test_times_that_do_not_rise_are_wrong_usage(times: list[float]) -> None:
+def test_decreasing_times_are_a_usage_error(times: list[float]) -> None:
     data = np.zeros((3, 8, 8, 3), np.uint8)
     with pytest.raises(ConfigError, match="must increase"):
         open_video(Frames(data, np.array(times)))

@@ -47,7 +47,7 @@ class Bomb:
         return (Path.touch, (self.target,))
 
 
-def test_the_good_model_is_good(saved: Path, video: Path) -> None:
+def test_the_intact_model_loads(saved: Path, video: Path) -> None:
     words = ("predict", str(video), "-m", str(saved), "--device", "cpu", "--no-face-crop")
     assert run(words) == 0
 
@@ -134,7 +134,7 @@ DAMAGED = [
 
 
 @sweep("name", TENSORS, default=DAMAGED)
-def test_tensors_that_are_broken_are_one_line(
+def test_broken_tensors_are_a_one_line_error(
     name: str, saved: Path, video: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     TENSORS[name](saved)
@@ -165,7 +165,7 @@ def test_a_pickle_is_never_run(
 
 @sweep("part", [0, 0.1, 0.5, 0.9], default=[0, 0.5])
 @pytest.mark.parametrize("damage", [broken_videos.noisy, broken_videos.zeroed])
-def test_a_damaged_checkpoint_is_not_converted(
+def test_a_corrupt_checkpoint_is_not_converted(
     part: float, damage: Callable[..., bytes], capfd: Any, tmp_path: Path
 ) -> None:
     path = tmp_path / "model.pth"
@@ -249,7 +249,7 @@ HOSTILE = [
 
 
 @sweep("name", CONFIGS, default=HOSTILE)
-def test_a_hostile_configuration_is_one_line(
+def test_a_hostile_configuration_is_a_one_line_error(
     name: str, saved: Path, video: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     edit, code = CONFIGS[name]

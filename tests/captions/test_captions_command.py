@@ -58,7 +58,7 @@ def test_every_video_is_captioned_once(root: Path, endpoint: Endpoint, capsys: O
     assert len(endpoint.seen) == 3
 
 
-def test_a_run_that_was_stopped_goes_on(root: Path, endpoint: Endpoint, capsys: Output) -> None:
+def test_an_interrupted_run_is_resumed(root: Path, endpoint: Endpoint, capsys: Output) -> None:
     endpoint.script = [Reply(), Reply(b"<html>", 200)]
     assert run(command(root, endpoint.url)) == 4
     err = capsys.readouterr().err
@@ -71,7 +71,7 @@ def test_a_run_that_was_stopped_goes_on(root: Path, endpoint: Endpoint, capsys: 
     assert list(read_captions(root.parent / "captions.jsonl")) == IDS
 
 
-def test_one_video_without_an_answer_does_not_stop_the_others(
+def test_one_video_without_a_caption_does_not_stop_the_others(
     root: Path, endpoint: Endpoint, capsys: Output
 ) -> None:
     endpoint.script = [Reply(completion("")), Reply(completion("He is sad."))]
@@ -90,7 +90,7 @@ def test_one_video_without_an_answer_does_not_stop_the_others(
 @pytest.mark.parametrize(
     "text", [None, "<html>502</html>", "I'm sorry, I can't help with identifying people."]
 )
-def test_a_model_that_never_has_a_caption_ends_the_run(
+def test_a_model_that_never_returns_a_caption_ends_the_run(
     text: str | None, root: Path, endpoint: Endpoint, capsys: Output
 ) -> None:
     shutil.copytree(root / "sad" / "one", root / "sad" / "three")
@@ -110,7 +110,7 @@ def test_a_model_that_never_has_a_caption_ends_the_run(
     assert [row["id"] for row in rows(root)] == ["happy/one"]
 
 
-def test_an_answer_begins_the_count_anew(root: Path, endpoint: Endpoint, capsys: Output) -> None:
+def test_a_caption_resets_the_failure_count(root: Path, endpoint: Endpoint, capsys: Output) -> None:
     for name in ("three", "two"):
         shutil.copytree(root / "sad" / "one", root / "sad" / name)
     nothing = Reply(completion("<html>502</html>"))
@@ -120,7 +120,7 @@ def test_an_answer_begins_the_count_anew(root: Path, endpoint: Endpoint, capsys:
     assert output.out == "1 ok, 4 unanswered\n"
     assert "does not describe a face: '<html>502</html>'; try another model." in output.err
     assert [row["id"] for row in rows(root)] == ["sad/one"]
-    endpoint.script = [nothing] * 4  # what the store has stands between them as in the first run
+    endpoint.script = [nothing] * 4  # stored captions lie between them as in the first run
     assert run(command(root, endpoint.url)) == 6
     assert capsys.readouterr().out == "4 unanswered, 1 kept\n"
     endpoint.script = [nothing] * 4
@@ -128,7 +128,9 @@ def test_an_answer_begins_the_count_anew(root: Path, endpoint: Endpoint, capsys:
     assert capsys.readouterr().out == "3 unanswered, 1 kept, 1 ahead\n"
 
 
-def test_two_runs_do_not_write_one_file(root: Path, endpoint: Endpoint, capsys: Output) -> None:
+def test_two_runs_cannot_write_the_same_file(
+    root: Path, endpoint: Endpoint, capsys: Output
+) -> None:
     path = root.parent / "captions.jsonl"
     with CaptionStore(path):
         assert run(command(root, endpoint.url)) == 2
@@ -168,7 +170,7 @@ def test_wrong_usage(
     assert not endpoint.seen
 
 
-def test_another_model_is_refused_before_it_is_asked(
+def test_another_model_is_refused_before_any_request(
     root: Path, endpoint: Endpoint, capsys: Output
 ) -> None:
     assert run(command(root, endpoint.url, "--limit", "1")) == 0
@@ -177,7 +179,7 @@ def test_another_model_is_refused_before_it_is_asked(
     assert len(endpoint.seen) == 1
 
 
-def test_it_is_said_that_frames_leave_the_machine(
+def test_a_warning_says_that_frames_leave_the_machine(
     root: Path, monkeypatch: pytest.MonkeyPatch, capsys: Output
 ) -> None:
     monkeypatch.setenv("PECLIP_OFFLINE", "0")
@@ -189,7 +191,7 @@ def test_it_is_said_that_frames_leave_the_machine(
     assert "are sent to vlm.example.test." in capsys.readouterr().err
 
 
-def test_without_transformers_the_command_to_install_it_is_given(
+def test_without_transformers_the_error_gives_the_install_command(
     root: Path, monkeypatch: pytest.MonkeyPatch, capsys: Output
 ) -> None:
     real = builtins.__import__
@@ -206,7 +208,9 @@ def test_without_transformers_the_command_to_install_it_is_given(
     assert "pip install 'peclip[captions]'" in capsys.readouterr().err
 
 
-def test_what_comes_with_a_data_set_is_refined_and_kept(tmp_path: Path, capsys: Output) -> None:
+def test_captions_shipped_with_a_data_set_are_refined_and_kept(
+    tmp_path: Path, capsys: Output
+) -> None:
     lists = tmp_path / "mafw" / "single" / "with_caption" / "set_1"
     plain = tmp_path / "mafw" / "single" / "no_caption" / "set_1"
     lists.mkdir(parents=True)

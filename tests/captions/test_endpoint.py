@@ -62,7 +62,7 @@ def test_the_key_and_the_options(endpoint: Endpoint, monkeypatch: pytest.MonkeyP
 
 
 @pytest.mark.parametrize("status", [429, 500, 503])
-def test_a_busy_server_is_asked_again(status: int, endpoint: Endpoint) -> None:
+def test_a_busy_server_is_retried(status: int, endpoint: Endpoint) -> None:
     busy = Reply(b"later", status)
     endpoint.script = [busy, Reply(b"", status, {"Retry-After": "7"}), busy]
     waited: list[float] = []
@@ -78,7 +78,7 @@ def test_a_server_that_stays_busy(endpoint: Endpoint) -> None:
     assert waited == [60] * (ATTEMPTS - 1)
 
 
-def test_nobody_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unreachable_server_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NO_PROXY", "*")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -108,7 +108,7 @@ def test_nobody_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
         (Reply(b"\xff\xfe\n\n<"), "not JSON"),
     ],
 )
-def test_nonsense_is_one_line_and_not_asked_again(
+def test_an_invalid_response_is_a_one_line_error_without_a_retry(
     reply: Reply, words: str, endpoint: Endpoint
 ) -> None:
     endpoint.script = [reply]
@@ -132,25 +132,27 @@ def test_the_key_is_not_shown(endpoint: Endpoint, monkeypatch: pytest.MonkeyPatc
 
 
 @pytest.mark.parametrize("text", ["", " \n", None])
-def test_an_empty_answer_is_about_one_video(text: str | None, endpoint: Endpoint) -> None:
+def test_an_empty_response_fails_one_video_only(text: str | None, endpoint: Endpoint) -> None:
     endpoint.script = [Reply(completion(text))]
     with pytest.raises(NoCaptionError, match="'vlm-1' at 127.0.0.1 returned an empty caption"):
         captioner(endpoint.url).describe(frames())
 
 
 @pytest.mark.parametrize("variable", ["HTTP_PROXY", "http_proxy", "ALL_PROXY"])
-def test_frames_for_this_machine_go_through_no_proxy(
+def test_a_local_server_bypasses_the_proxy(
     variable: str, endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("NO_PROXY", "no_proxy", "HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv(variable, "http://127.0.0.1:1")  # nobody is there: asking it would fail
+    monkeypatch.setenv(
+        variable, "http://127.0.0.1:1"
+    )  # nothing listens there: a request would fail
     assert captioner(endpoint.url).describe(frames()) == ANSWER
     assert captioner(endpoint.url).describe(frames()) == ANSWER
     assert [sent.path for sent in endpoint.seen] == ["/v1/chat/completions"] * 2
 
 
-def test_a_server_elsewhere_is_asked_through_the_proxy(
+def test_a_remote_server_is_reached_through_the_proxy(
     endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("NO_PROXY", "no_proxy"):
@@ -163,12 +165,12 @@ def test_a_server_elsewhere_is_asked_through_the_proxy(
 
 
 @pytest.mark.parametrize("url", ["localhost:8000", "ftp://host/v1", "http://", "http://[::1", ""])
-def test_an_address_that_is_none(url: str) -> None:
+def test_an_invalid_address_is_refused(url: str) -> None:
     with pytest.raises(ConfigError, match="use an address such as"):
         captioner(url)
 
 
-def test_offline_only_this_machine_is_asked() -> None:
+def test_offline_mode_allows_only_a_local_server() -> None:
     assert captioner("http://localhost:8000/v1").is_local
     with pytest.raises(EndpointError, match="peclip is offline"):
         captioner("https://api.example.test/v1")

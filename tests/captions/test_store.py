@@ -17,7 +17,7 @@ def caption(id: str, refined: str = "Her lips part.") -> Caption:
     return Caption(id, f"{refined} She is sad – 悲.", refined, "vlm-1", "finecliper-1", 8)
 
 
-def test_a_caption_is_in_the_file_at_once(tmp_path: Path) -> None:
+def test_a_caption_is_written_immediately(tmp_path: Path) -> None:
     path = tmp_path / "captions.jsonl"
     store = CaptionStore(path)
     assert not path.exists()
@@ -40,9 +40,7 @@ def test_a_caption_is_in_the_file_at_once(tmp_path: Path) -> None:
     again.check_origin("vlm-1", "finecliper-1", 8)
 
 
-def test_half_a_line_at_the_end_is_removed(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_partial_last_line_is_removed(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     path = tmp_path / "captions.jsonl"
     for name in ("a", "b"):
         CaptionStore(path).add(caption(name))
@@ -55,7 +53,7 @@ def test_half_a_line_at_the_end_is_removed(
     assert list(read_captions(path)) == ["a", "b"]
 
 
-def test_a_last_line_without_its_end_is_kept(tmp_path: Path) -> None:
+def test_a_last_line_without_a_newline_is_kept(tmp_path: Path) -> None:
     path = tmp_path / "captions.jsonl"
     CaptionStore(path).add(caption("a"))
     path.write_bytes(path.read_bytes()[:-1])
@@ -63,7 +61,7 @@ def test_a_last_line_without_its_end_is_kept(tmp_path: Path) -> None:
     assert list(read_captions(path)) == ["a", "b"]
 
 
-def test_a_broken_line_in_the_middle_is_an_error_and_nothing_is_lost(tmp_path: Path) -> None:
+def test_a_broken_line_in_the_middle_is_an_error_and_keeps_the_file(tmp_path: Path) -> None:
     path = tmp_path / "captions.jsonl"
     path.write_text('nonsense\n{"id": "a", "caption": "x"}\n')
     before = path.read_bytes()
@@ -81,7 +79,7 @@ def test_a_broken_line_in_the_middle_is_an_error_and_nothing_is_lost(tmp_path: P
         ('{"id": "a"}', 1),
     ],
 )
-def test_a_file_of_something_else_is_left_as_it_is(content: str, line: int, tmp_path: Path) -> None:
+def test_an_unrelated_file_is_left_unchanged(content: str, line: int, tmp_path: Path) -> None:
     path = tmp_path / "captions.jsonl"
     path.write_text(content)
     with pytest.raises(DatasetError, match=f"line {line}"):
@@ -89,7 +87,7 @@ def test_a_file_of_something_else_is_left_as_it_is(content: str, line: int, tmp_
     assert path.read_bytes() == content.encode()
 
 
-def test_a_video_that_stands_there_twice_is_refused_as_in_training(tmp_path: Path) -> None:
+def test_a_duplicate_video_is_refused_as_in_training(tmp_path: Path) -> None:
     path = tmp_path / "captions.jsonl"
     path.write_text('{"id": "a", "caption": "x"}\n{"id": "a", "caption": "y"}\n')
     messages = []
@@ -130,7 +128,7 @@ def test_a_file_that_is_refused_is_not_locked(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "made", [("other", "finecliper-1", 8), ("vlm-1", "2", 8), ("vlm-1", "finecliper-1", 16)]
 )
-def test_captions_that_were_made_otherwise_are_not_mixed(
+def test_captions_made_with_other_settings_are_not_mixed(
     made: tuple[str, str, int], tmp_path: Path
 ) -> None:
     store = CaptionStore(tmp_path / "captions.jsonl")
@@ -140,7 +138,7 @@ def test_captions_that_were_made_otherwise_are_not_mixed(
 
 
 @pytest.mark.parametrize("name", ["captions.csv", "none/captions.jsonl", ".jsonl"])
-def test_a_path_that_cannot_hold_captions(name: str, tmp_path: Path) -> None:
+def test_an_unusable_caption_path_is_refused(name: str, tmp_path: Path) -> None:
     (tmp_path / "captions.jsonl").mkdir()
     for path in (tmp_path / name, tmp_path / "captions.jsonl"):
         with pytest.raises(ConfigError, match=r"choose a \.jsonl file in an existing folder"):

@@ -78,12 +78,12 @@ def frames(value: int, count: int = 8) -> Frames:
     return Frames(data, np.arange(count) / 5)
 
 
-def test_a_video_is_described_in_words_of_the_model(directory: Path) -> None:
+def test_the_caption_is_generated_by_the_model(directory: Path) -> None:
     captioner = TransformersCaptioner(str(directory), "cpu", settings=load_settings())
     assert captioner.name == str(directory)
     text = captioner.describe(frames(0))
     words = text.split()
-    assert set(words) <= set(WORDS[6:])  # the answer alone: no word of the question
+    assert set(words) <= set(WORDS[6:])  # the caption alone, without the prompt
     assert len(words) == MAX_NEW_TOKENS
     assert captioner.describe(frames(0)) == text
     assert captioner.describe(frames(1, count=1))
@@ -95,7 +95,7 @@ def test_the_model_sees_the_video(directory: Path, monkeypatch: pytest.MonkeyPat
 
     def generate(**inputs: torch.Tensor) -> torch.Tensor:
         seen.append(inputs["pixel_values_videos"])
-        return inputs["input_ids"]  # nothing is added: an empty answer
+        return inputs["input_ids"]  # nothing is added: an empty caption
 
     monkeypatch.setattr(captioner._model, "generate", generate)
     for value in (0, 1):
@@ -105,7 +105,7 @@ def test_the_model_sees_the_video(directory: Path, monkeypatch: pytest.MonkeyPat
     assert not torch.equal(*seen)
 
 
-def test_a_model_that_is_not_there(tmp_path: Path) -> None:
+def test_a_missing_model_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match="Use a video-text") as caught:
         TransformersCaptioner(str(tmp_path), "cpu", settings=load_settings())
     assert "\n" not in str(caught.value)
@@ -113,7 +113,7 @@ def test_a_model_that_is_not_there(tmp_path: Path) -> None:
         TransformersCaptioner("nobody/none", "cpu", settings=load_settings())
 
 
-def test_a_model_that_is_damaged(directory: Path, tmp_path: Path) -> None:
+def test_a_corrupt_model_is_an_error(directory: Path, tmp_path: Path) -> None:
     folder = shutil.copytree(directory, tmp_path / "damaged")
     (weights,) = folder.glob("*.safetensors")
     weights.write_bytes(weights.read_bytes()[: weights.stat().st_size // 2])
@@ -130,7 +130,7 @@ def test_a_model_that_is_too_large(directory: Path, monkeypatch: pytest.MonkeyPa
         TransformersCaptioner(str(directory), "cpu", settings=load_settings())
 
 
-def test_a_model_that_reads_no_videos_or_holds_no_conversation(
+def test_a_model_without_video_input_or_a_chat_template_is_refused(
     directory: Path, tmp_path: Path
 ) -> None:
     without = processor()

@@ -50,7 +50,7 @@ def failing(error: BaseException) -> Any:
 
 
 def the_error(capsys: Output) -> str:
-    """What stands behind `peclip: error:` on the one line of standard error."""
+    """The text after `peclip: error:` on the one line of standard error."""
     captured = capsys.readouterr()
     assert captured.out == ""
     assert captured.err.endswith("\n")
@@ -81,7 +81,7 @@ def test_every_error_has_a_listed_exit_code() -> None:
     assert used | by_signal | {0} == errors.EXIT_CODES.keys()
 
 
-def test_the_table_of_exit_codes_is_that_of_the_code() -> None:
+def test_the_exit_code_table_matches_the_code() -> None:
     table = (Path(__file__).parents[2] / "docs" / "exit_codes.md").read_text(encoding="utf-8")
     rows = re.findall(r"^\| (\d+) \| ([^|]+) \|", table, re.MULTILINE)
     assert {int(code): meaning for code, meaning in rows} == errors.EXIT_CODES
@@ -122,7 +122,7 @@ def test_every_command_has_help(command: str, option: str, capsys: Output) -> No
         (["predict"], "Missing argument"),
     ],
 )
-def test_wrong_usage_is_2(arguments: list[str], problem: str, capsys: Output) -> None:
+def test_a_usage_error_is_2(arguments: list[str], problem: str, capsys: Output) -> None:
     assert run(arguments) == 2
     captured = capsys.readouterr()
     assert captured.out == ""
@@ -130,7 +130,7 @@ def test_wrong_usage_is_2(arguments: list[str], problem: str, capsys: Output) ->
 
 
 @pytest.mark.parametrize("arguments", [[], ["models"]])
-def test_without_a_command_there_is_help(arguments: list[str], capsys: Output) -> None:
+def test_without_a_command_help_is_shown(arguments: list[str], capsys: Output) -> None:
     assert run(arguments) == 2
     captured = capsys.readouterr()
     assert "Usage:" in plain(captured.out + captured.err)
@@ -171,7 +171,7 @@ def test_help_does_not_import_torch(code: str) -> None:
         (errors.MissingExtraError("so it is", "data"), 5),
     ],
 )
-def test_an_error_of_the_user_is_one_line_and_its_code(
+def test_a_user_error_is_one_line_with_its_exit_code(
     error: errors.UserError, code: int, capsys: Output, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("peclip.cli.diagnosis.diagnose", failing(error))
@@ -225,7 +225,7 @@ def test_quiet_does_not_silence_errors(capsys: Output, monkeypatch: pytest.Monke
     assert the_error(capsys) == "so it is"
 
 
-def test_a_bug_is_not_dressed_up(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_bug_shows_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("peclip.cli.diagnosis.diagnose", failing(ZeroDivisionError("a bug")))
     with pytest.raises(ZeroDivisionError):
         run(["doctor"])
@@ -237,7 +237,9 @@ def test_an_interruption_is_130(monkeypatch: pytest.MonkeyPatch, capsys: Output)
     assert "Traceback" not in capsys.readouterr().err
 
 
-def test_a_reader_that_has_gone_is_no_bug(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_closed_pipe_is_not_reported_as_a_bug(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     """`peclip … | head`: 1 would say that it is one."""
     gone = BrokenPipeError(32, "Broken pipe")
     monkeypatch.setattr("peclip.cli.diagnosis.diagnose", failing(gone))
@@ -257,7 +259,7 @@ def test_a_reader_that_has_gone_is_no_bug(monkeypatch: pytest.MonkeyPatch, tmp_p
     ("variable", "value"), [("PECLIP_OFFLINE", "maybe"), ("PECLIP_HTTP_TIMEOUT", "soon")]
 )
 @pytest.mark.parametrize("command", ["doctor", "models info debug"])
-def test_a_wrong_setting_is_2(
+def test_an_invalid_setting_is_2(
     command: str, variable: str, value: str, capsys: Output, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(variable, value)
@@ -386,7 +388,7 @@ def test_models_download(capsys: Output, cache: Path) -> None:
         ("org/repo", 4, "'org/repo' is not in the cache"),
     ],
 )
-def test_a_model_that_is_not_there(
+def test_a_missing_model_is_an_error(
     command: str, name: str, code: int, problem: str, capsys: Output
 ) -> None:
     assert run(["models", command, name]) == code

@@ -106,7 +106,7 @@ def test_errors(
     assert words in err
 
 
-def test_a_wrong_root_is_said_before_a_detector_is_loaded(
+def test_an_invalid_root_is_reported_before_a_detector_is_loaded(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     arguments = ["data", "check", "--dataset", "dfew", "--data-root", str(tmp_path / "x")]

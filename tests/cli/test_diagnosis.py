@@ -26,7 +26,7 @@ def cache() -> Path:
     return Path(os.environ["PECLIP_CACHE_DIR"])
 
 
-def test_everything_is_looked_at_and_nothing_is_written(cache: Path) -> None:
+def test_everything_is_checked_and_nothing_is_written(cache: Path) -> None:
     findings = found()
     assert {"python", "peclip", "torch", "torchvision", "open_clip_torch"} <= findings.keys()
     assert {
@@ -44,7 +44,7 @@ def test_everything_is_looked_at_and_nothing_is_written(cache: Path) -> None:
     assert not list(cache.iterdir())
 
 
-def test_what_is_not_fine_comes_with_advice() -> None:
+def test_every_problem_comes_with_advice() -> None:
     for finding in diagnose():
         assert finding.state in ("ok", "optional", "missing")
         assert bool(finding.advice) == (finding.state != "ok")
@@ -90,10 +90,10 @@ def test_a_cache_behind_a_file_is_missing(
     assert "PECLIP_CACHE_DIR" in finding.advice
 
 
-def test_a_cache_without_the_right_to_write_is_missing(
+def test_a_cache_without_write_permission_is_missing(
     monkeypatch: pytest.MonkeyPatch, cache: Path
 ) -> None:
-    allowed = os.access  # root may write everywhere, so the answer is made here
+    allowed = os.access  # root may write everywhere, so the result is faked here
     monkeypatch.setattr(
         os, "access", lambda path, mode: Path(path) != cache and allowed(path, mode)
     )
@@ -160,7 +160,7 @@ def test_an_extra_that_is_not_installed_is_optional(monkeypatch: pytest.MonkeyPa
     assert findings["pyarrow"] == Finding("pyarrow", "1.0")
 
 
-def test_a_dependency_that_is_not_installed_is_found_and_not_a_crash(
+def test_a_missing_dependency_is_reported_without_a_crash(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """For instance OpenCV from another package: opencv-python, opencv-contrib-python, conda."""
@@ -185,7 +185,7 @@ def test_torchcodec_that_does_not_load_is_optional(monkeypatch: pytest.MonkeyPat
     assert "ffmpeg" in finding.advice
 
 
-def test_every_graphics_card_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_gpu_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("torch.cuda.is_available", lambda: True)
     monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
     monkeypatch.setattr("torch.cuda.get_device_name", lambda index: f"Card {index}")
@@ -197,7 +197,7 @@ def test_every_graphics_card_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "gpu" not in findings
 
 
-def test_without_a_card_the_cpu_computes(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_gpu_the_cpu_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     monkeypatch.setattr("torch.backends.mps.is_available", lambda: False)
     assert found()["gpu"].state == "optional"
@@ -207,7 +207,7 @@ def test_without_a_card_the_cpu_computes(monkeypatch: pytest.MonkeyPatch) -> Non
     assert findings["mps"].state == "ok"
 
 
-def test_a_wrong_setting_is_an_error_of_the_user(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_invalid_setting_is_a_user_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PECLIP_OFFLINE", "maybe")
     with pytest.raises(ConfigError, match="PECLIP_OFFLINE"):
         diagnose()

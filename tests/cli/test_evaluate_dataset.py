@@ -54,7 +54,7 @@ def command(root: Path, *more: str) -> list[str]:
     return [*plain, "--device", "cpu", *more]
 
 
-def test_a_model_of_time_loses_when_time_is_destroyed(
+def test_a_temporal_model_loses_accuracy_without_frame_order(
     root: Path, trained: Path, capsys: Output
 ) -> None:
     """Backwards, rising is falling: the predictions turn round. The report of the training is the same score."""
@@ -93,7 +93,7 @@ def test_a_table_a_report_a_picture_and_the_predictions(
     assert "exists" in capsys.readouterr().err
 
 
-def test_predictions_in_a_folder_that_cannot_be_written_are_found_out_first(
+def test_an_unwritable_predictions_folder_is_reported_first(
     root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Output
 ) -> None:
     monkeypatch.setattr(os, "access", lambda path, mode: Path(path) != tmp_path)
@@ -185,7 +185,7 @@ def test_afew_is_scored_on_what_papers_report(tmp_path: Path, capsys: Output) ->
     assert set(found["support"].values()) == {1}
 
 
-def test_matplotlib_is_missed_before_anything_is_read(
+def test_missing_matplotlib_is_reported_before_anything_is_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Output
 ) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
@@ -206,7 +206,7 @@ def test_matplotlib_is_missed_before_anything_is_read(
         (["--dataset", "folder", "--data-root", ".", "--frames", "backwards"], 2, "shuffled"),
     ],
 )
-def test_what_makes_no_sense_is_one_line(
+def test_invalid_usage_is_a_one_line_error(
     arguments: list[str], code: int, message: str, capsys: Output
 ) -> None:
     assert run(["evaluate", *arguments]) == code

@@ -93,7 +93,7 @@ def test_a_field_without_default_is_required() -> None:
     assert CliRunner().invoke(command(Fields(Kettle)), []).exit_code == 2
 
 
-def test_changes_have_no_defaults_and_nothing_is_required() -> None:
+def test_options_of_changes_have_no_default_and_are_optional() -> None:
     assert run(Fields(Kettle, changes=True)) == {"times": 1}
     assert run(Fields(Kettle, changes=True), "--heat", "low") == {"heat": "low", "times": 1}
 

@@ -117,7 +117,7 @@ def test_zero_shot_learns_from_captions_and_predicts_another_data_set(
     assert told["captions"] == 0
 
 
-def test_captions_of_other_videos_are_one_line(
+def test_captions_of_other_videos_are_a_one_line_error(
     mafw: tuple[Path, Path], tmp_path: Path, capsys: Output
 ) -> None:
     other = tmp_path / "other.jsonl"
@@ -128,7 +128,7 @@ def test_captions_of_other_videos_are_one_line(
     assert not (tmp_path / "run").exists()
 
 
-def test_captions_are_missing_altogether(
+def test_missing_captions_are_an_error(
     mafw: tuple[Path, Path], tmp_path: Path, capsys: Output
 ) -> None:
     error = refused(capsys, *command(mafw[0], tmp_path / "run"))
@@ -184,7 +184,7 @@ def test_without_mediapipe_prediction_names_the_command(
     assert "pip install 'peclip[parts]'" in error
 
 
-def test_what_is_missing_leaves_no_run_folder_and_no_rows(
+def test_a_missing_input_leaves_no_run_folder_and_no_rows(
     mafw: tuple[Path, Path], tmp_path: Path, capsys: Output, astronaut: Path
 ) -> None:
     root, captions = mafw
@@ -223,7 +223,7 @@ def test_a_caption_is_found_by_the_end_of_a_path(tmp_path: Path) -> None:
     assert caption_of(captions, "v0.mp4") == ""
 
 
-def test_a_teacher_may_not_read_what_the_student_does_not(
+def test_a_teacher_cannot_read_a_stream_the_student_lacks(
     mafw: tuple[Path, Path], tmp_path: Path, capsys: Output
 ) -> None:
     from peclip.models.registry import build_model
@@ -240,7 +240,7 @@ def test_a_teacher_may_not_read_what_the_student_does_not(
     assert "reads parts, but the student does not" in error
 
 
-def test_captions_are_a_part_of_what_is_resumed(
+def test_resuming_checks_the_captions(
     mafw: tuple[Path, Path], tmp_path: Path, capsys: Output
 ) -> None:
     root, captions = mafw
@@ -254,7 +254,7 @@ def test_captions_are_a_part_of_what_is_resumed(
     assert "belongs to a run with different" in error
 
 
-def test_captions_for_a_model_that_reads_none(
+def test_captions_for_a_model_without_captions_are_refused(
     astronaut: Path, tmp_path: Path, capsys: Output
 ) -> None:
     error = refused(

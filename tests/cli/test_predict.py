@@ -62,7 +62,9 @@ def test_several_sources_in_json_are_a_list(astronaut: Path, tmp_path: Path, cap
 
 
 @pytest.mark.parametrize("ending", ["csv", "jsonl", "json", "parquet"])
-def test_the_ending_says_the_format(ending: str, astronaut: Path, tmp_path: Path) -> None:
+def test_the_format_is_inferred_from_the_extension(
+    ending: str, astronaut: Path, tmp_path: Path
+) -> None:
     path = tmp_path / f"rows.{ending}"
     assert run(["predict", str(astronaut), "-o", str(path), *WHOLE]) == 0
     if ending == "csv":
@@ -96,7 +98,7 @@ def test_windows_and_times_in_any_unit(astronaut: Path, capsys: pytest.CaptureFi
     assert (row["start_frame"], row["end_frame"]) == ("0", "71")
 
 
-def test_an_output_is_not_replaced_unasked(astronaut: Path, tmp_path: Path, capsys) -> None:
+def test_an_output_is_only_replaced_with_overwrite(astronaut: Path, tmp_path: Path, capsys) -> None:
     path = tmp_path / "rows.csv"
     path.write_text("precious")
     assert run(["predict", str(astronaut), "-o", str(path), *WHOLE]) == 2
@@ -106,7 +108,7 @@ def test_an_output_is_not_replaced_unasked(astronaut: Path, tmp_path: Path, caps
     assert path.read_text().startswith("source,")
 
 
-def test_a_text_renamed_to_mp4_is_one_line_and_exit_3(tmp_path: Path, capsys) -> None:
+def test_a_text_renamed_to_mp4_is_a_one_line_error_and_exit_3(tmp_path: Path, capsys) -> None:
     fake = tmp_path / "fake.mp4"
     fake.write_text("not a video at all\n" * 50)
     assert run(["predict", str(fake), "-f", "json", "-o", str(tmp_path / "o.json"), *QUICK]) == 3
@@ -159,7 +161,7 @@ def test_one_bad_file_does_not_stop_the_others(astronaut: Path, tmp_path: Path, 
     assert len(errors) == 1
 
 
-def test_a_missing_package_is_said_before_anything_is_computed(
+def test_a_missing_package_is_reported_before_anything_is_computed(
     astronaut: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
 ) -> None:
     monkeypatch.setitem(sys.modules, "pyarrow", None)
@@ -183,7 +185,7 @@ def test_a_missing_file_or_camera_does_not_stop_the_others(
 
 
 @pytest.mark.parametrize("ending", ["csv", "jsonl", "json", "parquet"])
-def test_an_interrupted_run_keeps_what_it_has(
+def test_an_interrupted_run_keeps_its_rows(
     ending: str, astronaut: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from peclip.inference.session import Session
@@ -211,7 +213,7 @@ def test_an_interrupted_run_keeps_what_it_has(
         assert len(path.read_text().splitlines()) >= 2
 
 
-def test_if_all_fail_the_code_says_why(tmp_path: Path, capsys) -> None:
+def test_if_all_sources_fail_the_exit_code_is_that_of_the_failure(tmp_path: Path, capsys) -> None:
     for name in ("a.mp4", "b.mp4"):
         (tmp_path / name).write_text("no")
     assert run(["predict", str(tmp_path), *QUICK]) == 3
@@ -222,7 +224,7 @@ def test_a_truncated_video_keeps_its_rows(astronaut: Path, tmp_path: Path, capsy
     import av
 
     whole, cut = tmp_path / "whole.mp4", tmp_path / "cut.mp4"
-    options = {"movflags": "+faststart"}  # the index stands in front, so the first part can be read
+    options = {"movflags": "+faststart"}  # the index comes first, so the first part can be read
     with av.open(str(astronaut)) as old, av.open(str(whole), "w", options=options) as new:
         stream = new.add_stream_from_template(old.streams.video[0])
         for packet in old.demux(video=0):
@@ -245,7 +247,7 @@ def test_a_truncated_video_keeps_its_rows(astronaut: Path, tmp_path: Path, capsy
     )
 
 
-def test_a_folder_of_frames_and_own_labels(astronaut: Path, tmp_path: Path, capsys) -> None:
+def test_a_folder_of_frames_and_custom_labels(astronaut: Path, tmp_path: Path, capsys) -> None:
     import cv2
     import numpy as np
 
@@ -299,7 +301,7 @@ def test_rows_are_kept_where_the_format_needs_them(
     assert [job.keep_rows for job in jobs] == [kept]
 
 
-def test_a_video_without_a_face_is_answered(tmp_path: Path, capsys) -> None:
+def test_a_video_without_a_face_gives_a_row(tmp_path: Path, capsys) -> None:
     arguments = ["predict", str(write_video(tmp_path / "no_face.mp4")), *QUICK]
     assert run([*arguments, "-f", "json"]) == 0
     document = json.loads(capsys.readouterr().out)

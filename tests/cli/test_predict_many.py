@@ -51,7 +51,7 @@ def error_of(capsys: Output) -> str:
 
 
 @pytest.mark.parametrize("count", [1, 3, 9])
-def test_the_shards_are_the_whole(
+def test_the_shards_together_cover_every_source(
     count: int, videos: Path, engine: CannedEngine, tmp_path: Path
 ) -> None:
     found = []
@@ -62,7 +62,7 @@ def test_the_shards_are_the_whole(
     assert sorted(found) == [(f"{n}.mp4", window) for n in range(7) for window in range(3)]
 
 
-def test_the_environment_says_the_shard(
+def test_the_shard_is_read_from_the_environment(
     videos: Path, engine: CannedEngine, monkeypatch: pytest.MonkeyPatch, capsys: Output
 ) -> None:
     monkeypatch.setenv("RANK", "2")
@@ -73,7 +73,7 @@ def test_the_environment_says_the_shard(
 
 
 @pytest.mark.parametrize("text", ["0/3", "4/3", "x", "env"])
-def test_a_wrong_shard_is_one_line_and_exit_2(
+def test_an_invalid_shard_is_a_one_line_error_and_exit_2(
     text: str, videos: Path, engine: CannedEngine, monkeypatch: pytest.MonkeyPatch, capsys: Output
 ) -> None:
     monkeypatch.delenv("RANK", raising=False)
@@ -82,7 +82,7 @@ def test_a_wrong_shard_is_one_line_and_exit_2(
     assert engine.asked == []
 
 
-def test_a_lonely_source_of_a_shard_is_one_of_several(
+def test_a_single_source_in_a_shard_is_written_as_one_of_several(
     tmp_path: Path, engine: CannedEngine, capsys: Output
 ) -> None:
     for name in ("a.mp4", "bad.mp4"):
@@ -92,15 +92,13 @@ def test_a_lonely_source_of_a_shard_is_one_of_several(
     assert rows_of(path) == [("bad.mp4", 0)]
 
 
-def test_a_run_that_went_through_leaves_its_rows_alone(
-    videos: Path, engine: CannedEngine, tmp_path: Path
-) -> None:
+def test_a_complete_run_keeps_its_rows(videos: Path, engine: CannedEngine, tmp_path: Path) -> None:
     path = tmp_path / "rows.jsonl"
     assert run(["predict", str(videos), "-o", str(path)]) == 0
     assert sorted(p.name for p in tmp_path.iterdir()) == ["rows.jsonl", "videos"]
 
 
-def test_what_is_complete_is_skipped_and_counted(
+def test_complete_sources_are_skipped_and_counted(
     videos: Path, engine: CannedEngine, tmp_path: Path, capsys: Output
 ) -> None:
     path, command = tmp_path / "rows.jsonl", ["predict", str(videos), "--resume"]
@@ -114,9 +112,9 @@ def test_what_is_complete_is_skipped_and_counted(
     engine.asked.clear()
     capsys.readouterr()
     assert run([*command, "-o", str(path)]) == 6
-    said = error_of(capsys)
-    assert "3 lines that belong to unfinished sources" in said
-    assert "3 of 8 sources are already complete (0 of them failed)" in said
+    message = error_of(capsys)
+    assert "3 lines that belong to unfinished sources" in message
+    assert "3 of 8 sources are already complete (0 of them failed)" in message
     assert len(engine.asked) == 5
     assert path.read_text() == whole
 
@@ -127,7 +125,7 @@ def test_what_is_complete_is_skipped_and_counted(
     assert path.read_text() == whole
 
 
-def test_a_source_that_broke_in_the_middle_was_recognised_in_a_later_run_too(
+def test_a_partly_read_source_counts_as_recognised_in_a_later_run(
     engine: CannedEngine, tmp_path: Path
 ) -> None:
     (tmp_path / "torn.mp4").touch()
@@ -136,7 +134,7 @@ def test_a_source_that_broke_in_the_middle_was_recognised_in_a_later_run_too(
     assert len(engine.asked) == 1
 
 
-def test_two_spellings_of_a_place_give_its_videos_once(
+def test_two_spellings_of_a_path_give_its_videos_once(
     videos: Path, engine: CannedEngine, monkeypatch: pytest.MonkeyPatch, capsys: Output
 ) -> None:
     monkeypatch.chdir(videos.parent)
@@ -175,7 +173,7 @@ def test_shards_may_follow_each_other_into_one_output(
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (["-o", "rows.csv", "--resume"], "-o rows.jsonl"),
         (["-o", "-", "--resume"], "-o rows.jsonl"),
@@ -188,9 +186,9 @@ def test_shards_may_follow_each_other_into_one_output(
         (["--engine", "spark"], "--engine"),
     ],
 )
-def test_what_makes_no_sense_is_one_line_and_exit_2(
+def test_invalid_usage_is_a_one_line_error_and_exit_2(
     arguments: list[str],
-    said: str,
+    message: str,
     astronaut: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -199,12 +197,12 @@ def test_what_makes_no_sense_is_one_line_and_exit_2(
     monkeypatch.chdir(tmp_path)
     (tmp_path / "there.jsonl").write_text("precious\n")
     assert run(["predict", str(astronaut), *arguments, *QUICK]) == 2
-    assert said in error_of(capsys)
+    assert message in error_of(capsys)
     assert (tmp_path / "there.jsonl").read_text() == "precious\n"
     assert {p.name for p in tmp_path.iterdir()} <= {"there.jsonl"}
 
 
-def test_another_model_or_other_options_are_no_mix(
+def test_rows_of_another_model_or_other_options_are_not_mixed(
     astronaut: Path, tmp_path: Path, capsys: Output
 ) -> None:
     path = tmp_path / "rows.jsonl"
@@ -219,14 +217,14 @@ def test_another_model_or_other_options_are_no_mix(
         (["-m", "nano"], "model 'debug'"),
     ):
         assert run([*command, *change]) == 2
-        said = error_of(capsys)
-        assert f"was made with {name}" in said
-        assert "--overwrite" in said
-    assert run([*command, "-b", "3"]) == 0, "how many windows at a time changes no answer"
+        message = error_of(capsys)
+        assert f"was made with {name}" in message
+        assert "--overwrite" in message
+    assert run([*command, "-b", "3"]) == 0, "the batch size does not change the predictions"
     assert path.read_text() == whole
 
 
-def test_weights_that_were_trained_on_are_another_model(
+def test_weights_changed_by_training_are_another_model(
     videos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Output
 ) -> None:
     command = ["predict", str(videos), "-o", str(tmp_path / "rows.jsonl"), "--resume"]
@@ -254,13 +252,13 @@ def test_the_digest_is_of_the_weights() -> None:
     assert {name for name in before if before[name] != changed[name]} == {"weights_sha256"}
 
 
-def test_help_says_it(capsys: Output) -> None:
+def test_the_help_describes_many_videos(capsys: Output) -> None:
     assert run(["predict", "--help"]) == 0
     out = " ".join(capsys.readouterr().out.replace("│", " ").split())
     assert "Shards 1/N to N/N together cover each source exactly once" in out
 
 
-def test_a_name_that_is_no_text_is_read_once(astronaut: Path, tmp_path: Path) -> None:
+def test_an_undecodable_name_is_read_once(astronaut: Path, tmp_path: Path) -> None:
     folder, path = tmp_path / "videos", tmp_path / "rows.jsonl"
     folder.mkdir()
     shutil.copy(astronaut, folder / os.fsdecode(b"caf\xe9.mp4"))
@@ -272,10 +270,10 @@ def test_a_name_that_is_no_text_is_read_once(astronaut: Path, tmp_path: Path) ->
     assert path.read_bytes() == first
 
 
-def test_a_decoder_that_is_missing_is_no_answer(
+def test_a_missing_decoder_is_reported_before_any_source(
     astronaut: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Output
 ) -> None:
-    """It is said before a source is opened, so that a later run with it does not pass them over."""
+    """No source is marked as done, so a later run with the decoder reads them all."""
     monkeypatch.setattr("peclip.video.readers.torchcodec.load_problem", lambda: "no FFmpeg")
     command = ["predict", str(astronaut), str(astronaut.parent), "-m", "debug", "--device", "cpu"]
     command += ["--decoder", "torchcodec", "-o", str(tmp_path / "rows.jsonl"), "--resume"]
@@ -284,7 +282,7 @@ def test_a_decoder_that_is_missing_is_no_answer(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_failures_alone_are_no_part_of_a_success(tmp_path: Path, capsys: Output) -> None:
+def test_repeating_a_run_of_failures_fails_again(tmp_path: Path, capsys: Output) -> None:
     for name in ("a.mp4", "b.mp4"):
         (tmp_path / name).write_text("no video")
     command = ["predict", str(tmp_path), "-m", "debug", "--device", "cpu"]

@@ -123,8 +123,8 @@ def test_at_any_line(
         finished = len(engine.ended) == 4  # it came while the files were closed
         assert stopped == code or (finished and stopped == 6), f"at line {line}"
         assert signal.getsignal(number) is handler
-        said = [text for text in capsys.readouterr().err.splitlines() if "interrupted" in text]
-        assert len(said) <= 1
+        messages = [text for text in capsys.readouterr().err.splitlines() if "interrupted" in text]
+        assert len(messages) <= 1
         if not path.exists():
             assert not engine.ended, f"at line {line}"
             continue
@@ -160,7 +160,7 @@ def test_a_second_signal_does_not_tear_the_output(
     assert sources_of(path) == [str(videos / "a.mp4")] * 3
 
 
-def test_it_says_in_one_line_where_the_rows_are(
+def test_one_line_says_where_the_rows_are(
     videos: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     class Stopped(CannedEngine):
@@ -177,7 +177,7 @@ def test_it_says_in_one_line_where_the_rows_are(
 
 
 @pytest.mark.slow
-def test_a_process_that_is_terminated(astronaut: Path, tmp_path: Path) -> None:
+def test_a_terminated_process_keeps_its_rows(astronaut: Path, tmp_path: Path) -> None:
     """A real process, signalled from outside after a number of its messages that the seed chose."""
     videos, path = tmp_path / "videos", tmp_path / "rows.jsonl"
     videos.mkdir()

@@ -40,11 +40,11 @@ def test_the_reference_has_every_command_and_option() -> None:
     assert list(sections) == list(known), WAY
     for name, command in known.items():
         lines = re.findall(r"^\* `(-[^`]*)`: (.*)$", sections[name], re.MULTILINE)
-        said = {word: html.unescape(line) for names, line in lines for word in _long(names)}
+        documented = {word: html.unescape(line) for names, line in lines for word in _long(names)}
         there = options(command)
-        assert set(said) - {"--help"} == set(there), f"{name}; {WAY}"
+        assert set(documented) - {"--help"} == set(there), f"{name}; {WAY}"
         for option, text in there.items():
-            assert said[option].startswith(text), f"{name} {option}; {WAY}"
+            assert documented[option].startswith(text), f"{name} {option}; {WAY}"
 
 
 def test_the_reference_has_the_exit_codes() -> None:

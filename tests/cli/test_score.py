@@ -119,7 +119,7 @@ def test_the_labels_of_the_model(tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert json.loads(capsys.readouterr().out) == document
 
 
-def test_files_beside_the_table(
+def test_files_written_with_the_table(
     predictions: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     common = ["score", str(predictions)]
@@ -142,7 +142,7 @@ def test_the_picture_of_folds(predictions: Path, second: Path, tmp_path: Path) -
 
 
 @pytest.mark.parametrize("option", ["-o", "--plot"])
-def test_a_file_is_replaced_only_if_asked(
+def test_a_file_is_replaced_only_with_overwrite(
     option: str, predictions: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / ("report.json" if option == "-o" else "confusion.png")
@@ -156,7 +156,7 @@ def test_a_file_is_replaced_only_if_asked(
 
 
 @pytest.mark.parametrize(("option", "name"), [("-o", "report.txt"), ("--plot", "picture.doc")])
-def test_another_ending_is_refused_before_anything_is_written(
+def test_an_unsupported_extension_is_refused_before_anything_is_written(
     option: str, name: str, predictions: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     before = sorted(tmp_path.iterdir())
@@ -167,7 +167,7 @@ def test_another_ending_is_refused_before_anything_is_written(
     assert sorted(tmp_path.iterdir()) == before
 
 
-def test_an_error_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_error_is_a_single_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "predictions.csv"
     path.write_text("source,target,label\na,happy,happy\na,sad,happy\n", encoding="utf-8")
     assert run(["score", str(path)]) == 2
@@ -183,7 +183,7 @@ def test_predictions_are_required(capsys: pytest.CaptureFixture[str]) -> None:
     assert "Missing argument" in capsys.readouterr().err
 
 
-def test_without_matplotlib_the_error_says_what_to_install(
+def test_without_matplotlib_the_error_names_the_package_to_install(
     predictions: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -195,7 +195,7 @@ def test_without_matplotlib_the_error_says_what_to_install(
     assert "peclip[plot]" in capsys.readouterr().err
 
 
-def test_a_picture_that_fails_costs_no_number(
+def test_a_failed_plot_keeps_the_scores(
     predictions: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -211,7 +211,7 @@ def test_a_picture_that_fails_costs_no_number(
     assert json.loads((tmp_path / "report.json").read_text())["uar"] == 75.0
 
 
-def test_a_full_disk_costs_no_number(
+def test_a_full_disk_keeps_the_scores(
     predictions: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -230,7 +230,7 @@ def test_a_full_disk_costs_no_number(
     assert json.loads(capsys.readouterr().out)["uar"] == 75.0
 
 
-def test_a_reader_that_has_gone_costs_no_file(
+def test_a_closed_pipe_keeps_the_files(
     predictions: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def gone(*given: object) -> None:
@@ -243,7 +243,7 @@ def test_a_reader_that_has_gone_costs_no_file(
 
 
 @pytest.mark.parametrize(("option", "name"), [("-o", "report.json"), ("--plot", "picture.png")])
-def test_a_folder_that_cannot_be_written_is_found_out_first(
+def test_an_unwritable_folder_is_reported_first(
     option: str,
     name: str,
     predictions: Path,
@@ -261,7 +261,7 @@ def test_a_folder_that_cannot_be_written_is_found_out_first(
     assert "not writable" in " ".join(capsys.readouterr().err.split())
 
 
-def test_a_device_is_written_into_whoever_owns_its_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_device_file_is_written_whoever_owns_its_folder(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "access", lambda path, mode: False)
     check_output(Path(os.devnull), overwrite=True)
 
@@ -350,7 +350,7 @@ def test_rows_of_predict_become_one_prediction_per_video(
     ]
 
 
-def test_rows_of_predict_without_targets_say_what_to_give(
+def test_predict_rows_without_targets_name_the_missing_option(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = save_rows(tmp_path, "csv")
@@ -360,7 +360,7 @@ def test_rows_of_predict_without_targets_say_what_to_give(
     assert "pass a CSV file with the columns source,target: --targets FILE" in err
 
 
-def test_parquet_without_pyarrow_says_what_to_install(
+def test_parquet_without_pyarrow_names_the_package_to_install(
     targets: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -385,8 +385,8 @@ def test_evaluate_predictions_is_an_alias(
     assert run(["evaluate", *files, *options]) == 0
     out, err = capsys.readouterr()
     assert out == expected.out
-    said, *rest = err.splitlines()
-    assert "alias of peclip score FILE" in said
+    notice, *rest = err.splitlines()
+    assert "alias of peclip score FILE" in notice
     assert rest == expected.err.splitlines()
 
 
@@ -399,7 +399,7 @@ def test_evaluate_predictions_is_an_alias(
         (["--no-progress"], "--progress"),
     ],
 )
-def test_the_alias_takes_only_what_score_takes(
+def test_the_alias_accepts_only_the_options_of_score(
     given: list[str], named: str, predictions: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run(["evaluate", "--predictions", str(predictions), *given]) == 2

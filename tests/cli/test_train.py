@@ -181,7 +181,7 @@ def test_selection_on_test_is_marked(root: Path, tmp_path: Path, capsys: Output)
     assert "test" in json.loads((tmp_path / "run/metrics.jsonl").read_text())
 
 
-def test_crops_that_prediction_does_not_see_are_told_of(
+def test_crops_unlike_those_of_prediction_are_reported(
     root: Path, tmp_path: Path, capsys: Output
 ) -> None:
     """By the training, by its log, and by an evaluation on them."""
@@ -203,7 +203,7 @@ def test_crops_that_prediction_does_not_see_are_told_of(
     assert all(says in warning for says in sentences)
 
 
-def test_the_operating_point_is_chosen_and_told(
+def test_the_operating_point_is_chosen_and_reported(
     root: Path, tmp_path: Path, capsys: Output, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """On the validation videos, before the test videos are asked; every command then knows it."""
@@ -237,7 +237,7 @@ def test_the_operating_point_is_chosen_and_told(
     assert "prior_weight" in capsys.readouterr().err
 
 
-def test_a_prior_is_made_by_a_training_alone(root: Path, tmp_path: Path, capsys: Output) -> None:
+def test_only_training_creates_a_prior(root: Path, tmp_path: Path, capsys: Output) -> None:
     change = ("--set", "model.prior_weight=0.5")
     assert "set train.prior" in refused(capsys, *command(root, tmp_path / "run", *change))
 
@@ -267,7 +267,7 @@ def test_without_test_videos(root: Path, tmp_path: Path, capsys: Output) -> None
     )
 
 
-def test_a_test_that_fails_leaves_the_weights_and_resume_writes_the_card(
+def test_a_failed_test_keeps_the_weights_and_resume_writes_the_card(
     root: Path, tmp_path: Path, capsys: Output, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out = tmp_path / "run"
@@ -341,7 +341,7 @@ def test_all_folds_without_anything_to_report(tmp_path: Path, capsys: Output) ->
     assert lines[1:] == [["-", "1", "-", "-"]] * 5, "no mean of nothing"
 
 
-def test_what_makes_no_sense_is_one_line(
+def test_invalid_usage_is_a_one_line_error(
     root: Path, tmp_path: Path, capsys: Output, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -386,7 +386,7 @@ def test_names_and_overwriting(
     assert lines[1].startswith("folder test")
 
 
-def test_a_training_that_stops_gives_7(
+def test_a_failed_training_gives_7(
     root: Path, tmp_path: Path, capsys: Output, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from peclip.models.pe_clip import PEClipModel
@@ -399,7 +399,7 @@ def test_a_training_that_stops_gives_7(
     assert "peclip: error: The loss is nan in step 1 of epoch 1" in error
 
 
-def test_recipes_are_complete_and_say_what_they_are() -> None:
+def test_recipes_are_complete_and_described() -> None:
     from importlib import resources
 
     from peclip.runs.recipe import merged, read_recipe, recipe_names, run_config
@@ -425,7 +425,7 @@ def test_recipes_are_complete_and_say_what_they_are() -> None:
         ("mafw", "data/faces/{n:05d}", "MAFW_set_1_{split}.txt"),
     ],
 )
-def test_recipes_train_on_trees_of_their_form(
+def test_recipes_train_on_data_in_their_layout(
     tmp_path: Path, capsys: Output, dataset: str, place: str, lists: str
 ) -> None:
     folders = ["Happy", "Sad", "Neutral", "Angry", "Surprise", "Disgust", "Fear"]
@@ -457,7 +457,7 @@ def test_recipes_train_on_trees_of_their_form(
 
 
 def test_a_refused_resume_changes_nothing(root: Path, tmp_path: Path, capsys: Output) -> None:
-    """What was advised still works after what was refused, and a finished run is no exception."""
+    """The advised command still works after a refusal, also for a finished run."""
     out = tmp_path / "run"
     trained(capsys, *command(root, out, "--epochs", "1"))
     before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
@@ -473,7 +473,7 @@ def test_a_refused_resume_changes_nothing(root: Path, tmp_path: Path, capsys: Ou
     assert "is already complete; skipping training" in " ".join(text.err.split())
 
 
-def test_a_base_or_a_teacher_that_knows_the_reported_videos_is_told_of(
+def test_a_base_or_teacher_that_saw_the_reported_videos_is_reported(
     tmp_path: Path, capsys: Output
 ) -> None:
     """Fold 2 is new to a model that was trained on fold 2, and not to one that was on fold 1."""
@@ -507,7 +507,7 @@ def test_only_a_run_is_overwritten(root: Path, tmp_path: Path, capsys: Output) -
     assert len(list((project / "data").rglob("*.png"))) == len(list(root.rglob("*.png")))
 
 
-def test_an_earlier_run_survives_a_wrong_data_root(tmp_path: Path, capsys: Output) -> None:
+def test_an_earlier_run_survives_an_invalid_data_root(tmp_path: Path, capsys: Output) -> None:
     (tmp_path / "run/fold-1").mkdir(parents=True)
     (tmp_path / "run/config.yaml").write_text("base: debug")
     arguments = ["train", "--dataset", "ravdess", "--data-root", str(tmp_path / "none")]
@@ -517,7 +517,7 @@ def test_an_earlier_run_survives_a_wrong_data_root(tmp_path: Path, capsys: Outpu
     capsys.readouterr()
 
 
-def test_an_earlier_run_survives_a_wrong_base(tmp_path: Path, capsys: Output) -> None:
+def test_an_earlier_run_survives_an_invalid_base(tmp_path: Path, capsys: Output) -> None:
     (tmp_path / "run/fold-1").mkdir(parents=True)
     (tmp_path / "run/config.yaml").write_text("base: debug")
     for actor in range(1, 25):
@@ -553,7 +553,7 @@ def test_the_configuration_of_a_run_does_not_hide_another_base(
     assert report["labels"] == ["fear", "boredom"]
 
 
-def test_seeds_begin_with_other_weights(root: Path, tmp_path: Path, capsys: Output) -> None:
+def test_seeds_start_from_different_weights(root: Path, tmp_path: Path, capsys: Output) -> None:
     still = ("--set", "train.lr.adapters=0", "--set", "train.lr.prompts=0", "--epochs", "1")
     files = []
     for seed in ("1", "1", "2"):
@@ -565,7 +565,7 @@ def test_seeds_begin_with_other_weights(root: Path, tmp_path: Path, capsys: Outp
 
 
 def test_votes_from_the_command_line(root: Path, tmp_path: Path, capsys: Output) -> None:
-    """A file with votes by id, for data without a format of votes of its own; then the scores of such labels."""
+    """A file with votes by id, for data without a vote format; then the scores of such labels."""
     votes = tmp_path / "votes.csv"
     videos = [path for part in ("train", "test") for path in sorted((root / part).glob("*/*"))]
     rows = [

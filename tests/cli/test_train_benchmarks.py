@@ -42,7 +42,7 @@ def command(dataset: str, root: Path, out: Path, *more: str) -> list[str]:
 
 
 def evaluated(capsys: Output, dataset: str, root: Path, model: Path, *more: str) -> dict[str, Any]:
-    """Asks the models of a run anew, by `peclip evaluate`."""
+    """Evaluate the models of a run again with `peclip evaluate`."""
     plain = ["evaluate", "--dataset", dataset, "--data-root", str(root), "-m", str(model)]
     return trained(capsys, *plain, "--device", "cpu", "--workers", "0", "-f", "json", *more)
 
@@ -76,7 +76,7 @@ def test_five_folds_and_their_mean(
 
 
 @pytest.mark.parametrize(("dataset", "reported"), [("ferv39k", "test"), ("afew", "val")])
-def test_one_division(tmp_path: Path, capsys: Output, dataset: str, reported: str) -> None:
+def test_one_fold(tmp_path: Path, capsys: Output, dataset: str, reported: str) -> None:
     write_tree(tmp_path / "tree", dataset)
     out = tmp_path / "run"
     report = trained(capsys, *command(dataset, tmp_path / "tree", out))
@@ -87,8 +87,8 @@ def test_one_division(tmp_path: Path, capsys: Output, dataset: str, reported: st
     assert report["war"] == pytest.approx(100 * matrix.trace() / 14, abs=1e-5)
     videos = json.loads((out / "env.json").read_text())["videos"]
     assert videos["train"] + videos["val"] == 70
-    answered = {line.split(",")[0] for line in (out / "predictions.csv").read_text().splitlines()}
-    assert len(answered) == 15
+    predicted = {line.split(",")[0] for line in (out / "predictions.csv").read_text().splitlines()}
+    assert len(predicted) == 15
     again = evaluated(capsys, dataset, tmp_path / "tree", out)
     assert (again["split"], again["confusion"]) == (reported, report["confusion"])
     # The ablations of the paper, by --set alone.

@@ -1,4 +1,4 @@
-"""What stops a training, and that it goes on as if nothing had been: full disks, signals, numbers that are none."""
+"""What stops a training (full disks, signals, NaN), and that resuming gives the same result."""
 
 from __future__ import annotations
 
@@ -155,13 +155,13 @@ def test_a_signal(
         signalled.setattr(RunFolder, "write_history", interrupted)
         assert run(command(root, out, *SHORT)) == code
     assert signal.getsignal(number) is before
-    said = " ".join(capsys.readouterr().err.split())
-    assert f"interrupted; resume with: peclip train --resume {out}" in said
+    message = " ".join(capsys.readouterr().err.split())
+    assert f"interrupted; resume with: peclip train --resume {out}" in message
     assert "stopped: interrupted" in (out / "log.txt").read_text()
     assert_goes_on(out, whole, capsys)
 
 
-def test_a_gradient_that_is_no_number(
+def test_a_nan_gradient(
     root: Path, whole: Path, tmp_path: Path, capsys: Output, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from peclip.models.pe_clip import PEClipModel

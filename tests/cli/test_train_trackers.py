@@ -49,7 +49,7 @@ def test_tensorboard_has_the_report(root: Path, tmp_path: Path, capsys: Output) 
     assert not (tmp_path / "plain/trackers.json").exists()
 
 
-def test_what_makes_no_sense(
+def test_invalid_usage(
     root: Path, tmp_path: Path, capsys: Output, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     nowhere = tmp_path / "nowhere"
@@ -80,7 +80,7 @@ def wandb(told: list[Any], *, broken: bool = False) -> ModuleType:
     return module
 
 
-def test_a_tracker_that_fails_costs_one_line_and_catches_up(
+def test_a_failing_tracker_logs_one_line_and_catches_up(
     root: Path, tmp_path: Path, capsys: Output, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out, told = tmp_path / "run", []
@@ -101,7 +101,7 @@ def test_a_tracker_that_fails_costs_one_line_and_catches_up(
     assert told[-1][1]["report/war"] == report["war"]
 
 
-def test_a_run_that_wandb_followed_is_overwritten(
+def test_a_run_tracked_by_wandb_is_overwritten(
     root: Path, tmp_path: Path, capsys: Output, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     told: list[Any] = []

@@ -86,7 +86,7 @@ def test_a_part_of_the_window_is_expressive(split: Split) -> None:
     assert (float(neutral.float().mean()), target) == (0.0, 1)
 
 
-def test_a_change_of_face_does_not_give_the_answer_away(split: Split, tmp_path: Path) -> None:
+def test_a_change_of_face_does_not_reveal_the_label(split: Split, tmp_path: Path) -> None:
     """Neutral windows have a part between frames of another neutral face as often as the others."""
     shades = [
         cv2.imwrite(str(tmp_path / f"{i}.png"), np.full((40, 40, 3), 30 * i, np.uint8))
@@ -140,7 +140,7 @@ def test_votes_are_of_what_is_seen(split: Split) -> None:
     assert item(faint, Draw(0, 0)).soft_target.tolist() == [0, 1]
 
 
-def test_nothing_moves_where_nothing_may(split: Split) -> None:
+def test_disabled_movement_leaves_the_still_unchanged(split: Split) -> None:
     frames = [textured()] * 5
     random = np.random.default_rng(0)
     moved = degrade(move(frames, STILL, random), STILL, random)
@@ -151,7 +151,7 @@ def test_nothing_moves_where_nothing_may(split: Split) -> None:
 
 
 def test_movement_is_small_and_smooth() -> None:
-    """Neighbouring frames differ less than the ends of a window, and drift 0 stands still."""
+    """Neighbouring frames differ less than the ends of a window, and drift 0 gives identical frames."""
     config = STILL.model_copy(update={"rotation": 20.0, "scale": 0.2, "shift": 0.1, "drift": 1.0})
     steps, ends = [], []
     for seed in range(20):
@@ -162,7 +162,7 @@ def test_movement_is_small_and_smooth() -> None:
     frozen = config.model_copy(update={"drift": 0.0})
     moved = move([textured()] * 4, frozen, np.random.default_rng(1))
     assert all(np.array_equal(frame, moved[0]) for frame in moved)
-    assert not np.array_equal(moved[0], textured()), "it stands still somewhere else"
+    assert not np.array_equal(moved[0], textured()), "the still is shifted, then constant"
 
 
 def test_a_mirror_image() -> None:
@@ -211,7 +211,7 @@ def test_without_a_neutral_still(split: Split) -> None:
         ({"resolution_range": (0, 20)}, "from 1"),
     ],
 )
-def test_what_is_not_accepted(values: dict[str, object], message: str) -> None:
+def test_invalid_animation_settings_are_refused(values: dict[str, object], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         check(AnimateConfig, values)
 

@@ -55,7 +55,9 @@ def test_lines_of_a_user_are_refined_too(tmp_path: Path) -> None:
         ("c.csv", "id,caption\na,x\na,y", "line 3: duplicate caption for 'a'"),
     ],
 )
-def test_a_broken_file_is_one_line(name: str, text: str, words: str, tmp_path: Path) -> None:
+def test_a_broken_file_is_a_one_line_error(
+    name: str, text: str, words: str, tmp_path: Path
+) -> None:
     path = write(tmp_path / name, text)
     with pytest.raises(DatasetError, match=re.escape(words)) as caught:
         read_captions(path)
@@ -63,7 +65,7 @@ def test_a_broken_file_is_one_line(name: str, text: str, words: str, tmp_path: P
     assert "\n" not in str(caught.value)
 
 
-def test_a_file_that_is_not_there_or_no_text(tmp_path: Path) -> None:
+def test_a_missing_or_undecodable_file(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match="No such file"):
         read_captions(tmp_path / "none.jsonl")
     (tmp_path / "c.csv").write_bytes(b"id,caption\na,\xff\xfe\n")

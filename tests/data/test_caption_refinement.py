@@ -44,7 +44,7 @@ def test_the_example_of_the_paper() -> None:
         ("His chin drops — a clear sign of fear.", "His chin drops."),
     ],
 )
-def test_a_clause_that_concludes_goes_and_the_movement_stays(before: str, after: str) -> None:
+def test_a_concluding_clause_is_removed_and_the_movement_kept(before: str, after: str) -> None:
     assert refine(before) == after
 
 
@@ -76,7 +76,7 @@ def test_a_clause_that_concludes_goes_and_the_movement_stays(before: str, after:
         ),
     ],
 )
-def test_what_remains_is_a_sentence(before: str, after: str) -> None:
+def test_the_remaining_text_is_a_sentence(before: str, after: str) -> None:
     assert refine(before) == after
 
 
@@ -95,7 +95,7 @@ def test_what_remains_is_a_sentence(before: str, after: str) -> None:
         "The man has a friendly and approachable demeanor.",
     ],
 )
-def test_nothing_is_left_of_conclusions(text: str) -> None:
+def test_a_caption_of_conclusions_alone_becomes_empty(text: str) -> None:
     assert refine(text) == ""
 
 
@@ -107,7 +107,7 @@ def test_nothing_is_left_of_conclusions(text: str) -> None:
         "A woman shouts at the person opposite her. The deep frown,a downward pull on the lip corners.",
     ],
 )
-def test_a_caption_without_conclusions_stays_as_it_is(text: str) -> None:
+def test_a_caption_without_conclusions_is_unchanged(text: str) -> None:
     assert refine(text) == text
 
 

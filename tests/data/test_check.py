@@ -62,7 +62,7 @@ class Detector:
         ]
 
 
-def test_nothing_is_found_in_a_whole_data_set(dfew: Path) -> None:
+def test_a_complete_data_set_has_no_problems(dfew: Path) -> None:
     progress: list[tuple[int, int]] = []
     report = check_dataset("dfew", dfew, fold=1, on_progress=lambda *at: progress.append(at))
     assert report.ok
@@ -123,7 +123,7 @@ def test_a_video_in_two_splits(dfew: Path) -> None:
     assert report.findings[0].detail == "the video is in dfew fold 1 train and in dfew fold 1 test"
 
 
-def test_test_splits_of_all_folds_must_be_apart(dfew: Path) -> None:
+def test_test_splits_of_all_folds_must_be_disjoint(dfew: Path) -> None:
     lines = [f"0000{number} 20 {number}" for number in range(4)]
     for fold in range(2, 6):
         write_list(dfew, fold, "train", lines[1:])
@@ -203,7 +203,7 @@ def test_face_or_scene(share: float | None, verdict: str, dfew: Path) -> None:
     assert check_dataset("dfew", dfew, fold=1, detector=detector, face_videos=0).faces is None
 
 
-def test_damaged_videos_are_not_searched_for_faces(dfew: Path) -> None:
+def test_corrupt_videos_are_not_searched_for_faces(dfew: Path) -> None:
     for path in (dfew / "DFEW_Frame_Face" / "00001").iterdir():
         path.unlink()
     (dfew / "DFEW_Frame_Face" / "00002" / "000.jpg").write_bytes(b"x")

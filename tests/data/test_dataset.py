@@ -227,7 +227,7 @@ def test_loading(split: Split) -> None:
     assert torch.equal(first.crops, again.crops), "workers change nothing"
 
 
-def test_a_video_that_cannot_be_read_is_one_sentence(split: Split) -> None:
+def test_an_unreadable_video_is_a_one_line_error(split: Split) -> None:
     (split.samples[1].source / "2.png").write_bytes(b"no picture")
     data = VideoDataset(split, SMALL, 5, train=False)
     with pytest.raises(DatasetError, match=r"^folder train: v1 cannot be read: .*2\.png.*check"):
@@ -242,7 +242,7 @@ class Killed(VideoDataset):
         raise AssertionError
 
 
-def test_a_reader_that_dies_is_one_sentence(split: Split) -> None:
+def test_a_crashed_reader_is_a_one_line_error(split: Split) -> None:
     data = Killed(split, SMALL, 4, train=False)
     says = pytest.raises(DatasetError, match=r"^A worker process died: .*--workers 0.*--shm-size")
     with says, reader_errors():

@@ -70,7 +70,7 @@ def test_a_rare_label_stays_in_train() -> None:
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_nobody_is_in_both_parts(seed: int) -> None:
+def test_no_person_is_in_both_splits(seed: int) -> None:
     train, val = carve_validation(acted(20), 0.2, seed=seed)
     assert not train.subjects & val.subjects
     assert len(val.subjects) == 4
@@ -132,7 +132,7 @@ def test_no_label_leaves_train_with_a_person(fraction: float, seed: int) -> None
     assert val.samples
 
 
-def test_videos_without_a_person_may_be_all_that_can_go() -> None:
+def test_only_videos_without_a_person_can_be_moved() -> None:
     whole = people(ann="happiness", bob="sadness")
     mixed = whole.with_samples(whole.samples + split_of({"disgust": 10}).samples)
     train, val = carve_validation(mixed, 0.2, seed=0)
@@ -140,7 +140,7 @@ def test_videos_without_a_person_may_be_all_that_can_go() -> None:
     assert train.subjects == {"ann", "bob"}
 
 
-def test_nobody_can_go() -> None:
+def test_no_person_can_be_moved() -> None:
     whole = people(ann="happiness", bob="sadness", eve="disgust")
     with pytest.raises(DatasetError, match=r"3 subjects .*Provide a val split.*select_on=last"):
         carve_validation(whole, 0.1, seed=0)
@@ -163,12 +163,12 @@ def test_missing_videos_stay_known() -> None:
 
 
 @pytest.mark.parametrize("fraction", [0, 1, -0.1, 1.5, float("nan")])
-def test_fractions_that_are_none(fraction: float) -> None:
+def test_invalid_fractions(fraction: float) -> None:
     with pytest.raises(ConfigError, match="fraction .*above 0 and below 1"):
         carve_validation(acted(3), fraction, seed=0)
 
 
 @pytest.mark.parametrize("whole", [split_of({}), split_of({"happiness": 1}), acted(1)])
-def test_too_little_to_divide(whole: Split) -> None:
+def test_too_few_videos_to_split(whole: Split) -> None:
     with pytest.raises(DatasetError, match="cannot be divided"):
         carve_validation(whole, 0.5, seed=0)

@@ -67,7 +67,7 @@ def test_an_effect_that_is_off_draws_nothing(effect: str) -> None:
 
 
 @pytest.mark.parametrize("effect", EFFECTS)
-def test_an_effect_keeps_the_form_and_repeats_itself(effect: str) -> None:
+def test_an_effect_keeps_the_shape_and_is_reproducible(effect: str) -> None:
     config = calm(**{effect: 1.0, "shift": 0.3, "drift": 0.0})
     made = window(config, 7)
     assert made.shape == (3, SIDE, SIDE, 3)
@@ -79,7 +79,7 @@ def test_an_effect_keeps_the_form_and_repeats_itself(effect: str) -> None:
 
 
 @pytest.mark.parametrize("effect", EFFECTS)
-def test_a_probability_is_one(effect: str) -> None:
+def test_probabilities_are_checked(effect: str) -> None:
     # Shifted, so that what lies outside the picture is seen.
     config = calm(**{effect: 0.3, "shift": 0.3, "drift": 0.0, "resolution_range": (8, 20)})
     plain = calm(shift=0.3, drift=0.0)
@@ -170,7 +170,7 @@ def test_motion_blurs_along_one_line_alone() -> None:
     )
 
 
-def test_what_lies_outside_the_picture() -> None:
+def test_pixels_outside_the_image_are_padded() -> None:
     """Shrunk to a half, a picture of 100 has room around it: 100 by its edge, or black."""
     grey = np.full((SIDE, SIDE, 3), 100, np.uint8)
     grey[8:40, 8:40] = 180  # so that edge (100), mean and black differ

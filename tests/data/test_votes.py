@@ -93,7 +93,7 @@ def test_votes_are_targets(root: Path) -> None:
     assert "2 have a label that differs" in note
 
 
-def test_what_is_scored_has_one_first_label(root: Path) -> None:
+def test_evaluated_videos_need_a_unique_majority_label(root: Path) -> None:
     split = read(root, split="test")
     assert {name: label for name, (label, _) in found(split).items()} == {
         "1": "anger",
@@ -117,7 +117,7 @@ def test_the_label_counts_as_some_votes(root: Path) -> None:
     assert targets["2"] == near("neutral", anger=4 / 9, neutral=5 / 9)
     assert targets["5"] == near("happiness", happiness=7 / 12, sadness=5 / 12)
     assert targets["6"] == near("sadness", happiness=4 / 12, surprise=4 / 12, sadness=4 / 12)
-    assert set(targets) == {"1", "2", "5", "6"}, "what shows no face is no target of a label either"
+    assert set(targets) == {"1", "2", "5", "6"}, "a video without a face has no target"
     more = found(read(root, targets="mixed", label_votes=4.5))
     assert more["2"] == near("anger", anger=6.5 / 11.5, neutral=5 / 11.5)
     test = found(read(root, targets="mixed", split="test"))
@@ -242,7 +242,7 @@ def test_a_table_without_votes(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("cell", ["happy", "happy:x", "happy:1 joy:2", ":3", "happy:1;sad:2"])
-def test_cells_that_are_no_votes(cell: str, tmp_path: Path) -> None:
+def test_cells_that_are_not_votes(cell: str, tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match=r"line 2: .* use the form"):
         load_split(table(tmp_path, f"a.mp4,happy,train,{cell}", "b.mp4,sad,train,"))
 

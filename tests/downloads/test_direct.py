@@ -140,7 +140,7 @@ def test_the_checksum_may_be_in_capitals(
     assert fetch(capitals, folder, settings=settings).read_bytes() == BODY
 
 
-def test_offline_says_what_is_missing_where_and_how_to_get_it(
+def test_offline_names_the_missing_file_its_path_and_the_remedy(
     server: Server, file: RemoteFile, folder: Path
 ) -> None:
     with pytest.raises(WeightsError) as caught:
@@ -161,7 +161,7 @@ def test_only_a_plain_name_is_accepted(
     assert server.seen == []
 
 
-def test_a_cache_that_cannot_be_made_says_what_to_do(
+def test_a_cache_that_cannot_be_created_gives_the_remedy(
     file: RemoteFile, tmp_path: Path, settings: Settings
 ) -> None:
     (tmp_path / "cache").write_bytes(b"a file where the folder should be")
@@ -170,7 +170,7 @@ def test_a_cache_that_cannot_be_made_says_what_to_do(
     assert str(tmp_path / "cache" / "model.bin") in str(caught.value)
 
 
-def test_a_read_only_cache_says_what_to_do(
+def test_a_read_only_cache_gives_the_remedy(
     file: RemoteFile, folder: Path, settings: Settings
 ) -> None:
     folder.mkdir(parents=True)
@@ -185,7 +185,7 @@ def test_a_read_only_cache_says_what_to_do(
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="a full disk needs Linux's /dev/full")
-def test_a_full_disk_says_what_to_do(file: RemoteFile, folder: Path, settings: Settings) -> None:
+def test_a_full_disk_gives_the_remedy(file: RemoteFile, folder: Path, settings: Settings) -> None:
     folder.mkdir(parents=True)
     (folder / "model.bin.part").symlink_to("/dev/full")
     with pytest.raises(WeightsError, match=r"No space left.*PECLIP_CACHE_DIR") as caught:
@@ -193,7 +193,7 @@ def test_a_full_disk_says_what_to_do(file: RemoteFile, folder: Path, settings: S
     assert str(folder / "model.bin") in str(caught.value)
 
 
-def test_two_at_once_download_once(
+def test_concurrent_callers_download_once(
     monkeypatch: pytest.MonkeyPatch,
     server: Server,
     file: RemoteFile,
@@ -208,11 +208,11 @@ def test_two_at_once_download_once(
             return super().acquire(*args, **kwargs)
 
     monkeypatch.setattr(direct, "FileLock", ObservedLock)
-    first_asked, answer = threading.Event(), threading.Event()
+    first_asked, respond = threading.Event(), threading.Event()
 
     def hold() -> None:
         first_asked.set()
-        answer.wait(30)
+        respond.wait(30)
 
     server.script = [Reply(before=hold)]
     with ThreadPoolExecutor(2) as threads:
@@ -223,7 +223,7 @@ def test_two_at_once_download_once(
             second = threads.submit(fetch, file, folder, settings=settings)
             assert at_the_lock.acquire(timeout=30)
         finally:
-            answer.set()
+            respond.set()
         assert first.result() == second.result()
     assert server.ranges == [None]
 
@@ -231,7 +231,7 @@ def test_two_at_once_download_once(
 # Faults on the way
 
 
-def test_a_cut_download_goes_on_where_it_stopped(
+def test_an_interrupted_download_is_resumed(
     server: Server, file: RemoteFile, folder: Path, settings: Settings
 ) -> None:
     server.script = [Reply(cut_after=CUT)]
@@ -240,7 +240,7 @@ def test_a_cut_download_goes_on_where_it_stopped(
     assert server.sent == [CUT, len(BODY) - CUT]
 
 
-def test_a_download_that_is_always_cut_gives_up_and_keeps_what_arrived(
+def test_a_download_that_is_always_interrupted_gives_up_and_keeps_the_partial_file(
     server: Server, file: RemoteFile, folder: Path, settings: Settings
 ) -> None:
     server.script = [Reply(cut_after=CUT), Reply(cut_after=0), Reply(cut_after=0)]
@@ -254,7 +254,7 @@ def test_a_download_that_is_always_cut_gives_up_and_keeps_what_arrived(
     assert server.ranges[-1] == f"bytes={CUT}-"
 
 
-def test_a_body_shorter_than_declared_is_asked_for_again(
+def test_a_body_shorter_than_declared_is_requested_again(
     server: Server, file: RemoteFile, folder: Path, settings: Settings
 ) -> None:
     server.script = [Reply(declared=len(BODY) + 10)]
@@ -263,7 +263,7 @@ def test_a_body_shorter_than_declared_is_asked_for_again(
     assert server.ranges[-1] is None
 
 
-def test_a_body_longer_than_declared_is_not_taken_for_the_whole(
+def test_a_body_longer_than_declared_is_refused(
     server: Server, file: RemoteFile, folder: Path, settings: Settings
 ) -> None:
     server.script = [Reply(declared=CUT)]
@@ -271,7 +271,7 @@ def test_a_body_longer_than_declared_is_not_taken_for_the_whole(
     assert server.ranges == [None, None]
 
 
-def test_without_a_length_the_known_size_tells_a_cut(
+def test_without_a_length_the_known_size_reveals_truncation(
     server: Server, file: RemoteFile, folder: Path, settings: Settings
 ) -> None:
     server.script = [Reply(declared=-1, cut_after=CUT)]
@@ -293,7 +293,7 @@ def test_wrong_bytes_are_fetched_once_more_and_then_refused(
     assert not (folder / "model.bin.part").exists()
 
 
-def test_leftover_garbage_costs_one_fresh_download(
+def test_a_corrupt_partial_file_is_downloaded_afresh(
     server: Server, file: RemoteFile, folder: Path, settings: Settings
 ) -> None:
     put_part(folder, b"garbage" * 100)
@@ -301,7 +301,7 @@ def test_leftover_garbage_costs_one_fresh_download(
     assert server.ranges == ["bytes=700-", None]
 
 
-def test_a_good_leftover_is_gone_on_from(
+def test_a_partial_download_is_resumed(
     server: Server, file: RemoteFile, folder: Path, settings: Settings
 ) -> None:
     put_part(folder, BODY[:1000])
@@ -309,7 +309,7 @@ def test_a_good_leftover_is_gone_on_from(
     assert server.sent == [len(BODY) - 1000]
 
 
-def test_a_leftover_longer_than_the_file_starts_over(
+def test_a_partial_file_longer_than_the_file_starts_over(
     server: Server, file: RemoteFile, folder: Path, settings: Settings
 ) -> None:
     put_part(folder, BODY + b"more")
@@ -334,7 +334,7 @@ def test_a_server_without_ranges_starts_over(
         "",
     ],
 )
-def test_a_range_that_was_not_asked_for_starts_over(
+def test_an_unrequested_range_starts_over(
     server: Server, file: RemoteFile, folder: Path, settings: Settings, content_range: str
 ) -> None:
     server.script = [Reply(cut_after=CUT), Reply(headers={"Content-Range": content_range})]
@@ -342,7 +342,7 @@ def test_a_range_that_was_not_asked_for_starts_over(
     assert server.ranges == [None, f"bytes={CUT}-", None]
 
 
-def test_a_compressed_answer_is_unpacked_and_its_length_not_compared(
+def test_a_compressed_response_is_decoded_and_its_length_ignored(
     server: Server, file: RemoteFile, folder: Path, settings: Settings
 ) -> None:
     packed = gzip.compress(BODY)
@@ -361,7 +361,7 @@ def test_a_compressed_range_starts_over(
 
 
 @pytest.mark.parametrize("status", [408, 429, 500, 503])
-def test_a_busy_server_is_asked_again_after_a_pause(
+def test_a_busy_server_is_retried_after_a_pause(
     server: Server,
     file: RemoteFile,
     folder: Path,
@@ -386,7 +386,7 @@ def test_a_server_that_stays_busy_is_named_with_its_status(
     assert len(pauses) == 2
 
 
-def test_a_missing_file_is_asked_for_once(
+def test_a_missing_file_is_requested_once(
     server: Server, file: RemoteFile, folder: Path, settings: Settings
 ) -> None:
     server.script = [Reply(b"<html>", 404)]
@@ -404,7 +404,7 @@ def test_a_redirect_is_followed(
 
 
 @pytest.mark.parametrize("target", ["file:///etc/passwd", "ftp://127.0.0.1/file.bin"])
-def test_a_redirect_leaves_http_for_nothing(
+def test_a_redirect_away_from_http_is_refused(
     server: Server, file: RemoteFile, folder: Path, settings: Settings, target: str
 ) -> None:
     server.script = [Reply(b"", 302, headers={"Location": target})]
@@ -430,17 +430,17 @@ def test_a_malformed_address_is_a_clear_error(
     assert pauses == []
 
 
-def test_a_refused_connection_is_told_in_the_systems_words(
+def test_a_refused_connection_gives_the_system_error(
     server: Server, file: RemoteFile, folder: Path, settings: Settings
 ) -> None:
     server.shutdown()
-    server.server_close()  # the port was ours until now, so nobody else answers on it
+    server.server_close()  # the port was ours until now, so nothing else listens on it
     with pytest.raises(WeightsError, match=r": Connection refused\. Try again") as caught:
         fetch(file, folder, settings=settings)
     assert "urllib3" not in str(caught.value)
 
 
-def test_a_silent_server_is_not_waited_for(server: Server, file: RemoteFile, folder: Path) -> None:
+def test_an_unresponsive_server_times_out(server: Server, file: RemoteFile, folder: Path) -> None:
     hung_up = threading.Event()
     server.script = [Reply(before=lambda: hung_up.wait(5)) for _ in range(3)]
     try:
@@ -466,7 +466,7 @@ def test_a_file_that_is_too_large_is_stopped_and_removed(
     assert max(heard, default=0) <= (CUT if declared == -1 else 0)
 
 
-def test_a_file_of_just_the_limit_is_taken(file: RemoteFile, folder: Path) -> None:
+def test_a_file_of_exactly_the_limit_is_accepted(file: RemoteFile, folder: Path) -> None:
     limited = Settings(offline=False, max_download_bytes=len(BODY))
     assert fetch(file, folder, settings=limited).read_bytes() == BODY
 
@@ -483,7 +483,7 @@ def test_progress_counts_all_bytes_over_a_resume(
     assert {total for _, total in heard} == {len(BODY)}
 
 
-def test_progress_says_when_the_total_is_not_known(
+def test_progress_reports_an_unknown_total(
     server: Server, file: RemoteFile, folder: Path, settings: Settings
 ) -> None:
     server.script = [Reply(declared=-1)]
@@ -495,7 +495,7 @@ def test_progress_says_when_the_total_is_not_known(
 # Source videos
 
 
-def test_a_video_is_there_inside_and_gone_after(server: Server, settings: Settings) -> None:
+def test_a_video_exists_inside_the_context_only(server: Server, settings: Settings) -> None:
     with open_remote(server.url, settings=settings, suffix=".mp4") as path:
         assert path.suffix == ".mp4"
         assert path.read_bytes() == BODY
@@ -503,7 +503,7 @@ def test_a_video_is_there_inside_and_gone_after(server: Server, settings: Settin
     assert temporary_files() == []
 
 
-def test_a_video_is_gone_after_an_exception_which_passes_unchanged(
+def test_a_video_is_removed_after_an_exception_which_propagates(
     server: Server, settings: Settings
 ) -> None:
     # An OSError and a connection error of the caller's own are not about our download.
@@ -515,7 +515,7 @@ def test_a_video_is_gone_after_an_exception_which_passes_unchanged(
     assert temporary_files() == []
 
 
-def test_a_cut_video_is_resumed(server: Server, settings: Settings) -> None:
+def test_an_interrupted_video_download_is_resumed(server: Server, settings: Settings) -> None:
     tag = {"ETag": '"one"'}
     server.script = [Reply(cut_after=CUT, headers=tag), Reply(headers=tag)]
     with open_remote(server.url, settings=settings, suffix=".mp4") as path:
@@ -535,7 +535,7 @@ def test_a_video_that_changes_between_two_requests_is_not_spliced(
         assert path.read_bytes() == OTHER
 
 
-def test_a_weak_tag_is_not_relied_upon(server: Server, settings: Settings) -> None:
+def test_a_weak_etag_is_not_trusted(server: Server, settings: Settings) -> None:
     server.script = [Reply(cut_after=CUT, headers={"ETag": 'W/"one"'})]
     with open_remote(server.url, settings=settings, suffix=".mp4") as path:
         assert path.read_bytes() == BODY
@@ -551,7 +551,7 @@ def test_a_weak_tag_is_not_relied_upon(server: Server, settings: Settings) -> No
         ([Reply(body=BODY + BODY)], "PECLIP_MAX_DOWNLOAD_BYTES"),
     ],
 )
-def test_a_video_that_cannot_be_had_says_why(
+def test_an_unavailable_video_names_the_reason(
     server: Server, script: list[Reply], reason: str
 ) -> None:
     server.script = [*script]
@@ -588,9 +588,7 @@ def test_no_temporary_folder_is_a_clear_error(
         pytest.fail("there is no video")
 
 
-def test_a_temporary_folder_that_is_swept_away_is_a_clear_error(
-    server: Server, settings: Settings
-) -> None:
+def test_a_deleted_temporary_folder_is_a_clear_error(server: Server, settings: Settings) -> None:
     def sweep() -> None:
         for name in temporary_files():
             shutil.rmtree(Path(tempfile.gettempdir()) / name)

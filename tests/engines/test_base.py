@@ -10,7 +10,7 @@ from peclip.engines.base import Job, fingerprint, pinned
 
 
 @pytest.mark.parametrize("crop", [True, False])
-def test_what_one_worker_chose_all_do(crop: bool) -> None:
+def test_all_workers_use_the_choices_of_the_first(crop: bool) -> None:
     """No worker may take another detector or precision than the one whose facts stand with the rows."""
     job = Job("debug", "cpu", options=PredictOptions(face_crop=crop, hop=0.25))
     first = PEClip.from_pretrained("debug", device="cpu", precision="bf16")

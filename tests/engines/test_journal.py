@@ -32,7 +32,7 @@ def complete(output: Path) -> list[str]:
     return [json.loads(line) for line in output.read_text().splitlines()]
 
 
-def test_a_run_that_went_through(output: Path) -> None:
+def test_a_complete_run(output: Path) -> None:
     journal = Journal.begin(output, MADE_WITH)
     write(output, journal, list(ROWS))
     journal.close(keep=True)
@@ -44,7 +44,7 @@ def test_a_run_that_went_through(output: Path) -> None:
     assert [path.name for path in output.parent.iterdir()] == ["rows.jsonl"]
 
 
-def test_a_source_that_broke_in_the_middle_was_recognised(output: Path) -> None:
+def test_a_partly_read_source_counts_as_recognised(output: Path) -> None:
     journal = Journal.begin(output, MADE_WITH)
     output.write_text("0")
     journal.add("good", failed=False)
@@ -61,7 +61,7 @@ def test_a_source_that_broke_in_the_middle_was_recognised(output: Path) -> None:
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="Linux has a disk that is always full")
-def test_a_disk_that_is_full_at_a_line_of_it_is_one_error_and_no_lock(output: Path) -> None:
+def test_a_full_disk_at_any_line_is_one_error_and_leaves_no_lock(output: Path) -> None:
     journal = Journal.begin(output, MADE_WITH)
     assert journal._stream is not None
     journal._stream.close()
@@ -102,7 +102,7 @@ def test_a_run_killed_at_any_byte_is_completed(output: Path, tmp_path: Path) -> 
         assert journal.path.read_bytes() == notes
 
 
-def test_rows_that_a_crash_of_the_machine_lost_are_made_anew(output: Path) -> None:
+def test_rows_lost_in_a_crash_are_computed_again(output: Path) -> None:
     journal = Journal.begin(output, MADE_WITH)
     write(output, journal, list(ROWS))
     journal.close(keep=True)
@@ -113,7 +113,7 @@ def test_rows_that_a_crash_of_the_machine_lost_are_made_anew(output: Path) -> No
     resumed.close(keep=True)
 
 
-def test_without_an_output_it_is_begun(output: Path) -> None:
+def test_a_journal_without_its_output_starts_over(output: Path) -> None:
     journal = Journal.resume(output, MADE_WITH)
     assert journal.done == {}
     write(output, journal, ["a.mp4"])
@@ -133,7 +133,9 @@ def test_without_an_output_it_is_begun(output: Path) -> None:
         ({"new": 1}, "new"),
     ],
 )
-def test_what_was_made_otherwise_is_no_mix(output: Path, change: dict[str, Any], name: str) -> None:
+def test_rows_made_with_other_settings_are_not_mixed(
+    output: Path, change: dict[str, Any], name: str
+) -> None:
     journal = Journal.begin(output, MADE_WITH)
     write(output, journal, ["a.mp4"])
     journal.close(keep=True)
@@ -143,7 +145,7 @@ def test_what_was_made_otherwise_is_no_mix(output: Path, change: dict[str, Any],
     Journal.resume(output, MADE_WITH).close(keep=True)
 
 
-def test_an_output_without_a_journal_is_left_alone(output: Path) -> None:
+def test_an_output_without_a_journal_is_unchanged(output: Path) -> None:
     output.write_text("precious\n")
     with pytest.raises(ConfigError, match=r"rows\.jsonl\.journal.*--overwrite"):
         Journal.resume(output, MADE_WITH)
@@ -151,7 +153,7 @@ def test_an_output_without_a_journal_is_left_alone(output: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ["no json\n", "{}\n[]\n", '{}\n{"source": 1}\n'])
-def test_a_damaged_journal_is_an_error(output: Path, text: str) -> None:
+def test_a_corrupt_journal_is_an_error(output: Path, text: str) -> None:
     output.write_text("precious\n")
     journal_of(output).write_text(text)
     with pytest.raises(ConfigError, match="damaged"):
@@ -171,7 +173,7 @@ def test_two_runs_do_not_share_an_output(output: Path) -> None:
     second.close(keep=True)
 
 
-def test_a_journal_that_cannot_be_written_is_one_line(output: Path) -> None:
+def test_an_unwritable_journal_is_a_one_line_error(output: Path) -> None:
     journal_of(output).mkdir()
     for open_journal in (Journal.begin, Journal.resume):
         with pytest.raises(ConfigError, match="cannot be written: Is a directory"):

@@ -10,7 +10,7 @@ from peclip.engines.registry import ENGINES
 from peclip.video.sources import Source
 
 
-def test_rows_that_nobody_asks_for_again_are_not_kept(astronaut: Path) -> None:
+def test_rows_are_not_kept_after_they_are_read(astronaut: Path) -> None:
     """The rows of a camera that runs for days would fill the memory."""
     options = PredictOptions(face_crop=False)
     found = []

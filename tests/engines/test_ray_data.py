@@ -81,7 +81,7 @@ def workers() -> list[int]:
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="finds the workers in /proc")
 @pytest.mark.filterwarnings("default")
-def test_killed_workers_lose_nothing_and_double_nothing(
+def test_killed_workers_neither_lose_nor_duplicate_rows(
     cluster: Any,
     videos: Path,
     tmp_path: Path,
@@ -140,7 +140,7 @@ class Poisoned(Job):
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("default")
-def test_a_source_that_brings_its_worker_down_is_a_row(
+def test_a_source_that_crashes_its_worker_gives_an_error_row(
     cluster: Any, astronaut: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cluster.cloudpickle.register_pickle_by_value(sys.modules[__name__])
@@ -161,22 +161,22 @@ def test_a_source_that_brings_its_worker_down_is_a_row(
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("default")
-def test_what_a_cluster_cannot_do_is_one_line(
+def test_unsupported_cluster_options_are_a_one_line_error(
     cluster: Any, astronaut: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     command = ["predict", str(astronaut), "-o", str(tmp_path / "rows.csv"), *RAY]
-    for arguments, code, said in (
+    for arguments, code, message in (
         ([*QUICK, "--worker-gpus", "64"], 5, "64 GPUs"),
         (["-m", "no-such-model"], 2, "no-such-model"),
     ):
         assert run([*command, *arguments]) == code
         lines = [line for line in capsys.readouterr().err.splitlines() if "peclip: error:" in line]
         assert len(lines) == 1
-        assert said in lines[0]
+        assert message in lines[0]
     assert not list(tmp_path.iterdir())
 
 
-def test_without_ray_it_says_how_to_get_it(
+def test_without_ray_the_error_gives_the_install_command(
     astronaut: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
@@ -203,10 +203,10 @@ def test_a_worker_predicts_as_the_local_engine(astronaut: Path, tmp_path: Path) 
     assert given_up.prediction().metadata["error"] == str(given_up.failure)
 
 
-def test_a_worker_finds_what_the_caller_names(
+def test_a_worker_resolves_paths_of_the_caller(
     astronaut: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The model and the captions of a command are named from where the caller stands."""
+    """Paths of the model and the captions are relative to the caller's working directory."""
     (tmp_path / "elsewhere").mkdir()
     PEClip.from_pretrained("debug", device="cpu").save_pretrained(tmp_path / "runs/model")
     monkeypatch.chdir(tmp_path / "elsewhere")
@@ -218,7 +218,9 @@ def test_a_worker_finds_what_the_caller_names(
     assert worker.predict(name, str(astronaut)).source == reading.source
 
 
-def test_a_bug_in_a_worker_is_a_row(astronaut: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_bug_in_a_worker_gives_an_error_row(
+    astronaut: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def broken(self: Session) -> Iterator[Any]:
         raise ZeroDivisionError("a bug")
         yield
@@ -229,14 +231,14 @@ def test_a_bug_in_a_worker_is_a_row(astronaut: Path, monkeypatch: pytest.MonkeyP
     assert [row.status for row in read.rows()] == ["decode_error"]
 
 
-def test_only_what_was_begun_and_not_ended_counts() -> None:
+def test_only_started_unfinished_attempts_count() -> None:
     attempts = Attempts()
     assert [attempts.begin(7), attempts.begin(7), attempts.begin(8)] == [1, 2, 1]
     attempts.end(7)
     assert [attempts.begin(7), attempts.begin(8)] == [1, 2]
 
 
-def test_a_camera_is_not_on_the_cluster() -> None:
+def test_a_camera_is_refused_on_a_cluster() -> None:
     from peclip.engines.ray_data import _place
 
     with pytest.raises(ConfigError, match=r"camera:0 is a local camera.*--engine local"):

@@ -12,7 +12,7 @@ from peclip.errors import ConfigError
 
 @pytest.mark.parametrize("count", [1, 2, 3, 8, 40])
 @pytest.mark.parametrize("size", [0, 1, 7, 24])
-def test_together_they_are_the_whole_whatever_the_order(count: int, size: int) -> None:
+def test_the_shards_cover_all_sources_in_any_order(count: int, size: int) -> None:
     names = [f"{n}.mp4" for n in range(size)]
     shuffled = random.Random(count).sample(names, size)
     parts = [Shard(k, count).of(names, key=str) for k in range(1, count + 1)]
@@ -22,14 +22,14 @@ def test_together_they_are_the_whole_whatever_the_order(count: int, size: int) -
     assert max(lengths) - min(lengths) <= 1
 
 
-def test_it_is_every_nth_of_the_sorted() -> None:
+def test_a_shard_is_every_nth_sorted_source() -> None:
     assert Shard(2, 3).of("edcba", key=str) == ["b", "e"]
 
 
 @pytest.mark.parametrize(
     ("text", "shard"), [("3/8", Shard(3, 8)), ("1/1", Shard(1, 1)), ("08/8", Shard(8, 8))]
 )
-def test_k_of_n_is_read(text: str, shard: Shard) -> None:
+def test_k_of_n_is_parsed(text: str, shard: Shard) -> None:
     assert read_shard(text, {}) == shard
 
 
@@ -42,7 +42,7 @@ def test_the_environment_counts_from_0() -> None:
     "text",
     ["0/8", "9/8", "3", "3/", "/8", "-1/8", "1/0", "a/b", "1/2/3", "1.5/2", "", "ENV", "²/3"],
 )
-def test_what_is_no_shard_is_answered_with_what_is(text: str) -> None:
+def test_an_invalid_shard_names_the_accepted_form(text: str) -> None:
     with pytest.raises(ConfigError, match=r"3/8.*env") as caught:
         read_shard(text, {})
     assert repr(text) in str(caught.value)
@@ -60,6 +60,6 @@ def test_what_is_no_shard_is_answered_with_what_is(text: str) -> None:
         {"RANK": "0", "WORLD_SIZE": "0"},
     ],
 )
-def test_an_environment_that_does_not_say_it_is_an_error(environment: dict[str, str]) -> None:
+def test_an_environment_without_a_shard_is_an_error(environment: dict[str, str]) -> None:
     with pytest.raises(ConfigError, match=r"RANK.*WORLD_SIZE.*--shard K/N"):
         read_shard("env", environment)

@@ -10,13 +10,13 @@ import pytest
 from peclip.inference.prefetch import run_ahead
 
 
-def test_items_come_in_their_order_and_the_end_is_the_end() -> None:
+def test_items_keep_their_order_and_iteration_ends() -> None:
     assert list(run_ahead(range(100))) == list(range(100))
     assert list(run_ahead([])) == []
     assert list(run_ahead([None, None])) == [None, None]
 
 
-def test_the_next_item_is_made_while_one_is_used_and_no_more() -> None:
+def test_one_item_is_prefetched_at_a_time() -> None:
     made: list[int] = []
     second = threading.Event()
 
@@ -34,7 +34,7 @@ def test_the_next_item_is_made_while_one_is_used_and_no_more() -> None:
     assert list(items) == [1, 2, 3, 4]
 
 
-def test_what_the_maker_raises_comes_behind_the_items_before_it() -> None:
+def test_an_exception_of_the_producer_follows_the_items_before_it() -> None:
     def make() -> Iterator[int]:
         yield 1
         yield 2
@@ -47,7 +47,7 @@ def test_what_the_maker_raises_comes_behind_the_items_before_it() -> None:
     assert list(items) == []
 
 
-def test_the_maker_of_a_long_item_learns_that_nobody_waits_for_it() -> None:
+def test_the_producer_of_a_long_item_is_told_to_stop() -> None:
     left, started = threading.Event(), threading.Event()
     learned: list[bool] = []
 
@@ -63,7 +63,7 @@ def test_the_maker_of_a_long_item_learns_that_nobody_waits_for_it() -> None:
     assert learned == [True]
 
 
-def test_closing_waits_for_the_maker_and_leaves_no_thread() -> None:
+def test_closing_waits_for_the_producer_and_leaves_no_thread() -> None:
     before = threading.active_count()
     started, go_on = threading.Event(), threading.Event()
     finished: list[int] = []

@@ -81,7 +81,7 @@ def test_rows_cover_people_and_windows(debug: PEClip, bright: None) -> None:
     assert prediction.main_track.track_id == 0
 
 
-def test_no_face_is_an_answer(debug: PEClip, bright: None) -> None:
+def test_a_video_without_a_face_gives_a_row(debug: PEClip, bright: None) -> None:
     prediction = debug.predict(drawn(30), PredictOptions())
     assert prediction.label is None
     assert prediction.scores == {}
@@ -100,7 +100,7 @@ def test_small_and_rare_faces_are_marked_and_do_not_decide(debug: PEClip, bright
     assert small.label is not None, "poor views decide where there is nothing better"
 
 
-def test_a_video_cropped_already_is_taken_whole(debug: PEClip) -> None:
+def test_a_cropped_video_is_used_whole(debug: PEClip) -> None:
     video = np.random.default_rng(0).integers(0, 256, (10, 40, 40, 3), np.uint8)
     (row,) = debug.predict(video, PredictOptions(face_crop=False)).rows
     assert (row.track_id, row.status, row.box) == (-1, "ok", (0, 0, 40, 40))
@@ -127,7 +127,7 @@ def test_the_batch_size_does_not_matter(debug: PEClip, bright: None) -> None:
         assert list(a.scores.values()) == pytest.approx(list(b.scores.values()), abs=1e-5)
 
 
-def test_a_call_of_the_model_holds_no_more_windows_than_asked(
+def test_a_model_call_holds_at_most_batch_size_windows(
     debug: PEClip, bright: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sizes: list[int] = []
@@ -141,7 +141,7 @@ def test_a_call_of_the_model_holds_no_more_windows_than_asked(
     assert sum(sizes) == 10
 
 
-def test_faces_are_searched_while_the_model_answers(
+def test_faces_are_detected_while_the_model_computes(
     debug: PEClip, bright: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[int] = []
@@ -168,7 +168,7 @@ def test_faces_are_searched_while_the_model_answers(
     assert waited[0], "the first prediction was not waited for"
 
 
-def test_threads_that_spin_are_not_disturbed(
+def test_prefetching_is_off_for_spinning_threads(
     debug: PEClip, bright: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     video = drawn(100, (10, range(100)))
@@ -179,7 +179,7 @@ def test_threads_that_spin_are_not_disturbed(
     assert debug.predict(video).rows == ahead, "the ways give the same rows"
 
 
-def test_a_reading_that_is_left_early_leaves_no_thread(
+def test_closing_a_session_early_leaves_no_thread(
     debug: PEClip, bright: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("OMP_WAIT_POLICY", "passive")
@@ -191,7 +191,7 @@ def test_a_reading_that_is_left_early_leaves_no_thread(
     assert threading.active_count() == before
 
 
-def test_ctrl_c_waits_for_a_chunk_and_not_for_a_batch(
+def test_an_interrupt_waits_for_a_chunk_and_not_for_a_batch(
     debug: PEClip, bright: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[bool] = []
@@ -222,7 +222,7 @@ def test_a_video_of_few_frames_a_second_is_one_person(debug: PEClip, bright: Non
     assert {(row.track_id, row.status) for row in rows} == {(0, "ok")}
 
 
-def test_what_is_no_source_is_one_sentence(debug: PEClip) -> None:
+def test_an_invalid_source_is_a_one_line_error(debug: PEClip) -> None:
     for source in ([np.zeros((4, 4, 3))], True, None, 1.5):
         with pytest.raises(ConfigError, match="Use a path"):
             debug.predict(source)
@@ -294,7 +294,7 @@ class Breaking:
         raise VideoError(self._message)
 
 
-def test_what_breaks_in_the_middle_keeps_what_was_read(
+def test_a_failure_in_the_middle_keeps_earlier_rows(
     debug: PEClip, bright: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("peclip.inference.session.open_video", lambda *_, **__: Breaking(40))
@@ -308,7 +308,7 @@ def test_what_breaks_in_the_middle_keeps_what_was_read(
     assert session.prediction().label is not None
 
 
-def test_a_failure_that_is_kept_keeps_no_image(
+def test_a_stored_failure_holds_no_frames(
     debug: PEClip, bright: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     images: list[weakref.ref[NDArray[np.uint8]]] = []
@@ -349,13 +349,13 @@ def test_errors_name_the_address_and_not_a_temporary_file(
     assert session.failure.exit_code == 3
 
 
-def test_what_cannot_be_read_at_all_is_an_error(debug: PEClip, bright: None, monkeypatch) -> None:
+def test_an_unreadable_source_is_an_error(debug: PEClip, bright: None, monkeypatch) -> None:
     monkeypatch.setattr("peclip.inference.session.open_video", lambda *_, **__: Breaking(0))
     with pytest.raises(VideoError, match="decoding stopped"):
         debug.predict("x.mp4")
 
 
-def test_the_metadata_says_how_it_was_done(debug: PEClip, astronaut: Path) -> None:
+def test_the_metadata_records_the_settings(debug: PEClip, astronaut: Path) -> None:
     about = debug.predict(astronaut, PredictOptions(detector="haar", decoder="pyav")).metadata
     assert about["device"] == "cpu"
     assert about["precision"] == "fp32"
@@ -378,7 +378,7 @@ def test_the_metadata_says_how_it_was_done(debug: PEClip, astronaut: Path) -> No
         {"x": 1},
     ],
 )
-def test_options_that_make_no_sense_are_errors(values: dict) -> None:
+def test_invalid_options_are_errors(values: dict) -> None:
     from peclip.config import check
 
     with pytest.raises(ConfigError, match="Invalid"):
@@ -394,9 +394,7 @@ def several_people(astronaut: Path) -> Frames:
     return Frames(three, np.arange(48) / 24)
 
 
-def test_several_people_in_a_video_are_followed_from_when_they_appear(
-    debug: PEClip, astronaut: Path
-) -> None:
+def test_several_people_are_tracked_from_their_first_frame(debug: PEClip, astronaut: Path) -> None:
     options = PredictOptions(detector="haar", window=1, hop=1)
     prediction = debug.predict(several_people(astronaut), options)
     found = {(row.window, row.track_id): row for row in prediction.rows}

@@ -71,7 +71,7 @@ def test_a_jsonl_file(tmp_path: Path) -> None:
     assert table.probabilities.tolist() == [[0.6, 0.4], [1.0, 0.0]]
 
 
-def test_without_probabilities_there_are_no_classes(tmp_path: Path) -> None:
+def test_without_probabilities_classes_are_unset(tmp_path: Path) -> None:
     table = read_predictions(save(tmp_path, HEADER + "a,Happy,sad\n"))
     assert table.classes == ()
     assert table.probabilities is None
@@ -83,7 +83,7 @@ def test_other_columns_and_their_order_do_not_matter(tmp_path: Path) -> None:
     assert (table.ids, table.targets, table.labels) == (("a",), ("happiness",), ("sadness",))
 
 
-def test_the_mark_of_excel_is_no_part_of_a_column(tmp_path: Path) -> None:
+def test_the_excel_byte_order_mark_is_not_part_of_a_column(tmp_path: Path) -> None:
     content = b"\xef\xbb\xbf" + HEADER.encode() + "ä.mp4,freude,sad\r\n".encode()
     assert read_predictions(save(tmp_path, content)).ids == ("ä.mp4",)
 
@@ -101,7 +101,7 @@ def test_float32_may_be_a_little_more_than_one(tmp_path: Path) -> None:
     assert table.confidences.tolist() == [1]
 
 
-def test_targets_of_a_file_of_their_own(tmp_path: Path) -> None:
+def test_targets_from_a_separate_file(tmp_path: Path) -> None:
     true = read_targets(save(tmp_path, "target,source\nSad,b\nhappy,a\nfear,z\n", "targets.csv"))
     assert true == {"b": "Sad", "a": "happy", "z": "fear"}
     table = read_predictions(save(tmp_path, "source,label\na,sad\nb,sad\n"), true)
@@ -144,12 +144,12 @@ def test_a_written_table_is_read_again(tmp_path: Path) -> None:
         write_predictions(tmp_path / "none" / "predictions.csv", table)
 
 
-def test_a_table_without_probabilities_has_rows_without_them() -> None:
+def test_a_table_without_probabilities_writes_rows_without_them() -> None:
     table = PredictionTable(("a",), ("fear",), ("anger",))
     assert list(table.rows()) == [{"source": "a", "target": "fear", "label": "anger"}]
 
 
-def test_columns_of_a_table_fit_together() -> None:
+def test_columns_of_a_table_must_match() -> None:
     with pytest.raises(ConfigError, match="1 ids, 1 targets and 2 labels"):
         PredictionTable(("a",), ("fear",), ("anger", "fear"))
     for probabilities in (None, np.ones((1, 3)), np.ones((2, 2))):
@@ -188,9 +188,7 @@ def test_every_fold_has_a_file() -> None:
         (HEADER + "a,sad," + "x" * 200_000 + "\n", "line 2 is not valid CSV"),
     ],
 )  # fmt: skip
-def test_a_csv_file_that_makes_no_sense(
-    content: str | bytes, expected: str, tmp_path: Path
-) -> None:
+def test_an_invalid_csv_file(content: str | bytes, expected: str, tmp_path: Path) -> None:
     assert re.search(expected, failure(save(tmp_path, content)))
 
 
@@ -222,7 +220,7 @@ def test_a_csv_file_that_makes_no_sense(
         ),
     ],
 )
-def test_a_jsonl_file_that_makes_no_sense(content: str, expected: str, tmp_path: Path) -> None:
+def test_an_invalid_jsonl_file(content: str, expected: str, tmp_path: Path) -> None:
     assert expected in failure(save(tmp_path, content, "predictions.jsonl"))
 
 
@@ -237,11 +235,11 @@ def test_windows_are_not_averaged(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["predictions.txt", "predictions"])
-def test_another_ending_is_refused(name: str, tmp_path: Path) -> None:
+def test_an_unsupported_extension_is_refused(name: str, tmp_path: Path) -> None:
     assert "one of .csv, .jsonl, .json, .parquet" in failure(save(tmp_path, HEADER, name))
 
 
-def test_what_is_neither_a_document_nor_parquet(tmp_path: Path) -> None:
+def test_a_file_that_is_neither_json_nor_parquet(tmp_path: Path) -> None:
     assert "not a readable parquet file" in failure(save(tmp_path, HEADER, "predictions.parquet"))
     for content in (HEADER, "[1]", '{"rows": 1}', "null"):
         assert "document written by peclip predict" in failure(save(tmp_path, content, "rows.json"))
@@ -249,7 +247,7 @@ def test_what_is_neither_a_document_nor_parquet(tmp_path: Path) -> None:
     assert "row 1 is not a JSON object" in failure(save(tmp_path, '{"rows": [1]}', "rows.json"))
 
 
-def test_a_file_that_is_not_there(tmp_path: Path) -> None:
+def test_a_missing_file(tmp_path: Path) -> None:
     assert "No such file" in failure(tmp_path / "none.csv")
     (tmp_path / "folder.csv").mkdir()
     assert "Is a directory" in failure(tmp_path / "folder.csv")

@@ -42,7 +42,7 @@ def failure(folder: Path, *lines: str, header: str = HEADER) -> str:
             ["a,0,0,ok,fear,1,20,9,0.25,0.75,x", "a,1,0,ok,anger,1,9,9,1,0,x"],
             "fear", 0.75, "excluded rows: 1, other persons: 1",
         ),
-        # A window of low quality counts where there is no other.
+        # A window of low quality counts if it is the only one.
         (
             ["a,0,0,low_quality,fear,1,9,9,0.25,0.75,x", "a,-1,1,no_face,,0,,,,,x"],
             "fear", 0.75, "averaged over low_quality ones: 1); excluded rows: 1, other persons: 0",
@@ -64,12 +64,12 @@ def test_the_rule_by_hand(
     assert table.classes == ("anger", "fear")
     assert table.confidences is not None
     assert table.confidences.tolist() == pytest.approx([probability])
-    (said,) = table.notes
-    assert said.startswith(f"{len(lines)} rows reduced to 1 videos, averaged over the windows")
-    assert note in said
+    (message,) = table.notes
+    assert message.startswith(f"{len(lines)} rows reduced to 1 videos, averaged over the windows")
+    assert note in message
 
 
-def test_the_columns_that_are_needed_suffice(tmp_path: Path) -> None:
+def test_the_required_columns_suffice(tmp_path: Path) -> None:
     path = tmp_path / "rows.csv"
     path.write_text(
         "source,track_id,status,label,prob_anger,prob_fear\na,0,ok,fear,0,1\na,0,ok,anger,1,0\na,0,ok,anger,1,0\n",
@@ -102,5 +102,5 @@ def test_invalid_rows(lines: list[str], expected: str, tmp_path: Path) -> None:
 
 def test_rows_without_probabilities(tmp_path: Path) -> None:
     header = "source,track_id,status,label,target\n"
-    said = failure(tmp_path, "a,0,ok,fear,fear", header=header)
-    assert "include the columns prob_<label>" in said
+    message = failure(tmp_path, "a,0,ok,fear,fear", header=header)
+    assert "include the columns prob_<label>" in message

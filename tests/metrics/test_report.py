@@ -134,7 +134,7 @@ def test_a_report_is_not_changed_by_what_is_counted_later() -> None:
     assert before.confusion == ConfusionMatrix(ABC, COUNTS)
 
 
-def test_nothing_counted_is_no_report() -> None:
+def test_an_empty_count_gives_no_report() -> None:
     with pytest.raises(ConfigError, match="No videos were counted"):
         Report.of(ConfusionMatrix(ABC))
 
@@ -268,14 +268,14 @@ def test_the_same_seed_gives_the_same_interval() -> None:
     assert bootstrap(large, seed=3) != bootstrap(large, seed=4)
 
 
-def test_the_order_of_the_videos_plays_no_part() -> None:
+def test_the_order_of_the_videos_does_not_matter() -> None:
     targets, predictions = list("aaabbbccab"), list("abcabbccaa")
     forward = Report.of(ConfusionMatrix.of(ABC, targets, predictions))
     backward = Report.of(ConfusionMatrix.of(ABC, targets[::-1], predictions[::-1]))
     assert forward == backward
 
 
-def test_ten_thousand_videos_take_no_time() -> None:
+def test_ten_thousand_videos_are_fast() -> None:
     counts = np.full((11, 11), 80) + np.eye(11, dtype=int) * 100
     start = time.perf_counter()
     Report.of(ConfusionMatrix(EMOTIONS, counts))
@@ -342,6 +342,6 @@ def test_one_fold_has_no_deviation() -> None:
     assert (found.war, found.war_sd, found.uar_sd) == (0.6, None, None)
 
 
-def test_no_fold_has_no_mean() -> None:
+def test_zero_folds_have_no_mean() -> None:
     with pytest.raises(ConfigError, match="at least one report"):
         mean_over_folds([])

@@ -44,7 +44,7 @@ def test_a_class_that_is_never_predicted_is_not_dropped(tmp_path: Path) -> None:
     assert fold.report.uar == 0.5
 
 
-def test_labels_of_ones_own_follow_in_alphabetical_order(tmp_path: Path) -> None:
+def test_custom_labels_follow_in_alphabetical_order(tmp_path: Path) -> None:
     path = save(tmp_path, "yawn>yawn bored>yawn fear>fear")
     assert score_files([path]).merged.labels == ("fear", "bored", "yawn")
 
@@ -197,7 +197,7 @@ def test_one_file_is_one_row_of_csv(folds: list[Path], tmp_path: Path) -> None:
         assert len(list(csv.DictReader(stream))) == 1
 
 
-def test_another_ending_and_a_folder_that_is_not_there(folds: list[Path], tmp_path: Path) -> None:
+def test_an_unsupported_extension_and_a_missing_folder(folds: list[Path], tmp_path: Path) -> None:
     evaluation = score_files(folds)
     with pytest.raises(ConfigError, match=r"use \.json, \.csv"):
         evaluation.save(tmp_path / "report.txt")

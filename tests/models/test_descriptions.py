@@ -24,7 +24,7 @@ TABLE_1 = {
 
 
 @pytest.mark.parametrize("style", STYLES)
-def test_every_style_has_a_text_of_its_own_for_every_emotion(style: str) -> None:
+def test_every_style_has_a_distinct_text_for_every_emotion(style: str) -> None:
     texts = load_descriptions(style)
     assert tuple(texts) == EMOTIONS
     assert all(text and text == text.strip() for text in texts.values())
@@ -36,7 +36,7 @@ def test_the_action_units_are_those_of_the_paper() -> None:
     assert {name: texts[name] for name in TABLE_1} == TABLE_1
 
 
-def test_an_unknown_style_is_answered_with_those_there_are() -> None:
+def test_an_unknown_style_lists_the_known_ones() -> None:
     with pytest.raises(ConfigError, match=r"'poems'.*action_units, names, sentences"):
         load_descriptions("poems")
     with pytest.raises(ConfigError, match=r"'\.\./texts/names'"):
@@ -45,20 +45,20 @@ def test_an_unknown_style_is_answered_with_those_there_are() -> None:
         describe(LabelSet(("anger", "fear")), "poems")
 
 
-def test_texts_stand_in_the_order_of_the_labels() -> None:
+def test_texts_follow_the_order_of_the_labels() -> None:
     labels = LabelSet(("fear", "anger", "happiness"))
     assert describe(labels, "action_units") == tuple(TABLE_1[name] for name in labels)
     assert describe(labels, "names") == ("fear", "anger", "happiness")
 
 
-def test_a_name_that_no_style_knows_becomes_a_sentence() -> None:
+def test_an_unknown_label_becomes_a_sentence() -> None:
     for style in STYLES:
         texts = describe(LabelSet.of(["Bored", "fear"]), style)
         assert texts[0] == "a person with an expression of bored."
         assert texts[1] == load_descriptions(style)["fear"]
 
 
-def test_own_texts_come_first_by_any_spelling() -> None:
+def test_custom_texts_take_precedence_in_any_spelling() -> None:
     labels = LabelSet.of(["happy", "bored", "fear"])
     own = {"Joy": "a wide smile.", "Bored": "Eyes Half Closed."}
     assert describe(labels, "action_units", own) == (
@@ -69,7 +69,7 @@ def test_own_texts_come_first_by_any_spelling() -> None:
     assert load_descriptions("action_units")["happiness"] == TABLE_1["happiness"]
 
 
-def test_own_texts_reach_labels_that_are_not_in_canonical_spelling() -> None:
+def test_custom_texts_match_labels_in_other_spellings() -> None:
     labels = LabelSet(("Awake", "Happy"))
     assert describe(labels, "action_units", {"Awake": "Upper Lid Raiser."}) == (
         "Upper Lid Raiser.",
@@ -128,13 +128,13 @@ def test_a_file_of_names_with_texts(tmp_path: Path, name: str, content: str) -> 
         ("[]", "at least two"),
     ],
 )
-def test_another_content_is_one_clear_line(tmp_path: Path, content: str, problem: str) -> None:
+def test_invalid_content_is_a_one_line_error(tmp_path: Path, content: str, problem: str) -> None:
     with pytest.raises(ConfigError, match=problem) as caught:
         read_label_file(write(tmp_path / "bad.yaml", content))
     assert "\n" not in str(caught.value)
 
 
-def test_bytes_that_are_no_text_are_refused(tmp_path: Path) -> None:
+def test_undecodable_bytes_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "latin1.yaml"
     path.write_bytes("- müde\n- wach\n".encode("latin-1"))
     with pytest.raises(ConfigError, match=r"latin1\.yaml.*is not YAML"):

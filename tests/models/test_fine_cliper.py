@@ -79,7 +79,7 @@ def test_the_variants_have_as_many_parameters_as_the_paper_prints(
     assert round(trainable / 1e6) == paper
 
 
-def test_the_parameters_are_told_apart_by_their_stream() -> None:
+def test_parameters_are_grouped_by_stream() -> None:
     counts = count_parameters(FineCLIPERConfig().derive(**FULL))["trainable"]
     # two adapters in each of 12 layers: down, up, and their biases
     assert counts["video"] == 24 * (2 * 768 * 192 + 192 + 768)
@@ -90,7 +90,7 @@ def test_the_parameters_are_told_apart_by_their_stream() -> None:
     assert counts["backbone"] == 0
 
 
-def test_untrained_adapters_leave_the_features_of_clip_as_they_are() -> None:
+def test_untrained_adapters_leave_the_clip_features_unchanged() -> None:
     model = build(**FULL)
     torch.manual_seed(0)
     plain = load_backbone("debug", None)
@@ -164,8 +164,8 @@ def test_a_video_does_not_depend_on_its_batch() -> None:
     captions, parts = batch.streams["captions"], parts_of(batch)
     assert isinstance(captions, CaptionStream)
     pictures = parts.pictures.double()
-    doubled = {"parts": replace(parts, pictures=pictures), "captions": captions}
-    batch = replace(batch, frames=batch.frames.double(), streams=doubled)
+    in_double = {"parts": replace(parts, pictures=pictures), "captions": captions}
+    batch = replace(batch, frames=batch.frames.double(), streams=in_double)
     with torch.inference_mode():
         together = model(batch).logits
         for place in range(3):
@@ -205,7 +205,7 @@ def test_frames_without_a_face_are_masked_and_not_shown_as_empty_pictures() -> N
     assert torch.allclose(first.weights.sum(1), torch.ones(3))
 
 
-def test_a_model_with_parts_says_that_it_was_given_none() -> None:
+def test_a_model_with_parts_reports_missing_parts() -> None:
     with pytest.raises(ConfigError, match=r"prepare --parts"):
         build(parts=True)(Batch(torch.randn(1, 4, 3, 32, 32)))
 
@@ -222,7 +222,7 @@ def test_a_missing_caption_has_no_weight() -> None:
     assert not torch.allclose(output.logits[0], silent.logits[0], atol=1e-2)
 
 
-def test_a_long_caption_is_cut_as_clip_cuts_it() -> None:
+def test_a_long_caption_is_truncated_as_clip_does() -> None:
     model = build(captions=True)
     long = "the corners of the mouth rise " * 60
     with torch.inference_mode():
@@ -230,7 +230,7 @@ def test_a_long_caption_is_cut_as_clip_cuts_it() -> None:
     assert torch.allclose(output.caption_features[0], output.caption_features[1])
 
 
-def test_adaptive_weights_begin_equal_and_learn_what_to_listen_to() -> None:
+def test_adaptive_weights_start_equal_and_learn_the_useful_stream() -> None:
     weigh = AdaptiveWeights(8, ["video", "parsing", "landmarks"])
     features = F.normalize(torch.randn(4, 3, 8), dim=-1)
     present = torch.tensor([[True, True, True]] * 3 + [[True, False, True]])
@@ -248,16 +248,18 @@ def test_adaptive_weights_begin_equal_and_learn_what_to_listen_to() -> None:
         ([True, False, False], [1.0, 0.0, 0.0]),
     ],
 )
-def test_fixed_weights_share_what_the_video_leaves(
+def test_fixed_weights_split_the_rest_after_the_video(
     present: list[bool], weights: list[float]
 ) -> None:
     found = FixedWeights(0.6)(torch.zeros(1, 3, 4), torch.tensor([present]))
     assert found[0].tolist() == pytest.approx(weights)
 
 
-def test_weights_of_a_stream_keep_their_name_whatever_other_streams_there_are() -> None:
-    said, full = (dict(build(**c).weights.named_parameters()) for c in ({"captions": True}, FULL))
-    assert set(said) < set(full)
+def test_parameter_names_of_a_stream_do_not_depend_on_other_streams() -> None:
+    captions_only, full = (
+        dict(build(**c).weights.named_parameters()) for c in ({"captions": True}, FULL)
+    )
+    assert set(captions_only) < set(full)
     assert {name.split(".")[1] for name in full} == {"video", "parsing", "landmarks", "captions"}
 
 
@@ -268,7 +270,7 @@ def test_texts_may_hold_braces() -> None:
         assert model.encode_labels().shape == (2, 7, 32)
 
 
-def test_fusion_is_a_matter_of_the_configuration() -> None:
+def test_fusion_is_set_in_the_configuration() -> None:
     model = build(parts=True, fusion="fixed", video_weight=0.8)
     assert isinstance(model.weights, FixedWeights)
     assert sum(p.numel() for p in model.weights.parameters()) == 0
@@ -341,7 +343,7 @@ def test_every_adapter_learns() -> None:
         assert parameter.grad is None or parameter.grad.abs().sum() > 0, name
 
 
-def test_checkpointing_changes_no_number() -> None:
+def test_checkpointing_leaves_results_unchanged() -> None:
     model = randomise(build(**FULL), size=0.05)
     batch = videos(captions=("the brows rise", "", "the jaw drops"))
     assert batch.targets is not None

@@ -21,7 +21,7 @@ CPU = torch.device("cpu")
 
 
 @pytest.mark.parametrize("architecture", ["pe-clip", "finecliper"])
-def test_it_answers_as_the_model_does(architecture: str) -> None:
+def test_it_predicts_as_the_model_does(architecture: str) -> None:
     model = build_model(debug_config(architecture)).eval()
     for parameter in model.parameters():
         nn.init.normal_(parameter, std=0.1)
@@ -39,7 +39,7 @@ def test_it_answers_as_the_model_does(architecture: str) -> None:
         )
 
 
-def test_the_text_tower_is_not_copied_and_is_asked_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_text_tower_is_not_copied_and_runs_once(monkeypatch: pytest.MonkeyPatch) -> None:
     model = build_model(debug_config("pe-clip")).eval()
     asked = []
     model.text.register_forward_hook(lambda *_: asked.append(torch.is_autocast_enabled("cpu")))
@@ -50,7 +50,7 @@ def test_the_text_tower_is_not_copied_and_is_asked_once(monkeypatch: pytest.Monk
     assert asked == [False]  # and in fp32
 
 
-def test_without_the_kernels_of_onednn_the_model_itself_answers(
+def test_without_onednn_kernels_the_model_itself_predicts(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: False)
@@ -60,7 +60,7 @@ def test_without_the_kernels_of_onednn_the_model_itself_answers(
     assert network.text is model.text
 
 
-def test_prompts_are_computed_once_and_the_model_keeps_its_own() -> None:
+def test_prompts_are_computed_once_and_the_model_keeps_its_prompts() -> None:
     model = build_model(debug_config("pe-clip")).eval()
     asked: list[object] = []
     model.prompts.register_forward_hook(lambda *_: asked.append(1))
@@ -74,7 +74,7 @@ def test_prompts_are_computed_once_and_the_model_keeps_its_own() -> None:
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
-def test_weights_that_change_in_place_answer_as_new_ones(precision: str) -> None:
+def test_weights_changed_in_place_are_used(precision: str) -> None:
     model = build_model(debug_config("pe-clip")).eval()
     frozen = FrozenModel(model, CPU, precision)
     batch = Batch(torch.rand(1, 2, 3, 32, 32))
@@ -87,7 +87,7 @@ def test_weights_that_change_in_place_answer_as_new_ones(precision: str) -> None
     assert torch.equal(after, FrozenModel(model, CPU, precision)(batch))
 
 
-def test_another_temperature_is_noticed() -> None:
+def test_a_changed_temperature_is_used() -> None:
     model = build_model(debug_config("pe-clip")).eval()
     frozen = FrozenModel(model, CPU, "fp32")
     batch = Batch(torch.rand(1, 2, 3, 32, 32))
@@ -96,7 +96,7 @@ def test_another_temperature_is_noticed() -> None:
     torch.testing.assert_close(frozen(batch), before / 2)
 
 
-def test_it_can_be_copied_and_pickled_after_an_answer() -> None:
+def test_it_can_be_copied_and_pickled_after_a_prediction() -> None:
     frozen = FrozenModel(build_model(debug_config("pe-clip")).eval(), CPU, "bf16")
     batch = Batch(torch.rand(1, 2, 3, 32, 32))
     expected = frozen(batch)
@@ -105,7 +105,7 @@ def test_it_can_be_copied_and_pickled_after_an_answer() -> None:
 
 
 @pytest.mark.parametrize("architecture", ["pe-clip", "finecliper"])
-def test_a_mirroring_model_answers_with_the_mean_over_both_sides(architecture: str) -> None:
+def test_a_mirroring_model_predicts_the_mean_of_both_images(architecture: str) -> None:
     config = debug_config(architecture)
     one_sided, both = (build_model(config.derive(mirror=m)).eval() for m in (False, True))
     torch.manual_seed(0)

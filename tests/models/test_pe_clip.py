@@ -164,7 +164,7 @@ def test_the_adapters_see_the_order_of_frames_and_mean_pooling_does_not() -> Non
         {"shared_adapter": "shared"},
     ],
 )
-def test_every_variant_builds_and_trains_what_is_left(changes: dict) -> None:
+def test_every_variant_builds_and_trains_the_remaining_modules(changes: dict) -> None:
     model = build(**changes)
     output = model(Batch(torch.randn(1, 4, 3, 32, 32)))
     assert output.logits.shape == (1, 7)
@@ -190,7 +190,7 @@ def test_every_variant_builds_and_trains_what_is_left(changes: dict) -> None:
         ({"adapter_reduction": 33}, "Set it to at most 32"),
     ],
 )
-def test_a_configuration_that_does_not_fit_says_why(changes: dict, says: str) -> None:
+def test_an_incompatible_configuration_names_the_reason(changes: dict, says: str) -> None:
     with pytest.raises(ConfigError, match=says):
         build(**changes)
 

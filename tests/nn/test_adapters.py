@@ -66,7 +66,7 @@ def test_the_order_of_frames_matters() -> None:
     assert not torch.allclose(adapter(video.flip(0), 4).flip(0), adapter(video, 4), atol=1e-2)
 
 
-def test_a_token_with_scale_zero_is_left_alone() -> None:
+def test_a_token_with_scale_zero_is_unchanged() -> None:
     adapter = TemporalDynamicAdapter(8, 2)
     randomise(adapter)
     with torch.no_grad():

@@ -116,7 +116,7 @@ def test_a_text_beyond_the_context_is_refused() -> None:
         ("../clip", "Unknown backbone"),
     ],
 )
-def test_a_backbone_that_does_not_fit_is_refused(name: str, says: str) -> None:
+def test_an_incompatible_backbone_is_refused(name: str, says: str) -> None:
     with pytest.raises(ConfigError, match=says):
         load_backbone(name, None)
 
@@ -128,7 +128,7 @@ def test_the_quickgelu_trap_is_an_error() -> None:
         load_backbone("ViT-B-16-quickgelu", "nobody", offline=True)
 
 
-def test_offline_weights_that_are_not_cached_say_how_to_get_them(tmp_path) -> None:
+def test_missing_offline_weights_give_the_download_command(tmp_path) -> None:
     with pytest.raises(
         WeightsError, match="offline.*peclip models download ViT-B-32-quickgelu/openai"
     ):
@@ -178,13 +178,13 @@ def test_cached_weights_load_without_a_network(
 
 @pytest.mark.usefixtures("_small_vit_b_32")
 @pytest.mark.parametrize("content", [b"", b"no pickle", b"garbage\n"])
-def test_cached_weights_that_are_no_weights(content: bytes, tmp_path: Path) -> None:
+def test_corrupt_cached_weights(content: bytes, tmp_path: Path) -> None:
     cached_file(tmp_path, "open_clip_pytorch_model.bin").write_bytes(content)
     with pytest.raises(CheckpointError, match="cannot be loaded: .*is corrupt, delete it"):
         load_backbone("ViT-B-32-quickgelu", "openai", cache_dir=tmp_path, offline=True)
 
 
-def test_a_plain_block_is_clip_s_own() -> None:
+def test_a_plain_block_equals_that_of_clip() -> None:
     model = open_clip.CLIP(**SMALL).eval()
     block = model.visual.transformer.resblocks[0]
     x = torch.randn(4, 5, 64)

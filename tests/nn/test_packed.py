@@ -81,7 +81,7 @@ def test_each_packed_module_does_what_its_original_does() -> None:
         near(PackedPatches(patches)(images), patches(images))
 
 
-def test_other_convolutions_stay_as_they_are() -> None:
+def test_other_convolutions_are_unchanged() -> None:
     stem = nn.Sequential(nn.Conv2d(3, 8, 3, stride=2, padding=1), nn.Conv2d(8, 4, 2, stride=2))
     packed = pack(stem, CPU, "bf16")
     assert isinstance(packed[0], nn.Conv2d)
@@ -103,7 +103,7 @@ def test_a_packed_tower_computes_as_bf16_does(architecture: str, quick_gelu: boo
     assert (found - exact).abs().max() < 2 * (plain - exact).abs().max() < 0.2 * spread
 
 
-def test_packing_leaves_the_model_as_it_is_and_shares_what_is_no_product() -> None:
+def test_packing_leaves_the_model_unchanged_and_shares_other_parameters() -> None:
     tower = tower_of("pe-clip", quick_gelu=True)
     before = {name: tensor.clone() for name, tensor in tower.state_dict().items()}
     packed = pack(tower, CPU, "bf16")

@@ -110,6 +110,6 @@ def test_in_fp32_only_the_stem_of_an_encoder_is_packed() -> None:
         torch.testing.assert_close(packed(frames), tower(frames), atol=1e-5, rtol=1e-5)
 
 
-def test_an_encoder_without_a_stem_stays_itself_in_fp32() -> None:
+def test_an_encoder_without_a_stem_is_not_replaced_in_fp32() -> None:
     encoder = nn.Sequential(nn.Linear(2, 2))
     assert pack(encoder, CPU, "fp32") is encoder

@@ -5,7 +5,7 @@ import torch
 from peclip.nn.prompts import CoupledPrompts
 
 
-def test_each_depth_has_a_prompt_and_a_coupling_of_its_own() -> None:
+def test_each_depth_has_a_separate_prompt_and_coupling() -> None:
     prompts = CoupledPrompts(8, 12, length=2, depth=3)
     text, vision = prompts()
     assert [tuple(p.shape) for p in text] == [(2, 8)] * 3

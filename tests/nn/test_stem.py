@@ -56,7 +56,7 @@ def test_a_grid_has_one_place_per_patch(stem: SeparableStem) -> None:
     assert load_backbone("nano", None).vision(torch.randn(1, 2, 3, 96, 96)).shape == (1, 2, 192)
 
 
-def test_with_weights_of_a_face_network_its_features_are_those_of_that_network(
+def test_face_network_weights_give_the_features_of_that_network(
     stem: SeparableStem, faces: Path
 ) -> None:
     stem.load_faces(faces)
@@ -66,7 +66,7 @@ def test_with_weights_of_a_face_network_its_features_are_those_of_that_network(
     torch.testing.assert_close(stem(images), expected, atol=1e-4, rtol=1e-4)
 
 
-def test_what_faces_load_is_the_trunk_and_not_the_projection(
+def test_face_weights_load_the_trunk_and_not_the_projection(
     stem: SeparableStem, faces: Path
 ) -> None:
     before = [parameter.detach().clone() for parameter in stem.projection.parameters()]
@@ -117,7 +117,7 @@ def test_strided_convolutions_learn_in_fp32_on_a_cpu(stem: SeparableStem) -> Non
     assert strided[0].depthwise.conv.weight.grad is not None
 
 
-def test_standardized_images_have_no_light_and_no_contrast() -> None:
+def test_standardized_images_ignore_brightness_and_contrast() -> None:
     images = torch.randn(3, 3, 16, 16, dtype=torch.float64)
     out = standardize(images)
     torch.testing.assert_close(out.mean((1, 2, 3)), torch.zeros(3, dtype=torch.float64))
@@ -127,7 +127,7 @@ def test_standardized_images_have_no_light_and_no_contrast() -> None:
     torch.testing.assert_close(standardize(images[1:2]), out[1:2])
 
 
-def test_an_image_of_one_grey_stays_quiet() -> None:
+def test_noise_in_a_uniform_image_is_not_amplified() -> None:
     flat = torch.full((1, 3, 8, 8), 0.7)
     flat[0, 0, 0, 0] += 0.01
     assert standardize(flat).abs().max() < 0.11

@@ -31,7 +31,7 @@ SMALL = {
 
 
 class RecorderMeter:
-    """Stands for the object that the release pickles beside the weights."""
+    """Replaces the object that the release pickles with the weights."""
 
     def __init__(self) -> None:
         self.epoch_losses = np.zeros((5, 2), dtype=np.float32)
@@ -145,7 +145,7 @@ def test_an_adapter_of_another_kind_is_unexpected(
         convert_release(tmp_path / "other.pth", tmp_path / "ours", backbone="debug", full=True)
 
 
-def test_a_number_that_is_not_finite_is_refused(
+def test_a_nan_or_infinite_number_is_refused(
     checkpoint: tuple[ReleasedPECLIP, Path], tmp_path: Path
 ) -> None:
     state = read_release(checkpoint[1])
@@ -171,7 +171,7 @@ def test_a_hostile_pickle_is_refused_and_not_run(tmp_path: Path, capsys) -> None
     assert not victim.exists()
 
 
-def test_names_that_hold_no_weights_are_left_out() -> None:
+def test_names_without_weights_are_left_out() -> None:
     assert our_name("clip_model.visual.proj") is None
     assert our_name("prompt_learner.token_prefix") is None
     assert our_name("prompt_learner.proj.bias") == "prompts.to_vision.0.bias"

@@ -52,7 +52,7 @@ def test_a_detector_is_loaded_once(
     assert debug.detector(PredictOptions(face_crop=False)) is None
 
 
-def test_own_labels_answer_with_the_same_weights(debug: PEClip) -> None:
+def test_custom_labels_use_the_same_weights(debug: PEClip) -> None:
     own = debug.with_labels({"awake": "Upper Lid Raiser.", "asleep": "Eyes Closed."})
     assert own.labels.names == ("awake", "asleep")
     assert own.texts == {"awake": "Upper Lid Raiser.", "asleep": "Eyes Closed."}
@@ -69,7 +69,7 @@ def test_own_labels_answer_with_the_same_weights(debug: PEClip) -> None:
         debug.with_labels(["happy", "joy"])
 
 
-def test_labels_that_are_kept_keep_their_own_texts(debug: PEClip) -> None:
+def test_kept_labels_keep_their_texts(debug: PEClip) -> None:
     """Those that the model was trained with; a text that is given goes before them."""
     own = debug.with_labels({"awake": "Upper Lid Raiser.", "asleep": "Eyes Closed."})
     assert own.with_labels(["asleep", "fear"]).texts["asleep"] == "Eyes Closed."
@@ -88,7 +88,7 @@ def test_label_order_does_not_matter(debug: PEClip) -> None:
     assert found == pytest.approx(expected, abs=1e-5)
 
 
-def test_save_and_load_keep_the_labels_and_the_answers(debug: PEClip, tmp_path: Path) -> None:
+def test_save_and_load_keep_the_labels_and_the_predictions(debug: PEClip, tmp_path: Path) -> None:
     own = debug.with_labels({"awake": "Upper Lid Raiser.", "asleep": "Eyes Closed."})
     own.save_pretrained(tmp_path / "m")
     again = peclip.load(tmp_path / "m", device="cpu")
@@ -107,7 +107,7 @@ def test_nano_is_the_default_and_needs_no_network() -> None:
     assert scores[0] != pytest.approx(scores[1], abs=1e-3), "it looks at the pixels"
 
 
-def test_a_memory_that_is_too_small_is_one_line(debug: PEClip) -> None:
+def test_running_out_of_memory_is_a_one_line_error(debug: PEClip) -> None:
     own = debug.with_labels(["awake", "asleep"])
 
     def full(*_: object) -> None:
@@ -121,7 +121,7 @@ def test_a_memory_that_is_too_small_is_one_line(debug: PEClip) -> None:
         hook.remove()
 
 
-def test_answers_that_are_no_numbers_are_no_answers(debug: PEClip) -> None:
+def test_nan_probabilities_are_an_error(debug: PEClip) -> None:
     """As fp16 may give them, or a damaged weight: the first label would pass for the prediction."""
     own = debug.with_labels(["awake", "asleep"])
     hook = own.model.vision.register_forward_hook(lambda module, args, output: output * math.inf)
@@ -144,7 +144,7 @@ def test_bf16_gives_nearly_the_same_probabilities() -> None:
     assert rough == pytest.approx(exact, abs=0.06)
 
 
-def test_what_the_machine_does_not_have_is_an_error() -> None:
+def test_unavailable_hardware_is_an_error() -> None:
     if not torch.cuda.is_available():
         with pytest.raises(DeviceError, match="'cuda'.*cpu"):
             PEClip.from_pretrained("debug", device="cuda")
@@ -177,7 +177,7 @@ def test_nano_reads_the_clear_clips(yunet: Path, clips: Path) -> None:
     }
 
 
-def test_a_smile_comes_over_time(yunet: Path, clips: Path) -> None:
+def test_a_smile_grows_over_time(yunet: Path, clips: Path) -> None:
     rows = PEClip.from_pretrained(device="cpu").predict(clips / "single_face.mp4").rows
     assert len(rows) >= 2
     assert rows[-1].scores["happiness"] > rows[0].scores["happiness"] + 0.1
@@ -227,6 +227,6 @@ def test_the_metadata_has_the_weight_that_was_used(
         assert fingerprint(model, options)["prior_weight"] == weight
 
 
-def test_a_prior_weight_takes_a_prior(debug: PEClip) -> None:
+def test_a_prior_weight_requires_a_prior(debug: PEClip) -> None:
     with pytest.raises(ConfigError, match=r"0\.3, but the model has no prior"):
         debug.prepare(PredictOptions(face_crop=False, prior_weight=0.3))

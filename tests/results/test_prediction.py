@@ -86,7 +86,7 @@ WITHOUT_FACE = row(-1, 0, None)
 BROKEN = row(-1, 9, None, status="decode_error")
 
 
-def test_without_rows_there_is_no_answer() -> None:
+def test_without_rows_the_prediction_is_empty() -> None:
     for empty in (prediction(), prediction(WITHOUT_FACE, BROKEN)):
         assert empty.tracks == {}
         assert empty.main_track is None
@@ -98,46 +98,46 @@ def test_without_rows_there_is_no_answer() -> None:
 
 def test_a_track_is_the_mean_of_its_windows() -> None:
     a, b = row(0, 0, (0.7, 0.2, 0.1)), row(0, 1, (0.1, 0.8, 0.1))
-    answer = prediction(WITHOUT_FACE, a, b)
-    track = answer.tracks[0]
+    found = prediction(WITHOUT_FACE, a, b)
+    track = found.tracks[0]
     assert track.rows == (a, b)
     assert track.label == "fear"
     assert list(track.scores) == ["fear", "anger", "joy of mine"]
     assert track.scores == pytest.approx({"anger": 0.4, "fear": 0.5, "joy of mine": 0.1})
-    assert answer.label == "fear"
-    assert answer.confidence == pytest.approx(0.5)
-    assert answer.scores == dict(track.scores)
+    assert found.label == "fear"
+    assert found.confidence == pytest.approx(0.5)
+    assert found.scores == dict(track.scores)
 
 
-def test_a_poor_view_only_counts_where_there_is_no_better_one() -> None:
+def test_a_poor_view_counts_only_without_a_better_one() -> None:
     good = row(0, 0, (0.6, 0.3, 0.1))
     poor = [row(0, n, (0.0, 0.0, 1.0), status="low_quality") for n in (1, 2, 3)]
-    answer = prediction(good, *poor)
-    assert answer.label == "anger"
-    assert answer.confidence == pytest.approx(0.6)
-    assert len(answer.tracks[0].rows) == 4
+    found = prediction(good, *poor)
+    assert found.label == "anger"
+    assert found.confidence == pytest.approx(0.6)
+    assert len(found.tracks[0].rows) == 4
     only_poor = prediction(*poor)
     assert only_poor.label == "joy of mine"
     assert only_poor.confidence == pytest.approx(1.0)
 
 
-def test_tracks_stand_in_the_order_of_their_ids() -> None:
-    answer = prediction(row(2), row(0), row(1), row(2, 1))
-    assert list(answer.tracks) == [0, 1, 2]
-    assert [track.track_id for track in answer.tracks.values()] == [0, 1, 2]
-    assert len(answer.tracks[2].rows) == 2
+def test_tracks_are_sorted_by_id() -> None:
+    found = prediction(row(2), row(0), row(1), row(2, 1))
+    assert list(found.tracks) == [0, 1, 2]
+    assert [track.track_id for track in found.tracks.values()] == [0, 1, 2]
+    assert len(found.tracks[2].rows) == 2
 
 
 def test_the_main_person_is_seen_for_longest() -> None:
     brief = row(0, 0, (0.1, 0.8, 0.1), box=(0, 0, 500, 500))
     long = [row(1, n, (0.8, 0.1, 0.1), box=(0, 0, 50, 50)) for n in (0, 1)]
-    answer = prediction(brief, *long)
-    assert answer.main_track is not None
-    assert answer.main_track.track_id == 1
-    assert answer.label == "anger"
+    found = prediction(brief, *long)
+    assert found.main_track is not None
+    assert found.main_track.track_id == 1
+    assert found.label == "anger"
 
 
-def test_windows_of_the_same_number_are_told_apart_by_coverage_then_size() -> None:
+def test_ties_in_windows_are_broken_by_coverage_then_size() -> None:
     rows = [
         row(0, face_coverage=0.5, box=(0, 0, 500, 500)),
         row(1, face_coverage=0.9, box=(0, 0, 50, 50)),
@@ -182,7 +182,7 @@ def test_a_row_without_a_face_has_the_same_columns() -> None:
     assert flat["status"] == "no_face"
 
 
-def test_numbers_are_rounded_to_what_they_are_worth() -> None:
+def test_numbers_are_rounded_to_their_precision() -> None:
     flat = row(
         start_s=1 / 3, end_s=2 / 3, score=2 / 3, face_conf=2 / 3, face_coverage=1 / 3,
         box=(1 / 3, 2 / 3, 1.26, 1.0),
@@ -205,9 +205,9 @@ def test_rows_and_predictions_do_not_change() -> None:
         prediction().source = "b"  # type: ignore[misc]
 
 
-def test_the_json_form_says_all_that_a_reader_needs() -> None:
-    answer = prediction(row(1, 0, (0.2, 1 / 3, 7 / 15)), WITHOUT_FACE, preprocessing={"mean": [0]})
-    document = json.loads(json.dumps(answer.to_dict()))
+def test_the_json_form_is_complete() -> None:
+    found = prediction(row(1, 0, (0.2, 1 / 3, 7 / 15)), WITHOUT_FACE, preprocessing={"mean": [0]})
+    document = json.loads(json.dumps(found.to_dict()))
     assert document["schema_version"] == SCHEMA_VERSION
     assert document["source"] == "a,b.mp4"
     assert document["labels"] == list(LABELS)
@@ -229,8 +229,8 @@ def test_units_name_columns_that_exist() -> None:
 
 
 def test_a_table_has_the_rows(tmp_path: Path) -> None:
-    answer = prediction(row(), WITHOUT_FACE)
-    table = answer.to_dataframe()
+    found = prediction(row(), WITHOUT_FACE)
+    table = found.to_dataframe()
     assert list(table.columns) == list(row().to_dict(LABELS))
     assert list(table["track_id"]) == [0, -1]
     assert table["prob_anger"][0] == 0.7
@@ -257,10 +257,10 @@ def test_json_lines_read_back_equal(tmp_path: Path) -> None:
 
 
 def test_json_reads_back_equal(tmp_path: Path) -> None:
-    answer = prediction(*ROWS, model="debug")
-    answer.save(tmp_path / "rows.json")
+    found = prediction(*ROWS, model="debug")
+    found.save(tmp_path / "rows.json")
     document = json.loads((tmp_path / "rows.json").read_text(encoding="utf-8"))
-    assert document == json.loads(json.dumps(answer.to_dict()))
+    assert document == json.loads(json.dumps(found.to_dict()))
     assert document["rows"] == FLAT
 
 
@@ -271,7 +271,7 @@ def test_parquet_reads_back_equal(tmp_path: Path) -> None:
     assert table.column_names == list(FLAT[0])
 
 
-def test_a_column_of_nothing_keeps_its_type(tmp_path: Path) -> None:
+def test_an_empty_column_keeps_its_type(tmp_path: Path) -> None:
     prediction(WITHOUT_FACE).save(tmp_path / "a.parquet")
     prediction(row()).save(tmp_path / "b.parquet")
     assert pq.read_schema(tmp_path / "a.parquet") == pq.read_schema(tmp_path / "b.parquet")
@@ -284,13 +284,15 @@ def test_saving_again_replaces_the_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["rows.xlsx", "rows", "csv"])
-def test_another_ending_is_refused_and_leaves_no_file(tmp_path: Path, name: str) -> None:
+def test_an_unsupported_extension_is_refused_and_leaves_no_file(tmp_path: Path, name: str) -> None:
     with pytest.raises(ConfigError, match=rf"'{name}'.*csv, jsonl, json, parquet"):
         prediction(row()).save(tmp_path / name)
     assert not list(tmp_path.iterdir())
 
 
-def test_without_pandas_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_pandas_the_error_names_the_package_to_install(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setitem(sys.modules, "pandas", None)
     with pytest.raises(MissingExtraError, match=r"pip install 'peclip\[data\]'") as caught:
         prediction(row()).to_dataframe()
@@ -298,7 +300,7 @@ def test_without_pandas_the_error_says_what_to_install(monkeypatch: pytest.Monke
     assert isinstance(caught.value, ImportError)
 
 
-def test_without_pyarrow_the_error_says_what_to_install(
+def test_without_pyarrow_the_error_names_the_package_to_install(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setitem(sys.modules, "pyarrow", None)
@@ -308,7 +310,7 @@ def test_without_pyarrow_the_error_says_what_to_install(
     prediction(row()).save(tmp_path / "rows.csv")  # the others do not need it
 
 
-def test_without_matplotlib_the_error_says_what_to_install(
+def test_without_matplotlib_the_error_names_the_package_to_install(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib", None)

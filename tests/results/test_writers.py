@@ -77,17 +77,17 @@ def read_lines(path: Path) -> list[Any]:
     ("name", "form"),
     [("a.csv", "csv"), ("b.JSONL", "jsonl"), ("c.x.json", "json"), ("d.parquet", "parquet")],
 )
-def test_the_ending_says_the_format(name: str, form: str) -> None:
+def test_the_format_is_inferred_from_the_extension(name: str, form: str) -> None:
     assert format_of(Path("folder.csv") / name) == form
 
 
 @pytest.mark.parametrize("name", ["a.txt", "a", ".csv", "a.csv.gz", "-"])
-def test_an_unknown_ending_is_answered_with_the_formats(name: str) -> None:
+def test_an_unknown_extension_lists_the_formats(name: str) -> None:
     with pytest.raises(ConfigError, match=r"csv, jsonl, json, parquet.*-f"):
         format_of(Path(name))
 
 
-def test_an_unknown_format_is_answered_with_the_formats(tmp_path: Path) -> None:
+def test_an_unknown_format_lists_the_formats(tmp_path: Path) -> None:
     with (
         pytest.raises(ConfigError, match=r"'xml'.*csv, jsonl, json, parquet"),
         open_writer("xml", tmp_path / "rows.csv", LABELS),
@@ -104,7 +104,7 @@ def test_columns_are_those_of_a_row() -> None:
     assert column_names(LABELS) == list(make_row().to_dict(LABELS))
 
 
-def test_csv_rows_are_on_disk_at_once(tmp_path: Path) -> None:
+def test_csv_rows_are_written_immediately(tmp_path: Path) -> None:
     path = tmp_path / "rows.csv"
     with open_writer("csv", path, LABELS) as writer:
         assert path.read_text(encoding="utf-8").startswith("source,model,")
@@ -113,7 +113,7 @@ def test_csv_rows_are_on_disk_at_once(tmp_path: Path) -> None:
             assert [row["window"] for row in read_csv(path)] == [str(i) for i in range(n + 1)]
 
 
-def test_json_lines_are_on_disk_at_once(tmp_path: Path) -> None:
+def test_json_lines_are_written_immediately(tmp_path: Path) -> None:
     path = tmp_path / "rows.jsonl"
     with open_writer("jsonl", path, LABELS) as writer:
         for n in range(3):
@@ -132,7 +132,7 @@ def test_csv_has_one_header_and_unix_lines_for_all_sources(tmp_path: Path) -> No
     assert [row["source"] for row in read_csv(path)] == ['a,"b"\n.mp4'] * 2 + ["für.mp4"] * 2
 
 
-def test_json_of_no_source_is_an_empty_list(tmp_path: Path) -> None:
+def test_json_without_sources_is_an_empty_list(tmp_path: Path) -> None:
     with open_writer("json", tmp_path / "rows.json", LABELS):
         pass
     assert read_json(tmp_path / "rows.json") == []
@@ -157,7 +157,7 @@ def test_json_of_several_sources_is_a_list(tmp_path: Path, count: int) -> None:
 
 
 def test_json_has_no_infinity_in_it(tmp_path: Path) -> None:
-    """`--window all` is infinite, and the options stand in the metadata."""
+    """`--window all` is infinite, and the options are in the metadata."""
     with open_writer("json", tmp_path / "rows.json", LABELS) as writer:
         write_source(writer, "a.mp4", options={"window": math.inf, "hop": 0.5})
     assert read_json(tmp_path / "rows.json")["options"]["hop"] == 0.5
@@ -174,7 +174,7 @@ def test_parquet_has_one_row_group_per_source(tmp_path: Path) -> None:
     file.close()
 
 
-def test_parquet_of_no_source_is_an_empty_table(tmp_path: Path) -> None:
+def test_parquet_without_sources_is_an_empty_table(tmp_path: Path) -> None:
     with open_writer("parquet", tmp_path / "rows.parquet", LABELS):
         pass
     table = pq.read_table(tmp_path / "rows.parquet")
@@ -249,7 +249,7 @@ def test_a_path_that_cannot_be_written_is_named(tmp_path: Path, form: str) -> No
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full here")
 @pytest.mark.parametrize("form", ["csv", "jsonl", "json"])
-def test_a_full_disk_is_an_error_of_the_user(form: str) -> None:
+def test_a_full_disk_is_a_user_error(form: str) -> None:
     def write() -> None:
         with open_writer(form, Path("/dev/full"), LABELS) as writer:
             write_source(writer, "a.mp4")
@@ -259,7 +259,7 @@ def test_a_full_disk_is_an_error_of_the_user(form: str) -> None:
 
 
 @pytest.mark.parametrize("form", FORMATS)
-def test_a_file_name_that_is_no_utf8_does_not_stop_the_run(tmp_path: Path, form: str) -> None:
+def test_a_file_name_that_is_not_utf8_does_not_stop_the_run(tmp_path: Path, form: str) -> None:
     """Linux gives the name of a Latin-1 file with surrogates."""
     path = tmp_path / f"rows.{form}"
     with open_writer(form, path, LABELS) as writer:

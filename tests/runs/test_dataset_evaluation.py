@@ -80,7 +80,7 @@ def score(root: Path, model: Path | PEClip, world: World = SINGLE, **changes: ob
     )
 
 
-def test_a_score_says_what_it_is_of(root: Path, model: Path, tmp_path: Path) -> None:
+def test_an_evaluation_records_its_settings(root: Path, model: Path, tmp_path: Path) -> None:
     evaluation = score(root, model, predictions_path=tmp_path / "predictions.csv")
     facts = evaluation.to_dict()
     assert (facts["dataset"], facts["fold"], facts["split"]) == ("folder", None, "test")
@@ -98,7 +98,7 @@ def test_a_score_says_what_it_is_of(root: Path, model: Path, tmp_path: Path) -> 
     assert any("2 videos of boredom" in remark for remark in facts["remarks"])
 
 
-def test_a_model_that_is_loaded_is_asked_as_it_is(root: Path, model: Path, ravdess: Path) -> None:
+def test_a_loaded_model_is_used_as_is(root: Path, model: Path, ravdess: Path) -> None:
     """Such as one that has just been trained, which no folder holds yet."""
     loaded = PEClip.from_pretrained(model, device="cpu", precision="fp32")
     named, given = score(root, model).to_dict(), score(root, loaded).to_dict()
@@ -110,7 +110,7 @@ def test_a_model_that_is_loaded_is_asked_as_it_is(root: Path, model: Path, ravde
     assert [fold.facts["fold"] for fold in score_folds(ravdess, loaded).folds] == [1, 2, 3, 4, 5, 6]
 
 
-def test_predictions_that_no_target_has_are_wrong(root: Path, model: Path) -> None:
+def test_predictions_that_no_target_has_count_as_wrong(root: Path, model: Path) -> None:
     """Nothing is dropped that would make the score better."""
     report = score(root, model).folds[0].report
     wrong = 5 - int(report.confusion.counts.diagonal().sum())
@@ -141,7 +141,9 @@ def test_batches_and_mirrors(root: Path, model: Path, tmp_path: Path) -> None:
     assert not np.allclose(predictions("seed", frames="shuffled", seed=5), shuffled, atol=1e-4)
 
 
-def test_destroyed_time_stands_beside_the_recording(root: Path, model: Path) -> None:
+def test_frame_order_ablations_are_reported_with_the_original_order(
+    root: Path, model: Path
+) -> None:
     plain = score(root, model).folds[0]
     facts = score(root, model, frames="reversed").folds[0].to_dict()
     assert facts["as_recorded"]["war"] == pytest.approx(100 * plain.report.war)
@@ -251,7 +253,7 @@ def test_all_of_a_data_set_with_folds(ravdess: Path, model: Path, tmp_path: Path
         score_folds(tmp_path / "nowhere", model, split="all")
 
 
-def test_a_fold_without_a_model_is_found_out_first(
+def test_a_fold_without_a_model_is_reported_first(
     ravdess: Path, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for fold in range(1, 6):
@@ -289,15 +291,15 @@ def test_a_run_on_another_fold_has_seen_the_videos(
         assert ("too high" in (tmp_path / "report.csv").read_text()) == warned
 
 
-def test_a_run_that_divided_the_people_itself_has_seen_the_others(
+def test_a_run_with_a_subject_split_has_seen_the_other_subjects(
     ravdess: Path, model: Path, tmp_path: Path
 ) -> None:
     shutil.copytree(model, tmp_path / "run" / MODEL)
     begun = {"data": {"dataset": "ravdess", "fold": None, "test_subjects": ["01", "05"]}}
     (tmp_path / "run" / CONFIG).write_text(yaml.safe_dump(begun))
-    said = score_folds(ravdess, tmp_path / "run", 1).to_dict()["warning"]
-    assert "ravdess" in said
-    assert "except 01, 05" in said
+    warning = score_folds(ravdess, tmp_path / "run", 1).to_dict()["warning"]
+    assert "ravdess" in warning
+    assert "except 01, 05" in warning
     own = evaluate_dataset(
         tmp_path / "run",
         DataConfig(dataset="ravdess", root=ravdess, test_subjects=("5", "01")),
@@ -327,16 +329,14 @@ def test_a_run_that_selected_its_epoch_on_the_test_videos(
     begun("folder", root, None)
     assert score(root, run).to_dict()["warning"] == TEST_WARNING
     begun("folder", tmp_path / "others", None)
-    assert "warning" not in score(root, run).to_dict(), "other videos of one's own"
+    assert "warning" not in score(root, run).to_dict(), "videos of another data set"
     begun("folder", root, None)
     text = (run / CONFIG).read_text().replace("fold: null", "annotations: other.csv")
     (run / CONFIG).write_text(text)
     assert "warning" not in score(root, run).to_dict(), "videos of another list"
 
 
-def test_a_run_that_is_asked_about_its_training_videos(
-    ravdess: Path, model: Path, tmp_path: Path
-) -> None:
+def test_a_run_evaluated_on_its_training_videos(ravdess: Path, model: Path, tmp_path: Path) -> None:
     """No fold tells that: it is the split itself that holds them."""
     run = tmp_path / "run"
     for name in ("train", "test"):
@@ -349,16 +349,16 @@ def test_a_run_that_is_asked_about_its_training_videos(
         values = {"data": data, "train": {"select_on": "test"}}
         (run / CONFIG).write_text(yaml.safe_dump(values))
 
-    def said(**changes: object) -> str:
+    def warning_for(**changes: object) -> str:
         return str(score(tmp_path / "own", run, **changes).to_dict().get("warning", ""))
 
     begun("folder", tmp_path / "own")
     for split in ("train", "all"):
-        assert f"trained on videos in the split {split} of folder:" in said(split=split)
-        assert "Give --split test, or" in said(split=split)
-    assert said(split="test") == TEST_WARNING
+        assert f"trained on videos in the split {split} of folder:" in warning_for(split=split)
+        assert "Give --split test, or" in warning_for(split=split)
+    assert warning_for(split="test") == TEST_WARNING
     begun("folder", tmp_path / "others")
-    assert not said(split="all")
+    assert not warning_for(split="all")
     for more in ({"fold": 2}, {"test_subjects": ["01"]}):
         begun("ravdess", tmp_path / "moved", **more)
         found = score_folds(ravdess, run, 2, split="all").to_dict()
@@ -368,7 +368,7 @@ def test_a_run_that_is_asked_about_its_training_videos(
     assert "Give --split test --fold 2, or" in found["warning"]
 
 
-def test_the_best_model_so_far_is_of_its_run_too(
+def test_the_best_checkpoint_belongs_to_its_run(
     root: Path, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = tmp_path / "run"
@@ -386,7 +386,7 @@ def test_the_best_model_so_far_is_of_its_run_too(
 
 
 @pytest.mark.parametrize("end", [KeyboardInterrupt, ConfigError("The memory is too small.")])
-def test_an_end_in_a_later_fold_costs_no_predictions_of_the_first_ones(
+def test_a_failure_in_a_later_fold_keeps_earlier_predictions(
     ravdess: Path,
     model: Path,
     tmp_path: Path,
@@ -419,7 +419,7 @@ def numbered(*values: float) -> Batch:
     return Batch(torch.tensor(values).view(1, -1, 1, 1, 1).expand(1, len(values), 3, 2, 2))
 
 
-def test_views_by_hand() -> None:
+def test_frame_orders_by_hand() -> None:
     frames = numbered(0.6, 0.2, 0.9, 0.7)
     recorded = FRAME_ORDERS["as-recorded"](first_frame, frames, ["a"], 0)
     assert recorded[0, 0].item() == pytest.approx(0.6)
@@ -431,7 +431,7 @@ def test_views_by_hand() -> None:
     assert both(first_frame, left_right, ["a"], 0).tolist() == [[0.5, 0.5]]
 
 
-def test_shuffling_is_never_the_recording_and_depends_on_the_video() -> None:
+def test_shuffling_never_keeps_the_order_and_depends_on_the_video() -> None:
     seen: list[list[float]] = []
 
     def watch(videos: Batch) -> Tensor:

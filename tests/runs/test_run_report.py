@@ -32,7 +32,7 @@ def scored(counts: list[list[int]], **changes: object) -> ModelReport:
     return replace(report, **changes)  # type: ignore[arg-type]
 
 
-def test_without_scores_there_are_no_keys_for_them() -> None:
+def test_without_scores_their_keys_are_absent() -> None:
     assert BARE.to_dict() == {
         "dataset": "dfew",
         "fold": 1,
@@ -54,7 +54,7 @@ def test_without_scores_there_are_no_keys_for_them() -> None:
         scored([[1, 2], [0, 0]], operating_point={"prior_weight": 0.5}),
     ],
 )
-def test_what_is_written_is_read_again(report: ModelReport, tmp_path: Path) -> None:
+def test_a_report_round_trips(report: ModelReport, tmp_path: Path) -> None:
     text = json.dumps(report.to_dict())
     (tmp_path / REPORT).write_text(text)
     again = read_report(tmp_path)
@@ -90,7 +90,7 @@ def test_a_fold_without_scores_leaves_no_mean() -> None:
 
 
 @pytest.mark.parametrize("text", ["{", "[]", '{"dataset": "dfew"}'])
-def test_a_corrupt_report_says_what_to_do(text: str, tmp_path: Path) -> None:
+def test_a_corrupt_report_gives_the_remedy(text: str, tmp_path: Path) -> None:
     (tmp_path / REPORT).write_text(text)
     with pytest.raises(ConfigError, match=r"report\.json' is corrupt\. Delete it and resume"):
         read_report(tmp_path)

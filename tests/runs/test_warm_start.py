@@ -14,7 +14,7 @@ from peclip.errors import CheckpointError
 from peclip.runs.warm_start import load_what_fits
 
 
-def test_what_fits_is_taken_and_the_rest_named(tmp_path: Path) -> None:
+def test_matching_tensors_are_loaded_and_the_rest_named(tmp_path: Path) -> None:
     fresh().save_pretrained(tmp_path)
     other = fresh(prompt_length=3)
     names = load_what_fits(other.model, other.config, tmp_path / "model.safetensors")
@@ -31,10 +31,10 @@ def whole_numbers(content: dict[str, torch.Tensor]) -> None:
 
 
 @pytest.mark.parametrize("damage", [nothing_but_numbers, whole_numbers])
-def test_a_damaged_base_is_named_before_anything_learns(
+def test_a_corrupt_base_is_named_before_training(
     damage: Callable[[dict[str, torch.Tensor]], None], tmp_path: Path
 ) -> None:
-    """Else the learning rate is blamed for a loss that is no number."""
+    """Otherwise the learning rate is blamed for a NaN loss."""
     fresh().save_pretrained(tmp_path)
     path = tmp_path / "model.safetensors"
     content = load_file(path)

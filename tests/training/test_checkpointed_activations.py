@@ -63,7 +63,9 @@ def bytes_saved(videos: Split, *, checkpointed: bool) -> int:
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 @pytest.mark.parametrize("temporal_adapter", ["gru", "none"])
-def test_the_gradients_are_the_same_and_less_is_kept(precision: str, temporal_adapter: str) -> None:
+def test_the_gradients_are_equal_and_fewer_activations_are_kept(
+    precision: str, temporal_adapter: str
+) -> None:
     model = fresh(temporal_adapter=temporal_adapter).model
     with torch.no_grad():  # as after some training: adapters that start at 0 would hide much
         for parameter in model.parameters():
@@ -89,7 +91,7 @@ def test_predictions_are_the_same() -> None:
         assert torch.equal(model(batch).logits, expected)
 
 
-def test_a_training_comes_to_the_same(videos: Split, tmp_path: Path) -> None:
+def test_a_training_gives_the_same_weights(videos: Split, tmp_path: Path) -> None:
     """Also when it is switched on for the second half, as one does whose memory was too small."""
     one, first = run(videos, exact(clip_grad=1.0))
     two, second = run(videos, exact(clip_grad=1.0, checkpoint_activations=True))
@@ -102,8 +104,8 @@ def test_a_training_comes_to_the_same(videos: Split, tmp_path: Path) -> None:
     run(videos, quick(checkpoint_activations=True), state_folder=tmp_path, resume=True)
 
 
-def test_a_training_takes_the_same_kernels_backwards(videos: Split) -> None:
-    """In bf16 on a CPU those are chosen; computed anew by others, torch finds other tensors than it kept."""
+def test_the_backward_pass_uses_the_same_kernels(videos: Split) -> None:
+    """In bf16 on a CPU the kernels are chosen; recomputing with others gives torch different tensors."""
     chosen = training_kernels(torch.device("cpu"), "bf16", fresh().model.num_tokens)
     assert not isinstance(chosen, nullcontext)
     plain, _ = run(videos, exact(epochs=1, precision="bf16"))

@@ -1,4 +1,4 @@
-"""What a training is known by when it is resumed, and where one that cannot go on sends people."""
+"""What identifies a training on resume, and the remedy in the error if it cannot be resumed."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def with_first(split: Split, **changes: str) -> Split:
 
 
 @pytest.mark.parametrize("changes", [{"id": "new"}, {"label": "happiness"}, {"caption": "Teeth."}])
-def test_validation_videos_are_a_part_of_a_training(
+def test_resuming_checks_the_validation_videos(
     videos: Split, tmp_path: Path, changes: dict[str, str]
 ) -> None:
     """The best value so far is of the old ones."""
@@ -43,7 +43,7 @@ def test_validation_videos_are_a_part_of_a_training(
     run(videos, config, val, state_folder=tmp_path, resume=True)
 
 
-def test_targets_are_a_part_of_a_training(videos: Split, tmp_path: Path) -> None:
+def test_resuming_checks_the_targets(videos: Split, tmp_path: Path) -> None:
     def voted(happiness: float) -> Split:
         target = (("happiness", happiness), ("anger", 1 - happiness))
         first, *others = videos.samples

@@ -12,7 +12,7 @@ from peclip.training.distributed import SINGLE, World, joined, world_of
 PLACE = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29500"}
 
 
-def test_where_the_first_process_is_must_be_said() -> None:
+def test_the_address_of_the_first_process_is_required() -> None:
     with pytest.raises(ConfigError, match="MASTER_ADDR and MASTER_PORT"):
         world_of({"RANK": "0", "WORLD_SIZE": "2", "LOCAL_RANK": "0"})
 
@@ -42,12 +42,14 @@ def test_torchruns_variables() -> None:
         {"RANK": "2", "WORLD_SIZE": "2", "LOCAL_RANK": "0"},
     ],
 )
-def test_variables_that_make_no_sense(variables: dict[str, str]) -> None:
+def test_invalid_variables(variables: dict[str, str]) -> None:
     with pytest.raises(ConfigError, match="torchrun"):
         world_of(variables)
 
 
-def test_what_no_rank_has_a_gradient_of_stands_still(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_parameters_without_a_gradient_on_any_rank_do_not_change(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """An optimiser decays a parameter with a gradient of 0, and in one process there would be none."""
     ours, theirs, nobodys = (nn.Parameter(torch.zeros(2)) for _ in range(3))
     ours.grad = torch.ones(2)

@@ -40,7 +40,7 @@ def test_predictions_with_nan_are_not_scored(videos: Split) -> None:
         evaluate(debug.loaded, videos, runtime())
 
 
-def test_a_memory_that_is_too_small_is_one_line(videos: Split) -> None:
+def test_running_out_of_memory_is_a_one_line_error(videos: Split) -> None:
     debug = fresh()
 
     def full(*_: object) -> None:

@@ -50,7 +50,7 @@ def test_in_memory_and_resumed(videos: Split, tmp_path: Path) -> None:
     assert_equal(one, three)
 
 
-def test_a_trained_model_does_not_pass_for_the_one_it_began_as(videos: Split) -> None:
+def test_a_trained_model_loses_the_name_of_its_base(videos: Split) -> None:
     """Not even one whose training broke off; and its name does not grow with every try."""
     model = fresh()
     begun = model.name
@@ -74,7 +74,7 @@ def test_resume_needs_the_folder_to_resume_from(videos: Split) -> None:
         fresh().fit(videos, config=quick(), resume=True)
 
 
-def test_one_video_in_a_pass_is_said_to_be_mixed_with_none(
+def test_a_batch_of_one_warns_that_mixup_has_no_effect(
     videos: Split, caplog: pytest.LogCaptureFixture
 ) -> None:
     for size, config, warned in ((1, quick, 1), (2, quick, 0), (1, exact, 0)):
@@ -112,7 +112,7 @@ def test_after_training_the_new_weights_predict_in_bf16_too(videos: Split, tmp_p
     assert again.probabilities(batch) == trained.probabilities(batch)
 
 
-def test_predictions_between_steps_are_those_of_the_weights_of_now(videos: Split) -> None:
+def test_predictions_between_steps_use_the_current_weights(videos: Split) -> None:
     recognizer, batch = fresh(), Batch(torch.rand(2, 4, 3, 32, 32))
     found, direct = [recognizer.probabilities(batch)], []
 
@@ -129,7 +129,7 @@ def test_predictions_between_steps_are_those_of_the_weights_of_now(videos: Split
         assert torch.allclose(torch.tensor(now), torch.tensor(expected), atol=1e-6)
 
 
-def test_a_training_that_breaks_off_leaves_a_model_that_predicts(videos: Split) -> None:
+def test_an_interrupted_training_leaves_a_usable_model(videos: Split) -> None:
     recognizer = fresh()
     texts = recognizer.model.texts
 
@@ -144,7 +144,7 @@ def test_a_training_that_breaks_off_leaves_a_model_that_predicts(videos: Split) 
     assert not recognizer.model.vision.checkpoint_activations
 
 
-def test_texts_of_ones_own_are_trained_in_every_style(videos: Split) -> None:
+def test_custom_texts_are_trained_in_every_style(videos: Split) -> None:
     recognizer = fresh().with_labels({"happiness": "Teeth.", "sadness": "", "anger": ""})
     seen: list[tuple[str, ...]] = []
     config = quick(epochs=1, text_styles=("names", "sentences"))
@@ -155,7 +155,7 @@ def test_texts_of_ones_own_are_trained_in_every_style(videos: Split) -> None:
     assert "Teeth." not in {text for texts in seen for text in texts[1:]}
 
 
-def test_scores_have_the_name_of_what_selects(videos: Split) -> None:
+def test_scores_are_named_after_select_on(videos: Split) -> None:
     """Whatever the splits are called that one gives."""
     for role in ("val", "test"):
         result = fresh().fit(videos, videos, exact(epochs=1, select_on=role))

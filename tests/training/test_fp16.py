@@ -40,7 +40,7 @@ def learner_of(recognizer: PEClip) -> Learner:
 
 
 @pytest.mark.parametrize("resumed", [False, True])
-def test_a_rank_may_begin_without_videos(resumed: bool) -> None:
+def test_a_rank_may_start_without_videos(resumed: bool) -> None:
     """As with fewer videos than ranks, or where a training is resumed at the end of an epoch."""
     recognizer = fresh()
     learner, before = learner_of(recognizer), weights(recognizer)
@@ -54,7 +54,7 @@ def test_a_rank_may_begin_without_videos(resumed: bool) -> None:
     assert learner.to_state()["scaler"]["_growth_tracker"] == 2
 
 
-def test_gradients_that_never_come_right_stop(
+def test_gradients_that_stay_infinite_stop_the_training(
     videos: Split, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The scaler leaves steps without a finite gradient out; not for ever."""

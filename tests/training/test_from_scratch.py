@@ -1,4 +1,4 @@
-"""Training the backbone too, learning from a teacher, texts drawn anew, and honest probabilities."""
+"""Training the backbone too, learning from a teacher, random label texts, and calibrated probabilities."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ def test_the_groups_of_adamw() -> None:
     assert all(p.ndim <= 1 for p in groups[3]["params"])
 
 
-def test_a_step_that_one_optimiser_leaves_out_is_left_out_by_both(
+def test_a_step_skipped_by_one_optimiser_is_skipped_by_both(
     videos: Split, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """In fp16 a gradient may overflow, and clipping makes no number of all the others."""
@@ -209,7 +209,7 @@ def test_weights_for_a_stem_need_a_backbone_that_has_one(tmp_path: Path) -> None
         load_stem(fresh().model, tmp_path / "faces.safetensors")
 
 
-def test_compiled_are_the_encoders_of_the_videos(
+def test_only_the_video_encoders_are_compiled(
     videos: Split, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Those of the student and of its teacher."""
@@ -250,7 +250,7 @@ def test_targets_of_a_teacher_by_hand(tmp_path: Path) -> None:
     assert not any(p.requires_grad for p in teacher.model.parameters())
 
 
-def test_a_teacher_predicts_as_it_does_anywhere_else(videos: Split, tmp_path: Path) -> None:
+def test_a_teacher_predicts_as_in_inference(videos: Split, tmp_path: Path) -> None:
     """With the mean over both sides of a model that says so, and texts in fp32 in a training in bf16."""
     student = fresh()
     config = teacher_of(tmp_path, mirror=True, temperature=0.1)
@@ -280,7 +280,7 @@ def test_a_teacher_changes_what_is_learned(videos: Split, tmp_path: Path) -> Non
     assert any(not torch.equal(first[name], second[name]) for name in first)
 
 
-def test_teachers_that_do_not_fit(tmp_path: Path) -> None:
+def test_incompatible_teachers(tmp_path: Path) -> None:
     student = fresh()
     config = teacher_of(tmp_path, labels=("anger", "fear", "sadness"))
     with pytest.raises(ConfigError, match="teacher with the labels of the student"):
@@ -311,13 +311,13 @@ def test_texts_are_drawn_and_put_back(videos: Split) -> None:
     assert "a person with a happy face." in texts
 
 
-def test_an_unknown_style_is_told(videos: Split) -> None:
+def test_an_unknown_style_is_reported(videos: Split) -> None:
     with pytest.raises(ConfigError, match="'poems'"):
         fresh().fit(videos, config=quick(text_styles=("poems",)))
 
 
 @pytest.mark.parametrize("factor", [0.2, 1.0, 3.7])
-def test_the_temperature_is_found_again(factor: float) -> None:
+def test_the_temperature_is_recovered(factor: float) -> None:
     """Answers drawn from known probabilities, then made too sure or too shy."""
     random = np.random.default_rng(0)
     logits = torch.from_numpy(random.normal(0, 2, (4000, 5)))

@@ -44,7 +44,7 @@ def test_groups_are_adapters_and_prompts() -> None:
 
 
 def test_muon_takes_the_matrices_inside_a_trained_backbone() -> None:
-    """Neither embeddings nor projections nor what is no matrix, and nothing of adapters and prompts."""
+    """No embeddings, projections, vectors, adapters or prompts."""
     model = PEClip.from_pretrained("nano-untrained", device="cpu").model.requires_grad_(True)
     rates = LearningRates(adapters=1e-3, prompts=1e-4, backbone=1e-2)
     config = TrainConfig(lr=rates, warmup_epochs=0, optimizer="muon")
@@ -93,12 +93,12 @@ def test_a_step_of_muon_moves_all_directions_alike() -> None:
         ({"epochs": 0}, "epochs"),
     ],
 )
-def test_what_makes_no_sense_is_refused(values: dict[str, object], message: str) -> None:
+def test_invalid_options_are_refused(values: dict[str, object], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         check(TrainConfig, values)
 
 
-def test_nothing_left_to_train_is_told() -> None:
+def test_a_model_without_trainable_parameters_is_reported() -> None:
     model = PEClip.from_pretrained("debug", device="cpu").model.requires_grad_(False)
     with pytest.raises(ConfigError, match="train.lr.backbone"):
         make_optimizers(model, TrainConfig())

@@ -1,4 +1,4 @@
-"""Trainings in processes of their own: two ranks, and one that is killed. Each process imports torch anew."""
+"""Trainings in separate processes: two ranks, and one that is killed. Each process imports torch."""
 
 from __future__ import annotations
 
@@ -123,5 +123,7 @@ def test_killed_and_resumed_equals_uninterrupted(
         (tmp_path / name / "model/model.safetensors").read_bytes() for name in ("whole", "killed")
     ]
     assert files[0] == files[1]
-    answers = [(tmp_path / name / "predictions.csv").read_bytes() for name in ("whole", "killed")]
-    assert answers[0] == answers[1]
+    predictions = [
+        (tmp_path / name / "predictions.csv").read_bytes() for name in ("whole", "killed")
+    ]
+    assert predictions[0] == predictions[1]

@@ -177,7 +177,7 @@ def test_parts_of_other_crops_are_refused(splits: tuple[Split, Split], tmp_path:
         assert f"covers {count} frames, but the video has 4" in told.reason
 
 
-def test_what_cannot_be_mixed_is_said(splits: tuple[Split, Split]) -> None:
+def test_streams_that_cannot_be_mixed_are_reported(splits: tuple[Split, Split]) -> None:
     with pytest.raises(ConfigError, match=r"reads parts and captions, which cannot be mixed"):
         fresh(parts=True, captions=True).fit(
             splits[0], config=settings(mixing={"mixup": 0.5, "fmix": 0})
@@ -190,10 +190,10 @@ def test_a_model_that_reads_captions_needs_some(splits: tuple[Split, Split]) -> 
         fresh(captions=True).fit(silent, config=settings())
 
 
-def test_videos_that_never_meet_teach_nothing_by_their_captions(
+def test_caption_supervision_needs_several_videos_per_pass(
     splits: tuple[Split, Split], caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A caption is told apart from those of the same pass and rank, however many passes make a step."""
+    """A caption is contrasted with those of its pass and rank; gradient accumulation adds none."""
     config = fresh(captions=True, supervision="captions").config
     for size, world, least in ((1, SINGLE, 2), (3, World(0, 3), 6)):
         with pytest.raises(ConfigError, match=f"captions alone.*at least -b {least};"):

@@ -150,7 +150,7 @@ def test_tensorboard_has_every_step_and_epoch(videos: Split, tmp_path: Path) -> 
 
 
 def test_resumed_in_tensorboard(videos: Split, tmp_path: Path) -> None:
-    """Killed hard within the second epoch, so that nobody could say goodbye: every step is there once."""
+    """After a SIGKILL within the second epoch, every step is logged once."""
     whole = fresh()
     result = whole.fit(videos, config=quick(), run_dir=tmp_path / "whole")
     stop, journals = stop_at(1, 2), []
@@ -207,10 +207,10 @@ def test_a_resumed_run_is_one_run(
     assert capsys.readouterr().out == "", "standard output is for data"
 
 
-def test_what_the_journal_says_is_written(
+def test_an_epoch_in_the_journal_was_sent(
     videos: Split, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A SIGKILL within the second epoch loses nothing of the first: nobody would send it again."""
+    """A SIGKILL within the second epoch loses nothing of the first, which is never sent again."""
     from torch.utils.tensorboard import SummaryWriter
 
     told, flush = install(monkeypatch, "mlflow"), SummaryWriter.flush
@@ -233,7 +233,7 @@ def test_what_the_journal_says_is_written(
     assert [step for step, _ in tensorboard_scalars(copy)["step/loss"]] == [1, 2, 3]
 
 
-def test_a_tracker_that_cannot_send_does_not_know_the_epoch(
+def test_an_epoch_that_was_not_sent_is_not_recorded(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     install(monkeypatch, "mlflow")
@@ -284,7 +284,7 @@ def break_log(monkeypatch: pytest.MonkeyPatch, failing_calls: Callable[[int], bo
     return told
 
 
-def test_a_tracker_that_fails_on_the_way_is_left_out_and_catches_up_when_resumed(
+def test_a_tracker_that_fails_is_dropped_and_catches_up_when_resumed(
     videos: Split, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: Any
 ) -> None:
     plain = fresh()
@@ -297,7 +297,7 @@ def test_a_tracker_that_fails_on_the_way_is_left_out_and_catches_up_when_resumed
     assert warnings == ["wandb failed and is now disabled: ConnectionError: no route to host."]
     assert "epoch" not in numbers(told)
     others = tensorboard_scalars(tmp_path / "tensorboard")
-    assert len(others["epoch"]) == 2, "the other tracker goes on"
+    assert len(others["epoch"]) == 2, "the other tracker continues"
     run = TrackedRun("run", tmp_path, {})
     with reporting(("wandb",), run, no_warning, resume=True) as trackers:
         trackers.log_epochs(result.history)
@@ -305,7 +305,7 @@ def test_a_tracker_that_fails_on_the_way_is_left_out_and_catches_up_when_resumed
     assert [value for _, value in numbers(told)["epoch"]] == [1, 2]
 
 
-def test_a_report_is_told_at_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_report_is_logged_at_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     told = install(monkeypatch, "wandb")
     report = {
         "uar": 50.0,
@@ -326,7 +326,7 @@ def test_a_report_is_told_at_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 
 @pytest.mark.parametrize("name", list(TRACKERS))
-def test_a_library_that_is_missing(
+def test_a_missing_library(
     name: str, videos: Split, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, TRACKERS[name][0], None)
@@ -357,7 +357,7 @@ def test_a_tracker_that_does_not_start(tmp_path: Path, monkeypatch: pytest.Monke
     assert others[-1] == ("finish", False), "the other one is not left open"
 
 
-def test_what_makes_no_sense(videos: Split, tmp_path: Path) -> None:
+def test_invalid_usage(videos: Split, tmp_path: Path) -> None:
     accepted = "tensorboard, wandb, mlflow, trackio"
     with pytest.raises(ConfigError, match=f"'tensorbord'; choose one or several of {accepted}"):
         fresh().fit(videos, config=quick(), run_dir=tmp_path, report_to=["tensorbord"])

@@ -1,4 +1,4 @@
-"""The loop: what it learns, what it leaves alone, what stops it, and how it goes on."""
+"""The loop: what it learns, what stays frozen, what stops it, and how it resumes."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def test_resume_equals_uninterrupted(
     assert [e["val"] for e in result.history] == [e["val"] for e in expected.history]
 
 
-def test_resume_between_epochs_and_when_all_is_done(videos: Split, tmp_path: Path) -> None:
+def test_resume_between_epochs_and_after_completion(videos: Split, tmp_path: Path) -> None:
     whole, _ = run(videos, quick())
     with pytest.raises(Killed):  # in the second epoch; the state is that of the end of the first
         run(videos, quick(), state_folder=tmp_path, hooks=killed_after(5))
@@ -102,7 +102,7 @@ def test_resume_between_epochs_and_when_all_is_done(videos: Split, tmp_path: Pat
     assert len(result.history) == 2
 
 
-def test_another_training_is_not_resumed(videos: Split, tmp_path: Path) -> None:
+def test_a_training_with_other_settings_is_not_resumed(videos: Split, tmp_path: Path) -> None:
     run(videos, quick(epochs=1), state_folder=tmp_path)
     with pytest.raises(ConfigError, match="a run with different settings\\. "):
         run(videos, quick(epochs=1, seed=7), state_folder=tmp_path, resume=True)
@@ -291,7 +291,7 @@ def test_rare_votes_are_drawn_more_often(videos: Split, monkeypatch: pytest.Monk
     assert drawn.count(0) in (7, 8)
 
 
-def test_a_loss_that_is_no_number_stops_and_keeps_the_last_state(
+def test_a_nan_loss_stops_and_keeps_the_last_state(
     videos: Split, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from peclip.models.pe_clip import PEClipModel
@@ -314,7 +314,7 @@ def test_a_loss_that_is_no_number_stops_and_keeps_the_last_state(
     assert_equal(run(videos, exact())[0], again)
 
 
-def test_a_memory_that_is_too_small_is_one_line(
+def test_running_out_of_memory_is_a_one_line_error(
     videos: Split, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from peclip.models.pe_clip import PEClipModel
@@ -327,7 +327,7 @@ def test_a_memory_that_is_too_small_is_one_line(
         run(videos, exact())
 
 
-def test_a_gradient_that_is_no_number_stops_before_the_weights_change(videos: Split) -> None:
+def test_a_nan_gradient_stops_before_the_weights_change(videos: Split) -> None:
     recognizer = fresh()
     parameter = next(p for p in recognizer.model.parameters() if p.requires_grad)
     parameter.register_hook(lambda gradient: gradient * float("inf"))

@@ -110,8 +110,8 @@ def test_a_whole_frame_is_its_centre_square(height: int, width: int) -> None:
     assert abs(x - 16) <= 4
 
 
-def test_a_face_of_yunet_is_in_pixels_of_the_frame(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A frame of 1280x480 is searched at half its size: every number is doubled, the score is not."""
+def test_a_yunet_face_is_in_frame_pixels(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A frame of 1280x480 is searched at half its size: coordinates are scaled by two, the score is not."""
     net = FakeYuNet(lambda picture: [face_row(10, 20, 30, 40, 0.75)])
     path = install(monkeypatch, net)
     frame = np.zeros((480, 1280, 3), np.uint8)
@@ -247,7 +247,7 @@ class SlowYuNet(FakeYuNet):
 ready = threading.Event()  # never set: waiting for it is a pause
 
 
-def test_two_threads_may_ask_one_detector(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_two_threads_may_share_one_detector(monkeypatch: pytest.MonkeyPatch) -> None:
     net = SlowYuNet(lambda picture: [])
     detector = YuNetDetector(str(install(monkeypatch, net)))
     pictures = [np.zeros((40 + 10 * n, 60, 3), np.uint8) for n in range(3)]
@@ -256,7 +256,7 @@ def test_two_threads_may_ask_one_detector(monkeypatch: pytest.MonkeyPatch) -> No
     assert sorted(len(picture) for picture in net.pictures) == [40, 50, 60]
 
 
-def test_a_file_that_is_no_model_is_one_line(tmp_path: Path) -> None:
+def test_an_invalid_model_file_is_a_one_line_error(tmp_path: Path) -> None:
     (tmp_path / YUNET.name).write_text("version https://git-lfs.github.com/spec/v1\n")
     settings = load_settings().model_copy(update={"cache_dir": tmp_path})
     with pytest.raises(WeightsError, match="Delete it"):

@@ -92,7 +92,7 @@ def test_maps_take_little_space_and_others_may_read_them(tmp_path: Path) -> None
     assert (tmp_path / "p").stat().st_mode & 0o777 == 0o644
 
 
-def test_parts_of_other_crops_are_said() -> None:
+def test_parts_of_other_crops_are_reported() -> None:
     with pytest.raises(DatasetError, match=r"3 frames, but frame 7 .*prepare again"):
         parts_of().at([0, 7])
 
@@ -112,7 +112,7 @@ def test_a_closed_mouth_shows_no_inside() -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b"text", b"\x00" * 64])
-def test_a_broken_file_is_said_in_one_line(tmp_path: Path, content: bytes) -> None:
+def test_a_broken_file_is_a_one_line_error(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "parts.safetensors"
     path.write_bytes(content)
     with pytest.raises(DatasetError, match=r"Delete it and run peclip data prepare again") as e:
@@ -120,12 +120,12 @@ def test_a_broken_file_is_said_in_one_line(tmp_path: Path, content: bytes) -> No
     assert "\n" not in str(e.value)
 
 
-def test_a_missing_file_says_how_to_make_it(tmp_path: Path) -> None:
+def test_a_missing_file_gives_the_command_to_make_it(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match=r"peclip data prepare --parts mediapipe"):
         load_parts(tmp_path / "none")
 
 
-def test_a_file_of_something_else_is_refused(tmp_path: Path) -> None:
+def test_an_unrelated_file_is_refused(tmp_path: Path) -> None:
     from safetensors.torch import save_file
 
     save_file({"landmarks": torch.zeros(2, 5, 2), "found": torch.ones(2).bool()}, tmp_path / "p")
@@ -144,7 +144,7 @@ def test_a_type_that_numpy_lacks_is_an_error(tmp_path: Path) -> None:
         load_parts(tmp_path / "p")
 
 
-def test_where_parts_are(tmp_path: Path) -> None:
+def test_the_path_of_a_parts_file(tmp_path: Path) -> None:
     assert parts_path(tmp_path) == tmp_path / "parts.safetensors"
     assert parts_path(tmp_path / "a.mp4") == tmp_path / "a.mp4.parts.safetensors"
 
@@ -187,7 +187,7 @@ def test_a_frame_without_a_face_is_the_crop_itself() -> None:
     assert not np.array_equal(drawn[0, 1], crops[0])
 
 
-def test_landmarks_are_yellow_dots_where_they_are() -> None:
+def test_landmarks_are_drawn_as_yellow_dots() -> None:
     landmarks = np.full((1, 478, 2), -2.0, np.float32)  # far outside of the picture
     landmarks[0, POINTS_68[0]] = 0.25, 0.75
     drawn = draw_parts(Parts(landmarks, np.array([True])), np.zeros((1, 112, 112, 3), np.uint8))
@@ -215,7 +215,7 @@ def test_an_unknown_finder_is_named() -> None:
         load_finder("facexformer", settings=load_settings())
 
 
-def test_without_its_model_and_a_network_it_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_landmarker_offline_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("mediapipe", "mediapipe.tasks.python"):
         monkeypatch.setitem(sys.modules, name, ModuleType(name))
     with pytest.raises(WeightsError, match="face_landmarker"):
@@ -263,7 +263,7 @@ def test_each_frame_is_found_on_its_own(landmarker: Path, astronaut: Path) -> No
     other.close()
 
 
-def test_a_model_that_is_none_is_said(mediapipe: None, tmp_path: Path) -> None:
+def test_an_invalid_model_is_reported(mediapipe: None, tmp_path: Path) -> None:
     (tmp_path / "broken.task").write_bytes(b"no model")
     with pytest.raises(WeightsError, match=r"broken\.task'.*Delete it to download"):
         MediaPipeFinder(tmp_path / "broken.task")

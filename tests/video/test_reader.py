@@ -155,7 +155,7 @@ def test_pixels_become_square_before_the_picture_is_turned(tmp_path):
     assert everything(path, "auto")[0].shape[1:3] == (128, 48)
 
 
-def test_a_picture_that_square_pixels_make_too_large_is_one_line(tmp_path, monkeypatch):
+def test_a_frame_too_large_with_square_pixels_is_a_one_line_error(tmp_path, monkeypatch):
     path = write_video(tmp_path / "wide.mp4", pixel_aspect=Fraction(2))
     monkeypatch.setattr(pyav_picture, "MAX_PIXELS", 64 * 48)
     with pytest.raises(
@@ -165,7 +165,7 @@ def test_a_picture_that_square_pixels_make_too_large_is_one_line(tmp_path, monke
 
 
 @needs_torchcodec
-def test_pixels_that_are_not_square_are_not_for_torchcodec(tmp_path):
+def test_torchcodec_does_not_read_non_square_pixels(tmp_path):
     path = write_video(tmp_path / "dv.mp4", pixel_aspect=Fraction(64, 45))
     with pytest.raises(VideoError, match="with square pixels"):
         open_video(path, decoder="torchcodec")
@@ -209,7 +209,7 @@ def test_reading_between_two_chunks_does_not_disturb_them(decoder, clip):
 
 
 @each_decoder
-def test_a_damaged_packet_is_skipped(decoder, clip, tmp_path):
+def test_a_corrupt_packet_is_skipped(decoder, clip, tmp_path):
     path = damaged(clip, tmp_path / "damaged.mp4", [13])
     data, times, failure = everything(path, decoder)
     assert failure is None
@@ -219,7 +219,7 @@ def test_a_damaged_packet_is_skipped(decoder, clip, tmp_path):
 
 
 @each_decoder
-def test_damage_to_the_end_gives_all_before_it_and_then_an_error(decoder, clip, tmp_path):
+def test_a_corrupt_end_gives_all_frames_before_it_and_then_an_error(decoder, clip, tmp_path):
     path = damaged(clip, tmp_path / "damaged.mp4", range(20, 30))
     data, times, failure = everything(path, decoder)
     assert 17 <= len(data) <= 20
@@ -233,7 +233,7 @@ def test_damage_to_the_end_gives_all_before_it_and_then_an_error(decoder, clip, 
 
 
 @each_with_torchcodec("broken", [[13], [29], [28, 29], [5, 6, 22], range(20, 30), range(9, 30)])
-def test_both_decoders_make_the_same_of_damage(broken, clip, tmp_path):
+def test_both_decoders_treat_corrupt_data_alike(broken, clip, tmp_path):
     path = damaged(clip, tmp_path / "damaged.mp4", broken)
     _, times, failure = everything(path, "torchcodec")
     _, other_times, other_failure = everything(path, "pyav")
@@ -242,7 +242,7 @@ def test_both_decoders_make_the_same_of_damage(broken, clip, tmp_path):
 
 
 @each_decoder
-def test_a_video_that_is_cut_off_gives_what_there_is_and_then_an_error(decoder, tmp_path):
+def test_a_truncated_video_gives_its_frames_and_then_an_error(decoder, tmp_path):
     whole = write_video(tmp_path / "whole.mp4", container_options={"movflags": "faststart"}, g="5")
     path = tmp_path / "cut.mp4"
     path.write_bytes(whole.read_bytes()[: whole.stat().st_size * 2 // 3])
@@ -254,7 +254,7 @@ def test_a_video_that_is_cut_off_gives_what_there_is_and_then_an_error(decoder, 
 
 
 @each_decoder
-def test_what_is_not_a_video_is_said_in_one_line(decoder, tmp_path, clip):
+def test_a_file_that_is_not_a_video_is_a_one_line_error(decoder, tmp_path, clip):
     text = tmp_path / "text.mp4"
     text.write_text("hello " * 100)
     empty = tmp_path / "empty.mp4"
@@ -296,7 +296,7 @@ def test_the_cover_of_an_album_is_not_a_video(decoder, tmp_path):
         open_video(path, decoder=decoder)
 
 
-def test_a_playlist_does_not_make_other_files_be_read(tmp_path, clip):
+def test_a_playlist_cannot_read_other_files(tmp_path, clip):
     path = tmp_path / "list.mp4"
     path.write_text(f"#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXTINF:9,\n{clip}\n#EXT-X-ENDLIST\n")
     with pytest.raises(VideoError):
@@ -403,7 +403,7 @@ def test_a_start_before_zero_goes_to_pyav_and_is_logged(tmp_path, caplog):
         open_video(path, decoder="torchcodec")
 
 
-def test_without_ffmpeg_auto_is_pyav_and_torchcodec_says_what_to_install(clip, monkeypatch):
+def test_without_ffmpeg_auto_is_pyav_and_torchcodec_names_the_missing_package(clip, monkeypatch):
     monkeypatch.setattr(torchcodec, "load_problem", lambda: "no FFmpeg was found")
     with open_video(clip) as reader:
         assert reader.metadata.decoder == "pyav"
@@ -415,7 +415,7 @@ def test_without_ffmpeg_auto_is_pyav_and_torchcodec_says_what_to_install(clip, m
     assert list(available_decoders()) == ["pyav"]
 
 
-def test_a_torchcodec_that_cannot_be_imported_is_a_reason_and_no_crash(monkeypatch):
+def test_a_failed_torchcodec_import_is_a_reason_and_not_a_crash(monkeypatch):
     monkeypatch.setitem(sys.modules, "torchcodec", None)
     assert "torchcodec" in str(torchcodec.load_problem.__wrapped__())
 
@@ -635,7 +635,7 @@ def test_an_image_of_another_size_is_named_after_the_good_ones(image_folder):
     assert "frame_1.bmp is 8x6" in str(e.value)
 
 
-def test_an_image_that_is_damaged_is_named(image_folder):
+def test_a_corrupt_image_is_named(image_folder):
     (image_folder / "frame_3.png").write_bytes((image_folder / "frame_3.png").read_bytes()[:40])
     with open_video(image_folder) as reader, pytest.raises(VideoError, match=r"frame_3\.png"):
         list(reader.chunks())
@@ -693,7 +693,7 @@ def test_a_camera_gives_rgb_with_times_from_the_clock(monkeypatch):
             reader.read([0])
 
 
-def test_a_camera_that_is_not_there_is_a_device_error(monkeypatch):
+def test_a_missing_camera_is_a_device_error(monkeypatch):
     monkeypatch.setattr(cv2, "VideoCapture", lambda index: FakeCamera([]))
     with pytest.raises(DeviceError, match=r"Camera 7 cannot be opened. Use the number") as caught:
         open_video(7)

@@ -45,7 +45,7 @@ def test_a_folder_of_images_is_one_source(tmp_path):
     assert expand_sources([tmp_path]) == [Source(str(tmp_path), tmp_path)]
 
 
-def test_sub_folders_of_images_are_sources_beside_videos(tmp_path):
+def test_sub_folders_of_images_are_sources_like_videos(tmp_path):
     touch(tmp_path, "a.mp4", "00010/1.png", "00002/1.png", "00002/2.png", "empty/readme.txt")
     assert names(tmp_path, tmp_path) == ["00002", "00010", "a.mp4"]
 
@@ -55,7 +55,7 @@ def test_pictures_above_videos_are_thumbnails(tmp_path):
     assert names(tmp_path, tmp_path) == ["session/a.mp4"]
 
 
-def test_a_link_back_to_a_folder_above_ends(tmp_path):
+def test_a_link_to_a_parent_folder_is_followed_once(tmp_path):
     touch(tmp_path, "in/a.mp4")
     (tmp_path / "in" / "again").symlink_to(tmp_path)
     assert names(tmp_path, tmp_path) == ["in/a.mp4"]
@@ -70,7 +70,7 @@ def test_patterns(tmp_path):
         expand_sources([f"{tmp_path}/*.avi"])
 
 
-def test_what_exists_is_a_path_first(tmp_path, monkeypatch):
+def test_an_existing_path_takes_precedence(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     touch(tmp_path, "0", "clip[1].mp4")
     assert expand_sources(["0"]) == [Source("0", Path("0"))]
@@ -86,7 +86,7 @@ def test_addresses_and_cameras(tmp_path, monkeypatch):
     ]
 
 
-def test_what_comes_twice_is_taken_once_in_the_first_place(tmp_path):
+def test_duplicates_keep_their_first_position(tmp_path):
     touch(tmp_path, "a.mp4", "b.mp4")
     again = tmp_path / "x" / ".." / "b.mp4"
     (tmp_path / "x").mkdir()
@@ -95,7 +95,7 @@ def test_what_comes_twice_is_taken_once_in_the_first_place(tmp_path):
 
 
 @pytest.mark.parametrize("arg", ["missing.mp4", "ftp://example.org/a.mp4", "-1x", "a" * 5000])
-def test_what_is_not_there_is_named(arg, tmp_path, monkeypatch):
+def test_a_missing_path_is_named(arg, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(VideoError, match=r"does not exist\. Use a video file"):
         expand_sources([arg])

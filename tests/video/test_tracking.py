@@ -20,12 +20,12 @@ def test_iou_by_hand() -> None:
     assert iou(a, FaceBox(10, 0, 10, 10, 1)) == 0
 
 
-def test_a_face_of_another_size_is_somebody_else() -> None:
+def test_a_face_of_another_size_is_another_person() -> None:
     assert affinity(face(100, side=50), face(100, side=120)) == 0
     assert affinity(face(100, side=50), face(100, side=60)) > 0.2
 
 
-def test_one_person_who_moves_keeps_the_id() -> None:
+def test_a_moving_person_keeps_the_id() -> None:
     tracker = FaceTracker()
     ids = {tracker.update([face(100 + 8 * n)], n / 25)[0][0] for n in range(50)}
     assert ids == {0}
@@ -63,13 +63,13 @@ def test_a_short_gap_keeps_the_id_and_a_long_one_does_not() -> None:
     assert tracker.update([face(104)], 2.5)[0][0] == 1
 
 
-def test_one_track_takes_one_face() -> None:
+def test_one_track_gets_one_face() -> None:
     tracker = FaceTracker()
     tracker.update([face(100)], 0.0)
     assert sorted(track for track, _ in tracker.update([face(102), face(110)], 0.04)) == [0, 1]
 
 
-def test_a_jump_across_the_picture_is_somebody_new() -> None:
+def test_a_jump_across_the_frame_is_a_new_person() -> None:
     tracker = FaceTracker()
     tracker.update([face(100)], 0.0)
     assert tracker.update([face(400)], 0.04)[0][0] == 1

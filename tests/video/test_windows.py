@@ -82,7 +82,7 @@ def test_a_last_frame_after_a_pause_is_in_a_window(times: list[float]) -> None:
 
 
 @pytest.mark.parametrize("hop", [30.0, 7.0])
-def test_a_window_of_many_frames_says_its_first_and_its_last(hop: float) -> None:
+def test_a_window_records_its_first_and_last_frame(hop: float) -> None:
     """Its pictures are thinned out, and its bounds are not."""
     groups = cut(observations(n / 30 for n in range(3600)), window=60.0, hop=hop)
     bounds = [(g[0].start_frame, g[0].end_frame) for g in groups]
@@ -108,7 +108,7 @@ def test_variable_frame_rate_counts_in_seconds() -> None:
     assert [(g[0].start_frame, g[0].end_frame) for g in groups][:2] == [(0, 3), (4, 7)]
 
 
-def test_a_gap_in_time_makes_no_windows_and_takes_no_time() -> None:
+def test_a_gap_in_time_gives_no_windows() -> None:
     times = [n / 10 for n in range(10)] + [1e9 + n / 10 for n in range(10)]
     groups = cut(observations(times))
     assert len(groups) < 6
@@ -205,7 +205,7 @@ def test_frames_are_numbered_from_the_beginning_of_the_video() -> None:
     assert [o.index for o in seen] == [5, 6, 7, 8, 9]
 
 
-def test_a_time_that_is_a_hair_before_a_second_is_that_second() -> None:
+def test_a_time_just_before_a_second_rounds_to_that_second() -> None:
     times = np.array([0.0, 0.5, 0.9999999999999998, 1.5])
     video = Frames(frames(4, range(4)).data, times)
     parts = [
@@ -236,7 +236,7 @@ def numbered(count: int, rate: float = 30.0) -> Frames:
     return Frames(data, np.arange(count) / rate)
 
 
-def test_faces_between_two_looks_are_interpolated() -> None:
+def test_faces_between_two_detections_are_interpolated() -> None:
     """At 30 frames and 10 looks a second every third frame is searched, and the last one."""
     often, seldom = Follows(), Follows()
     every = list(Observer(often, size=8).observe([numbered(12)]))
@@ -260,13 +260,13 @@ def test_slow_videos_are_searched_in_every_frame() -> None:
     assert detector.asked == [0, 1, 2, 3, 4]
 
 
-def test_who_is_seen_once_is_not_invented_in_between() -> None:
+def test_a_person_seen_once_is_not_interpolated() -> None:
     seen = list(Observer(Sees(), size=8, detect_rate=4.0).observe([frames(9, range(5))]))
     # 10 frames a second: looks at 0, 3, 6 and 8; the face is there at 0 and 3 only.
     assert [len(o.sightings) for o in seen] == [1, 1, 1, 1, 0, 0, 0, 0, 0]
 
 
-def test_what_was_read_before_a_broken_frame_is_searched() -> None:
+def test_frames_before_a_broken_frame_are_searched() -> None:
     def chunks() -> Iterator[Frames]:
         yield numbered(5)
         raise VideoError("broken")

@@ -20,7 +20,7 @@ def card(config: PEClipConfig, *, full: bool = False, name: str = "my-model") ->
     return model_card(name, config, texts, full=full)
 
 
-def test_the_two_sentences_of_ethics_stand_in_every_card() -> None:
+def test_every_card_has_the_two_sentences_of_ethics() -> None:
     for config in (PEClipConfig(), PEClipConfig(labels=("awake", "asleep"))):
         for full in (True, False):
             text = " ".join(card(config, full=full).split())
@@ -31,7 +31,7 @@ def test_the_two_sentences_of_ethics_stand_in_every_card() -> None:
     assert "errors differ between groups of people" in ETHICS
 
 
-def test_a_card_says_whether_there_are_weights_beside_the_backbone() -> None:
+def test_a_card_says_whether_weights_are_stored_besides_the_backbone() -> None:
     config = PEClipConfig(backbone="ViT-B-32", pretrained="laion2b_s34b_b79k", quick_gelu=False)
     texts = describe(config.label_set, config.descriptions, config.label_texts)
     stored = "the backbone is ViT-B-32 with the weights laion2b_s34b_b79k"
@@ -40,7 +40,7 @@ def test_a_card_says_whether_there_are_weights_beside_the_backbone() -> None:
         assert f"This folder holds {own}; {stored}." in told
 
 
-def test_the_metadata_is_what_the_hub_reads() -> None:
+def test_the_metadata_is_valid_for_the_hub() -> None:
     _, front, body = card(PEClipConfig()).split("---\n", maxsplit=2)
     metadata = yaml.safe_load(front)
     assert metadata["library_name"] == "peclip"
@@ -49,7 +49,7 @@ def test_the_metadata_is_what_the_hub_reads() -> None:
     assert body.startswith("\n# my-model\n")
 
 
-def test_the_labels_stand_in_their_order_with_their_texts() -> None:
+def test_the_labels_are_listed_in_order_with_their_texts() -> None:
     config = PEClipConfig(labels=("fear", "awake"), label_texts={"awake": "Upper Lid Raiser."})
     rows = re.findall(r"^\| (\w+) \| (.*) \|$", card(config), flags=re.MULTILINE)
     assert rows == [
@@ -69,7 +69,7 @@ def test_a_text_does_not_break_the_table() -> None:
     assert lines[start + 2] == ""
 
 
-def test_what_is_stored_and_what_must_be_downloaded_is_said() -> None:
+def test_the_stored_and_the_downloaded_weights_are_listed() -> None:
     part = card(PEClipConfig())
     assert "the backbone is ViT-B-16-quickgelu with the weights openai" in part
     whole = card(PEClipConfig(pretrained=None), full=True)
@@ -86,7 +86,7 @@ def test_the_input_is_described() -> None:
     assert "colour, mean (0.48" in card(PEClipConfig())
 
 
-def test_the_story_of_a_model_stands_in_the_place_of_none() -> None:
+def test_a_model_description_replaces_the_placeholder() -> None:
     config = PEClipConfig()
     text = model_card("m", config, config.labels, full=False, story="Trained on two videos.")
     assert "\n\nTrained on two videos.\n\n## Use" in text
@@ -106,7 +106,7 @@ def test_a_saved_model_has_a_card(debug: PEClip, tmp_path: Path) -> None:
     assert "Art. 5(1)(f)" in text
 
 
-def test_a_card_that_is_there_is_kept(debug: PEClip, tmp_path: Path) -> None:
+def test_an_existing_card_is_kept(debug: PEClip, tmp_path: Path) -> None:
     (tmp_path / "README.md").write_text("my own words", encoding="utf-8")
     debug.save_pretrained(tmp_path)
     debug.save_pretrained(tmp_path, full=True)

@@ -101,7 +101,7 @@ def test_the_folder_of_a_run_is_its_model(saved: Path, settings: Settings) -> No
     assert resolve(str(run), settings=settings).config.temperature == 0.5, "a model itself"
 
 
-def test_of_a_run_with_several_models_one_is_to_be_given(saved: Path, settings: Settings) -> None:
+def test_a_run_with_several_models_requires_a_choice(saved: Path, settings: Settings) -> None:
     shutil.copytree(saved, saved.parent / "all" / "fold-2" / MODEL)
     with pytest.raises(
         CheckpointError, match=r"one model per fold: use one of them, such as '.*all/fold-2'"
@@ -207,7 +207,7 @@ def test_a_failed_save_leaves_the_old_model(
     assert {name: (saved / name).read_bytes() for name in before} == before
 
 
-def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path, settings: Settings) -> None:
+def test_an_unwritable_folder_is_named(tmp_path: Path, settings: Settings) -> None:
     (tmp_path / "file").touch()
     config = debug_config()
     model = fresh(config, settings)
@@ -235,7 +235,7 @@ def change(folder: Path, edit: Callable[[dict[str, torch.Tensor]], object]) -> N
         (lambda t: t.update({sorted(t)[0]: torch.tensor(0.0)}), r"is \(\) instead of"),
     ],
 )
-def test_tensors_that_do_not_fit_are_refused(
+def test_incompatible_tensors_are_refused(
     saved: Path, settings: Settings, edit: Callable[[dict[str, torch.Tensor]], object], problem: str
 ) -> None:
     change(saved, edit)
@@ -246,7 +246,7 @@ def test_tensors_that_do_not_fit_are_refused(
     assert len(str(caught.value)) < 600
 
 
-def test_a_refused_file_leaves_the_model_as_it_was(saved: Path, settings: Settings) -> None:
+def test_a_refused_file_leaves_the_model_unchanged(saved: Path, settings: Settings) -> None:
     model = fresh(debug_config(), settings, seed=5)
     before = logits(model)
     change(saved, lambda t: t.popitem())
@@ -344,7 +344,7 @@ def test_a_hostile_configuration_is_refused(
         ({"pretrained": "openai"}, "'openai' for the backbone 'debug'"),
     ],
 )
-def test_a_configuration_that_its_backbone_does_not_fit_is_refused(
+def test_a_configuration_with_an_incompatible_backbone_is_refused(
     saved: Path, settings: Settings, changes: dict[str, Any], problem: str
 ) -> None:
     edit_config(saved, **changes)
@@ -363,7 +363,7 @@ def test_a_configuration_cannot_make_open_clip_look_elsewhere(
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b"null", b"\xff\xfe{}", b'"debug"'])
-def test_a_configuration_that_is_none_is_refused(saved: Path, content: bytes) -> None:
+def test_an_invalid_configuration_is_refused(saved: Path, content: bytes) -> None:
     (saved / "config.json").write_bytes(content)
     with pytest.raises(CheckpointError, match=r"config\.json"):
         read_checkpoint(saved, name="x")
@@ -441,7 +441,7 @@ def test_a_backbone_of_other_sizes_is_fitted() -> None:
 
 
 def test_the_baseline_is_clip_itself(settings: Settings, tmp_path: Path) -> None:
-    """Without adapters and prompts, trained by nobody, and the same once it was saved."""
+    """Without adapters and prompts, untrained, and unchanged by saving."""
     checkpoint = resolve("clip:debug", settings=settings)
     assert checkpoint.name == "clip:debug"
     model = load_model(checkpoint, settings=settings, seed=3)
@@ -482,7 +482,7 @@ def test_pixels_are_normalised_as_the_weights_were_trained(architecture: str) ->
         pytest.param("x/" + "y" * 5000, id="long with a slash"),
     ],
 )
-def test_what_is_no_name_is_refused_with_what_is(
+def test_an_invalid_name_is_refused_with_the_valid_forms(
     name: str, settings: Settings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr("open_clip.factory._get_hf_config", lambda *_: pytest.fail("network"))
@@ -491,7 +491,7 @@ def test_what_is_no_name_is_refused_with_what_is(
         resolve(name, settings=settings)
 
 
-def test_the_names_there_are_stand_in_the_error(settings: Settings) -> None:
+def test_the_error_lists_the_known_names(settings: Settings) -> None:
     with pytest.raises(ConfigError) as caught:
         resolve("nanno", settings=settings)
     assert all(name in str(caught.value) for name in ("'nanno'", *EMBEDDED, *SPECIAL))
@@ -506,7 +506,7 @@ def test_a_backbone_that_cannot_be_adapted_is_not_looked_for_on_the_hub(
         resolve(name, settings=settings)
 
 
-def test_backbone_weights_offline_say_how_to_get_them(settings: Settings) -> None:
+def test_missing_offline_backbone_weights_give_the_download_command(settings: Settings) -> None:
     checkpoint = resolve("ViT-B-32-quickgelu/openai", settings=settings)
     with pytest.raises(WeightsError, match=r"offline.*peclip models download ViT-B-32"):
         load_model(checkpoint, settings=settings)
@@ -547,7 +547,7 @@ def test_the_parameters_of_the_paper_are_counted_without_weights(settings: Setti
     assert not list(settings.cache_dir.iterdir())
 
 
-def test_counts_are_those_of_the_model(settings: Settings) -> None:
+def test_counts_match_the_model(settings: Settings) -> None:
     config = debug_config()
     before = torch.get_rng_state()
     counts = count_parameters(config)
@@ -576,7 +576,7 @@ def files_of(folder: Path) -> dict[str, bytes]:
 
 @pytest.fixture
 def repo(hub: Hub, saved: Path, settings: Settings) -> Repo:
-    """`org/repo`, whose `v1` has other weights than its `main`, and files that nobody asked for."""
+    """`org/repo`, whose `v1` has other weights than its `main`, and unrelated files."""
     new = files_of(saved) | {"README.md": b"# Card\n", "evil.py": b"boom()", "pytorch.bin": b"x"}
     config = debug_config()
     save_model(fresh(config, settings, seed=2), config, saved)
@@ -606,7 +606,7 @@ def test_a_hub_repository_is_downloaded_once_and_then_works_offline(
     assert locate("org/repo", settings=load_settings()) == folder
 
 
-def test_a_revision_stands_behind_an_at_or_in_the_argument(
+def test_a_revision_follows_an_at_sign_or_is_an_argument(
     hub: Hub, repo: Repo, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     main = PEClip.from_pretrained("org/repo", device="cpu")
@@ -639,13 +639,15 @@ def test_the_token_goes_to_the_hub(hub: Hub, repo: Repo, monkeypatch: pytest.Mon
         ("org/repo@v9", r"no repository 'org/repo' at 'v9'"),
     ],
 )
-def test_what_the_hub_does_not_have_is_said(hub: Hub, repo: Repo, name: str, problem: str) -> None:
+def test_a_repository_missing_on_the_hub_is_reported(
+    hub: Hub, repo: Repo, name: str, problem: str
+) -> None:
     with pytest.raises(WeightsError, match=problem) as caught:
         resolve(name, settings=load_settings())
     assert "HF_TOKEN" in str(caught.value)
 
 
-def test_a_repository_that_holds_no_model_is_refused(hub: Hub, repo: Repo) -> None:
+def test_a_repository_without_a_model_is_refused(hub: Hub, repo: Repo) -> None:
     del repo.files[COMMIT]["model.safetensors"]
     with pytest.raises(CheckpointError, match=r"model\.safetensors"):
         resolve("org/repo", settings=load_settings())
@@ -659,14 +661,14 @@ def test_a_hostile_repository_is_refused(hub: Hub, repo: Repo, tmp_path: Path) -
     assert not (tmp_path / "exploded").exists()
 
 
-def test_offline_what_is_not_cached_says_how_to_get_it(settings: Settings) -> None:
+def test_offline_an_uncached_repository_gives_the_download_command(settings: Settings) -> None:
     with pytest.raises(
         WeightsError, match=r"'org/repo' is not in the cache.*offline.*peclip models download"
     ):
         resolve("org/repo", settings=settings)
 
 
-def test_a_hub_that_cannot_be_reached_is_said(
+def test_an_unreachable_hub_is_reported(
     hub: Hub, repo: Repo, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     use_hub_at(monkeypatch, "http://127.0.0.1:9")
@@ -674,7 +676,7 @@ def test_a_hub_that_cannot_be_reached_is_said(
         resolve("org/repo", settings=load_settings())
 
 
-def test_a_hub_out_of_order_is_said_unless_the_model_is_cached(hub: Hub, repo: Repo) -> None:
+def test_a_failing_hub_is_reported_unless_the_model_is_cached(hub: Hub, repo: Repo) -> None:
     hub.status = 500
     with pytest.raises(WeightsError, match="the hub cannot be reached"):
         resolve("org/repo", settings=load_settings())
@@ -684,7 +686,7 @@ def test_a_hub_out_of_order_is_said_unless_the_model_is_cached(hub: Hub, repo: R
     assert resolve("org/repo", settings=load_settings()).revision == COMMIT
 
 
-def test_a_download_that_breaks_off_is_an_error_of_the_weights(hub: Hub, repo: Repo) -> None:
+def test_an_interrupted_download_is_a_weights_error(hub: Hub, repo: Repo) -> None:
     hub.break_downloads = True
     with pytest.raises(WeightsError, match="the hub cannot be reached"):
         resolve("org/repo", settings=load_settings())
@@ -730,7 +732,7 @@ def test_a_card_on_the_hub_stays(hub: Hub, repo: Repo, debug: PEClip) -> None:
     assert sorted(pushed(hub)) == ["config.json", "model.safetensors"]
 
 
-def test_push_to_hub_is_public_only_if_asked(hub: Hub, debug: PEClip) -> None:
+def test_push_to_hub_is_public_only_on_request(hub: Hub, debug: PEClip) -> None:
     debug.push_to_hub("org/repo", private=False)
     (created,) = hub.created
     assert created.get("private") in (None, False)
@@ -761,7 +763,7 @@ def test_push_is_refused_offline_before_anything_is_sent(
     assert hub.seen == []
 
 
-def test_a_hub_that_refuses_is_an_error_of_the_weights(hub: Hub, debug: PEClip) -> None:
+def test_a_refusing_hub_is_a_weights_error(hub: Hub, debug: PEClip) -> None:
     hub.status = 403
     with pytest.raises(WeightsError, match="'org/repo'.*HF_TOKEN"):
         debug.push_to_hub("org/repo")
@@ -774,7 +776,7 @@ def test_a_bad_name_is_not_pushed(hub: Hub, debug: PEClip) -> None:
     assert hub.commits == []
 
 
-def test_a_push_to_a_hub_that_cannot_be_reached_is_an_error_of_the_weights(
+def test_a_push_to_an_unreachable_hub_is_a_weights_error(
     hub: Hub, debug: PEClip, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     use_hub_at(monkeypatch, "http://127.0.0.1:9")

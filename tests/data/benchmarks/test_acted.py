@@ -42,7 +42,7 @@ def test_songs_and_sound_are_left_out() -> None:
     "stem",
     ["02-01-09-01-02-01-12", "02-01-06-01-02-01-25", "02-01-06-01-02-01-00", "02-01-06", "x"],
 )
-def test_what_is_no_name_of_ravdess(stem: str) -> None:
+def test_an_invalid_ravdess_name_is_refused(stem: str) -> None:
     with pytest.raises(ValueError, match="02-01-06-01-02-01-12"):
         ravdess.parse_name(stem)
 
@@ -65,7 +65,7 @@ def test_emotions_of_cremad(code: str, label: str) -> None:
 
 
 @pytest.mark.parametrize("stem", ["1092_DFA_ANG_XX", "1000_DFA_ANG_XX", "1001_DFA_SUR_XX", "1001"])
-def test_what_is_no_name_of_cremad(stem: str) -> None:
+def test_an_invalid_cremad_name_is_refused(stem: str) -> None:
     with pytest.raises(ValueError, match="1001_DFA_ANG_XX"):
         cremad.parse_name(stem)
 
@@ -83,7 +83,7 @@ def ravdess_root(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_each_performance_of_ravdess_is_taken_once(ravdess_root: Path) -> None:
+def test_each_performance_of_ravdess_is_listed_once(ravdess_root: Path) -> None:
     split = load_split(DataConfig(dataset="ravdess", root=ravdess_root, split="all"))
     assert len(split) == 48
     assert all(sample.source.name.startswith("02-01-") for sample in split.samples)
@@ -105,7 +105,7 @@ def test_folds_of_ravdess_are_those_of_hicmae(ravdess_root: Path) -> None:
     assert len(tested) == len(set(tested)) == 24
 
 
-def test_subjects_of_the_users_own(ravdess_root: Path) -> None:
+def test_custom_subject_splits(ravdess_root: Path) -> None:
     config = DataConfig(dataset="ravdess", root=ravdess_root, test_subjects=("3", "24"))
     assert load_split(config.model_copy(update={"split": "test"})).subjects == {"03", "24"}
     assert len(load_split(config).subjects) == 22

@@ -53,7 +53,7 @@ def test_lines(tmp_path: Path) -> None:
         ("00001 many 1", "does not have the form '<folder> <number of frames> <label>'"),
     ],
 )
-def test_wrong_lines_are_named(line: str, words: str, tmp_path: Path) -> None:
+def test_invalid_lines_are_named(line: str, words: str, tmp_path: Path) -> None:
     path = tmp_path / "list.txt"
     path.write_text(f"00000 1 0\n{line}\n")
     with pytest.raises(DatasetError) as error:
@@ -65,7 +65,7 @@ def test_wrong_lines_are_named(line: str, words: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "words"), [(b"", "is empty"), (b"\n \n", "is empty"), (b"\xff\xfe\x00", "UTF-8")]
 )
-def test_files_that_are_no_lists(content: bytes, words: str, tmp_path: Path) -> None:
+def test_files_that_are_not_lists(content: bytes, words: str, tmp_path: Path) -> None:
     path = tmp_path / "list.txt"
     path.write_bytes(content)
     with pytest.raises(DatasetError, match=words):
@@ -86,7 +86,7 @@ def test_the_longest_tail_wins(tmp_path: Path) -> None:
     assert locator.find([]) == []
 
 
-def test_a_split_has_one_home(tmp_path: Path) -> None:
+def test_a_split_is_searched_in_one_folder(tmp_path: Path) -> None:
     for folder in ("crops/1", "crops/2", "scenes/1", "scenes/2", "scenes/3", "3"):
         (tmp_path / folder).mkdir(parents=True)
     locator = Locator(tmp_path, homes=("crops", "scenes"))

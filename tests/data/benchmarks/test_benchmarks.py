@@ -73,7 +73,7 @@ def test_the_original_videos_and_csv_of_dfew(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("line", ["1,0", "1,8", "one,2", "1", "1,Happy"])
-def test_wrong_lines_of_the_csv(line: str, tmp_path: Path) -> None:
+def test_invalid_lines_of_the_csv(line: str, tmp_path: Path) -> None:
     write(tmp_path / "train(single-labeled)" / "set_1.csv", "video_name,label", "00002,1", line)
     with pytest.raises(DatasetError, match=r"set_1\.csv, line 3"):
         DATASETS["dfew"].load(tmp_path, 1, "train", None)
@@ -113,7 +113,7 @@ def test_a_list_is_found_whatever_its_case_and_as_a_file(tmp_path: Path) -> None
         ),
     ],
 )
-def test_an_official_list_stands_for_no_other_of_its_file_name(
+def test_an_official_list_does_not_replace_another_of_the_same_name(
     dataset: str,
     own: str,
     others: list[str],
@@ -190,7 +190,7 @@ def test_ferv39k_labels_must_agree_with_their_folders(tmp_path: Path) -> None:
     assert "'anger'" in str(error.value)
 
 
-def test_a_number_alone_is_no_video_of_ferv39k(tmp_path: Path) -> None:
+def test_a_bare_number_is_not_a_ferv39k_video(tmp_path: Path) -> None:
     write(tmp_path / "FERV39K_train.txt", "2_ClipsforFaceCrop/Action/Happy/0015 25 0")
     frames(tmp_path / "0015")
     frames(tmp_path / "Happy" / "0015")
@@ -256,14 +256,14 @@ def test_the_raw_videos_of_afew(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_what_is_not_there_is_named(changes: dict[str, object], words: str, tmp_path: Path) -> None:
+def test_a_missing_path_is_named(changes: dict[str, object], words: str, tmp_path: Path) -> None:
     config = DataConfig(dataset="dfew", root=dfew_tree(tmp_path), fold=2)
     with pytest.raises(DatasetError, match=f"(?s){words}") as error:
         load_split(config.model_copy(update=changes))
     assert error.value.exit_code == 3
 
 
-def test_wrong_configurations(tmp_path: Path) -> None:
+def test_invalid_configurations(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="'dfw'; choose one of dfew, ferv39k"):
         load_split(DataConfig(dataset="dfw", root=tmp_path))
     with pytest.raises(ConfigError, match="cannot be used with dfew: it has no subjects to choose"):

@@ -127,7 +127,7 @@ def test_a_split_has_one_folder(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "name", ["valid/1.mp4", "Validation/1.mp4", "train/test/1.mp4", "train/Val/1.mp4"]
 )
-def test_a_split_is_no_label(name: str, tmp_path: Path) -> None:
+def test_a_split_name_is_not_a_label(name: str, tmp_path: Path) -> None:
     label = "train/happy/1.mp4" if name.startswith("train/") else "happy/1.mp4"
     touch(tmp_path, label, name)
     with pytest.raises(DatasetError, match="in the position of a label folder"):
@@ -219,7 +219,7 @@ def test_a_video_is_in_one_split_of_a_table(again: str, tmp_path: Path) -> None:
         (["path,label,split", "a.mp4,happy,train"], "at least two names"),
     ],
 )
-def test_wrong_tables(lines: list[str], words: str, tmp_path: Path) -> None:
+def test_invalid_tables(lines: list[str], words: str, tmp_path: Path) -> None:
     path = table(tmp_path, *lines)
     with pytest.raises(DatasetError, match=words):
         DATASETS["table"].load(tmp_path, None, "train", path)

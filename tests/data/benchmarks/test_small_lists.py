@@ -29,9 +29,7 @@ def read(tmp_path: Path):
 
 
 @pytest.mark.parametrize(("dataset", "classes"), [("dfew", 7), ("mafw", 11)])
-def test_the_five_test_splits_are_apart_and_are_everything(
-    dataset: str, classes: int, read
-) -> None:
+def test_the_five_test_splits_are_disjoint_and_complete(dataset: str, classes: int, read) -> None:
     tests = [read(dataset, fold, "test") for fold in range(1, 6)]
     names = [sample.id for split in tests for sample in split.samples]
     assert names == [f"{number:05d}" for number in range(1, 5 * 2 * classes + 1)]
@@ -46,9 +44,7 @@ def test_the_five_test_splits_are_apart_and_are_everything(
     ("dataset", "reported", "labels"),
     [("ferv39k", "test", EMOTIONS[:7]), ("afew", "val", ALPHABET)],
 )
-def test_classes_of_one_division(
-    dataset: str, reported: str, labels: tuple[str, ...], read
-) -> None:
+def test_classes_of_one_fold(dataset: str, reported: str, labels: tuple[str, ...], read) -> None:
     train, test = read(dataset, None, "train"), read(dataset, None, reported)
     assert list(train.counts().items()) == [(label, 10) for label in labels]
     assert list(test.counts().items()) == [(label, 2) for label in labels]

@@ -1,4 +1,4 @@
-"""Crops that are not those of prediction are told of, by what lies beside them."""
+"""Crops unlike those of prediction are reported, from the record stored with them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def crops(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("size", [64, 32])
-def test_crops_of_the_model_s_own_geometry(crops: Path, size: int) -> None:
+def test_crops_with_the_geometry_of_the_model(crops: Path, size: int) -> None:
     """Larger ones than it needs are as good."""
     assert crop_mismatch(crops, MADE.model_copy(update={"image_size": size})) is None
 
@@ -42,11 +42,11 @@ def test_crops_of_another_geometry(crops: Path, changes: dict[str, object], says
     assert "-m" in told
 
 
-def test_a_folder_that_nobody_prepared(tmp_path: Path) -> None:
+def test_a_folder_without_a_record(tmp_path: Path) -> None:
     assert crop_mismatch(tmp_path, MADE) is None
 
 
-def test_a_damaged_record(crops: Path) -> None:
+def test_a_corrupt_record(crops: Path) -> None:
     (crops / RECORD).write_text("{")
     with pytest.raises(ConfigError, match="damaged"):
         crop_mismatch(crops, MADE)

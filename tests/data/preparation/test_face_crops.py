@@ -93,7 +93,7 @@ def test_the_readers_of_the_data_set_find_the_crops(root: Path, tmp_path: Path) 
     assert all(s.source.is_dir() for s in again)
 
 
-def test_a_second_run_does_nothing_twice(root: Path, tmp_path: Path) -> None:
+def test_a_second_run_skips_finished_videos(root: Path, tmp_path: Path) -> None:
     prepare(samples(root), root, tmp_path / "out", CONFIG, Bright)
     Bright.asked = 0
     done = prepare(samples(root), root, tmp_path / "out", CONFIG, Bright)
@@ -101,7 +101,7 @@ def test_a_second_run_does_nothing_twice(root: Path, tmp_path: Path) -> None:
     assert count_status(done) == {"kept": 3}
 
 
-def test_a_killed_run_leaves_no_half_video(root: Path, tmp_path: Path) -> None:
+def test_a_killed_run_leaves_no_partial_video(root: Path, tmp_path: Path) -> None:
     class Killed(Bright):
         def detect(self, image: Image) -> list[FaceBox]:
             if Killed.asked > 15:
@@ -140,7 +140,7 @@ def test_threads_do_not_change_the_crops(root: Path, tmp_path: Path) -> None:
     assert trees[0] == trees[1]
 
 
-def test_what_has_no_face_or_no_picture_is_told_and_does_not_stop(
+def test_a_video_without_a_face_or_frames_is_reported_and_does_not_stop_the_run(
     root: Path, tmp_path: Path
 ) -> None:
     write_video(root / "sad" / "empty.mp4", {})
@@ -154,7 +154,7 @@ def test_what_has_no_face_or_no_picture_is_told_and_does_not_stop(
     assert "broken.mp4" in broken.reason
 
 
-def test_videos_without_crops_are_named_beside_the_crops(root: Path, tmp_path: Path) -> None:
+def test_videos_without_crops_are_listed_in_the_output(root: Path, tmp_path: Path) -> None:
     """The readers of a folder do not know of them, so that a score would silently be one of fewer videos."""
     out = tmp_path / "out"
     write_video(root / "sad" / "empty.mp4", {})
@@ -168,14 +168,14 @@ def test_videos_without_crops_are_named_beside_the_crops(root: Path, tmp_path: P
 
     write_video(root / "sad" / "broken.mp4", {20: range(12)})
     (only,) = (s for s in samples(root) if s.id == "sad/broken.mp4")
-    prepare([only], root, out, CONFIG, Bright)  # of a part: what is said of the others stays
+    prepare([only], root, out, CONFIG, Bright)  # of a part: the record of the others is kept
     assert json.loads((out / LEFT_OUT).read_text()) == {"sad/empty.mp4": "no_face"}
     write_video(root / "sad" / "empty.mp4", {20: range(12)})
     prepare(samples(root), root, out, CONFIG, Bright)
     assert left_out(out) is None
 
 
-def test_every_video_has_a_folder_of_its_own(root: Path, tmp_path: Path) -> None:
+def test_every_video_has_a_separate_folder(root: Path, tmp_path: Path) -> None:
     for name in ("clip.01", "clip.02"):
         (root / "sad" / name).mkdir()
         picture = np.zeros((64, 160, 3), np.uint8)
@@ -213,7 +213,7 @@ def test_a_table_finds_the_crops(root: Path, tmp_path: Path) -> None:
     ]
 
 
-def test_crops_that_a_table_could_not_find_are_not_made(root: Path, tmp_path: Path) -> None:
+def test_crops_that_a_table_cannot_find_are_not_written(root: Path, tmp_path: Path) -> None:
     write_video(tmp_path / "outside.mp4", {10: range(12)})
     out = tmp_path / "out"
     for path in (str(tmp_path / "outside.mp4"), "../outside.mp4", str(root / "happy" / "a.mp4")):
@@ -247,7 +247,7 @@ class Everywhere:
         return Parts(np.full((len(crops), 478, 2), 0.5, np.float32), found)
 
 
-def test_parts_are_found_once_also_in_crops_that_were_there(root: Path, tmp_path: Path) -> None:
+def test_parts_are_found_once_even_in_existing_crops(root: Path, tmp_path: Path) -> None:
     output = tmp_path / "crops"
     prepare(samples(root), root, output, CONFIG, Bright)
     with_parts = CONFIG.model_copy(update={"parts": "everywhere"})
@@ -287,7 +287,7 @@ def command(root: Path, output: Path, *more: str) -> list[str]:
     return [*plain, "--detector", "haar", "-o", str(output), *more]
 
 
-def test_an_output_that_cannot_be_written_is_one_line(
+def test_an_unwritable_output_is_a_one_line_error(
     root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def refused(output: Path) -> str:
@@ -309,7 +309,7 @@ def test_an_output_that_cannot_be_written_is_one_line(
     assert not list(out.glob(".*"))
 
 
-def test_what_is_listed_and_not_there_is_counted(
+def test_missing_listed_videos_are_counted(
     root: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
