@@ -148,7 +148,7 @@ def test_one_split(root: Path, endpoint: Endpoint, capsys: Output) -> None:
     assert run([*base, "--split", "test"]) == 0
     assert [row["id"] for row in rows(root)] == ["sad/one"]
     assert run([*base, "--split", "val"]) == 2
-    assert "has no split 'val' here; its splits are train, test." in capsys.readouterr().err
+    assert "has no split 'val'; the available splits are train, test." in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

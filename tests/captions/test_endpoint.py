@@ -85,7 +85,7 @@ def test_an_unreachable_server_is_an_error(monkeypatch: pytest.MonkeyPatch) -> N
         port = free.getsockname()[1]
     waited: list[float] = []
     with pytest.raises(
-        EndpointError, match=rf":{port}/v1/chat.*Connection refused, 4 times\. Check"
+        EndpointError, match=rf":{port}/v1/chat.*Connection refused \(after 4 attempts\)\. Check"
     ):
         captioner(f"http://127.0.0.1:{port}/v1", waited).describe(frames())
     assert len(waited) == ATTEMPTS - 1
@@ -117,7 +117,7 @@ def test_an_invalid_response_is_a_one_line_error_without_a_retry(
     message = str(caught.value)
     assert words in message
     assert "\n" not in message
-    assert "finished captions are kept" in message
+    assert "Finished captions are kept" in message
     assert caught.value.exit_code == 4
     assert len(endpoint.seen) == 1
 
@@ -166,7 +166,7 @@ def test_a_remote_server_is_reached_through_the_proxy(
 
 @pytest.mark.parametrize("url", ["localhost:8000", "ftp://host/v1", "http://", "http://[::1", ""])
 def test_an_invalid_address_is_refused(url: str) -> None:
-    with pytest.raises(ConfigError, match="use an address such as"):
+    with pytest.raises(ConfigError, match="use a URL such as"):
         captioner(url)
 
 

@@ -270,7 +270,7 @@ def test_names_and_classes(tmp_path: Path, capsys: Output) -> None:
         peclip.load("finecliper:nano", device="cpu")
     named = FineCLIPER.from_pretrained("debug", device="cpu")
     assert named.name == "finecliper:debug"
-    with pytest.raises(ConfigError, match=r"pe-clip model, and FineCLIPER loads finecliper"):
+    with pytest.raises(ConfigError, match=r"pe-clip model, but FineCLIPER loads only finecliper"):
         FineCLIPER.from_pretrained(device="cpu")
     assert run(["models", "info", "finecliper:ViT-B-16-quickgelu/openai", "-f", "json"]) == 0
     about = json.loads(capsys.readouterr().out)

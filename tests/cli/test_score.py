@@ -308,7 +308,7 @@ ROWS = (
     row("c.mp4", -1, 0, 0, "no_face"),
 )
 NOTE = (
-    "6 rows reduced to 2 videos, averaged over the windows with status ok of the person visible longest; "
+    "6 rows reduced to 2 videos, averaged over the windows with status ok for the person visible longest; "
     "excluded rows: 3, other persons: 1, videos without a prediction: 1"
 )
 
@@ -357,7 +357,7 @@ def test_predict_rows_without_targets_name_the_missing_option(
     assert run(["score", str(path)]) == 2
     err = capsys.readouterr().err
     assert str(path) in err
-    assert "pass a CSV file with the columns source,target: --targets FILE" in err
+    assert "pass a CSV file with the columns source and target: --targets FILE" in err
 
 
 def test_parquet_without_pyarrow_names_the_package_to_install(

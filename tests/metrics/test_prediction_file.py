@@ -106,7 +106,9 @@ def test_targets_from_a_separate_file(tmp_path: Path) -> None:
     assert true == {"b": "Sad", "a": "happy", "z": "fear"}
     table = read_predictions(save(tmp_path, "source,label\na,sad\nb,sad\n"), true)
     assert (table.ids, table.targets) == (("a", "b"), ("happiness", "sadness"))
-    with pytest.raises(ConfigError, match="line 2 has the source 'c', which has no target"):
+    with pytest.raises(
+        ConfigError, match="line 2 has the source 'c', which is missing from the targets"
+    ):
         read_predictions(save(tmp_path, "source,label\nc,sad\n"), true)
     with pytest.raises(ConfigError, match="has a target column, but targets .* remove one"):
         read_predictions(save(tmp_path, HEADER + "a,sad,sad\n"), true)

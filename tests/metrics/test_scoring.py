@@ -75,7 +75,7 @@ def test_a_prediction_that_no_target_has_is_wrong(tmp_path: Path) -> None:
     assert fold.report.uar == 0.75
     assert fold.report.unmatched == {"contempt": 1}
     assert fold.remarks == (
-        "1 prediction of contempt, which no target has, so they count as wrong",
+        "1 prediction of contempt (no video has such a target, so these count as wrong)",
         "no videos of contempt: recall is undefined, and UAR is the mean over the other 2",
     )
 

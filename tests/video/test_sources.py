@@ -122,5 +122,5 @@ def test_a_number_that_no_camera_has_is_a_name() -> None:
 
 
 def test_a_negative_camera_is_an_error():
-    with pytest.raises(VideoError, match="camera number -1"):
+    with pytest.raises(VideoError, match="webcam index -1"):
         expand_sources([-1])

@@ -149,6 +149,6 @@ def _note(rows: Mapping[str, Sequence[Row]], tracks: Sequence[TrackSummary], per
     )
     return (
         f"{total} rows reduced to {len(tracks)} videos, averaged over the windows with status ok "
-        f"of the person visible longest{fallback}; excluded rows: {total - used}, other persons: "
+        f"for the person visible longest{fallback}; excluded rows: {total - used}, other persons: "
         f"{persons}, videos without a prediction: {without}"
     )

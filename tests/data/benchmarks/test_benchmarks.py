@@ -266,7 +266,9 @@ def test_a_missing_path_is_named(changes: dict[str, object], words: str, tmp_pat
 def test_invalid_configurations(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="'dfw'; choose one of dfew, ferv39k"):
         load_split(DataConfig(dataset="dfw", root=tmp_path))
-    with pytest.raises(ConfigError, match="cannot be used with dfew: it has no subjects to choose"):
+    with pytest.raises(
+        ConfigError, match="cannot be used with dfew: it does not support this option"
+    ):
         load_split(DataConfig(dataset="dfew", root=tmp_path, test_subjects=("01",)))
 
 
