@@ -354,8 +354,8 @@ def test_a_run_evaluated_on_its_training_videos(ravdess: Path, model: Path, tmp_
 
     begun("folder", tmp_path / "own")
     for split in ("train", "all"):
-        assert f"trained on videos in the split {split} of folder:" in warning_for(split=split)
-        assert "Give --split test, or" in warning_for(split=split)
+        assert f"trained on videos in the split {split} of folder" in warning_for(split=split)
+        assert "--split test, or" in warning_for(split=split)
     assert warning_for(split="test") == TEST_WARNING
     begun("folder", tmp_path / "others")
     assert not warning_for(split="all")
