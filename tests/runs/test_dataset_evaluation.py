@@ -365,7 +365,7 @@ def test_a_run_evaluated_on_its_training_videos(ravdess: Path, model: Path, tmp_
         assert "in the split all of ravdess" in found["warning"]
     begun("ravdess", tmp_path / "moved", fold=2)
     found = score_folds(ravdess, run, 2, split="train").to_dict()
-    assert "Give --split test --fold 2, or" in found["warning"]
+    assert "--split test --fold 2, or" in found["warning"]
 
 
 def test_the_best_checkpoint_belongs_to_its_run(
