@@ -176,7 +176,7 @@ def test_votes_that_do_not_fit(root: Path, tmp_path: Path) -> None:
     lines = (root / "votes.csv").read_text().splitlines()
     rows = [line.split(",") for line in lines]
     (root / "seven.csv").write_text("\n".join(",".join(row[:10]) for row in rows))
-    with pytest.raises(ConfigError, match=r"no column contempt\. Set data\.contempt=drop"):
+    with pytest.raises(ConfigError, match=r"no `contempt` column\. Set data\.contempt=drop"):
         read(root, votes=root / "seven.csv", contempt="keep")
 
 

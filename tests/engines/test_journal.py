@@ -156,7 +156,7 @@ def test_an_output_without_a_journal_is_unchanged(output: Path) -> None:
 def test_a_corrupt_journal_is_an_error(output: Path, text: str) -> None:
     output.write_text("precious\n")
     journal_of(output).write_text(text)
-    with pytest.raises(ConfigError, match="damaged"):
+    with pytest.raises(ConfigError, match="corrupt.*--overwrite"):
         Journal.resume(output, MADE_WITH)
     assert output.read_text() == "precious\n"
 

@@ -12,39 +12,17 @@ from typing import Any, NoReturn, get_args
 
 import pyarrow.parquet as pq
 import pytest
+from canned import make_row
 
 from peclip.errors import ConfigError, MissingExtraError
 from peclip.literals import RowFormat
 from peclip.results.formats.registry import FORMATS
 from peclip.results.interface import RowWriter
 from peclip.results.prediction import Prediction
-from peclip.results.rows import Row, column_names
+from peclip.results.rows import column_names
 from peclip.results.writers import STDOUT, format_of, open_writer
 
 LABELS = ("anger", "fear")
-
-
-def make_row(source: str = "a.mp4", window: int = 0) -> Row:
-    return Row(
-        source=source,
-        model="debug",
-        model_revision="",
-        track_id=0,
-        window=window,
-        start_s=float(window),
-        end_s=window + 1.0,
-        start_frame=0,
-        end_frame=3,
-        num_frames_used=4,
-        n_faces=1,
-        status="ok",
-        label="anger",
-        score=0.75,
-        scores={"anger": 0.75, "fear": 0.25},
-        face_conf=0.9,
-        face_coverage=1.0,
-        box=(1.0, 2.0, 3.0, 4.0),
-    )
 
 
 def write_source(writer: RowWriter, source: str, rows: int = 2, **metadata: Any) -> Prediction:

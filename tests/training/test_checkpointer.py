@@ -115,7 +115,7 @@ def test_an_epoch_that_cannot_be_evaluated_names_them_too(
             with torch.no_grad():
                 next(recognizer.model.vision.parameters()).fill_(float("nan"))
 
-    with pytest.raises(TrainingError, match=r"This requires a new run\.") as caught:
+    with pytest.raises(TrainingError, match=r"requires a new run\.") as caught:
         recognizer.fit(
             videos,
             videos.with_samples(videos.samples, "val"),

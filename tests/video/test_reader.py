@@ -695,7 +695,7 @@ def test_a_camera_gives_rgb_with_times_from_the_clock(monkeypatch):
 
 def test_a_missing_camera_is_a_device_error(monkeypatch):
     monkeypatch.setattr(cv2, "VideoCapture", lambda index: FakeCamera([]))
-    with pytest.raises(DeviceError, match=r"Camera 7 cannot be opened. Use the number") as caught:
+    with pytest.raises(DeviceError, match=r"Camera 7 cannot be opened. Use the index") as caught:
         open_video(7)
     assert caught.value.exit_code == 5
 

@@ -104,7 +104,7 @@ def test_the_folder_of_a_run_is_its_model(saved: Path, settings: Settings) -> No
 def test_a_run_with_several_models_requires_a_choice(saved: Path, settings: Settings) -> None:
     shutil.copytree(saved, saved.parent / "all" / "fold-2" / MODEL)
     with pytest.raises(
-        CheckpointError, match=r"one model per fold: use one of them, such as '.*all/fold-2'"
+        CheckpointError, match=r"one model per fold; use one of them, such as '.*all/fold-2'"
     ):
         resolve(str(saved.parent / "all"), settings=settings)
 

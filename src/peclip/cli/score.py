@@ -42,7 +42,7 @@ PlotOpt = Annotated[
     Path | None,
     typer.Option(
         "--plot",
-        help="Plot the confusion matrix to this .png, .pdf or .svg file (requires the extra `plot`).",
+        help="Plot the confusion matrix to this .png, .pdf or .svg file (requires the `plot` extra).",
     ),
 ]
 StatisticsGroup = Annotated[dict[str, Any], Fields(EvaluateOptions, "resamples", "seed")]
@@ -64,7 +64,8 @@ def score(
 
     UAR is the mean recall over the classes that occur, and WAR is the accuracy. The intervals have a confidence
     level of 95 %. With several files, the mean and sample standard deviation of their scores are also reported.
-    Rows of `peclip predict` are averaged per video: over the windows with status ok, for the person visible longest.
+    The output of `peclip predict` is reduced to one prediction per video: the mean over the windows with status ok of
+    the person who is visible longest.
 
     peclip score predictions.csv
 

@@ -163,7 +163,7 @@ def _labels(split: Split, votes: Votes, config: DataConfig) -> LabelSet:
         return split.labels
     if not any(CONTEMPT in counts for counts in votes.values()):
         raise ConfigError(
-            f"data.contempt is keep, but the votes for {split.dataset} have no column contempt. "
+            f"data.contempt is keep, but the votes for {split.dataset} have no `contempt` column. "
             "Set data.contempt=drop, or use votes that include this column."
         )
     return LabelSet((*split.labels.names, CONTEMPT))

@@ -181,8 +181,8 @@ class TrainConfig(Config, use_attribute_docstrings=True):
     def _check_selection(self) -> TrainConfig:
         if self.patience is not None and self.select_on == "last":
             raise ValueError(
-                "patience requires select_on=val or select_on=test, because last keeps the last "
-                "epoch"
+                "patience requires select_on=val or select_on=test: select_on=last always keeps the "
+                "final epoch"
             )
         if self.select_on == "test" and self.calibrate:
             raise ValueError(
