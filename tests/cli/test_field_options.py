@@ -1,4 +1,4 @@
-"""An option of the command line is a field of a configuration: default, range and help stand once."""
+"""Command options are generated from the fields of a configuration: default, range and help are defined once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Options of a command made from the fields of a configuration, where default, range and help stand once."""
+"""Command options generated from the fields of a configuration, which define default, range and help."""
 
 from __future__ import annotations
 

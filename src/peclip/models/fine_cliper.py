@@ -69,13 +69,18 @@ class StreamOutput(Output):
 class FineCLIPERModel(ExpressionModel):
     """A frozen CLIP with an adapted encoder for every stream of a video, and for both polarities of a label.
 
-    Args: vision: the tower whose blocks have adapters for each visual stream, the video first. text: the tower
-    whose blocks have adapters for positive texts, negative texts and captions. weights: of the streams. labels: the
-    classes. own_texts: custom positive texts by label name. positive_text: template for the other labels; contains
-    `{label}`. negative_text: template for all labels; contains `{label}`. temperature: divides the cosines.
-    reads_captions: whether the text tower has adapters for captions. from_captions: whether it is trained on
-    captions alone, so that labels are encoded as captions. alignment: weight of the loss that aligns videos with
-    captions, relative to the classification loss.
+    Args:
+        vision: the tower whose blocks have adapters for each visual stream, the video first.
+        text: the tower whose blocks have adapters for positive texts, negative texts and captions.
+        weights: of the streams.
+        labels: the classes.
+        own_texts: custom positive texts by label name.
+        positive_text: template for the other labels; contains `{label}`.
+        negative_text: template for all labels; contains `{label}`.
+        temperature: divides the cosines.
+        reads_captions: whether the text tower has adapters for captions.
+        from_captions: whether it is trained on captions alone, so that labels are encoded as captions.
+        alignment: weight of the loss that aligns videos with captions, relative to the classification loss.
     """
 
     def __init__(

@@ -36,13 +36,14 @@ class FoldModels:
 
     def warning(self, splits: Sequence[Split], data: DataConfig) -> str | None:
         """Returns what must be said of models that know some of the videos, or other crops; each sentence once."""
+        incomplete = left_out(data.root)
+        mismatches = {
+            name: crop_mismatch(data.root, model.config.preprocess)
+            for name, model in self.loaded.items()
+        }
         said: list[str | None] = []
         for name, split in zip(self.names, splits, strict=True):
-            said.append(run_warning(self.run, name, split, data))
-            said += [
-                crop_mismatch(data.root, self.loaded[name].config.preprocess),
-                left_out(data.root),
-            ]
+            said += [run_warning(self.run, name, split, data), mismatches[name], incomplete]
         return " ".join(dict.fromkeys(filter(None, said))) or None
 
 

@@ -17,7 +17,8 @@ from peclip.video.tracking import FaceTracker, interpolate
 WHOLE_FRAME = -1
 """The track id of a whole-frame row, or of a window without a face."""
 
-_EPSILON = 1e-6
+EPSILON = 1e-6
+"""Seconds; times that differ by less are equal."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -96,7 +97,7 @@ class Observer:
         try:
             for frame in self._frames(chunks, start, end):
                 waiting.append(frame)
-                if frame.time >= self._last[0] + self._interval - _EPSILON:
+                if frame.time >= self._last[0] + self._interval - EPSILON:
                     yield from self._look(self._detector, waiting)
                     waiting = []
         except VideoError:  # keep what was read before it
@@ -107,9 +108,9 @@ class Observer:
     def _frames(self, chunks: Iterable[Frames], start: float, end: float) -> Iterator[_Frame]:
         for frames in chunks:
             for image, time in zip(frames.data, frames.timestamps.tolist(), strict=True):
-                if time >= end - _EPSILON:
+                if time >= end - EPSILON:
                     return
-                if time >= start - _EPSILON:
+                if time >= start - EPSILON:
                     yield _Frame(self._index, time, image)
                 self._index += 1
 

@@ -17,14 +17,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from peclip.video.faces import FaceBox
-from peclip.video.observer import WHOLE_FRAME, Observation, Sighting
+from peclip.video.observer import EPSILON, WHOLE_FRAME, Observation, Sighting
 from peclip.video.sampling import segment_indices
 
 _MAX_KEPT = 1024  # frames of a window kept in memory; longer windows are thinned out evenly
-_MIN_HITS = (
-    3  # frames in which a face must be seen within a window: single false alarms are dropped
-)
-_EPSILON = 1e-6
+_MIN_HITS = 3
+"""Frames of a window in which a face must be seen: single false alarms are dropped."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -92,7 +90,7 @@ def cut_windows(
         else:
             step = observation.time - time
         time = observation.time
-        while time >= start + window - _EPSILON:
+        while time >= start + window - EPSILON:
             inside, within = recent.between(start, start + window)
             if inside:
                 span = Span(number, start, start + window, within[0], within[-1])
@@ -133,14 +131,14 @@ class _Recent:
 
     def forget(self, before: float) -> None:
         """Drops what was seen before a time."""
-        while self._kept and self._kept[0].time < before - _EPSILON:
+        while self._kept and self._kept[0].time < before - EPSILON:
             self._kept.popleft()
-        while self._frames and self._frames[0][1] < before - _EPSILON:
+        while self._frames and self._frames[0][1] < before - EPSILON:
             self._frames.popleft()
 
     def between(self, start: float, end: float) -> tuple[list[Observation], list[int]]:
         """Returns the observations of an interval, and the indices of all its frames."""
-        first, last = start - _EPSILON, end - _EPSILON
+        first, last = start - EPSILON, end - EPSILON
         inside = [o for o in self._kept if first <= o.time < last]
         return inside, [index for index, time in self._frames if first <= time < last]
 

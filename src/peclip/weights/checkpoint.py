@@ -124,7 +124,7 @@ def load_tensors(model: ExpressionModel, config: ModelConfig, path: Path) -> Non
 
 
 def misfit(loaded: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> str | None:
-    """Returns how tensors differ from the expected ones by name and shape, `None` if they do not."""
+    """Describes tensors that are missing, unexpected or of another shape; `None` if all match."""
     missing, unexpected = sorted(expected.keys() - loaded), sorted(loaded.keys() - expected)
     wrong = [
         f"{name} is {tuple(loaded[name].shape)} instead of {tuple(expected[name].shape)}"
