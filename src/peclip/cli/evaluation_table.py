@@ -42,7 +42,7 @@ def show(
 
 
 def tell(evaluation: Evaluation) -> None:
-    """Says what the scores are of, and what destroying time has cost."""
+    """Prints the settings behind the scores, and the effect of the frame order."""
     facts = evaluation.folds[0].facts
     size = facts["preprocessing"]["image_size"]
     used = facts["prior_weight"]
@@ -60,9 +60,9 @@ def tell(evaluation: Evaluation) -> None:
         for note in fold.facts.get("notes", ()):
             console.note(note)
         if fold.facts.get("silent"):
-            console.note(f"{fold.name}: {fold.facts['silent']} videos without a caption")
+            console.note(f"{fold.name}: {fold.facts['silent']} videos have no caption")
         if counts:
-            console.note(f"{fold.name}: left out {' and '.join(counts)}")
+            console.note(f"{fold.name}: skipped {' and '.join(counts)}")
     _tell_lost("mean", evaluation.facts, evaluation.mean.uar, evaluation.mean.war)
 
 
@@ -122,7 +122,7 @@ def _print_folds(evaluation: Evaluation) -> None:
     ]
     console.print_table(heading, rows)
     typer.echo(
-        f"{_mean(evaluation)}: mean and sample standard deviation of {len(rows)} folds, per cent"
+        f"{_mean(evaluation)}: mean and sample standard deviation over {len(rows)} folds, in %"
     )
 
 

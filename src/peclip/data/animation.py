@@ -63,7 +63,7 @@ class AnimatedStills(VideoDataset):
     ) -> None:
         if bare := " and ".join(name for name in streams if STREAMS[name].per_frame):
             raise ConfigError(
-                f"The model reads {bare}, but windows generated from stills do not have them. "
+                f"The model reads {bare}, but windows generated from stills do not include them. "
                 f"Remove train.animate, or set model.{bare.split()[0]} to false."
             )
         super().__init__(
@@ -80,8 +80,9 @@ class AnimatedStills(VideoDataset):
                 self._neutral_of[subject].append(index)
         if animate.partial + animate.faint and not self._neutral:
             raise DatasetError(
-                f"{split.title} has no still labelled {_NEUTRAL}, but train.animate needs one at the start and "
-                "end of windows. Set train.animate.partial=0 and train.animate.faint=0."
+                f"{split.title} has no still labelled {_NEUTRAL}, but train.animate needs one for "
+                "the start and end of windows. Add one, or set train.animate.partial=0 and "
+                "train.animate.faint=0."
             )
 
     def target(self, draw: Draw) -> int:
