@@ -14,7 +14,8 @@ from peclip.errors import ConfigError, DeviceError, UserError, first_line
 from peclip.literals import Precision
 
 COMPUTE_IN_FP32 = (
-    "Compute in fp32 (--precision fp32); if it is still NaN/Inf, the weights are corrupt."
+    "Compute in fp32 (--precision fp32); if the output is still NaN or infinite, the weights "
+    "are corrupt."
 )
 """Remedy for NaN or infinite model output."""
 
@@ -62,7 +63,7 @@ def as_numbers(probabilities: Tensor, precision: str) -> list[list[float]]:
         probabilities.cpu()
     )  # first, because the check would synchronise with the device too
     if not probabilities.isfinite().all():
-        raise DeviceError(f"The model output is NaN/Inf in {precision}. {COMPUTE_IN_FP32}")
+        raise DeviceError(f"The model output is NaN or infinite in {precision}. {COMPUTE_IN_FP32}")
     return [list(row) for row in probabilities.tolist()]
 
 

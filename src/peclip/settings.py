@@ -89,4 +89,4 @@ def load_settings() -> Settings:
             for details in error.errors()
             for name in [str(details["loc"][0])]
         ]
-    raise ConfigError(f"{' '.join(complaints)} Correct the environment variable or unset it.")
+    raise ConfigError(f"{' '.join(complaints)} Correct or unset the environment variable.")

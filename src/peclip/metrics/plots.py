@@ -24,7 +24,7 @@ def plot_confusion(report: Report, *, title: str | None = None) -> Figure:
     Raises:
         MissingExtraError: matplotlib is not installed.
     """
-    check_matplotlib("A plot of the confusion matrix")
+    check_matplotlib("Plotting the confusion matrix")
     from matplotlib.figure import Figure
 
     size = len(report.labels)
@@ -47,7 +47,7 @@ def plot_confusion(report: Report, *, title: str | None = None) -> Figure:
     axes.spines[:].set_visible(False)
     axes.set_ylabel("true class (videos)")
     figure.supxlabel(
-        "predicted class (per cent of the true class, and number of videos)", fontsize="medium"
+        "predicted class (% of the true class, and number of videos)", fontsize="medium"
     )
     return figure
 
@@ -94,7 +94,7 @@ def plot_curve(history: Sequence[Mapping[str, Any]]) -> Figure:
     splits = [name for name in ("train", "val", "test") if history and name in history[0]]
     for panel, (key, title) in zip(
         figure.subplots(1, 3),
-        (("loss", "loss"), ("uar", "UAR (per cent)"), ("war", "WAR (per cent)")),
+        (("loss", "loss"), ("uar", "UAR (%)"), ("war", "WAR (%)")),
         strict=True,
     ):
         for number, name in enumerate(splits):

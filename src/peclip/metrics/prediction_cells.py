@@ -20,9 +20,7 @@ def text_of(record: Record, name: str, hint: str = "") -> str:
     place, row = record
     value = row[name]
     if not isinstance(value, str) or not value.strip():
-        raise ConfigError(
-            f"{place} has the {name} {value!r}, but a non-empty text is expected{hint}"
-        )
+        raise ConfigError(f"{place} has the {name} {value!r}, but non-empty text is expected{hint}")
     return value.strip()
 
 
@@ -33,7 +31,7 @@ def target_of(record: Record, source: str, targets: Mapping[str, str] | None) ->
     if source not in targets:
         raise ConfigError(
             f"{record[0]} has the source {source!r}, which is missing from the targets; they must "
-            f"contain every source, spelt as in the predictions"
+            "contain every source, spelled exactly as in the predictions"
         )
     return targets[source]
 

@@ -54,14 +54,14 @@ def reduce_rows(records: Sequence[Record], targets: Mapping[str, str] | None) ->
         if true.setdefault(row.source, target) != target:
             raise ConfigError(
                 f"{place} has the target {target!r} for {row.source!r}, but an earlier row has "
-                f"{true[row.source]!r}; each video must have a single target"
+                f"{true[row.source]!r}; each video must have exactly one target"
             )
         key = (row.source, row.track_id, row.window)
         if "window" in cells and places.setdefault(key, place) != place:
             raise ConfigError(
                 f"{place} repeats person {row.track_id} of {row.source!r} in window {row.window} "
-                f"from {places[key]}; the file must contain each row only once and the rows of "
-                "only one model"
+                f"from {places[key]}; each row must occur only once, and all rows must be from "
+                "the same model"
             )
         rows.setdefault(row.source, []).append(row)
     return _table(rows, true, tuple(columns))
@@ -148,7 +148,7 @@ def _note(rows: Mapping[str, Sequence[Row]], tracks: Sequence[TrackSummary], per
         f" (videos without such a window, averaged over low_quality ones: {poor})" if poor else ""
     )
     return (
-        f"{total} rows reduced to {len(tracks)} videos, averaged over the windows with status ok "
-        f"for the person visible longest{fallback}; excluded rows: {total - used}, other persons: "
-        f"{persons}, videos without a prediction: {without}"
+        f"{total} rows reduced to {len(tracks)} videos, each the mean over the windows with "
+        f"status ok of the person visible longest{fallback}; excluded rows: {total - used}, other "
+        f"persons: {persons}, videos without a prediction: {without}"
     )

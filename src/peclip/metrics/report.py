@@ -116,14 +116,14 @@ class Report:
             )
         if self.unmatched:
             found.append(
-                f"{_counted('prediction', self.unmatched)} (no video has such a target, so "
-                "these count as wrong)"
+                f"{_counted('prediction', self.unmatched)} (no video has this target, so these "
+                "count as wrong)"
             )
         absent = [name for name, videos in self.support.items() if not videos]
         if absent:
             found.append(
                 f"no videos of {', '.join(absent)}: recall is undefined, and UAR is the mean over "
-                f"the other {len(self.labels) - len(absent)}"
+                f"the other {len(self.labels) - len(absent)} classes"
             )
         return tuple(found)
 

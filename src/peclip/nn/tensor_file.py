@@ -24,8 +24,8 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     except (SafetensorError, OSError, ValueError) as error:
         reason = first_line(error)
         raise CheckpointError(
-            f"{str(path)!r} is not a complete safetensors file: {reason}. Download it again, or "
-            "save it again."
+            f"{str(path)!r} is not a complete safetensors file: {reason}. Download or save it "
+            "again."
         ) from None
 
 

@@ -74,8 +74,8 @@ def load_teacher(config: TeacherConfig, student: LoadedModel, runtime: Runtime) 
     if checkpoint.config.preprocess != student.config.preprocess:
         raise ConfigError(
             f"The preprocessing of the teacher {config.model!r} differs from the student's, but "
-            "both receive the same frames. Use a teacher with the same preprocess field in its "
-            "config.json."
+            "both receive the same frames. Use a teacher with the same preprocess settings in "
+            "its config.json."
         )
     if lacking := " and ".join(
         name for name in checkpoint.config.streams if name not in student.config.streams

@@ -165,8 +165,8 @@ def _find_target(sample: Sample, root: Path) -> Path:
     source, base = Path(os.path.abspath(sample.source)), Path(os.path.abspath(root))
     if Path(sample.id).is_absolute() or base not in source.parents:
         raise DatasetError(
-            f"{sample.id} cannot be prepared: it is outside the root {root}. Use a root that "
-            "contains all videos, and make the paths in the table relative to it."
+            f"{sample.id} cannot be prepared, because it is outside the root {root}. Use a root "
+            "that contains all videos, and make the paths in the table relative to it."
         )
     # FER2013. No other data set marks stills as such; custom images are treated as videos.
     if is_still(source) and sample.num_frames == 1:
