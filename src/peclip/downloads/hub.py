@@ -59,8 +59,9 @@ def download_repository(
         ) from None
     except (RepositoryNotFoundError, RevisionNotFoundError):
         raise WeightsError(
-            f"The hub has no public repository {repo!r}{f' at {revision!r}' if revision else ''}. "
-            "Check the name; if the repository is private, set HF_TOKEN to an access token."
+            f"The hub has no repository {repo!r}{f' at {revision!r}' if revision else ''}, or it "
+            "is private. Check the name; for a private repository, set HF_TOKEN to an access "
+            "token."
         ) from None
     except Exception as error:  # the client's connection errors share no narrower base class
         reason = first_line(error)

@@ -148,7 +148,7 @@ def _note(rows: Mapping[str, Sequence[Row]], tracks: Sequence[TrackSummary], per
         f" (videos without such a window, averaged over low_quality ones: {poor})" if poor else ""
     )
     return (
-        f"{total} rows reduced to {len(tracks)} videos, each the mean over the windows with "
+        f"reduced {total} rows to {len(tracks)} videos, using the mean over the windows with "
         f"status ok of the person visible longest{fallback}; excluded rows: {total - used}, other "
         f"persons: {persons}, videos without a prediction: {without}"
     )

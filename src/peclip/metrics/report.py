@@ -123,7 +123,7 @@ class Report:
         if absent:
             found.append(
                 f"no videos of {', '.join(absent)}: recall is undefined, and UAR is the mean over "
-                f"the other {len(self.labels) - len(absent)} classes"
+                f"the remaining classes ({len(self.labels) - len(absent)})"
             )
         return tuple(found)
 

@@ -14,8 +14,8 @@ CARD = "README.md"
 ETHICS = (
     "This model describes what a face shows; it cannot know what a person feels, and its errors "
     "differ between groups of people. Inferring emotions at work and in education is prohibited "
-    "in the European Union (AI Act, Art. 5(1)(f)), other uses are classified as high-risk, and "
-    "the people concerned should be informed and give their consent."
+    "in the European Union (AI Act, Art. 5(1)(f)), and other uses are high-risk. Inform the "
+    "people you record and get their consent."
 )
 """The two sentences in every model card."""
 
