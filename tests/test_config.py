@@ -172,7 +172,10 @@ PRIOR = {"anger": 0.7, "fear": 0.3}
 @pytest.mark.parametrize(
     ("values", "problem"),
     [
-        ({"prior": {"anger": 1.0}}, r"prior has probabilities for \['anger'\].*\['anger', 'fear'\]"),
+        (
+            {"prior": {"anger": 1.0}},
+            r"prior has probabilities for \['anger'\].*\['anger', 'fear'\]",
+        ),
         ({"prior": PRIOR | {"joy": 0.1}}, r"'joy'.*each of the labels"),
         ({"prior": {"anger": 0.7, "fear": 0.4}}, r"sum to 1\.1; .*sum must be 1"),
         ({"prior": {"anger": 1.0, "fear": 0.0}}, "must be above 0"),

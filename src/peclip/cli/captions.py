@@ -41,7 +41,7 @@ EndpointOptionsOpt = Annotated[
     str | None,
     typer.Option(
         "--endpoint-options",
-        help="Request fields as a JSON object that replaces the default "
+        help="Request fields for the server as a JSON object; replaces the default "
         '\'{"temperature": 0, "max_tokens": 300}\'.',
     ),
 ]

@@ -39,7 +39,7 @@ def convert(
         ),
     ] = False,
 ) -> None:
-    """Convert a checkpoint trained with the code of SAADI-Ibtissam/PE-CLIP.
+    """Convert a checkpoint of the SAADI-Ibtissam/PE-CLIP code to a peclip model.
 
     The file is read without executing any code that it contains. Example:
 

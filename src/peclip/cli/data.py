@@ -135,7 +135,7 @@ def prepare(
     ] = None,
     progress: ProgressOpt = True,
 ) -> None:
-    """Detect, track and crop the faces in all videos once, for training and evaluation on the crops.
+    """Detect, track and crop the faces in all videos once, for use in training and evaluation.
 
     The model (-m) determines the crop geometry. To resume an interrupted run, repeat the command.
     """

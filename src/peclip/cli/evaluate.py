@@ -41,7 +41,7 @@ PredictionsOpt = Annotated[
     typer.Option(
         "--predictions",
         help="Score this prediction file: an alias for `peclip score FILE`, with the same "
-        "options. Repeat to pass one file per fold.",
+        "options. Can be repeated, once per fold.",
     ),
 ]
 ModelOpt = Annotated[

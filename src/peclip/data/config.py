@@ -18,7 +18,7 @@ class DataConfig(Config, use_attribute_docstrings=True):
     """
 
     dataset: str
-    """Name of the data set; `peclip data list` shows all names."""
+    """Name of the data set, as listed by `peclip data list`."""
     root: Path
     """Root folder of the data set."""
     annotations: Path | None = None

@@ -68,7 +68,7 @@ def download_repository(
         state = "peclip is offline" if settings.offline else f"the hub cannot be reached ({reason})"
         raise WeightsError(
             f"{repo!r} is not in the cache {str(hub_cache(settings) or 'of HF_HOME')!r}, and "
-            f"{state}. When online, download it with: peclip models download {repo}"
+            f"{state}. Once online, download it with: peclip models download {repo}"
         ) from error
     return Path(folder)
 

@@ -123,8 +123,8 @@ def _table(
             persons += len(prediction.tracks) - 1
     if not main:
         raise ConfigError(
-            f"no window of its {len(rows)} videos has a label: no face was found, or the videos "
-            "could not be read"
+            f"none of the windows of its {len(rows)} videos has a label: no face was found, or "
+            "the videos could not be read"
         )
     scores = [[track.scores[name] for name in classes] for track in main.values()]
     return PredictionTable(

@@ -75,6 +75,6 @@ def read_config(content: Mapping[str, Any] | str) -> ModelConfig:
     architecture = values.get("architecture", DEFAULT)
     if not isinstance(architecture, str) or architecture not in ARCHITECTURES:
         raise ConfigError(
-            f"Invalid architecture: choose {' or '.join(ARCHITECTURES)} (given: {architecture!r})."
+            f"Invalid architecture {architecture!r}; choose {' or '.join(ARCHITECTURES)}."
         )
     return check(ARCHITECTURES[architecture].config, values)

@@ -195,7 +195,7 @@ def _find_weights(name: str, tag: str, cache_dir: Path | None, offline: bool) ->
         if cached is None:
             raise WeightsError(
                 f"peclip is offline, and the weights {name}/{tag} are not in the cache "
-                f"{cache_dir or 'of open_clip'}. When online, download them with: peclip models "
+                f"{cache_dir or 'of open_clip'}. Once online, download them with: peclip models "
                 f"download {name}/{tag}"
             )
         return cached

@@ -27,7 +27,7 @@ class EvaluateOptions(Config, use_attribute_docstrings=True):
     """Label prior assumed at prediction time: 0 for the label frequencies of the training videos, 1 for a
     uniform prior, or a value in between to interpolate. Defaults to the value stored in the model."""
     seed: int = Field(0, ge=0)
-    """Random seed of the bootstrap and of any frame shuffling."""
+    """Random seed for the bootstrap and for frame shuffling."""
     batch_size: int = Field(8, ge=1)
     """Videos per forward pass."""
     workers: int = Field(default_factory=default_readers, ge=0)

@@ -80,7 +80,7 @@ def best_weights(folder: Path | None) -> str:
     best = None if folder is None else folder.with_name(BEST_NAME)
     if best is None or not (best / CONFIG).is_file():  # which is written after the weights
         return ""
-    return f" It can start from the best weights of this run (-m {best})."
+    return f" The new run can start from the best weights of this one (-m {best})."
 
 
 @contextmanager

@@ -82,7 +82,8 @@ def load_teacher(config: TeacherConfig, student: LoadedModel, runtime: Runtime) 
     ):
         raise ConfigError(
             f"The teacher {config.model!r} reads {lacking}, but the student does not, so these "
-            f"inputs would be missing. Use a teacher without {lacking}, or a student with them."
+            f"inputs would be missing. Use a teacher that does not read {lacking}, or a student "
+            "that does."
         )
     model = load_model(checkpoint, settings=settings).to(runtime.device).requires_grad_(False)
     return Teacher(model, [known.index(name) for name in labels], config, runtime)

@@ -67,7 +67,7 @@ def resolve(
     if revision is not None and (text.count("/") != 1 or os.path.isdir(text)):
         raise ConfigError(
             f"The revision {revision!r} was passed for {text!r}, but only hub repositories have "
-            "revisions. Remove it."
+            "revisions. Remove the revision."
         )
     if text in EMBEDDED:
         folder = resources.files("peclip") / "assets" / text

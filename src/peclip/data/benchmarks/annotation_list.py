@@ -171,8 +171,7 @@ def check_folder_labels(path: Path, entries: Iterable[Entry]) -> None:
         folder = entry.parts[-2] if len(entry.parts) > 1 else ""
         if canonical(folder) != entry.label:
             raise DatasetError(
-                f"{path}, line {entry.line}: the folder {folder!r} of {entry.id(2)} says "
-                f"{canonical(folder)!r}, but the label column says {entry.label!r}. The list uses "
-                "a different label order from the lists of this data set, or the line is wrong. "
-                "Correct the list."
+                f"{path}, line {entry.line}: the folder {folder!r} of {entry.id(2)} is named "
+                f"after {canonical(folder)!r}, but the label is {entry.label!r}. Either the list "
+                "uses a different label order, or the line is wrong. Correct the list."
             )

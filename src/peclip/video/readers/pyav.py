@@ -241,8 +241,8 @@ class PyAVReader(Closing):
                 return images
         missing = min(wanted - images.keys())
         raise VideoError(
-            f"{self._source} lists {len(self)} frames, but frame {missing} cannot be decoded. "
-            "Repair it with: ffmpeg -i INPUT -c:v libx264 repaired.mp4"
+            f"The index of {self._source} lists {len(self)} frames, but frame {missing} cannot be "
+            "decoded. Repair it with: ffmpeg -i INPUT -c:v libx264 repaired.mp4"
         )
 
 
