@@ -17,7 +17,7 @@ from peclip.literals import DecoderName, DetectorName
 
 
 def default_readers() -> int:
-    """Returns the default number of processes that read videos: one per core, at most 4."""
+    """Returns the default number of data-loading processes: one per core, up to 4."""
     return min(4, os.cpu_count() or 1)
 
 
@@ -35,7 +35,7 @@ class Config(BaseModel):
 
 
 class PreprocessConfig(Config):
-    """How a face crop becomes the input of the vision tower."""
+    """How face crops are preprocessed for the vision tower."""
 
     image_size: int = Field(224, ge=8, le=4096)
     """Side of the square input in pixels."""
@@ -257,7 +257,7 @@ def check(kind: type[Checked], values: Mapping[str, Any]) -> Checked:
 
 
 class Difference(NamedTuple):
-    """A setting that has changed; its text is such as `window 1.0 instead of 2.0`."""
+    """A setting that has changed; as text, for example, `window 1.0 instead of 2.0`."""
 
     name: str
     """Dotted if nested."""
@@ -272,7 +272,7 @@ class Difference(NamedTuple):
 def differences(
     before: Mapping[str, Any], now: Mapping[str, Any], *, ignored: Collection[str] = ()
 ) -> list[Difference]:
-    """Compares stored settings with the present ones.
+    """Compares stored settings with the current ones.
 
     Args:
         before: the stored ones; may be nested.

@@ -70,8 +70,8 @@ def as_numbers(probabilities: Tensor, precision: str) -> list[list[float]]:
 def choose_precision(name: Precision, device: torch.device) -> str:
     """Returns `"fp32"`, `"bf16"` or `"fp16"`.
 
-    `"auto"` is bf16 on CUDA where the hardware computes with it, else fp16 on CUDA, and fp32 elsewhere,
-    so that a CPU gives the same numbers on every machine.
+    `"auto"` is bf16 on CUDA devices that support it, fp16 on other CUDA devices, and fp32 elsewhere, so
+    that a CPU gives the same numbers on every machine.
 
     Raises:
         ConfigError: the precision name is invalid.

@@ -133,7 +133,7 @@ def test_captions_made_with_other_settings_are_not_mixed(
 ) -> None:
     store = CaptionStore(tmp_path / "captions.jsonl")
     store.add(caption("a"))
-    with pytest.raises(ConfigError, match="with different settings \(a: .*Choose another file"):
+    with pytest.raises(ConfigError, match=r"with different settings \(a: .*Choose another file"):
         store.check_origin(*made)
 
 

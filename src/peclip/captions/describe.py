@@ -1,4 +1,4 @@
-"""Captions whole data sets: the frames of each video and a prompt give one line of the store."""
+"""Captions whole data sets: each video and the prompt result in one line of the store."""
 
 from __future__ import annotations
 

@@ -38,7 +38,7 @@ _SHOWN = 200
 
 
 class _TransientError(Exception):
-    """A failure that a retry may fix, in words; with the pause the server requests."""
+    """A failure that a retry may fix, with the delay that the server requests."""
 
     def __init__(self, problem: str, pause: float | None = None) -> None:
         super().__init__(problem)

@@ -86,7 +86,7 @@ class CaptionStore:
         return len(self._made)
 
     def close(self) -> None:
-        """Releases the file, so that another run may write it."""
+        """Releases the file, so that another run may write to it."""
         unlock(self._lock)
 
     def check_origin(self, model: str, prompt: str, num_frames: int) -> None:

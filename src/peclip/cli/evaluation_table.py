@@ -1,4 +1,4 @@
-"""An evaluation as a table on the terminal, and as a picture."""
+"""Prints an evaluation as a table, and plots it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 def show(
     evaluation: Evaluation, form: ReportFormat, output: Path | None, plot: Path | None
 ) -> None:
-    """Prints an evaluation and its remarks, and writes what was asked for."""
+    """Prints an evaluation and its remarks, and writes the requested files."""
     for fold in evaluation.folds:
         prefix = f"{fold.name}: " if len(evaluation.folds) > 1 else ""
         for remark in fold.remarks:

@@ -48,7 +48,7 @@ def check_output(output: Path | None, *, overwrite: bool, endings: Sequence[str]
 
 
 def read_fold(text: str | None) -> tuple[int | None, bool]:
-    """Reads `--fold`: the number of a fold, and whether all of them are meant."""
+    """Reads `--fold`: a fold number, and whether all folds were requested."""
     if text in (None, "all"):
         return None, text == "all"
     if not text.isdecimal():
@@ -68,7 +68,7 @@ def read_labels(text: str) -> dict[str, str]:
 
 
 def print_report(form: ReportFormat, document: Any, print_table: Callable[[], None]) -> None:
-    """Prints a report in the format that was chosen."""
+    """Prints a report in the chosen format."""
     if form == "json":
         typer.echo(json.dumps(document, indent=2))
     else:

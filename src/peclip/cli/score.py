@@ -86,7 +86,7 @@ def score(
 
 
 def check_report_outputs(output: Path | None, plot: Path | None, *, overwrite: bool) -> None:
-    """Fails before anything is computed where the report or the picture could not be written after it.
+    """Checks that the report and the plot can be written, before anything is computed.
 
     Raises:
         ConfigError: see `peclip.cli.options.check_output`.

@@ -100,7 +100,7 @@ class AnimatedStills(VideoDataset):
         return self._share(Random(self._key(draw))) < self._animate.share[0]
 
     def pick(self, draw: Draw) -> Picked:
-        """Returns a window, whose frames are those of one still; it needs no augmentation.
+        """Returns a window generated from one still; it needs no augmentation.
 
         Raises:
             VideoError: a still cannot be read.
@@ -152,7 +152,7 @@ def _blend(face: Frames, other: Frames, weight: float) -> Frames:
 
 
 def expression_weights(num_frames: int, share: float, place: float) -> NDArray[np.float64]:
-    """Returns how much of every frame is the expression, (T,) in 0 to 1.
+    """Returns the intensity of the expression in every frame, (T,), 0 to 1.
 
     Args:
         num_frames: T.

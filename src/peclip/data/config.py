@@ -1,4 +1,4 @@
-"""Which part of which data set."""
+"""Configuration of a data set and its split."""
 
 from __future__ import annotations
 

@@ -94,7 +94,7 @@ class Split:
         return {label: found[label] for label in self.labels}
 
     def with_samples(self, samples: Iterable[Sample], split: str | None = None) -> Split:
-        """Returns this split with only some of its samples, under another name if one is given."""
+        """Returns this split with only some of its samples, optionally under another name."""
         kept = tuple(samples)
         missing = frozenset(sample.source for sample in self.missing)
         return replace(

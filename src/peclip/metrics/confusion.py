@@ -109,5 +109,5 @@ class ConfusionMatrix:
 
     @property
     def hits(self) -> NDArray[np.int64]:
-        """Right predictions per class, (C,)."""
+        """Correct predictions per class, (C,)."""
         return self.counts.diagonal()

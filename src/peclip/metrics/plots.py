@@ -1,4 +1,4 @@
-"""Pictures of scores: the confusion matrix, and the curves of a training (extra `plot`)."""
+"""Plots of scores: the confusion matrix, and training curves (extra `plot`)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from peclip.figures import PALETTE, check_matplotlib
 
 
 def plot_confusion(report: Report, *, title: str | None = None) -> Figure:
-    """Draws the confusion matrix: of each true class the per cent of every predicted class, and the counts.
+    """Draws the confusion matrix: for each true class, the percentages and counts of the predicted classes.
 
     Args:
         report: what to draw; the labels may be any.
@@ -78,7 +78,7 @@ def _draw_cells(axes: Axes, report: Report) -> None:
 
 
 def plot_curve(history: Sequence[Mapping[str, Any]]) -> Figure:
-    """Draws a training: loss, UAR and WAR of every epoch, on each of the splits that were looked at.
+    """Draws training curves: loss, UAR and WAR of every epoch, for each split.
 
     Args:
         history: an entry per epoch, as `metrics.jsonl` has it.

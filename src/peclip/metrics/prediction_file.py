@@ -1,7 +1,7 @@
-"""Files of predictions: one video per row, with its true label and what a model predicts.
+"""Prediction files: one video per row, with its true and predicted label.
 
 The columns (csv) or keys (jsonl) are `source`, `target`, `label` and, for the calibration error, one
-`prob_<label>` for every label of the model. Others are left alone. A file with `track_id` and `status`
+`prob_<label>` for every label of the model. Other columns are ignored. A file with `track_id` and `status`
 has the rows of `peclip predict`, which `peclip.metrics.prediction_rows` reduces to one row per video.
 """
 
@@ -33,7 +33,7 @@ _MARKS = {"track_id", "status"}
 
 
 def read_predictions(path: str | Path, targets: Mapping[str, str] | None = None) -> PredictionTable:
-    """Reads a file of predictions, or the rows that `peclip predict` has written.
+    """Reads a prediction file, or the rows written by `peclip predict`.
 
     Args:
         path: a `.csv`, `.jsonl`, `.json` or `.parquet` file.

@@ -1,8 +1,8 @@
 """From the rows of `peclip predict`, one per person and window, to one row per video.
 
-The rule is the same as for `peclip.results.prediction.Prediction.label`: the mean of the probabilities over the
-windows with status ok of the person who is seen longest. Windows of low quality count where that person has no
-other. A video without a face has no prediction, and is left out.
+The rule is the same as for `peclip.results.prediction.Prediction.label`: the mean of the probabilities over
+the windows with status ok of the person who is visible longest. Windows of low quality count where that
+person has no other. A video without a face has no prediction, and is excluded.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from peclip.results.rows import Row, Status, TrackSummary
 
 
 def reduce_rows(records: Sequence[Record], targets: Mapping[str, str] | None) -> PredictionTable:
-    """Returns one prediction per source; its note says the rule and what was left out.
+    """Returns one prediction per source, with a note that states the rule and what was excluded.
 
     Args:
         records: at least one; with source, track_id, status, label and `prob_<label>`.

@@ -35,7 +35,7 @@ from peclip.metrics.report import Report, percent
 
 @dataclass(frozen=True, slots=True)
 class FoldReport:
-    """The report of one file or fold, and what it is of."""
+    """The report of one file or fold, and the facts that identify it."""
 
     facts: Mapping[str, Any]
     """The file, or the data set, fold, split, model and preprocessing."""
@@ -50,7 +50,7 @@ class FoldReport:
 
     @property
     def remarks(self) -> tuple[str, ...]:
-        """Sentences that must stand beside the numbers, for people."""
+        """Remarks that must be shown with the scores."""
         return (*self.notes, *self.report.remarks)
 
     def to_dict(self) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from peclip.models.pe_clip_config import PEClipConfig, PlainClipConfig
 
 
 class Architecture(NamedTuple):
-    """What belongs to a model. Code is named as `module:object` and imported when a model of this kind is built."""
+    """The parts of a model. Code is named as `module:object`, and imported when it is needed."""
 
     config: type[ModelConfig]
     build: str

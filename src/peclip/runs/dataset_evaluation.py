@@ -138,10 +138,10 @@ def evaluate_fold(
     skipped: list[Unreadable],
     on_batch: BatchListener | None = None,
 ) -> tuple[PredictionTable, FoldReport] | None:
-    """Evaluates one model on the videos of a split that are there; `None` if none of them can be read.
+    """Evaluates one model on the available videos of a split; `None` if none of them can be read.
 
     Returns:
-        The predictions, and what they are worth.
+        The predictions, and their scores.
 
     Raises:
         ConfigError: the model has none of the labels of the split.

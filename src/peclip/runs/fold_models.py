@@ -35,7 +35,7 @@ class FoldModels:
         return [self.loaded[name] for name in self.names]
 
     def warning(self, splits: Sequence[Split], data: DataConfig) -> str | None:
-        """Returns what must be said of models that know some of the videos, or other crops; each sentence once."""
+        """Returns the distinct warnings about models trained on these videos, or on other crops."""
         incomplete = left_out(data.root)
         mismatches = {
             name: crop_mismatch(data.root, model.config.preprocess)

@@ -1,4 +1,4 @@
-"""Detects overlap between the training and the evaluation of a run, and words the warnings."""
+"""Detects overlap between the training and evaluation videos of a run, and returns warnings."""
 
 from __future__ import annotations
 

@@ -158,7 +158,7 @@ class RunFolder:
         self.write(HISTORY, "".join(json.dumps(entry) + "\n" for entry in history))
 
     def draw_curve(self, history: Sequence[Mapping[str, Any]]) -> None:
-        """Draws loss, UAR and WAR over the epochs, if matplotlib is installed."""
+        """Plots loss, UAR and WAR over the epochs, if matplotlib is installed."""
         self._draw(lambda: plot_curve(history), CURVE)
 
     def write_predictions(self, table: PredictionTable, report: Report) -> None:

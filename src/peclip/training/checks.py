@@ -1,4 +1,4 @@
-"""What can be said about a training before it starts."""
+"""Checks of a training run before it starts."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from peclip.training.distributed import SINGLE, World
 
 
 def check_validation(config: TrainConfig, val: Split | None) -> None:
-    """Checks that there are validation videos where something is chosen on them.
+    """Checks that there are validation videos if something is selected on them.
 
     Raises:
         ConfigError: there are none.

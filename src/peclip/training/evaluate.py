@@ -1,4 +1,4 @@
-"""What a model predicts for the videos of a split."""
+"""Predictions of a model for the videos of a split."""
 
 from __future__ import annotations
 

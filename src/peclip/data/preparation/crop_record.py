@@ -1,4 +1,4 @@
-"""The record, stored with the crops of a data set, of how they were made."""
+"""The record of the settings with which face crops were made, stored next to the crops."""
 
 from __future__ import annotations
 
