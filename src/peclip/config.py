@@ -104,10 +104,7 @@ class ModelConfig(Config):
         self._check_prior()
         unknown = set(self.label_texts) - set(self.labels)
         if unknown:
-            raise ValueError(
-                f"label_texts contains {sorted(unknown)}, which are not labels of the model; "
-                "remove them or add them to labels"
-            )
+            raise ValueError(f"label_texts contains {sorted(unknown)}, which are not in labels")
         return self
 
     def _check_prior(self) -> None:

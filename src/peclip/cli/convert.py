@@ -17,7 +17,7 @@ def convert(
             help="A .pth checkpoint saved by the PE-CLIP code; it must contain a `state_dict`."
         ),
     ],
-    output: Annotated[Path, typer.Argument(help="Model directory to write.")],
+    output: Annotated[Path, typer.Argument(help="Output model directory.")],
     backbone: Annotated[
         str, typer.Option(help="Backbone of the checkpoint, as BACKBONE/WEIGHTS.")
     ] = "ViT-B-16-quickgelu/openai",

@@ -164,9 +164,9 @@ def check_captions(split: Split, config: DataConfig) -> None:
     """
     if config.captions is not None and not split.num_captions:
         raise DatasetError(
-            f"No caption in {str(config.captions)!r} matches a video of {split.title}, such as "
-            f"{split.samples[0].id!r}. Use the captions of this data set, or generate captions "
-            "with peclip captions."
+            f"None of the captions in {str(config.captions)!r} matches a video of {split.title} "
+            f"(for example, {split.samples[0].id!r}). Use the captions of this data set, or "
+            "generate captions with peclip captions."
         )
 
 

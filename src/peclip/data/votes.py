@@ -151,8 +151,8 @@ def with_votes(split: Split, votes: Votes, config: DataConfig) -> Split:
         raise DatasetError(
             f"None of the {len(split):,} videos of {split.title} has votes for any of the labels. "
             f"Check that the IDs match: the first video is {split.samples[0].id!r}, and the votes "
-            f"{f'start with {next(iter(votes))!r}' if votes else 'contain no entry'}. Set "
-            "data.votes to the votes of this data set, or set data.targets=labels."
+            f"{f'start with {next(iter(votes))!r}' if votes else 'are empty'}. Set data.votes to "
+            "the votes of this data set, or set data.targets=labels."
         )
     notes = (*split.notes, _note(split, kept, reasons, config))
     return replace(split, labels=labels, notes=notes).with_samples(kept)

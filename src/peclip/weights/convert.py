@@ -126,7 +126,9 @@ def read_release(path: Path) -> dict[str, Tensor]:
         ) from None
     state = content.get("state_dict", content) if isinstance(content, Mapping) else None
     if not isinstance(state, Mapping):
-        raise CheckpointError(f"{str(path)!r} contains no state_dict.")
+        raise CheckpointError(
+            f"{str(path)!r} contains no state_dict. Use a checkpoint of the PE-CLIP release."
+        )
     tensors = {
         str(key).removeprefix("module."): value
         for key, value in state.items()
@@ -203,7 +205,10 @@ def _labels(
     if labels is not None:
         chosen = LabelSet.of(labels)
         if len(chosen) != len(texts):
-            raise ConfigError(f"Got {len(chosen)} labels, but the checkpoint has {len(texts)}.")
+            raise ConfigError(
+                f"Got {len(chosen)} labels, but the checkpoint has {len(texts)}. Use --labels to "
+                "pass one name per label."
+            )
         return chosen, texts
     for style in STYLES:
         names = {_key(text): name for name, text in load_descriptions(style).items()}

@@ -86,7 +86,7 @@ def resolve(
         f"Unknown model {text!r}. Use one of {', '.join([*EMBEDDED, *SPECIAL])}, BACKBONE/WEIGHTS "
         "such as ViT-B-16-quickgelu/openai (finecliper:BACKBONE/WEIGHTS for FineCLIPER, "
         "clip:BACKBONE/WEIGHTS for plain CLIP), a directory with a config.json, or a hub "
-        "repository owner/name[@revision]. See: peclip models list"
+        "repository owner/name[@revision]. To list the models, run: peclip models list"
     )
 
 

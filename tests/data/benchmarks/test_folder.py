@@ -173,7 +173,7 @@ def test_a_table(tmp_path: Path) -> None:
     assert [s.source for s in test.samples] == [absolute]
     assert len(load_split(config.model_copy(update={"split": "all"}))) == 3
     with pytest.raises(
-        DatasetError, match="no rows with the split 'val'; its splits are train, test"
+        DatasetError, match="no rows with the split 'val'; choose one of train, test"
     ):
         load_split(config.model_copy(update={"split": "val"}))
     absolute.unlink()

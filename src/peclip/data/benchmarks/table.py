@@ -48,7 +48,7 @@ def load_table(root: Path, fold: int | None, split: str, annotations: Path | Non
     if not samples:
         found = ", ".join(find_splits(root, annotations))
         raise DatasetError(
-            f"{annotations} has no rows with the split {split!r}; its splits are {found}."
+            f"{annotations} has no rows with the split {split!r}; choose one of {found}."
         )
     missing = tuple(sample for sample in samples if not sample.source.exists())
     return Split("table", None, split, samples, labels, missing)
