@@ -172,22 +172,25 @@ PRIOR = {"anger": 0.7, "fear": 0.3}
 @pytest.mark.parametrize(
     ("values", "problem"),
     [
-        ({"prior": {"anger": 1.0}}, r"prior has \['anger'\].*\['anger', 'fear'\]"),
+        (
+            {"prior": {"anger": 1.0}},
+            r"prior has probabilities for \['anger'\].*\['anger', 'fear'\]",
+        ),
         ({"prior": PRIOR | {"joy": 0.1}}, r"'joy'.*each of the labels"),
-        ({"prior": {"anger": 0.7, "fear": 0.4}}, r"sums to 1\.1; .*sum to 1"),
-        ({"prior": {"anger": 1.0, "fear": 0.0}}, "probabilities must be above 0"),
-        ({"prior": {"anger": 1.1, "fear": -0.1}}, "probabilities must be above 0"),
-        ({"prior": {"anger": math.nan, "fear": 0.3}}, "probabilities must be above 0"),
-        ({"prior": {"anger": math.inf, "fear": 0.3}}, "sums to inf"),
+        ({"prior": {"anger": 0.7, "fear": 0.4}}, r"sum to 1\.1; .*sum must be 1"),
+        ({"prior": {"anger": 1.0, "fear": 0.0}}, "must be above 0"),
+        ({"prior": {"anger": 1.1, "fear": -0.1}}, "must be above 0"),
+        ({"prior": {"anger": math.nan, "fear": 0.3}}, "must be above 0"),
+        ({"prior": {"anger": math.inf, "fear": 0.3}}, "sum to inf"),
         ({"prior": PRIOR}, "label_frequencies is missing"),
         ({"label_frequencies": PRIOR}, "prior is missing"),
         (
             {"prior": PRIOR, "label_frequencies": {"anger": 1.0, "fear": 0.0}},
-            "probabilities must be above 0",
+            "must be above 0",
         ),
         (
             {"prior_weight": 0.5},
-            "0.5, but there is no prior; set prior, or set prior_weight to null",
+            "0.5, but the configuration has no prior; set prior, or set prior_weight to null",
         ),
         ({"prior": PRIOR, "prior_weight": -0.1}, "prior_weight"),
         ({"prior": PRIOR, "prior_weight": math.inf}, "prior_weight"),

@@ -137,7 +137,7 @@ def test_an_invalid_value_is_a_one_line_error_with_the_accepted_values(
     message = str(caught.value)
     assert message.startswith(f"{name} is {value!r}; it must be ")
     assert accepted in message
-    assert "unset it" in message
+    assert "unset the environment variable" in message
     assert "\n" not in message
     assert caught.value.__context__ is None  # no pydantic traceback above ours
 

@@ -17,7 +17,7 @@ from peclip.literals import DecoderName, DetectorName
 
 
 def default_readers() -> int:
-    """Returns the default number of processes that read videos: one per core, at most 4."""
+    """Returns the default number of data-loading processes: one per core, up to 4."""
     return min(4, os.cpu_count() or 1)
 
 
@@ -35,7 +35,7 @@ class Config(BaseModel):
 
 
 class PreprocessConfig(Config):
-    """How a face crop becomes the input of the vision tower."""
+    """How face crops are preprocessed for the vision tower."""
 
     image_size: int = Field(224, ge=8, le=4096)
     """Side of the square input in pixels."""
@@ -44,7 +44,7 @@ class PreprocessConfig(Config):
     std: tuple[float, float, float] = _CLIP_STD
     """Standard deviation per channel. Defaults to CLIP's; the PE-CLIP release uses 1."""
     grayscale: bool = False
-    """Convert to luma, for models trained on grey images."""
+    """Convert to greyscale, for models trained on grey images."""
     face_margin: float = Field(0.3, ge=-0.5, le=3.0)
     """Total margin added around the detected face (both sides together), as a fraction of its longer side."""
     face_shift: float = Field(0.0, ge=-1.0, le=1.0)
@@ -76,26 +76,26 @@ class ModelConfig(Config):
     pretrained: str | None = "openai"
     """Weight tag in open_clip; `None` if the checkpoint stores the weights of the backbone."""
     quick_gelu: bool = True
-    """Whether the backbone uses QuickGELU; checked when the model is built."""
+    """Whether the backbone uses QuickGELU; must match the backbone."""
     labels: tuple[str, ...] = Field(EMOTIONS[:7], max_length=1000)
     """Class names in the order of the logits."""
     label_texts: dict[str, str] = {}
-    """Custom texts by label name; they override the texts of the model."""
+    """Custom label texts by label name, instead of the model's own."""
     num_frames: int = Field(16, ge=1, le=1024)
     """Frames per window."""
     temperature: float = Field(0.01, gt=0, le=10)
     """Temperature by which the cosine similarities are divided."""
     mirror: bool = False
-    """Average the logits of a window and its mirror image, which makes predictions invariant to flipping and takes
-    twice the time."""
+    """Average the logits of a window and its mirror image. This makes predictions invariant to flipping,
+    but takes twice as long."""
     prior: dict[str, float] | None = None
     """Frequency of each label among the training targets, after class balancing. The values are above 0 and sum to
     1; `None` if not stored."""
     label_frequencies: dict[str, float] | None = None
     """Frequency of each label among the training videos, before class balancing; stored with `prior`."""
     prior_weight: float | None = Field(None, ge=0, le=1)
-    """Label frequencies assumed at prediction time, from `label_frequencies` (0) to equally frequent labels (1); see
-    `peclip.labels.prior_factors`. `None`: predictions are not adjusted."""
+    """Label prior assumed at prediction time, from `label_frequencies` (0) to a uniform prior (1); see
+    `peclip.labels.prior_factors`. If `None`, predictions are not adjusted."""
     preprocess: PreprocessConfig = PreprocessConfig()
 
     @model_validator(mode="after")
@@ -104,7 +104,7 @@ class ModelConfig(Config):
         self._check_prior()
         unknown = set(self.label_texts) - set(self.labels)
         if unknown:
-            raise ValueError(f"label_texts has texts for {sorted(unknown)}, which are not labels")
+            raise ValueError(f"label_texts contains {sorted(unknown)}, which are not in labels")
         return self
 
     def _check_prior(self) -> None:
@@ -119,7 +119,8 @@ class ModelConfig(Config):
             )
         if missing and self.prior_weight is not None:
             raise ConfigError(
-                f"prior_weight is {self.prior_weight}, but there is no prior; set prior, or set prior_weight to null"
+                f"prior_weight is {self.prior_weight}, but the configuration has no prior; "
+                "set prior, or set prior_weight to null"
             )
 
     @property
@@ -185,38 +186,37 @@ class PredictOptions(Config, use_attribute_docstrings=True):
     """
 
     window: float = Field(1.0, gt=0)
-    """Length of a window in seconds; `all` (infinite) makes the whole video one window."""
+    """Length of a window in seconds; `all` (infinite) treats the whole video as one window."""
     hop: float = Field(0.5, ge=0.001)
     """Seconds between the starts of consecutive windows."""
     start: float = Field(0.0, ge=0)
     """Skip frames before this time, in seconds."""
     end: float | None = Field(None, gt=0)
-    """Skip frames after this time, in seconds; by default (`all`), no frames are skipped."""
+    """Skip frames after this time, in seconds; by default (`all`), the video is read to the end."""
     face_crop: bool = True
-    """Detect and crop faces; if the videos are already cropped to a face, disable this to use whole frames."""
+    """Detect and crop faces. Disable this for videos that are already cropped to a face."""
     detector: DetectorName = "auto"
     """Face detector: yunet, haar (OpenCV's Haar cascade), or auto (YuNet, falling back to Haar)."""
     detect_rate: float = Field(10.0, ge=1)
-    """Maximum number of frames per second passed to the detector; `inf` passes every frame. Between two
-    consecutive detections of a face, its position is interpolated; the frames in between stay in memory
-    until the second detection."""
+    """Maximum face detection rate in frames per second; `inf` runs the detector on every frame. Face
+    positions between two detections are interpolated, and the frames in between are kept in memory until
+    the second detection."""
     face_threshold: float = Field(0.7, ge=0, le=1)
     """Confidence threshold of the detector; faces below it are ignored."""
     min_face: float = Field(24.0, ge=0)
     """Minimum face size in pixels; windows with smaller faces get the status low_quality."""
     min_coverage: float = Field(0.3, ge=0, le=1)
-    """Minimum fraction of a window's frames that must show the face; windows below it get the status
-    low_quality."""
+    """Minimum fraction of a window's frames in which the face must be visible; windows below it get the
+    status low_quality."""
     decoder: DecoderName = "auto"
     """Video decoder; auto uses torchcodec if FFmpeg is found, otherwise PyAV."""
     frame_rate: float = Field(25.0, gt=0, le=10_000)
-    """Frame rate assumed for sources without timestamps (folders of images, and arrays)."""
+    """Frame rate assumed for sources without timestamps (image folders and arrays)."""
     prior_weight: float | None = Field(None, ge=0, le=1)
-    """Label frequencies assumed at prediction time: 0 uses the frequencies in the training videos, 1
-    assumes that all labels are equally frequent, and values in between interpolate. Defaults to the weight
-    stored in the model."""
+    """Label prior assumed at prediction time: 0 for the label frequencies of the training videos, 1 for a
+    uniform prior, or a value in between to interpolate. Defaults to the value stored in the model."""
     captions: Path | None = None
-    """File with captions of the videos, as written by `peclip captions`, for models that read captions."""
+    """Caption file written by `peclip captions`, for models that read captions."""
     batch_size: int | None = Field(None, ge=1)
     """Windows per forward pass; defaults to 8, or to 1 for a webcam, so that rows appear immediately."""
 
@@ -254,7 +254,7 @@ def check(kind: type[Checked], values: Mapping[str, Any]) -> Checked:
 
 
 class Difference(NamedTuple):
-    """A setting that has changed; its text is such as `window 1.0 instead of 2.0`."""
+    """A setting that has changed; as text, for example, `window 1.0 instead of 2.0`."""
 
     name: str
     """Dotted if nested."""
@@ -269,7 +269,7 @@ class Difference(NamedTuple):
 def differences(
     before: Mapping[str, Any], now: Mapping[str, Any], *, ignored: Collection[str] = ()
 ) -> list[Difference]:
-    """Compares stored settings with the present ones.
+    """Compares stored settings with the current ones.
 
     Args:
         before: the stored ones; may be nested.

@@ -70,8 +70,8 @@ def lock(path: Path) -> BaseFileLock:
         held.acquire(timeout=0)
     except Timeout:
         raise ConfigError(
-            f"Another run is writing {str(path)!r}. Wait until it has finished, or use a separate "
-            "file for each run."
+            f"Another run is writing to {str(path)!r}. Wait until that run has finished, or write "
+            "to another file."
         ) from None
     except OSError as error:
         raise ConfigError(
@@ -195,8 +195,8 @@ def _rows_of(document: Any) -> list[Any]:
     rows = document.get("rows") if isinstance(document, dict) else None
     if not isinstance(rows, list):
         raise ConfigError(
-            "it is neither a JSON document written by peclip predict (with rows) nor a list of "
-            "such documents; use one of these, or a .jsonl file with one JSON object per line"
+            "expected a JSON document written by peclip predict (with rows), or a list of such "
+            "documents; use one of these, or a .jsonl file with one JSON object per line"
         )
     return rows
 
@@ -219,7 +219,7 @@ def _parquet_records(content: bytes, check_columns: CheckColumns) -> Iterator[Re
         rows = pq.read_table(pa.BufferReader(content)).to_pylist()
     except (pa.ArrowException, OSError) as error:
         reason = str(error).splitlines()[0]
-        raise ConfigError(f"it is not a readable parquet file: {reason}") from None
+        raise ConfigError(f"it is not a valid Parquet file: {reason}") from None
     for place, row in enumerate(rows, 1):
         check_columns(row, f"row {place}")
         yield f"row {place}", row

@@ -126,14 +126,15 @@ def check_distribution(name: str, labels: Iterable[str], shares: Mapping[str, fl
     """
     if set(shares) != set(labels):
         raise ConfigError(
-            f"{name} has {sorted(shares)}; it must contain a probability for each of the labels "
-            f"{sorted(labels)} and for no others"
+            f"{name} has probabilities for {sorted(shares)}; it must have one for each of the "
+            f"labels {sorted(labels)}, and no others"
         )
     total = math.fsum(shares.values())
     # A NaN fails the first comparison, and an infinite number the second.
     if not (all(share > 0 for share in shares.values()) and abs(total - 1) <= _TOLERANCE):
         raise ConfigError(
-            f"{name} sums to {total:.6g}; the probabilities must be above 0 and sum to 1"
+            f"the probabilities in {name} sum to {total:.6g}; each must be above 0, and their "
+            "sum must be 1"
         )
 
 

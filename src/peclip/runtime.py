@@ -14,7 +14,8 @@ from peclip.errors import ConfigError, DeviceError, UserError, first_line
 from peclip.literals import Precision
 
 COMPUTE_IN_FP32 = (
-    "Compute in fp32 (--precision fp32); if it is still NaN/Inf, the weights are corrupt."
+    "Compute in fp32 (--precision fp32); if the output is still NaN or infinite, the weights "
+    "are corrupt."
 )
 """Remedy for NaN or infinite model output."""
 
@@ -62,15 +63,15 @@ def as_numbers(probabilities: Tensor, precision: str) -> list[list[float]]:
         probabilities.cpu()
     )  # first, because the check would synchronise with the device too
     if not probabilities.isfinite().all():
-        raise DeviceError(f"The model output is NaN/Inf in {precision}. {COMPUTE_IN_FP32}")
+        raise DeviceError(f"The model output is NaN or infinite in {precision}. {COMPUTE_IN_FP32}")
     return [list(row) for row in probabilities.tolist()]
 
 
 def choose_precision(name: Precision, device: torch.device) -> str:
     """Returns `"fp32"`, `"bf16"` or `"fp16"`.
 
-    `"auto"` is bf16 on CUDA where the hardware computes with it, else fp16 on CUDA, and fp32 elsewhere,
-    so that a CPU gives the same numbers on every machine.
+    `"auto"` is bf16 on CUDA devices that support it, fp16 on other CUDA devices, and fp32 elsewhere, so
+    that a CPU gives the same numbers on every machine.
 
     Raises:
         ConfigError: the precision name is invalid.

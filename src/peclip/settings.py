@@ -1,7 +1,7 @@
 """Settings from the environment: where files are stored, network use, and its limits.
 
-Settings say nothing about models or data: those are configurations. They are read again on every call,
-because a notebook or a test changes `os.environ` after the import.
+Models and data are not settings, but configurations. They are read again on every call, because a notebook
+or a test changes `os.environ` after the import.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ PREFIX = "PECLIP_"
 class Settings(BaseSettings):
     """Settings of one process, from `PECLIP_*` and the few Hugging Face variables users already set.
 
-    The description of a field says what it accepts: `load_settings` quotes it in its error.
+    The description of a field states what it accepts: `load_settings` quotes it in its error.
     """
 
     # An empty variable counts as unset: that is how shells and compose files leave one out.
@@ -89,4 +89,4 @@ def load_settings() -> Settings:
             for details in error.errors()
             for name in [str(details["loc"][0])]
         ]
-    raise ConfigError(f"{' '.join(complaints)} Correct the environment variable or unset it.")
+    raise ConfigError(f"{' '.join(complaints)} Correct or unset the environment variable.")

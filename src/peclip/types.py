@@ -1,4 +1,4 @@
-"""What every model takes and every training step passes on: batches and their streams.
+"""Batches and their streams, the input of every model.
 
 Shapes: `B` batch, `T` frames, `C` classes, `S` side of a square crop.
 """
@@ -17,7 +17,7 @@ from torch import Tensor
 class Stream(ABC):
     """One more input of a model besides the frames, for B videos; every method returns a changed copy.
 
-    A kind of stream is a file in `peclip.data.streams`, which also says where its values come from.
+    A kind of stream is a file in `peclip.data.streams`, which also defines where its values come from.
     """
 
     @classmethod

@@ -198,7 +198,7 @@ def test_a_frame_that_cannot_be_converted_is_a_one_line_error(
     path = broken_videos.faststart(tmp_path / "a.mp4")
     outcome = predict(path, decoder="pyav")
     assert outcome.code == 3
-    assert f"{path} has no decodable frame: Function not" in outcome.errors[0]
+    assert f"{path} has no decodable frames: Function not" in outcome.errors[0]
 
 
 @pytest.mark.parametrize("hop", ["1e-300", "0", "-1", "0.0001ms"])

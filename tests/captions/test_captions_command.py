@@ -103,7 +103,7 @@ def test_a_model_that_never_returns_a_caption_ends_the_run(
         *("happy/two", "sad/one", "sad/three", "sad/two")
     ]
     assert (
-        "returned no caption for 3 consecutive videos; the last one is 'sad/two'. Check the model"
+        "returned no caption for 3 consecutive videos; the last one was 'sad/two'. Check the model"
         in last
     )
     assert len(endpoint.seen) == 4
@@ -134,7 +134,7 @@ def test_two_runs_cannot_write_the_same_file(
     path = root.parent / "captions.jsonl"
     with CaptionStore(path):
         assert run(command(root, endpoint.url)) == 2
-    assert f"Another run is writing {str(path)!r}. Wait" in capsys.readouterr().err
+    assert f"Another run is writing to {str(path)!r}. Wait" in capsys.readouterr().err
     assert not endpoint.seen
     assert run(command(root, endpoint.url)) == 0
     assert not list(root.parent.glob("*.lock"))
@@ -148,16 +148,16 @@ def test_one_split(root: Path, endpoint: Endpoint, capsys: Output) -> None:
     assert run([*base, "--split", "test"]) == 0
     assert [row["id"] for row in rows(root)] == ["sad/one"]
     assert run([*base, "--split", "val"]) == 2
-    assert "has no split 'val'; the available splits are train, test." in capsys.readouterr().err
+    assert "has no split 'val'; choose one of train, test." in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
     ("more", "words"),
     [
-        (("-m", "a/model"), "pass either --model NAME, or --endpoint URL"),
+        (("-m", "a/model"), "pass either --model NAME or --endpoint URL"),
         (("--endpoint-options", "[1]"), "--endpoint-options '[1]'"),
         (("--endpoint", "somewhere"), "'somewhere'"),
-        (("-o", "captions.csv"), "choose a .jsonl file in an existing folder"),
+        (("-o", "captions.csv"), "use a .jsonl file in an existing folder"),
     ],
 )
 def test_wrong_usage(
@@ -175,7 +175,7 @@ def test_another_model_is_refused_before_any_request(
 ) -> None:
     assert run(command(root, endpoint.url, "--limit", "1")) == 0
     assert run(command(root, endpoint.url, "--endpoint-model", "vlm-2")) == 2
-    assert "with different settings: happy/one with model 'vlm-1'" in capsys.readouterr().err
+    assert "with different settings (happy/one: model 'vlm-1'" in capsys.readouterr().err
     assert len(endpoint.seen) == 1
 
 
@@ -234,6 +234,6 @@ def test_captions_shipped_with_a_data_set_are_refined_and_kept(
     assert capsys.readouterr().out == "1 kept, 1 without\n"
     assert run([*asked, "--model", "any"]) == 2
     assert run(["captions", "--dataset", "dfew", *asked[3:]]) == 2
-    assert "dfew does not include captions, so --own cannot be used; use one of: mafw" in " ".join(
+    assert "captions (mafw); dfew does not. Use --model or --endpoint" in " ".join(
         capsys.readouterr().err.split()
     )

@@ -95,7 +95,7 @@ def test_an_unreachable_server_is_an_error(monkeypatch: pytest.MonkeyPatch) -> N
     ("reply", "words"),
     [
         (Reply(b"<html>Welcome to nginx</html>"), "not JSON: '<html>Welcome"),
-        (Reply({"error": "no such model"}), 'no choices with a message: \'{"error": "no such'),
+        (Reply({"error": "no such model"}), 'no choices[0].message.content: \'{"error": "no such'),
         (Reply({"choices": []}), "no choices"),
         (Reply([1]), "no choices"),
         (Reply({"choices": [{"message": None}]}), "no choices"),
@@ -117,7 +117,7 @@ def test_an_invalid_response_is_a_one_line_error_without_a_retry(
     message = str(caught.value)
     assert words in message
     assert "\n" not in message
-    assert "Finished captions are kept" in message
+    assert "Finished captions are saved" in message
     assert caught.value.exit_code == 4
     assert len(endpoint.seen) == 1
 

@@ -47,7 +47,7 @@ def test_a_partial_last_line_is_removed(tmp_path: Path, caplog: pytest.LogCaptur
     path.write_bytes(path.read_bytes()[:-30])
     with caplog.at_level(logging.WARNING):
         store = CaptionStore(path)
-    assert "incomplete line, which was removed" in caplog.text
+    assert "removed an incomplete last line" in caplog.text
     assert len(store) == 1
     store.add(caption("b"))
     assert list(read_captions(path)) == ["a", "b"]
@@ -133,7 +133,7 @@ def test_captions_made_with_other_settings_are_not_mixed(
 ) -> None:
     store = CaptionStore(tmp_path / "captions.jsonl")
     store.add(caption("a"))
-    with pytest.raises(ConfigError, match="with different settings: a with .*Choose another file"):
+    with pytest.raises(ConfigError, match=r"with different settings \(a: .*Choose another file"):
         store.check_origin(*made)
 
 
@@ -141,5 +141,5 @@ def test_captions_made_with_other_settings_are_not_mixed(
 def test_an_unusable_caption_path_is_refused(name: str, tmp_path: Path) -> None:
     (tmp_path / "captions.jsonl").mkdir()
     for path in (tmp_path / name, tmp_path / "captions.jsonl"):
-        with pytest.raises(ConfigError, match=r"choose a \.jsonl file in an existing folder"):
+        with pytest.raises(ConfigError, match=r"use a \.jsonl file in an existing folder"):
             CaptionStore(path)

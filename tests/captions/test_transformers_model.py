@@ -126,7 +126,7 @@ def test_a_model_that_is_too_large(directory: Path, monkeypatch: pytest.MonkeyPa
         raise torch.OutOfMemoryError("Tried to allocate 13 GiB.")
 
     monkeypatch.setattr(transformers.VideoLlavaForConditionalGeneration, "to", to)
-    with pytest.raises(DeviceError, match="Out of memory on cpu with .*; use a smaller"):
+    with pytest.raises(DeviceError, match="Out of memory on cpu while loading .*; use a smaller"):
         TransformersCaptioner(str(directory), "cpu", settings=load_settings())
 
 

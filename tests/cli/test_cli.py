@@ -424,7 +424,7 @@ def test_doctor_as_json(capsys: Output) -> None:
     assert all(finding.keys() == {"name", "value", "state", "advice"} for finding in findings)
     by_name = {finding["name"]: finding for finding in findings}
     assert by_name["peclip"]["value"] == importlib.metadata.version("peclip")
-    assert by_name["network"]["value"] == "offline (set by the environment)"
+    assert by_name["network"]["value"] == "offline (set in the environment)"
 
 
 def test_doctor_as_a_table(capsys: Output, cache: Path) -> None:

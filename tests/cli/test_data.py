@@ -73,7 +73,7 @@ def test_many_problems_are_cut_off_in_the_table_only(
     with (root / "labels.csv").open("a") as file:
         file.writelines(f"\ngone{number},sad,train," for number in range(7))
     assert run(command(root)) == 6
-    assert "  and 2 more; use -f json to list all of them\n" in capsys.readouterr().out
+    assert "  and 2 more; use -f json to list them all\n" in capsys.readouterr().out
     assert run(command(root, "-f", "json")) == 6
     report = json.loads(capsys.readouterr().out)
     assert report["by_kind"] == {"missing": 7}

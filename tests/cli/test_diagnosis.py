@@ -108,7 +108,7 @@ def test_a_cache_whose_name_is_too_long_is_missing(
 
 
 def test_the_network_is_allowed_or_not(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert found()["network"].value == "offline (set by the environment)"
+    assert found()["network"].value == "offline (set in the environment)"
     monkeypatch.setenv("PECLIP_OFFLINE", "0")
     assert found()["network"].value == "allowed"
 

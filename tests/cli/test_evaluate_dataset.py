@@ -197,12 +197,12 @@ def test_missing_matplotlib_is_reported_before_anything_is_read(
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
-        ([], 2, "--dataset NAME and --data-root DIR, and accepts -m MODEL"),
+        ([], 2, "--dataset NAME and --data-root DIR"),
         ([], 2, "peclip score FILE"),
         (["--dataset", "folder"], 2, "requires --dataset NAME and --data-root DIR"),
         (["--dataset", "none", "--data-root", "."], 2, "choose one of dfew"),
         (["--dataset", "folder", "--data-root", "nowhere"], 3, "nowhere"),
-        (["--dataset", "dfew", "--data-root", ".", "--fold", "two"], 2, "a fold number, or all"),
+        (["--dataset", "dfew", "--data-root", ".", "--fold", "two"], 2, "a fold number or 'all'"),
         (["--dataset", "folder", "--data-root", ".", "--frames", "backwards"], 2, "shuffled"),
     ],
 )

@@ -266,7 +266,7 @@ def test_captions_for_a_model_without_captions_are_refused(
 def test_names_and_classes(tmp_path: Path, capsys: Output) -> None:
     assert isinstance(peclip.load("finecliper:debug", device="cpu"), FineCLIPER)
     assert isinstance(peclip.load("pe-clip:debug", device="cpu"), PEClip)
-    with pytest.raises(ConfigError, match=r"'nano' has a fixed one"):
+    with pytest.raises(ConfigError, match=r"the architecture of 'nano' is fixed"):
         peclip.load("finecliper:nano", device="cpu")
     named = FineCLIPER.from_pretrained("debug", device="cpu")
     assert named.name == "finecliper:debug"

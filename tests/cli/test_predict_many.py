@@ -113,14 +113,14 @@ def test_complete_sources_are_skipped_and_counted(
     capsys.readouterr()
     assert run([*command, "-o", str(path)]) == 6
     message = error_of(capsys)
-    assert "3 lines that belong to unfinished sources" in message
-    assert "3 of 8 sources are already complete (0 of them failed)" in message
+    assert "3 lines of unfinished sources" in message
+    assert "3 of 8 sources have already been processed (0 of them failed)" in message
     assert len(engine.asked) == 5
     assert path.read_text() == whole
 
     engine.asked.clear()
     assert run([*command, "-o", str(path)]) == 6, "a source failed in the run before"
-    assert "8 of 8 sources are already complete (1 of them" in error_of(capsys)
+    assert "8 of 8 sources have already been processed (1 of them" in error_of(capsys)
     assert engine.asked == []
     assert path.read_text() == whole
 
@@ -218,7 +218,7 @@ def test_rows_of_another_model_or_other_options_are_not_mixed(
     ):
         assert run([*command, *change]) == 2
         message = error_of(capsys)
-        assert f"was made with {name}" in message
+        assert f"with different settings ({name}" in message
         assert "--overwrite" in message
     assert run([*command, "-b", "3"]) == 0, "the batch size does not change the predictions"
     assert path.read_text() == whole
@@ -232,7 +232,7 @@ def test_weights_changed_by_training_are_another_model(
     assert run(command) == 0
     monkeypatch.setitem(ENGINES, "local", opener(CannedEngine(weights="2")))
     assert run(command) == 2
-    assert "made with weights_sha256 '1'" in error_of(capsys)
+    assert "different settings (weights_sha256 '1'" in error_of(capsys)
 
 
 def test_the_digest_is_of_the_weights() -> None:

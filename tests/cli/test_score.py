@@ -308,7 +308,7 @@ ROWS = (
     row("c.mp4", -1, 0, 0, "no_face"),
 )
 NOTE = (
-    "6 rows reduced to 2 videos, averaged over the windows with status ok for the person visible longest; "
+    "reduced 6 rows to 2 videos, using the mean over the windows with status ok of the person visible longest; "
     "excluded rows: 3, other persons: 1, videos without a prediction: 1"
 )
 
@@ -386,7 +386,7 @@ def test_evaluate_predictions_is_an_alias(
     out, err = capsys.readouterr()
     assert out == expected.out
     notice, *rest = err.splitlines()
-    assert "alias of peclip score FILE" in notice
+    assert "alias for peclip score FILE" in notice
     assert rest == expected.err.splitlines()
 
 

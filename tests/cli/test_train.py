@@ -66,7 +66,7 @@ def test_learns_and_fills_the_run_folder(root: Path, tmp_path: Path, capsys: Out
         "on the 8 videos of folder train, starting from debug. Its weights are from " + epoch
         in card
     )
-    assert "the 6 videos of folder test, it has UAR 100.00 %, WAR 100.00 %." in card
+    assert "the 6 videos of folder test, its UAR is 100.00 % and its WAR 100.00 %." in card
     assert "not recorded" not in card
     config = yaml.safe_load((out / "config.yaml").read_text())
     rates = {"adapters": 0.01, "prompts": 3e-5, "backbone": 0.0, "stem": None}
@@ -223,7 +223,9 @@ def test_the_operating_point_is_chosen_and_reported(
     weight = config["prior_weight"]
     assert weight == 0.25
     card = (out / "model/README.md").read_text()
-    assert f"{weight:.3g}, which was chosen by {point['criterion']} on folder val." in card
+    assert (
+        f"a weight of {weight:.3g}, chosen on folder val (criterion: {point['criterion']})." in card
+    )
     assert run(["models", "info", str(out)]) == 0
     lines = [line.split() for line in capsys.readouterr().out.splitlines()]
     assert ["prior", "weight", f"{weight:g}"] in lines
@@ -284,7 +286,7 @@ def test_a_failed_test_keeps_the_weights_and_resume_writes_the_card(
     assert (out / "model/model.safetensors").is_file()
     capsys.readouterr()
     trained(capsys, "train", "--resume", str(out), "--device", "cpu", "-f", "json")
-    assert "6 videos of folder test, it has UAR" in (out / "model/README.md").read_text()
+    assert "6 videos of folder test, its UAR is" in (out / "model/README.md").read_text()
 
 
 def write_dfew(root: Path) -> None:
@@ -359,7 +361,7 @@ def test_invalid_usage_is_a_one_line_error(
         ("train.epochs={", "is not valid YAML"),
     ):
         assert message in refused(capsys, *own, "--set", change)
-    assert "a fold number, or all" in refused(capsys, *own, "--fold", "two")
+    assert "a fold number or 'all'" in refused(capsys, *own, "--fold", "two")
     assert "--name and --out" in refused(capsys, *own, "--name", "x")
     assert run([*own, "--fold", "2"]) == 3, "a folder has no folds"
     (tmp_path / "run").mkdir(exist_ok=True)

@@ -55,7 +55,7 @@ def test_invalid_usage(
     nowhere = tmp_path / "nowhere"
     unknown = command(nowhere, tmp_path / "run", "--report-to", "tensorboard, comet")
     text = refused(capsys, *unknown)
-    assert "'comet'; choose one or several of tensorboard, wandb, mlflow, trackio" in text
+    assert "'comet'; choose one or more of tensorboard, wandb, mlflow, trackio" in text
     monkeypatch.setitem(sys.modules, "mlflow", None)
     missing = command(nowhere, tmp_path / "run", "--report-to", "tensorboard,mlflow")
     assert run(missing) == 5, "before the data is looked for"

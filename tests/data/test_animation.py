@@ -204,11 +204,11 @@ def test_without_a_neutral_still(split: Split) -> None:
     [
         ({"share": (0.5, 0.4)}, "two numbers"),
         ({"share": (0.0, 0.4)}, "two numbers"),
-        ({"partial": 0.7, "faint": 0.4}, "more than 1"),
-        ({"faint": 0.1, "share": (0.1, 1.0)}, "faint_share must end"),
+        ({"partial": 0.7, "faint": 0.4}, "at most 1"),
+        ({"faint": 0.1, "share": (0.1, 1.0)}, "must not overlap"),
         ({"rotate": 3}, "rotate"),
         ({"resolution_range": (40, 20)}, r"resolution_range is \(40, 20\).*in ascending order"),
-        ({"resolution_range": (0, 20)}, "from 1"),
+        ({"resolution_range": (0, 20)}, "at least 1"),
     ],
 )
 def test_invalid_animation_settings_are_refused(values: dict[str, object], message: str) -> None:

@@ -48,7 +48,7 @@ def test_lines_of_a_user_are_refined_too(tmp_path: Path) -> None:
         ("c.jsonl", "", "contains no captions"),
         ("c.csv", "id,caption", "contains no captions"),
         ("c.jsonl", '{"id": "a", "caption": "x"}\n{"id": "b", "cap', "line 2 is not a JSON object"),
-        ("c.jsonl", '{"caption": "x"}', "line 1: a column id or source"),
+        ("c.jsonl", '{"caption": "x"}', "line 1: expected a column id or source"),
         ("c.jsonl", '{"id": 25, "caption": "x"}', "id or source"),
         ("c.csv", "id,text\na,x", "the caption for 'a'"),
         ("c.csv", "id,caption\na,x,y", "line 2 has 3 cells, but the header has 2"),

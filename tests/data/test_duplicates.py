@@ -40,14 +40,14 @@ def config(tmp_path: Path) -> DataConfig:
         (
             "drop_from_train",
             {"train": [3], "val": [2, 4], "test": [1, 4]},
-            {"train": "2 of 3 images that are also in fer2013 val or fer2013 test"},
+            {"train": "2 of 3 images, because they are also in fer2013 val or fer2013 test"},
         ),
         (
             "drop_from_test",
             {"train": [1, 2, 3], "val": [4], "test": [4]},
             {
-                "val": "1 of 2 images that are also in fer2013 train",
-                "test": "1 of 2 images that are also in fer2013 train",
+                "val": "1 of 2 images, because they are also in fer2013 train",
+                "test": "1 of 2 images, because they are also in fer2013 train",
             },
         ),
     ],

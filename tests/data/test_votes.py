@@ -90,7 +90,7 @@ def test_votes_are_targets(root: Path) -> None:
         "1 with most votes for unknown",
     ):
         assert reason in note
-    assert "2 have a label that differs" in note
+    assert "label of 2 videos differs" in note
 
 
 def test_evaluated_videos_need_a_unique_majority_label(root: Path) -> None:
@@ -147,7 +147,7 @@ def test_videos_that_a_vote_file_lacks(root: Path) -> None:
             "",
             r"it is empty; expected a header.*Set data\.votes to a CSV file with the columns file",
         ),
-        ("file,neutral,anger", "lack these columns: disgust, fear, happiness, sadness, surprise"),
+        ("file,neutral,anger", "lacks the columns disgust, fear, happiness, sadness, surprise"),
         ("{h}\ntrain/angry/Training_1.jpg,1,2,3,4,5,6,x", "line 2: invalid number of votes 'x'"),
         ("{h}\ntrain/angry/Training_1.jpg,1,2,3,4,5,6,-1", "line 2: invalid number of votes '-1'"),
         ("{h}\ntrain/angry/Training_1.jpg,1", "line 2: invalid number of votes ''"),

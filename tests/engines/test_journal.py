@@ -139,7 +139,7 @@ def test_rows_made_with_other_settings_are_not_mixed(
     journal = Journal.begin(output, MADE_WITH)
     write(output, journal, ["a.mp4"])
     journal.close(keep=True)
-    with pytest.raises(ConfigError, match=f"made with {name} .*--overwrite"):
+    with pytest.raises(ConfigError, match=rf"different settings \({name} .*--overwrite"):
         Journal.resume(output, MADE_WITH | change)
     assert complete(output) == ["a0", "a1"]
     Journal.resume(output, MADE_WITH).close(keep=True)

@@ -110,7 +110,7 @@ def test_targets_from_a_separate_file(tmp_path: Path) -> None:
         ConfigError, match="line 2 has the source 'c', which is missing from the targets"
     ):
         read_predictions(save(tmp_path, "source,label\nc,sad\n"), true)
-    with pytest.raises(ConfigError, match="has a target column, but targets .* remove one"):
+    with pytest.raises(ConfigError, match="has a target column, but targets .* use only one"):
         read_predictions(save(tmp_path, HEADER + "a,sad,sad\n"), true)
 
 
@@ -204,7 +204,7 @@ def test_an_invalid_csv_file(content: str | bytes, expected: str, tmp_path: Path
         ('{"source": "a", "target": "sad"}\n', "line 1 lacks label"),
         (
             '{"source": "a", "target": 3, "label": "sad"}\n',
-            "line 1 has the target 3, but a non-empty text",
+            "line 1 has the target 3, but non-empty text",
         ),
         ('{"source": "a", "target": "sad", "label": null}\n', "line 1 has the label None"),
         (
@@ -242,7 +242,7 @@ def test_an_unsupported_extension_is_refused(name: str, tmp_path: Path) -> None:
 
 
 def test_a_file_that_is_neither_json_nor_parquet(tmp_path: Path) -> None:
-    assert "not a readable parquet file" in failure(save(tmp_path, HEADER, "predictions.parquet"))
+    assert "not a valid Parquet file" in failure(save(tmp_path, HEADER, "predictions.parquet"))
     for content in (HEADER, "[1]", '{"rows": 1}', "null"):
         assert "document written by peclip predict" in failure(save(tmp_path, content, "rows.json"))
     assert "it is empty" in failure(save(tmp_path, "[]", "rows.json"))

@@ -65,7 +65,9 @@ def test_the_rule_by_hand(
     assert table.confidences is not None
     assert table.confidences.tolist() == pytest.approx([probability])
     (message,) = table.notes
-    assert message.startswith(f"{len(lines)} rows reduced to 1 videos, averaged over the windows")
+    assert message.startswith(
+        f"reduced {len(lines)} rows to 1 videos, using the mean over the windows"
+    )
     assert note in message
 
 
@@ -85,7 +87,7 @@ def test_the_required_columns_suffice(tmp_path: Path) -> None:
     ("lines", "expected"),
     [
         (["a,0,0,ok,fear,1,9,9,0,1,x", "a,0,1,ok,fear,1,9,9,0,1,y"], "line 3 has the target 'y' for 'a'"),
-        (["a,0,0,ok,fear,1,9,9,0,1,x", "a,0,0,ok,fear,1,9,9,0,1,x"], "in window 0 from line 2; the file must contain each row only once"),
+        (["a,0,0,ok,fear,1,9,9,0,1,x", "a,0,0,ok,fear,1,9,9,0,1,x"], "in window 0 from line 2; each row must occur only once"),
         (["a,0,0,fine,fear,1,9,9,0,1,x"], "line 2 has the status 'fine'; expected one of ok, no_face"),
         (["a,0,0,ok,,1,9,9,0,1,x"], "line 2 has the label ''"),
         (["a,0,0,ok,fear,1,9,9,,1,x"], "line 2 has '' in prob_anger"),
@@ -93,7 +95,7 @@ def test_the_required_columns_suffice(tmp_path: Path) -> None:
         (["a,one,0,ok,fear,1,9,9,0,1,x"], "line 2 has 'one' in track_id; expected a whole number"),
         (["a,0,0.5,ok,fear,1,9,9,0,1,x"], "line 2 has '0.5' in window; expected a whole number"),
         (["a,0,0,ok,fear,1,9,9,0,1,"], "line 2 has the target ''"),
-        (["a,-1,0,no_face,,0,,,,,x"], "no window of its 1 videos has a label"),
+        (["a,-1,0,no_face,,0,,,,,x"], "none of the windows of its 1 videos has a label"),
     ],
 )  # fmt: skip
 def test_invalid_rows(lines: list[str], expected: str, tmp_path: Path) -> None:

@@ -75,8 +75,8 @@ def test_a_prediction_that_no_target_has_is_wrong(tmp_path: Path) -> None:
     assert fold.report.uar == 0.75
     assert fold.report.unmatched == {"contempt": 1}
     assert fold.remarks == (
-        "1 prediction of contempt (no video has such a target, so these count as wrong)",
-        "no videos of contempt: recall is undefined, and UAR is the mean over the other 2",
+        "1 prediction of contempt (no video has this target, so these count as wrong)",
+        "no videos of contempt: recall is undefined, and UAR is the mean over the remaining classes (2)",
     )
 
 
@@ -106,7 +106,7 @@ def test_given_labels_must_be_those_of_the_probabilities(tmp_path: Path) -> None
 
 
 def test_no_common_label_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"none of the targets' labels .contempt"):
+    with pytest.raises(ConfigError, match=r"none of the labels in the targets .contempt"):
         score_files([save(tmp_path, "contempt>sad")], labels=["happy", "sad"])
 
 
@@ -136,7 +136,7 @@ def test_folds_are_averaged_and_merged(folds: list[Path]) -> None:
     assert evaluation.folds[0].report.labels == evaluation.merged.labels
     assert evaluation.folds[0].report.recall["fear"] is None
     assert evaluation.folds[0].remarks == (
-        "no videos of fear: recall is undefined, and UAR is the mean over the other 2",
+        "no videos of fear: recall is undefined, and UAR is the mean over the remaining classes (2)",
     )
 
 

@@ -184,10 +184,10 @@ def test_every_variant_builds_and_trains_the_remaining_modules(changes: dict) ->
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
-        ({"quick_gelu": False}, "quick_gelu=False.*silently wrong"),
+        ({"quick_gelu": False}, "quick_gelu=False.*Set quick_gelu to match"),
         ({"prompt_depth": 3}, "prompt_depth to at most 2"),
         ({"preprocess": {"image_size": 48}}, "takes images of 32 pixels"),
-        ({"adapter_reduction": 33}, "Set it to at most 32"),
+        ({"adapter_reduction": 33}, "Set adapter_reduction to at most 32"),
     ],
 )
 def test_an_incompatible_configuration_names_the_reason(changes: dict, says: str) -> None:

@@ -120,7 +120,7 @@ def test_unknown_texts_need_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 def test_the_wrong_backbone_is_named(
     checkpoint: tuple[ReleasedPECLIP, Path], tmp_path: Path
 ) -> None:
-    with pytest.raises(CheckpointError, match="does not fit the backbone.*--backbone"):
+    with pytest.raises(CheckpointError, match="does not match the backbone.*--backbone"):
         convert_release(checkpoint[1], tmp_path / "ours", backbone="nano")
 
 

@@ -126,7 +126,7 @@ def test_nan_probabilities_are_an_error(debug: PEClip) -> None:
     own = debug.with_labels(["awake", "asleep"])
     hook = own.model.vision.register_forward_hook(lambda module, args, output: output * math.inf)
     try:
-        with pytest.raises(DeviceError, match=r"NaN/Inf in fp32\. Compute in fp32"):
+        with pytest.raises(DeviceError, match=r"NaN or infinite in fp32\. Compute in fp32"):
             own.score([window(1)])
     finally:
         hook.remove()

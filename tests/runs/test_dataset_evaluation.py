@@ -212,7 +212,7 @@ def test_models_of_runs(tmp_path: Path) -> None:
     assert model_of(tmp_path / "one", 2) == tmp_path / "one" / MODEL
     (tmp_path / "all/fold-2" / MODEL).mkdir(parents=True)
     assert model_of(tmp_path / "all", 2) == tmp_path / "all/fold-2" / MODEL
-    with pytest.raises(ConfigError, match="no model for fold 1"):
+    with pytest.raises(ConfigError, match="none for fold 1"):
         model_of(tmp_path / "all", 1)
 
 
@@ -262,7 +262,7 @@ def test_a_fold_without_a_model_is_reported_first(
     monkeypatch.setattr(
         "peclip.runs.dataset_evaluation.evaluate_fold", lambda *given: asked.append(given)
     )
-    with pytest.raises(ConfigError, match="no model for fold 6"):
+    with pytest.raises(ConfigError, match="none for fold 6"):
         score_folds(ravdess, tmp_path)
     assert not asked
 

@@ -66,7 +66,9 @@ def test_validation_videos_may_not_be_left_out(videos: Split, tmp_path: Path) ->
 def names_best(error: pytest.ExceptionInfo[Exception], folder: Path) -> bool:
     """Whether a message sends to the best weights of this folder, and else to none."""
     text = str(error.value)
-    named = text.endswith(f" It can start from the best weights of this run (-m {folder / BEST}).")
+    named = text.endswith(
+        f" The new run can start from the best weights of this one (-m {folder / BEST})."
+    )
     assert named or "best" not in text.replace(str(folder), "")
     return named
 

@@ -287,7 +287,7 @@ def test_incompatible_teachers(tmp_path: Path) -> None:
         load_teacher(config, student.loaded, Runtime(CPU))
     other = student.config.preprocess.model_copy(update={"grayscale": True})
     config = teacher_of(tmp_path, preprocess=other)
-    with pytest.raises(ConfigError, match="same preprocess field"):
+    with pytest.raises(ConfigError, match="same preprocess settings"):
         load_teacher(config, student.loaded, Runtime(CPU))
 
 

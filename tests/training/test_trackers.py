@@ -359,7 +359,7 @@ def test_a_tracker_that_does_not_start(tmp_path: Path, monkeypatch: pytest.Monke
 
 def test_invalid_usage(videos: Split, tmp_path: Path) -> None:
     accepted = "tensorboard, wandb, mlflow, trackio"
-    with pytest.raises(ConfigError, match=f"'tensorbord'; choose one or several of {accepted}"):
+    with pytest.raises(ConfigError, match=f"'tensorbord'; choose one or more of {accepted}"):
         fresh().fit(videos, config=quick(), run_dir=tmp_path, report_to=["tensorbord"])
     with pytest.raises(ConfigError, match="requires run_dir"):
         fresh().fit(videos, config=quick(), report_to=["tensorboard"])

@@ -159,7 +159,7 @@ def test_a_frame_too_large_with_square_pixels_is_a_one_line_error(tmp_path, monk
     path = write_video(tmp_path / "wide.mp4", pixel_aspect=Fraction(2))
     monkeypatch.setattr(pyav_picture, "MAX_PIXELS", 64 * 48)
     with pytest.raises(
-        VideoError, match="its picture is 128x48 in square pixels, which is too large"
+        VideoError, match="its frames are 128x48 in square pixels, which is too large"
     ):
         open_video(path)
 
@@ -451,7 +451,7 @@ def test_a_change_of_size_ends_the_video(tmp_path):
     path.write_bytes(small.read_bytes() + large.read_bytes())
     data, _, failure = everything(path, "auto")
     assert len(data) == 30
-    assert "the size of the picture changes" in str(failure)
+    assert "the frame size changes" in str(failure)
 
 
 def test_an_address_is_streamed(tmp_path):
@@ -640,12 +640,12 @@ def test_a_corrupt_image_is_named(image_folder):
     with open_video(image_folder) as reader, pytest.raises(VideoError, match=r"frame_3\.png"):
         list(reader.chunks())
     (image_folder / "frame_1.bmp").write_text("rubbish")
-    with pytest.raises(VideoError, match=r"frame_1\.bmp is not a decodable image"):
+    with pytest.raises(VideoError, match=r"frame_1\.bmp cannot be decoded as an image"):
         open_video(image_folder)
 
 
 def test_a_folder_without_images_is_an_error(tmp_path):
-    with pytest.raises(VideoError, match="folder without images"):
+    with pytest.raises(VideoError, match="contains no images"):
         open_video(tmp_path)
 
 

@@ -20,7 +20,7 @@ def card(config: PEClipConfig, *, full: bool = False, name: str = "my-model") ->
     return model_card(name, config, texts, full=full)
 
 
-def test_every_card_has_the_two_sentences_of_ethics() -> None:
+def test_every_card_has_the_ethics_statement() -> None:
     for config in (PEClipConfig(), PEClipConfig(labels=("awake", "asleep"))):
         for full in (True, False):
             text = " ".join(card(config, full=full).split())
@@ -37,7 +37,7 @@ def test_a_card_says_whether_weights_are_stored_besides_the_backbone() -> None:
     stored = "the backbone is ViT-B-32 with the weights laion2b_s34b_b79k"
     for trained, own in ((True, "the trained weights"), (False, "no trained weights")):
         told = model_card("mine", config, texts, full=False, trained=trained)
-        assert f"This folder holds {own}; {stored}." in told
+        assert f"This folder contains {own}; {stored}." in told
 
 
 def test_the_metadata_is_valid_for_the_hub() -> None:

@@ -635,7 +635,7 @@ def test_the_token_goes_to_the_hub(hub: Hub, repo: Repo, monkeypatch: pytest.Mon
 @pytest.mark.parametrize(
     ("name", "problem"),
     [
-        ("org/none", r"no repository 'org/none', or the repository is private"),
+        ("org/none", r"no repository 'org/none', or it is private"),
         ("org/repo@v9", r"no repository 'org/repo' at 'v9'"),
     ],
 )

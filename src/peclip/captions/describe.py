@@ -1,4 +1,4 @@
-"""Captions whole data sets: the frames of each video and a prompt give one line of the store."""
+"""Captions whole data sets: each video and the prompt result in one line of the store."""
 
 from __future__ import annotations
 
@@ -93,9 +93,9 @@ def describe(
         if unanswered == MAX_UNANSWERED:
             raise EndpointError(
                 f"The model {captioner.name!r} returned no caption for {unanswered} consecutive "
-                f"videos; the last one is {done.id!r}. Check the model and its server, or use "
-                "another model with another output file. Finished captions are kept; run the same "
-                "command again to resume."
+                f"videos; the last one was {done.id!r}. Check the model and its server, or use "
+                "another model and another output file. Finished captions are saved; run the "
+                "same command again to resume."
             )
     return results
 
@@ -147,7 +147,7 @@ def _ask(captioner: Captioner, frames: Frames) -> str:
         line = " ".join(text.split())
         shown = line if len(line) <= _SHOWN else f"{line[:_SHOWN]}…"
         raise NoCaptionError(
-            f"the model {captioner.name!r} returned a text that does not describe a face: "
+            f"the model {captioner.name!r} returned text that does not describe a face: "
             f"{shown!r}; try another model."
         )
     return text

@@ -38,7 +38,7 @@ _SHOWN = 200
 
 
 class _TransientError(Exception):
-    """A failure that a retry may fix, in words; with the pause the server requests."""
+    """A failure that a retry may fix, with the delay that the server requests."""
 
     def __init__(self, problem: str, pause: float | None = None) -> None:
         super().__init__(problem)
@@ -150,9 +150,9 @@ class EndpointCaptioner:
             raise _TransientError(said, _seconds(response.headers.get("Retry-After", "")))
         if status in {401, 403}:
             given = "is not set" if self._key is None else "is invalid"
-            raise self._problem(f"{said}: the key PECLIP_CAPTIONS_API_KEY {given}")
+            raise self._problem(f"{said}: the API key in PECLIP_CAPTIONS_API_KEY {given}")
         if 300 <= status < 400:
-            raise self._problem(f"{said}, a redirect to {response.headers.get('Location')}")
+            raise self._problem(f"{said} and redirected to {response.headers.get('Location')}")
         raise self._problem(f"{said}: {_excerpt(body)}")
 
     def _text(self, body: bytes) -> str:
@@ -164,7 +164,7 @@ class EndpointCaptioner:
             text = reply["choices"][0]["message"]["content"]
         except (KeyError, IndexError, TypeError):
             raise self._problem(
-                f"the response has no choices with a message: {_excerpt(body)}"
+                f"the response has no choices[0].message.content: {_excerpt(body)}"
             ) from None
         if text is not None and not isinstance(text, str):
             raise self._problem(f"the message content is not text: {_excerpt(body)}")
@@ -178,9 +178,9 @@ class EndpointCaptioner:
         # Some servers quote the key when they reject it.
         hidden = problem if self._key is None else problem.replace(self._key, "…")
         return EndpointError(
-            f"The endpoint {self._url} with the model {self.name!r} failed: {hidden}. Check the "
-            "URL, the model and the server. Finished captions are kept; run the same command "
-            "again to resume."
+            f"The request to {self._url} (model {self.name!r}) failed: {hidden}. Check the URL, "
+            "the model and the server. Finished captions are saved; run the same command again "
+            "to resume."
         )
 
 

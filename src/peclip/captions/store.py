@@ -59,7 +59,7 @@ class CaptionStore:
         folder = path.absolute().parent
         if path.suffix.lower() != ".jsonl" or path.is_dir() or not folder.is_dir():
             raise ConfigError(
-                f"Captions cannot be stored in {str(path)!r}; choose a .jsonl file in an existing "
+                f"Captions cannot be written to {str(path)!r}; use a .jsonl file in an existing "
                 "folder."
             )
         if not os.access(path if path.exists() else folder, os.W_OK):
@@ -86,7 +86,7 @@ class CaptionStore:
         return len(self._made)
 
     def close(self) -> None:
-        """Releases the file, so that another run may write it."""
+        """Releases the file, so that another run may write to it."""
         unlock(self._lock)
 
     def check_origin(self, model: str, prompt: str, num_frames: int) -> None:
@@ -100,9 +100,9 @@ class CaptionStore:
             changed = differences({name: row.get(name) for name in wanted}, wanted)
             if changed:
                 raise ConfigError(
-                    f"{str(self.path)!r} contains captions generated with different settings: "
-                    f"{row['id']} with {', '.join(map(str, changed))}. Choose another file, or "
-                    "use the same options."
+                    f"{str(self.path)!r} contains captions generated with different settings "
+                    f"({row['id']}: {', '.join(map(str, changed))}). Choose another file, or use "
+                    "the original settings."
                 )
 
     def add(self, caption: Caption) -> None:
@@ -119,7 +119,7 @@ class CaptionStore:
                 os.fsync(file.fileno())
         except OSError as error:
             raise ConfigError(
-                f"{self.path} cannot be written: {error.strerror}. Free some space or choose "
+                f"{self.path} cannot be written: {error.strerror}. Free up disk space or choose "
                 f"another file; {len(self):,} captions have been saved."
             ) from error
         self._made[caption.id] = asdict(caption)
@@ -131,7 +131,9 @@ def _read(path: Path) -> dict[str, Mapping[str, object]]:
     try:
         _cut_off_half_a_line(path)
     except OSError as error:
-        raise ConfigError(f"{path} cannot be written: {error.strerror}.") from None
+        raise ConfigError(
+            f"{path} cannot be written: {error.strerror}. Choose a file in a writable folder."
+        ) from None
     return read_caption_rows(path)
 
 
@@ -152,7 +154,7 @@ def _cut_off_half_a_line(path: Path) -> None:
     elif row is None and _BEGINNING.startswith(last[: len(_BEGINNING)]):
         with path.open("rb+") as file:
             file.truncate(start)
-        logger.warning("%s ended with an incomplete line, which was removed.", path)
+        logger.warning("%s: removed an incomplete last line.", path)
 
 
 def _is_caption(row: object) -> bool:

@@ -44,7 +44,7 @@ class TransformersCaptioner:
         try:
             from transformers import AutoModelForImageTextToText, AutoProcessor
         except ImportError:
-            raise MissingExtraError("Captioning with a model on this machine", "captions") from None
+            raise MissingExtraError("Captioning with a local model", "captions") from None
         self.name = name
         self._device = choose_device(device)
         options: dict[str, Any] = {
@@ -61,8 +61,8 @@ class TransformersCaptioner:
             self._model = model.to(self._device).eval()
         except torch.OutOfMemoryError as error:
             raise DeviceError(
-                f"Out of memory on {self._device} with {name!r}; use a smaller model or another "
-                "device."
+                f"Out of memory on {self._device} while loading {name!r}; use a smaller model or "
+                "another device."
             ) from error
         except ImportError as error:
             raise DeviceError(
@@ -76,7 +76,7 @@ class TransformersCaptioner:
             raise WeightsError(
                 f"The model {name!r} cannot be loaded{state}: {first_line(error).rstrip('.')}. "
                 "Use a video-text model from the hub, such as LanguageBind/Video-LLaVA-7B-hf, or "
-                "the directory of such a model."
+                "a local directory that contains one."
             ) from error
 
     @torch.inference_mode()
@@ -102,8 +102,8 @@ class TransformersCaptioner:
             ids = self._model.generate(**inputs, max_new_tokens=MAX_NEW_TOKENS, do_sample=False)
         except torch.OutOfMemoryError as error:
             raise DeviceError(
-                f"Out of memory on {self._device} with {self.name!r} and {len(frames)} frames; "
-                "use fewer frames, a smaller model or another device."
+                f"Out of memory on {self._device} while captioning {len(frames)} frames with "
+                f"{self.name!r}; use fewer frames, a smaller model or another device."
             ) from error
         new = ids[0, inputs["input_ids"].shape[1] :]
         text = str(self._processor.decode(new, skip_special_tokens=True)).strip()
@@ -117,11 +117,11 @@ class TransformersCaptioner:
 def _check_processor(name: str, processor: Any) -> None:
     if getattr(processor, "video_processor", None) is None:
         raise ConfigError(
-            f"The model {name!r} does not support videos; use a video-text model such as "
+            f"The model {name!r} does not support video input; use a video-text model such as "
             "LanguageBind/Video-LLaVA-7B-hf."
         )
     if not getattr(processor, "chat_template", None):
-        raise ConfigError(f"The model {name!r} has no chat template; use a chat-tuned model.")
+        raise ConfigError(f"The model {name!r} has no chat template; use a chat model.")
 
 
 def _metadata(frames: Frames) -> dict[str, Any]:

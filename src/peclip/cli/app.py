@@ -45,7 +45,7 @@ def _version(value: bool) -> None:
 def options(
     verbose: Annotated[
         bool,
-        typer.Option("-v", "--verbose", help="Show log messages and the tracebacks of errors."),
+        typer.Option("-v", "--verbose", help="Show log messages and error tracebacks."),
     ] = False,
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Show only errors.")] = False,
     version: Annotated[

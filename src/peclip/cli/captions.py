@@ -25,8 +25,8 @@ ModelOpt = Annotated[
     typer.Option(
         "-m",
         "--model",
-        help="Video-text model to run locally with transformers: LanguageBind/Video-LLaVA-7B-hf, "
-        "another hub repository, or a directory.",
+        help="Video-text model to run locally with transformers: a hub repository such as "
+        "LanguageBind/Video-LLaVA-7B-hf, or a directory.",
     ),
 ]
 EndpointOpt = Annotated[
@@ -34,14 +34,14 @@ EndpointOpt = Annotated[
     typer.Option(
         "--endpoint",
         help="URL of an OpenAI-compatible server to use instead of --model, such as "
-        "http://localhost:8000/v1. Frames showing people are sent to it.",
+        "http://localhost:8000/v1. Video frames, which show people, are sent to this server.",
     ),
 ]
 EndpointOptionsOpt = Annotated[
     str | None,
     typer.Option(
         "--endpoint-options",
-        help="Request fields as a JSON object that replaces the default "
+        help="Request fields for the server as a JSON object; replaces the default "
         '\'{"temperature": 0, "max_tokens": 300}\'.',
     ),
 ]
@@ -54,7 +54,7 @@ def captions(
     output: Annotated[
         Path,
         typer.Option(
-            "-o", "--output", help="Output .jsonl file; if it already exists, the run is resumed."
+            "-o", "--output", help="Output .jsonl file; if the file exists, the run is resumed."
         ),
     ],
     fold: FoldOpt = None,
@@ -71,13 +71,14 @@ def captions(
     model: ModelOpt = None,
     endpoint: EndpointOpt = None,
     endpoint_model: Annotated[
-        str | None, typer.Option("--endpoint-model", help="Name of the model on the server.")
+        str | None,
+        typer.Option("--endpoint-model", help="Name of the model on the --endpoint server."),
     ] = None,
     endpoint_options: EndpointOptionsOpt = None,
     num_frames: Annotated[
         int,
         typer.Option(
-            "--num-frames", min=1, max=256, help="Number of frames per video shown to the model."
+            "--num-frames", min=1, max=256, help="Number of frames per video passed to the model."
         ),
     ] = 8,
     limit: Annotated[
@@ -86,9 +87,10 @@ def captions(
     device: DeviceOpt = "auto",
     progress: ProgressOpt = True,
 ) -> None:
-    """Generate captions for the videos of a data set with a language model, for models that read captions.
+    """Generate captions for the videos of a data set with a video-text model.
 
-    Each caption is written immediately as one line, so an interrupted run resumes where it stopped.
+    Models that read captions require them for training. Each caption is saved as soon as it is generated,
+    so an interrupted run can be resumed.
     """
     from peclip.captions.describe import describe
     from peclip.captions.store import CaptionStore
@@ -96,7 +98,9 @@ def captions(
     config = check(DataConfig, data)
     if own:
         if model is not None or endpoint is not None or limit is not None:
-            raise ConfigError("--own does not use a model; remove --model, --endpoint and --limit.")
+            raise ConfigError(
+                "--own cannot be combined with --model, --endpoint or --limit; remove them."
+            )
         _copy_own(config, fold, split, output)
         return
     samples = _read_samples(config, fold, split)
@@ -133,7 +137,8 @@ def _copy_own(config: DataConfig, fold: int | None, split: str | None, output: P
     if read is None:
         known = ", ".join(name for name, benchmark in DATASETS.items() if benchmark.own_captions)
         raise ConfigError(
-            f"{dataset} does not include captions, so --own cannot be used; use one of: {known}."
+            f"--own requires a data set that includes captions ({known}); {dataset} does not. "
+            "Use --model or --endpoint to generate captions."
         )
     samples = _read_samples(config, fold, split)
     with CaptionStore(output.expanduser()) as store:
@@ -152,7 +157,7 @@ def _read_samples(config: DataConfig, fold: int | None, split: str | None) -> li
     names = list(dict.fromkeys(part.split for part in splits))
     if split is not None and split not in names:
         raise ConfigError(
-            f"{config.dataset} has no split {split!r}; the available splits are {', '.join(names)}."
+            f"{config.dataset} has no split {split!r}; choose one of {', '.join(names)}."
         )
     chosen = [part.without_missing() for part in splits if split in (None, part.split)]
     missing = {
@@ -178,7 +183,7 @@ def _load_captioner(
         return TransformersCaptioner(model, device, settings=load_settings())
     if model is not None or endpoint is None or endpoint_model is None:
         raise ConfigError(
-            "To generate captions, pass either --model NAME, or --endpoint URL with "
+            "To generate captions, pass either --model NAME or --endpoint URL with "
             "--endpoint-model NAME."
         )
     options = DEFAULT_OPTIONS if endpoint_options is None else _read_options(endpoint_options)
@@ -186,7 +191,9 @@ def _load_captioner(
         endpoint, endpoint_model, settings=load_settings(), options=options
     )
     if not captioner.is_local:
-        console.note(f"Frames showing people leave this machine and are sent to {captioner.host}.")
+        console.note(
+            f"Video frames showing people leave this machine: they are sent to {captioner.host}."
+        )
     return captioner
 
 

@@ -14,29 +14,32 @@ def convert(
     checkpoint: Annotated[
         Path,
         typer.Argument(
-            help="A .pth checkpoint written by the released code that contains a `state_dict`."
+            help="A .pth checkpoint saved by the PE-CLIP code; it must contain a `state_dict`."
         ),
     ],
-    output: Annotated[Path, typer.Argument(help="Model directory to write.")],
+    output: Annotated[Path, typer.Argument(help="Output model directory.")],
     backbone: Annotated[
-        str, typer.Option(help="Backbone on which the checkpoint was trained, as BACKBONE/WEIGHTS.")
+        str, typer.Option(help="Backbone of the checkpoint, as BACKBONE/WEIGHTS.")
     ] = "ViT-B-16-quickgelu/openai",
     labels: Annotated[
         str | None,
         typer.Option(
-            help="Comma-separated label names in the order of the class ids used in training. By "
-            "default, the labels are read from the texts in the checkpoint. Required for AFEW, "
-            "because its lists use a different order."
+            help="Comma-separated label names, in the order of the class indices used in "
+            "training. By default, the labels are inferred from the text prompts in the "
+            "checkpoint. Required for AFEW, because its annotation lists use a different "
+            "order."
         ),
     ] = None,
     full: Annotated[
         bool,
         typer.Option(
-            "--full", help="Also store the backbone, so that nothing needs to be downloaded later."
+            "--full",
+            help="Also save the backbone weights, so that the model can be loaded without a "
+            "download.",
         ),
     ] = False,
 ) -> None:
-    """Convert a checkpoint trained with the code of SAADI-Ibtissam/PE-CLIP.
+    """Convert a checkpoint of the SAADI-Ibtissam/PE-CLIP code to a peclip model.
 
     The file is read without executing any code that it contains. Example:
 

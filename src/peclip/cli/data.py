@@ -1,4 +1,4 @@
-"""`peclip data`: which data sets are known, whether a copy of one is whole, and its face crops."""
+"""`peclip data`: lists data sets, checks a local copy for problems, and prepares face crops."""
 
 from __future__ import annotations
 
@@ -78,9 +78,7 @@ def check_copy(
     fold: FoldOpt = None,
     face_videos: Annotated[
         int,
-        typer.Option(
-            min=0, help="Number of videos on which to run face detection; 0 skips face detection."
-        ),
+        typer.Option(min=0, help="Number of videos to run face detection on; 0 disables it."),
     ] = 20,
     faces: Annotated[dict[str, Any], Fields(PredictOptions, "detector")],
     form: ReportFormatOpt = "table",
@@ -127,8 +125,8 @@ def prepare(
     parts: Annotated[
         str | None,
         typer.Option(
-            help="Also extract landmarks and parsing maps for FineCLIPER with this parts finder: "
-            "mediapipe."
+            help="Also extract the facial landmarks and parsing maps that FineCLIPER reads; the "
+            "only supported value is mediapipe."
         ),
     ] = None,
     workers: Annotated[
@@ -137,9 +135,9 @@ def prepare(
     ] = None,
     progress: ProgressOpt = True,
 ) -> None:
-    """Decode the videos and detect, track and crop faces once, so that training and evaluation read the crops.
+    """Detect, track and crop the faces in all videos once, for use in training and evaluation.
 
-    The crops use the crop geometry of the model. An interrupted run resumes where it stopped.
+    The model (-m) determines the crop geometry. To resume an interrupted run, repeat the command.
     """
     from peclip.data import read_splits
     from peclip.data.preparation.crop_record import CropConfig
@@ -180,7 +178,7 @@ def prepare(
 
 
 def _print_prepared(results: list[Prepared], *, num_missing: int, with_parts: bool) -> None:
-    """Prints what became of the videos.
+    """Prints the outcome for the videos.
 
     Raises:
         typer.Exit: some are missing, or were not cropped.
@@ -223,7 +221,7 @@ def _print(report: CheckReport) -> None:
         for finding in found[:_SHOWN]:
             typer.echo(f"  {finding.where}: {finding.detail}")
         if count > _SHOWN:
-            typer.echo(f"  and {count - _SHOWN:,} more; use -f json to list all of them")
+            typer.echo(f"  and {count - _SHOWN:,} more; use -f json to list them all")
     if report.faces is not None:
         typer.echo(f"\nframes: {_describe(report.faces)}")
     verdict = "no problems" if report.ok else f"{len(report.problems):,} problems"

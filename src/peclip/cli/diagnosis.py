@@ -25,7 +25,7 @@ _EXTRAS = {
     "pyarrow": ("data", "tables"),
     "matplotlib": ("plot", "plots"),
     "mediapipe": ("parts", "landmarks and parsing maps"),
-    "transformers": ("captions", "captions by a model on this machine"),
+    "transformers": ("captions", "captions from a local model"),
     "ray": ("ray", "Ray Data"),
     **{
         name: (name, "experiment tracking")
@@ -67,7 +67,8 @@ def diagnose() -> list[Finding]:
             "landmarker",
             LANDMARKER,
             settings,
-            "The landmark detector, needed only for face parts, is downloaded on first use (4 MB).",
+            "The landmark detector, needed only to extract landmarks and parsing maps, is "
+            "downloaded on first use (4 MB).",
         ),
         *_extras(),
     ]
@@ -107,7 +108,7 @@ def _devices() -> Iterator[Finding]:
             "gpu",
             "none found",
             "optional",
-            "Models run on the CPU, where nano is fast and ViT-B/16 is slow.",
+            "Models will run on the CPU; nano is fast there, but ViT-B/16 is slow.",
         )
     yield Finding("cpu", f"{os.cpu_count()} cores, {torch.get_num_threads()} threads for torch")
 
@@ -123,7 +124,7 @@ def _cache(settings: Settings) -> Iterator[Finding]:
         "ok" if writable else "missing",
         "" if writable else f"{existing} is not writable. Set PECLIP_CACHE_DIR to another folder.",
     )
-    yield Finding("network", "offline (set by the environment)" if settings.offline else "allowed")
+    yield Finding("network", "offline (set in the environment)" if settings.offline else "allowed")
 
 
 def _file(name: str, file: RemoteFile, settings: Settings, about: str) -> Finding:

@@ -40,8 +40,8 @@ PredictionsOpt = Annotated[
     list[Path] | None,
     typer.Option(
         "--predictions",
-        help="Prediction file to score; an alias of `peclip score FILE`, with the same options. "
-        "Repeat this option to pass several folds.",
+        help="Score this prediction file: an alias for `peclip score FILE`, with the same "
+        "options. Can be repeated, once per fold.",
     ),
 ]
 ModelOpt = Annotated[
@@ -49,16 +49,16 @@ ModelOpt = Annotated[
     typer.Option(
         "-m",
         "--model",
-        help="Model, as for predict, or a run folder. With --fold all and the folder of a run over "
-        "all folds, each fold is evaluated with the model trained for it.",
+        help="Model (as for `peclip predict`) or run folder. If it is the folder of a run over "
+        "all folds, --fold all evaluates each fold with its own model.",
     ),
 ]
 SavePredictionsOpt = Annotated[
     Path | None,
     typer.Option(
         "--save-predictions",
-        help="Write the prediction for every video to this .csv file; with --fold all, one file "
-        "per fold is written (NAME-fold-1.csv, NAME-fold-2.csv, ...).",
+        help="Write the prediction for each video to this .csv file; with --fold all, write one "
+        "file per fold (NAME-fold-1.csv, NAME-fold-2.csv, ...).",
     ),
 ]
 ChangesOpt = Annotated[
@@ -96,8 +96,9 @@ def evaluate(
 ) -> None:
     """Evaluate a model on a data set: UAR, WAR, and the recall and F1 of every class.
 
-    UAR is the mean recall over the classes that occur, and WAR is the accuracy. The intervals have a confidence
-    level of 95 %. With several folds, the mean and sample standard deviation of their scores are also reported.
+    UAR is the mean of the per-class recalls (excluding classes without videos), and WAR is the accuracy.
+    Confidence intervals are at the 95 % level. With several folds, the mean and sample standard deviation
+    over the folds are also reported.
 
     peclip evaluate --dataset folder --data-root crops -m nano
 
@@ -121,8 +122,8 @@ def evaluate(
     data = _changed(data, changes or [])
     if targets is not None or not {"dataset", "root"} <= data.keys():
         raise ConfigError(
-            "evaluate requires --dataset NAME and --data-root DIR, and accepts -m MODEL; to score a prediction file, "
-            "with or without --targets, use peclip score FILE."
+            "evaluate requires --dataset NAME and --data-root DIR. To score a prediction file "
+            "instead, use peclip score FILE."
         )
     number, all_folds = read_fold(fold)
     config = check(DataConfig, data | {"fold": number})
@@ -151,14 +152,14 @@ def _check_alias(context: typer.Context) -> None:
     Raises:
         ConfigError: an option is given that `peclip score` does not have.
     """
-    console.note("evaluate --predictions FILE is an alias of peclip score FILE")
+    console.note("evaluate --predictions FILE is an alias for peclip score FILE")
     accepted = {*signature(score).parameters, "predictions"}
     for option in context.command.params:
         name = str(option.name)
         source = context.get_parameter_source(name)
         if name not in accepted and source is not None and source.name == "COMMANDLINE":
             raise ConfigError(
-                "--predictions is an alias of peclip score FILE and cannot be combined with "
+                "--predictions is an alias for peclip score FILE and cannot be combined with "
                 f"{option.opts[-1]}. Remove one of them."
             )
 

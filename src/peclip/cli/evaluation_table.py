@@ -1,4 +1,4 @@
-"""An evaluation as a table on the terminal, and as a picture."""
+"""Prints an evaluation as a table, and plots it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 def show(
     evaluation: Evaluation, form: ReportFormat, output: Path | None, plot: Path | None
 ) -> None:
-    """Prints an evaluation and its remarks, and writes what was asked for."""
+    """Prints an evaluation and its remarks, and writes the requested files."""
     for fold in evaluation.folds:
         prefix = f"{fold.name}: " if len(evaluation.folds) > 1 else ""
         for remark in fold.remarks:
@@ -42,7 +42,7 @@ def show(
 
 
 def tell(evaluation: Evaluation) -> None:
-    """Says what the scores are of, and what destroying time has cost."""
+    """Prints the settings behind the scores, and the effect of the frame order."""
     facts = evaluation.folds[0].facts
     size = facts["preprocessing"]["image_size"]
     used = facts["prior_weight"]
@@ -60,9 +60,9 @@ def tell(evaluation: Evaluation) -> None:
         for note in fold.facts.get("notes", ()):
             console.note(note)
         if fold.facts.get("silent"):
-            console.note(f"{fold.name}: {fold.facts['silent']} videos without a caption")
+            console.note(f"{fold.name}: {fold.facts['silent']} videos have no caption")
         if counts:
-            console.note(f"{fold.name}: left out {' and '.join(counts)}")
+            console.note(f"{fold.name}: skipped {' and '.join(counts)}")
     _tell_lost("mean", evaluation.facts, evaluation.mean.uar, evaluation.mean.war)
 
 
@@ -122,7 +122,7 @@ def _print_folds(evaluation: Evaluation) -> None:
     ]
     console.print_table(heading, rows)
     typer.echo(
-        f"{_mean(evaluation)}: mean and sample standard deviation of {len(rows)} folds, per cent"
+        f"{_mean(evaluation)}: mean and sample standard deviation over {len(rows)} folds, in %"
     )
 
 

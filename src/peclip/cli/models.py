@@ -31,8 +31,8 @@ def _print_models(known: dict[str, str]) -> None:
     console.print_table(["name", "description"], list(known.items()))
     console.note(
         "You can also pass any other open_clip ViT as BACKBONE/WEIGHTS, a directory, or a hub "
-        "repository. For an untrained FineCLIPER, use finecliper:BACKBONE/WEIGHTS; for plain "
-        "CLIP, use clip:BACKBONE/WEIGHTS."
+        "repository. For an untrained FineCLIPER model, use finecliper:BACKBONE/WEIGHTS; for "
+        "plain CLIP, use clip:BACKBONE/WEIGHTS."
     )
 
 

@@ -48,11 +48,11 @@ def check_output(output: Path | None, *, overwrite: bool, endings: Sequence[str]
 
 
 def read_fold(text: str | None) -> tuple[int | None, bool]:
-    """Reads `--fold`: the number of a fold, and whether all of them are meant."""
+    """Reads `--fold`: a fold number, and whether all folds were requested."""
     if text in (None, "all"):
         return None, text == "all"
     if not text.isdecimal():
-        raise ConfigError(f"Invalid --fold {text!r}: use a fold number, or all.")
+        raise ConfigError(f"Invalid --fold {text!r}: use a fold number or 'all'.")
     return int(text), False
 
 
@@ -68,7 +68,7 @@ def read_labels(text: str) -> dict[str, str]:
 
 
 def print_report(form: ReportFormat, document: Any, print_table: Callable[[], None]) -> None:
-    """Prints a report in the format that was chosen."""
+    """Prints a report in the chosen format."""
     if form == "json":
         typer.echo(json.dumps(document, indent=2))
     else:
@@ -81,7 +81,7 @@ ModelOpt = Annotated[
         "-m",
         "--model",
         help="Model: nano, BACKBONE/WEIGHTS such as ViT-B-16-quickgelu/openai, a directory, or a "
-        "hub repository owner/name@revision.",
+        "hub repository (owner/name[@revision]).",
     ),
 ]
 DeviceOpt = Annotated[str, typer.Option("--device", help="Device: auto, cpu, cuda, cuda:N or mps.")]
@@ -89,7 +89,7 @@ PrecisionOpt = Annotated[
     Precision,
     typer.Option(
         "--precision",
-        help="Precision of the model; auto is bf16 on CUDA and fp32 on other devices.",
+        help="Precision of the model; auto selects bf16 on CUDA and fp32 on other devices.",
     ),
 ]
 ReportFormatOpt = Annotated[
@@ -112,9 +112,9 @@ OutputOpt = Annotated[
 ]
 ProgressOpt = Annotated[
     bool,
-    typer.Option(
-        "--progress/--no-progress", help="Show a progress bar (when stderr is a terminal)."
-    ),
+    typer.Option("--progress/--no-progress", help="Show a progress bar if stderr is a terminal."),
 ]
-OverwriteOpt = Annotated[bool, typer.Option("--overwrite", help="Overwrite an existing output.")]
+OverwriteOpt = Annotated[
+    bool, typer.Option("--overwrite", help="Overwrite the output file if it exists.")
+]
 DataGroup = Annotated[dict[str, Any], Fields(DataConfig, "dataset", "root", "annotations")]

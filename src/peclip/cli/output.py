@@ -69,7 +69,7 @@ class RowOutput:
             more = f" and {self._num_faceless - 1} more" if self._num_faceless > 1 else ""
             console.note(
                 f"{console.shown(self._first_faceless)}{more}: no face found. Use --no-face-crop "
-                "for videos already cropped to a face."
+                "for videos that are already cropped to a face."
             )
         try:
             self._file.close()
@@ -86,16 +86,14 @@ class RowOutput:
 
         journal = self._journal = Journal.resume(self._path, self._engine.fingerprint())
         if journal.lines_cut:
-            console.note(
-                f"{self._path}: removed {journal.lines_cut} lines that belong to unfinished sources"
-            )
+            console.note(f"{self._path}: removed {journal.lines_cut} lines of unfinished sources")
         todo = [source for source in sources if called(source.location) not in journal.done]
         names = {called(source.location) for source in sources}
         finished = [entry for name, entry in journal.done.items() if name in names]
         if finished:
             console.note(
-                f"{self._path}: {len(finished)} of {len(sources)} sources are already complete "
-                f"({sum(entry.failed for entry in finished)} of them failed)"
+                f"{self._path}: {len(finished)} of {len(sources)} sources have already been "
+                f"processed ({sum(entry.failed for entry in finished)} of them failed)"
             )
         return todo, finished
 

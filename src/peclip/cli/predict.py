@@ -51,8 +51,8 @@ def predict(
         typer.Option(
             "-f",
             "--format",
-            help="Output format. By default, it is inferred from the extension of -o FILE; -o - "
-            "writes JSON Lines, and without -o a table is printed.",
+            help="Output format; by default, the format is inferred from the extension of -o "
+            "FILE. The default for -o - is JSON Lines; without -o, a table is printed.",
         ),
     ] = None,
     options: Annotated[dict[str, Any], Fields(PredictOptions)],
@@ -60,24 +60,24 @@ def predict(
     device: DeviceOpt = "auto",
     precision: PrecisionOpt = "auto",
     top_k: Annotated[
-        int, typer.Option(min=1, help="Number of labels shown per line of the table.")
+        int, typer.Option(min=1, help="Number of labels shown per row of the table.")
     ] = 3,
     overwrite: OverwriteOpt = False,
     resume: Annotated[
         bool,
         typer.Option(
             "--resume",
-            help="Resume an interrupted run: skip the sources that are already complete in -o "
-            "FILE.jsonl.",
+            help="Resume an interrupted run: skip sources that are already complete in the "
+            "output file (-o FILE.jsonl).",
         ),
     ] = False,
     shard: Annotated[
         str | None,
         typer.Option(
             metavar="K/N",
-            help="Process only shard K of N: every N-th source in name order, starting with the "
-            "K-th. Shards 1/N to N/N together cover each source exactly once. `env` derives "
-            "K and N from RANK and WORLD_SIZE.",
+            help="Process only shard K of N: every N-th source, sorted by name, starting with "
+            "the K-th. Shards 1/N to N/N together cover each source exactly once. `env` "
+            "derives K and N from the environment variables RANK and WORLD_SIZE.",
         ),
     ] = None,
     engine: Annotated[
@@ -91,8 +91,8 @@ def predict(
         int | None,
         typer.Option(
             min=1,
-            help="Number of Ray workers (with --engine ray); by default, as many as fit in "
-            "the cluster.",
+            help="Number of Ray workers (with --engine ray); by default, as many as the cluster "
+            "can run.",
         ),
     ] = None,
     worker_cpus: Annotated[
@@ -107,7 +107,7 @@ def predict(
 ) -> None:
     """Recognise the facial expressions of everyone in one or more videos.
 
-    One row per person and time window. Examples:
+    The output has one row per person and time window. Examples:
 
     peclip predict clip.mp4
 

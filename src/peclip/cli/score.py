@@ -24,9 +24,9 @@ PredictionsArg = Annotated[
     list[Path],
     typer.Argument(
         metavar="FILE",
-        help="A .csv or .jsonl file with one video per row and the columns source, target, label "
-        "and, for the calibration error, prob_<label>; or a file written by `peclip predict "
-        "-o`. If several files are given, each is treated as one fold.",
+        help="Prediction file: a .csv or .jsonl file with one row per video and the columns "
+        "source, target and label (and prob_<label>, for the calibration error), or the "
+        "output of `peclip predict -o`. Each file is treated as one fold.",
         show_default=False,
     ),
 ]
@@ -62,10 +62,10 @@ def score(
 ) -> None:
     """Score prediction files: UAR, WAR, and the recall and F1 of every class.
 
-    UAR is the mean recall over the classes that occur, and WAR is the accuracy. The intervals have a confidence
-    level of 95 %. With several files, the mean and sample standard deviation of their scores are also reported.
-    The output of `peclip predict` is reduced to one prediction per video: the mean over the windows with status ok of
-    the person who is visible longest.
+    UAR is the mean of the per-class recalls (excluding classes without videos), and WAR is the accuracy.
+    Confidence intervals are at the 95 % level. With several files, the mean and sample standard deviation
+    over the files are also reported. For the output of `peclip predict`, the prediction for a video is the
+    mean over the windows with status ok of the person who is visible longest.
 
     peclip score predictions.csv
 
@@ -86,7 +86,7 @@ def score(
 
 
 def check_report_outputs(output: Path | None, plot: Path | None, *, overwrite: bool) -> None:
-    """Fails before anything is computed where the report or the picture could not be written after it.
+    """Checks that the report and the plot can be written, before anything is computed.
 
     Raises:
         ConfigError: see `peclip.cli.options.check_output`.
@@ -98,4 +98,4 @@ def check_report_outputs(output: Path | None, plot: Path | None, *, overwrite: b
     check_output(output, overwrite=overwrite, endings=REPORT_ENDINGS)
     check_output(plot, overwrite=overwrite, endings=FIGURE_ENDINGS)
     if plot is not None:
-        check_matplotlib("A plot of the confusion matrix")
+        check_matplotlib("Plotting the confusion matrix")

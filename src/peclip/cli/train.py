@@ -48,15 +48,15 @@ def train(
         typer.Option(
             "-m",
             "--model",
-            help="Model to start from; by default, the one named in the recipe, or "
-            "ViT-B-16-quickgelu/openai if it names none.",
+            help="Initial model; by default, the one set in the recipe, otherwise "
+            "ViT-B-16-quickgelu/openai.",
         ),
     ] = None,
     recipe: Annotated[
         str | None,
         typer.Option(
-            help="Recipe: pe-clip-dfew, -ferv39k, -afew or -mafw; finecliper-dfew, -ferv39k or "
-            "-mafw; or a .yaml file."
+            help="Recipe: pe-clip-{dfew,ferv39k,afew,mafw}, finecliper-{dfew,ferv39k,mafw}, or a "
+            ".yaml file."
         ),
     ] = None,
     changes: Annotated[
@@ -72,8 +72,8 @@ def train(
     report_to: Annotated[
         list[str] | None,
         typer.Option(
-            help="Experiment trackers: any of tensorboard, wandb, mlflow and trackio, "
-            "comma-separated; or none."
+            help="Comma-separated experiment trackers: tensorboard, wandb, mlflow and trackio; "
+            "or none."
         ),
     ] = None,
     device: DeviceOpt = "auto",
@@ -84,21 +84,22 @@ def train(
         ),
     ] = None,
     out: Annotated[
-        Path | None, typer.Option(help="Path of the run folder, instead of --name.")
+        Path | None, typer.Option(help="Path of the run folder (instead of --name).")
     ] = None,
     resume: Annotated[
         Path | None, typer.Option(help="Resume the run in this folder with its original settings.")
     ] = None,
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace an existing run.")
+        bool, typer.Option("--overwrite", help="Replace the run folder if it exists.")
     ] = False,
     form: ReportFormatOpt = "table",
     progress: ProgressOpt = True,
 ) -> None:
     """Train a model and report its UAR and WAR.
 
-    The run folder holds the model, the predictions and everything needed to resume or repeat the run.
-    The epoch to keep is selected on validation videos. With several GPUs:
+    The run folder contains the model, the predictions and everything needed to resume or repeat the run.
+    The best epoch is selected on validation videos. To train on several GPUs:
+
     torchrun --nproc-per-node N -m peclip train …
 
     peclip train --recipe pe-clip-dfew --data-root DFEW --fold all
@@ -163,7 +164,9 @@ def _folder(config: RunConfig, name: str | None, out: Path | None, *, overwrite:
     if name is not None and out is not None:
         raise ConfigError("--name and --out both set the run folder; use only one of them.")
     if name is not None and (Path(name).name != name or name in (".", "..")):
-        raise ConfigError(f"Invalid --name {name!r}: use a plain name, or pass a path with --out.")
+        raise ConfigError(
+            f"Invalid --name {name!r}: use a name without folders, or pass a path with --out."
+        )
     if out is not None or name is not None:
         return out or _RUNS / str(name)
     plain = config.data.dataset

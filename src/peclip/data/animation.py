@@ -63,7 +63,7 @@ class AnimatedStills(VideoDataset):
     ) -> None:
         if bare := " and ".join(name for name in streams if STREAMS[name].per_frame):
             raise ConfigError(
-                f"The model reads {bare}, but windows generated from stills do not have them. "
+                f"The model reads {bare}, but windows generated from stills do not include them. "
                 f"Remove train.animate, or set model.{bare.split()[0]} to false."
             )
         super().__init__(
@@ -80,8 +80,9 @@ class AnimatedStills(VideoDataset):
                 self._neutral_of[subject].append(index)
         if animate.partial + animate.faint and not self._neutral:
             raise DatasetError(
-                f"{split.title} has no still labelled {_NEUTRAL}, but train.animate needs one at the start and "
-                "end of windows. Set train.animate.partial=0 and train.animate.faint=0."
+                f"{split.title} has no still labelled {_NEUTRAL}, but train.animate needs one for "
+                "the start and end of windows. Add one, or set train.animate.partial=0 and "
+                "train.animate.faint=0."
             )
 
     def target(self, draw: Draw) -> int:
@@ -99,7 +100,7 @@ class AnimatedStills(VideoDataset):
         return self._share(Random(self._key(draw))) < self._animate.share[0]
 
     def pick(self, draw: Draw) -> Picked:
-        """Returns a window, whose frames are those of one still; it needs no augmentation.
+        """Returns a window generated from one still; it needs no augmentation.
 
         Raises:
             VideoError: a still cannot be read.
@@ -151,7 +152,7 @@ def _blend(face: Frames, other: Frames, weight: float) -> Frames:
 
 
 def expression_weights(num_frames: int, share: float, place: float) -> NDArray[np.float64]:
-    """Returns how much of every frame is the expression, (T,) in 0 to 1.
+    """Returns the intensity of the expression in every frame, (T,), 0 to 1.
 
     Args:
         num_frames: T.

@@ -1,4 +1,4 @@
-"""Random changes of training videos: one draw per video, the same for all of its frames.
+"""Random augmentation of training videos: one draw per video, shared by all of its frames.
 
 A change that differed from frame to frame would add artificial movement.
 """
@@ -17,7 +17,7 @@ NO_AUGMENTATION = AugmentConfig(
 
 
 class Augmentation:
-    """Changes a video as an `AugmentConfig` says.
+    """Augments a video according to an `AugmentConfig`.
 
     Args:
         config: the augmentations.

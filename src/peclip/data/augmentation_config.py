@@ -1,4 +1,4 @@
-"""Configuration of the random changes of training videos."""
+"""Configuration of the random augmentation of training videos."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from peclip.config import Config
 
 
 class AugmentConfig(Config):
-    """How training videos are changed. The defaults are the release's for DFEW and AFEW."""
+    """How training videos are augmented. The defaults are the release's for DFEW and AFEW."""
 
     crop_scale: tuple[float, float] = (0.08, 1.0)
     """Range of the crop area, as a fraction of the image area; (1, 1) together with an aspect ratio of 1 disables
@@ -30,6 +30,7 @@ class AugmentConfig(Config):
         ):
             if not 0 < low <= high or (name == "crop_scale" and high > 1):
                 raise ValueError(
-                    f"{name} is ({low}, {high}); it must be a lower and an upper limit above 0"
+                    f"{name} is ({low}, {high}); it must be a lower and an upper limit, both "
+                    "above 0"
                 )
         return self

@@ -69,7 +69,8 @@ def _checked(where: str, row: Mapping[str, Any]) -> Mapping[str, Any]:
     if not isinstance(name, str) or not name.strip():
         found = f"the columns {', '.join(map(str, row))}" if row else "no columns"
         raise DatasetError(
-            f"{where}: a column id or source must identify the video; found {found}. Add one."
+            f"{where}: expected a column id or source that identifies the video; found "
+            f"{found}. Add such a column."
         )
     if not isinstance(row.get("caption"), str):
         raise DatasetError(f"{where}: the caption for {name!r} is missing. Add it.")

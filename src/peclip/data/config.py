@@ -1,4 +1,4 @@
-"""Which part of which data set."""
+"""Configuration of a data set and its split."""
 
 from __future__ import annotations
 
@@ -18,35 +18,35 @@ class DataConfig(Config, use_attribute_docstrings=True):
     """
 
     dataset: str
-    """Name of the data set; `peclip data list` shows all names."""
+    """Name of the data set, as listed by `peclip data list`."""
     root: Path
     """Root folder of the data set."""
     annotations: Path | None = None
-    """Folder with the annotation lists, or the table file; by default, peclip looks for the lists in the
-    root folder of the data set."""
+    """Folder that contains the annotation lists, or the CSV file of the `table` data set; by default,
+    peclip looks for the lists in the root folder."""
     fold: int | None = Field(None, ge=1)
     """Fold number, starting at 1; `None` if the data set has no folds."""
     split: str = "train"
-    """`train`, `val`, `test` or `all`, if the data set has it."""
+    """`train`, `val`, `test` or `all`; must exist in the data set."""
     test_subjects: tuple[str, ...] = ()
-    """The test subjects, instead of a fold; for data sets of actors."""
+    """The test subjects (instead of a fold), for data sets with actors."""
     allow_missing: bool = False
-    """Skip listed videos that are missing, instead of raising an error."""
+    """Skip listed videos that are missing, instead of stopping with an error."""
     captions: Path | None = None
-    """File with captions of the videos, as written by `peclip captions`, for models that read captions."""
+    """Caption file written by `peclip captions`, for models that read captions."""
     targets: Literal["labels", "votes", "mixed"] = "labels"
-    """Training target: the label of the data set, annotators' votes, or votes plus `label_votes` for the label. The
-    label with the highest target is scored."""
+    """Training targets: the labels of the data set, the annotators' votes, or the votes plus `label_votes`
+    votes for the label. The label with the highest target is scored."""
     votes: Path | None = None
-    """A CSV file with the votes for every video; see `docs/datasets.md`. A table may contain them in its column
-    `votes`."""
+    """A CSV file with the votes for every video; see `docs/datasets.md`. The `table` data set may provide
+    them in its `votes` column instead."""
     label_votes: float = Field(2.0, gt=0, allow_inf_nan=False)
-    """For `mixed`: the number of votes that the data set's label counts as."""
+    """For `mixed`: how many votes the label of the data set counts for."""
     contempt: Literal["drop", "keep"] = "drop"
     """For data sets without the label contempt: `drop` removes votes for it, `keep` adds it as a label."""
     copies: Literal["keep", "drop_from_train", "drop_from_test"] = "keep"
-    """Duplicate stills across splits: `keep` them, drop them from train if they are also in val or test, or
-    drop them from val and test if they are also in train."""
+    """Stills that occur in more than one split: `keep` them, drop them from train if they are also in val
+    or test, or drop them from val and test if they are also in train."""
 
     @field_validator("root", "annotations", "captions", "votes")
     @classmethod

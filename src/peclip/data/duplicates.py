@@ -51,7 +51,10 @@ def without_copies(split: Split, config: DataConfig, read: Callable[[str], Split
     copies = {s for s, d in zip(present, pixel_digests(present), strict=True) if d in known}
     kept = split.with_samples(sample for sample in split.samples if sample not in copies)
     titles = " or ".join(other.title for other in found)
-    note = f"{split.title}: dropped {len(copies):,} of {len(split):,} images that are also in {titles}."
+    note = (
+        f"{split.title}: dropped {len(copies):,} of {len(split):,} images, because they are also "
+        f"in {titles}."
+    )
     return replace(kept, notes=(*split.notes, note))
 
 

@@ -164,8 +164,8 @@ def load_batches(
     for videos, unreadable in loader:
         if unreadable and skipped is None:
             raise DatasetError(
-                f"{unreadable[0].reason} Download the video again, or remove it from the data set; "
-                "peclip data check finds unreadable videos."
+                f"{unreadable[0].reason} Download the video again, or remove it from the data "
+                "set. To find all unreadable videos, run peclip data check."
             )
         if skipped is not None:
             skipped += unreadable
@@ -188,7 +188,7 @@ def reader_errors() -> Iterator[None]:
         if not str(error).startswith("DataLoader worker"):
             raise
         raise DatasetError(
-            f"A worker process died: {first_line(error).rstrip('. ')}. The usual cause is too little memory: "
-            "use fewer workers (--workers 1) or none (--workers 0), and in Docker "
+            f"A worker process died: {first_line(error).rstrip('. ')}. This usually means that "
+            "memory ran out. Use fewer workers (--workers 1) or none (--workers 0); in Docker, "
             "increase the shared memory (--shm-size 8g)."
         ) from error

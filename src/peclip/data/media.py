@@ -81,5 +81,8 @@ def _list(folder: Path) -> tuple[list[Path], list[Path], list[Path]]:
                 elif entry.is_dir():
                     folders.append(folder / entry.name)
     except OSError as error:
-        raise DatasetError(f"The folder {folder} cannot be read: {error.strerror}.") from None
+        raise DatasetError(
+            f"The folder {folder} cannot be read: {error.strerror}. Check the path and its "
+            "permissions."
+        ) from None
     return folders, videos, images

@@ -55,8 +55,8 @@ class Split:
             self._check_soft_target(sample)
             if sample.label not in known:
                 raise DatasetError(
-                    f"{self.title}: {sample.id} has the unknown label {sample.label!r}; the "
-                    f"labels are {', '.join(self.labels)}. Correct the label."
+                    f"{self.title}: unknown label {sample.label!r} for {sample.id}; the labels "
+                    f"are {', '.join(self.labels)}. Correct the label."
                 )
 
     def _check_soft_target(self, sample: Sample) -> None:
@@ -70,8 +70,8 @@ class Split:
             or target.keys() - {*self.labels}
         ):
             raise DatasetError(
-                f"{self.title}: {sample.id} has the invalid soft target {target}. Use "
-                f"probabilities for the labels {', '.join(self.labels)} that sum to 1."
+                f"{self.title}: invalid soft target {target} for {sample.id}. Use probabilities "
+                f"for the labels {', '.join(self.labels)} that sum to 1."
             )
 
     def __len__(self) -> int:
@@ -94,7 +94,7 @@ class Split:
         return {label: found[label] for label in self.labels}
 
     def with_samples(self, samples: Iterable[Sample], split: str | None = None) -> Split:
-        """Returns this split with only some of its samples, under another name if one is given."""
+        """Returns this split with only some of its samples, optionally under another name."""
         kept = tuple(samples)
         missing = frozenset(sample.source for sample in self.missing)
         return replace(

@@ -140,7 +140,7 @@ def _listed(config: DataConfig) -> Split:
         split = benchmark.load(config.root, config.fold, config.split, config.annotations)
     elif benchmark.load_subjects is None or config.fold is not None:
         problem = (
-            "a fold was also given. Use either a fold or test subjects"
+            "a fold was also given. Use one or the other"
             if benchmark.load_subjects
             else "it does not support this option. Remove test_subjects"
         )
@@ -148,10 +148,10 @@ def _listed(config: DataConfig) -> Split:
     else:
         split = benchmark.load_subjects(config.root, config.split, config.test_subjects)
     if len(split.missing) == len(split):
-        first = f"; the first one was expected at {split.samples[0].source}" if len(split) else ""
+        first = f"; for example, {split.samples[0].source} was expected" if len(split) else ""
         raise DatasetError(
-            f"None of the {len(split):,} videos of {split.title} was found below {config.root}{first}. "
-            f"{benchmark.expected(config.root)}"
+            f"None of the {len(split):,} videos of {split.title} was found in "
+            f"{config.root}{first}. {benchmark.expected(config.root)}"
         )
     return split
 
@@ -164,9 +164,9 @@ def check_captions(split: Split, config: DataConfig) -> None:
     """
     if config.captions is not None and not split.num_captions:
         raise DatasetError(
-            f"No caption in {str(config.captions)!r} matches a video of {split.title}, such as "
-            f"{split.samples[0].id!r}. Use the captions of this data set, or generate captions "
-            "with peclip captions."
+            f"None of the captions in {str(config.captions)!r} matches a video of {split.title} "
+            f"(for example, {split.samples[0].id!r}). Use the captions of this data set, or "
+            "generate captions with peclip captions."
         )
 
 
@@ -178,11 +178,10 @@ def check_missing(split: Split, config: DataConfig) -> None:
     """
     if split.missing and not config.allow_missing:
         raise DatasetError(
-            f"{len(split.missing):,} of the {len(split):,} videos of {split.title} are missing; "
-            f"the first one was expected at {split.missing[0].source}. To list them, run peclip "
-            "data check. To skip them, set allow_missing=True (evaluate: --allow-missing; train: "
-            "--set data.allow_missing=true); the scores are then not comparable with published "
-            "ones."
+            f"{len(split.missing):,} of the {len(split):,} videos of {split.title} are missing, "
+            f"for example {split.missing[0].source}. To list them, run peclip data check. To skip "
+            "them, set allow_missing=True (evaluate: --allow-missing; train: --set "
+            "data.allow_missing=true); the scores are then not comparable with published ones."
         )
 
 

@@ -32,7 +32,7 @@ class VoteKey(NamedTuple):
     """The column of a vote file that identifies a video."""
 
     column: str = "id"
-    example: str = "the id of the video, as in predictions.csv"
+    example: str = "the ID of the video, as in predictions.csv"
     to_id: Callable[[str], str] = str
     """Content of the column → `Sample.id`.
 
@@ -61,7 +61,7 @@ def read_vote_file(path: Path, key: VoteKey, labels: LabelSet) -> Votes:
         records = read_records(path, check_columns, kind=".csv", ragged=True)
     except ConfigError as error:
         raise DatasetError(
-            f"The votes {path} cannot be read: {error}. {expected_votes(key, labels)}"
+            f"The votes file {path} cannot be read: {error}. {expected_votes(key, labels)}"
         ) from None
     votes: dict[str, dict[str, float]] = {}
     for place, row in records:
@@ -86,7 +86,7 @@ def _vote_columns(path: Path, header: list[str], key: VoteKey, labels: LabelSet)
     absent += [name for name in labels if name not in columns.values()]
     if absent:
         raise DatasetError(
-            f"The votes {path} lack these columns: {', '.join(absent)}. "
+            f"The votes file {path} lacks the columns {', '.join(absent)}. "
             f"{expected_votes(key, labels)}"
         )
     return columns
@@ -151,8 +151,8 @@ def with_votes(split: Split, votes: Votes, config: DataConfig) -> Split:
         raise DatasetError(
             f"None of the {len(split):,} videos of {split.title} has votes for any of the labels. "
             f"Check that the IDs match: the first video is {split.samples[0].id!r}, and the votes "
-            f"{f'start with {next(iter(votes))!r}' if votes else 'contain no entry'}. Set "
-            "data.votes to the votes of this data set, or set data.targets=labels."
+            f"{f'start with {next(iter(votes))!r}' if votes else 'are empty'}. Set data.votes to "
+            "the votes of this data set, or set data.targets=labels."
         )
     notes = (*split.notes, _note(split, kept, reasons, config))
     return replace(split, labels=labels, notes=notes).with_samples(kept)
@@ -204,7 +204,7 @@ def _note(split: Split, kept: list[Sample], reasons: Counter[str], config: DataC
     """Returns the notes on the targets of a split and on the dropped videos."""
     source = "votes" if config.votes is None else f"votes in {config.votes.name}"
     if config.targets == "mixed":
-        source += f" and {config.label_votes:g} votes for the label of the data set"
+        source += f" and {config.label_votes:g} extra votes for the data set's label"
     before = {sample.id: sample.label for sample in split.samples}
     changed = sum(before[sample.id] != sample.label for sample in kept)
     bare = sum(sample.soft_target is None for sample in kept)
@@ -214,7 +214,7 @@ def _note(split: Split, kept: list[Sample], reasons: Counter[str], config: DataC
         parts.append(f"dropped: {left}")
     if bare:
         parts.append(f"{bare:,} videos without votes keep their label")
-    parts.append(f"{changed:,} have a label that differs from the one in the data set")
+    parts.append(f"the scored label of {changed:,} videos differs from the label in the data set")
     return (
         f"{split.title}: soft targets from the {source}; the label with the most votes is scored. "
         f"{'; '.join(parts)}."

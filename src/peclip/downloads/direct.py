@@ -80,12 +80,12 @@ def fetch(
     except _TransferError as error:
         problem = f"{file.name} could not be downloaded from {file.url}: {error}"
         raise WeightsError(
-            f"{problem}. Try again, or download it manually and save it as {path}."
+            f"{problem}. Try again, or download the file manually and save it as {path}."
         ) from error
     except OSError as error:
         raise WeightsError(
-            f"{file.name} cannot be saved as {path}: {error.strerror or error}. Free some space there, "
-            "or set PECLIP_CACHE_DIR to a writable folder."
+            f"{file.name} cannot be saved as {path}: {error.strerror or error}. Free up disk "
+            "space, or set PECLIP_CACHE_DIR to a writable folder."
         ) from error
     return path
 
@@ -124,8 +124,8 @@ def open_remote(url: str, *, settings: Settings, suffix: str) -> Iterator[Path]:
 
 def _no_room(url: str, error: OSError) -> VideoError:
     return VideoError(
-        f"{url} cannot be saved to a temporary file: {error.strerror or error}. "
-        "Free some space, or set TMPDIR to a writable folder."
+        f"{url} cannot be saved to a temporary file: {error.strerror or error}. Free up disk "
+        "space, or set TMPDIR to a writable folder."
     )
 
 
@@ -151,7 +151,7 @@ def _complete(file: RemoteFile, path: Path, settings: Settings, progress: Progre
             os.replace(part, path)
             return
         part.unlink()
-    raise _TransferError(f"its sha256 is {got}; expected {file.sha256}")
+    raise _TransferError(f"its SHA-256 checksum is {got}; expected {file.sha256}")
 
 
 @dataclass
@@ -245,7 +245,7 @@ class _Transfer:
 def connection_problem(error: BaseException) -> str:
     """Returns the system's message ("Connection refused") from under three libraries' wrappers."""
     if isinstance(error, ChunkedEncodingError):
-        return "the connection was cut"
+        return "the connection was interrupted"
     if isinstance(error, requests.Timeout):
         return "the server timed out (PECLIP_HTTP_TIMEOUT, in seconds)"
     below = error.__cause__ or error.__context__

@@ -59,15 +59,16 @@ def download_repository(
         ) from None
     except (RepositoryNotFoundError, RevisionNotFoundError):
         raise WeightsError(
-            f"The hub has no repository {repo!r}{f' at {revision!r}' if revision else ''}, or the "
-            "repository is private. For a private repository, set HF_TOKEN to an access token."
+            f"The hub has no repository {repo!r}{f' at {revision!r}' if revision else ''}, or it "
+            "is private. Check the name; for a private repository, set HF_TOKEN to an access "
+            "token."
         ) from None
     except Exception as error:  # the client's connection errors share no narrower base class
         reason = first_line(error)
         state = "peclip is offline" if settings.offline else f"the hub cannot be reached ({reason})"
         raise WeightsError(
             f"{repo!r} is not in the cache {str(hub_cache(settings) or 'of HF_HOME')!r}, and "
-            f"{state}. When online, download it with: peclip models download {repo}"
+            f"{state}. Once online, download it with: peclip models download {repo}"
         ) from error
     return Path(folder)
 
@@ -110,16 +111,17 @@ def _check_size(response: Any, limit: int) -> None:
         size = response.headers.get(header, "")
         if size.isdecimal() and int(size) > limit:
             raise WeightsError(
-                f"The hub offers a file of {int(size):,} bytes, which exceeds PECLIP_MAX_DOWNLOAD_BYTES={limit}; "
-                "nothing was written. Raise the limit if you trust the repository."
+                f"The repository contains a file of {int(size):,} bytes, which exceeds "
+                f"PECLIP_MAX_DOWNLOAD_BYTES={limit}; nothing was written. Raise the limit if you "
+                "trust the repository."
             )
 
 
 def _check_name(what: str, name: str) -> None:
     if not re.fullmatch(r"[\w.+=-]*", name) or name in (".", ".."):
         raise WeightsError(
-            f"The hub sent {what} {name!r}, a path outside the cache; nothing "
-            "was written. Check HF_ENDPOINT and the proxy: this hub is not trustworthy."
+            f"The hub returned {what} {name!r}, which is outside the cache; nothing was written. "
+            "Check HF_ENDPOINT and the proxy, and do not trust this hub."
         )
 
 
@@ -143,7 +145,8 @@ def push_folder(folder: Path, repo: str, *, private: bool, message: str, setting
     except Exception as error:  # the client's connection errors share no narrower base class
         reason = first_line(error)
         raise WeightsError(
-            f"Upload to {repo!r} failed: {reason}. Check the name, and the token in HF_TOKEN."
+            f"Upload to {repo!r} failed: {reason}. Check the repository name and the token in "
+            "HF_TOKEN."
         ) from error
     return str(commit.commit_url)
 

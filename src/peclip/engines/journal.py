@@ -129,8 +129,9 @@ class Journal:
         changed = differences(before, self._fingerprint)
         if changed:  # one is enough: another model has other labels, weights and preprocessing too
             raise ConfigError(
-                f"The output {str(self.output)!r} was made with {changed[0]}, so the rows would "
-                "be inconsistent. Choose another output, or use --overwrite."
+                f"The output {str(self.output)!r} was written with different settings "
+                f"({changed[0]}), so the rows would be inconsistent. Choose another output, or "
+                "use --overwrite."
             )
 
     def _write(self, entries: list[Entry]) -> None:

@@ -41,7 +41,7 @@ def open_local(job: Job) -> Iterator[Engine]:
     """
     if job.pool != Pool():
         raise ConfigError(
-            "--workers, --worker-cpus and --worker-gpus require --engine ray; remove them or add "
-            "it."
+            "--workers, --worker-cpus and --worker-gpus require --engine ray; add it, or remove "
+            "these options."
         )
     yield _Local(job)

@@ -220,7 +220,7 @@ class Session:
         if not any_frame:
             raise VideoError(
                 f"{self.source} has no frames between {self._options.start} s and "
-                f"{'its end' if self._options.end is None else f'{self._options.end} s'}."
+                f"{'the end' if self._options.end is None else f'{self._options.end} s'}."
             )
 
     def _keep(self, windows: list[FaceWindow]) -> Iterator[Row]:

@@ -49,8 +49,8 @@ class ConfusionMatrix:
         """
         if len(targets) != len(predictions):
             raise ConfigError(
-                f"Got {len(targets)} targets but {len(predictions)} predictions; their numbers "
-                "must be equal."
+                f"Got {len(targets)} targets but {len(predictions)} predictions; the numbers must "
+                "be equal."
             )
         confusion = cls(labels)
         for target, label in zip(targets, predictions, strict=True):
@@ -109,5 +109,5 @@ class ConfusionMatrix:
 
     @property
     def hits(self) -> NDArray[np.int64]:
-        """Right predictions per class, (C,)."""
+        """Correct predictions per class, (C,)."""
         return self.counts.diagonal()

@@ -23,7 +23,7 @@ class FoldMean:
     war_sd: float | None
 
     def to_dict(self) -> dict[str, Any]:
-        """Returns the JSON form, in per cent."""
+        """Returns the JSON form, in percentages."""
         return {
             "num_folds": self.num_folds,
             "uar": percent(self.uar),

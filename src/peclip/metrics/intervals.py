@@ -18,9 +18,9 @@ def bootstrap(
 ) -> tuple[Interval, Interval] | tuple[None, None]:
     """Returns 95 % percentile intervals of UAR and WAR (Efron and Tibshirani 1993, chapter 13).
 
-    Videos are drawn with replacement. Their order plays no part, so classes are drawn from a multinomial
-    and the right predictions in them from binomials: the same distribution as drawing videos one by one.
-    A class that is missing from a draw is left out of that draw's UAR.
+    Videos are drawn with replacement. Their order is irrelevant, so class counts are drawn from a
+    multinomial and the correct predictions per class from binomials: the same distribution as drawing
+    videos one by one. A class that is missing from a draw is left out of that draw's UAR.
 
     Args:
         confusion: at least one video.

@@ -1,4 +1,4 @@
-"""Pictures of scores: the confusion matrix, and the curves of a training (extra `plot`)."""
+"""Plots of scores: the confusion matrix, and training curves (extra `plot`)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from peclip.figures import PALETTE, check_matplotlib
 
 
 def plot_confusion(report: Report, *, title: str | None = None) -> Figure:
-    """Draws the confusion matrix: of each true class the per cent of every predicted class, and the counts.
+    """Draws the confusion matrix: for each true class, the percentages and counts of the predicted classes.
 
     Args:
         report: what to draw; the labels may be any.
@@ -24,7 +24,7 @@ def plot_confusion(report: Report, *, title: str | None = None) -> Figure:
     Raises:
         MissingExtraError: matplotlib is not installed.
     """
-    check_matplotlib("A plot of the confusion matrix")
+    check_matplotlib("Plotting the confusion matrix")
     from matplotlib.figure import Figure
 
     size = len(report.labels)
@@ -47,7 +47,7 @@ def plot_confusion(report: Report, *, title: str | None = None) -> Figure:
     axes.spines[:].set_visible(False)
     axes.set_ylabel("true class (videos)")
     figure.supxlabel(
-        "predicted class (per cent of the true class, and number of videos)", fontsize="medium"
+        "predicted class (% of the true class, and number of videos)", fontsize="medium"
     )
     return figure
 
@@ -78,7 +78,7 @@ def _draw_cells(axes: Axes, report: Report) -> None:
 
 
 def plot_curve(history: Sequence[Mapping[str, Any]]) -> Figure:
-    """Draws a training: loss, UAR and WAR of every epoch, on each of the splits that were looked at.
+    """Draws training curves: loss, UAR and WAR of every epoch, for each split.
 
     Args:
         history: an entry per epoch, as `metrics.jsonl` has it.
@@ -94,7 +94,7 @@ def plot_curve(history: Sequence[Mapping[str, Any]]) -> Figure:
     splits = [name for name in ("train", "val", "test") if history and name in history[0]]
     for panel, (key, title) in zip(
         figure.subplots(1, 3),
-        (("loss", "loss"), ("uar", "UAR (per cent)"), ("war", "WAR (per cent)")),
+        (("loss", "loss"), ("uar", "UAR (%)"), ("war", "WAR (%)")),
         strict=True,
     ):
         for number, name in enumerate(splits):

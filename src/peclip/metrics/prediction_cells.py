@@ -16,24 +16,22 @@ _ROUNDING = 1e-6
 
 
 def text_of(record: Record, name: str, hint: str = "") -> str:
-    """Returns a cell that must hold a text."""
+    """Returns a cell that must contain text."""
     place, row = record
     value = row[name]
     if not isinstance(value, str) or not value.strip():
-        raise ConfigError(
-            f"{place} has the {name} {value!r}, but a non-empty text is expected{hint}"
-        )
+        raise ConfigError(f"{place} has the {name} {value!r}, but non-empty text is expected{hint}")
     return value.strip()
 
 
 def target_of(record: Record, source: str, targets: Mapping[str, str] | None) -> str:
-    """Returns the true label of a record: its own, or the one that is given for its source."""
+    """Returns the true label of a record: from the record itself, or from the separate targets."""
     if targets is None:
         return text_of(record, "target")
     if source not in targets:
         raise ConfigError(
             f"{record[0]} has the source {source!r}, which is missing from the targets; they must "
-            f"contain every source, spelt as in the predictions"
+            "contain every source, spelled exactly as in the predictions"
         )
     return targets[source]
 
@@ -54,7 +52,7 @@ def probability_columns(row: Mapping[str, Any]) -> dict[str, str]:
 
 
 def check_same_columns(record: Record, columns: Mapping[str, str]) -> None:
-    """Raises a ConfigError where a record has other columns of probabilities than the first one."""
+    """Raises a ConfigError if the probability columns of a record differ from those of the first one."""
     place, row = record
     if probability_columns(row) != columns:
         raise ConfigError(
@@ -93,7 +91,7 @@ def _probability(place: str, row: Mapping[str, Any], column: str) -> float:
 
 
 def number(given: Any) -> float:
-    """Returns a cell as a number, NaN where it holds none."""
+    """Returns a cell as a number; NaN if it does not contain one."""
     try:
         return math.nan if given is None or isinstance(given, bool) else float(given)
     except (TypeError, ValueError, OverflowError):

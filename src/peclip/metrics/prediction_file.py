@@ -1,7 +1,7 @@
-"""Files of predictions: one video per row, with its true label and what a model predicts.
+"""Prediction files: one video per row, with its true and predicted label.
 
 The columns (csv) or keys (jsonl) are `source`, `target`, `label` and, for the calibration error, one
-`prob_<label>` for every label of the model. Others are left alone. A file with `track_id` and `status`
+`prob_<label>` for every label of the model. Other columns are ignored. A file with `track_id` and `status`
 has the rows of `peclip predict`, which `peclip.metrics.prediction_rows` reduces to one row per video.
 """
 
@@ -33,7 +33,7 @@ _MARKS = {"track_id", "status"}
 
 
 def read_predictions(path: str | Path, targets: Mapping[str, str] | None = None) -> PredictionTable:
-    """Reads a file of predictions, or the rows that `peclip predict` has written.
+    """Reads a prediction file, or the rows written by `peclip predict`.
 
     Args:
         path: a `.csv`, `.jsonl`, `.json` or `.parquet` file.
@@ -52,14 +52,14 @@ def read_predictions(path: str | Path, targets: Mapping[str, str] | None = None)
         first = records[0][1]
         if targets is not None and "target" in first:
             raise ConfigError(
-                "it has a target column, but targets were also passed separately; remove one of "
-                "the two"
+                "it has a target column, but targets were also passed separately; use only one "
+                "of them"
             )
         if first.keys() >= _MARKS:
             return reduce_rows(records, targets)
         return _table(records, targets)
     except ConfigError as error:
-        raise ConfigError(f"The predictions {str(path)!r} cannot be scored: {error}.") from None
+        raise ConfigError(f"The prediction file {str(path)!r} cannot be scored: {error}.") from None
 
 
 def read_targets(path: str | Path) -> dict[str, str]:
@@ -79,7 +79,7 @@ def read_targets(path: str | Path) -> dict[str, str]:
                 )
             targets[source] = text_of(record, "target")
     except ConfigError as error:
-        raise ConfigError(f"The targets {str(path)!r} cannot be read: {error}.") from None
+        raise ConfigError(f"The targets file {str(path)!r} cannot be read: {error}.") from None
     return targets
 
 

@@ -1,8 +1,8 @@
 """From the rows of `peclip predict`, one per person and window, to one row per video.
 
-The rule is the same as for `peclip.results.prediction.Prediction.label`: the mean of the probabilities over the
-windows with status ok of the person who is seen longest. Windows of low quality count where that person has no
-other. A video without a face has no prediction, and is left out.
+The rule is the same as for `peclip.results.prediction.Prediction.label`: the mean of the probabilities over
+the windows with status ok of the person who is visible longest. Windows of low quality count where that
+person has no other. A video without a face has no prediction, and is excluded.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from peclip.results.rows import Row, Status, TrackSummary
 
 
 def reduce_rows(records: Sequence[Record], targets: Mapping[str, str] | None) -> PredictionTable:
-    """Returns one prediction per source; its note says the rule and what was left out.
+    """Returns one prediction per source, with a note that states the rule and what was excluded.
 
     Args:
         records: at least one; with source, track_id, status, label and `prob_<label>`.
@@ -54,14 +54,14 @@ def reduce_rows(records: Sequence[Record], targets: Mapping[str, str] | None) ->
         if true.setdefault(row.source, target) != target:
             raise ConfigError(
                 f"{place} has the target {target!r} for {row.source!r}, but an earlier row has "
-                f"{true[row.source]!r}; each video must have a single target"
+                f"{true[row.source]!r}; each video must have exactly one target"
             )
         key = (row.source, row.track_id, row.window)
         if "window" in cells and places.setdefault(key, place) != place:
             raise ConfigError(
                 f"{place} repeats person {row.track_id} of {row.source!r} in window {row.window} "
-                f"from {places[key]}; the file must contain each row only once and the rows of "
-                "only one model"
+                f"from {places[key]}; each row must occur only once, and all rows must be from "
+                "the same model"
             )
         rows.setdefault(row.source, []).append(row)
     return _table(rows, true, tuple(columns))
@@ -123,8 +123,8 @@ def _table(
             persons += len(prediction.tracks) - 1
     if not main:
         raise ConfigError(
-            f"no window of its {len(rows)} videos has a label: no face was found, or the videos "
-            "could not be read"
+            f"none of the windows of its {len(rows)} videos has a label: no face was found, or "
+            "the videos could not be read"
         )
     scores = [[track.scores[name] for name in classes] for track in main.values()]
     return PredictionTable(
@@ -148,7 +148,7 @@ def _note(rows: Mapping[str, Sequence[Row]], tracks: Sequence[TrackSummary], per
         f" (videos without such a window, averaged over low_quality ones: {poor})" if poor else ""
     )
     return (
-        f"{total} rows reduced to {len(tracks)} videos, averaged over the windows with status ok "
-        f"for the person visible longest{fallback}; excluded rows: {total - used}, other persons: "
-        f"{persons}, videos without a prediction: {without}"
+        f"reduced {total} rows to {len(tracks)} videos, using the mean over the windows with "
+        f"status ok of the person visible longest{fallback}; excluded rows: {total - used}, other "
+        f"persons: {persons}, videos without a prediction: {without}"
     )

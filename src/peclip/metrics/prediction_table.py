@@ -1,4 +1,4 @@
-"""What a model predicts for the videos of a file or a split, and what they really show."""
+"""Predictions and true labels for the videos of a file or a split."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class PredictionTable:
         classes: Sequence[str],
         probabilities: NDArray[np.float64],
     ) -> PredictionTable:
-        """Makes the table of a model whose label is the most likely class; of equals the first one.
+        """Makes a table in which the predicted label is the most likely class; ties go to the first one.
 
         Args:
             ids: names of the N videos.

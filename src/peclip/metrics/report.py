@@ -1,4 +1,4 @@
-"""The numbers of the field: WAR, UAR, and what stands behind them.
+"""The standard metrics of the field: WAR, UAR, and the statistics behind them.
 
 WAR (weighted average recall) is the accuracy. UAR (unweighted average recall) is the mean recall over the classes
 *present* in the targets: a class that never occurs has no recall, and a wrong prediction that names it must
@@ -31,7 +31,7 @@ UNITS = {
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What a confusion matrix says. Everything is a fraction, 0 to 1; `to_dict` gives per cent."""
+    """Metrics of a confusion matrix. All are fractions, 0 to 1; `to_dict` returns percentages."""
 
     confusion: ConfusionMatrix
     num_videos: int
@@ -68,7 +68,7 @@ class Report:
         resamples: int = RESAMPLES,
         seed: int = 0,
     ) -> Report:
-        """Computes everything from counts.
+        """Computes all metrics from counts.
 
         Args:
             confusion: at least one video; it is copied.
@@ -107,7 +107,7 @@ class Report:
 
     @property
     def remarks(self) -> tuple[str, ...]:
-        """What must be said with the numbers, a sentence each."""
+        """Remarks that must be shown with the scores, one sentence each."""
         found = list[str]()
         if self.dropped:
             found.append(
@@ -116,19 +116,19 @@ class Report:
             )
         if self.unmatched:
             found.append(
-                f"{_counted('prediction', self.unmatched)} (no video has such a target, so "
-                "these count as wrong)"
+                f"{_counted('prediction', self.unmatched)} (no video has this target, so these "
+                "count as wrong)"
             )
         absent = [name for name, videos in self.support.items() if not videos]
         if absent:
             found.append(
                 f"no videos of {', '.join(absent)}: recall is undefined, and UAR is the mean over "
-                f"the other {len(self.labels) - len(absent)}"
+                f"the remaining classes ({len(self.labels) - len(absent)})"
             )
         return tuple(found)
 
     def to_dict(self) -> dict[str, Any]:
-        """Returns the JSON form of the counted videos; `UNITS` says that all but `ece` and the counts is in per cent."""
+        """Returns the JSON form; see `UNITS` for the units: percentages, except `ece` and the counts."""
         return {
             "num_videos": self.num_videos,
             "uar": percent(self.uar),
@@ -162,7 +162,7 @@ class Report:
 
 
 def percent(fraction: float | None) -> float | None:
-    """Returns a fraction in per cent, rounded to six places; `None` stays `None`."""
+    """Returns a fraction as a percentage, rounded to six places; `None` stays `None`."""
     return None if fraction is None else round(100 * fraction, 6)
 
 

@@ -35,7 +35,7 @@ from peclip.metrics.report import Report, percent
 
 @dataclass(frozen=True, slots=True)
 class FoldReport:
-    """The report of one file or fold, and what it is of."""
+    """The report of one file or fold, and the facts that identify it."""
 
     facts: Mapping[str, Any]
     """The file, or the data set, fold, split, model and preprocessing."""
@@ -50,7 +50,7 @@ class FoldReport:
 
     @property
     def remarks(self) -> tuple[str, ...]:
-        """Sentences that must stand beside the numbers, for people."""
+        """Remarks that must be shown with the scores."""
         return (*self.notes, *self.report.remarks)
 
     def to_dict(self) -> dict[str, Any]:
@@ -151,7 +151,7 @@ def score_files(
         try:
             report = score(table, classes, resamples=resamples, seed=seed)
         except ConfigError as error:
-            raise ConfigError(f"The predictions {path!r} cannot be scored: {error}") from None
+            raise ConfigError(f"The prediction file {path!r} cannot be scored: {error}") from None
         folds.append(FoldReport({"predictions": path}, report, table.notes))
     if true is not None:
         unused = len(true.keys() - {name for _, table in tables for name in table.ids})
@@ -208,8 +208,8 @@ def score(
     dropped = Counter(target for target in targets if target not in names)
     if dropped and not kept:
         raise ConfigError(
-            f"none of the targets' labels ({', '.join(sorted(dropped))}) is a label of the model, "
-            f"whose labels are {', '.join(names)}."
+            f"none of the labels in the targets ({', '.join(sorted(dropped))}) is a label of the "
+            f"model ({', '.join(names)})."
         )
     pairs = [(targets[number], labels[number]) for number in kept]
     shown = set(targets)

@@ -125,13 +125,15 @@ def check_fit(config: ModelConfig, backbone: Backbone) -> None:
     if config.quick_gelu != backbone.quick_gelu:
         raise ConfigError(
             f"The configuration has quick_gelu={config.quick_gelu}, but the backbone "
-            f"{config.backbone!r} has quick_gelu={backbone.quick_gelu}. CLIP's features would be "
-            "silently wrong; set the field to the activation that the weights were trained with."
+            f"{config.backbone!r} has quick_gelu={backbone.quick_gelu}. Set quick_gelu to match "
+            "the activation that the weights were trained with; otherwise, the features would be "
+            "wrong."
         )
     if config.preprocess.image_size != backbone.vision.image_size:
         raise ConfigError(
-            f"The backbone {config.backbone!r} takes images of {backbone.vision.image_size} pixels, but "
-            f"preprocess.image_size is {config.preprocess.image_size}."
+            f"The backbone {config.backbone!r} takes images of {backbone.vision.image_size} "
+            f"pixels, but preprocess.image_size is {config.preprocess.image_size}. Set "
+            f"preprocess.image_size to {backbone.vision.image_size}."
         )
 
 

@@ -78,5 +78,5 @@ def read_label_file(path: Path) -> tuple[LabelSet, dict[str, str]]:
         return LabelSet.of(content), own
     raise ConfigError(
         f"The label file {str(path)!r} must contain a list of names, or a mapping from each name "
-        "to a text that describes it."
+        "to its description."
     )

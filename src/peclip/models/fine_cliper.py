@@ -183,7 +183,7 @@ class FineCLIPERModel(ExpressionModel):
             if not isinstance(parts, PartsStream):
                 raise ConfigError(
                     "This model reads parsing maps and landmarks, but the videos have none. "
-                    "Prepare them with: peclip data prepare --parts mediapipe"
+                    "Extract them with: peclip data prepare --parts mediapipe"
                 )
             streams += list(parts.pictures.unbind(2))
             found += [parts.found] * (self.num_visual - 1)

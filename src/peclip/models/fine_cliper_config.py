@@ -10,7 +10,7 @@ from peclip.config import BackboneSizes, ModelConfig
 
 
 class FineCLIPERConfig(ModelConfig):
-    """A FineCLIPER model. Details the paper leaves open are fields; docs/models/finecliper.md explains them.
+    """A FineCLIPER model. Fields cover details that the paper leaves open; see docs/models/finecliper.md.
 
     The bottlenecks are absolute, and with the defaults the four variants on ViT-B/16 train 13.4, 19.4,
     14.4 and 20.4 million parameters, where the paper says 13, 19, 14 and 20.
@@ -20,7 +20,7 @@ class FineCLIPERConfig(ModelConfig):
     parts: bool = False
     """Read parsing maps and landmarks of the frames as separate streams (`*` in the paper)."""
     parts_finder: str = "mediapipe"
-    """The parts finder, used for both training and prediction."""
+    """The finder of landmarks and parsing maps, for both training and prediction."""
     captions: bool = False
     """Read a caption of the video through the fine-grained text encoder (`+` in the paper)."""
     positive_text: str = "A person with an expression of {label}"
@@ -37,9 +37,10 @@ class FineCLIPERConfig(ModelConfig):
     scale: float = Field(0.5, gt=0, le=10)
     """s: scale of the adapter parallel to the MLP (Table 9)."""
     fusion: Literal["adaptive", "fixed"] = "adaptive"
-    """Weighting of the streams: learned per video, or fixed by `video_weight` (paper, Section 4)."""
+    """Weights of the streams: computed per video by a learned layer, or fixed by `video_weight` (paper,
+    Section 4)."""
     video_weight: float = Field(0.5, ge=0, le=1)
-    """Weight of the video stream with `fusion="fixed"`; the other streams share the rest."""
+    """Weight of the video stream if `fusion="fixed"`; the other streams share the rest."""
     supervision: Literal["labels", "captions"] = "labels"
     """Training signal: labels, or captions alone for zero-shot classification (Table 3)."""
     alignment: float = Field(0.1, ge=0)

@@ -1,4 +1,4 @@
-"""A network together with what its weights were trained for."""
+"""A network together with its configuration and preprocessing."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from peclip.nn.preprocess import Preprocess
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LoadedModel:
-    """A network, its configuration, and the preprocessing that this says."""
+    """A network, its configuration, and the preprocessing that the configuration defines."""
 
     network: ExpressionModel
     config: ModelConfig

@@ -226,5 +226,5 @@ def _check_fit(config: PEClipConfig, backbone: Backbone) -> None:
     if config.adapter_reduction > narrow:
         raise ConfigError(
             f"adapter_reduction is {config.adapter_reduction}, but the narrower tower of "
-            f"{config.backbone!r} has width {narrow}. Set it to at most {narrow}."
+            f"{config.backbone!r} has width {narrow}. Set adapter_reduction to at most {narrow}."
         )

@@ -19,19 +19,21 @@ class PEClipConfig(ModelConfig):
     """Reduction factor: the bottleneck width of an adapter is the width of its tower divided by it (paper, Table
     9)."""
     shared_adapter: Literal["per_layer", "shared", "none"] = "per_layer"
-    """ShA: one per layer (release, 9.4 M parameters), one per tower shared by all its layers (7.0 M), or none."""
+    """ShA: one adapter per layer (release, 9.4 M parameters), one per tower, shared by its layers (7.0 M),
+    or none."""
     temporal_adapter: Literal["gru", "none"] = "gru"
-    """Use the TDA in the vision tower, or none (ablation)."""
+    """TDA in the vision tower; none for an ablation."""
     text_adapter: Literal["per_layer", "none"] = "per_layer"
-    """Use the TA in the text tower, or none (ablation)."""
+    """TA in the text tower; none for an ablation."""
     adapter_init: Literal["zero", "default"] = "zero"
-    """Up-projection of ShA and TA: zero (identity at the start), or PyTorch's default (release)."""
+    """Initialisation of the up-projections of ShA and TA: zero (so that adapters start as the identity), or
+    PyTorch's default (release)."""
     prompt_length: int = Field(2, ge=0, le=64)
-    """Number of tokens in a learned prompt; 0 omits the prompts (ablation)."""
+    """Number of tokens in a learned prompt; 0 disables prompts (ablation)."""
     prompt_depth: int = Field(9, ge=1)
-    """Number of layers that receive a separate prompt, including the input."""
+    """Number of layers with their own prompt, including the first."""
     prompt_half: bool = False
-    """Round the prompts to fp16 as the release does; set by `peclip convert`."""
+    """Round the prompts to fp16, like the release; set by `peclip convert`."""
 
     @classmethod
     def for_backbone(cls, backbone: str, pretrained: str | None, sizes: BackboneSizes) -> Self:

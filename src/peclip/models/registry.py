@@ -16,7 +16,7 @@ from peclip.models.pe_clip_config import PEClipConfig, PlainClipConfig
 
 
 class Architecture(NamedTuple):
-    """What belongs to a model. Code is named as `module:object` and imported when a model of this kind is built."""
+    """The parts of a model. Code is named as `module:object`, and imported when it is needed."""
 
     config: type[ModelConfig]
     build: str
@@ -75,6 +75,6 @@ def read_config(content: Mapping[str, Any] | str) -> ModelConfig:
     architecture = values.get("architecture", DEFAULT)
     if not isinstance(architecture, str) or architecture not in ARCHITECTURES:
         raise ConfigError(
-            f"Invalid architecture: choose {' or '.join(ARCHITECTURES)} (given: {architecture!r})."
+            f"Invalid architecture {architecture!r}; choose {' or '.join(ARCHITECTURES)}."
         )
     return check(ARCHITECTURES[architecture].config, values)

@@ -101,8 +101,9 @@ def backbone_config(name: str) -> dict[str, Any]:
         or not isinstance(vision["layers"], int)
     ):
         raise ConfigError(
-            f"The backbone {name!r} is not a plain CLIP ViT, which PE-CLIP requires. Choose, for "
-            "example, ViT-B-16-quickgelu, ViT-B-32-quickgelu or ViT-L-14-quickgelu."
+            f"The backbone {name!r} is not a plain CLIP ViT, so adapters cannot be added to it. "
+            "Choose a CLIP ViT, such as ViT-B-16-quickgelu, ViT-B-32-quickgelu or "
+            "ViT-L-14-quickgelu."
         )
     return copy.deepcopy(config)
 
@@ -141,8 +142,8 @@ def _build(name: str, config: dict[str, Any]) -> Any:
         or not visual.transformer.batch_first
     ):
         raise ConfigError(
-            f"The backbone {name!r} does not pool with the class token, unlike CLIP; choose "
-            "another ViT."
+            f"The backbone {name!r} does not use class-token pooling, unlike CLIP; choose another "
+            "ViT."
         )
     for module in [module for module in model.modules() if hasattr(module, "gelu")]:
         if isinstance(module.gelu, OpenClipQuickGELU):
@@ -194,7 +195,7 @@ def _find_weights(name: str, tag: str, cache_dir: Path | None, offline: bool) ->
         if cached is None:
             raise WeightsError(
                 f"peclip is offline, and the weights {name}/{tag} are not in the cache "
-                f"{cache_dir or 'of open_clip'}. When online, download them with: peclip models "
+                f"{cache_dir or 'of open_clip'}. Once online, download them with: peclip models "
                 f"download {name}/{tag}"
             )
         return cached
@@ -250,6 +251,6 @@ def _tokenizer(text_config: dict[str, Any]) -> SimpleTokenizer:
             return SimpleTokenizer(str(path), context_length=context)
     except OSError as error:
         raise WeightsError(
-            f"The tokenizer cannot be saved to a temporary file: {error.strerror or error}. Free some "
-            "space, or set TMPDIR to a writable folder."
+            f"The tokenizer cannot be saved to a temporary file: {error.strerror or error}. Free "
+            "up disk space, or set TMPDIR to a writable folder."
         ) from error

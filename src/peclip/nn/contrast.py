@@ -10,7 +10,7 @@ from torch import Tensor
 
 
 def polarity_cosines(features: Tensor, label_features: Tensor) -> Tensor:
-    """Returns how much closer features are to the positive than to the negative text of each label.
+    """Returns how much closer features are to the positive text of each label than to its negative text.
 
     The paper does not state the rule; it is the only one of three candidates that reproduces all four
     predictions in its figure of cosines (the largest positive gives two, the smallest negative three).

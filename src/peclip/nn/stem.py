@@ -88,8 +88,8 @@ class SeparableStem(nn.Module):
             raise CheckpointError(
                 f"The layers in {str(path)!r} do not match this stem: {len(wrong)} tensors are "
                 f"missing, unexpected or of the wrong shape; the first one is {wrong[0]!r}. Use "
-                f"the weights of a MobileNetV1 with {len(self.layers)} separable layers and "
-                "folded batch norms."
+                f"the weights of a MobileNetV1 with {len(self.layers)} depthwise-separable layers "
+                "and folded batch norms."
             )
         loaded["conv1.weight"] = loaded["conv1.weight"].flip(1)  # BGR to RGB
         copy_tensors(path, loaded, into)

@@ -24,8 +24,8 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     except (SafetensorError, OSError, ValueError) as error:
         reason = first_line(error)
         raise CheckpointError(
-            f"{str(path)!r} is not a complete safetensors file: {reason}. Download it again, or "
-            "save it again."
+            f"{str(path)!r} is not a complete safetensors file: {reason}. Download or save it "
+            "again."
         ) from None
 
 
@@ -44,8 +44,9 @@ def copy_tensors(path: Path, loaded: Mapping[str, Tensor], into: Mapping[str, Te
     ]
     if damaged:  # one flipped bit can make a number infinite, and then every prediction NaN
         raise CheckpointError(
-            f"{str(path)!r} is corrupt: {counted('tensors hold NaN or infinite values', damaged)}. "
-            "Download or save it again."
+            f"{str(path)!r} is corrupt: "
+            f"{counted('tensors contain NaN or infinite values', damaged)}. Download or save it "
+            "again."
         )
     for name, tensor in into.items():
         tensor.copy_(loaded[name])

@@ -151,7 +151,9 @@ class Predictor:
         """
         if options.captions is not None and not self.config.reads_captions:
             given = f"{self.name} does not read captions, but {str(options.captions)!r} was passed"
-            raise ConfigError(f"{given}. Remove it, or use a model trained with captions.")
+            raise ConfigError(
+                f"{given}. Remove the captions, or use a model trained with captions."
+            )
         weight = effective_prior_weight(self.config, options.prior_weight)
         for name in self.config.streams:
             if name not in self._streams:  # it may load a model

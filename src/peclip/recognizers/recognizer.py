@@ -83,7 +83,7 @@ class Recognizer(Predictor):
         if cls.architecture not in (None, config.architecture):
             raise ConfigError(
                 f"{checkpoint.name!r} is a {config.architecture} model, but {cls.__name__} loads "
-                f"only {cls.architecture} models. Use peclip.load({checkpoint.name!r})."
+                f"only {cls.architecture} models. Load it with peclip.load({checkpoint.name!r})."
             )
         return cls(
             load_model(checkpoint, settings=settings),

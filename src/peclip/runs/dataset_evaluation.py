@@ -123,9 +123,9 @@ def _evaluate_folds(
 def _unreadable(failed: Sequence[Unreadable], saved: Path | None) -> DatasetError:
     kept = "" if saved is None else f"; the other predictions are in {saved}"
     return DatasetError(
-        f"{len(failed)} videos cannot be read{kept}. The first: {failed[0].reason} Obtain them "
-        "again, or skip them with --skip-unreadable; the scores are then not comparable with "
-        "published ones."
+        f"{len(failed)} videos cannot be read{kept}. First error: {failed[0].reason} Download the "
+        "videos again, or skip them with --skip-unreadable; the scores are then not comparable "
+        "with published ones."
     )
 
 
@@ -138,10 +138,10 @@ def evaluate_fold(
     skipped: list[Unreadable],
     on_batch: BatchListener | None = None,
 ) -> tuple[PredictionTable, FoldReport] | None:
-    """Evaluates one model on the videos of a split that are there; `None` if none of them can be read.
+    """Evaluates one model on the available videos of a split; `None` if none of them can be read.
 
     Returns:
-        The predictions, and what they are worth.
+        The predictions, and their scores.
 
     Raises:
         ConfigError: the model has none of the labels of the split.
@@ -150,8 +150,8 @@ def evaluate_fold(
     known = present.with_samples(s for s in present.samples if s.label in recognizer.labels.names)
     if not len(known):
         raise ConfigError(
-            f"The labels of the model are {', '.join(recognizer.labels)}, but {split.title} only "
-            f"has {', '.join(split.labels)}. Use other labels with --labels."
+            f"None of the labels of {split.title} ({', '.join(split.labels)}) is a label of the "
+            f"model ({', '.join(recognizer.labels)}). Pass matching labels with --labels."
         )
     tables = _predict(recognizer, known, options, world, skipped, on_batch)
     if not len(tables[0]):
@@ -164,7 +164,7 @@ def evaluate_fold(
         facts |= {"captions": known.num_captions, "silent": len(known) - known.num_captions}
     elif data.captions is not None:
         _log.warning(
-            "%s does not read captions, so the given captions are not used", recognizer.name
+            "%s does not read captions, so the given captions are ignored", recognizer.name
         )
     unknown = [s for s in present.samples if s.label not in recognizer.labels.names]
     reports = [_report(table, unknown, options) for table in tables]
@@ -211,9 +211,8 @@ def _read_splits(data: DataConfig, name: str, folds: Sequence[int | None]) -> li
     """Reads a split of every fold, with what is missing in it: an error unless `allow_missing` is set."""
     if name == "all" and len(folds) > 1:
         raise ConfigError(
-            f"The split 'all' of {data.dataset} contains the same videos in every fold, so they "
-            f"would be scored {len(folds)} times as if they were different videos. Use a single "
-            "--fold, or another --split."
+            f"The split 'all' of {data.dataset} contains the same videos in every fold, so each "
+            f"video would be counted {len(folds)} times. Use a single --fold, or another --split."
         )
     splits = [read_split(data.model_copy(update={"fold": fold, "split": name})) for fold in folds]
     for split in splits:

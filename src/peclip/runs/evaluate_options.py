@@ -15,25 +15,24 @@ class EvaluateOptions(Config, use_attribute_docstrings=True):
     """
 
     split: str | None = None
-    """Split to evaluate; by default, the split on which papers report scores."""
+    """Split to evaluate; by default, the split that papers report scores on."""
     labels: dict[str, str] | None = None
-    """Custom labels for the model, with their texts or empty ones."""
+    """Custom labels for the model, mapped to their texts (empty for the default text)."""
     frames: FrameOrder = "as-recorded"
-    """Frame order. Any order except as-recorded destroys temporal information; compare the scores with
-    as-recorded to see whether the model uses it."""
+    """Frame order. All orders except as-recorded destroy temporal information; compare the scores with
+    those of as-recorded to see whether the model uses it."""
     tta: ViewAverage = "none"
     """Test-time augmentation; flip averages the probabilities of a video and its mirror image."""
     prior_weight: float | None = Field(None, ge=0, le=1)
-    """Label frequencies assumed at prediction time: 0 uses the frequencies in the training videos, 1
-    assumes that all labels are equally frequent, and values in between interpolate. Defaults to the weight
-    stored in the model."""
+    """Label prior assumed at prediction time: 0 for the label frequencies of the training videos, 1 for a
+    uniform prior, or a value in between to interpolate. Defaults to the value stored in the model."""
     seed: int = Field(0, ge=0)
-    """Random seed for the bootstrap and for shuffling frames."""
+    """Random seed for the bootstrap and for frame shuffling."""
     batch_size: int = Field(8, ge=1)
     """Videos per forward pass."""
     workers: int = Field(default_factory=default_readers, ge=0)
-    """Number of processes that read videos; by default, one per core, but at most 4."""
+    """Number of data-loading processes; by default, one per core, up to 4."""
     resamples: int = Field(RESAMPLES, ge=0, le=1_000_000)
-    """Number of bootstrap samples for the confidence intervals; 0 omits the intervals."""
+    """Number of bootstrap samples for the confidence intervals; 0 disables them."""
     skip_unreadable: bool = False
-    """Skip videos that cannot be read; the report states how many were skipped."""
+    """Skip videos that cannot be read; the report states how many."""

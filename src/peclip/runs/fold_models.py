@@ -35,7 +35,7 @@ class FoldModels:
         return [self.loaded[name] for name in self.names]
 
     def warning(self, splits: Sequence[Split], data: DataConfig) -> str | None:
-        """Returns what must be said of models that know some of the videos, or other crops; each sentence once."""
+        """Returns the distinct warnings about models trained on these videos, or on other crops."""
         incomplete = left_out(data.root)
         mismatches = {
             name: crop_mismatch(data.root, model.config.preprocess)
@@ -94,9 +94,8 @@ def model_of(name: str | Path, fold: int | None) -> str | Path:
         found = folder / f"fold-{fold}" / MODEL
         if not found.is_dir():
             raise ConfigError(
-                f"{str(name)!r} is a run with one model per fold, but it has no model for fold "
-                f"{fold}. Use --fold all or the number of a finished fold, or finish the run: "
-                "peclip train --resume."
+                f"{str(name)!r} has one model per fold, but none for fold {fold}. Use --fold all "
+                "or the number of a finished fold, or finish the run: peclip train --resume."
             )
         return found
     found = model_folder(folder)

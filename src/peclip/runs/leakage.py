@@ -1,4 +1,4 @@
-"""Detects overlap between the training and the evaluation of a run, and words the warnings."""
+"""Detects overlap between the training and evaluation videos of a run, and returns warnings."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def run_warning(run: str, model: str | Path, split: Split, data: DataConfig) -> 
     if subjects and _numbers(subjects) != _numbers(data.test_subjects):
         return (
             f"The run {run!r} was trained on all subjects of {split.dataset} except "
-            f"{', '.join(map(str, subjects))} (data.test_subjects), so the scores on those other "
+            f"{', '.join(map(str, subjects))} (data.test_subjects), so the scores on the training "
             "subjects are too high."
         )
     if split.split == "train":

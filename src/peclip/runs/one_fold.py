@@ -138,7 +138,7 @@ def _log_start(
     """Logs what is special about the weights, the videos and the settings of a run."""
     if fresh:
         new = {re.sub(r"\.\d+\.", ".*.", name).rpartition(".")[0] for name in fresh}
-        folder.log(f"missing from the base model, randomly initialised: {', '.join(sorted(new))}")
+        folder.log(f"randomly initialised (not in the base model): {', '.join(sorted(new))}")
     for note in splits.notes:
         folder.log(note)
     for said in (
@@ -227,7 +227,7 @@ def _with_scores(
     if is_main:
         if captions is not None and captions < len(split):
             silent = len(split) - captions
-            _warn(folder, f"{silent} of the videos of {split.title} had no caption")
+            _warn(folder, f"{silent} videos of {split.title} had no caption")
         folder.write_predictions(table, scores)
     return replace(report, reported_on=split.title, scores=scores, captions=captions)
 
@@ -268,14 +268,14 @@ def _story(config: RunConfig, splits: RunSplits, report: ModelReport) -> str:
     point = report.operating_point
     if point is not None and config.train.prior == "fit":
         told.append(
-            "Its predictions are adjusted by its prior with the weight "
-            f"{point['prior_weight']:.3g}, which was chosen by {point['criterion']} on "
-            f"{point['chosen_on']}."
+            "Its predictions are adjusted for the label prior with a weight of "
+            f"{point['prior_weight']:.3g}, chosen on {point['chosen_on']} (criterion: "
+            f"{point['criterion']})."
         )
     if report.scores is not None:
         told.append(
-            f"On the {report.scores.num_videos:,} videos of {report.reported_on}, it has UAR "
-            f"{percent(report.scores.uar):.2f} %, WAR {percent(report.scores.war):.2f} %."
+            f"On the {report.scores.num_videos:,} videos of {report.reported_on}, its UAR is "
+            f"{percent(report.scores.uar):.2f} % and its WAR {percent(report.scores.war):.2f} %."
         )
     told += [*report.notes, *([] if report.warning is None else [report.warning])]
     return "\n".join(told)

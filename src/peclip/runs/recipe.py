@@ -135,9 +135,7 @@ def run_config(values: Mapping[str, Any]) -> RunConfig:
     given = data if isinstance(data, Mapping) else {}
     for field, flag in (("dataset", "--dataset"), ("root", "--data-root")):
         if given.get(field) is None:
-            raise ConfigError(
-                f"{flag} is missing; pass this option (in a recipe, set data.{field})."
-            )
+            raise ConfigError(f"{flag} is required; pass it, or set data.{field} in the recipe.")
     return check(RunConfig, values)
 
 
@@ -150,7 +148,7 @@ def model_config(base: ModelConfig, changes: Mapping[str, Any]) -> ModelConfig:
     try:
         return read_config(merged(base.model_dump(), changes))
     except ConfigError as error:
-        raise ConfigError(f"The model changes are invalid: {error}") from None
+        raise ConfigError(f"The model settings are invalid: {error}") from None
 
 
 def to_yaml(config: RunConfig) -> str:

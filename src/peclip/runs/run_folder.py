@@ -91,8 +91,8 @@ class RunFolder:
         strange = [entry.name for entry in held if not _is_of_a_run(entry.name)]
         if strange:
             raise ConfigError(
-                f"{str(self.path)!r} contains {strange[0]!r}, which was not written by a run, so "
-                "the folder is not overwritten. Choose another folder."
+                f"{str(self.path)!r} will not be overwritten, because it contains {strange[0]!r}, "
+                "which was not written by a run. Choose another folder."
             )
         with writing(self.path):
             for entry in held:
@@ -158,7 +158,7 @@ class RunFolder:
         self.write(HISTORY, "".join(json.dumps(entry) + "\n" for entry in history))
 
     def draw_curve(self, history: Sequence[Mapping[str, Any]]) -> None:
-        """Draws loss, UAR and WAR over the epochs, if matplotlib is installed."""
+        """Plots loss, UAR and WAR over the epochs, if matplotlib is installed."""
         self._draw(lambda: plot_curve(history), CURVE)
 
     def write_predictions(self, table: PredictionTable, report: Report) -> None:
@@ -187,7 +187,7 @@ class RunFolder:
         try:
             figure = plot()
         except MissingExtraError as error:
-            self.log(f"{name} could not be drawn: {error}")
+            self.log(f"{name} could not be plotted: {error}")
             return
         with writing(self.path):
             save_figure(figure, self.path / name)

@@ -52,7 +52,8 @@ def _check_kinds(train: Split, test: Split) -> None:
     if (one := train.samples[0].source).is_dir() != (other := test.samples[0].source).is_dir():
         raise DatasetError(
             f"{train.title} and {test.title} mix video files and frame folders, such as {one} and "
-            f"{other}. Add the missing videos, or move one kind to another folder."
+            f"{other}. Both splits must contain the same kind: add the missing files, or move one "
+            "kind to another folder."
         )
 
 

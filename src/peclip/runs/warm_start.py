@@ -74,9 +74,8 @@ def load_what_fits(model: ExpressionModel, config: ModelConfig, path: Path) -> l
             fresh.append(name)
         else:
             raise CheckpointError(
-                f"{str(path)!r} has no {name} of shape {tuple(tensor.shape)}, but the frozen "
-                f"backbone {config.backbone!r} requires it. Use the same backbone as the base "
-                "model."
+                f"{str(path)!r} has no {name} of shape {tuple(tensor.shape)}, which the frozen "
+                f"backbone {config.backbone!r} requires. Use the same backbone as the base model."
             )
     copy_tensors(path, loaded, fitting)
     return fresh

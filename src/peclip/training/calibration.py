@@ -33,7 +33,7 @@ class OperatingPoint:
     """WAR and UAR with it."""
 
     def to_dict(self, chosen_on: str) -> dict[str, Any]:
-        """Returns the JSON form, with WAR and UAR in per cent."""
+        """Returns the JSON form, with WAR and UAR as percentages."""
         scores = {"before": self.before, "after": self.after}
         return {
             "chosen_on": chosen_on,
@@ -78,9 +78,9 @@ def operating_point(
 
 
 def choose_prior_weight(logits: Tensor, targets: Tensor, prior: HasPrior, cost: float) -> float:
-    """Returns the one of `PRIOR_WEIGHTS` with the highest UAR among those that cost little WAR.
+    """Returns the one of `PRIOR_WEIGHTS` with the highest UAR among those with a small loss of WAR.
 
-    UAR alone would be bought with any number of wrong frequent labels, and WAR alone leaves rare labels out.
+    Maximising UAR alone would sacrifice any number of frequent labels, and WAR alone neglects rare labels.
 
     Args: logits: float64 (N, C), of held-out videos, not adjusted. targets: (N,), their classes. prior: a model or
     its configuration, its prior in the order of the classes. cost: percentage points by which WAR may be below the

@@ -1,4 +1,4 @@
-"""What can be said about a training before it starts."""
+"""Checks of a training run before it starts."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from peclip.training.distributed import SINGLE, World
 
 
 def check_validation(config: TrainConfig, val: Split | None) -> None:
-    """Checks that there are validation videos where something is chosen on them.
+    """Checks that there are validation videos if something is selected on them.
 
     Raises:
         ConfigError: there are none.
@@ -19,17 +19,17 @@ def check_validation(config: TrainConfig, val: Split | None) -> None:
     if val is None and config.select_on != "last":
         raise ConfigError(
             f"select_on is {config.select_on!r}, but no {config.select_on} split was passed. Pass "
-            "one, or set select_on to last."
+            f"a {config.select_on} split, or set select_on to last."
         )
     if val is None and config.calibrate:
         raise ConfigError(
             "calibrate fits the temperature on validation videos, but there are none. Pass a "
-            "split to select on, or set calibrate to false."
+            "validation split, or set calibrate to false."
         )
     if val is None and config.prior == "fit":
         raise ConfigError(
             "train.prior=fit chooses the prior weight on validation videos, but there are none. "
-            "Pass a split to select on, or set train.prior to targets."
+            "Pass a validation split, or set train.prior to targets."
         )
 
 
@@ -51,15 +51,16 @@ def check_streams(
         STREAMS[name].check(train, [split for split in others if split is not None])
     if model_config.learns_from_captions and _videos_of_a_rank(config, world) < 2:
         raise ConfigError(
-            "Learning from captions alone contrasts the videos of a batch, but the per-rank "
-            f"batch size is 1 (batch_size {config.batch_size}, ranks {world.size}), so nothing "
-            f"would be learned. Use at least -b {2 * world.size}; grad_accum does not help."
+            "Training on captions alone contrasts the videos within a batch, but the per-rank "
+            f"batch size is 1 (batch_size {config.batch_size}, ranks {world.size}), so the model "
+            f"would not learn anything. Use at least -b {2 * world.size}; grad_accum does not "
+            "help."
         )
     read = " and ".join(model_config.streams)
     if read and config.mixing.mixup + config.mixing.fmix > 0:
         raise ConfigError(
-            f"The model reads {read}, which cannot be mixed. Disable mixing: "
-            "--set train.mixing.mixup=0 --set train.mixing.fmix=0"
+            f"The model reads {read}, which cannot be mixed. Disable mixup and FMix: --set "
+            "train.mixing.mixup=0 --set train.mixing.fmix=0"
         )
 
 

@@ -22,9 +22,9 @@ class LearningRates(Config):
     """Peak learning rates by part of the model."""
 
     adapters: float = Field(2e-4, ge=0)
-    """ShA, TDA and TA."""
+    """Learning rate of the adapters (ShA, TDA and TA)."""
     prompts: float = Field(3e-5, ge=0)
-    """Prompts of both towers, and their coupling."""
+    """Learning rate of the prompts of both towers, and of their coupling."""
     backbone: float = Field(0.0, ge=0)
     """Learning rate of CLIP itself: 0 keeps it frozen, as in the papers. No weight decay is applied to its vectors
     (norms, biases)."""
@@ -67,22 +67,22 @@ class MixingConfig(Config):
     mixup: float = Field(0.4, ge=0, le=1)
     """Probability of mixup."""
     mixup_alpha: float = Field(0.4, gt=0)
-    """The share of the first video is drawn from Beta(alpha, alpha)."""
+    """The mixing weight of the first video is drawn from Beta(alpha, alpha)."""
     mixup_range: tuple[float, float] = (0.3, 0.7)
-    """Range to which this share is clipped."""
+    """Range to which this weight is clipped."""
     fmix: float = Field(0.3, ge=0, le=1)
     """Probability of FMix."""
     fmix_alpha: float = Field(1.0, gt=0)
-    """The masked share is drawn from Beta(alpha, alpha)."""
+    """The area fraction of the mask is drawn from Beta(alpha, alpha)."""
     fmix_decay: float = Field(3.0, ge=0)
-    """Decay power of the mask's high frequencies."""
+    """Exponent by which high frequencies in the mask decay."""
 
     @model_validator(mode="after")
     def _check_sums(self) -> MixingConfig:
         if self.mixup + self.fmix > 1 + 1e-9:
             raise ValueError(
-                f"mixup {self.mixup} and fmix {self.fmix} are probabilities of mutually exclusive "
-                "events and must not sum to more than 1"
+                f"mixup is {self.mixup} and fmix is {self.fmix}; they exclude each other, so "
+                "their sum must be at most 1"
             )
         low, high = self.mixup_range
         if not 0 <= low <= high <= 1:
@@ -94,12 +94,15 @@ class MixingConfig(Config):
 
 
 class TrainConfig(Config, use_attribute_docstrings=True):
-    """A training. Any field can be set on the command line, e.g. `--set train.lr.adapters=1e-4`."""
+    """Configuration of a training run.
+
+    Any field can be set on the command line, e.g. `--set train.lr.adapters=1e-4`.
+    """
 
     epochs: int = Field(30, ge=1)
-    """Number of passes over the training videos."""
+    """Number of epochs (passes over the training videos)."""
     batch_size: int = Field(8, ge=1)
-    """Videos per forward pass, in total over all ranks."""
+    """Total batch size: videos per forward pass, summed over all ranks."""
     grad_accum: int = Field(1, ge=1)
     """Number of forward passes per optimiser step."""
     lr: LearningRates = LearningRates()
@@ -108,8 +111,7 @@ class TrainConfig(Config, use_attribute_docstrings=True):
     """`muon` trains the matrices inside the encoders of a trained backbone with Muon and everything else with
     AdamW, at the same rates. Training from scratch then needs far fewer steps."""
     weight_decay: float = Field(0.01, ge=0)
-    """Weight decay, applied to every trained parameter except the backbone's vectors, in proportion to the learning
-    rate."""
+    """Weight decay of all trained parameters except the backbone's vectors, scaled by the learning rate."""
     warmup_epochs: float = Field(3.0, ge=0)
     """Duration of the linear warm-up from `warmup_lr` to the peak."""
     warmup_lr: float = Field(2e-5, ge=0)
@@ -118,22 +120,23 @@ class TrainConfig(Config, use_attribute_docstrings=True):
     clip_grad: float | None = Field(None, gt=0)
     """Maximum norm of the gradient over all parameters; the release does not clip gradients."""
     precision: Precision = "auto"
-    """Precision of the forward and backward passes; auto is bf16 on CUDA if the hardware supports it, otherwise
-    fp16 on CUDA, and fp32 on other devices."""
+    """Precision of the forward and backward passes; auto selects bf16 on CUDA devices that support it, fp16
+    on other CUDA devices, and fp32 elsewhere."""
     mixing: MixingConfig = MixingConfig()
     augment: AugmentConfig = AugmentConfig()
     animate: AnimateConfig | None = None
     """Generate windows from stills; replaces `augment`."""
     label_smoothing: float = Field(0.0, ge=0, lt=1)
     balance: Literal["none", "sampling", "loss"] = "none"
-    """`sampling` draws all classes equally often; `loss` gives rare classes larger weights. With soft targets, the
-    expected class sizes are used."""
+    """`sampling` draws all classes equally often; `loss` gives rare classes larger weights. With soft
+    targets, the expected class sizes are used."""
     balance_power: float = Field(1.0, ge=0, le=1)
     """For `sampling`: a class of n videos is drawn in proportion to n ** (1 - balance_power)."""
     ema: float | None = Field(None, gt=0, lt=1)
-    """Decay of an exponential moving average of the weights, which replaces them in the model."""
+    """Decay of an exponential moving average (EMA) of the weights; the model then uses the averaged
+    weights."""
     compile: bool = False
-    """Compile the video encoder with `torch.compile`: the first step is slow, later steps are faster."""
+    """Compile the video encoder with `torch.compile`: slower first step, faster later steps."""
     text_styles: tuple[str, ...] = ()
     """Text styles from which each step draws one per label (see `descriptions`); by default, the model's style is
     always used. Custom texts are unchanged."""
@@ -143,38 +146,39 @@ class TrainConfig(Config, use_attribute_docstrings=True):
     signal."""
     teacher: TeacherConfig | None = None
     prior: Literal["none", "targets", "fit"] = "none"
-    """Adjusts predictions of the finished model to other label frequencies (see `peclip.labels.prior_factors`).
-    `targets` stores the mean training target as its `prior`, without a weight; `fit` also chooses the weight on the
-    validation videos: the one with the highest UAR among those whose WAR is at most `prior_cost` below the best."""
+    """Whether to store a label prior, so that predictions can be adjusted to other label frequencies (see
+    `peclip.labels.prior_factors`). `targets` stores the mean training target as its `prior`, without a
+    weight; `fit` also chooses the weight on the validation videos: the one with the highest UAR among those
+    whose WAR is at most `prior_cost` below the best."""
     prior_cost: float = Field(1.0, ge=0, le=100)
-    """Percentage points of WAR that the weight chosen by `prior=fit` may cost."""
+    """Maximum loss of WAR, in percentage points, for the weight chosen by `prior=fit`."""
     calibrate: bool = False
     """Fit the temperature of the trained model on the validation videos, before the prior weight is chosen."""
     seed: int = Field(42, ge=0, lt=2**63)
     """Random seed of the run."""
     select_on: Selection = "val"
-    """Split on which the epoch to keep is selected (val or test), or last to keep the last epoch. Selecting
-    on test, as many papers do, makes the scores optimistic; the report then includes a warning."""
+    """Split used to select the best epoch (val or test), or last to keep the last epoch. Selecting on test,
+    as many papers do, makes the scores optimistic; the report then includes a warning."""
     select_by: Literal["war", "uar"] = "war"
     test: bool = True
-    """Whether to evaluate on the test videos at the end; false keeps them held out during development and reports
-    scores on the validation videos instead."""
+    """Whether to evaluate on the test videos at the end. If false, scores are reported on the validation
+    videos, so that the test videos remain unused during development."""
     val_fraction: float = Field(0.1, gt=0, lt=1)
     """Fraction of the training videos held out if there is no validation split."""
     patience: int | None = Field(None, ge=1)
-    """Early stopping: number of epochs without improvement after which training ends."""
+    """Early stopping: number of epochs without improvement after which training stops."""
     checkpoint_steps: int | None = Field(None, ge=1)
     """Number of steps between saved states; by default, the state is saved only after each epoch."""
     checkpoint_activations: bool = False
-    """Recompute the activations of every block in the backward pass: less memory, more time."""
+    """Recompute the activations of every block in the backward pass, trading time for memory."""
     workers: int = Field(default_factory=default_readers, ge=0)
-    """Number of processes per rank that read videos; by default, one per core, but at most 4."""
+    """Number of data-loading processes per rank; by default, one per core, up to 4."""
 
     @field_validator("warmup_epochs", "warmup_lr", "min_lr", "weight_decay")
     @classmethod
     def _check_finite(cls, value: float) -> float:
         if not math.isfinite(value):
-            raise ValueError("give a finite number")
+            raise ValueError("must be a finite number")
         return value
 
     @model_validator(mode="after")
@@ -187,16 +191,16 @@ class TrainConfig(Config, use_attribute_docstrings=True):
         if self.select_on == "test" and self.calibrate:
             raise ValueError(
                 "select_on is test, so calibrate would fit the temperature on the test videos; "
-                "select on val, or set calibrate to false"
+                "set select_on to val, or set calibrate to false"
             )
         if self.select_on == "test" and self.prior == "fit":
             raise ValueError(
-                "select_on is test, so prior=fit would choose the weight on the test videos; "
-                "select on val, or set prior to targets"
+                "select_on is test, so prior=fit would choose the weight on the test videos; set "
+                "select_on to val, or set prior to targets"
             )
         if self.select_on == "test" and not self.test:
             raise ValueError(
-                "select_on is test, but test is false, which excludes the test videos; set test to "
+                "select_on is test, but the test videos are excluded by test=false; set test to "
                 "true or select_on to val"
             )
         return self

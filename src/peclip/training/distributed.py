@@ -94,18 +94,18 @@ def world_of(environment: dict[str, str] | None = None) -> World:
         world = World(*(int(given[name]) for name in names))
     except ValueError:
         raise ConfigError(
-            f"Invalid torchrun variables {given}: each must be a number. Start with torchrun, or "
+            f"Invalid torchrun variables {given}: each must be a number. Launch with torchrun, or "
             "unset them."
         ) from None
     if world.size > 1 and not (values.get("MASTER_ADDR") and values.get("MASTER_PORT")):
         raise ConfigError(
-            f"WORLD_SIZE is {world.size}, but MASTER_ADDR and MASTER_PORT are missing. "
-            "Start with torchrun, or set them."
+            f"WORLD_SIZE is {world.size}, but MASTER_ADDR and MASTER_PORT are missing. Launch "
+            "with torchrun, or set them."
         )
     if not 0 <= world.rank < world.size or world.local_rank < 0:
         raise ConfigError(
-            f"Invalid rank {world.rank} for {world.size} processes. Start with torchrun, or unset "
-            "RANK and WORLD_SIZE."
+            f"Invalid rank {world.rank} for {world.size} processes. Launch with torchrun, or "
+            "unset RANK and WORLD_SIZE."
         )
     return world
 

@@ -1,4 +1,4 @@
-"""What a model predicts for the videos of a split."""
+"""Predictions of a model for the videos of a split."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def evaluate_views(
     for count, videos in _read(split, loaded, runtime, unreadable):
         if videos is not None:
             ids = [split.samples[index].id for index in videos.indices.tolist()]
-            with memory_errors(device, "Use fewer videos per pass (-b 1)."):
+            with memory_errors(device, "Use a smaller batch size (-b 1)."):
                 seen = to_batch(videos, loaded.preprocess, device)
                 shown = [view(predict, seen, ids, seed) for view in views]
                 found[:, videos.indices.to(device)] = torch.stack(shown)

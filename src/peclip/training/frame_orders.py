@@ -24,19 +24,19 @@ AS_RECORDED = "as-recorded"
 
 
 def as_recorded(predict: Predict, videos: Batch, ids: Sequence[str], seed: int) -> Tensor:
-    """Shows the frames in their order."""
+    """Returns the frames in their recorded order."""
     return predict(videos)
 
 
 def reverse(predict: Predict, videos: Batch, ids: Sequence[str], seed: int) -> Tensor:
-    """Shows the last frame first."""
+    """Reverses the frames."""
     B, T = videos.frames.shape[:2]
     order = torch.arange(T - 1, -1, -1, device=videos.frames.device)
     return predict(videos.at(order.expand(B, T)))
 
 
 def shuffle(predict: Predict, videos: Batch, ids: Sequence[str], seed: int) -> Tensor:
-    """Shows the frames in a random order, different for every video, never the recorded one.
+    """Returns the frames in a random order that differs between videos and is never the recorded one.
 
     The order depends only on the seed and the video id, not on batch or rank.
     """

@@ -16,7 +16,7 @@ from peclip.types import Batch
 
 
 def mix(batch: Batch, config: MixingConfig, random: Random) -> Batch:
-    """Mixes a batch by mixup, by FMix or not at all, depending on one draw.
+    """Applies mixup, FMix or neither to a batch, depending on one random draw.
 
     Args:
         batch: with targets.

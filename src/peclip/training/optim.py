@@ -57,7 +57,7 @@ def make_optimizers(
     if not groups:
         raise ConfigError(
             "Nothing to train: the model has no adapters and no prompts, and its backbone is "
-            "frozen. Enable one of them, or set train.lr.backbone."
+            "frozen. Enable adapters or prompts, or set train.lr.backbone."
         )
     adamw = torch.optim.AdamW(groups, fused=True)  # one pass over the weights: 8 ms against 27
     if config.optimizer == "adamw":

@@ -41,8 +41,8 @@ def training_prior(data: VideoDataset, labels: LabelSet, config: TrainConfig) ->
     if missing:
         raise ConfigError(
             f"train.prior is {config.prior}, but no training video is labelled "
-            f"{' or '.join(missing)}, so the prior of those labels would be 0. Add such videos, "
-            "remove these labels from the model, or set train.prior to none."
+            f"{' or '.join(missing)}, so the prior of these labels would be 0. Add videos with "
+            "these labels, remove the labels from the model, or set train.prior to none."
         )
     return TrainingPrior(
         dict(zip(labels, targets, strict=True)), dict(zip(labels, videos, strict=True))

@@ -58,9 +58,9 @@ class Trackers:
             raise
         except Exception as error:  # trackers raise different types
             raise TrainingError(
-                f"{name} failed to start: {_line(error)} Training did not start. Fix the problem "
-                f"and use --resume, or continue without {name} with --resume and --report-to none "
-                "(or other trackers)."
+                f"{name} failed to start: {_line(error)} Training has not started. Fix the "
+                "problem and pass --resume, or pass --resume with --report-to none (or other "
+                f"trackers) to train without {name}."
             ) from None
         position.run_id = tracker.run_id
         self._running[name] = tracker
@@ -145,8 +145,8 @@ class Trackers:
                 partial.write_text(json.dumps(held, indent=2) + "\n", encoding="utf-8")
         except OSError as error:
             raise TrainingError(
-                f"{str(path)!r} cannot be written: {error.strerror}. Free some space; the last saved state is "
-                "intact, and --resume continues from it."
+                f"{str(path)!r} cannot be written: {error.strerror}. Free up disk space; the last "
+                "saved state is intact, and --resume continues from it."
             ) from None
 
 

@@ -1,4 +1,4 @@
-"""With what a model is run over a split."""
+"""How a model is run over a split: device, precision, processes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from peclip.training.distributed import SINGLE, World
 
 @dataclass(frozen=True, slots=True)
 class Runtime:
-    """Device, precision and processes, and how many videos these take at a time."""
+    """Device, precision, processes, and the batch size."""
 
     device: torch.device
     precision: str = "fp32"

@@ -39,8 +39,8 @@ def save_state(state: dict[str, Any], folder: Path) -> None:
             os.fsync(file.fileno())  # else the new name may reach the disk before the content
     except OSError as error:
         kept = (
-            f"The previous state in {str(folder)!r} is intact; free some space and continue with "
-            "--resume."
+            f"The previous state in {str(folder)!r} is intact; free up disk space and continue "
+            "with --resume."
             if (folder / STATE).is_file()
             else "Choose a writable folder with enough space."
         )
@@ -69,7 +69,8 @@ def load_state(folder: Path) -> dict[str, Any]:
         ) from None
     if not isinstance(state, dict) or state.get("format") != _FORMAT:
         raise CheckpointError(
-            f"{str(path)!r} was written by another version of peclip. Start a new run, or use that version."
+            f"{str(path)!r} was written by a different version of peclip. Start a new run, or "
+            "install that version."
         )
     return state
 
@@ -79,7 +80,7 @@ def best_weights(folder: Path | None) -> str:
     best = None if folder is None else folder.with_name(BEST_NAME)
     if best is None or not (best / CONFIG).is_file():  # which is written after the weights
         return ""
-    return f" It can start from the best weights of this run (-m {best})."
+    return f" The new run can start from the best weights of this one (-m {best})."
 
 
 @contextmanager
@@ -94,6 +95,7 @@ def writing(path: Path) -> Iterator[None]:
     except (OSError, ConfigError) as error:
         reason = str(getattr(error, "strerror", None) or error).removesuffix(".")
         raise TrainingError(
-            f"The run folder {str(path)!r} cannot be written: {reason}. Free some space or choose "
-            "another folder; the last saved state is intact, and --resume continues from it."
+            f"The run folder {str(path)!r} cannot be written: {reason}. Free up disk space or "
+            "choose another folder; the last saved state is intact, and --resume continues from "
+            "it."
         ) from None

@@ -74,15 +74,16 @@ def load_teacher(config: TeacherConfig, student: LoadedModel, runtime: Runtime) 
     if checkpoint.config.preprocess != student.config.preprocess:
         raise ConfigError(
             f"The preprocessing of the teacher {config.model!r} differs from the student's, but "
-            "both receive the same frames. Use a teacher with the same preprocess field in its "
-            "config.json."
+            "both receive the same frames. Use a teacher with the same preprocess settings in "
+            "its config.json."
         )
     if lacking := " and ".join(
         name for name in checkpoint.config.streams if name not in student.config.streams
     ):
         raise ConfigError(
             f"The teacher {config.model!r} reads {lacking}, but the student does not, so these "
-            f"inputs would be missing. Use a teacher without {lacking}, or a student with them."
+            f"inputs would be missing. Use a teacher that does not read {lacking}, or a student "
+            "that does."
         )
     model = load_model(checkpoint, settings=settings).to(runtime.device).requires_grad_(False)
     return Teacher(model, [known.index(name) for name in labels], config, runtime)

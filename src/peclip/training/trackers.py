@@ -182,7 +182,7 @@ def check_names(names: Sequence[str]) -> None:
     for name in names:
         if name not in TRACKERS:
             raise ConfigError(
-                f"Unknown tracker {name!r}; choose one or several of {', '.join(TRACKERS)}, "
+                f"Unknown tracker {name!r}; choose one or more of {', '.join(TRACKERS)}, "
                 "separated by commas."
             )
 

@@ -61,7 +61,7 @@ def train_model(
     hooks: Hooks | None = None,
     teacher: Teacher | None = None,
 ) -> TrainResult:
-    """Trains a model and leaves it in eval mode, with the selected weights or, interrupted, with the last ones.
+    """Trains a model and leaves it in eval mode, with the selected weights (if interrupted, the last ones).
 
     Args:
         loaded: parameters of its network that require a gradient are trained.
@@ -122,7 +122,7 @@ def _train_epochs(
 
 
 def training_draws(data: VideoDataset, config: TrainConfig, epoch: int) -> list[Draw]:
-    """Returns the videos of an epoch in their order, balanced as the training asks for."""
+    """Returns the videos of an epoch in order, balanced as configured."""
     return epoch_draws(
         data.targets,
         seed=config.seed,

@@ -97,7 +97,7 @@ class Parts:
         if any(not 0 <= number < len(self) for number in wanted):
             raise DatasetError(
                 f"The parts cover {len(self)} frames, but frame {max(wanted)} was requested, so "
-                "they belong to other crops. Delete parts.safetensors and run peclip data "
+                "they are from different crops. Delete parts.safetensors and run peclip data "
                 "prepare again."
             )
         maps = None if self.maps is None else self.maps[wanted]
@@ -197,9 +197,7 @@ def _import_mediapipe() -> tuple[Any, Any]:
     try:
         return import_module("mediapipe"), import_module("mediapipe.tasks.python")
     except ImportError as error:
-        purpose = (
-            f"MediaPipe cannot be imported ({error}), so extracting landmarks and parsing maps"
-        )
+        purpose = f"Extracting landmarks and parsing maps with MediaPipe ({error})"
         raise MissingExtraError(purpose, "parts") from None
 
 

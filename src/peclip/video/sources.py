@@ -158,7 +158,7 @@ def _expand_pattern(pattern: str) -> list[Source]:
             found += _found_in(path)
     if not found:
         raise VideoError(
-            f"The pattern {pattern!r} matches no readable file. Check the pattern; a valid "
+            f"The pattern {pattern!r} matches no readable files. Check the pattern; a valid "
             "example is 'clips/*.mp4'."
         )
     return [Source(str(path), path) for path in found]

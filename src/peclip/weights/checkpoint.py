@@ -117,14 +117,14 @@ def load_tensors(model: ExpressionModel, config: ModelConfig, path: Path) -> Non
     expected = stored_tensors(model, config)
     if problem := misfit(loaded, expected):
         raise CheckpointError(
-            f"{str(path)!r} does not fit {config.architecture} on {config.backbone}: {problem}. "
+            f"{str(path)!r} does not match {config.architecture} on {config.backbone}: {problem}. "
             f"Use the {CONFIG} saved with it."
         )
     copy_tensors(path, loaded, expected)
 
 
 def misfit(loaded: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> str | None:
-    """Describes tensors that are missing, unexpected or of another shape; `None` if all match."""
+    """Describes tensors that are missing, unexpected or of the wrong shape; `None` if all match."""
     missing, unexpected = sorted(expected.keys() - loaded), sorted(loaded.keys() - expected)
     wrong = [
         f"{name} is {tuple(loaded[name].shape)} instead of {tuple(expected[name].shape)}"
@@ -135,7 +135,7 @@ def misfit(loaded: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> str 
         return None
     return (
         f"{counted('parameters missing', missing)}, {counted('unexpected', unexpected)}, "
-        f"{counted('of another shape', wrong)}"
+        f"{counted('with the wrong shape', wrong)}"
     )
 
 

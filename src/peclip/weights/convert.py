@@ -99,7 +99,7 @@ def read_release(path: Path) -> dict[str, Tensor]:
             write.
     """
     if not path.is_file():
-        raise CheckpointError(f"{str(path)!r} is missing or not a file.")
+        raise CheckpointError(f"{str(path)!r} does not exist or is not a file.")
     allowed: list[Callable[..., Any] | tuple[Callable[..., Any], str]] = [
         (_Recorder, "__main__.RecorderMeter"),
         argparse.Namespace,
@@ -126,7 +126,9 @@ def read_release(path: Path) -> dict[str, Tensor]:
         ) from None
     state = content.get("state_dict", content) if isinstance(content, Mapping) else None
     if not isinstance(state, Mapping):
-        raise CheckpointError(f"{str(path)!r} contains no state_dict.")
+        raise CheckpointError(
+            f"{str(path)!r} contains no state_dict. Use a checkpoint of the PE-CLIP release."
+        )
     tensors = {
         str(key).removeprefix("module."): value
         for key, value in state.items()
@@ -135,7 +137,7 @@ def read_release(path: Path) -> dict[str, Tensor]:
     for name, dimensions in (("prompt_learner.ctx", 2), ("prompt_learner.token_suffix", 3)):
         if name not in tensors or tensors[name].ndim != dimensions:
             raise CheckpointError(
-                f"{str(path)!r} has no {name} with {dimensions} dimensions, so it is not a "
+                f"{str(path)!r} has no tensor {name} with {dimensions} dimensions, so it is not a "
                 "checkpoint of the PE-CLIP release."
             )
     return tensors
@@ -190,8 +192,8 @@ def _load(model: PEClipModel, state: Mapping[str, Tensor], path: Path) -> None:
     parameters = dict(model.named_parameters())
     if problem := misfit(loaded, parameters):
         raise CheckpointError(
-            f"{str(path)!r} does not fit the backbone: {problem}. Pass the backbone on which it "
-            "was trained with --backbone."
+            f"{str(path)!r} does not match the backbone: {problem}. Use --backbone to set the "
+            "backbone of the checkpoint."
         )
     copy_tensors(path, loaded, parameters)
 
@@ -203,7 +205,10 @@ def _labels(
     if labels is not None:
         chosen = LabelSet.of(labels)
         if len(chosen) != len(texts):
-            raise ConfigError(f"Got {len(chosen)} labels, but the checkpoint has {len(texts)}.")
+            raise ConfigError(
+                f"Got {len(chosen)} labels, but the checkpoint has {len(texts)}. Use --labels to "
+                "pass one name per label."
+            )
         return chosen, texts
     for style in STYLES:
         names = {_key(text): name for name, text in load_descriptions(style).items()}
@@ -211,8 +216,8 @@ def _labels(
         if all(found):
             return LabelSet(tuple(name for name in found if name)), texts
     raise ConfigError(
-        f"Unknown label texts in the checkpoint: {texts[0]!r}, … Pass the labels in the order of "
-        "the class ids with --labels."
+        f"Unknown label texts in the checkpoint: {texts[0]!r}, … Use --labels to pass the labels "
+        "in the order of the class indices."
     )
 
 

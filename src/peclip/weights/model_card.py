@@ -12,9 +12,10 @@ from peclip.files import replacing
 CARD = "README.md"
 
 ETHICS = (
-    "This model describes what a face shows; it cannot know what a person feels, and its errors differ "
-    "between groups of people. Inferring emotions at work and in education is prohibited in the European "
-    "Union (AI Act, Art. 5(1)(f)), other uses are high-risk, and people should know and agree."
+    "This model describes what a face shows; it cannot know what a person feels, and its errors "
+    "differ between groups of people. Inferring emotions at work and in education is prohibited "
+    "in the European Union (AI Act, Art. 5(1)(f)), and other uses are high-risk. Inform the "
+    "people you record and get their consent."
 )
 """The two sentences in every model card."""
 
@@ -50,7 +51,8 @@ tags: [facial-expression-recognition, video, clip, {config.architecture}]
 
 # {name}
 
-A {config.architecture} model for facial expressions in video. This folder holds {_stored(config, full, trained)}.
+A {config.architecture} model for facial expression recognition in video. This folder contains
+{_stored(config, full, trained)}.
 
 ```python
 import peclip

@@ -20,13 +20,14 @@ from peclip.weights.model_card import CARD
 
 EMBEDDED = {
     "nano": (
-        "a small PE-CLIP included in the package, trained on FER2013 and news photographs; works "
-        "offline"
+        "a small PE-CLIP model included in the package, trained on FER2013 and news photographs; "
+        "works offline"
     )
 }
 SPECIAL = {
-    "debug": "two layers of random weights, for tests and examples; its predictions are meaningless",
-    "nano-untrained": "the network of nano with random weights, to be trained from scratch",
+    "debug": "a two-layer model with random weights, for tests and examples; its predictions are "
+    "meaningless",
+    "nano-untrained": "the architecture of nano with random weights, for training from scratch",
 }
 BACKBONES = {
     "ViT-B-32-quickgelu/openai": "PE-CLIP on CLIP ViT-B/32, untrained, with randomly initialised prompts",
@@ -66,7 +67,7 @@ def resolve(
     if revision is not None and (text.count("/") != 1 or os.path.isdir(text)):
         raise ConfigError(
             f"The revision {revision!r} was passed for {text!r}, but only hub repositories have "
-            "revisions."
+            "revisions. Remove the revision."
         )
     if text in EMBEDDED:
         folder = resources.files("peclip") / "assets" / text
@@ -85,7 +86,7 @@ def resolve(
         f"Unknown model {text!r}. Use one of {', '.join([*EMBEDDED, *SPECIAL])}, BACKBONE/WEIGHTS "
         "such as ViT-B-16-quickgelu/openai (finecliper:BACKBONE/WEIGHTS for FineCLIPER, "
         "clip:BACKBONE/WEIGHTS for plain CLIP), a directory with a config.json, or a hub "
-        "repository owner/name[@revision]. See: peclip models list"
+        "repository owner/name[@revision]. To list the models, run: peclip models list"
     )
 
 
@@ -96,8 +97,9 @@ def _without_prefix(text: str, architecture: str) -> tuple[str, str]:
         return architecture, text
     if not _is_untrained(untrained):
         raise ConfigError(
-            f"{text!r} sets an architecture, but {untrained!r} has a fixed one. Remove {prefix}:, "
-            f"which only untrained models accept ({', '.join(SPECIAL)}, or BACKBONE/WEIGHTS)."
+            f"{text!r} selects an architecture, but the architecture of {untrained!r} is fixed. "
+            f"Remove {prefix}:, which only untrained models accept ({', '.join(SPECIAL)}, or "
+            "BACKBONE/WEIGHTS)."
         )
     return prefix, untrained
 

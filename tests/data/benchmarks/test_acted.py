@@ -140,7 +140,7 @@ def test_folders_of_frames(tmp_path: Path) -> None:
 
 
 def test_errors(tmp_path: Path) -> None:
-    with pytest.raises(DatasetError, match="[Nn]o cremad video found in .*Expected for cremad"):
+    with pytest.raises(DatasetError, match="[Nn]o cremad videos found in .*Expected for cremad"):
         CREMAD.load(tmp_path, 1, "train", None)
     (tmp_path / "1001_DFA_ANG_XX.flv").touch()
     with pytest.raises(DatasetError, match="cremad train is empty"):

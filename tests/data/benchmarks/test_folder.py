@@ -59,7 +59,7 @@ def test_errors_of_fer2013(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match="has no annotation lists"):
         DATASETS["fer2013"].load(tmp_path, None, "train", tmp_path)
     touch(tmp_path, "test/happy/5.jpg")
-    with pytest.raises(DatasetError, match=r"5\.jpg is not an image whose name starts with"):
+    with pytest.raises(DatasetError, match=r"5\.jpg is not an image with a name that starts with"):
         DATASETS["fer2013"].load(tmp_path, None, "train", None)
     touch(tmp_path, "train/bored/Training_6.jpg")
     with pytest.raises(DatasetError, match="bored; expected anger, disgust"):
@@ -130,7 +130,7 @@ def test_a_split_has_one_folder(tmp_path: Path) -> None:
 def test_a_split_name_is_not_a_label(name: str, tmp_path: Path) -> None:
     label = "train/happy/1.mp4" if name.startswith("train/") else "happy/1.mp4"
     touch(tmp_path, label, name)
-    with pytest.raises(DatasetError, match="in the position of a label folder"):
+    with pytest.raises(DatasetError, match="a label folder is expected"):
         load_split(DataConfig(dataset="folder", root=tmp_path))
 
 
@@ -173,7 +173,7 @@ def test_a_table(tmp_path: Path) -> None:
     assert [s.source for s in test.samples] == [absolute]
     assert len(load_split(config.model_copy(update={"split": "all"}))) == 3
     with pytest.raises(
-        DatasetError, match="no rows with the split 'val'; its splits are train, test"
+        DatasetError, match="no rows with the split 'val'; choose one of train, test"
     ):
         load_split(config.model_copy(update={"split": "val"}))
     absolute.unlink()
@@ -202,14 +202,16 @@ def test_a_video_is_in_one_split_of_a_table(again: str, tmp_path: Path) -> None:
     rows = ["path,label,split", "a.mp4,happy,train", "b.mp4,sad,train", f"{again},happy,test"]
     config = DataConfig(dataset="table", root=tmp_path, annotations=table(tmp_path, *rows))
     for split in ("train", "test", "all"):
-        with pytest.raises(DatasetError, match="in both train and test.* Remove one of these rows"):
+        with pytest.raises(
+            DatasetError, match="in both train and test.* Remove one of the two rows"
+        ):
             load_split(config.model_copy(update={"split": split}))
 
 
 @pytest.mark.parametrize(
     ("lines", "words"),
     [
-        (["path,emotion,split", "a,b,train"], "lacks these columns: label; its first line must be"),
+        (["path,emotion,split", "a,b,train"], "lacks the columns label; the header must be"),
         ([], "it is empty; expected a header"),
         (["path,label,split", "a.mp4,happy,train", "b.mp4,,train"], "line 3: each row needs"),
         (["path,label,split", "a.mp4,happy"], "line 2: each row needs"),

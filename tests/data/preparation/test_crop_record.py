@@ -48,5 +48,5 @@ def test_a_folder_without_a_record(tmp_path: Path) -> None:
 
 def test_a_corrupt_record(crops: Path) -> None:
     (crops / RECORD).write_text("{")
-    with pytest.raises(ConfigError, match="corrupt.*prepare the crops again"):
+    with pytest.raises(ConfigError, match="corrupt.*Prepare the crops again"):
         crop_mismatch(crops, MADE)

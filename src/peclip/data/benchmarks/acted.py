@@ -92,8 +92,8 @@ def _read_acted(
             name = parse(stem)
         except ValueError as error:
             raise DatasetError(
-                f"{path} is not a valid {benchmark.name} file name: {error}. Rename or remove it, or use the "
-                "data set 'folder' or 'table'."
+                f"{path} is not a valid {benchmark.name} file name: {error}. Rename or remove the "
+                "file, or use the data set 'folder' or 'table'."
             ) from None
         if name is None:
             continue
@@ -106,7 +106,9 @@ def _read_acted(
         if name.rank < rank:
             chosen[name.id] = (name.rank, Sample(path, name.label, name.id, name.subject))
     if not chosen:
-        raise DatasetError(f"No {benchmark.name} video found in {root}. {benchmark.expected(root)}")
+        raise DatasetError(
+            f"No {benchmark.name} videos found in {root}. {benchmark.expected(root)}"
+        )
     return tuple(sample for _, sample in chosen.values())
 
 
@@ -128,7 +130,7 @@ def _split_by_subject(
     kept = tuple(sample for sample in samples if (sample.subject in test) in wanted)
     if not kept:
         raise DatasetError(
-            f"{benchmark.name} {split} is empty because the test subjects are "
+            f"{benchmark.name} {split} has no videos with the test subjects "
             f"{', '.join(sorted(test))}. Use the folder that contains all actors, or other test "
             "subjects."
         )

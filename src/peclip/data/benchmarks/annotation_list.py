@@ -56,8 +56,8 @@ def find_list(
         if any(_ends_with(annotations, name) for name in names):
             return annotations
         raise DatasetError(
-            f"{annotations} is not the required list ({' or '.join(names)}). Pass the folder of "
-            "the lists instead, so that the list of each fold and split can be found."
+            f"{annotations} is not the required annotation list ({' or '.join(names)}). Pass the "
+            "folder that contains all annotation lists instead."
         )
     folders = [(annotations or root) / name for name in _FOLDERS]
     for name in names:
@@ -67,8 +67,8 @@ def find_list(
                 return found
     looked = " or ".join(str(folders[0] / name) for name in names)
     raise DatasetError(
-        f"Annotation list not found: {looked}. Set annotations to the folder of the lists. "
-        f"{benchmark.expected(root)}"
+        f"Annotation list not found: {looked}. Set annotations to the folder that contains the "
+        f"lists. {benchmark.expected(root)}"
     )
 
 
@@ -171,8 +171,7 @@ def check_folder_labels(path: Path, entries: Iterable[Entry]) -> None:
         folder = entry.parts[-2] if len(entry.parts) > 1 else ""
         if canonical(folder) != entry.label:
             raise DatasetError(
-                f"{path}, line {entry.line}: the folder {folder!r} of {entry.id(2)} says "
-                f"{canonical(folder)!r}, but the label column says {entry.label!r}. The list uses "
-                "a different label order from the lists of this data set, or the line is wrong. "
-                "Correct the list."
+                f"{path}, line {entry.line}: the folder {folder!r} of {entry.id(2)} is named "
+                f"after {canonical(folder)!r}, but the label is {entry.label!r}. Either the list "
+                "uses a different label order, or the line is wrong. Correct the list."
             )

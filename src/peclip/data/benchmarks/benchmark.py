@@ -102,11 +102,13 @@ class Benchmark:
             )
         if self.folds is None and fold is not None:
             raise DatasetError(
-                f"{self.name} has no folds, but fold {fold} was requested; remove the fold."
+                f"{self.name} has no folds, but fold {fold} was requested; omit the fold."
             )
         if self.folds is not None and (fold is None or not 1 <= fold <= self.folds):
             given = "no fold was given" if fold is None else f"{fold} was given"
-            raise DatasetError(f"{self.name} has folds 1 to {self.folds}, but {given}.")
+            raise DatasetError(
+                f"{self.name} has the folds 1 to {self.folds}, but {given}; choose one of them."
+            )
 
     def check_root(self, root: Path) -> None:
         """Raises a DatasetError if the root is not a folder."""
@@ -117,7 +119,7 @@ class Benchmark:
         """Raises a DatasetError if lists are given for a data set without lists."""
         if annotations is not None:
             raise DatasetError(
-                f"{self.name} has no annotation lists, because file names contain the labels; "
+                f"{self.name} has no annotation lists, because its labels are in the file names; "
                 f"remove {str(annotations)!r}."
             )
 

@@ -37,7 +37,7 @@ def parse_name(stem: str) -> ActedName | None:
     """
     match = _NAME.fullmatch(stem)
     if match is None or match[1] not in _ACTORS:
-        raise ValueError("names must look like 1001_DFA_ANG_XX")
+        raise ValueError("names must have the form 1001_DFA_ANG_XX")
     return None if stem in _BROKEN else ActedName(_CODES[match[3]], match[1], stem)
 
 

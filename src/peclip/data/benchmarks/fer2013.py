@@ -48,8 +48,9 @@ def _read_folder(folder: Path, split: str) -> list[Sample]:
         kind = _SPLITS.get(path.name.partition("_")[0])
         if kind is None or not is_still(path):
             raise DatasetError(
-                f"{path} is not an image whose name starts with its split ({', '.join(_SPLITS)}). "
-                "Download FER2013 with its original file names, or use the data set 'folder'."
+                f"{path} is not an image with a name that starts with its split "
+                f"({', '.join(_SPLITS)}). Download FER2013 with its original file names, or use "
+                "the data set 'folder'."
             )
         if split in (kind, "all"):
             # Two names are in two folders each, for different pictures: Training_8475486, _52789098.

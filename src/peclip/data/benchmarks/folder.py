@@ -87,8 +87,8 @@ def _check_labels(folders: Iterable[Path]) -> None:
     for folder in folders:
         if folder.name.casefold() in _RESERVED:
             raise DatasetError(
-                f"The folder {folder} is in the position of a label folder but has the name of a "
-                "split. Split folders (train, val and test) must be directly in the root and "
+                f"The folder {folder} is named after a split, but a label folder is expected "
+                "here. Split folders (train, val and test) must be directly in the root and "
                 "contain the label folders. Move or rename it."
             )
 

@@ -13,7 +13,7 @@ from peclip.video.sources import VIDEO_SUFFIXES
 
 
 class Locator:
-    """Finds the videos of a split in the one folder that holds them.
+    """Finds the videos of a split in the folder that contains them.
 
     A data set may exist both as face crops and as whole scenes. A split is read from one of them: a video
     without crops is missing, and is not read from the scenes.

@@ -66,7 +66,8 @@ def _read_caption(path: Path, number: int, line: bytes) -> dict[str, str]:
     if len(columns) != 4:
         raise DatasetError(
             f"{path}, line {number}: found {len(columns)} columns; expected clip, label, Chinese "
-            "text and English text, separated by tabs. Download the list again."
+            "text and English text, separated by tabs. Correct the line, or download the list "
+            "again."
         )
     clip = path_parts(columns[0].decode("utf-8", errors="replace").lstrip("\ufeff").strip())[-1]
     try:

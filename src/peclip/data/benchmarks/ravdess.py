@@ -32,7 +32,7 @@ def parse_name(stem: str) -> ActedName | None:
     """
     match = _NAME.fullmatch(stem)
     if match is None:
-        raise ValueError("names must look like 02-01-06-01-02-01-12")
+        raise ValueError("names must have the form 02-01-06-01-02-01-12")
     modality, channel, emotion, *_, actor = match.groups()
     if channel == _SONG or modality == _AUDIO_ONLY:
         return None

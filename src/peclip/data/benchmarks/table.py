@@ -48,7 +48,7 @@ def load_table(root: Path, fold: int | None, split: str, annotations: Path | Non
     if not samples:
         found = ", ".join(find_splits(root, annotations))
         raise DatasetError(
-            f"{annotations} has no rows with the split {split!r}; its splits are {found}."
+            f"{annotations} has no rows with the split {split!r}; choose one of {found}."
         )
     missing = tuple(sample for sample in samples if not sample.source.exists())
     return Split("table", None, split, samples, labels, missing)
@@ -91,8 +91,8 @@ def _check_columns(header: Iterable[str], place: str) -> None:
     absent = [name for name in ("path", "label", "split") if name not in names]
     if absent:
         raise ConfigError(
-            f"{place} lacks these columns: {', '.join(absent)}; its first line must be "
-            "path,label,split, optionally followed by subject and votes"
+            f"{place} lacks the columns {', '.join(absent)}; the header must be path,label,split, "
+            "optionally followed by subject and votes"
         )
 
 
@@ -107,9 +107,9 @@ def _check_apart(table: Path, rows: Iterable[Row]) -> None:
         other = splits.setdefault(os.path.normpath(sample.source), split)
         if other != split:
             raise DatasetError(
-                f"{table} lists {sample.id!r} in both {other} and {split}, but each video may "
-                "belong to only one split, so that no training data leaks into the evaluation. "
-                "Remove one of these rows."
+                f"{table} lists {sample.id!r} in both {other} and {split}, but a video may belong "
+                "to only one split; otherwise, training data would leak into the evaluation. "
+                "Remove one of the two rows."
             )
 
 

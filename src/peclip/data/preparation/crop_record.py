@@ -1,4 +1,4 @@
-"""The record, stored with the crops of a data set, of how they were made."""
+"""The record of the settings with which face crops were made, stored next to the crops."""
 
 from __future__ import annotations
 
@@ -65,8 +65,8 @@ def record_crops(root: Path, output: Path, config: CropConfig) -> None:
     """
     if output.resolve().is_relative_to(root.resolve()):
         raise ConfigError(
-            f"The output {str(output)!r} is inside the data set {str(root)!r}, so the crops would "
-            "be mixed with its files; choose a folder outside it."
+            f"The output {str(output)!r} is inside the data set folder {str(root)!r}, so the "
+            "crops would be mixed with the original files; choose a folder outside it."
         )
     record = output / RECORD
     if record.exists():
@@ -140,8 +140,8 @@ def crop_mismatch(crops: Path, preprocess: PreprocessConfig) -> str | None:
     if not changed:
         return None
     return (
-        f"The crops in {str(crops)!r} differ from the crops that the model receives during "
-        f"prediction: {', '.join(map(str, changed))}. Prepare them again, passing the model with "
+        f"The crops in {str(crops)!r} were made with settings that differ from those of the "
+        f"model: {', '.join(map(str, changed))}. Prepare the crops again, passing the model with "
         "-m."
     )
 
@@ -153,7 +153,7 @@ def _read_record(path: Path) -> dict[str, Any]:
         found = None
     if not isinstance(found, dict):
         raise ConfigError(
-            f"{str(path)!r} is corrupt, so the settings of the crops are unknown; prepare the "
+            f"{str(path)!r} is corrupt, so the settings of the crops are unknown. Prepare the "
             "crops again in another folder."
         )
     return found

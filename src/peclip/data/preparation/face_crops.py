@@ -155,7 +155,7 @@ def _find_targets(sources: Mapping[Path, Sample], root: Path) -> dict[Path, Path
             if place in owners:
                 raise DatasetError(
                     f"The crops of {owners[place]} and {source} would share the output folder "
-                    f"{place.as_posix()!r}. Rename one of them."
+                    f"{place.as_posix()!r}. Rename one of the two videos."
                 )
         owners[target] = source
     return targets
@@ -165,14 +165,14 @@ def _find_target(sample: Sample, root: Path) -> Path:
     source, base = Path(os.path.abspath(sample.source)), Path(os.path.abspath(root))
     if Path(sample.id).is_absolute() or base not in source.parents:
         raise DatasetError(
-            f"{sample.id} cannot be prepared: it is outside the root {root}. Use a root that "
-            "contains all videos, and make the paths in the table relative to it."
+            f"{sample.id} cannot be prepared, because it is outside the root {root}. Use a root "
+            "that contains all videos, and make the paths in the table relative to it."
         )
     # FER2013. No other data set marks stills as such; custom images are treated as videos.
     if is_still(source) and sample.num_frames == 1:
         raise DatasetError(
-            f"{sample.id} belongs to a data set of stills that are already cropped to the face "
-            "and must remain files. Train on the stills directly."
+            f"{sample.id} belongs to a data set of stills that are already cropped to the face, "
+            "so it cannot be prepared. Train on the stills directly."
         )
     return frames_folder(source).relative_to(base)
 
@@ -184,8 +184,8 @@ def _writing(output: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise ConfigError(
-            f"The crops cannot be saved in {str(output)!r}: {error.strerror or error}. Free some "
-            "space or choose a writable folder; the next run resumes where this one stopped."
+            f"The crops cannot be saved in {str(output)!r}: {error.strerror or error}. Free up "
+            "disk space or choose a writable folder; the next run resumes where this one stopped."
         ) from None
 
 

@@ -56,9 +56,9 @@ class CaptionSource(StreamSource):
         """
         if not train.num_captions:
             raise ConfigError(
-                "The model reads captions, but no training video has one. Generate them with "
-                "peclip captions and pass the file with --captions, or set model.captions to "
-                "false."
+                "The model reads captions, but none of the training videos has one. Generate "
+                "captions with peclip captions and pass the file with --captions, or set "
+                "model.captions to false."
             )
 
     def load(self, sample: Sample, picked: Picked) -> CaptionStream:
@@ -69,8 +69,8 @@ class CaptionSource(StreamSource):
         """Warns if no captions were given."""
         if options.captions is None:
             _log.warning(
-                "This model reads captions, but no captions were passed (--captions FILE), so "
-                "its predictions use only the frames."
+                "This model reads captions, but none were passed (--captions FILE), so its "
+                "predictions are based on the frames alone."
             )
 
     def predictor(self, config: ModelConfig) -> VideoStream:

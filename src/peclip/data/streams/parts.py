@@ -70,8 +70,8 @@ class PartsSource(StreamSource):
         if len(whole) != picked.total:
             raise VideoError(
                 f"{str(path)!r} covers {len(whole)} frames, but the video has {picked.total}, so "
-                "the parts belong to other crops. Delete the file and run again: peclip data "
-                "prepare --parts mediapipe"
+                "the parts were extracted from different crops. Delete the file and run: peclip "
+                "data prepare --parts mediapipe"
             )
         parts = whole.at(picked.numbers)
         crops = picked.crops.movedim(-3, -1).contiguous().numpy()

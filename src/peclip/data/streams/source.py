@@ -43,7 +43,7 @@ class StreamSource(ABC):
     """Whether a frame has its own value, which a window made from a still lacks."""
 
     def check(self, train: Split, others: Sequence[Split]) -> None:  # noqa: B027 (optional)
-        """Checks that the videos of a training have this stream. By default it does nothing.
+        """Checks that the training videos have this stream. By default, it does nothing.
 
         Raises:
             UserError: something is missing.
@@ -62,7 +62,7 @@ class StreamSource(ABC):
         """
 
     def prepare(self, options: PredictOptions) -> None:  # noqa: B027 (optional)
-        """Warns of options that leave the stream empty. By default it does nothing."""
+        """Warns about options that leave the stream empty. By default, it does nothing."""
 
     @abstractmethod
     def predictor(self, config: ModelConfig) -> VideoStream:

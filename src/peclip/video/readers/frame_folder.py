@@ -76,8 +76,8 @@ class FrameFolder(Closing):
         if image.shape != self._shape:
             raise VideoError(
                 f"{self._files[index]} is {_size(image.shape)}, but {self._files[0].name} is "
-                f"{_size(self._shape)}; all images of a video must have the same size. Resize it "
-                "or remove it."
+                f"{_size(self._shape)}; all images of a video must have the same size. Resize or "
+                "remove it."
             )
         return image, index / self._frame_rate
 
@@ -101,7 +101,7 @@ def _image_files(path: Path) -> list[Path]:
     if not files:
         kinds = " ".join(sorted(IMAGE_SUFFIXES))
         raise VideoError(
-            f"{path} is a folder without images ({kinds}). Use a video, or a folder with images."
+            f"{path} contains no images ({kinds}). Use a video, or a folder with images."
         )
     return sorted(files, key=lambda file: natural_key(file.name))
 
@@ -125,7 +125,7 @@ def _decode(file: Path) -> Image:
     except VideoError:
         raise
     except UnidentifiedImageError as error:
-        raise VideoError(f"{file} is not a decodable image. Remove or replace it.") from error
+        raise VideoError(f"{file} cannot be decoded as an image. Remove or replace it.") from error
     except PIL.Image.DecompressionBombError:
         raise VideoError(
             f"{file} has more than {MAX_PIXELS:,} pixels. Scale it down, or remove it."

@@ -132,7 +132,7 @@ class PyAVReader(Closing):
                     except _NO_PICTURE as error:
                         raise stopped(name, seconds, count, reason(error)) from error
                     if shape is not None and image.shape != shape:
-                        raise stopped(name, seconds, count, "the size of the picture changes")
+                        raise stopped(name, seconds, count, "the frame size changes")
                     shape, seconds = image.shape, clock.seconds(_time(frame))
                     count += 1
                     yield image, seconds
@@ -142,7 +142,7 @@ class PyAVReader(Closing):
                 break
         failure = counts.failure or self._probe.missing_end
         if failure is None and count == 0:
-            failure = "its packets hold no picture"
+            failure = "its packets contain no frame"
         if failure is not None:
             raise stopped(name, seconds, count, failure)
 
@@ -241,8 +241,8 @@ class PyAVReader(Closing):
                 return images
         missing = min(wanted - images.keys())
         raise VideoError(
-            f"{self._source} lists {len(self)} frames, but frame {missing} cannot be decoded. "
-            "Repair it with: ffmpeg -i INPUT -c:v libx264 repaired.mp4"
+            f"The index of {self._source} lists {len(self)} frames, but frame {missing} cannot be "
+            "decoded. Repair it with: ffmpeg -i INPUT -c:v libx264 repaired.mp4"
         )
 
 

@@ -38,7 +38,7 @@ class ToRGB:
             FFmpegError: swscale does not support the pixel format.
         """
         if frame.format.name in UNSAFE_FORMATS:
-            raise ValueError(f"pictures in {frame.format.name} cannot be converted")
+            raise ValueError(f"the pixel format {frame.format.name} cannot be converted to RGB")
         layout = (frame.width, frame.height, frame.format.name)
         if layout != self._layout:
             self._build(frame)
@@ -55,7 +55,7 @@ class ToRGB:
         height = round(frame.height / min(1.0, self._pixel_aspect))
         if width * height > MAX_PIXELS:
             raise ValueError(
-                f"its picture is {width}x{height} in square pixels, which is too large"
+                f"its frames are {width}x{height} in square pixels, which is too large"
             )
         self._graph = graph = av.filter.Graph()
         source = graph.add_buffer(

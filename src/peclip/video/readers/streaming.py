@@ -61,7 +61,7 @@ def check_size(name: str, width: int, height: int) -> None:
     """
     if width * height > MAX_PIXELS:
         raise VideoError(
-            f"{name} has a picture size of {width}x{height}, which is corrupt or too large: up to "
+            f"{name} has a frame size of {width}x{height}, which is corrupt or too large: up to "
             f"{MAX_PIXELS:,} pixels are supported. Scale it down with: ffmpeg -i INPUT -vf "
             "scale=1920:-2 output.mp4"
         )
@@ -139,7 +139,7 @@ def checked_indices(indices: Sequence[int], length: int, name: str) -> list[int]
 def stopped(name: str, seconds: float | None, count: int, reason: str) -> VideoError:
     """Returns the error of a video that is damaged after `count` good frames, the last at `seconds`."""
     if seconds is None:
-        return VideoError(f"{name} has no decodable frame: {reason}.")
+        return VideoError(f"{name} has no decodable frames: {reason}.")
     return VideoError(f"{name}: decoding stopped after {seconds:.2f} s (frame {count}): {reason}.")
 
 

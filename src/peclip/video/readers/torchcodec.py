@@ -178,7 +178,7 @@ class TorchcodecReader(ProcessBound):
                 failures += 1
                 continue
             if frame.data.shape != self._shape:
-                raise stopped(self._name, seconds, index, "the size of the picture changes")
+                raise stopped(self._name, seconds, index, "the frame size changes")
             seconds = clock.seconds(frame.pts_seconds)
             end = max(end, frame.pts_seconds + frame.duration_seconds)
             index += 1
