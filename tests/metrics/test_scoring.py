@@ -76,7 +76,7 @@ def test_a_prediction_that_no_target_has_is_wrong(tmp_path: Path) -> None:
     assert fold.report.unmatched == {"contempt": 1}
     assert fold.remarks == (
         "1 prediction of contempt (no video has this target, so these count as wrong)",
-        "no videos of contempt: recall is undefined, and UAR is the mean over the remaining classes (2)",
+        "no videos labelled contempt: recall is undefined, and UAR is the mean over the remaining classes (2)",
     )
 
 
@@ -136,7 +136,7 @@ def test_folds_are_averaged_and_merged(folds: list[Path]) -> None:
     assert evaluation.folds[0].report.labels == evaluation.merged.labels
     assert evaluation.folds[0].report.recall["fear"] is None
     assert evaluation.folds[0].remarks == (
-        "no videos of fear: recall is undefined, and UAR is the mean over the remaining classes (2)",
+        "no videos labelled fear: recall is undefined, and UAR is the mean over the remaining classes (2)",
     )
 
 

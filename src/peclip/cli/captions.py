@@ -87,7 +87,7 @@ def captions(
     device: DeviceOpt = "auto",
     progress: ProgressOpt = True,
 ) -> None:
-    """Generate captions for the videos of a data set with a video-text model.
+    """Generate captions for the videos in a data set with a video-text model.
 
     Models that read captions require them for training. Each caption is saved as soon as it is generated,
     so an interrupted run can be resumed.

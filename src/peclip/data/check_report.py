@@ -18,7 +18,7 @@ KINDS: dict[Kind, str] = {
     "empty": "a folder without frames",
     "unreadable": "not a video, an undecodable frame, or frames of different sizes",
     "frame_count": "the frame count differs from the list",
-    "duplicate": "the same video occurs twice in one split",
+    "duplicate": "the same video appears twice in one split",
     "conflict": "the same video has two labels",
     "overlap": "the same video is in two splits that must be disjoint",
     "short": "fewer frames than the model samples, so some are repeated",

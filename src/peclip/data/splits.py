@@ -150,7 +150,7 @@ def _listed(config: DataConfig) -> Split:
     if len(split.missing) == len(split):
         first = f"; for example, {split.samples[0].source} was expected" if len(split) else ""
         raise DatasetError(
-            f"None of the {len(split):,} videos of {split.title} was found in "
+            f"None of the {len(split):,} videos in {split.title} was found in "
             f"{config.root}{first}. {benchmark.expected(config.root)}"
         )
     return split
@@ -178,10 +178,10 @@ def check_missing(split: Split, config: DataConfig) -> None:
     """
     if split.missing and not config.allow_missing:
         raise DatasetError(
-            f"{len(split.missing):,} of the {len(split):,} videos of {split.title} are missing, "
+            f"{len(split.missing):,} of the {len(split):,} videos in {split.title} are missing, "
             f"for example {split.missing[0].source}. To list them, run peclip data check. To skip "
             "them, set allow_missing=True (evaluate: --allow-missing; train: --set "
-            "data.allow_missing=true); the scores are then not comparable with published ones."
+            "data.allow_missing=true); the scores will then not be comparable with published ones."
         )
 
 

@@ -14,7 +14,7 @@ Frames = NDArray[np.uint8]
 def occlude(
     frames: list[Frames], config: AnimateConfig, random: np.random.Generator
 ) -> list[Frames]:
-    """Covers the eyes or the mouth, at the same place and in the same colour in all frames of a window.
+    """Covers the eyes or the mouth, at the same place and in the same colour in all frames in a window.
 
     Places and sizes are those of faces that fill their picture, as crops do.
 

@@ -149,7 +149,7 @@ def with_votes(split: Split, votes: Votes, config: DataConfig) -> Split:
             kept.append(found)
     if not any(sample.soft_target for sample in kept):
         raise DatasetError(
-            f"None of the {len(split):,} videos of {split.title} has votes for any of the labels. "
+            f"None of the {len(split):,} videos in {split.title} has votes for any of the labels. "
             f"Check that the IDs match: the first video is {split.samples[0].id!r}, and the votes "
             f"{f'start with {next(iter(votes))!r}' if votes else 'are empty'}. Set data.votes to "
             "the votes of this data set, or set data.targets=labels."

@@ -122,7 +122,7 @@ class Report:
         absent = [name for name, videos in self.support.items() if not videos]
         if absent:
             found.append(
-                f"no videos of {', '.join(absent)}: recall is undefined, and UAR is the mean over "
+                f"no videos labelled {', '.join(absent)}: recall is undefined, and UAR is the mean over "
                 f"the remaining classes ({len(self.labels) - len(absent)})"
             )
         return tuple(found)

@@ -44,7 +44,7 @@ def check_format(form: str, path: Path) -> None:
     found = FORMATS[form]
     if found.binary and path == STDOUT:
         raise ConfigError(
-            f"The format {form} cannot be written to standard output; set an output file with -o."
+            f"{form} output cannot be written to standard output; set an output file with -o."
         )
     if found.package is not None:
         try:

@@ -54,7 +54,7 @@ def evaluate_dataset(
     predictions_path: Path | None = None,
     on_batch: BatchListener | None = None,
 ) -> Evaluation:
-    """Evaluates a model, or the model of every fold, on the videos of a data set.
+    """Evaluates a model, or the model of every fold, on the videos in a data set.
 
     Args:
         model: a loaded one, a name as for `-m`, or the folder of a run, which may have a model for each fold.
@@ -124,7 +124,7 @@ def _unreadable(failed: Sequence[Unreadable], saved: Path | None) -> DatasetErro
     kept = "" if saved is None else f"; the other predictions are in {saved}"
     return DatasetError(
         f"{len(failed)} videos cannot be read{kept}. First error: {failed[0].reason} Download the "
-        "videos again, or skip them with --skip-unreadable; the scores are then not comparable "
+        "videos again, or skip them with --skip-unreadable; the scores will then not be comparable "
         "with published ones."
     )
 

@@ -227,7 +227,7 @@ def _with_scores(
     if is_main:
         if captions is not None and captions < len(split):
             silent = len(split) - captions
-            _warn(folder, f"{silent} videos of {split.title} had no caption")
+            _warn(folder, f"{silent} videos in {split.title} had no caption")
         folder.write_predictions(table, scores)
     return replace(report, reported_on=split.title, scores=scores, captions=captions)
 
@@ -261,7 +261,7 @@ def _story(config: RunConfig, splits: RunSplits, report: ModelReport) -> str:
     if splits.val is not None and config.train.select_on != "last":
         epoch = f"the one with the best {config.train.select_by.upper()} on {splits.val.title}"
     told = [
-        f"It was trained on the {len(splits.train):,} videos of {splits.train.title}, starting "
+        f"It was trained on the {len(splits.train):,} videos in {splits.train.title}, starting "
         f"from {config.base}. Its weights are from epoch {report.selected_epoch} of "
         f"{report.epochs}, {epoch}."
     ]
@@ -274,7 +274,7 @@ def _story(config: RunConfig, splits: RunSplits, report: ModelReport) -> str:
         )
     if report.scores is not None:
         told.append(
-            f"On the {report.scores.num_videos:,} videos of {report.reported_on}, its UAR is "
+            f"On the {report.scores.num_videos:,} videos in {report.reported_on}, its UAR is "
             f"{percent(report.scores.uar):.2f} % and its WAR {percent(report.scores.war):.2f} %."
         )
     told += [*report.notes, *([] if report.warning is None else [report.warning])]

@@ -143,7 +143,7 @@ def _check_numbers(probabilities: Tensor, split: Split, precision: str) -> None:
     broken = (~probabilities.isfinite().all(-1)).any(0).nonzero().flatten().tolist()
     if broken:
         raise DeviceError(
-            f"The predictions for {len(broken):,} of the {len(split):,} videos of {split.title} "
+            f"The predictions for {len(broken):,} of the {len(split):,} videos in {split.title} "
             f"are NaN or infinite in {precision}; the first such video is "
             f"{split.samples[broken[0]].id}. {COMPUTE_IN_FP32}"
         )

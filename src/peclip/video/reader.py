@@ -101,7 +101,7 @@ def check_decoder(decoder: DecoderName) -> str | None:
     if decoder == "torchcodec" and problem is not None:
         raise DeviceError(
             f"torchcodec cannot be used: {problem}. Install FFmpeg (apt install ffmpeg, brew "
-            "install ffmpeg or conda install -c conda-forge ffmpeg), or use the decoder pyav, "
+            "install ffmpeg or conda install -c conda-forge ffmpeg), or use the pyav decoder, "
             "which does not need it."
         )
     return problem

@@ -55,7 +55,7 @@ class PartsSource(StreamSource):
             bare = [sample for sample in split.samples if not parts_path(sample.source).exists()]
             if bare:
                 raise DatasetError(
-                    f"{len(bare):,} of the {len(split):,} videos of {split.title} have no parts; "
+                    f"{len(bare):,} of the {len(split):,} videos in {split.title} have no parts; "
                     f"the first one is {bare[0].id}. Extract them with: peclip data prepare "
                     "--parts mediapipe"
                 )

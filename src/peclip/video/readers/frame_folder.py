@@ -76,7 +76,7 @@ class FrameFolder(Closing):
         if image.shape != self._shape:
             raise VideoError(
                 f"{self._files[index]} is {_size(image.shape)}, but {self._files[0].name} is "
-                f"{_size(self._shape)}; all images of a video must have the same size. Resize or "
+                f"{_size(self._shape)}; all images in a video must be the same size. Resize or "
                 "remove it."
             )
         return image, index / self._frame_rate
