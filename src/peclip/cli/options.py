@@ -81,7 +81,7 @@ ModelOpt = Annotated[
         "-m",
         "--model",
         help="Model: nano, BACKBONE/WEIGHTS such as ViT-B-16-quickgelu/openai, a directory, or a "
-        "hub repository (owner/name[@revision]).",
+        "hub repository (owner/name or owner/name@revision).",
     ),
 ]
 DeviceOpt = Annotated[str, typer.Option("--device", help="Device: auto, cpu, cuda, cuda:N or mps.")]
