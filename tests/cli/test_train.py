@@ -173,7 +173,7 @@ def test_an_ablation_of_a_trained_model_keeps_the_rest(
     assert all(torch.equal(before[name], after[name]) for name in same)
     assert any("shared_adapter" in name for name in same)
     log = (tmp_path / "b/log.txt").read_text()
-    assert "randomly initialised: prompts." in log
+    assert "randomly initialised (not in the base model): prompts." in log
 
 
 def test_selection_on_test_is_marked(root: Path, tmp_path: Path, capsys: Output) -> None:

@@ -180,7 +180,7 @@ class Learner:
         if not math.isfinite(value):
             used = ", ".join(f"{part} {rate:.2g}" for part, rate in rates.items())
             raise TrainingError(
-                f"The {what} is {value} at step {step + 1} of epoch {epoch + 1} (learning rates: "
+                f"The {what} is {value} in step {step + 1} of epoch {epoch + 1} (learning rates: "
                 f"{used}; {self._precision}). The weights before this step are kept. Start a new "
                 "run with lower learning rates (--set train.lr.adapters=…), gradient clipping "
                 "(--set train.clip_grad=1) or fp32 (--precision fp32)."

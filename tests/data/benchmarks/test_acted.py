@@ -143,7 +143,7 @@ def test_errors(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match="[Nn]o cremad videos found in .*Expected for cremad"):
         CREMAD.load(tmp_path, 1, "train", None)
     (tmp_path / "1001_DFA_ANG_XX.flv").touch()
-    with pytest.raises(DatasetError, match="cremad train is empty"):
+    with pytest.raises(DatasetError, match="cremad train has no videos"):
         CREMAD.load(tmp_path, 1, "train", None)
     (tmp_path / "copy").mkdir()
     (tmp_path / "copy" / "1001_DFA_ANG_XX.flv").touch()
