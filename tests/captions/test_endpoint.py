@@ -172,5 +172,5 @@ def test_an_invalid_address_is_refused(url: str) -> None:
 
 def test_offline_mode_allows_only_a_local_server() -> None:
     assert captioner("http://localhost:8000/v1").is_local
-    with pytest.raises(EndpointError, match="peclip is offline"):
+    with pytest.raises(EndpointError, match="offline mode"):
         captioner("https://api.example.test/v1")

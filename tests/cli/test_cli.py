@@ -400,7 +400,7 @@ def test_a_missing_model_is_an_error(
     [
         ("yunet", "face_detection_yunet_2023mar.onnx is not cached"),
         ("landmarker", "face_landmarker_float16_1.task is not cached"),
-        ("ViT-B-32-quickgelu/openai", "peclip is offline, and the weights ViT-B-32"),
+        ("ViT-B-32-quickgelu/openai", "offline mode, and the weights ViT-B-32"),
     ],
 )
 def test_a_download_offline_is_4(name: str, problem: str, capsys: Output) -> None:

@@ -87,7 +87,7 @@ def test_the_required_columns_suffice(tmp_path: Path) -> None:
     ("lines", "expected"),
     [
         (["a,0,0,ok,fear,1,9,9,0,1,x", "a,0,1,ok,fear,1,9,9,0,1,y"], "line 3 has the target 'y' for 'a'"),
-        (["a,0,0,ok,fear,1,9,9,0,1,x", "a,0,0,ok,fear,1,9,9,0,1,x"], "in window 0 from line 2; each row must occur only once"),
+        (["a,0,0,ok,fear,1,9,9,0,1,x", "a,0,0,ok,fear,1,9,9,0,1,x"], "in window 0 from line 2; each row must appear only once"),
         (["a,0,0,fine,fear,1,9,9,0,1,x"], "line 2 has the status 'fine'; expected one of ok, no_face"),
         (["a,0,0,ok,,1,9,9,0,1,x"], "line 2 has the label ''"),
         (["a,0,0,ok,fear,1,9,9,,1,x"], "line 2 has '' in prob_anger"),

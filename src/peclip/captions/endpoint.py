@@ -57,7 +57,7 @@ class EndpointCaptioner:
 
     Raises:
         ConfigError: the address is invalid.
-        EndpointError: peclip is offline and the server is not on this machine.
+        EndpointError: peclip is in offline mode and the server is not on this machine.
     """
 
     def __init__(
@@ -73,7 +73,7 @@ class EndpointCaptioner:
         self._url = base_url.rstrip("/").removesuffix("/chat/completions") + "/chat/completions"
         if settings.offline and not self.is_local:
             raise EndpointError(
-                f"The endpoint {base_url} is not local, and peclip is offline. Unset "
+                f"The endpoint {base_url} is not local, and peclip is in offline mode. Unset "
                 "PECLIP_OFFLINE and HF_HUB_OFFLINE, or use a server on this machine (localhost)."
             )
         self.name = model

@@ -72,7 +72,7 @@ class TransformersCaptioner:
         except (OSError, ValueError, KeyError, SafetensorError) as error:
             if isinstance(error, ConfigError):
                 raise
-            state = " (peclip is offline)" if settings.offline else ""
+            state = " (peclip is in offline mode)" if settings.offline else ""
             raise WeightsError(
                 f"The model {name!r} cannot be loaded{state}: {first_line(error).rstrip('.')}. "
                 "Use a video-text model from the hub, such as LanguageBind/Video-LLaVA-7B-hf, or "

@@ -65,7 +65,7 @@ def score(
     UAR is the mean of the per-class recalls (excluding classes without videos), and WAR is the accuracy.
     Confidence intervals are at the 95 % level. With several files, the mean and sample standard deviation
     over the files are also reported. For the output of `peclip predict`, the prediction for a video is the
-    mean over the windows with status ok of the person who is visible longest.
+    mean over the `ok` windows of the person who is visible the longest.
 
     peclip score predictions.csv
 

@@ -89,6 +89,6 @@ class AnimateConfig(Config):
         if self.faint and self.faint_share[1] > self.share[0]:
             raise ValueError(
                 f"faint_share is {self.faint_share} and share is {self.share}; the two ranges "
-                "must not overlap, and faint_share must be the lower one"
+                "must not overlap, and the range faint_share must be below the range share"
             )
         return self

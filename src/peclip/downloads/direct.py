@@ -68,7 +68,7 @@ def fetch(
             return path
         if settings.offline:
             raise WeightsError(
-                f"{file.name} is not cached at {path}, and peclip is offline. Unset "
+                f"{file.name} is not cached at {path}, and peclip is in offline mode. Unset "
                 f"PECLIP_OFFLINE and HF_HUB_OFFLINE to download it once, or download {file.url} "
                 "manually and save it there."
             )
@@ -103,7 +103,7 @@ def open_remote(url: str, *, settings: Settings, suffix: str) -> Iterator[Path]:
     name = _plain(f"video{suffix}")
     if settings.offline:
         raise VideoError(
-            f"{url} cannot be read: peclip is offline. Unset PECLIP_OFFLINE and HF_HUB_OFFLINE, "
+            f"{url} cannot be read: peclip is in offline mode. Unset PECLIP_OFFLINE and HF_HUB_OFFLINE, "
             "or use a local file."
         )
     try:

@@ -65,7 +65,11 @@ def download_repository(
         ) from None
     except Exception as error:  # the client's connection errors share no narrower base class
         reason = first_line(error)
-        state = "peclip is offline" if settings.offline else f"the hub cannot be reached ({reason})"
+        state = (
+            "peclip is in offline mode"
+            if settings.offline
+            else f"the hub cannot be reached ({reason})"
+        )
         raise WeightsError(
             f"{repo!r} is not in the cache {str(hub_cache(settings) or 'of HF_HOME')!r}, and "
             f"{state}. Once online, download it with: peclip models download {repo}"
@@ -134,7 +138,9 @@ def push_folder(folder: Path, repo: str, *, private: bool, message: str, setting
         WeightsError: offline, or the upload failed.
     """
     if settings.offline:
-        raise WeightsError(f"Cannot upload to {repo!r}: peclip is offline. Unset PECLIP_OFFLINE.")
+        raise WeightsError(
+            f"Cannot upload to {repo!r}: peclip is in offline mode. Unset PECLIP_OFFLINE."
+        )
     api = HfApi(token=_token(settings))
     try:
         api.create_repo(repo, private=private, exist_ok=True)

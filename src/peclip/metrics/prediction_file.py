@@ -75,7 +75,7 @@ def read_targets(path: str | Path) -> dict[str, str]:
             source = text_of(record, "source")
             if source in targets:
                 raise ConfigError(
-                    f"{record[0]} repeats {source!r}; each source must occur only once"
+                    f"{record[0]} repeats {source!r}; each source must appear only once"
                 )
             targets[source] = text_of(record, "target")
     except ConfigError as error:

@@ -60,7 +60,7 @@ def reduce_rows(records: Sequence[Record], targets: Mapping[str, str] | None) ->
         if "window" in cells and places.setdefault(key, place) != place:
             raise ConfigError(
                 f"{place} repeats person {row.track_id} of {row.source!r} in window {row.window} "
-                f"from {places[key]}; each row must occur only once, and all rows must be from "
+                f"from {places[key]}; each row must appear only once, and all rows must be from "
                 "the same model"
             )
         rows.setdefault(row.source, []).append(row)
@@ -148,7 +148,7 @@ def _note(rows: Mapping[str, Sequence[Row]], tracks: Sequence[TrackSummary], per
         f" (videos without such a window, averaged over low_quality ones: {poor})" if poor else ""
     )
     return (
-        f"reduced {total} rows to {len(tracks)} videos, using the mean over the windows with "
-        f"status ok of the person visible longest{fallback}; excluded rows: {total - used}, other "
+        f"reduced {total} rows to {len(tracks)} videos, using the mean over the ok windows "
+        f"of the person visible the longest{fallback}; excluded rows: {total - used}, other "
         f"persons: {persons}, videos without a prediction: {without}"
     )

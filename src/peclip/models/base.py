@@ -126,7 +126,7 @@ def check_fit(config: ModelConfig, backbone: Backbone) -> None:
         raise ConfigError(
             f"The configuration has quick_gelu={config.quick_gelu}, but the backbone "
             f"{config.backbone!r} has quick_gelu={backbone.quick_gelu}. Set quick_gelu to match "
-            "the activation that the weights were trained with; otherwise, the features would be "
+            "the activation that the weights were trained with; otherwise, the features will be "
             "wrong."
         )
     if config.preprocess.image_size != backbone.vision.image_size:

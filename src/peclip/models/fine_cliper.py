@@ -182,7 +182,7 @@ class FineCLIPERModel(ExpressionModel):
             parts = batch.streams.get("parts")
             if not isinstance(parts, PartsStream):
                 raise ConfigError(
-                    "This model reads parsing maps and landmarks, but the videos have none. "
+                    "This model requires parsing maps and landmarks, but the videos have none. "
                     "Extract them with: peclip data prepare --parts mediapipe"
                 )
             streams += list(parts.pictures.unbind(2))

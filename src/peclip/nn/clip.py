@@ -194,7 +194,7 @@ def _find_weights(name: str, tag: str, cache_dir: Path | None, offline: bool) ->
         cached = _cached_weights(weights, cache_dir)
         if cached is None:
             raise WeightsError(
-                f"peclip is offline, and the weights {name}/{tag} are not in the cache "
+                f"peclip is in offline mode, and the weights {name}/{tag} are not in the cache "
                 f"{cache_dir or 'of open_clip'}. Once online, download them with: peclip models "
                 f"download {name}/{tag}"
             )

@@ -195,7 +195,7 @@ class TrainConfig(Config, use_attribute_docstrings=True):
             )
         if self.select_on == "test" and self.prior == "fit":
             raise ValueError(
-                "select_on is test, so prior=fit would choose the weight on the test videos; set "
+                "select_on is test, so prior=fit would tune the weight on the test videos; set "
                 "select_on to val, or set prior to targets"
             )
         if self.select_on == "test" and not self.test:

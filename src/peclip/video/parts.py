@@ -81,7 +81,7 @@ class Parts:
         ):
             raise ValueError(
                 "maps must be a uint8 array of shape (T, S, S) with one map per frame and "
-                f"classes below {NUM_CLASSES}."
+                f"class indices below {NUM_CLASSES}."
             )
 
     def __len__(self) -> int:

@@ -57,7 +57,7 @@ class CropConfig(Config):
 
 
 def record_crops(root: Path, output: Path, config: CropConfig) -> None:
-    """Writes the settings of the crops of a data set, before the first crop.
+    """Writes the crop settings of a data set, before the first crop.
 
     Raises:
         ConfigError: the output is inside the data set, or holds crops made with other settings.
@@ -153,7 +153,7 @@ def _read_record(path: Path) -> dict[str, Any]:
         found = None
     if not isinstance(found, dict):
         raise ConfigError(
-            f"{str(path)!r} is corrupt, so the settings of the crops are unknown. Prepare the "
+            f"{str(path)!r} is corrupt, so the crop settings are unknown. Prepare the "
             "crops again in another folder."
         )
     return found

@@ -177,6 +177,6 @@ class ProcessBound(Closing):
 
     def __reduce__(self) -> NoReturn:
         raise TypeError(
-            f"The open reader of {self._name} cannot be pickled. Send the path, and call open_video "
-            "inside the worker."
+            f"The open reader for {self._name} cannot be pickled. Pass the path to the worker, and call "
+            "open_video there."
         )

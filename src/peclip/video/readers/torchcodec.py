@@ -94,9 +94,8 @@ class TorchcodecReader(ProcessBound):
         self._probe = probe
         if not reads_exactly(source, probe):
             raise VideoError(
-                f"{source} cannot be read exactly by torchcodec, which is only used for local "
-                "MP4, MOV, Matroska, WebM, AVI and GIF files with square pixels. Use the decoder "
-                "auto or pyav."
+                f"torchcodec cannot be used for {source}: it is supported only for local MP4, MOV, "
+                "Matroska, WebM, AVI and GIF files with square pixels. Use the auto or pyav decoder."
             )
         from torchcodec.decoders import VideoDecoder  # type: ignore[attr-defined]
 
@@ -118,8 +117,8 @@ class TorchcodecReader(ProcessBound):
         # Some files begin before time 0, where torchcodec does not seek: it starts at a later key frame.
         if start is None or abs(first.pts_seconds - start) > 1e-6:
             raise VideoError(
-                f"{source} cannot be read exactly by torchcodec, because torchcodec loses its "
-                f"first frames."
+                f"torchcodec cannot decode {source} frame-accurately: it drops the first frames. Use the "
+                "auto or pyav decoder."
             )
         self._start: float = start
         self._end = self._decoder.metadata.end_stream_seconds or start
