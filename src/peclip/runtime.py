@@ -40,7 +40,7 @@ def choose_device(name: str = "auto") -> torch.device:
         raise ConfigError(f"Invalid device {name!r}; choose auto, cpu, cuda, cuda:N or mps.")
     if kind == "cuda" and not torch.cuda.is_available():
         raise DeviceError(
-            f"Device {name!r} is unavailable: torch finds no CUDA device. Use --device auto or "
+            f"Device {name!r} is unavailable: torch cannot find a CUDA device. Use --device auto or "
             "cpu, or install a CUDA build of torch and a GPU driver."
         )
     if kind == "cuda" and int(number or 0) >= torch.cuda.device_count():

@@ -34,7 +34,7 @@ EndpointOpt = Annotated[
     typer.Option(
         "--endpoint",
         help="URL of an OpenAI-compatible server to use instead of --model, such as "
-        "http://localhost:8000/v1. Video frames, which show people, are sent to this server.",
+        "http://localhost:8000/v1. Video frames showing people are sent to this server.",
     ),
 ]
 EndpointOptionsOpt = Annotated[

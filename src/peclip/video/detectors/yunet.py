@@ -46,7 +46,7 @@ class YuNetDetector:
             self._net = cv2.FaceDetectorYN.create(model, "", (320, 320), threshold, 0.3, 500)
         except cv2.error:
             raise WeightsError(
-                f"{model!r} is not a valid YuNet file. Delete it to download it again."
+                f"{model!r} is not a valid YuNet file. Delete it, and it will be downloaded again."
             ) from None
 
     def detect(self, image: Image) -> list[FaceBox]:
