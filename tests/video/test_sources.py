@@ -1,5 +1,6 @@
 from pathlib import Path
 
+import PIL.Image
 import pytest
 
 from peclip.errors import ConfigError, VideoError
@@ -53,6 +54,43 @@ def test_sub_folders_of_images_are_sources_like_videos(tmp_path):
 def test_pictures_above_videos_are_thumbnails(tmp_path):
     touch(tmp_path, "thumbnail.jpg", "session/a.mp4", "session/a.jpg")
     assert names(tmp_path, tmp_path) == ["session/a.mp4"]
+
+
+def animate(path: Path) -> None:
+    frames = [PIL.Image.new("RGB", (16, 16), (level, 0, 0)) for level in (0, 200)]
+    frames[0].save(path, save_all=True, append_images=frames[1:], duration=100)
+
+
+def test_animated_images_are_videos(tmp_path):
+    touch(tmp_path, "still.png", "cover.jpg")
+    for name in ("a.png", "b.webp", "c.apng"):
+        animate(tmp_path / name)
+    assert names(tmp_path, tmp_path) == ["a.png", "b.webp", "c.apng"]
+
+
+def test_what_a_search_leaves_out_is_counted_and_named(tmp_path, caplog):
+    touch(tmp_path, "a.mp4", "notes.txt", "deep/readme", "cover.jpg", ".hidden.txt")
+    touch(tmp_path, "frames/0.jpg", "frames/frames.json", "frames/parts.safetensors")
+    (tmp_path / "b.mp4").symlink_to(tmp_path / "a.mp4")
+    (tmp_path / "gone.mp4").symlink_to(tmp_path / "nowhere.mp4")
+    (tmp_path / "deep" / "again").symlink_to(tmp_path)
+    assert names(tmp_path, tmp_path, tmp_path / "a.mp4") == ["a.mp4", "frames"]
+    found = sorted(record.getMessage().replace(f"{tmp_path}/", "") for record in caplog.records)
+    assert [line.rsplit(". ", 1)[0] for line in found] == [
+        "1 folder was skipped, because another name of the same folder is searched: deep/again",
+        "1 image was skipped, next to or above videos: cover.jpg",
+        "1 name was skipped, because a broken link, a pipe or a device is not a file: gone.mp4",
+        "1 source was skipped, because another name of the same file is read: b.mp4",
+        "2 files were skipped, without the suffix of a video or an image: deep/readme, notes.txt",
+    ]
+
+
+def test_many_omissions_are_one_line(tmp_path, caplog):
+    touch(tmp_path, "a.mp4", *(f"{number}.txt" for number in range(1200)))
+    expand_sources([tmp_path])
+    (line,) = [record.getMessage() for record in caplog.records]
+    assert line.startswith("1,200 files were skipped, ")
+    assert "and 1,195 more. " in line
 
 
 def test_a_link_to_a_parent_folder_is_followed_once(tmp_path):

@@ -225,7 +225,9 @@ def _print(report: CheckReport) -> None:
     if report.faces is not None:
         typer.echo(f"\nframes: {_describe(report.faces)}")
     verdict = "no problems" if report.ok else f"{len(report.problems):,} problems"
-    typer.echo(f"\n{report.videos:,} videos, {verdict}")
+    skipped = report.by_kind().get("skipped", 0)
+    left_out = f", {skipped:,} {'file' if skipped == 1 else 'files'} skipped" if skipped else ""
+    typer.echo(f"\n{report.videos:,} videos, {verdict}{left_out}")
 
 
 def _describe(faces: FaceShare) -> str:

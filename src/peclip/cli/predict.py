@@ -170,17 +170,20 @@ def _shows_rows(output: Path | None) -> bool:
 
 def _expand(arguments: Sequence[str]) -> list[Source]:
     """Finds the sources; among several, a missing one fails only when it is read."""
+    from peclip.video.omissions import Omissions
     from peclip.video.sources import Source, expand_source, taken_once
 
-    found: list[Source] = []
+    found, omissions = list[Source](), Omissions()
     for argument in arguments:
         try:
-            found += expand_source(argument)
+            found += expand_source(argument, omissions)
         except VideoError:
             if len(arguments) == 1:
                 raise
             found.append(Source(argument, Path(argument)))
-    return taken_once(found)
+    sources = taken_once(found, omissions)
+    omissions.warn()
+    return sources
 
 
 def _format(output: Path | None, form: RowFormat | None) -> str | None:

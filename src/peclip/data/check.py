@@ -59,6 +59,8 @@ def check_dataset(
     findings = [Finding("missing", s.id, f"not at {s.source}") for s in missing.values()]
     findings += _check_files(present, workers, on_progress)
     findings += _check_lists(splits)
+    skipped = dict.fromkeys(file for split in splits for file in split.skipped)
+    findings += [Finding("skipped", file.path, file.reason) for file in skipped]
     faces = _check_faces(present, findings, detector, face_videos)
     summaries = tuple(SplitSummary.of(split) for split in splits)
     return CheckReport(dataset, root, summaries, len(samples), tuple(findings), faces)

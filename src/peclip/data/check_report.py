@@ -10,7 +10,15 @@ from typing import Any, Literal
 from peclip.data.samples import Split
 
 Kind = Literal[
-    "missing", "empty", "unreadable", "frame_count", "duplicate", "conflict", "overlap", "short"
+    "missing",
+    "empty",
+    "unreadable",
+    "frame_count",
+    "duplicate",
+    "conflict",
+    "overlap",
+    "short",
+    "skipped",
 ]
 
 KINDS: dict[Kind, str] = {
@@ -22,10 +30,11 @@ KINDS: dict[Kind, str] = {
     "conflict": "the same video has two labels",
     "overlap": "the same video is in two splits that must be disjoint",
     "short": "fewer frames than the model samples, so some are repeated",
+    "skipped": "files in the folders of the data set that are not samples",
 }
-"""Meaning of each kind. All are problems except `short`, which benchmarks naturally contain."""
+"""Meaning of each kind. All are problems except `NOTES`, which data sets naturally contain."""
 
-NOTES: frozenset[Kind] = frozenset({"short"})
+NOTES: frozenset[Kind] = frozenset({"short", "skipped"})
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,19 +6,33 @@ import os
 from pathlib import Path
 
 from peclip.errors import DatasetError
+from peclip.video.animation_chunks import is_animation
+from peclip.video.omissions import (
+    NEXT_TO_VIDEOS,
+    NOT_A_FILE,
+    THUMBNAIL,
+    UNKNOWN_SUFFIX,
+    Omissions,
+    is_own,
+)
 from peclip.video.sources import IMAGE_SUFFIXES, VIDEO_SUFFIXES, natural_key
 
 
-def find_media(folder: Path) -> list[Path]:
+def find_media(folder: Path, omissions: Omissions | None = None) -> list[Path]:
     """Returns the video files and the folders of frames below a folder, at any depth, in natural order.
 
-    A folder below it that holds images is one video. Images in the folder itself are stills, each a
-    sample. Images next to videos are thumbnails, and names that start with a dot are skipped.
+    A folder below it that holds images is one video; if the first of them is animated, each animated one
+    is a video. Images in the folder itself are samples, except those with the name of a video next to
+    them. Names that start with a dot are skipped.
+
+    Args:
+        folder: the folder of a label.
+        omissions: gets what is left out.
 
     Raises:
         DatasetError: a folder cannot be read.
     """
-    found = _below(folder, stills=True)
+    found = _below(folder, Omissions() if omissions is None else omissions, stills=True)
     return sorted(found, key=lambda path: [natural_key(p) for p in path.relative_to(folder).parts])
 
 
@@ -41,8 +55,8 @@ def count_images(folder: Path) -> int:
 
 
 def is_still(path: Path) -> bool:
-    """Returns whether a source is one image, by its suffix."""
-    return path.suffix.lower() in IMAGE_SUFFIXES
+    """Returns whether a source is one image, by its suffix, and not an animation."""
+    return path.suffix.lower() in IMAGE_SUFFIXES and not is_animation(path)
 
 
 def frames_folder(path: Path) -> Path:
@@ -54,19 +68,43 @@ def frames_folder(path: Path) -> Path:
     return path.with_suffix("") if known and not path.is_dir() else path
 
 
-def _below(folder: Path, *, stills: bool) -> list[Path]:
-    folders, videos, images = _list(folder)
+def list_files(folder: Path) -> list[Path]:
+    """Returns the files directly in a folder that are neither hidden nor written by `peclip data prepare`.
+
+    Raises:
+        DatasetError: the folder cannot be read.
+    """
+    _, videos, images, others = _list(folder)
+    return [*videos, *images, *others]
+
+
+def _below(folder: Path, omissions: Omissions, *, stills: bool) -> list[Path]:
+    folders, videos, images, others = _list(folder)
+    for other in others:
+        omissions.add(UNKNOWN_SUFFIX if other.is_file() else NOT_A_FILE, [other])
     found = list(videos)
     for inner in folders:
-        found += _below(inner, stills=False)
-    if images and not videos:
-        found += images if stills else [folder]
+        found += _below(inner, omissions, stills=False)
+    if stills:
+        names = {name for video in videos for name in (video.name, video.stem)}
+        shown = [image for image in images if image.stem in names]
+        omissions.add(THUMBNAIL, shown)
+        return found + [image for image in images if image.stem not in names]
+    # The first one only: opening each of a million frames is slow, and reading them finds the others.
+    if images and is_animation(min(images, key=lambda image: natural_key(image.name))):
+        animated = {image for image in images if is_animation(image)}
+        videos, images = [*animated], [image for image in images if image not in animated]
+        found += videos
+    if images and videos:
+        omissions.add(NEXT_TO_VIDEOS, images)
+    elif images:
+        found.append(folder)
     return found
 
 
-def _list(folder: Path) -> tuple[list[Path], list[Path], list[Path]]:
-    """Returns the folders, videos and images directly in a folder."""
-    folders, videos, images = [], [], []
+def _list(folder: Path) -> tuple[list[Path], list[Path], list[Path], list[Path]]:
+    """Returns the folders, videos, images and other files directly in a folder."""
+    folders, videos, images, others = [], [], [], []
     try:
         with os.scandir(folder) as entries:
             for entry in entries:
@@ -80,9 +118,11 @@ def _list(folder: Path) -> tuple[list[Path], list[Path], list[Path]]:
                     videos.append(folder / entry.name)
                 elif entry.is_dir():
                     folders.append(folder / entry.name)
+                elif not is_own(entry.name):
+                    others.append(folder / entry.name)
     except OSError as error:
         raise DatasetError(
             f"The folder {folder} cannot be read: {error.strerror}. Check the path and its "
             "permissions."
         ) from None
-    return folders, videos, images
+    return folders, videos, images, others

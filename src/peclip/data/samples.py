@@ -32,6 +32,15 @@ class Sample:
 
 
 @dataclass(frozen=True, slots=True)
+class Skipped:
+    """A file below the root of a data set without lists that is not a sample."""
+
+    path: str
+    """Relative to the root."""
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Split:
     """The samples of one part of a data set, and its label set."""
 
@@ -47,7 +56,8 @@ class Split:
     missing: tuple[Sample, ...] = ()
     """The samples whose video was not found."""
     notes: tuple[str, ...] = ()
-    """Notes on dropped samples, and on targets that differ from the data set's labels."""
+    """Notes on skipped files, on dropped samples, and on targets that differ from the data set's labels."""
+    skipped: tuple[Skipped, ...] = ()
 
     def __post_init__(self) -> None:
         known = frozenset(self.labels)

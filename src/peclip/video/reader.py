@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from peclip.errors import ConfigError, DeviceError, VideoError
 from peclip.literals import DecoderName
+from peclip.video.animation_chunks import is_animation, is_gif
 from peclip.video.frames import Frames, TensorLike, is_tensor
 from peclip.video.interface import VideoReader
 from peclip.video.sources import IMAGE_SUFFIXES, is_address
@@ -67,6 +68,10 @@ def open_video(
 
         return CameraReader(source)
     source = source if isinstance(source, Path) or is_address(source) else Path(source)
+    if isinstance(source, Path) and is_animation(source):
+        from peclip.video.readers.animation import Animation
+
+        return Animation(source)
     if isinstance(source, Path) and _is_images(source):
         from peclip.video.readers.frame_folder import FrameFolder
 
@@ -76,7 +81,7 @@ def open_video(
 
 def _is_images(path: Path) -> bool:
     # os.path, since Path.is_dir raises where a folder above may not be entered or a name is too long.
-    return os.path.isdir(path) or path.suffix.lower() in IMAGE_SUFFIXES
+    return os.path.isdir(path) or (path.suffix.lower() in IMAGE_SUFFIXES and not is_gif(path))
 
 
 def available_decoders() -> dict[str, str]:

@@ -12,11 +12,21 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from peclip.errors import ConfigError, VideoError
+from peclip.video.animation_chunks import is_animation
+from peclip.video.omissions import (
+    NEXT_TO_VIDEOS,
+    NOT_A_FILE,
+    SAME_FILE,
+    SAME_FOLDER,
+    UNKNOWN_SUFFIX,
+    Omissions,
+    is_own,
+)
 
 IMAGE_SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".webp"})
 # fmt: off
 VIDEO_SUFFIXES = frozenset({
-    ".3g2", ".3gp", ".asf", ".avi", ".divx", ".flv", ".gif", ".h264", ".h265", ".hevc", ".ivf", ".m1v",
+    ".3g2", ".3gp", ".apng", ".asf", ".avi", ".divx", ".flv", ".gif", ".h264", ".h265", ".hevc", ".ivf", ".m1v",
     ".m2ts", ".m2v", ".m4v", ".mjpeg", ".mjpg", ".mkv", ".mov", ".mp4", ".mpe", ".mpeg", ".mpg", ".mts",
     ".mxf", ".nut", ".ogm", ".ogv", ".qt", ".rm", ".rmvb", ".ts", ".vob", ".webm", ".wmv", ".y4m",
 })
@@ -46,22 +56,28 @@ class Source:
 def expand_sources(args: Sequence[str | Path | int]) -> list[Source]:
     """Turns paths, folders, glob patterns, addresses and camera numbers into sources.
 
-    An existing path is a path, whatever it looks like. A folder gives its videos, including those of its
-    sub-folders, and each sub-folder that holds images but no videos as one source. Order is kept and
-    duplicates are dropped.
+    An existing path is a path, whatever it looks like. A folder gives its videos, including animated images
+    and those of its sub-folders, and each sub-folder that holds images but no videos as one source. Order
+    is kept and duplicates are dropped; a warning counts and names what is left out.
 
     Raises:
         VideoError: a path does not exist, a pattern matches nothing, a folder holds nothing to read.
         ConfigError: a name is empty.
     """
-    return taken_once(source for arg in args for source in expand_source(arg))
+    omissions = Omissions()
+    found = (source for arg in args for source in expand_source(arg, omissions))
+    sources = taken_once(found, omissions)
+    omissions.warn()
+    return sources
 
 
-def taken_once(sources: Iterable[Source]) -> list[Source]:
-    """Drops duplicates, including those under another name."""
+def taken_once(sources: Iterable[Source], omissions: Omissions) -> list[Source]:
+    """Drops duplicates; those under another name are added to the omissions."""
     found: dict[str | int, Source] = {}
     for source in sources:
-        found.setdefault(source.key, source)
+        kept = found.setdefault(source.key, source)
+        if kept.location != source.location:
+            omissions.add(SAME_FILE, [Path(source.name)])
     return list(found.values())
 
 
@@ -102,8 +118,12 @@ def check_file(path: Path) -> None:
         raise VideoError(f"{path} is an empty file (0 bytes). Copy or download it again.")
 
 
-def expand_source(arg: str | Path | int) -> list[Source]:
+def expand_source(arg: str | Path | int, omissions: Omissions) -> list[Source]:
     """Turns one of what `expand_sources` takes into sources; a link may be among them twice.
+
+    Args:
+        arg: a path, a folder, a pattern, an address or a camera number.
+        omissions: gets what a search of folders leaves out.
 
     Raises:
         VideoError: as `expand_sources`.
@@ -118,7 +138,7 @@ def expand_source(arg: str | Path | int) -> list[Source]:
         )
     path = Path(os.path.expanduser(arg))
     if _exists(path):
-        return _expand_path(path)
+        return _expand_path(path, omissions)
     text = str(arg)
     if isinstance(arg, str):
         if is_address(text):
@@ -126,7 +146,7 @@ def expand_source(arg: str | Path | int) -> list[Source]:
         if text.isdecimal() and text.isascii() and int(text) <= _LAST_CAMERA:
             return [_camera(int(text))]
     if glob.has_magic(text):
-        return _expand_pattern(os.path.expanduser(text))
+        return _expand_pattern(os.path.expanduser(text), omissions)
     raise VideoError(
         f"{text!r} does not exist. Use a video file, a folder, a pattern like 'clips/*.mp4', an "
         "http(s) URL or a webcam index."
@@ -148,14 +168,14 @@ def _exists(path: Path) -> bool:
         return False
 
 
-def _expand_pattern(pattern: str) -> list[Source]:
+def _expand_pattern(pattern: str, omissions: Omissions) -> list[Source]:
     found: list[Path] = []
     for match in sorted(set(_matches(pattern)), key=natural_key):
         path = Path(match)
         if not os.path.isdir(path):
             found.append(path)
         elif "**" not in pattern:  # "**" gives the files of folders already
-            found += _found_in(path)
+            found += _found_in(path, omissions)
     if not found:
         raise VideoError(
             f"The pattern {pattern!r} matches no readable files. Check the pattern; a valid "
@@ -172,13 +192,14 @@ def _matches(pattern: str) -> list[str]:
     place = parts.index("**")
     rest = parts[place + 1 :] or ("*",)
     tops = glob.glob(str(Path(*parts[:place]))) if place else ["."]
-    folders = [folder for top in tops if os.path.isdir(top) for folder, _ in _walk(Path(top))]
+    walked = [_walk(Path(top), Omissions()) for top in tops if os.path.isdir(top)]
+    folders = [folder for walk in walked for folder, _ in walk]
     patterns = [Path(glob.escape(str(folder)), *rest) for folder in folders]
     return [found for inner in patterns for found in _matches(str(inner))]
 
 
-def _expand_path(path: Path) -> list[Source]:
-    found = _found_in(path) if os.path.isdir(path) else [path]
+def _expand_path(path: Path, omissions: Omissions) -> list[Source]:
+    found = _found_in(path, omissions) if os.path.isdir(path) else [path]
     if not found:
         raise VideoError(
             f"{path} is a folder without videos (.mp4 .mov .avi .mkv .webm …) and without images "
@@ -188,8 +209,8 @@ def _expand_path(path: Path) -> list[Source]:
     return [Source(str(location), location) for location in found]
 
 
-def _found_in(folder: Path) -> list[Path]:
-    videos, image_folders = _search(folder)
+def _found_in(folder: Path, omissions: Omissions) -> list[Path]:
+    videos, image_folders = _search(folder, omissions)
     return sorted([*videos, *image_folders], key=lambda found: _path_key(found, folder))
 
 
@@ -197,21 +218,31 @@ def _path_key(path: Path, folder: Path) -> tuple[tuple[tuple[int, int, str], ...
     return tuple(natural_key(part) for part in path.relative_to(folder).parts)
 
 
-def _search(top: Path) -> tuple[list[Path], list[Path]]:
+def _search(top: Path, omissions: Omissions) -> tuple[list[Path], list[Path]]:
     """Returns the videos in a folder at any depth, and the folders at any depth that are frame folders."""
     videos: list[Path] = []
-    pictured: list[Path] = []
-    for folder, entries in _walk(top):
-        videos += [entry for entry in entries if _is_file(entry, VIDEO_SUFFIXES)]
-        if any(_is_file(entry, IMAGE_SUFFIXES) for entry in entries):
-            pictured.append(folder)
+    pictured: dict[Path, list[Path]] = {}
+    for folder, entries in _walk(top, omissions):
+        images = []
+        for entry in entries:
+            suffix = entry.suffix.lower()
+            if suffix in VIDEO_SUFFIXES or (suffix in IMAGE_SUFFIXES and is_animation(entry)):
+                videos.append(entry)
+            elif suffix in IMAGE_SUFFIXES:
+                images.append(entry)
+            elif not is_own(entry.name):
+                omissions.add(UNKNOWN_SUFFIX, [entry])
+        if images:
+            pictured[folder] = images
     # Pictures next to videos, or above them, are thumbnails, not frames.
     above = {parent for video in videos for parent in video.parents}
+    for folder in pictured.keys() & above:
+        omissions.add(NEXT_TO_VIDEOS, pictured[folder])
     return videos, [folder for folder in pictured if folder not in above]
 
 
-def _walk(top: Path) -> Iterator[tuple[Path, list[Path]]]:
-    """Yields a folder and its sub-folders at any depth with their contents, except hidden ones.
+def _walk(top: Path, omissions: Omissions) -> Iterator[tuple[Path, list[Path]]]:
+    """Yields a folder and its sub-folders at any depth with their files, except hidden ones.
 
     Each is visited once, even if links lead back to it. Iterative: folders may be deeply nested.
     """
@@ -222,15 +253,29 @@ def _walk(top: Path) -> Iterator[tuple[Path, list[Path]]]:
         try:
             about = folder.stat()
             if (about.st_dev, about.st_ino) in seen:
+                omissions.add(SAME_FOLDER, [folder])
                 continue
             seen.add((about.st_dev, about.st_ino))
-            entries = [entry for entry in folder.iterdir() if not entry.name.startswith(".")]
+            files, folders = _list(folder, omissions)
             os.stat(os.path.join(folder, "."))  # a folder may be listable but not enterable
         except OSError as error:
             raise VideoError(f"The folder {folder} cannot be read: {error.strerror}.") from error
-        yield folder, entries
-        waiting += [entry for entry in entries if os.path.isdir(entry)]
+        yield folder, files
+        waiting += folders
 
 
-def _is_file(path: Path, suffixes: Iterable[str]) -> bool:
-    return path.suffix.lower() in suffixes and os.path.isfile(path)
+def _list(folder: Path, omissions: Omissions) -> tuple[list[Path], list[Path]]:
+    """Returns the files and the folders directly in a folder, except hidden ones."""
+    files, folders = list[Path](), list[Path]()
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.name.startswith("."):
+                continue
+            path, is_link = folder / entry.name, entry.is_symlink()
+            if os.path.isdir(path) if is_link else entry.is_dir():
+                folders.append(path)
+            elif os.path.isfile(path) if is_link else entry.is_file():
+                files.append(path)
+            else:
+                omissions.add(NOT_A_FILE, [path])
+    return files, folders

@@ -6,10 +6,11 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from peclip.data.benchmarks.benchmark import Benchmark
-from peclip.data.media import find_media, sub_folders
-from peclip.data.samples import Sample, Split, label_set_of
+from peclip.data.media import find_media, list_files, sub_folders
+from peclip.data.samples import Sample, Skipped, Split, label_set_of
 from peclip.errors import DatasetError
 from peclip.labels import canonical
+from peclip.video.omissions import UNLABELLED, Omissions
 
 _SPLITS = ("train", "val", "test")
 _RESERVED = frozenset({*_SPLITS, "valid", "validation"})
@@ -39,15 +40,22 @@ def load_folder(root: Path, fold: int | None, split: str, annotations: Path | No
     _check_labels(folder for group in folders.values() for folder in group)
     labels = label_set_of((f.name for group in folders.values() for f in group), str(root))
     wanted = found if split == "all" else (split,)
+    omissions = Omissions()
     samples = [
         _sample(path, label, root)
         for name in wanted
         for label in folders[name]
-        for path in find_media(label)
+        for path in find_media(label, omissions)
     ]
     if not samples:
         raise DatasetError(f"No videos found for {split!r} in {root}. {FOLDER.expected(root)}")
-    return Split("folder", None, split, tuple(samples), labels)
+    outside = _files_outside(root, bases)
+    notes = (*outside.lines(root), *omissions.lines(root))  # apart: all splits share the first ones
+    skipped = tuple(
+        Skipped(path.relative_to(root).as_posix(), reason.text)
+        for reason, path in (*outside, *omissions)
+    )
+    return Split("folder", None, split, tuple(samples), labels, notes=notes, skipped=skipped)
 
 
 def find_splits(root: Path, annotations: Path | None = None) -> tuple[str, ...]:
@@ -81,6 +89,14 @@ def _check_strangers(root: Path, bases: dict[str, Path]) -> None:
             "folder with splits may contain only train, val and test; rename or remove everything "
             "else."
         )
+
+
+def _files_outside(root: Path, bases: dict[str, Path]) -> Omissions:
+    """Returns the files in the root and in the folders of the splits, which have no label."""
+    omissions = Omissions()
+    for folder in dict.fromkeys([root, *bases.values()]):
+        omissions.add(UNLABELLED, list_files(folder))
+    return omissions
 
 
 def _check_labels(folders: Iterable[Path]) -> None:

@@ -29,6 +29,9 @@ from peclip.video.sources import IMAGE_SUFFIXES, check_file, natural_key
 _FORMATS = ("BMP", "GIF", "JPEG", "PNG", "TIFF", "WEBP")
 """Accepted whatever the suffix. Pillow knows more; for EPS it would run an external program."""
 
+_ANIMATED = ("GIF", "PNG", "WEBP")
+"""Whose pictures follow one another in time; those of a TIFF or a JPEG are pages or thumbnails."""
+
 
 class FrameFolder(Closing):
     """Reads the images of a folder in natural order (`frame_2` before `frame_10`), upright by EXIF.
@@ -106,7 +109,8 @@ def _image_files(path: Path) -> list[Path]:
     return sorted(files, key=lambda file: natural_key(file.name))
 
 
-def _eight_bit(image: PIL.Image.Image) -> PIL.Image.Image:
+def eight_bit(image: PIL.Image.Image) -> PIL.Image.Image:
+    """Returns an image with at most 8 bits per channel."""
     # Pillow cuts 16-bit grey off at 255, which makes nearly everything white.
     if not image.mode.startswith("I;16"):
         return image
@@ -121,7 +125,12 @@ def _decode(file: Path) -> Image:
             warnings.simplefilter("ignore")
             with PIL.Image.open(file, formats=_FORMATS) as image:
                 check_size(str(file), *image.size)
-                rgb = _eight_bit(ImageOps.exif_transpose(image)).convert("RGB")
+                if getattr(image, "is_animated", False) and image.format in _ANIMATED:
+                    raise VideoError(
+                        f"{file} is an animation, which is a video and not one of the frames of a "
+                        "folder. Move it to a folder without images, or pass the file itself."
+                    )
+                rgb = eight_bit(ImageOps.exif_transpose(image)).convert("RGB")
     except VideoError:
         raise
     except UnidentifiedImageError as error:
