@@ -7,7 +7,7 @@ import io
 import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from filelock import BaseFileLock
 
 SUFFIX = ".part"
+LOCK = ".lock"
+"""Follows the name of a locked file, and is the name of the lock file in a locked folder."""
 
 Record = tuple[str, Mapping[str, Any]]
 """The position of a record in the file, such as `line 3`, and its cells by column."""
@@ -57,26 +59,46 @@ def write_rows(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
         writer.writerows(rows)
 
 
-def lock(path: Path) -> BaseFileLock:
-    """Locks a growing file against other processes; see `unlock`.
+@contextmanager
+def locked(*outputs: Path | None) -> Iterator[None]:
+    """Locks outputs against other processes while the block runs; see `lock`.
+
+    `None`, standard output (`-`), pipes and devices are not locked.
 
     Raises:
-        ConfigError: another run has locked it, or the lock file cannot be written.
+        ConfigError: another process is writing one of them, or a lock file cannot be written.
+    """
+    chosen = {os.path.realpath(path): path for path in outputs if path is not None}
+    with ExitStack() as stack:
+        for path in chosen.values():
+            if str(path) != "-" and (path.is_dir() or path.is_file() or not path.exists()):
+                stack.callback(unlock, lock(path))
+        yield
+
+
+def lock(output: Path) -> BaseFileLock:
+    """Locks an output against other processes: a file, or a folder that exists; see `unlock`.
+
+    The lock is the operating system's, on `OUTPUT.lock`, or `.lock` in a folder, so it ends with the process.
+
+    Raises:
+        ConfigError: another process is writing the output, or the lock file cannot be written.
     """
     from filelock import FileLock, Timeout  # slow to import, and few commands lock
 
-    held = FileLock(f"{path}.lock")
+    place = output / LOCK if output.is_dir() else Path(f"{os.path.realpath(output)}{LOCK}")
+    held = FileLock(place)
     try:
         held.acquire(timeout=0)
     except Timeout:
         raise ConfigError(
-            f"Another run is writing to {str(path)!r}. Wait until that run has finished, or write "
-            "to another file."
+            f"Another run is writing to {str(output)!r}. Wait until that run has finished, or write "
+            "to another output."
         ) from None
-    except OSError as error:
+    except (OSError, NotImplementedError) as error:
         raise ConfigError(
-            f"{path}.lock cannot be written: {error.strerror or error}. Choose a file in a "
-            "writable folder."
+            f"{place} cannot be written: {getattr(error, 'strerror', None) or error}. Choose an "
+            "output in a writable folder."
         ) from None
     return held
 
@@ -84,7 +106,8 @@ def lock(path: Path) -> BaseFileLock:
 def unlock(held: BaseFileLock) -> None:
     """Releases a lock, once: afterwards the lock file may be that of another run."""
     if held.is_locked:
-        Path(held.lock_file).unlink(missing_ok=True)
+        with suppress(OSError):  # Windows removes it after the release
+            Path(held.lock_file).unlink(missing_ok=True)
         held.release()
 
 

@@ -119,3 +119,19 @@ def test_reading_lists_needs_no_torch() -> None:
         "import sys, peclip.data.check; sys.exit(any(n in sys.modules for n in ('torch', 'cv2')))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_skipped_files_are_in_the_verdict(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for label in ("happy", "sad"):
+        (tmp_path / label).mkdir()
+        for number in range(3):
+            PIL.Image.new("RGB", (8, 8)).save(tmp_path / label / f"{number}.png")
+    (tmp_path / "happy" / "notes.txt").touch()
+    check = ["data", "check", "--dataset", "folder", "--data-root", str(tmp_path)]
+    assert run([*check, "--face-videos", "0"]) == 0
+    out = capsys.readouterr().out
+    assert "6 videos, no problems, 1 file skipped" in out
+    assert "note: skipped, 1 " in out
+    assert "happy/notes.txt: " in out

@@ -111,6 +111,11 @@ class CaptionStore:
         Raises:
             ConfigError: the file cannot be written.
         """
+        if self._made and not self.path.exists():
+            raise ConfigError(
+                f"{self.path} was removed while it was being written, so {len(self):,} captions "
+                "are lost. Run the command again."
+            )
         line = json.dumps(asdict(caption), ensure_ascii=False) + "\n"
         try:
             with self.path.open("a", encoding="utf-8", newline="\n") as file:

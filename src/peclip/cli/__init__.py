@@ -6,9 +6,27 @@ Belongs elsewhere: everything Python users may need; the library never imports t
 
 from __future__ import annotations
 
+import os
+import signal
+from types import FrameType
+
 
 def main() -> None:
     """The entry point of the command."""
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # not in the background
+        signal.signal(signal.SIGINT, _interrupt)
     from peclip.cli.app import main as run_command  # imports every command module
 
     run_command()
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    """Raises `KeyboardInterrupt`, but ends the process during an import.
+
+    There it would be a long traceback, or another exception, or be ignored in a callback of the import system.
+    """
+    while frame is not None:
+        if frame.f_code.co_filename.startswith("<frozen importlib"):
+            os._exit(128 + number)
+        frame = frame.f_back
+    raise KeyboardInterrupt

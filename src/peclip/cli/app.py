@@ -16,6 +16,7 @@ from peclip.cli.convert import convert
 from peclip.cli.data import app as data
 from peclip.cli.doctor import doctor
 from peclip.cli.evaluate import evaluate
+from peclip.cli.logging_options import QuietOpt, VerboseOpt, with_logging
 from peclip.cli.models import models
 from peclip.cli.predict import predict
 from peclip.cli.score import score
@@ -43,11 +44,8 @@ def _version(value: bool) -> None:
 
 @app.callback()
 def options(
-    verbose: Annotated[
-        bool,
-        typer.Option("-v", "--verbose", help="Show log messages and error tracebacks."),
-    ] = False,
-    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Show only errors.")] = False,
+    verbose: VerboseOpt = False,
+    quiet: QuietOpt = False,
     version: Annotated[
         bool,
         typer.Option("--version", callback=_version, is_eager=True, help="Show the version."),
@@ -65,6 +63,10 @@ app.command()(captions)
 app.command()(doctor)
 app.add_typer(models, name="models")
 app.add_typer(data, name="data")
+for known in (app, models, data):
+    for command in known.registered_commands:
+        assert command.callback is not None
+        command.callback = with_logging(command.callback)
 
 
 def run(arguments: Sequence[str]) -> int:

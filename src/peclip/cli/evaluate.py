@@ -11,6 +11,7 @@ import typer
 from peclip.cli import console
 from peclip.cli.evaluation_table import show, tell
 from peclip.cli.field_options import Fields, from_fields
+from peclip.cli.logging_options import LOGGING_OPTIONS
 from peclip.cli.options import (
     DeviceOpt,
     FoldOpt,
@@ -153,7 +154,7 @@ def _check_alias(context: typer.Context) -> None:
         ConfigError: an option is given that `peclip score` does not have.
     """
     console.note("evaluate --predictions FILE is an alias for peclip score FILE")
-    accepted = {*signature(score).parameters, "predictions"}
+    accepted = {*signature(score).parameters, "predictions", *LOGGING_OPTIONS}
     for option in context.command.params:
         name = str(option.name)
         source = context.get_parameter_source(name)

@@ -10,6 +10,7 @@ import typer
 
 from peclip.cli import console
 from peclip.cli.options import ReportFormat, print_report
+from peclip.files import locked
 
 if TYPE_CHECKING:
     from peclip.metrics.intervals import Interval
@@ -36,9 +37,11 @@ def show(
         )
     finally:
         if output is not None and not to_stdout:
-            evaluation.save(output)
+            with locked(output):
+                evaluation.save(output)
     if plot is not None:  # last, so that no picture that fails costs the numbers
-        draw(evaluation, plot)
+        with locked(plot):
+            draw(evaluation, plot)
 
 
 def tell(evaluation: Evaluation) -> None:

@@ -11,6 +11,7 @@ from peclip.cli.options import ReportFormatOpt, print_report
 
 if TYPE_CHECKING:
     from peclip.config import ModelConfig
+    from peclip.downloads.direct import RemoteFile
 
 models = typer.Typer(no_args_is_help=True, help="List, describe, download and locate models.")
 
@@ -88,14 +89,10 @@ def download(name: NameArg) -> None:
     """Download a model, the face detector `yunet` or the landmark detector `landmarker`, for offline use."""
     from peclip.downloads.direct import fetch
     from peclip.settings import load_settings
-    from peclip.video.detectors.registry import DETECTORS
-    from peclip.video.parts import LANDMARKER
     from peclip.weights.checkpoint import load_model
     from peclip.weights.resolve import resolve
 
-    settings = load_settings()
-    files = {str(known): detector.file for known, detector in DETECTORS.items()}
-    file = (files | {"landmarker": LANDMARKER}).get(name)
+    settings, file = load_settings(), _file_of(name)
     if file is not None:
         typer.echo(fetch(file, settings.cache_dir, settings=settings))
         return
@@ -105,8 +102,18 @@ def download(name: NameArg) -> None:
 
 @models.command()
 def path(name: NameArg) -> None:
-    """Print the path of a model's files."""
+    """Print the path of a model, of `yunet` or of `landmarker`: where it is cached, or will be."""
     from peclip.settings import load_settings
     from peclip.weights.resolve import locate
 
-    typer.echo(locate(name, settings=load_settings()))
+    settings, file = load_settings(), _file_of(name)
+    typer.echo(locate(name, settings=settings) if file is None else settings.cache_dir / file.name)
+
+
+def _file_of(name: str) -> RemoteFile | None:
+    """Returns the file of the face detector or the landmark detector of a name."""
+    from peclip.video.detectors.registry import DETECTORS
+    from peclip.video.parts import LANDMARKER
+
+    files = {str(known): detector.file for known, detector in DETECTORS.items()}
+    return (files | {"landmarker": LANDMARKER}).get(name)

@@ -28,6 +28,7 @@ from peclip.cli.options import (
 from peclip.cli.output import RowOutput, check_resume
 from peclip.config import PredictOptions, check
 from peclip.errors import VideoError
+from peclip.files import locked
 from peclip.literals import EngineName, RowFormat
 
 if TYPE_CHECKING:
@@ -138,7 +139,7 @@ def predict(
         Pool(workers, worker_cpus, worker_gpus),
         keep_rows=chosen is None or not FORMATS[chosen].by_row,
     )
-    with Interruption() as interruption:
+    with locked(output), Interruption() as interruption:
         interruption.release()
         with (
             ENGINES[engine](job) as opened,

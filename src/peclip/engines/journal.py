@@ -18,7 +18,7 @@ from typing import IO, Any, Self
 
 from peclip.config import differences
 from peclip.errors import ConfigError
-from peclip.files import lock, replacing, unlock
+from peclip.files import replacing
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,7 @@ class Entry:
 
 
 class Journal:
-    """Tracks the complete sources of an output; close it.
+    """Tracks the complete sources of an output that the caller has locked (`files.locked`); close it.
 
     Args:
         output: the JSON Lines file.
@@ -53,14 +53,13 @@ class Journal:
         """Removed lines of incomplete sources, including a broken one."""
         self._fingerprint = json.loads(json.dumps(fingerprint))
         self._stream: IO[str] | None = None
-        self._lock = lock(output)
 
     @classmethod
     def begin(cls, output: Path, fingerprint: Mapping[str, Any]) -> Self:
         """Starts an output; replaces the journal of an earlier one.
 
         Raises:
-            ConfigError: another run writes this output, or the journal cannot be written.
+            ConfigError: the journal cannot be written.
         """
         journal = cls(output, fingerprint)
         with journal._closed_on_error():
@@ -72,8 +71,7 @@ class Journal:
         """Resumes an output, truncated to its complete sources; starts it if it does not exist.
 
         Raises:
-            ConfigError: the output has no journal, was made with other settings, or is in use by another
-                run.
+            ConfigError: the output has no journal, or was made with other settings.
         """
         journal = cls(output, fingerprint)
         with journal._closed_on_error():
@@ -88,20 +86,20 @@ class Journal:
 
     def add(self, source: str, *, failed: bool, partly: bool = False) -> None:
         """Records that all rows of a source are in the output and flushed."""
-        entry = Entry(source, self.output.stat().st_size, failed, partly)
+        try:
+            entry = Entry(source, self.output.stat().st_size, failed, partly)
+        except OSError as error:  # it was removed
+            raise self._unwritable(error) from None
         self._append(entry)
         self.done[source] = entry
 
     def close(self, *, keep: bool) -> None:
-        """Releases the output; keeps the journal, or removes it if there is nothing to resume."""
-        try:
-            if self._stream is not None:
-                with suppress(OSError):  # of a line whose failed write `add` has reported
-                    self._stream.close()
-            if not keep:
-                self.path.unlink(missing_ok=True)
-        finally:
-            unlock(self._lock)
+        """Keeps the journal, or removes it if there is nothing to resume."""
+        if self._stream is not None:
+            with suppress(OSError):  # of a line whose failed write `add` has reported
+                self._stream.close()
+        if not keep:
+            self.path.unlink(missing_ok=True)
 
     def _read(self) -> list[Entry]:
         if not self.path.exists():

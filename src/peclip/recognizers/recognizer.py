@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import tempfile
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Self
@@ -26,6 +27,7 @@ from peclip.training.fitting import begin_training, fit
 from peclip.training.progress import Hooks
 from peclip.training.reporting import following
 from peclip.training.runtime import Runtime
+from peclip.training.state import claimed
 from peclip.training.trainer import TrainResult
 from peclip.weights.checkpoint import Checkpoint, load_model, save_model
 from peclip.weights.model_card import write_card
@@ -145,7 +147,8 @@ class Recognizer(Predictor):
         told = {"model": self.config.model_dump(), "train": config.model_dump()}
         if (said := batch_size_warning(self.config, config)) is not None:
             log.warning(said)
-        with following(report_to, run_dir, told, hooks, resume=resume) as followed:
+        claim = nullcontext() if run_dir is None else claimed(Path(run_dir))
+        with claim, following(report_to, run_dir, told, hooks, resume=resume) as followed:
             # Before training, so that an interrupted model is not mistaken for the published one.
             self.loaded = begin_training(self.loaded, config)
             done = f", trained on {train.title}"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import stat
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -69,16 +71,16 @@ def open_writer(
     with ExitStack() as stack:
         with _writing(path):
             stream = _open(path, stack, binary=FORMATS[form].binary, append=append)
-            writer = _Checked(FORMATS[form].writer(stream, labels), path)
+            writer = _Checked(FORMATS[form].writer(stream, labels), path, stream)
         stack.callback(writer.close)
         yield writer
 
 
 class _Checked(RowWriter):
-    """Names the file in an error when writing fails: the disk is full or unavailable."""
+    """Names the file in an error when writing fails: the disk is full, or the file was removed."""
 
-    def __init__(self, writer: RowWriter, path: Path) -> None:
-        self._writer, self._path = writer, path
+    def __init__(self, writer: RowWriter, path: Path, stream: IO[Any]) -> None:
+        self._writer, self._path, self._stream = writer, path, stream
 
     def write_row(self, row: Row) -> None:
         with _writing(self._path):
@@ -87,10 +89,25 @@ class _Checked(RowWriter):
     def end_source(self, prediction: SourceResult) -> None:
         with _writing(self._path):
             self._writer.end_source(prediction)
+            self._check_present()
 
     def close(self) -> None:
         with _writing(self._path):
             self._writer.close()
+            self._check_present()
+
+    def _check_present(self) -> None:
+        """Checks that the path still is the file being written, as otherwise the rows are lost."""
+        if self._path == STDOUT:
+            return
+        about = os.fstat(self._stream.fileno())
+        if stat.S_ISREG(about.st_mode) and not (
+            self._path.exists() and os.path.samestat(about, self._path.stat())
+        ):
+            raise ConfigError(
+                f"The output {str(self._path)!r} was removed or replaced while it was being "
+                "written, so its rows are lost. Run the command again."
+            )
 
 
 @contextmanager

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 
 from peclip.data import find_benchmark
@@ -12,6 +14,7 @@ from peclip.runs.run_folder import CONFIG as CONFIG_FILE
 from peclip.runs.run_report import RunReport
 from peclip.runs.splits import read_run_splits
 from peclip.settings import load_settings
+from peclip.training.state import claimed
 from peclip.training.trackers import load_module
 from peclip.weights.resolve import resolve
 
@@ -34,10 +37,20 @@ def run(config: RunConfig, place: RunContext, listen: FoldListener | None = None
     resolve(config.base, settings=load_settings())
     if place.resume:
         top.check_unchanged(config)
-    elif place.world.is_main:
-        top.begin(overwrite=place.overwrite)
-        top.write(CONFIG_FILE, to_yaml(config))
-        top.write(COMMAND, place.command)
+    with claimed(top.path) if place.world.is_main else nullcontext():
+        if place.world.is_main and not place.resume:
+            top.begin(overwrite=place.overwrite)
+            top.write(CONFIG_FILE, to_yaml(config))
+            top.write(COMMAND, place.command)
+        return _run_folds(config, place, folds, listen)
+
+
+def _run_folds(
+    config: RunConfig,
+    place: RunContext,
+    folds: Sequence[int | None],
+    listen: FoldListener | None,
+) -> RunReport:
     reports = []
     for fold in folds:
         data = config.data.model_copy(update={"fold": fold})
@@ -49,5 +62,5 @@ def run(config: RunConfig, place: RunContext, listen: FoldListener | None = None
         reports.append(run_fold(own, here, listen))
     report = RunReport(tuple(reports))
     if place.world.is_main:
-        top.write_report(report.to_dict())
+        RunFolder(place.folder).write_report(report.to_dict())
     return report

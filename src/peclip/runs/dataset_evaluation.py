@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
@@ -21,6 +22,7 @@ from peclip.data import (
 )
 from peclip.data.dataset import Unreadable
 from peclip.errors import ConfigError, DatasetError
+from peclip.files import locked
 from peclip.labels import effective_prior_weight
 from peclip.literals import Precision
 from peclip.metrics.prediction_file import prediction_paths, write_predictions
@@ -74,21 +76,23 @@ def evaluate_dataset(
     """
     benchmark = find_benchmark(data.dataset)
     numbers = benchmark.fold_numbers() if all_folds else (data.fold,)
-    # What is missing in any fold is found out before the first is evaluated, which may take hours.
-    splits = _read_splits(data, options.split or benchmark.test_split, numbers)
-    models = load_fold_models(
-        model,
-        numbers,
-        labels=options.labels,
-        prior_weight=options.prior_weight,
-        device=device,
-        precision=precision,
-    )
-    warning = models.warning(splits, data)
-    if warning is not None and world.is_main:
-        _log.warning(warning)
-    fold_models = dict(zip(numbers, zip(splits, models.recognizers, strict=True), strict=True))
-    folds = _evaluate_folds(fold_models, data, options, world, predictions_path, on_batch)
+    paths = {} if predictions_path is None else prediction_paths(predictions_path, numbers)
+    with locked(*paths.values()) if world.is_main else nullcontext():
+        # What is missing in any fold is found out before the first is evaluated, which may take hours.
+        splits = _read_splits(data, options.split or benchmark.test_split, numbers)
+        models = load_fold_models(
+            model,
+            numbers,
+            labels=options.labels,
+            prior_weight=options.prior_weight,
+            device=device,
+            precision=precision,
+        )
+        warning = models.warning(splits, data)
+        if warning is not None and world.is_main:
+            _log.warning(warning)
+        fold_models = dict(zip(numbers, zip(splits, models.recognizers, strict=True), strict=True))
+        folds = _evaluate_folds(fold_models, data, options, world, paths, on_batch)
     if warning is not None:
         folds = [replace(fold, facts={**fold.facts, "warning": warning}) for fold in folds]
     return together(folds, _common(folds) if len(folds) > 1 else None)
@@ -99,11 +103,10 @@ def _evaluate_folds(
     data: DataConfig,
     options: EvaluateOptions,
     world: World,
-    predictions_path: Path | None,
+    paths: Mapping[int | None, Path],
     on_batch: BatchListener | None,
 ) -> list[FoldReport]:
     """Evaluates the model of every fold, and writes its predictions before the next one."""
-    paths = {} if predictions_path is None else prediction_paths(predictions_path, tuple(models))
     folds: list[FoldReport] = []
     failed: list[Unreadable] = []
     for fold, (split, recognizer) in models.items():
@@ -116,12 +119,13 @@ def _evaluate_folds(
             if fold in paths and world.is_main:  # now: a later fold may fail, or be interrupted
                 write_predictions(paths[fold], table)
     if failed and not (options.skip_unreadable and folds):
-        raise _unreadable(failed, predictions_path if folds else None)
+        raise _unreadable(failed, paths if folds else {})
     return folds
 
 
-def _unreadable(failed: Sequence[Unreadable], saved: Path | None) -> DatasetError:
-    kept = "" if saved is None else f"; the other predictions are in {saved}"
+def _unreadable(failed: Sequence[Unreadable], saved: Mapping[int | None, Path]) -> DatasetError:
+    names = ", ".join(map(str, saved.values()))
+    kept = f"; the other predictions are in {names}" if saved else ""
     return DatasetError(
         f"{len(failed)} videos cannot be read{kept}. First error: {failed[0].reason} Download the "
         "videos again, or skip them with --skip-unreadable; the scores will then not be comparable "

@@ -32,7 +32,7 @@ from peclip.training.fitting import fit
 from peclip.training.progress import Hooks, Progress
 from peclip.training.reporting import reporting
 from peclip.training.runtime import Runtime
-from peclip.training.state import writing
+from peclip.training.state import claimed, writing
 from peclip.training.trackers import TrackedRun
 from peclip.training.trainer import TrainResult
 from peclip.weights.checkpoint import MODEL, save_model
@@ -74,11 +74,27 @@ def run_fold(
     recognizer, fresh = base_recognizer(config, splits.train.labels, place.device)
     parts = (splits.train, splits.val, splits.test)
     check_streams(recognizer.config, config.train, *parts, world=world)
-    resume = place.resume and folder.can_resume
-    if world.is_main:
-        _begin(folder, config, place, recognizer, splits)
-        folder.log(f"{'resuming' if resume else 'training'} {config.base} on {splits.train.title}")
-        _log_start(folder, config, world, recognizer, splits, fresh)
+    with claimed(folder.path) if world.is_main else nullcontext():
+        resume = place.resume and folder.can_resume
+        if world.is_main:
+            _begin(folder, config, place, recognizer, splits)
+            done = "resuming" if resume else "training"
+            folder.log(f"{done} {config.base} on {splits.train.title}")
+            _log_start(folder, config, world, recognizer, splits, fresh)
+        return _train(config, place, recognizer, splits, listen, resume=resume)
+
+
+def _train(
+    config: RunConfig,
+    place: RunContext,
+    recognizer: Recognizer,
+    splits: RunSplits,
+    listen: FoldListener | None,
+    *,
+    resume: bool,
+) -> ModelReport:
+    """Trains the model and predicts the reported videos, followed by the trackers."""
+    folder, world = RunFolder(place.folder), place.world
     told = config.model_dump(mode="json") | {"model": recognizer.config.model_dump(mode="json")}
     tracked = TrackedRun(place.name or place.folder.resolve().name, place.folder, told)
     names = config.report_to if world.is_main else ()

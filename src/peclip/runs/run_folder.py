@@ -20,7 +20,7 @@ import torch
 from peclip.config import differences
 from peclip.errors import ConfigError, MissingExtraError, TrainingError
 from peclip.figures import save_figure
-from peclip.files import final_name, replacing, write_rows
+from peclip.files import LOCK, final_name, replacing, write_rows
 from peclip.metrics.plots import plot_confusion, plot_curve
 from peclip.metrics.prediction_table import PredictionTable
 from peclip.metrics.report import Report
@@ -83,6 +83,7 @@ class RunFolder:
             ConfigError: it is not empty, and `overwrite` is false or it is not a run folder.
         """
         held = sorted(self.path.iterdir()) if self.path.is_dir() else []
+        held = [entry for entry in held if entry.name != LOCK]
         if held and not overwrite:
             raise ConfigError(
                 f"The run folder {str(self.path)!r} is not empty. Choose another --name or --out, "
@@ -124,7 +125,16 @@ class RunFolder:
             partial.write_text(text, encoding="utf-8")
 
     def log(self, line: str) -> None:
-        """Appends a timestamped line to the log."""
+        """Appends a timestamped line to the log.
+
+        Raises:
+            TrainingError: it cannot be written, or the folder was removed.
+        """
+        if not (self.path / CONFIG).is_file():
+            raise TrainingError(
+                f"The run folder {str(self.path)!r} was removed while it was being written. Start "
+                "the run again."
+            )
         with writing(self.path), (self.path / LOG).open("a", encoding="utf-8") as file:
             file.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {line}\n")
 

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from peclip.errors import CheckpointError, ConfigError, TrainingError, first_line
-from peclip.files import replacing
+from peclip.files import locked, replacing
 from peclip.weights.checkpoint import CONFIG
 
 STATE, BEST_NAME = "state.pt", "best"
@@ -81,6 +81,20 @@ def best_weights(folder: Path | None) -> str:
     if best is None or not (best / CONFIG).is_file():  # which is written after the weights
         return ""
     return f" The new run can start from the best weights of this one (-m {best})."
+
+
+@contextmanager
+def claimed(folder: Path) -> Iterator[None]:
+    """Makes the folder of a training, and locks it against other runs while the block runs.
+
+    Raises:
+        ConfigError: another run is writing it.
+        TrainingError: it cannot be made.
+    """
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    with locked(folder):
+        yield
 
 
 @contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import PIL.Image
 import pytest
 
 from peclip.data import DATASETS, DataConfig, load_split
@@ -235,3 +236,45 @@ def test_tables_that_cannot_be_read(tmp_path: Path) -> None:
     path = table(tmp_path, "path,label,split", "ä,b,train", encoding="latin-1")
     with pytest.raises(DatasetError, match="line 2 is not UTF-8"):
         DATASETS["table"].load(tmp_path, None, "train", path)
+
+
+def test_stills_next_to_videos_are_samples(tmp_path: Path) -> None:
+    """Except those with the name of a video, as thumbnails have."""
+    touch(tmp_path, "happy/a.mp4", "happy/a.jpg", "happy/b.mp4.png", "happy/b.mp4", "happy/c.jpg")
+    touch(tmp_path, "happy/d.webp", "sad/e.jpg")
+    split = load_split(DataConfig(dataset="folder", root=tmp_path, split="train"))
+    ids = [sample.id for sample in split.samples]
+    assert ids == ["happy/a.mp4", "happy/b.mp4", "happy/c.jpg", "happy/d.webp", "sad/e.jpg"]
+    (note,) = split.notes
+    assert note.startswith("2 images were skipped, ")
+    assert ": happy/a.jpg, happy/b.mp4.png. " in note
+
+
+def test_what_is_not_a_sample_is_counted_and_named(tmp_path: Path) -> None:
+    touch(tmp_path, "labels.csv", "train/stray.mp4", "train/happy/a.mp4", "train/happy/notes.txt")
+    touch(tmp_path, "train/sad/one/b.mp4", "train/sad/one/0.jpg", "test/sad/c.mp4", ".hidden")
+    touch(tmp_path, "train/sad/two/0.jpg", "train/sad/two/frames.json", "left_out.json")
+    found = {
+        name: load_split(DataConfig(dataset="folder", root=tmp_path, split=name))
+        for name in ("train", "test")
+    }
+    named = {name: {file.path for file in split.skipped} for name, split in found.items()}
+    assert named["test"] == {"labels.csv", "train/stray.mp4"}
+    inside = {"train/happy/notes.txt", "train/sad/one/0.jpg"}
+    assert named["train"] == named["test"] | inside
+    # the first note is that of both splits, so that a run shows it once
+    assert found["train"].notes[0] == found["test"].notes[0]
+    assert [note[:6] for note in found["train"].notes] == ["2 file", "1 file", "1 imag"]
+
+
+def test_a_sub_folder_of_animations_holds_videos(tmp_path: Path) -> None:
+    touch(tmp_path, "sad/still.png")
+    frames = [PIL.Image.new("RGB", (16, 16), (level, 0, 0)) for level in (0, 200)]
+    for name in ("happy/one/0.webp", "happy/one/1.png"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        frames[0].save(tmp_path / name, save_all=True, append_images=frames[1:], duration=100)
+    touch(tmp_path, "happy/one/2.png")
+    split = load_split(DataConfig(dataset="folder", root=tmp_path, split="train"))
+    ids = [sample.id for sample in split.samples]
+    assert ids == ["happy/one/0.webp", "happy/one/1.png", "sad/still.png"]
+    assert [file.path for file in split.skipped] == ["happy/one/2.png"]

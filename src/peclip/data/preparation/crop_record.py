@@ -56,6 +56,34 @@ class CropConfig(Config):
         )
 
 
+def make_output(root: Path, output: Path) -> None:
+    """Makes the folder of the crops of a data set.
+
+    Raises:
+        ConfigError: it is inside the data set.
+        OSError: it cannot be made.
+    """
+    if output.resolve().is_relative_to(root.resolve()):
+        raise ConfigError(
+            f"The output {str(output)!r} is inside the data set folder {str(root)!r}, so the "
+            "crops would be mixed with the original files; choose a folder outside it."
+        )
+    output.mkdir(parents=True, exist_ok=True)
+
+
+def check_present(output: Path) -> None:
+    """Checks that the folder still is the one in which `record_crops` wrote the settings.
+
+    Raises:
+        ConfigError: it was removed.
+    """
+    if not (output / RECORD).is_file():
+        raise ConfigError(
+            f"The output {str(output)!r} was removed while it was being written, so its crops are "
+            "lost. Run the command again."
+        )
+
+
 def record_crops(root: Path, output: Path, config: CropConfig) -> None:
     """Writes the crop settings of a data set, before the first crop.
 
@@ -63,11 +91,7 @@ def record_crops(root: Path, output: Path, config: CropConfig) -> None:
         ConfigError: the output is inside the data set, or holds crops made with other settings.
         OSError: it cannot be written.
     """
-    if output.resolve().is_relative_to(root.resolve()):
-        raise ConfigError(
-            f"The output {str(output)!r} is inside the data set folder {str(root)!r}, so the "
-            "crops would be mixed with the original files; choose a folder outside it."
-        )
+    make_output(root, output)
     record = output / RECORD
     if record.exists():
         before = _read_record(record)
@@ -83,7 +107,6 @@ def record_crops(root: Path, output: Path, config: CropConfig) -> None:
                 f"({', '.join(map(str, changed))}); choose another folder."
             )
         config = config.model_copy(update={"parts": before["parts"]})
-    output.mkdir(parents=True, exist_ok=True)
     content = config.model_dump() | {"peclip_version": VERSION}
     with replacing(record) as partial:
         partial.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")

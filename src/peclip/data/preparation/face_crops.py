@@ -22,9 +22,16 @@ from typing import Any, Literal
 import cv2
 
 from peclip.data.media import frames_folder, is_still
-from peclip.data.preparation.crop_record import CropConfig, record_crops, record_left_out
+from peclip.data.preparation.crop_record import (
+    CropConfig,
+    check_present,
+    make_output,
+    record_crops,
+    record_left_out,
+)
 from peclip.data.samples import Sample
 from peclip.errors import ConfigError, DatasetError, VideoError
+from peclip.files import locked
 from peclip.video.detectors.detector import FaceDetector
 from peclip.video.observer import Observation, Observer
 from peclip.video.parts import Parts, PartsFinder, joined, parts_path, save_parts
@@ -87,29 +94,34 @@ def prepare(
         on_video: called after each video.
 
     Raises:
-        ConfigError: the output is inside the root, holds crops made with other settings, or is not
-            writable.
+        ConfigError: the output is inside the root, holds crops made with other settings, is not
+            writable, is in use by another run, or is removed meanwhile.
         DatasetError: the readers of the data set could not find the crops: a video is outside the root,
             two videos would share a folder, or the data set contains stills.
     """
     sources = {sample.source: sample for sample in samples}
     targets = _find_targets(sources, root)
-    waiting = [s.id for s in sources.values() if not (output / targets[s.source] / ABOUT).exists()]
     with _writing(output):
-        record_crops(root, output, config)
-        # Until they are done: an interrupted run must not pass for the complete data set.
-        record_left_out(output, dict.fromkeys(waiting, "not_done"))
-    crop = _Cropper(output, targets, config, make_detector, make_finder)
-    results: list[Prepared] = []
-    try:
-        with ThreadPoolExecutor(workers or os.cpu_count()) as pool:
-            for done in pool.map(crop, sources.values()):
-                results.append(done)
-                on_video(done)
-    finally:
+        make_output(root, output)
+    with locked(output):
+        places = {s.id: output / targets[s.source] / ABOUT for s in sources.values()}
+        waiting = [id for id, place in places.items() if not place.exists()]
         with _writing(output):
-            record_left_out(output, {result.id: result.status for result in results})
-    return results
+            record_crops(root, output, config)
+            # Until they are done: an interrupted run must not pass for the complete data set.
+            record_left_out(output, dict.fromkeys(waiting, "not_done"))
+        crop = _Cropper(output, targets, config, make_detector, make_finder)
+        results: list[Prepared] = []
+        try:
+            with ThreadPoolExecutor(workers or os.cpu_count()) as pool:
+                for done in pool.map(crop, sources.values()):
+                    results.append(done)
+                    on_video(done)
+        finally:
+            check_present(output)
+            with _writing(output):
+                record_left_out(output, {result.id: result.status for result in results})
+        return results
 
 
 class _Cropper:
@@ -134,6 +146,7 @@ class _Cropper:
             local.detector = self._make_detector()
             local.finder = None if self._make_finder is None else self._make_finder()
         target = self._output / self._targets[sample.source]
+        check_present(self._output)
         with _writing(self._output):
             prepared = _crop(sample, target, self._config, local.detector)
             if local.finder is not None and (target / ABOUT).exists():

@@ -1,0 +1,38 @@
+"""`--verbose` and `--quiet`, before a command or after it."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from functools import wraps
+from typing import Annotated, Any
+
+import typer
+
+from peclip.cli import console
+
+VerboseOpt = Annotated[
+    bool,
+    typer.Option("-v", "--verbose", help="Show log messages and error tracebacks."),
+]
+QuietOpt = Annotated[bool, typer.Option("-q", "--quiet", help="Show only errors.")]
+LOGGING_OPTIONS = {"verbose": VerboseOpt, "quiet": QuietOpt}
+
+
+def with_logging(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Gives a command the options of logging; they override those before the command."""
+
+    @wraps(command)
+    def run(*, verbose: bool, quiet: bool, **values: Any) -> None:
+        if verbose or quiet:
+            console.configure_logging(quiet=quiet, verbose=verbose)
+        command(**values)
+
+    own = inspect.signature(command, eval_str=True).parameters.values()
+    keyword = inspect.Parameter.KEYWORD_ONLY
+    parameters = [parameter.replace(kind=keyword) for parameter in own] + [
+        inspect.Parameter(name, keyword, default=False, annotation=option)
+        for name, option in LOGGING_OPTIONS.items()
+    ]
+    run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    return run
