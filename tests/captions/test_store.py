@@ -116,6 +116,16 @@ def test_one_run_at_a_time_writes(tmp_path: Path) -> None:
     assert [file.name for file in tmp_path.iterdir()] == ["captions.jsonl"]
 
 
+def test_a_file_removed_while_it_is_written_is_an_error(tmp_path: Path) -> None:
+    path = tmp_path / "captions.jsonl"
+    with CaptionStore(path) as store:
+        store.add(caption("a"))
+        path.unlink()
+        with pytest.raises(ConfigError, match="was removed .*, so 1 captions are lost"):
+            store.add(caption("b"))
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_file_that_is_refused_is_not_locked(tmp_path: Path) -> None:
     path = tmp_path / "captions.jsonl"
     path.write_text("nonsense\n")

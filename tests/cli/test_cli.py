@@ -267,6 +267,20 @@ def test_an_invalid_setting_is_2(
     assert the_error(capsys).startswith(f"{variable} is '{value}'")
 
 
+def test_logging_options_after_a_command_override_those_before_it(capsys: Output) -> None:
+    for arguments, level in (
+        ("models path debug", logging.WARNING),
+        ("models path debug -v", logging.DEBUG),
+        ("models path -q debug", logging.ERROR),
+        ("-q models path debug --verbose", logging.DEBUG),
+        ("-v models path debug", logging.DEBUG),
+        ("data list --quiet", logging.ERROR),
+    ):
+        assert run(arguments.split()) == 0
+        assert logging.getLogger("peclip").level == level
+    capsys.readouterr()
+
+
 def test_the_log_goes_to_standard_error(capsys: Output) -> None:
     log = logging.getLogger("peclip.somewhere")
     for option, expected in (
@@ -373,6 +387,8 @@ def test_models_download(capsys: Output, cache: Path) -> None:
         "landmarker": "face_landmarker_float16_1.task",
     }
     for name, file in files.items():
+        assert run(["models", "path", name]) == 0
+        assert capsys.readouterr().out == f"{cache / file}\n"
         (cache / file).touch()
         assert run(["models", "download", name]) == 0
         assert capsys.readouterr().out == f"{cache / file}\n"

@@ -61,7 +61,7 @@ def test_a_partly_read_source_counts_as_recognised(output: Path) -> None:
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="Linux has a disk that is always full")
-def test_a_full_disk_at_any_line_is_one_error_and_leaves_no_lock(output: Path) -> None:
+def test_a_full_disk_at_any_line_is_one_error(output: Path) -> None:
     journal = Journal.begin(output, MADE_WITH)
     assert journal._stream is not None
     journal._stream.close()
@@ -161,16 +161,13 @@ def test_a_corrupt_journal_is_an_error(output: Path, text: str) -> None:
     assert output.read_text() == "precious\n"
 
 
-def test_two_runs_do_not_share_an_output(output: Path) -> None:
-    first = Journal.begin(output, MADE_WITH)
-    for open_journal in (Journal.begin, Journal.resume):
-        with pytest.raises(ConfigError, match="Another run is writing"):
-            open_journal(output, MADE_WITH)
-    write(output, first, ["a.mp4"])
-    first.close(keep=True)
-    second = Journal.resume(output, MADE_WITH)
-    assert list(second.done) == ["a.mp4"]
-    second.close(keep=True)
+def test_an_output_removed_while_it_is_written_is_an_error(output: Path) -> None:
+    journal = Journal.begin(output, MADE_WITH)
+    write(output, journal, ["a.mp4"])
+    output.unlink()
+    with pytest.raises(ConfigError, match=r"rows\.jsonl.*cannot be written: No such file"):
+        journal.add("caf\udce9.mp4", failed=False)
+    journal.close(keep=True)
 
 
 def test_an_unwritable_journal_is_a_one_line_error(output: Path) -> None:

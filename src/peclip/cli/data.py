@@ -151,6 +151,8 @@ def prepare(
     splits = read_splits(config.dataset, config.root, config.annotations, fold)
     samples = {s.source: s for split in splits for s in split.without_missing().samples}
     missing = {s.source for split in splits for s in split.missing}
+    for note in dict.fromkeys(note for split in splits for note in split.notes):
+        console.note(note)
     first = _load_detector(**faces)  # fails or warns once, before the threads
     faces["detector"] = first.name
     if parts is not None:
