@@ -109,7 +109,9 @@ def test_a_missing_model_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match="Use a video-text") as caught:
         TransformersCaptioner(str(tmp_path), "cpu", settings=load_settings())
     assert "\n" not in str(caught.value)
-    with pytest.raises(WeightsError, match=r"'nobody/none' cannot be loaded \(peclip is in offline mode\)"):
+    with pytest.raises(
+        WeightsError, match=r"'nobody/none' cannot be loaded \(peclip is in offline mode\)"
+    ):
         TransformersCaptioner("nobody/none", "cpu", settings=load_settings())
 
 

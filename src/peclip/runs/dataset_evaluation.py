@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
@@ -66,8 +65,7 @@ def evaluate_dataset(
         device: to load models onto.
         precision: to load models for.
         world: the processes that share the videos; all of them return the scores.
-        predictions_path: where to write the predictions, even if some videos cannot be read; a file per
-            fold, as soon as it is complete (see `peclip.metrics.prediction_file.prediction_paths`).
+        predictions_path: for the predictions, even if a video cannot be read; a file per complete fold.
         on_batch: called with the progress.
 
     Raises:
@@ -77,8 +75,8 @@ def evaluate_dataset(
     benchmark = find_benchmark(data.dataset)
     numbers = benchmark.fold_numbers() if all_folds else (data.fold,)
     paths = {} if predictions_path is None else prediction_paths(predictions_path, numbers)
-    with locked(*paths.values()) if world.is_main else nullcontext():
-        # What is missing in any fold is found out before the first is evaluated, which may take hours.
+    with locked(*paths.values() if world.is_main else ()):
+        # Missing videos of any fold are reported before the first one is evaluated.
         splits = _read_splits(data, options.split or benchmark.test_split, numbers)
         models = load_fold_models(
             model,
@@ -91,15 +89,19 @@ def evaluate_dataset(
         warning = models.warning(splits, data)
         if warning is not None and world.is_main:
             _log.warning(warning)
-        fold_models = dict(zip(numbers, zip(splits, models.recognizers, strict=True), strict=True))
+        fold_models = zip(numbers, splits, models.recognizers, strict=True)
         folds = _evaluate_folds(fold_models, data, options, world, paths, on_batch)
-    if warning is not None:
-        folds = [replace(fold, facts={**fold.facts, "warning": warning}) for fold in folds]
+    folds = _with_warning(folds, warning)
     return together(folds, _common(folds) if len(folds) > 1 else None)
 
 
+def _with_warning(folds: list[FoldReport], warning: str | None) -> list[FoldReport]:
+    facts = {} if warning is None else {"warning": warning}
+    return [replace(fold, facts={**fold.facts, **facts}) for fold in folds]
+
+
 def _evaluate_folds(
-    models: Mapping[int | None, tuple[Split, Recognizer]],
+    models: Iterable[tuple[int | None, Split, Recognizer]],
     data: DataConfig,
     options: EvaluateOptions,
     world: World,
@@ -109,7 +111,7 @@ def _evaluate_folds(
     """Evaluates the model of every fold, and writes its predictions before the next one."""
     folds: list[FoldReport] = []
     failed: list[Unreadable] = []
-    for fold, (split, recognizer) in models.items():
+    for fold, split, recognizer in models:
         skipped: list[Unreadable] = []
         found = evaluate_fold(recognizer, split, data, options, world, skipped, on_batch)
         failed += skipped

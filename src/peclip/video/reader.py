@@ -68,15 +68,21 @@ def open_video(
 
         return CameraReader(source)
     source = source if isinstance(source, Path) or is_address(source) else Path(source)
-    if isinstance(source, Path) and is_animation(source):
+    images = None if isinstance(source, str) else _open_images(source, frame_rate)
+    return _open_file(source, decoder, num_threads) if images is None else images
+
+
+def _open_images(path: Path, frame_rate: float) -> VideoReader | None:
+    """Opens an animated image, an image or a folder of images; `None` for other files."""
+    if is_animation(path):
         from peclip.video.readers.animation import Animation
 
-        return Animation(source)
-    if isinstance(source, Path) and _is_images(source):
+        return Animation(path)
+    if _is_images(path):
         from peclip.video.readers.frame_folder import FrameFolder
 
-        return FrameFolder(source, frame_rate=frame_rate)
-    return _open_file(source, decoder, num_threads)
+        return FrameFolder(path, frame_rate=frame_rate)
+    return None
 
 
 def _is_images(path: Path) -> bool:

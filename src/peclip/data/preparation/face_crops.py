@@ -94,8 +94,8 @@ def prepare(
         on_video: called after each video.
 
     Raises:
-        ConfigError: the output is inside the root, holds crops made with other settings, is not
-            writable, is in use by another run, or is removed meanwhile.
+        ConfigError: the output is inside the root, holds crops made with other settings, cannot be
+            written, is in use by another run, or is removed meanwhile.
         DatasetError: the readers of the data set could not find the crops: a video is outside the root,
             two videos would share a folder, or the data set contains stills.
     """
@@ -104,24 +104,35 @@ def prepare(
     with _writing(output):
         make_output(root, output)
     with locked(output):
-        places = {s.id: output / targets[s.source] / ABOUT for s in sources.values()}
-        waiting = [id for id, place in places.items() if not place.exists()]
+        missing = (s for s, target in targets.items() if not (output / target / ABOUT).exists())
+        waiting = [sources[source].id for source in missing]
         with _writing(output):
             record_crops(root, output, config)
-            # Until they are done: an interrupted run must not pass for the complete data set.
+            # Until they are done: an interrupted run must not pass for the whole data set.
             record_left_out(output, dict.fromkeys(waiting, "not_done"))
         crop = _Cropper(output, targets, config, make_detector, make_finder)
-        results: list[Prepared] = []
-        try:
-            with ThreadPoolExecutor(workers or os.cpu_count()) as pool:
-                for done in pool.map(crop, sources.values()):
-                    results.append(done)
-                    on_video(done)
-        finally:
-            check_present(output)
-            with _writing(output):
-                record_left_out(output, {result.id: result.status for result in results})
-        return results
+        return _crop_all(crop, sources.values(), output, workers, on_video)
+
+
+def _crop_all(
+    crop: Callable[[Sample], Prepared],
+    samples: Iterable[Sample],
+    output: Path,
+    workers: int | None,
+    on_video: Callable[[Prepared], None],
+) -> list[Prepared]:
+    """Crops videos in threads, and records those without crops, even if it is interrupted."""
+    results = list[Prepared]()
+    try:
+        with ThreadPoolExecutor(workers or os.cpu_count()) as pool:
+            for done in pool.map(crop, samples):
+                results.append(done)
+                on_video(done)
+    finally:
+        check_present(output)
+        with _writing(output):
+            record_left_out(output, {result.id: result.status for result in results})
+    return results
 
 
 class _Cropper:
@@ -263,8 +274,7 @@ def _write_crops(
     (folder / str(main)).rmdir()
     about = {"source": sample.id, "frames": frames, "people": len(seen), "crops": seen[main]}
     (folder / ABOUT).write_text(json.dumps(about), encoding="utf-8")
-    crops = len(seen[main])
-    return Prepared(sample.id, "ok", frames=frames, crops=crops, people=len(seen))
+    return Prepared(sample.id, "ok", frames=frames, crops=len(seen[main]), people=len(seen))
 
 
 def _write_sightings(
