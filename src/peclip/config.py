@@ -86,11 +86,9 @@ class ModelConfig(Config):
     temperature: float = Field(0.01, gt=0, le=10)
     """Temperature by which the cosine similarities are divided."""
     mirror: bool = False
-    """Average the logits of a window and its mirror image, which makes predictions invariant to flipping and takes
-    twice the time."""
+    """Average the logits of a window and its mirror image: invariant to flipping, in twice the time."""
     prior: dict[str, float] | None = None
-    """Frequency of each label among the training targets, after class balancing. The values are above 0 and sum to
-    1; `None` if not stored."""
+    """Frequency of each label among the training targets, after class balancing; above 0, with the sum 1."""
     label_frequencies: dict[str, float] | None = None
     """Frequency of each label among the training videos, before class balancing; stored with `prior`."""
     prior_weight: float | None = Field(None, ge=0, le=1)
@@ -197,9 +195,8 @@ class PredictOptions(Config, use_attribute_docstrings=True):
     detector: DetectorName = "auto"
     """Face detector: yunet, haar (OpenCV's Haar cascade), or auto (YuNet, falling back to Haar)."""
     detect_rate: float = Field(10.0, ge=1)
-    """Maximum number of frames per second passed to the detector; `inf` passes every frame. Between two
-    consecutive detections of a face, its position is interpolated; the frames in between stay in memory
-    until the second detection."""
+    """Maximum number of frames per second passed to the detector; `inf` passes every frame. Between two consecutive
+    detections of a face, its position is interpolated; the frames in between stay in memory until then."""
     face_threshold: float = Field(0.7, ge=0, le=1)
     """Confidence threshold of the detector; faces below it are ignored."""
     min_face: float = Field(24.0, ge=0)
@@ -212,13 +209,16 @@ class PredictOptions(Config, use_attribute_docstrings=True):
     frame_rate: float = Field(25.0, gt=0, le=10_000)
     """Frame rate assumed for sources without timestamps (folders of images, and arrays)."""
     prior_weight: float | None = Field(None, ge=0, le=1)
-    """Label frequencies assumed at prediction time: 0 uses the frequencies in the training videos, 1
-    assumes that all labels are equally frequent, and values in between interpolate. Defaults to the weight
-    stored in the model."""
+    """Label frequencies assumed at prediction time: 0 uses the frequencies in the training videos, 1 assumes that all
+    labels are equally frequent, and values in between interpolate. Defaults to the weight stored in the model."""
+    stream_timeout: float = Field(10.0, gt=0, le=86_400)
+    """Seconds without data after which a live source (MJPEG, HLS, RTSP) has failed."""
+    reconnect: int = Field(0, ge=0)
+    """How often in a row to reconnect to a live source that failed or ended."""
     captions: Path | None = None
     """File with captions of the videos, as written by `peclip captions`, for models that read captions."""
     batch_size: int | None = Field(None, ge=1)
-    """Windows per forward pass; defaults to 8, or to 1 for a webcam, so that rows appear immediately."""
+    """Windows per forward pass; defaults to 8, or to 1 for a live source, so that rows appear immediately."""
 
     @field_validator("end")
     @classmethod
