@@ -24,7 +24,7 @@ from peclip.inference.session import Session
 from peclip.inference.source import called
 from peclip.results.prediction import Prediction
 from peclip.results.rows import Row
-from peclip.video.sources import Source
+from peclip.video.sources import Source, is_live_address
 
 Facts = tuple[tuple[str, ...], dict[str, Any], dict[str, Any]]
 """Labels, `Recognizer.describe()`, and the fingerprint of the rows."""
@@ -198,6 +198,9 @@ def _place(source: Source) -> bytes:
     """Returns an absolute location: workers have different working directories."""
     if isinstance(source.location, int):
         raise ConfigError(f"{source.name} is a local camera, which requires --engine local.")
+    if isinstance(source.location, str) and is_live_address(source.location):
+        name = called(source.location)
+        raise ConfigError(f"{name} is a live source, which requires --engine local.")
     if isinstance(source.location, Path):
         return os.fsencode(source.location.absolute())
     return os.fsencode(source.location)

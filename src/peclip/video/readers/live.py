@@ -151,13 +151,16 @@ class LiveReader(ProcessBound):
     def _connected(self) -> Generator[tuple[Image, float], None, None]:
         """Yields pictures with times in seconds, over as many connections as it takes and the options allow."""
         seconds: float | None = None
+        size: tuple[int, ...] | None = None
         attempt, count, arrived = 0, 0, 0.0
         while True:
             base: float | None = 0.0 if seconds is None else None
             lost: str | None = None
             try:
                 for image, since in self._one_connection():
-                    now = monotonic()
+                    if size not in (None, image.shape):
+                        raise self._failure(seconds, count, "the size of the picture changes")
+                    size, now = image.shape, monotonic()
                     if base is None:
                         assert seconds is not None
                         base = seconds + max(now - arrived, 1e-3)
@@ -207,12 +210,15 @@ class LiveReader(ProcessBound):
                 except (av.FFmpegError, OSError):  # damaged; players skip it too
                     frames = []
                 for frame in frames:
-                    image = self._to_rgb(frame)
+                    try:
+                        image = self._to_rgb(frame)
+                    except (av.FFmpegError, OSError, ValueError) as error:
+                        raise _Lost(reason(error)) from error
                     first = now if first is None else first
                     time = None if frame.time is None else float(frame.time)
                     last = clock.seconds(time) if timed else max(now - first, last + 1e-6)
-                    shown = now
                     yield image, last
+                    shown = monotonic()  # not `now`: the model may have taken its time
                 if packet is not None and now - shown > self._options.timeout_s:
                     raise _Lost(f"no picture for {self._options.timeout_s:g} s")
 
@@ -222,9 +228,8 @@ class LiveReader(ProcessBound):
         if scheme.startswith("rtsp"):
             options["rtsp_flags"] = "prefer_tcp"  # firewalls and routers lose UDP
         elif not is_playlist(self._address):
-            options["fpsprobesize"] = (
-                "0"  # MJPEG has no rate, and twenty pictures may take a minute
-            )
+            # MJPEG has no rate, and the twenty pictures to estimate one may take a minute.
+            options["fpsprobesize"] = "0"
         began = monotonic()
         try:
             return av.open(
@@ -242,10 +247,9 @@ class LiveReader(ProcessBound):
         self._to_rgb = self._to_rgb or ToRGB(probe.pixel_aspect)
         (stream,) = [s for s in container.streams.video if s.index == probe.stream_index]
         for other in container.streams:
+            # Otherwise all qualities of an HLS stream would be fetched.
             if other.index != stream.index and hasattr(other, "discard"):
-                other.discard = (
-                    Discard.all
-                )  # the other qualities of an HLS stream are then not fetched
+                other.discard = Discard.all
         # MJPEG has no times: a picture must come out with its packet.
         stream.thread_type = "SLICE" if probe.container == "mpjpeg" else "AUTO"
         stream.codec_context.thread_count = self._num_threads
