@@ -94,8 +94,11 @@ def test_a_package_documents_its_contents(package: Path) -> None:
     [
         ("open_clip", {"nn/clip.py"}),
         ("torchcodec", {"video/readers/torchcodec.py"}),
-        ("av", {f"video/readers/{name}.py" for name in ("pyav", "pyav_picture", "pyav_probe")}),
-        ("requests", {"downloads/direct.py", "captions/endpoint.py"}),
+        ("av", {f"video/readers/{n}.py" for n in ("live", "pyav", "pyav_picture", "pyav_probe")}),
+        (
+            "requests",
+            {f"{n}.py" for n in ("downloads/direct", "downloads/time_limit", "captions/endpoint")},
+        ),
         ("transformers", {"captions/transformers_model.py"}),
         ("ray", {"engines/ray_data.py"}),
     ],

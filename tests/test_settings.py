@@ -19,6 +19,7 @@ def _bare_environment(monkeypatch: pytest.MonkeyPatch) -> None:
         "TOKEN",
         "MAX_DOWNLOAD_BYTES",
         "HTTP_TIMEOUT",
+        "DOWNLOAD_TIMEOUT",
         "CAPTIONS_API_KEY",
         "CAPTIONS_TIMEOUT",
     ):
@@ -34,6 +35,7 @@ def test_defaults() -> None:
     assert settings.token is None
     assert settings.max_download_bytes == 8 * 1024**3
     assert settings.http_timeout == 10
+    assert settings.download_timeout == 3600
     assert settings.captions_api_key is None
     assert settings.captions_timeout == 120
 
@@ -47,6 +49,7 @@ def test_every_variable_is_read_on_every_call(
     monkeypatch.setenv("PECLIP_TOKEN", "ours")
     monkeypatch.setenv("PECLIP_MAX_DOWNLOAD_BYTES", "1000")
     monkeypatch.setenv("PECLIP_HTTP_TIMEOUT", "0.5")
+    monkeypatch.setenv("PECLIP_DOWNLOAD_TIMEOUT", "60")
     monkeypatch.setenv("PECLIP_CAPTIONS_API_KEY", "sk-1")
     monkeypatch.setenv("PECLIP_CAPTIONS_TIMEOUT", "30")
     monkeypatch.setenv("PECLIP_SOMETHING_ELSE", "is none of our business")
@@ -57,6 +60,7 @@ def test_every_variable_is_read_on_every_call(
     assert settings.token.get_secret_value() == "ours"
     assert settings.max_download_bytes == 1000
     assert settings.http_timeout == 0.5
+    assert settings.download_timeout == 60
     assert settings.captions_api_key is not None
     assert settings.captions_api_key.get_secret_value() == "sk-1"
     assert settings.captions_timeout == 30

@@ -89,8 +89,7 @@ class ModelConfig(Config):
     """Average the logits of a window and its mirror image. This makes predictions invariant to flipping,
     but takes twice as long."""
     prior: dict[str, float] | None = None
-    """Frequency of each label among the training targets, after class balancing. The values are above 0 and sum to
-    1; `None` if not stored."""
+    """Frequency of each label among the training targets, after class balancing; above 0, with the sum 1."""
     label_frequencies: dict[str, float] | None = None
     """Frequency of each label among the training videos, before class balancing; stored with `prior`."""
     prior_weight: float | None = Field(None, ge=0, le=1)
@@ -215,10 +214,14 @@ class PredictOptions(Config, use_attribute_docstrings=True):
     prior_weight: float | None = Field(None, ge=0, le=1)
     """Label prior assumed at prediction time: 0 for the label frequencies of the training videos, 1 for a
     uniform prior, or a value in between to interpolate. Defaults to the value stored in the model."""
+    stream_timeout: float = Field(10.0, gt=0, le=86_400)
+    """Time without data after which a live source (MJPEG, HLS, RTSP) counts as failed."""
+    reconnect: int = Field(0, ge=0)
+    """Maximum number of consecutive attempts to reconnect to a live source that failed or ended."""
     captions: Path | None = None
     """Caption file written by `peclip captions`, for models that read captions."""
     batch_size: int | None = Field(None, ge=1)
-    """Windows per forward pass; defaults to 8, or to 1 for a webcam, so that rows appear immediately."""
+    """Windows per forward pass; defaults to 8, or to 1 for a live source, so that rows appear immediately."""
 
     @field_validator("end")
     @classmethod

@@ -6,6 +6,11 @@ show to a user (one line in a terminal, status 400 of a web page); anything else
 
 from __future__ import annotations
 
+import os
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 SOME_FAILED = 6
 """The exit code when some sources failed and the others succeeded, or a check found problems."""
 
@@ -41,7 +46,19 @@ class UserError(PEClipError):
     exit_code = 2
 
 
-def without_frames(error: UserError) -> UserError:
+class InternalError(PEClipError):
+    """A bug in peclip that a source triggered; the other sources of a run are still read."""
+
+    @classmethod
+    def of(cls, source: str, error: Exception) -> InternalError:
+        """Returns the error of a source that made peclip raise an exception."""
+        return cls(
+            f"{source} triggered a bug in peclip: {cause(error)}. Please report it with the traceback "
+            "that peclip -v predict shows."
+        )
+
+
+def without_frames(error: PEClipError) -> PEClipError:
     """Returns an error without its traceback, whose frames would keep images in memory."""
     error.__traceback__ = error.__cause__ = error.__context__ = None
     return error
@@ -107,3 +124,44 @@ class TrainingError(UserError):
     """Training cannot continue: non-finite loss, out of memory, or its state cannot be saved."""
 
     exit_code = 7
+
+
+_PACKAGE = os.path.dirname(__file__) + os.sep
+
+
+def is_bug(error: Exception) -> bool:
+    """Returns whether peclip's own code raised an exception, not a library or the operating system."""
+    library = type(error).__module__.partition(".")[0] not in {"builtins", "peclip"}
+    if library or isinstance(error, OSError | MemoryError):
+        return False
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    return not frames or frames[-1].f_code.co_filename.startswith(_PACKAGE)
+
+
+def cause(error: BaseException) -> str:
+    """Returns the type and the first line of an exception, for an error that states it as the cause."""
+    line = first_line(error).rstrip(". ")
+    kind = type(error).__name__
+    return kind if line == kind else f"{kind}: {line}"
+
+
+@contextmanager
+def source_errors(name: str) -> Iterator[None]:
+    """Makes whatever a decoder, a server or a parser raises a failure of the source that is read.
+
+    Wrap it around calls that read a source and nothing else. Bugs in peclip itself propagate unchanged.
+
+    Raises:
+        VideoError: a library or the operating system failed; the exception is its cause.
+    """
+    try:
+        yield
+    except PEClipError:
+        raise
+    except Exception as error:
+        if is_bug(error):
+            raise
+        raise VideoError(
+            f"{name} cannot be read: {cause(error)}. Convert it, for example with: ffmpeg -i INPUT "
+            "-c:v libx264 output.mp4"
+        ) from error

@@ -52,6 +52,9 @@ class Settings(BaseSettings):
     http_timeout: float = Field(
         default=10.0, gt=0, allow_inf_nan=False, description="a number of seconds above 0"
     )
+    download_timeout: float = Field(
+        default=3600.0, gt=0, allow_inf_nan=False, description="a number of seconds above 0"
+    )
     captions_api_key: SecretStr | None = Field(
         default=None, description="the key of a caption endpoint"
     )

@@ -372,7 +372,7 @@ def test_a_file_that_changes_while_it_is_read(
             HAPPENINGS[what](path)
         return reader
 
-    monkeypatch.setattr("peclip.inference.session.open_video", opened)
+    monkeypatch.setattr("peclip.inference.source.open_video", opened)
     outcome = predict(path, decoder=decoder)
     assert len(outcome.errors) == (outcome.code != 0)
     assert all(str(path) in line for line in outcome.errors)

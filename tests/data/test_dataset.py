@@ -17,7 +17,7 @@ from peclip import PEClip, PredictOptions
 from peclip.config import PreprocessConfig, check
 from peclip.data import Sample, Split
 from peclip.data.augmentation import NO_AUGMENTATION, AugmentConfig
-from peclip.data.dataset import Draw, Item, VideoDataset
+from peclip.data.dataset import Draw, Item, Unreadable, VideoDataset
 from peclip.data.loader import (
     batches_of,
     epoch_draws,
@@ -251,3 +251,15 @@ def test_a_crashed_reader_is_a_one_line_error(split: Split) -> None:
         raise RuntimeError("DataLoader worker (pid 7) is killed by signal: bus error. ")
     with pytest.raises(RuntimeError, match="shapes"), reader_errors():
         raise RuntimeError("shapes do not fit")
+
+
+def test_any_exception_of_a_decoder_makes_one_video_unreadable(
+    split: Split, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise IndexError("list index out of range")
+
+    monkeypatch.setattr("peclip.video.reader._open", fail)
+    found = VideoDataset(split, PreprocessConfig(image_size=32), 2, train=False)[0]
+    assert isinstance(found, Unreadable)
+    assert f"{split.samples[0].source} cannot be read: IndexError: list index" in found.reason

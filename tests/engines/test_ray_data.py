@@ -243,6 +243,8 @@ def test_a_camera_is_refused_on_a_cluster() -> None:
 
     with pytest.raises(ConfigError, match=r"camera:0 is a local camera.*--engine local"):
         _place(Source("camera:0", 0))
+    with pytest.raises(ConfigError, match=r"rtsp://a:\*\*\*@b/c is a live source.*--engine local"):
+        _place(Source("c", "rtsp://a:secret@b/c"))
 
 
 def test_a_worker_that_fits_nowhere_is_not_waited_for() -> None:

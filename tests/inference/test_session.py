@@ -207,7 +207,7 @@ def test_an_interrupt_waits_for_a_chunk_and_not_for_a_batch(
                 yield Frames(picture, np.array([number / 25]))
 
     monkeypatch.setenv("OMP_WAIT_POLICY", "passive")
-    monkeypatch.setattr("peclip.inference.session.open_video", lambda *_, **__: Long(1000))
+    monkeypatch.setattr("peclip.inference.source.open_video", lambda *_, **__: Long(1000))
     before = threading.active_count()
     session = debug.open("x.mp4", PredictOptions(window=math.inf))
     with pytest.raises(KeyboardInterrupt):
@@ -243,12 +243,14 @@ def test_rows_come_before_the_video_ends(debug: PEClip, bright: None, monkeypatc
     class Endless:
         from peclip.video.interface import VideoMetadata
 
-        metadata = VideoMetadata(200, 60, 25.0, None, None, "test")
+        metadata = VideoMetadata(200, 60, 25.0, None, None, "test", live=True)
 
         def __enter__(self) -> Endless:
             return self
 
         def __exit__(self, *_: object) -> None: ...
+
+        def stop(self) -> None: ...
 
         def chunks(self) -> Iterator[Frames]:
             nonlocal seen
@@ -258,7 +260,7 @@ def test_rows_come_before_the_video_ends(debug: PEClip, bright: None, monkeypatc
                 seen += 1
 
     monkeypatch.setenv("OMP_WAIT_POLICY", "passive")
-    monkeypatch.setattr("peclip.inference.session.open_video", lambda *_, **__: Endless())
+    monkeypatch.setattr("peclip.inference.source.open_video", lambda *_, **__: Endless())
     rows: Iterator[Row] = debug.stream(0)  # a webcam: a batch of one
     next(rows)
     assert seen <= 42, "the next window, two frames that wait for the next look, one frame ahead"
@@ -287,6 +289,8 @@ class Breaking:
 
     def __exit__(self, *_: object) -> None: ...
 
+    def stop(self) -> None: ...
+
     def chunks(self) -> Iterator[Frames]:
         if self._frames:
             data = drawn(self._frames, (10, range(self._frames)))
@@ -297,7 +301,7 @@ class Breaking:
 def test_a_failure_in_the_middle_keeps_earlier_rows(
     debug: PEClip, bright: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("peclip.inference.session.open_video", lambda *_, **__: Breaking(40))
+    monkeypatch.setattr("peclip.inference.source.open_video", lambda *_, **__: Breaking(40))
     session = debug.open("x.mp4", PredictOptions(window=1, hop=1))
     rows = list(session)
     assert [r.status for r in rows] == ["ok", "ok", "decode_error"]
@@ -322,7 +326,7 @@ def test_a_stored_failure_holds_no_frames(
             except VideoError as error:
                 raise VideoError("damaged") from error
 
-    monkeypatch.setattr("peclip.inference.session.open_video", lambda *_, **__: Watched(40))
+    monkeypatch.setattr("peclip.inference.source.open_video", lambda *_, **__: Watched(40))
     session = debug.open("x.mp4")
     list(session.rows())
     failure = session.failure
@@ -337,11 +341,11 @@ def test_errors_name_the_address_and_not_a_temporary_file(
 ) -> None:
     address, file = "https://example.org/a.mp4", tmp_path / "video"
     file.write_text("no video")
-    monkeypatch.setattr("peclip.inference.session.open_remote", lambda *_, **__: nullcontext(file))
+    monkeypatch.setattr("peclip.inference.source.open_remote", lambda *_, **__: nullcontext(file))
     with pytest.raises(VideoError, match=f"^{re.escape(address)} cannot be read as a video"):
         debug.predict(address)
     broken = Breaking(40, f"{file}: decoding stopped")
-    monkeypatch.setattr("peclip.inference.session.open_video", lambda *_, **__: broken)
+    monkeypatch.setattr("peclip.inference.source.open_video", lambda *_, **__: broken)
     session = debug.open(address)
     assert {row.source for row in session} == {address}
     assert str(session.failure) == f"{address}: decoding stopped"
@@ -350,7 +354,7 @@ def test_errors_name_the_address_and_not_a_temporary_file(
 
 
 def test_an_unreadable_source_is_an_error(debug: PEClip, bright: None, monkeypatch) -> None:
-    monkeypatch.setattr("peclip.inference.session.open_video", lambda *_, **__: Breaking(0))
+    monkeypatch.setattr("peclip.inference.source.open_video", lambda *_, **__: Breaking(0))
     with pytest.raises(VideoError, match="decoding stopped"):
         debug.predict("x.mp4")
 

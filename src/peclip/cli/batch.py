@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from peclip.cli import console
-from peclip.errors import SOME_FAILED, VideoError
+from peclip.errors import SOME_FAILED, InternalError, VideoError
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -52,6 +52,8 @@ class PredictionRun:
         """Exits with the code of the failures, including those of earlier runs of the same output."""
         if not self._codes and not self._failed_before:
             return
+        if InternalError.exit_code in self._codes:  # other failures must not hide a bug
+            raise typer.Exit(InternalError.exit_code)
         if self._recognised:
             raise typer.Exit(SOME_FAILED)
         # Nothing could be read: exit with the first failure's code; earlier runs only recorded a failure.

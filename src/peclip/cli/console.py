@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
@@ -40,9 +41,13 @@ def error(message: str) -> None:
 
 def shown(text: str) -> str:
     """Returns text as one line, with control and unencodable characters (as in file names) escaped."""
+    return _printable(" ".join(text.split()))
+
+
+def _printable(text: str) -> str:
     return "".join(
         character if character.isprintable() else character.encode("unicode_escape").decode("ascii")
-        for character in " ".join(text.split())
+        for character in text
     )
 
 
@@ -61,6 +66,9 @@ class _Warnings(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         text = escape(shown(record.getMessage()))
         err().print(f"[yellow]peclip: {record.levelname.lower()}:[/] {text}")
+        if record.exc_info and record.exc_info[1] is not None:
+            for line in traceback.format_exception(record.exc_info[1]):
+                err().print("\n".join(map(_printable, line.rstrip().splitlines())), markup=False)
 
 
 def configure_logging(*, quiet: bool, verbose: bool) -> None:

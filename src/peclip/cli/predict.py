@@ -41,8 +41,8 @@ def predict(
     source: Annotated[
         list[str],
         typer.Argument(
-            help="Video files, folders of videos or frames, glob patterns, http(s) URLs, or a "
-            "webcam index."
+            help="Video files, folders of videos or frames, glob patterns, http(s) or rtsp(s) "
+            "URLs, or a webcam index."
         ),
     ],
     model: ModelOpt = "nano",

@@ -16,12 +16,15 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NoReturn
 
 import requests
 from filelock import FileLock
 from requests.exceptions import ChunkedEncodingError
 
-from peclip.errors import ConfigError, VideoError, WeightsError
+from peclip.downloads.address import LiveStream, is_live, without_password
+from peclip.downloads.time_limit import TimeLimit, TimeLimitExceeded
+from peclip.errors import ConfigError, VideoError, WeightsError, cause, is_bug
 from peclip.settings import Settings
 
 ATTEMPTS = 3
@@ -29,7 +32,8 @@ RETRY_PAUSE_SECONDS = 1.0
 """The pause before the second request; before the third it is twice as long."""
 
 CHUNK_BYTES = 1 << 16
-_CONTENT_RANGE = re.compile(r"bytes (\d+)-\d+/(\d+|\*)")
+_CONTENT_RANGE = re.compile(r"bytes (\d{1,18})-\d{1,18}/(\d{1,18}|\*)")
+"""Limited, since Python refuses to convert numbers of thousands of digits."""
 
 Progress = Callable[[int, int | None], None]
 """Called with bytes done and total (None: unknown). Bytes done drop when a download starts over."""
@@ -99,13 +103,11 @@ def open_remote(url: str, *, settings: Settings, suffix: str) -> Iterator[Path]:
     Raises:
         ConfigError: The suffix cannot end a file name.
         VideoError: The video cannot be downloaded.
+        LiveStream: The server sends an MJPEG stream or an HLS playlist, as its media type or the suffix
+            of the address it redirects to says.
     """
     name = _plain(f"video{suffix}")
-    if settings.offline:
-        raise VideoError(
-            f"{url} cannot be read: peclip is in offline mode. Unset PECLIP_OFFLINE and HF_HUB_OFFLINE, "
-            "or use a local file."
-        )
+    check_online(url, settings)
     try:
         folder = tempfile.TemporaryDirectory(prefix="peclip-", ignore_cleanup_errors=True)
     except OSError as error:
@@ -113,18 +115,31 @@ def open_remote(url: str, *, settings: Settings, suffix: str) -> Iterator[Path]:
     with folder:
         path = Path(folder.name) / name
         try:
-            _Transfer(url, path, settings).run()
+            _Transfer(url, path, settings, live_allowed=True).run()
         except _TransferError as error:
-            problem = f"{url} cannot be read: {error}"
+            problem = f"{without_password(url)} cannot be read: {error}"
             raise VideoError(f"{problem}. Check the URL, or use a local file.") from error
         except OSError as error:
             raise _no_room(url, error) from error
         yield path
 
 
+def check_online(url: str, settings: Settings) -> None:
+    """Checks that sources may be read from the network.
+
+    Raises:
+        VideoError: peclip is in offline mode.
+    """
+    if settings.offline:
+        raise VideoError(
+            f"{without_password(url)} cannot be read: peclip is in offline mode. Unset PECLIP_OFFLINE and HF_HUB_OFFLINE, "
+            "or use a local file."
+        )
+
+
 def _no_room(url: str, error: OSError) -> VideoError:
     return VideoError(
-        f"{url} cannot be saved to a temporary file: {error.strerror or error}. Free up disk "
+        f"{without_password(url)} cannot be saved to a temporary file: {error.strerror or error}. Free up disk "
         "space, or set TMPDIR to a writable folder."
     )
 
@@ -162,6 +177,8 @@ class _Transfer:
     part: Path
     settings: Settings
     progress: Progress | None = None
+    live_allowed: bool = False
+    """Whether a live stream raises `LiveStream`."""
     total: int | None = None
     etag: str | None = None
 
@@ -170,16 +187,17 @@ class _Transfer:
         # str.lower, not urlsplit, which raises on some user input.
         if not self.url.lower().startswith(("http://", "https://")):
             raise _TransferError("the URL must start with http:// or https://")
-        for attempt in range(1, ATTEMPTS + 1):
-            try:
-                self._request()
-                return
-            except _TransientError:
-                if attempt == ATTEMPTS:
-                    raise
-            time.sleep(RETRY_PAUSE_SECONDS * attempt)
+        with TimeLimit(self.settings.download_timeout) as limit:
+            for attempt in range(1, ATTEMPTS + 1):
+                try:
+                    self._request(limit)
+                    return
+                except _TransientError:
+                    if attempt == ATTEMPTS:
+                        raise
+                time.sleep(RETRY_PAUSE_SECONDS * attempt)
 
-    def _request(self) -> None:
+    def _request(self, limit: TimeLimit) -> None:
         offset = self.part.stat().st_size if self.part.exists() else 0
         headers = {
             # With compression, bytes in the file would differ from those counted by Range.
@@ -189,12 +207,34 @@ class _Transfer:
         }
         timeout = self.settings.http_timeout
         try:
-            with requests.get(self.url, headers=headers, stream=True, timeout=timeout) as response:
+            with (
+                limit.session() as session,
+                session.get(self.url, headers=headers, stream=True, timeout=timeout) as response,
+            ):
                 self._receive(response, self._accept(response, offset))
+                limit.check()  # a body without a length ends where the connection does
+        except Exception as error:
+            self._fail(error, limit)
+
+    def _fail(self, error: Exception, limit: TimeLimit) -> NoReturn:
+        """Raises what went wrong; whatever a server makes the libraries raise is a failed transfer."""
+        try:
+            limit.check()
+            raise error
+        except (LiveStream, _TransferError):
+            raise
+        except TimeLimitExceeded as exceeded:
+            raise _TransferError(f"{exceeded} (PECLIP_DOWNLOAD_TIMEOUT)") from error
         except (requests.ConnectionError, requests.Timeout, ChunkedEncodingError) as error:
             raise _TransientError(connection_problem(error)) from error
         except requests.RequestException as error:
             raise _TransferError(str(error)) from error
+        except Exception as error:
+            if isinstance(error, OSError) or is_bug(
+                error
+            ):  # an OSError is of the file that is written
+                raise
+            raise _TransferError(cause(error)) from error
 
     def _accept(self, response: requests.Response, offset: int) -> int:
         """Returns the file offset of this response, and records its total and ETag."""
@@ -202,8 +242,14 @@ class _Transfer:
         problem = f"the server responded with {status} {response.reason}"
         plain = response.headers.get("Content-Encoding", "identity") == "identity"
         if status == 200:
+            if self.live_allowed and is_live(
+                response.url, response.headers.get("Content-Type", "")
+            ):
+                raise LiveStream
             length = response.headers.get("Content-Length", "")
-            self.total = int(length) if plain and length.isdecimal() else self.total
+            self.total = (
+                int(length.lstrip("0")[:19] or 0) if plain and length.isdecimal() else self.total
+            )
             etag = response.headers.get("ETag", "")
             self.etag = etag if etag.startswith('"') else None  # W/"…" promises no equal bytes
             return 0

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from peclip.config import PredictOptions
-from peclip.errors import UserError
+from peclip.errors import PEClipError
 from peclip.labels import effective_prior_weight
 from peclip.literals import Precision
 from peclip.recognizers.loading import load
@@ -56,6 +56,10 @@ class Job:
         return recognizer
 
 
+UNRELATED = frozenset({"batch_size", "stream_timeout", "reconnect"})
+"""Options that determine no rows."""
+
+
 class Reading(Protocol):
     """One source: iterate `rows()` once; then the other members are complete."""
 
@@ -68,7 +72,7 @@ class Reading(Protocol):
         ...
 
     @property
-    def failure(self) -> UserError | None:
+    def failure(self) -> PEClipError | None:
         """Why the source could not be read, or not to its end."""
         ...
 
@@ -109,12 +113,12 @@ class Engine(Protocol):
 def fingerprint(recognizer: Recognizer, options: PredictOptions) -> dict[str, Any]:
     """Returns the model, its weights, the preprocessing, the options and the version, as JSON values.
 
-    Device and batch size are excluded: a run may be resumed elsewhere.
+    Device, batch size and network options are excluded: a run may be resumed elsewhere.
     """
     facts = recognizer.describe()
     del facts["device"]
     detector = recognizer.detector(options)
-    asked = options.model_dump(mode="json", exclude={"batch_size", "detector", "captions"})
+    asked = options.model_dump(mode="json", exclude={*UNRELATED, "detector", "captions"})
     told = options.captions
     return {
         **facts,

@@ -20,10 +20,11 @@ import numpy as np
 
 from peclip.engines.base import Engine, Job, Reading, fingerprint, pinned
 from peclip.errors import ConfigError, DeviceError, MissingExtraError, UserError, VideoError
-from peclip.inference.session import Session, called
+from peclip.inference.session import Session
+from peclip.inference.source import called
 from peclip.results.prediction import Prediction
 from peclip.results.rows import Row
-from peclip.video.sources import Source
+from peclip.video.sources import Source, is_live_address
 
 Facts = tuple[tuple[str, ...], dict[str, Any], dict[str, Any]]
 """Labels, `Recognizer.describe()`, and the fingerprint of the rows."""
@@ -98,15 +99,8 @@ class Worker:
     def predict(self, source: str, place: str) -> FinishedReading:
         """Reads a source at an absolute path, and reports it under the user's name."""
         session = self._session(source, place)
-        try:
-            for _ in session.rows():
-                pass
-        except Exception as error:  # a bug in one of a million videos must not stop the others
-            session.fail(
-                UserError(
-                    f"{source} triggered a bug in peclip (for details, use --engine local): {error!r}"
-                )
-            )
+        for _ in session.rows():
+            pass
         return _finished(session)
 
     def give_up(self, source: str, place: str) -> FinishedReading:
@@ -204,6 +198,9 @@ def _place(source: Source) -> bytes:
     """Returns an absolute location: workers have different working directories."""
     if isinstance(source.location, int):
         raise ConfigError(f"{source.name} is a local camera, which requires --engine local.")
+    if isinstance(source.location, str) and is_live_address(source.location):
+        name = called(source.location)
+        raise ConfigError(f"{name} is a live source, which requires --engine local.")
     if isinstance(source.location, Path):
         return os.fsencode(source.location.absolute())
     return os.fsencode(source.location)

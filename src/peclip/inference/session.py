@@ -2,41 +2,34 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, closing, contextmanager
-from pathlib import Path
+from contextlib import ExitStack, closing
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from peclip.config import ModelConfig, PredictOptions
-from peclip.downloads.direct import open_remote
-from peclip.errors import UserError, VideoError, without_frames
+from peclip.errors import InternalError, PEClipError, UserError, VideoError, without_frames
 from peclip.inference.prefetch import in_turn, run_ahead
+from peclip.inference.source import OpenedSource, Video, called
 from peclip.labels import LabelSet, effective_prior_weight
 from peclip.results.prediction import Prediction
 from peclip.results.rows import Row, Status, failure_row
 from peclip.settings import Settings
 from peclip.version import VERSION
 from peclip.video.detectors.detector import FaceDetector
-from peclip.video.frames import Frames, TensorLike
+from peclip.video.frames import Frames
 from peclip.video.interface import VideoReader
 from peclip.video.observer import Observation, Observer
-from peclip.video.reader import open_video
-from peclip.video.sources import is_address
 from peclip.video.windows import FaceWindow, cut_windows
-
-Video = str | Path | int | NDArray[np.uint8] | TensorLike | Frames
-"""A file, a folder of frames, an http(s) URL, a webcam index, or pixels: numpy uint8 (T, H, W, 3) or torch
-uint8 (T, 3, H, W), RGB."""
 
 ScoreFn = Callable[[list[FaceWindow]], list[list[float]]]
 """Windows with crops → probabilities, each in label order."""
 
 _BATCH = 8
+
+logger = logging.getLogger(__name__)
 
 
 class Session:
@@ -76,31 +69,33 @@ class Session:
         overlap: bool = True,
     ) -> None:
         self.source = called(video)
-        self.failure: UserError | None = None
+        self._opened = OpenedSource(video, options, settings)
+        self.failure: PEClipError | None = None
         self.position_s = 0.0
         self.duration_s: float | None = None
-        self._video, self._score, self._labels = video, score, labels
+        self._score, self._labels = score, labels
         self._detector = detector
-        self._config, self._options, self._settings = config, options, settings
+        self._config, self._options = config, options
         self._model, self._revision = model
         self._metadata = metadata
-        self._keep_rows = keep_rows
+        self._keep_rows, self._live = keep_rows, False
         self._overlap = overlap
-        self._downloaded: Path | None = None
         self._left = threading.Event()
         self._rows: list[Row] = []
 
     def __iter__(self) -> Iterator[Row]:
         """Yields rows in temporal order, as soon as their window is complete."""
         with ExitStack() as stack:
-            reader = stack.enter_context(self._open(stack))
+            reader = stack.enter_context(self._opened.open(stack))
             detector = self._detector
             self._describe(reader, detector)
             # While the model predicts, faces are detected in the next frames, decoded in the meantime.
             stage = run_ahead if self._overlap else in_turn
             chunks = stack.enter_context(closing(stage(reader.chunks())))
             made = self._batches(self._windows(chunks, detector))
-            for windows in stack.enter_context(closing(stage(made, self._left))):
+            batches = stack.enter_context(closing(stage(made, self._left)))
+            stack.callback(reader.stop)  # first of all, since the stages wait for their items
+            for windows in batches:
                 yield from self._keep(windows)
             if self.failure is not None:
                 yield self.fail(self.failure)
@@ -108,12 +103,17 @@ class Session:
     def rows(self) -> Iterator[Row]:
         """Yields the rows, and one of status `decode_error` if reading fails; `failure` holds the reason.
 
-        Only errors of the source are caught: exceptions of the caller propagate.
+        A bug in peclip is such a failure too, so that the other sources of a run are read: an
+        `InternalError`. Exceptions of the caller propagate.
         """
         try:
             yield from self
         except UserError as error:
+            logger.debug("%s", error, exc_info=error)
             yield self.fail(error)
+        except Exception as error:
+            logger.debug("a bug in peclip", exc_info=error)
+            yield self.fail(InternalError.of(self.source, error))
 
     def prediction(self) -> Prediction:
         """Returns the prediction from the rows so far."""
@@ -123,27 +123,9 @@ class Session:
         """Records in the metadata why the rows end."""
         self._metadata["error"] = error
 
-    def _open(self, stack: ExitStack) -> VideoReader:
-        video, options = self._video, self._options
-        if isinstance(video, str) and is_address(video):
-            video = stack.enter_context(open_remote(video, settings=self._settings, suffix=""))
-            self._downloaded = video
-        with self._named_as_given():
-            return open_video(video, decoder=options.decoder, frame_rate=options.frame_rate)
-
-    @contextmanager
-    def _named_as_given(self) -> Iterator[None]:
-        """Makes errors name the address instead of the temporary file, which no longer exists."""
-        try:
-            yield
-        except VideoError as error:
-            if self._downloaded is None:
-                raise
-            raise VideoError(str(error).replace(str(self._downloaded), self.source)) from None
-
     def _describe(self, reader: VideoReader, detector: FaceDetector | None) -> None:
         about = reader.metadata
-        self.duration_s = about.duration_s
+        self.duration_s, self._live = about.duration_s, about.live
         self._metadata |= {
             "decoder": about.decoder,
             "face_detector": None if detector is None else detector.name,
@@ -160,9 +142,8 @@ class Session:
         }
 
     def _batches(self, windows: Iterable[list[FaceWindow]]) -> Iterator[list[FaceWindow]]:
-        """Batches windows for the model; a webcam's windows do not wait for each other."""
-        live = isinstance(self._video, int)
-        size = self._options.batch_size or (1 if live else _BATCH)
+        """Batches windows for the model; those of a live source do not wait for each other."""
+        size = self._options.batch_size or (1 if self._live else _BATCH)
         waiting: list[FaceWindow] = []
         for people in windows:
             waiting += people
@@ -199,7 +180,7 @@ class Session:
 
     def _followed(self, chunks: Iterable[Frames]) -> Iterator[Frames]:
         """Records the position in the video, for a progress bar; stops when the session is closed."""
-        with self._named_as_given():
+        with self._opened.errors():
             for frames in chunks:
                 if self._left.is_set():  # a batch may take minutes, and closing waits for it
                     return
@@ -266,7 +247,7 @@ class Session:
             return "low_quality"
         return "ok"
 
-    def fail(self, failure: UserError) -> Row:
+    def fail(self, failure: PEClipError) -> Row:
         """Adds and returns the row that marks the end of reading; earlier rows are kept."""
         self.failure = without_frames(failure)
         self.note(str(failure))
@@ -279,11 +260,3 @@ class Session:
         if not self._keep_rows:
             self._rows.clear()  # except the last one, which holds the position
         self._rows.append(row)
-
-
-def called(video: Video) -> str:
-    """Returns the name of a source in rows: text that any file and any terminal accepts."""
-    if not isinstance(video, str | Path | int):
-        return "array"
-    # A name that is not UTF-8 contains surrogates, which cannot be encoded.
-    return str(video).encode("utf-8", "backslashreplace").decode("utf-8")

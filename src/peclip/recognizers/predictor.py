@@ -15,7 +15,8 @@ from peclip.config import ModelConfig, PredictOptions
 from peclip.data.streams.registry import STREAMS
 from peclip.data.streams.source import VideoStream
 from peclip.errors import ConfigError
-from peclip.inference.session import ScoreFn, Session, Video
+from peclip.inference.session import ScoreFn, Session
+from peclip.inference.source import Video
 from peclip.labels import LabelSet, effective_prior_weight
 from peclip.models.base import ExpressionModel
 from peclip.models.frozen import FrozenModel

@@ -25,6 +25,23 @@ class VideoMetadata:
     """From the container, may be slightly off; `len(reader)` is exact."""
     decoder: str
     """`torchcodec`, `pyav`, `images`, `array` or `camera`."""
+    live: bool = False
+    """Whether frames come as they are recorded, perhaps without an end."""
+
+
+@dataclass(frozen=True, slots=True)
+class LiveOptions:
+    """How long to wait for a live source."""
+
+    timeout_s: float = 10.0
+    """Seconds without data after which a live source has failed."""
+    reconnects: int = 0
+    """How often in a row to connect again after a live source failed or ended."""
+    expected: bool = False
+    """Whether an address is known to be that of a live source, which is then not tried as a file first."""
+
+
+DEFAULT_LIVE_OPTIONS = LiveOptions()
 
 
 class VideoReader(Protocol):
@@ -60,6 +77,10 @@ class VideoReader(Protocol):
             IndexError: an index is not in 0 to `len - 1`.
             VideoError: one of the frames cannot be decoded.
         """
+        ...
+
+    def stop(self) -> None:
+        """Ends a wait for data; the only method that another thread may call."""
         ...
 
     def close(self) -> None: ...

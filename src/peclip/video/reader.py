@@ -15,12 +15,14 @@ from typing import Any, SupportsIndex, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from peclip.errors import ConfigError, DeviceError, VideoError
+from peclip.downloads.address import without_password
+from peclip.errors import ConfigError, DeviceError, VideoError, source_errors
 from peclip.literals import DecoderName
 from peclip.video.animation_chunks import is_animation, is_gif
 from peclip.video.frames import Frames, TensorLike, is_tensor
-from peclip.video.interface import VideoReader
-from peclip.video.sources import IMAGE_SUFFIXES, is_address
+from peclip.video.interface import DEFAULT_LIVE_OPTIONS, LiveOptions, VideoReader
+from peclip.video.readers.guarded import GuardedReader
+from peclip.video.sources import IMAGE_SUFFIXES, is_address, is_live_address
 
 logger = logging.getLogger(__name__)
 
@@ -31,17 +33,19 @@ def open_video(
     decoder: DecoderName = "auto",
     frame_rate: float = 25.0,
     num_threads: int = 0,
+    live: LiveOptions = DEFAULT_LIVE_OPTIONS,
 ) -> VideoReader:
     """Opens a source of frames.
 
     Args:
-        source: a video file, an image file, a folder of images, an http(s) URL, the index of a
+        source: a video file, an image file, a folder of images, an http(s) or rtsp(s) URL, the index of a
             camera, a numpy array (T, H, W, 3), a tensor (T, 3, H, W) or `Frames`; uint8 RGB.
         decoder: `auto` is torchcodec where its FFmpeg is there and it reads the container exactly (MP4,
             MOV, Matroska, WebM, AVI, GIF, with square pixels), else PyAV; a file that torchcodec cannot
             open is given to PyAV, which is logged. `metadata.decoder` says which one it is.
         frame_rate: frames per second of images and arrays, which have no times.
         num_threads: threads for decoding, 0 for as many as there are cores; 1 is best in workers.
+        live: how long to wait for a live source.
 
     Raises:
         VideoError: the source does not exist or is not a video.
@@ -64,12 +68,28 @@ def open_video(
         raise ConfigError("The name of the source is empty. Use a path or an http(s) URL.")
     if isinstance(source, SupportsIndex):
         source = operator.index(source)  # numpy's whole numbers too
+    name = without_password(str(source))
+    with source_errors(name):
+        reader = _open(source, decoder, frame_rate, num_threads, live)
+    return GuardedReader(reader, name)
+
+
+def _open(
+    source: Path | str | int,
+    decoder: DecoderName,
+    frame_rate: float,
+    num_threads: int,
+    live: LiveOptions,
+) -> VideoReader:
+    if isinstance(source, int):
         from peclip.video.readers.camera import CameraReader
 
         return CameraReader(source)
     source = source if isinstance(source, Path) or is_address(source) else Path(source)
+    if isinstance(source, str) and (live.expected or is_live_address(source)):
+        return _open_live(source, num_threads, live)
     images = None if isinstance(source, str) else _open_images(source, frame_rate)
-    return _open_file(source, decoder, num_threads) if images is None else images
+    return _open_file(source, decoder, num_threads, live) if images is None else images
 
 
 def _open_images(path: Path, frame_rate: float) -> VideoReader | None:
@@ -118,17 +138,28 @@ def check_decoder(decoder: DecoderName) -> str | None:
     return problem
 
 
-def _open_file(source: Path | str, decoder: DecoderName, num_threads: int) -> VideoReader:
+def _open_live(address: str, num_threads: int, live: LiveOptions) -> VideoReader:
+    from peclip.video.readers.live import LiveReader
+
+    return LiveReader(address, live, num_threads=num_threads)
+
+
+def _open_file(
+    source: Path | str, decoder: DecoderName, num_threads: int, live: LiveOptions
+) -> VideoReader:
     from peclip.video.readers import pyav, pyav_probe, torchcodec
 
     problem = check_decoder(decoder)
     probe = pyav_probe.probe(source)
+    if isinstance(source, str) and probe.container in pyav_probe.LIVE_CONTAINERS:
+        return _open_live(source, num_threads, live)
     if decoder == "pyav" or problem is not None:
         return pyav.PyAVReader(source, probe, num_threads=num_threads)
     if decoder == "auto" and not torchcodec.reads_exactly(source, probe):
         return pyav.PyAVReader(source, probe, num_threads=num_threads)
     try:
-        return torchcodec.TorchcodecReader(source, probe, num_threads=num_threads)
+        with source_errors(str(source)):
+            return torchcodec.TorchcodecReader(source, probe, num_threads=num_threads)
     except VideoError as error:
         if decoder == "torchcodec":
             raise

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from peclip.downloads.address import is_playlist
 from peclip.errors import ConfigError, VideoError
 from peclip.video.animation_chunks import is_animation
 from peclip.video.omissions import (
@@ -45,7 +46,7 @@ class Source:
     name: str
     """Name of the source in results."""
     location: Path | str | int
-    """A file, a folder of images, an http(s) URL or a webcam index."""
+    """A file, a folder of images, an http(s) or rtsp(s) URL or a webcam index."""
 
     @property
     def key(self) -> str | int:
@@ -90,8 +91,17 @@ def natural_key(text: str) -> tuple[tuple[int, int, str], ...]:
 
 
 def is_address(text: str) -> bool:
-    """Returns whether a text is an http or https address."""
-    return text.lower().startswith(("http://", "https://"))
+    """Returns whether a text is the address of a file or a live source: http, https, rtsp or rtsps."""
+    return text.lower().startswith(("http://", "https://", "rtsp://", "rtsps://"))
+
+
+def is_live_address(text: str) -> bool:
+    """Returns whether an address is that of a live source: RTSP, or an HLS playlist by its suffix.
+
+    An MJPEG camera is known only by the answer of its server.
+    """
+    rtsp = text.lower().startswith(("rtsp://", "rtsps://"))
+    return rtsp or (is_address(text) and is_playlist(text))
 
 
 def check_file(path: Path) -> None:
@@ -143,7 +153,7 @@ def expand_source(arg: str | Path | int, omissions: Omissions) -> list[Source]:
     if isinstance(arg, str):
         if is_address(text):
             return [Source(text, text)]
-        if text.isdecimal() and text.isascii() and int(text) <= _LAST_CAMERA:
+        if text.isdecimal() and text.isascii() and int(text[:6]) <= _LAST_CAMERA:
             return [_camera(int(text))]
     if glob.has_magic(text):
         return _expand_pattern(os.path.expanduser(text), omissions)

@@ -11,7 +11,7 @@ import numpy as np
 from peclip.errors import DeviceError, VideoError
 from peclip.video.frames import Frames
 from peclip.video.interface import VideoMetadata
-from peclip.video.readers.streaming import Image, ProcessBound, in_chunks, stopped
+from peclip.video.readers.streaming import CHUNK_SECONDS, Image, ProcessBound, in_chunks, stopped
 
 
 class CameraReader(ProcessBound):
@@ -38,7 +38,7 @@ class CameraReader(ProcessBound):
         height, width = image.shape[:2]
         rate = float(self._capture.get(cv2.CAP_PROP_FPS))
         self._metadata = VideoMetadata(
-            width, height, rate if rate > 0 else None, None, None, "camera"
+            width, height, rate if rate > 0 else None, None, None, "camera", live=True
         )
 
     @property
@@ -50,7 +50,7 @@ class CameraReader(ProcessBound):
 
     def chunks(self, max_frames: int = 16) -> Iterator[Frames]:
         self._check_process()
-        return in_chunks(self._images(), max_frames)
+        return in_chunks(self._images(), max_frames, CHUNK_SECONDS)
 
     def read(self, indices: Sequence[int]) -> Frames:
         raise VideoError(f"{self._name} does not support access by frame number; use chunks().")

@@ -20,7 +20,7 @@ from peclip.errors import VideoError
 from peclip.video.frames import Frames
 from peclip.video.interface import VideoMetadata
 from peclip.video.readers.pyav_picture import ToRGB
-from peclip.video.readers.pyav_probe import Probe, open_container, reason
+from peclip.video.readers.pyav_probe import Probe, open_container, packets_of, reason
 from peclip.video.readers.streaming import (
     MAX_PIXELS,
     Clock,
@@ -161,7 +161,7 @@ class PyAVReader(Closing):
         self, container: InputContainer, stream: VideoStream, counts: _PacketCounts
     ) -> Iterator[VideoFrame]:
         """Yields what can be decoded from the container's position on, past damaged packets."""
-        packets = container.demux(stream)
+        packets = packets_of(container, stream)
         while True:
             decoded: list[VideoFrame] = []
             try:
@@ -187,7 +187,7 @@ class PyAVReader(Closing):
     def _index(self) -> _Index:
         found: list[tuple[int | None, bool]] = []
         with open_container(self._source) as container:
-            packets = container.demux(self._stream(container, "SLICE"))
+            packets = packets_of(container, self._stream(container, "SLICE"))
             try:
                 for packet in packets:
                     if packet.size > 0 and not packet.is_discard:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import av
 from av.container import InputContainer
+from av.packet import Packet
 from av.stream import Disposition
 from av.video.stream import VideoStream
 
@@ -17,6 +19,9 @@ from peclip.video.sources import check_file
 
 NOT_VIDEO = frozenset({"concat", "dash", "hls", "tty"})
 """Playlists, which make FFmpeg open other files than the one that was named, and text as a picture."""
+
+LIVE_CONTAINERS = frozenset({"hls", "mpjpeg", "rtsp"})
+"""FFmpeg's names of the formats that are read as they come."""
 
 NETWORK_TIMEOUT_S = 30.0
 
@@ -75,25 +80,57 @@ def probe(source: Path | str) -> Probe:
     if isinstance(source, Path):
         check_file(source)
     with open_container(source) as container:
-        stream = _video_stream(container, source)
-        rate = stream.average_rate or stream.guessed_rate
-        duration = _duration(container, stream)
-        num_frames = stream.frames or (round(duration * rate) if duration and rate else None)
-        return Probe(
-            container=container.format.name.split(",")[0],
-            stream_index=stream.index,
-            pixel_aspect=_pixel_aspect(stream),
-            frame_rate=float(rate) if rate else None,
-            duration_s=duration,
-            num_frames=num_frames,
-            missing_end=_missing_end(container, stream) if isinstance(source, Path) else None,
-        )
+        return probe_container(container, source)
+
+
+def probe_container(container: InputContainer, source: Path | str) -> Probe:
+    """Reads the header of an open video.
+
+    Raises:
+        VideoError: it has no video stream.
+    """
+    stream = _video_stream(container, source)
+    rate = stream.average_rate or stream.guessed_rate
+    duration = _duration(container, stream)
+    num_frames = stream.frames or (round(duration * rate) if duration and rate else None)
+    return Probe(
+        container=container.format.name.split(",")[0],
+        stream_index=stream.index,
+        pixel_aspect=_pixel_aspect(stream),
+        frame_rate=float(rate) if rate else None,
+        duration_s=duration,
+        num_frames=num_frames,
+        missing_end=_missing_end(container, stream) if isinstance(source, Path) else None,
+    )
 
 
 def reason(error: Exception) -> str:
     """Returns FFmpeg's message, shortened."""
     text = getattr(error, "strerror", None) or str(error) or type(error).__name__
     return str(text).splitlines()[0].rstrip(". ")
+
+
+def packets_of(container: InputContainer, stream: VideoStream) -> Iterator[Packet[VideoStream]]:
+    """Yields the packets of a stream, from the container's position to its end.
+
+    PyAV fails on streams that appear after the header (sound in FLV, SWF or MPEG-TS), since it lists
+    streams only once; what it fails with depends on them. Asked again, it goes on after that packet.
+
+    Raises:
+        FFmpegError, OSError: the file is damaged, and no packet follows.
+    """
+    while True:
+        any_packet = False
+        try:
+            for packet in container.demux(stream):
+                any_packet = True
+                yield packet
+            return
+        except (av.FFmpegError, OSError):
+            raise
+        except Exception:
+            if not any_packet:
+                raise
 
 
 def _video_stream(container: InputContainer, source: Path | str) -> VideoStream:

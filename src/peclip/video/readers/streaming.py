@@ -26,6 +26,9 @@ MAX_SECONDS = 1e9
 CHUNK_BYTES = 64 * 2**20
 """A chunk holds no more than this (but at least one frame), so that 8K video does not fill the memory."""
 
+CHUNK_SECONDS = 0.5
+"""A chunk of a live source holds no more than this, so that pictures at a low rate do not wait for many."""
+
 
 class Clock:
     """Makes times in seconds from the first frame of the times that a container gives.
@@ -67,7 +70,9 @@ def check_size(name: str, width: int, height: int) -> None:
         )
 
 
-def in_chunks(images: Iterator[tuple[Image, float]], max_frames: int) -> Iterator[Frames]:
+def in_chunks(
+    images: Iterator[tuple[Image, float]], max_frames: int, max_seconds: float = math.inf
+) -> Iterator[Frames]:
     """Groups images and their times in seconds into `Frames`.
 
     Raises:
@@ -77,7 +82,7 @@ def in_chunks(images: Iterator[tuple[Image, float]], max_frames: int) -> Iterato
     chunk_length(
         1, max_frames
     )  # here, since a generator raises only when its first value is asked for
-    return _chunks(images, max_frames)
+    return _chunks(images, max_frames, max_seconds)
 
 
 def chunk_length(image_bytes: int, max_frames: int) -> int:
@@ -91,19 +96,22 @@ def chunk_length(image_bytes: int, max_frames: int) -> int:
     return max(1, min(max_frames, CHUNK_BYTES // max(image_bytes, 1)))
 
 
-def _chunks(images: Iterator[tuple[Image, float]], max_frames: int) -> Iterator[Frames]:
+def _chunks(
+    images: Iterator[tuple[Image, float]], max_frames: int, max_seconds: float
+) -> Iterator[Frames]:
     pending: list[tuple[Image, float]] = []
-    failure: VideoError | None = None
+    failure: Exception | None = None
     while True:
         try:
             image, seconds = next(images)
         except StopIteration:
             break
-        except VideoError as error:
+        except Exception as error:  # whatever it is, the images before it are good
             failure = error
             break
         pending.append((image, seconds))
-        if len(pending) >= chunk_length(image.size, max_frames):
+        late = seconds - pending[0][1] >= max_seconds
+        if late or len(pending) >= chunk_length(image.size, max_frames):
             chunk, pending = to_frames(pending), []
             yield chunk
     if pending:
@@ -145,6 +153,9 @@ def stopped(name: str, seconds: float | None, count: int, reason: str) -> VideoE
 
 class Closing:
     """`with` for readers; closing twice is allowed."""
+
+    def stop(self) -> None:
+        """Ends a wait for data; the only method that another thread may call."""
 
     def close(self) -> None:
         """Frees what the reader holds."""

@@ -1,0 +1,85 @@
+"""Opens the source of a session, downloaded first if it is the address of a file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from peclip.config import PredictOptions
+from peclip.downloads.address import LiveStream, without_password
+from peclip.downloads.direct import check_online, open_remote
+from peclip.errors import VideoError
+from peclip.settings import Settings
+from peclip.video.frames import Frames, TensorLike
+from peclip.video.interface import LiveOptions, VideoReader
+from peclip.video.reader import open_video
+from peclip.video.sources import is_address, is_live_address
+
+Video = str | Path | int | NDArray[np.uint8] | TensorLike | Frames
+"""A file, a folder of frames, an http(s) or rtsp(s) URL, a webcam index, or pixels: numpy uint8 (T, H, W, 3) or
+torch uint8 (T, 3, H, W), RGB."""
+
+
+def called(video: Video) -> str:
+    """Returns the name of a source in rows: text that any file and any terminal accepts, without a password."""
+    if not isinstance(video, str | Path | int):
+        return "array"
+    # A name that is not UTF-8 contains surrogates, which cannot be encoded.
+    name = str(video).encode("utf-8", "backslashreplace").decode("utf-8")
+    return without_password(name) if is_address(name) else name
+
+
+class OpenedSource:
+    """One source, and the temporary file that it is read from if it was downloaded."""
+
+    def __init__(self, video: Video, options: PredictOptions, settings: Settings) -> None:
+        self._video, self._options, self._settings = video, options, settings
+        self._downloaded: Path | None = None
+
+    def open(self, stack: ExitStack) -> VideoReader:
+        """Returns the reader of the source, whose temporary file lives as long as `stack`.
+
+        Raises:
+            VideoError: the source cannot be downloaded or read.
+            DeviceError: a camera or a decoder is missing.
+        """
+        video, options = self._video, self._options
+        if isinstance(video, str):
+            video = self._download(video, stack) if is_address(video) else Path(video)
+        with self.errors():
+            return open_video(
+                video,
+                decoder=options.decoder,
+                frame_rate=options.frame_rate,
+                live=LiveOptions(
+                    options.stream_timeout, options.reconnect, expected=isinstance(video, str)
+                ),
+            )
+
+    @contextmanager
+    def errors(self) -> Iterator[None]:
+        """Makes errors name the address instead of the temporary file, which no longer exists."""
+        try:
+            yield
+        except VideoError as error:
+            if self._downloaded is None:
+                raise
+            raise VideoError(
+                str(error).replace(str(self._downloaded), called(self._video))
+            ) from None
+
+    def _download(self, address: str, stack: ExitStack) -> Path | str:
+        """Returns the file at an address, or the address if it is that of a live source."""
+        if is_live_address(address):
+            check_online(address, self._settings)
+            return address
+        try:
+            file = open_remote(address, settings=self._settings, suffix="")
+            self._downloaded = stack.enter_context(file)
+        except LiveStream:
+            return address
+        return self._downloaded
