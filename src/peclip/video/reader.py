@@ -108,7 +108,7 @@ def check_decoder(decoder: DecoderName) -> str | None:
 
 
 def _open_file(source: Path | str, decoder: DecoderName, num_threads: int) -> VideoReader:
-    from peclip.video.readers import pyav, pyav_probe, stream_changes, torchcodec
+    from peclip.video.readers import pyav, pyav_changes, pyav_probe, torchcodec
 
     problem = check_decoder(decoder)
     probe = pyav_probe.probe(source)
@@ -118,7 +118,7 @@ def _open_file(source: Path | str, decoder: DecoderName, num_threads: int) -> Vi
         return pyav.PyAVReader(source, probe, num_threads=num_threads)
     if torchcodec.reads_exactly(source, probe):
         assert isinstance(source, Path)
-        changes = stream_changes.hidden_changes(source, probe)
+        changes = pyav_changes.hidden_changes(source, probe)
         if changes is not None:
             if decoder == "torchcodec":
                 logger.warning("%s: %s. Reading it with PyAV instead.", source, changes)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from typing import cast
 
 import av.filter
 import numpy as np
-from av.sidedata.sidedata import Type
+from av.sidedata.sidedata import SideDataContainer, Type
 from av.video.frame import VideoFrame
 
 from peclip.video.readers.orientation import Turner
@@ -32,7 +33,8 @@ def valid_aspect(ratio: float) -> float:
 
 def display_matrix(frame: VideoFrame) -> bytes | None:
     """Returns the display matrix of a decoded frame: its own, which comes last, or the container's."""
-    matrices = [data for data in frame.side_data if data.type is Type.DISPLAYMATRIX]
+    data = cast("SideDataContainer", frame.side_data)  # PyAV declares another type
+    matrices = [data[i] for i in range(len(data)) if data[i].type is Type.DISPLAYMATRIX]
     return bytes(matrices[-1]) if matrices else None
 
 

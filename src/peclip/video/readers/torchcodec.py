@@ -21,9 +21,9 @@ from peclip.video.frames import Frames
 from peclip.video.interface import VideoMetadata
 from peclip.video.readers.orientation import AS_STORED, Orientation, Turner
 from peclip.video.readers.pyav import PyAVReader
+from peclip.video.readers.pyav_changes import first_matrix
 from peclip.video.readers.pyav_probe import Probe
 from peclip.video.readers.reference_frame import fit
-from peclip.video.readers.stream_changes import first_matrix
 from peclip.video.readers.streaming import (
     Clock,
     Image,
@@ -35,7 +35,6 @@ from peclip.video.readers.streaming import (
 )
 
 if TYPE_CHECKING:
-    from torch import Tensor
     from torchcodec.decoders import VideoDecoder  # type: ignore[attr-defined]
 
 logger = logging.getLogger(__name__)
@@ -132,7 +131,7 @@ class TorchcodecReader(ProcessBound):
         self._start: float = start
         self._end = self._decoder.metadata.end_stream_seconds or start
         self._orientation = self._left_to_turn(self._decoder)
-        self._shape = self._upright(first.data).shape
+        self._shape = self._upright(first.data.numpy()).shape
 
     @property
     def metadata(self) -> VideoMetadata:
@@ -161,7 +160,7 @@ class TorchcodecReader(ProcessBound):
             if OTHER_SIZE not in str(error):
                 logger.warning("%s: %s. Reading it with PyAV instead.", self._name, _reason(error))
             return PyAVReader(self._source, self._probe).read(chosen)
-        images = self._upright(batch.data)
+        images = self._upright(batch.data.numpy())
         if images.shape[1:] != self._shape:  # they have the size in the header, the first frame not
             images = np.stack([fit(image, *self._shape[:2]) for image in images])
         return Frames(images, batch.pts_seconds.double().numpy() - self._start)
@@ -179,9 +178,9 @@ class TorchcodecReader(ProcessBound):
         orientation = Turner(self._name).orientation(matrix)
         return orientation.after_turning_back(round((rotation or 0) / 90))
 
-    def _upright(self, pixels: Tensor) -> NDArray[np.uint8]:
+    def _upright(self, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Returns one picture or several, (..., H, W, 3)."""
-        return np.ascontiguousarray(self._orientation.upright(pixels.numpy()))
+        return np.ascontiguousarray(self._orientation.upright(pixels))
 
     def _open_decoder(self) -> VideoDecoder:
         self._check_process()
@@ -208,7 +207,7 @@ class TorchcodecReader(ProcessBound):
             seconds = clock.seconds(frame.pts_seconds)
             end = max(end, frame.pts_seconds + frame.duration_seconds)
             index += 1
-            yield fit(self._upright(frame.data), *self._shape[:2]), seconds
+            yield fit(self._upright(frame.data.numpy()), *self._shape[:2]), seconds
         if end >= self._end - 1e-6:  # the last frame came, so what failed was skipped
             failure = None
         failure = failure or self._probe.missing_end
