@@ -94,7 +94,13 @@ def test_a_package_documents_its_contents(package: Path) -> None:
     [
         ("open_clip", {"nn/clip.py"}),
         ("torchcodec", {"video/readers/torchcodec.py"}),
-        ("av", {f"video/readers/{n}.py" for n in ("live", "pyav", "pyav_picture", "pyav_probe")}),
+        (
+            "av",
+            {
+                f"video/readers/{n}.py"
+                for n in ("live", "pyav", "pyav_changes", "pyav_picture", "pyav_probe")
+            },
+        ),
         (
             "requests",
             {f"{n}.py" for n in ("downloads/direct", "downloads/time_limit", "captions/endpoint")},

@@ -69,15 +69,22 @@ IMAGES: dict[str, tuple[Callable[[Path], object], bool]] = {
         False,
     ),
     "zeros.png": (lambda path: path.symlink_to("/dev/zero"), False),
-    "other-size.png": (lambda path: path.write_bytes(broken_videos.png_of(32, 32)), False),
+    "other-size.png": (lambda path: path.write_bytes(broken_videos.png_of(32, 32)), True),
 }
 
 
 ONE_PER_CLASS = [
-    *("1-bit.png", "alpha.png", "cmyk.jpg", "damaged-exif.jpg", "gif-named.png"),  # readable
+    *(
+        "1-bit.png",
+        "alpha.png",
+        "cmyk.jpg",
+        "damaged-exif.jpg",
+        "gif-named.png",
+        "other-size.png",
+    ),  # readable
     *("truncated.png", "truncated.jpg", "damaged.png", "text.jpg", "nothing.jpg"),  # damaged
     *("pipe.png", "folder.png", "nowhere.png", "zeros.png"),  # no file
-    *("huge.png", "program.png", "other-size.png"),
+    *("huge.png", "program.png"),
 ]
 
 

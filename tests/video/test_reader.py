@@ -444,16 +444,6 @@ def test_frames_without_times_follow_by_the_frame_rate(tmp_path):
         assert np.array_equal(reader.read([20, 3]).data, data[[20, 3]])
 
 
-def test_a_change_of_size_ends_the_video(tmp_path):
-    small = write_video(tmp_path / "small.h264")
-    large = write_video(tmp_path / "large.h264", pictures(30, 96, 64))
-    path = tmp_path / "both.h264"
-    path.write_bytes(small.read_bytes() + large.read_bytes())
-    data, _, failure = everything(path, "auto")
-    assert len(data) == 30
-    assert "the frame size changes" in str(failure)
-
-
 def test_an_address_is_streamed(tmp_path):
     write_video(tmp_path / "a.mkv")
 
@@ -620,19 +610,6 @@ def test_grey_and_transparent_images_become_rgb(tmp_path):
     Image.new("RGBA", (4, 4), (1, 2, 3, 0)).save(tmp_path / "2.png")
     with open_video(tmp_path) as reader:
         assert reader.read([0, 1]).data[:, 0, 0].tolist() == [[7, 7, 7], [1, 2, 3]]
-
-
-def test_an_image_of_another_size_is_named_after_the_good_ones(image_folder):
-    Image.new("RGB", (9, 6)).save(image_folder / "frame_7.png")
-    (image_folder / "frame_7.bmp").unlink()
-    seen = []
-    with (
-        open_video(image_folder) as reader,
-        pytest.raises(VideoError, match=r"frame_7\.png is 9x6") as e,
-    ):
-        seen.extend(len(chunk) for chunk in reader.chunks(4))
-    assert sum(seen) == 6
-    assert "frame_1.bmp is 8x6" in str(e.value)
 
 
 def test_a_corrupt_image_is_named(image_folder):

@@ -45,7 +45,7 @@ DEFAULT_LIVE_OPTIONS = LiveOptions()
 
 
 class VideoReader(Protocol):
-    """A source of upright RGB frames with square pixels.
+    """A source of upright RGB frames with square pixels, all in the size of the first one.
 
     Use it in a `with` statement, in the process that opened it.
     """

@@ -147,7 +147,7 @@ def _open_live(address: str, num_threads: int, live: LiveOptions) -> VideoReader
 def _open_file(
     source: Path | str, decoder: DecoderName, num_threads: int, live: LiveOptions
 ) -> VideoReader:
-    from peclip.video.readers import pyav, pyav_probe, torchcodec
+    from peclip.video.readers import pyav, pyav_changes, pyav_probe, torchcodec
 
     problem = check_decoder(decoder)
     probe = pyav_probe.probe(source)
@@ -157,6 +157,13 @@ def _open_file(
         return pyav.PyAVReader(source, probe, num_threads=num_threads)
     if decoder == "auto" and not torchcodec.reads_exactly(source, probe):
         return pyav.PyAVReader(source, probe, num_threads=num_threads)
+    if torchcodec.reads_exactly(source, probe):
+        assert isinstance(source, Path)
+        changes = pyav_changes.hidden_changes(source, probe)
+        if changes is not None:
+            if decoder == "torchcodec":
+                logger.warning("%s: %s. Reading it with PyAV instead.", source, changes)
+            return pyav.PyAVReader(source, probe, num_threads=num_threads)
     try:
         with source_errors(str(source)):
             return torchcodec.TorchcodecReader(source, probe, num_threads=num_threads)

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
+import PIL.ExifTags
 import PIL.Image
 from PIL import ImageOps, UnidentifiedImageError
 
 from peclip.errors import ConfigError, VideoError, first_line
 from peclip.video.frames import Frames
 from peclip.video.interface import VideoMetadata
+from peclip.video.readers.reference_frame import fit
 from peclip.video.readers.streaming import (
     MAX_PIXELS,
     Closing,
@@ -26,6 +29,11 @@ from peclip.video.readers.streaming import (
 )
 from peclip.video.sources import IMAGE_SUFFIXES, check_file, natural_key
 
+logger = logging.getLogger(__name__)
+
+EXIF_ORIENTATIONS = frozenset(range(1, 9))
+"""Mirror images and quarter turns, which Pillow applies."""
+
 _FORMATS = ("BMP", "GIF", "JPEG", "PNG", "TIFF", "WEBP")
 """Accepted whatever the suffix. Pillow knows more; for EPS it would run an external program."""
 
@@ -35,6 +43,8 @@ _ANIMATED = ("GIF", "PNG", "WEBP")
 
 class FrameFolder(Closing):
     """Reads the images of a folder in natural order (`frame_2` before `frame_10`), upright by EXIF.
+
+    The first image is the reference frame, to whose size the others are brought.
 
     Args:
         path: a folder with images, or one image file.
@@ -51,7 +61,8 @@ class FrameFolder(Closing):
         self._path = path
         self._frame_rate = frame_rate
         self._files = _image_files(path)
-        self._first = _decode(self._files[0])
+        self._warned = False
+        self._first = self._decode(self._files[0])
         self._shape = self._first.shape
 
     @property
@@ -75,18 +86,20 @@ class FrameFolder(Closing):
         return to_frames([images[index] for index in chosen])
 
     def _image(self, index: int) -> tuple[Image, float]:
-        image = _decode(self._files[index]) if index else self._first
-        if image.shape != self._shape:
-            raise VideoError(
-                f"{self._files[index]} is {_size(image.shape)}, but {self._files[0].name} is "
-                f"{_size(self._shape)}; all images in a video must be the same size. Resize or "
-                "remove it."
+        image = self._decode(self._files[index]) if index else self._first
+        return fit(image, *self._shape[:2]), index / self._frame_rate
+
+    def _decode(self, file: Path) -> Image:
+        image, orientation = _decode(file)
+        if orientation not in EXIF_ORIENTATIONS and not self._warned:
+            self._warned = True
+            logger.warning(
+                "%s: its EXIF orientation %r is ignored, because it is not one of 1 to 8; the picture "
+                "stays as stored. Save it again with an image editor.",
+                file,
+                orientation,
             )
-        return image, index / self._frame_rate
-
-
-def _size(shape: tuple[int, ...]) -> str:
-    return f"{shape[1]}x{shape[0]}"
+        return image
 
 
 def _image_files(path: Path) -> list[Path]:
@@ -117,7 +130,8 @@ def eight_bit(image: PIL.Image.Image) -> PIL.Image.Image:
     return PIL.Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
 
 
-def _decode(file: Path) -> Image:
+def _decode(file: Path) -> tuple[Image, object]:
+    """Returns an image, upright, and the orientation that its EXIF data give, 1 if they give none."""
     check_file(file)
     try:
         with warnings.catch_warnings():
@@ -130,6 +144,7 @@ def _decode(file: Path) -> Image:
                         f"{file} is an animation, which is a video and not one of the frames of a "
                         "folder. Move it to a folder without images, or pass the file itself."
                     )
+                orientation: object = image.getexif().get(PIL.ExifTags.Base.Orientation, 1)
                 rgb = eight_bit(ImageOps.exif_transpose(image)).convert("RGB")
     except VideoError:
         raise
@@ -142,4 +157,4 @@ def _decode(file: Path) -> Image:
     except Exception as error:  # Pillow's decoders raise many types for corrupt bytes
         reason = first_line(error)
         raise VideoError(f"{file} cannot be decoded: {reason}. Remove or replace it.") from error
-    return np.array(rgb)
+    return np.array(rgb), orientation

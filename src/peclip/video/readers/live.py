@@ -25,8 +25,10 @@ from peclip.downloads.address import is_playlist, without_password
 from peclip.errors import VideoError
 from peclip.video.frames import Frames
 from peclip.video.interface import DEFAULT_LIVE_OPTIONS, LiveOptions, VideoMetadata
+from peclip.video.readers.orientation import Turner
 from peclip.video.readers.pyav_picture import ToRGB
 from peclip.video.readers.pyav_probe import Probe, packets_of, probe_container, reason
+from peclip.video.readers.reference_frame import fit
 from peclip.video.readers.streaming import (
     CHUNK_SECONDS,
     MAX_PIXELS,
@@ -151,22 +153,20 @@ class LiveReader(ProcessBound):
     def _connected(self) -> Generator[tuple[Image, float], None, None]:
         """Yields pictures with times in seconds, over as many connections as it takes and the options allow."""
         seconds: float | None = None
-        size: tuple[int, ...] | None = None
+        reference: tuple[int, ...] | None = None
         attempt, count, arrived = 0, 0, 0.0
         while True:
             base: float | None = 0.0 if seconds is None else None
             lost: str | None = None
             try:
                 for image, since in self._one_connection():
-                    if size not in (None, image.shape):
-                        raise self._failure(seconds, count, "the size of the picture changes")
-                    size, now = image.shape, monotonic()
+                    reference, now = reference or image.shape, monotonic()
                     if base is None:
                         assert seconds is not None
                         base = seconds + max(now - arrived, 1e-3)
                     attempt, count, arrived = 0, count + 1, now
                     seconds = base + since
-                    yield image, seconds
+                    yield fit(image, *reference[:2]), seconds
             except _Lost as error:
                 lost = str(error)
             finished = lost is None and self._probe is not None and self._probe.container == "hls"
@@ -244,7 +244,9 @@ class LiveReader(ProcessBound):
     def _stream(self, container: InputContainer) -> VideoStream:
         probe = probe_container(container, self._name)
         self._probe = self._probe or probe
-        self._to_rgb = self._to_rgb or ToRGB(probe.pixel_aspect)
+        self._to_rgb = self._to_rgb or ToRGB(
+            probe.pixel_aspect, probe.aspect_varies, Turner(self._name)
+        )
         (stream,) = [s for s in container.streams.video if s.index == probe.stream_index]
         for other in container.streams:
             # Otherwise all qualities of an HLS stream would be fetched.

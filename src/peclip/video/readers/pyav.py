@@ -19,8 +19,10 @@ from av.video.stream import VideoStream
 from peclip.errors import VideoError
 from peclip.video.frames import Frames
 from peclip.video.interface import VideoMetadata
+from peclip.video.readers.orientation import Turner
 from peclip.video.readers.pyav_picture import ToRGB
-from peclip.video.readers.pyav_probe import Probe, open_container, packets_of, reason
+from peclip.video.readers.pyav_probe import Probe, open_container, packets_of, reason, stream_of
+from peclip.video.readers.reference_frame import fit
 from peclip.video.readers.streaming import (
     MAX_PIXELS,
     Clock,
@@ -91,6 +93,7 @@ class PyAVReader(Closing):
         self._source = source
         self._probe = probe
         self._num_threads = num_threads
+        self._turner = Turner(str(source))
         self._shape = next(self._images())[0].shape
 
     @property
@@ -114,11 +117,14 @@ class PyAVReader(Closing):
         images = self._sought(sorted(set(chosen))) or self._counted(set(chosen))
         return to_frames([images[index] for index in chosen])
 
+    def _to_rgb(self) -> ToRGB:
+        return ToRGB(self._probe.pixel_aspect, self._probe.aspect_varies, self._turner)
+
     def _images(self) -> Iterator[tuple[Image, float]]:
         """Yields every frame, (H, W, 3), with its time in seconds."""
         name, clock = str(self._source), Clock(self._probe.frame_rate)
-        to_rgb = ToRGB(self._probe.pixel_aspect)
-        shape: tuple[int, ...] | None = None
+        to_rgb = self._to_rgb()
+        reference: tuple[int, ...] | None = None
         seconds: float | None = None
         count = 0
         kinds: tuple[Threads, ...] = ("AUTO", "SLICE")
@@ -131,11 +137,10 @@ class PyAVReader(Closing):
                         image = to_rgb(frame)
                     except _NO_PICTURE as error:
                         raise stopped(name, seconds, count, reason(error)) from error
-                    if shape is not None and image.shape != shape:
-                        raise stopped(name, seconds, count, "the frame size changes")
-                    shape, seconds = image.shape, clock.seconds(_time(frame))
+                    reference = reference or image.shape
+                    seconds = clock.seconds(_time(frame))
                     count += 1
-                    yield image, seconds
+                    yield fit(image, *reference[:2]), seconds
             # PyAV silently drops frames left in its threads if the last packets are damaged.
             # If frames are missing without an error, a pass without such threads finds the cause.
             if counts.packets - counts.frames - counts.errors <= 0:
@@ -147,10 +152,7 @@ class PyAVReader(Closing):
             raise stopped(name, seconds, count, failure)
 
     def _stream(self, container: InputContainer, threads: Threads) -> VideoStream:
-        streams = [s for s in container.streams.video if s.index == self._probe.stream_index]
-        if not streams or streams[0].codec_context is None:  # it was there a moment ago
-            raise VideoError(f"{self._source} changed while it was being read. Read it again.")
-        stream = streams[0]
+        stream = stream_of(self._probe, container, self._source)
         stream.thread_type = threads
         stream.codec_context.thread_count = self._num_threads
         # The size may also change after the header.
@@ -203,7 +205,7 @@ class PyAVReader(Closing):
 
     def _sought(self, wanted: list[int]) -> dict[int, tuple[Image, float]] | None:
         """Returns frames by way of seeking, or `None` if that does not find each by its exact time."""
-        index, to_rgb = self._index, ToRGB(self._probe.pixel_aspect)
+        index, to_rgb = self._index, self._to_rgb()
         if not index.exact or not index.keys or wanted[0] < index.keys[0]:
             return None
         images: dict[int, tuple[Image, float]] = {}
@@ -224,7 +226,7 @@ class PyAVReader(Closing):
                 if frame is None or frame.pts != time or frame.time_base is None:
                     return None
                 try:
-                    image = to_rgb(frame)
+                    image = fit(to_rgb(frame), *self._shape[:2])
                 except _NO_PICTURE:
                     return None
                 images[target] = image, float((time - index.times[0]) * frame.time_base)

@@ -3,15 +3,39 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from typing import cast
 
 import av.filter
 import numpy as np
+from av.sidedata.sidedata import SideDataContainer, Type
 from av.video.frame import VideoFrame
 
+from peclip.video.readers.orientation import Turner
 from peclip.video.readers.streaming import MAX_PIXELS, Image
 
 UNSAFE_FORMATS = frozenset({"yaf32be", "yaf32le"})
 """Float grey with alpha, as in EXR: swscale of FFmpeg 8 crashes the process on it."""
+
+_WIDEST = 4
+"""Beyond it the aspect of a pixel is corrupt: the widest in use, half a DVD's width on a wide screen, has 2.9."""
+
+_PICTURE_ASPECT = f"if(between(sar,1/{_WIDEST},{_WIDEST})*gt(abs(sar-1),0.01),sar,1)"
+"""`valid_aspect` for the aspect that a picture carries itself, which PyAV does not show."""
+
+
+def valid_aspect(ratio: float) -> float:
+    """Returns the aspect of a pixel, 1 for one that is corrupt or within one percent of square.
+
+    One percent is a rounding error of the sides, and invisible.
+    """
+    return ratio if 1 / _WIDEST <= ratio <= _WIDEST and abs(ratio - 1) > 0.01 else 1.0
+
+
+def display_matrix(frame: VideoFrame) -> bytes | None:
+    """Returns the display matrix of a decoded frame: its own, which comes last, or the container's."""
+    data = cast("SideDataContainer", frame.side_data)  # PyAV declares another type
+    matrices = [data[i] for i in range(len(data)) if data[i].type is Type.DISPLAYMATRIX]
+    return bytes(matrices[-1]) if matrices else None
 
 
 class ToRGB:
@@ -23,10 +47,14 @@ class ToRGB:
     Args:
         pixel_aspect: width of a pixel over its height. The picture is widened or heightened by it, so that
             nothing that was recorded is lost.
+        varies: whether each picture carries its own pixel aspect, which counts instead.
+        turner: finds the orientation of each picture.
     """
 
-    def __init__(self, pixel_aspect: float) -> None:
+    def __init__(self, pixel_aspect: float, varies: bool, turner: Turner) -> None:
         self._pixel_aspect = pixel_aspect
+        self._varies = varies
+        self._turner = turner
         self._graph = av.filter.Graph()
         self._layout: tuple[int, int, str] | None = None
 
@@ -47,8 +75,7 @@ class ToRGB:
         rgb = self._graph.pull()
         assert isinstance(rgb, VideoFrame)
         image = np.asarray(rgb.to_ndarray(), np.uint8)
-        quarter_turns = round(frame.rotation / 90) % 4  # counter-clockwise
-        return np.ascontiguousarray(np.rot90(image, quarter_turns))
+        return np.ascontiguousarray(self._turner.orientation(display_matrix(frame)).upright(image))
 
     def _build(self, frame: VideoFrame) -> None:
         width = round(frame.width * max(1.0, self._pixel_aspect))
@@ -57,6 +84,11 @@ class ToRGB:
             raise ValueError(
                 f"its frames are {width}x{height} in square pixels, which is too large"
             )
+        size = f"{width}:{height}"
+        # A picture may be larger than the first one, and the filter has no limit.
+        if self._varies and frame.width * frame.height * _WIDEST <= MAX_PIXELS:
+            aspect = _PICTURE_ASPECT
+            size = f"'round(iw*max(1,{aspect}))':'round(ih/min(1,{aspect}))':eval=frame"
         self._graph = graph = av.filter.Graph()
         source = graph.add_buffer(
             width=frame.width,
@@ -64,7 +96,7 @@ class ToRGB:
             format=frame.format,
             time_base=frame.time_base or Fraction(1, 1000),
         )
-        scale = graph.add("scale", f"{width}:{height}:flags=bicubic")
+        scale = graph.add("scale", f"{size}:flags=bicubic")
         rgb = graph.add("format", "rgb24")
         sink = graph.add("buffersink")
         source.link_to(scale)

@@ -13,7 +13,7 @@ from av.stream import Disposition
 from av.video.stream import VideoStream
 
 from peclip.errors import VideoError
-from peclip.video.readers.pyav_picture import UNSAFE_FORMATS
+from peclip.video.readers.pyav_picture import UNSAFE_FORMATS, valid_aspect
 from peclip.video.readers.streaming import check_size
 from peclip.video.sources import check_file
 
@@ -22,6 +22,9 @@ NOT_VIDEO = frozenset({"concat", "dash", "hls", "tty"})
 
 LIVE_CONTAINERS = frozenset({"hls", "mpjpeg", "rtsp"})
 """FFmpeg's names of the formats that are read as they come."""
+
+_STATES_ASPECT = frozenset({"mov", "mxf"})
+"""Containers that always state the aspect of a pixel if it was known when they were written."""
 
 NETWORK_TIMEOUT_S = 30.0
 
@@ -35,6 +38,8 @@ class Probe:
     stream_index: int
     pixel_aspect: float
     """Displayed width of a pixel over its height; 1 if square or unspecified."""
+    aspect_varies: bool
+    """Whether the container leaves the aspect to the pictures, where it may change."""
     frame_rate: float | None
     duration_s: float | None
     num_frames: int | None
@@ -97,11 +102,24 @@ def probe_container(container: InputContainer, source: Path | str) -> Probe:
         container=container.format.name.split(",")[0],
         stream_index=stream.index,
         pixel_aspect=_pixel_aspect(stream),
+        aspect_varies=_aspect_varies(container, stream),
         frame_rate=float(rate) if rate else None,
         duration_s=duration,
         num_frames=num_frames,
         missing_end=_missing_end(container, stream) if isinstance(source, Path) else None,
     )
+
+
+def stream_of(probe: Probe, container: InputContainer, source: Path | str) -> VideoStream:
+    """Returns the stream that was probed.
+
+    Raises:
+        VideoError: the file has changed since.
+    """
+    for stream in container.streams.video:
+        if stream.index == probe.stream_index and stream.codec_context is not None:
+            return stream
+    raise VideoError(f"{source} changed while it was being read. Read it again.")
 
 
 def reason(error: Exception) -> str:
@@ -157,10 +175,15 @@ def _video_stream(container: InputContainer, source: Path | str) -> VideoStream:
 
 
 def _pixel_aspect(stream: VideoStream) -> float:
-    ratio = float(stream.sample_aspect_ratio or 1)
-    # Within one percent it is a rounding error of the sides, and invisible. Beyond four it is corrupt:
-    # the widest in use, half a DVD's width shown on a wide screen, has 2.9.
-    return ratio if 1 / 4 <= ratio <= 4 and abs(ratio - 1) > 0.01 else 1.0
+    return valid_aspect(float(stream.sample_aspect_ratio or 1))
+
+
+def _aspect_varies(container: InputContainer, stream: VideoStream) -> bool:
+    # FFmpeg lets the container's aspect hold for the whole stream. PyAV gives it and that of the first
+    # pictures as one number, which stems from the container if it differs from the decoder's.
+    stated, coded = stream.sample_aspect_ratio, stream.codec_context.sample_aspect_ratio
+    kinds = container.format.name.split(",")
+    return not stated or (stated == coded and _STATES_ASPECT.isdisjoint(kinds))
 
 
 def _duration(container: InputContainer, stream: VideoStream) -> float | None:

@@ -13,11 +13,17 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+from numpy.typing import NDArray
+
 from peclip.errors import VideoError
 from peclip.video.frames import Frames
 from peclip.video.interface import VideoMetadata
+from peclip.video.readers.orientation import AS_STORED, Orientation, Turner
 from peclip.video.readers.pyav import PyAVReader
+from peclip.video.readers.pyav_changes import first_matrix
 from peclip.video.readers.pyav_probe import Probe
+from peclip.video.readers.reference_frame import fit
 from peclip.video.readers.streaming import (
     Clock,
     Image,
@@ -42,6 +48,7 @@ time 0 after its scan, and such streams start later), and it cannot open raw str
 
 DECODING_ERRORS = (RuntimeError, ValueError, OSError, IndexError)
 END = "no more frames left"
+OTHER_SIZE = "Expected pre-allocated tensor of shape"
 
 
 @functools.cache
@@ -122,7 +129,8 @@ class TorchcodecReader(ProcessBound):
             )
         self._start: float = start
         self._end = self._decoder.metadata.end_stream_seconds or start
-        self._shape = first.data.shape
+        self._orientation = self._left_to_turn(self._decoder)
+        self._shape = self._upright(first.data.numpy()).shape
 
     @property
     def metadata(self) -> VideoMetadata:
@@ -146,13 +154,32 @@ class TorchcodecReader(ProcessBound):
         try:
             batch = decoder.get_frames_at(chosen)
         except DECODING_ERRORS as error:
-            # Damaged packets stop torchcodec; PyAV continues after them, like `chunks`.
-            logger.warning("%s: %s. Reading it with PyAV instead.", self._name, _reason(error))
+            # Damaged packets stop torchcodec; PyAV continues after them, like `chunks`. A change of size is
+            # no damage, but a batch of several sizes fails as a whole.
+            if OTHER_SIZE not in str(error):
+                logger.warning("%s: %s. Reading it with PyAV instead.", self._name, _reason(error))
             return PyAVReader(self._source, self._probe).read(chosen)
-        return Frames(batch.data.numpy(), batch.pts_seconds.double().numpy() - self._start)
+        images = self._upright(batch.data.numpy())
+        if images.shape[1:] != self._shape:  # they have the size in the header, the first frame not
+            images = np.stack([fit(image, *self._shape[:2]) for image in images])
+        return Frames(images, batch.pts_seconds.double().numpy() - self._start)
 
     def close(self) -> None:
         self._decoder = None
+
+    def _left_to_turn(self, decoder: VideoDecoder) -> Orientation:
+        # torchcodec turns by the nearest quarter, but takes a mirror image for a turn. It does not mention
+        # a matrix of zeros, which only MP4 and MOV can hold.
+        rotation = decoder.metadata.rotation
+        if rotation is None and self._probe.container != "mov":
+            return AS_STORED
+        matrix = first_matrix(self._source, self._probe)
+        orientation = Turner(self._name).orientation(matrix)
+        return orientation.after_turning_back(round((rotation or 0) / 90))
+
+    def _upright(self, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Returns one picture or several, (..., H, W, 3)."""
+        return np.ascontiguousarray(self._orientation.upright(pixels))
 
     def _open_decoder(self) -> VideoDecoder:
         self._check_process()
@@ -176,12 +203,10 @@ class TorchcodecReader(ProcessBound):
                 failure = _reason(error)
                 failures += 1
                 continue
-            if frame.data.shape != self._shape:
-                raise stopped(self._name, seconds, index, "the frame size changes")
             seconds = clock.seconds(frame.pts_seconds)
             end = max(end, frame.pts_seconds + frame.duration_seconds)
             index += 1
-            yield frame.data.numpy(), seconds
+            yield fit(self._upright(frame.data.numpy()), *self._shape[:2]), seconds
         if end >= self._end - 1e-6:  # the last frame came, so what failed was skipped
             failure = None
         failure = failure or self._probe.missing_end

@@ -1,0 +1,33 @@
+"""One picture size for a whole video, whatever changes in the middle of it."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+from peclip.video.readers.streaming import Image
+
+
+def fit(image: Image, height: int, width: int) -> Image:
+    """Returns an image in the size of the reference frame, the first upright frame of its video.
+
+    The image keeps its aspect, so that faces are not distorted: it is scaled until it touches two sides,
+    and centred on black. An image that has the size already is returned as it is.
+
+    Args:
+        image: upright, with square pixels, (H, W, 3).
+        height: of the reference frame.
+        width: of the reference frame.
+    """
+    rows, columns = image.shape[:2]
+    if (rows, columns) == (height, width):
+        return image
+    scale = min(height / rows, width / columns)
+    rows, columns = max(1, round(rows * scale)), max(1, round(columns * scale))
+    kernel = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
+    top, left = (height - rows) // 2, (width - columns) // 2
+    fitted = np.zeros((height, width, 3), np.uint8)
+    fitted[top : top + rows, left : left + columns] = cv2.resize(
+        image, (columns, rows), interpolation=kernel
+    )
+    return fitted
