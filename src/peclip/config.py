@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from peclip.errors import ConfigError
 from peclip.labels import EMOTIONS, LabelSet, check_distribution, prior_over
-from peclip.literals import DecoderName, DetectorName
+from peclip.literals import DecoderName, DetectorName, TimeOrigin
 
 
 def default_readers() -> int:
@@ -89,8 +89,7 @@ class ModelConfig(Config):
     """Average the logits of a window and its mirror image, which makes predictions invariant to flipping and takes
     twice the time."""
     prior: dict[str, float] | None = None
-    """Frequency of each label among the training targets, after class balancing. The values are above 0 and sum to
-    1; `None` if not stored."""
+    """Frequency of each label (above 0) in the training targets, after class balancing; `None` if not stored."""
     label_frequencies: dict[str, float] | None = None
     """Frequency of each label among the training videos, before class balancing; stored with `prior`."""
     prior_weight: float | None = Field(None, ge=0, le=1)
@@ -189,9 +188,12 @@ class PredictOptions(Config, use_attribute_docstrings=True):
     hop: float = Field(0.5, ge=0.001)
     """Seconds between the starts of consecutive windows."""
     start: float = Field(0.0, ge=0)
-    """Skip frames before this time, in seconds."""
+    """Skip frames before this time, in seconds, as in the rows."""
     end: float | None = Field(None, gt=0)
-    """Skip frames after this time, in seconds; by default (`all`), no frames are skipped."""
+    """Skip frames after this time, in seconds, as in the rows; by default (`all`), no frames are skipped."""
+    time_origin: TimeOrigin = "video"
+    """Where times are 0: at the first frame of the video, or at the start of the container, like times of
+    its sound and of a transcript, if the video starts later."""
     face_crop: bool = True
     """Detect and crop faces; if the videos are already cropped to a face, disable this to use whole frames."""
     detector: DetectorName = "auto"
@@ -199,22 +201,20 @@ class PredictOptions(Config, use_attribute_docstrings=True):
     detect_rate: float = Field(10.0, ge=1)
     """Maximum number of frames per second passed to the detector; `inf` passes every frame. Between two
     consecutive detections of a face, its position is interpolated; the frames in between stay in memory
-    until the second detection."""
+    until the second detection, and faces are detected earlier if they exceed 256 MiB."""
     face_threshold: float = Field(0.7, ge=0, le=1)
     """Confidence threshold of the detector; faces below it are ignored."""
     min_face: float = Field(24.0, ge=0)
     """Minimum face size in pixels; windows with smaller faces get the status low_quality."""
     min_coverage: float = Field(0.3, ge=0, le=1)
-    """Minimum fraction of a window's frames that must show the face; windows below it get the status
-    low_quality."""
+    """Minimum fraction of a window's frames that must show the face; windows below it get the status low_quality."""
     decoder: DecoderName = "auto"
     """Video decoder; auto uses torchcodec if FFmpeg is found, otherwise PyAV."""
     frame_rate: float = Field(25.0, gt=0, le=10_000)
     """Frame rate assumed for sources without timestamps (folders of images, and arrays)."""
     prior_weight: float | None = Field(None, ge=0, le=1)
-    """Label frequencies assumed at prediction time: 0 uses the frequencies in the training videos, 1
-    assumes that all labels are equally frequent, and values in between interpolate. Defaults to the weight
-    stored in the model."""
+    """Label frequencies assumed at prediction time: 0 uses those in the training videos, 1 assumes that all labels
+    are equally frequent, and values in between interpolate. Defaults to the weight stored in the model."""
     captions: Path | None = None
     """File with captions of the videos, as written by `peclip captions`, for models that read captions."""
     batch_size: int | None = Field(None, ge=1)
