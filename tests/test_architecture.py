@@ -98,7 +98,14 @@ def test_a_package_documents_its_contents(package: Path) -> None:
             "av",
             {
                 f"video/readers/{n}.py"
-                for n in ("live", "pyav", "pyav_changes", "pyav_picture", "pyav_probe")
+                for n in (
+                    "live",
+                    "pyav",
+                    "pyav_changes",
+                    "pyav_index",
+                    "pyav_picture",
+                    "pyav_probe",
+                )
             },
         ),
         (

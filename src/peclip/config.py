@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from peclip.errors import ConfigError
 from peclip.labels import EMOTIONS, LabelSet, check_distribution, prior_over
-from peclip.literals import DecoderName, DetectorName
+from peclip.literals import DecoderName, DetectorName, TimeOrigin
 
 
 def default_readers() -> int:
@@ -189,9 +189,12 @@ class PredictOptions(Config, use_attribute_docstrings=True):
     hop: float = Field(0.5, ge=0.001)
     """Seconds between the starts of consecutive windows."""
     start: float = Field(0.0, ge=0)
-    """Skip frames before this time, in seconds."""
+    """Skip frames before this time, in seconds, as in the rows."""
     end: float | None = Field(None, gt=0)
-    """Skip frames after this time, in seconds; by default (`all`), the video is read to the end."""
+    """Skip frames after this time, in seconds, as in the rows; by default (`all`), the video is read to the end."""
+    time_origin: TimeOrigin = "video"
+    """Where time 0 is: at the first frame of the video, or at the start of the container, which matches its
+    sound and transcripts of it if the video starts later."""
     face_crop: bool = True
     """Detect and crop faces. Disable this for videos that are already cropped to a face."""
     detector: DetectorName = "auto"
@@ -199,7 +202,7 @@ class PredictOptions(Config, use_attribute_docstrings=True):
     detect_rate: float = Field(10.0, ge=1)
     """Maximum face detection rate in frames per second; `inf` runs the detector on every frame. Face
     positions between two detections are interpolated, and the frames in between are kept in memory until
-    the second detection."""
+    the second detection; if these frames exceed 256 MiB, faces are detected earlier."""
     face_threshold: float = Field(0.7, ge=0, le=1)
     """Confidence threshold of the detector; faces below it are ignored."""
     min_face: float = Field(24.0, ge=0)

@@ -13,6 +13,9 @@ DetectorName = Literal["auto", "yunet", "haar"]
 DecoderName = Literal["auto", "torchcodec", "pyav"]
 """Video decoders; auto uses torchcodec if FFmpeg is found, otherwise PyAV."""
 
+TimeOrigin = Literal["video", "container"]
+"""Where times are 0: at the first frame, or at the start of the container (often that of the sound)."""
+
 EngineName = Literal["local", "ray"]
 """Where predictions run: in this process, or on the workers of a Ray cluster."""
 

@@ -18,6 +18,8 @@ import pytest
 import torch
 from fake_yunet import FakeYuNet, face_row, install
 from numpy.typing import NDArray
+from PIL import Image as Picture
+from synthetic_videos import write_video
 
 from peclip.config import PredictOptions
 from peclip.errors import ConfigError, VideoError
@@ -235,6 +237,51 @@ def test_start_and_end_cut_the_video(debug: PEClip, bright: None) -> None:
     assert [(r.start_frame, r.end_frame) for r in rows] == [(25, 49), (50, 74)]
     with pytest.raises(VideoError, match=r"no frames between 9\.0 s and its end"):
         debug.predict(video, PredictOptions(start=9))
+
+
+def test_times_count_from_the_first_frame_or_from_the_start_of_the_container(
+    debug: PEClip, bright: None, tmp_path: Path
+) -> None:
+    """The video starts two seconds after the sound; a range is in the times of the rows."""
+    path = write_video(
+        tmp_path / "late.mkv",
+        drawn(50, (10, range(50))),
+        times_ms=[2000 + 40 * i for i in range(50)],
+        audio=True,
+    )
+
+    def spans(**options: object) -> list[tuple[float, float, int, int]]:
+        chosen = PredictOptions.model_validate({"window": 1, "hop": 1, **options})
+        rows = debug.predict(path, chosen).rows
+        return [
+            (round(r.start_s - late, 3), round(r.end_s - late, 3), r.start_frame, r.end_frame)
+            for r in rows
+        ]
+
+    late = 0.0
+    assert spans() == [(0, 1, 0, 24), (1, 2, 25, 49)]
+    assert spans(start=1) == [(1, 2, 25, 49)]
+    about = debug.predict(path, PredictOptions()).metadata["video"]
+    late = about["start_s"]
+    assert late == pytest.approx(2, abs=0.15)  # the coder of the sound starts earlier
+    assert spans(time_origin="container") == [(0, 1, 0, 24), (1, 2, 25, 49)]
+    assert spans(time_origin="container", start=late + 1) == [(1, 2, 25, 49)]
+    with pytest.raises(
+        VideoError, match=r"no frames between 0\.0 s and 1\.0 s; they start at 1\.87 s"
+    ):
+        debug.predict(path, PredictOptions(time_origin="container", end=1))
+
+
+def test_a_picture_that_is_shown_for_seconds_is_one_row(
+    debug: PEClip, bright: None, tmp_path: Path
+) -> None:
+    pictures = [Picture.fromarray(frame) for frame in drawn(2, (10, range(2)))]
+    pictures[1].putpixel((0, 0), (9, 9, 9))
+    pictures[0].save(
+        tmp_path / "a.gif", save_all=True, append_images=[pictures[1]], duration=[400, 2000]
+    )
+    (row,) = debug.predict(tmp_path / "a.gif", PredictOptions(window=3)).rows
+    assert (row.start_s, row.end_s, row.end_frame) == (0, pytest.approx(2.4), 1)
 
 
 def test_rows_come_before_the_video_ends(debug: PEClip, bright: None, monkeypatch) -> None:

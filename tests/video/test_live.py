@@ -210,10 +210,11 @@ def test_damaged_pictures_are_skipped_and_large_ones_refused() -> None:
     assert greys_of(data[[0, -1]]) == pytest.approx([100, 100], abs=2)
 
 
-def test_a_picture_of_another_size_ends_the_stream() -> None:
+def test_a_picture_of_another_size_is_fitted_into_the_first() -> None:
     sent = [jpeg(100)] * 5 + [jpeg(100, (32, 24))] * 5
     server = FakeServer(lambda _: Reply(stream=parts(sent), headers=MJPEG))
     with server.running(), opened(server.address, LiveOptions(5, expected=True)) as reader:
         data, _, error = read_all(reader)
-    assert len(data) == 5
-    assert "(frame 5): the size of the picture changes" in error
+    assert error == ""
+    assert data.shape == (10, 48, 64, 3)
+    assert greys_of(data[[0, -1]]) == pytest.approx([100, 100], abs=2)

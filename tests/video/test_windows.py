@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterable, Iterator
 
@@ -7,6 +8,7 @@ import numpy as np
 import pytest
 
 from peclip.errors import VideoError
+from peclip.video import observer, recent
 from peclip.video.faces import FaceBox, Image
 from peclip.video.frames import Frames
 from peclip.video.observer import WHOLE_FRAME, Observation, Observer, Sighting
@@ -14,7 +16,7 @@ from peclip.video.windows import FaceWindow, cut_windows
 
 
 def observations(
-    times: Iterable[float], people: dict[int, range] | None = None
+    times: Iterable[float], people: dict[int, range] | None = None, duration: float = 0.0
 ) -> list[Observation]:
     """People by track id, with the frames in which they are seen; crops carry the frame number."""
     people = {0: range(10**6)} if people is None else people
@@ -23,7 +25,7 @@ def observations(
         crop = np.full((2, 2, 3), index % 256, np.uint8)
         box = FaceBox(10.0 + index, 20.0, 30.0, 40.0, 0.8)
         seen = tuple(Sighting(t, box, crop) for t, frames in people.items() if index in frames)
-        made.append(Observation(index, time, seen))
+        made.append(Observation(index, time, seen, duration=duration))
     return made
 
 
@@ -283,3 +285,75 @@ def test_a_thinned_window_ends_with_the_video() -> None:
     for count in (1025, 2100, 4097):
         ((window,),) = cut(observations(n / 10 for n in range(count)), window=math.inf)
         assert (window.start_frame, window.end_frame) == (0, count - 1)
+
+
+@pytest.mark.parametrize(
+    ("times", "duration", "window", "expected"),
+    [
+        ([0.0], 5.0, 1.0, [(0, 5, 0, 0)]),  # a still
+        ([0.0], 5.0, math.inf, [(0, 5, 0, 0)]),
+        ([0.0, 0.1, 0.2], 0.5, 1.0, [(0, 0.7, 0, 2)]),
+        ([0.0, 0.5, 1.0], 0.5, 1.0, [(0, 1, 0, 1), (0.5, 1.5, 1, 2)]),
+        ([0.0, 0.5, 1.0], 4.0, 1.0, [(0, 1, 0, 1), (1, 5, 2, 2)]),  # longer than a window
+        ([0.0, 3.0], 0.1, 1.0, [(0, 1, 0, 0), (2.1, 3.1, 1, 1)]),  # the pause before is longer
+    ],
+)
+def test_the_last_frame_lasts_its_duration(
+    times: list[float], duration: float, window: float, expected: list[tuple[float, ...]]
+) -> None:
+    groups = cut(observations(times, duration=duration), window=window, hop=1.0)
+    found = [(g[0].start_s, g[0].end_s, g[0].start_frame, g[0].end_frame) for g in groups]
+    assert [tuple(round(value, 4) for value in one) for one in found] == expected
+
+
+def test_durations_reach_the_observations_and_end_with_the_range() -> None:
+    video = frames(3, range(3))
+    shown = Frames(video.data, video.timestamps, np.array([0.1, 0.1, 5.0]))
+    for detector in (Sees(), None):
+        every = list(Observer(detector, size=8).observe([shown]))
+        assert [o.duration for o in every] == [0.1, 0.1, 5.0]
+        *_, last = Observer(detector, size=8).observe([shown], end=1.2)
+        assert last.duration == pytest.approx(1.0)
+
+
+def test_waiting_frames_are_bounded_by_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Frames a microsecond apart do not wait for a tenth of a second to pass."""
+    monkeypatch.setattr(observer, "WAITING_BYTES", 4 * 40 * 100 * 3)
+    detector = Follows()
+    seen = list(Observer(detector, size=8, detect_rate=10.0).observe([numbered(12, rate=1e6)]))
+    assert [o.index for o in seen] == list(range(12))
+    assert detector.asked == [0, 4, 8, 11]
+
+
+def test_crops_of_a_window_are_bounded_by_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recent, "KEPT_BYTES", 100 * 12)  # crops of 2x2 pixels
+    kept = recent.Recent(every_frame=True)
+    for observation in observations(n / 1e6 for n in range(5000)):
+        kept.add(observation)
+        inside, _ = kept.between(0, 1)
+        assert len(inside) <= 100
+    inside, bounds = kept.between(0, 1)
+    assert bounds == (0, 4999)
+    assert {b.index - a.index for a, b in itertools.pairwise(inside)} == {64}
+
+
+def test_a_burst_does_not_thin_out_the_rest_of_the_video() -> None:
+    burst = [n / 1e5 for n in range(5000)]
+    groups = cut(observations([*burst, *(1 + n / 20 for n in range(200))]), num_frames=16)
+    assert [g[0].num_frames_used for g in groups[-5:]] == [16] * 5
+    assert [(g[0].start_frame, g[0].end_frame) for g in groups[:2]] == [(0, 4999), (5000, 5009)]
+
+
+def test_numbers_of_frames_take_bounded_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recent._FrameTimes, "_MOST", 64)
+    times = recent._FrameTimes()
+    for index in range(1000):
+        times.add(index + 7, index / 100)
+        assert len(times._times) <= 64
+        if index < 60:
+            assert times.bounds(0.1, 1) == ((17, index + 7) if index >= 10 else None)
+    first, last = times.bounds(2, 8) or (0, 0)
+    assert 207 <= first < 207 + times._stride
+    assert 806 - times._stride < last <= 806
+    times.forget(9)
+    assert times.bounds(0, 8.9) is None

@@ -7,6 +7,7 @@ import math
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, closing
+from dataclasses import replace
 from typing import Any
 
 from peclip.config import ModelConfig, PredictOptions
@@ -73,6 +74,7 @@ class Session:
         self.failure: PEClipError | None = None
         self.position_s = 0.0
         self.duration_s: float | None = None
+        self._offset_s = 0.0
         self._score, self._labels = score, labels
         self._detector = detector
         self._config, self._options = config, options
@@ -126,6 +128,7 @@ class Session:
     def _describe(self, reader: VideoReader, detector: FaceDetector | None) -> None:
         about = reader.metadata
         self.duration_s, self._live = about.duration_s, about.live
+        self._offset_s = about.start_s if self._options.time_origin == "container" else 0.0
         self._metadata |= {
             "decoder": about.decoder,
             "face_detector": None if detector is None else detector.name,
@@ -134,6 +137,7 @@ class Session:
                 "height": about.height,
                 "frame_rate": about.frame_rate,
                 "duration_s": about.duration_s,
+                "start_s": about.start_s,
             },
             "options": self._options.model_dump(exclude={"batch_size", "captions"}),
             "captions": None if self._options.captions is None else str(self._options.captions),
@@ -179,13 +183,13 @@ class Session:
         )
 
     def _followed(self, chunks: Iterable[Frames]) -> Iterator[Frames]:
-        """Records the position in the video, for a progress bar; stops when the session is closed."""
+        """Counts times from their origin, and records the position; stops when the session is closed."""
         with self._opened.errors():
             for frames in chunks:
                 if self._left.is_set():  # a batch may take minutes, and closing waits for it
                     return
                 self.position_s = float(frames.timestamps[-1])
-                yield frames
+                yield replace(frames, timestamps=frames.timestamps + self._offset_s)
 
     def _until_failure(self, observations: Iterable[Observation]) -> Iterator[Observation]:
         """Ends quietly if decoding fails after the first frames; `failure` keeps the reason."""
@@ -201,7 +205,8 @@ class Session:
         if not any_frame:
             raise VideoError(
                 f"{self.source} has no frames between {self._options.start} s and "
-                f"{'the end' if self._options.end is None else f'{self._options.end} s'}."
+                f"{'the end' if self._options.end is None else f'{self._options.end} s'}"
+                f"{f'; they start at {self._offset_s:.2f} s' if self._offset_s else ''}."
             )
 
     def _keep(self, windows: list[FaceWindow]) -> Iterator[Row]:

@@ -14,9 +14,9 @@ SCHEMA_VERSION = "1"
 Status = Literal["ok", "no_face", "low_quality", "decode_error"]
 
 UNITS = {
-    "start_s": "seconds from the first frame (PTS)",
-    "end_s": "seconds from the first frame (PTS)",
-    "mid_s": "seconds from the first frame (PTS)",
+    "start_s": "seconds from the time origin (PTS)",
+    "end_s": "seconds from the time origin (PTS)",
+    "mid_s": "seconds from the time origin (PTS)",
     "start_frame": "frame number from 0",
     "end_frame": "frame number from 0, inclusive",
     "score": "probability of the label, 0 to 1",

@@ -26,6 +26,9 @@ class Frames:
     """uint8, (T, H, W, 3), RGB."""
     timestamps: NDArray[np.float64]
     """float64, (T,), presentation time in seconds from the first frame of the video."""
+    durations: NDArray[np.float64] | None = None
+    """float64, (T,), seconds that each frame is shown, 0 where unknown. Only that of the last frame of a
+    video is used: each other frame is shown until the next one."""
 
     def __post_init__(self) -> None:
         data, times = self.data, self.timestamps
@@ -43,6 +46,12 @@ class Frames:
             raise ValueError(
                 f"Timestamps must be float64 of shape ({len(data)},) for {len(data)} frames; got "
                 f"{times.dtype} of shape {times.shape}."
+            )
+        shown = self.durations
+        if shown is not None and (shown.dtype != np.float64 or shown.shape != times.shape):
+            raise ValueError(
+                f"Durations must be float64 of shape ({len(data)},) for {len(data)} frames; got "
+                f"{shown.dtype} of shape {shown.shape}."
             )
 
     def __len__(self) -> int:

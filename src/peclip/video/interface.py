@@ -27,6 +27,9 @@ class VideoMetadata:
     """`torchcodec`, `pyav`, `images`, `array` or `camera`."""
     live: bool = False
     """Whether frames come as they are recorded, perhaps without an end."""
+    start_s: float = 0.0
+    """Seconds from the start of the container, where its first stream starts (usually the sound), to the first
+    frame; 0 without a container."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,15 +57,19 @@ class VideoReader(Protocol):
     def metadata(self) -> VideoMetadata: ...
 
     def __len__(self) -> int:
-        """Number of frames, counted from the packets of the file. Raises TypeError for a camera."""
+        """Number of frames that decoding gives. Raises TypeError for a camera.
+
+        It is counted from the packets of the file; where these are not one frame each, the video is decoded.
+        Frames with damaged packets are counted, too.
+        """
         ...
 
     def chunks(self, max_frames: int = 16) -> Iterator[Frames]:
         """Streams all frames in order, at most `max_frames` and 64 MiB at a time.
 
         Times are presentation times minus that of the first frame, never a number of frames divided by a
-        rate; only a frame without a time after the previous one's (or years after it) follows that one by
-        the average duration of a frame. So times always rise.
+        rate; only a frame whose time is missing or wrong (see `readers.clock.Clock`) follows the previous one
+        by the average duration of a frame. So times always rise.
         Damaged packets are skipped as players do.
 
         Raises:

@@ -7,7 +7,6 @@ without people gives one without crops, so that every moment of the video has a 
 from __future__ import annotations
 
 import math
-from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from statistics import median
@@ -18,9 +17,9 @@ from numpy.typing import NDArray
 
 from peclip.video.faces import FaceBox
 from peclip.video.observer import EPSILON, WHOLE_FRAME, Observation, Sighting
+from peclip.video.recent import Recent
 from peclip.video.sampling import segment_indices
 
-_MAX_KEPT = 1024  # frames of a window kept in memory; longer windows are thinned out evenly
 _MIN_HITS = 3
 """Frames of a window in which a face must be seen: single false alarms are dropped."""
 
@@ -69,17 +68,18 @@ def cut_windows(
     """Cuts a stream of observations into windows, each given as soon as it is complete.
 
     Window `k` covers `window` seconds from `k * hop` after the first frame. What is left over at the end is covered by
-    one more window that ends with the video; a video shorter than a window is one window. A stretch
-    without any frame gives no window. Memory is bounded by the length of a window.
+    one more window that ends with the video, when its last frame is no longer shown; a video shorter than a window is
+    one window. A stretch without any frame gives no window. Memory is bounded by the length of a window, and to
+    256 MiB.
 
     Args:
-        observations: in the order of time.
+        observations: of consecutive frames, in the order of time.
         window: seconds, above 0; infinity makes one window of the whole video.
         hop: seconds between the starts of windows, above 0.
         num_frames: crops per person and window, by segment-centre sampling.
         size: side of the crops.
     """
-    recent = _Recent(every_frame=math.isfinite(window))
+    recent = Recent(every_frame=math.isfinite(window))
     number, start, origin, covered = 0, 0.0, 0.0, -1
     time, step = 0.0, 0.0
     public: dict[int, int] = {}
@@ -92,55 +92,28 @@ def cut_windows(
         time = observation.time
         while time >= start + window - EPSILON:
             inside, within = recent.between(start, start + window)
-            if inside:
+            if inside and within is not None:
                 span = Span(number, start, start + window, within[0], within[-1])
                 yield _people(inside, span, num_frames, size, public)
                 number, covered = number + 1, within[-1]
-            start += hop if inside else hop * max(1, int((time - start - window) / hop))
+            start += hop if within is not None else hop * max(1, int((time - start - window) / hop))
         # One window before the end is kept for the one that ends with the video.
         recent.forget(min(start, time - window))
         recent.add(observation)
         newest = observation
-    end = time + min(step, window)  # excludes a pause before the last frame
-    rest, within = recent.between(end - window, math.inf)
     if newest is not None and newest.index > covered:
+        end = time + (
+            newest.duration or min(step, window)
+        )  # excludes a pause before the last frame
+        begin = max(
+            origin, min(end - window, time)
+        )  # a last frame may be shown longer than a window
+        rest, within = recent.between(begin, math.inf)
         if not rest or rest[-1] is not newest:
             rest.append(newest)  # thinned out, but the video ends with it
-        span = Span(number, max(origin, end - window), end, within[0], newest.index)
+        first = within[0] if within is not None else newest.index
+        span = Span(number, begin, end, first, newest.index)
         yield _people(rest, span, num_frames, size, public)
-
-
-class _Recent:
-    """The observations that a window may still need; thinned out evenly where a window is too long."""
-
-    def __init__(self, *, every_frame: bool) -> None:
-        self._kept: deque[Observation] = deque()
-        self._frames: deque[tuple[int, float]] = deque()
-        """Indices and times of all frames, including those that are thinned out; or only of the first."""
-        self._every_frame = every_frame
-        self._added, self._thinning = 0, 1
-
-    def add(self, observation: Observation) -> None:
-        if len(self._kept) >= _MAX_KEPT:
-            self._kept, self._thinning = deque(list(self._kept)[::2]), self._thinning * 2
-        if self._added % self._thinning == 0:
-            self._kept.append(observation)
-        if self._added == 0 or self._every_frame:
-            self._frames.append((observation.index, observation.time))
-        self._added += 1
-
-    def forget(self, before: float) -> None:
-        """Drops what was seen before a time."""
-        while self._kept and self._kept[0].time < before - EPSILON:
-            self._kept.popleft()
-        while self._frames and self._frames[0][1] < before - EPSILON:
-            self._frames.popleft()
-
-    def between(self, start: float, end: float) -> tuple[list[Observation], list[int]]:
-        """Returns the observations of an interval, and the indices of all its frames."""
-        first, last = start - EPSILON, end - EPSILON
-        inside = [o for o in self._kept if first <= o.time < last]
-        return inside, [index for index, time in self._frames if first <= time < last]
 
 
 def _people(

@@ -39,8 +39,9 @@ class ArrayReader(Closing):
         if len(self) == 0:
             raise VideoError("The array of frames is empty; it must contain at least one frame.")
         times = np.arange(len(self), dtype=np.float64) / frame_rate
+        self._durations: NDArray[np.float64] | None = None
         if isinstance(source, Frames):
-            times = source.timestamps
+            times, self._durations = source.timestamps, source.durations
             if not (times[1:] > times[:-1]).all():
                 raise ConfigError("The timestamps of Frames must increase from frame to frame.")
         self._times: NDArray[np.float64] = times - times[0]
@@ -59,7 +60,15 @@ class ArrayReader(Closing):
     def chunks(self, max_frames: int = 16) -> Iterator[Frames]:
         step = chunk_length(math.prod(self._pixels.shape[1:]), max_frames)
         parts = (slice(start, start + step) for start in range(0, len(self), step))
-        return (Frames(_as_array(self._pixels[part]), self._times[part]) for part in parts)
+        shown = self._durations
+        return (
+            Frames(
+                _as_array(self._pixels[part]),
+                self._times[part],
+                None if shown is None else shown[part],
+            )
+            for part in parts
+        )
 
     def read(self, indices: Sequence[int]) -> Frames:
         chosen = checked_indices(indices, len(self), "The array of frames")

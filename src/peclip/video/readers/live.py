@@ -25,6 +25,7 @@ from peclip.downloads.address import is_playlist, without_password
 from peclip.errors import VideoError
 from peclip.video.frames import Frames
 from peclip.video.interface import DEFAULT_LIVE_OPTIONS, LiveOptions, VideoMetadata
+from peclip.video.readers.clock import Clock
 from peclip.video.readers.orientation import Turner
 from peclip.video.readers.pyav_picture import ToRGB
 from peclip.video.readers.pyav_probe import Probe, packets_of, probe_container, reason
@@ -32,7 +33,6 @@ from peclip.video.readers.reference_frame import fit
 from peclip.video.readers.streaming import (
     CHUNK_SECONDS,
     MAX_PIXELS,
-    Clock,
     Image,
     ProcessBound,
     in_chunks,
@@ -196,14 +196,27 @@ class LiveReader(ProcessBound):
         Raises:
             _Lost: it cannot be made, breaks, or nothing comes for too long.
         """
-        first: float | None = None
-        last = -1e-6
         with self._open() as container:
             stream = self._stream(container)
             assert self._probe is not None
-            assert self._to_rgb is not None
-            clock, timed = Clock(self._probe.frame_rate), self._probe.container != "mpjpeg"
-            shown = monotonic()
+            lost: list[_Lost] = []
+            pictures = self._pictures(container, stream, lost)
+            if self._probe.container == "mpjpeg":
+                yield from _timed_by_arrival(pictures)
+            else:
+                clock = Clock(self._name, self._probe.frame_rate)
+                timed = ((shown, time, None) for shown, time in pictures)
+                yield from ((image, seconds) for (image, _), seconds, _ in clock.timed(timed))
+            if lost:  # after the picture that the clock held back
+                raise lost[0]
+
+    def _pictures(
+        self, container: InputContainer, stream: VideoStream, lost: list[_Lost]
+    ) -> Iterator[tuple[tuple[Image, float], float | None]]:
+        """Yields pictures with the time of their arrival, and their timestamp; adds why they end to `lost`."""
+        assert self._to_rgb is not None
+        shown = monotonic()
+        try:
             for packet, now in self._packets(container, stream):
                 try:
                     frames = stream.decode(packet)
@@ -214,13 +227,12 @@ class LiveReader(ProcessBound):
                         image = self._to_rgb(frame)
                     except (av.FFmpegError, OSError, ValueError) as error:
                         raise _Lost(reason(error)) from error
-                    first = now if first is None else first
-                    time = None if frame.time is None else float(frame.time)
-                    last = clock.seconds(time) if timed else max(now - first, last + 1e-6)
-                    yield image, last
+                    yield (image, now), None if frame.time is None else float(frame.time)
                     shown = monotonic()  # not `now`: the model may have taken its time
                 if packet is not None and now - shown > self._options.timeout_s:
                     raise _Lost(f"no picture for {self._options.timeout_s:g} s")
+        except _Lost as error:
+            lost.append(error)
 
     def _open(self) -> InputContainer:
         scheme = self._address.partition(":")[0].lower()
@@ -290,3 +302,14 @@ class LiveReader(ProcessBound):
 
     def _silence(self) -> _Lost:
         return _Lost(f"no data for {self._options.timeout_s:g} s (--stream-timeout)")
+
+
+def _timed_by_arrival(
+    pictures: Iterator[tuple[tuple[Image, float], float | None]],
+) -> Iterator[tuple[Image, float]]:
+    first: float | None = None
+    last = -1e-6
+    for (image, now), _ in pictures:
+        first = now if first is None else first
+        last = max(now - first, last + 1e-6)
+        yield image, last

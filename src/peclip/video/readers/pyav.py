@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bisect
+import contextlib
 import functools
 import itertools
 from collections.abc import Iterator, Sequence
@@ -19,37 +20,37 @@ from av.video.stream import VideoStream
 from peclip.errors import VideoError
 from peclip.video.frames import Frames
 from peclip.video.interface import VideoMetadata
+from peclip.video.readers.clock import Clock
 from peclip.video.readers.orientation import Turner
+from peclip.video.readers.pyav_index import (
+    FrameIndex,
+    decoded_index,
+    packet_index,
+    remember,
+    remembered,
+    version_of,
+)
 from peclip.video.readers.pyav_picture import ToRGB
 from peclip.video.readers.pyav_probe import Probe, open_container, packets_of, reason, stream_of
 from peclip.video.readers.reference_frame import fit
 from peclip.video.readers.streaming import (
     MAX_PIXELS,
-    Clock,
+    Broken,
     Closing,
     Image,
+    Shown,
     checked_indices,
     in_chunks,
     no_frames,
-    stopped,
     to_frames,
 )
 
 Threads = Literal["AUTO", "SLICE"]
 
+_COMPARED = 3
+"""Decoded frames whose times are compared with those of the packets; two show fields stored one by one."""
+
 _NO_PICTURE = (av.FFmpegError, OSError, ValueError)
-
-
-@dataclass(frozen=True, slots=True)
-class _Index:
-    """The packets of a video stream in the order in which their frames are shown."""
-
-    times: list[int]
-    """In units of the stream's time base."""
-    keys: list[int]
-    """Positions of the key frames, from which decoding can start."""
-    exact: bool
-    """Whether each packet has a distinct time, so that a time identifies a frame."""
 
 
 @dataclass(slots=True)
@@ -94,18 +95,27 @@ class PyAVReader(Closing):
         self._probe = probe
         self._num_threads = num_threads
         self._turner = Turner(str(source))
-        self._shape = next(self._images())[0].shape
+        self._shape: tuple[int, ...] = ()
+        clock = Clock(str(source), probe.frame_rate)
+        self._shape = next(clock.timed(self.pictures()))[0].shape
+        self._start_s = probe.start_s(clock.first)
 
     @property
     def metadata(self) -> VideoMetadata:
         height, width, _ = self._shape
         probe = self._probe
         return VideoMetadata(
-            width, height, probe.frame_rate, probe.duration_s, probe.num_frames, "pyav"
+            width,
+            height,
+            probe.frame_rate,
+            probe.duration_s,
+            probe.num_frames,
+            "pyav",
+            start_s=self._start_s,
         )
 
     def __len__(self) -> int:
-        return len(self._index.times)
+        return len(self.index)
 
     def chunks(self, max_frames: int = 16) -> Iterator[Frames]:
         return in_chunks(self._images(), max_frames)
@@ -120,27 +130,41 @@ class PyAVReader(Closing):
     def _to_rgb(self) -> ToRGB:
         return ToRGB(self._probe.pixel_aspect, self._probe.aspect_varies, self._turner)
 
-    def _images(self) -> Iterator[tuple[Image, float]]:
-        """Yields every frame, (H, W, 3), with its time in seconds."""
-        name, clock = str(self._source), Clock(self._probe.frame_rate)
-        to_rgb = self._to_rgb()
-        reference: tuple[int, ...] | None = None
-        seconds: float | None = None
-        count = 0
+    def _images(self) -> Iterator[Shown]:
+        """Yields every frame with its time."""
+        clock = Clock(str(self._source), self._probe.frame_rate)
+        return itertools.starmap(Shown, clock.timed(self.pictures()))
+
+    def pictures(self, skipped: int = 0) -> Iterator[tuple[Image, float | None, float | None]]:
+        """Yields every frame, (H, W, 3), with its time stamp and its duration in seconds.
+
+        Args:
+            skipped: number of frames to leave out at the beginning.
+
+        Raises:
+            Broken: the frames end early.
+        """
+        to_rgb, reference = self._to_rgb(), self._shape
+        for frame in self._decoded(skipped):
+            try:
+                image = to_rgb(frame)
+            except _NO_PICTURE as error:
+                raise Broken(reason(error)) from error
+            reference = reference or image.shape
+            image = fit(image, *reference[:2])
+            yield image, _seconds(frame, frame.pts), _seconds(frame, frame.duration)
+
+    def _decoded(self, skipped: int = 0) -> Iterator[VideoFrame]:
+        """Yields every frame, or raises `Broken` where they end early."""
+        count = skipped
         kinds: tuple[Threads, ...] = ("AUTO", "SLICE")
         for threads in kinds:
             counts = _PacketCounts()
             with open_container(self._source) as container:
                 frames = self._frames(container, self._stream(container, threads), counts)
                 for frame in itertools.islice(frames, count, None):
-                    try:
-                        image = to_rgb(frame)
-                    except _NO_PICTURE as error:
-                        raise stopped(name, seconds, count, reason(error)) from error
-                    reference = reference or image.shape
-                    seconds = clock.seconds(_time(frame))
                     count += 1
-                    yield fit(image, *reference[:2]), seconds
+                    yield frame
             # PyAV silently drops frames left in its threads if the last packets are damaged.
             # If frames are missing without an error, a pass without such threads finds the cause.
             if counts.packets - counts.frames - counts.errors <= 0:
@@ -149,7 +173,7 @@ class PyAVReader(Closing):
         if failure is None and count == 0:
             failure = "its packets contain no frame"
         if failure is not None:
-            raise stopped(name, seconds, count, failure)
+            raise Broken(failure)
 
     def _stream(self, container: InputContainer, threads: Threads) -> VideoStream:
         stream = stream_of(self._probe, container, self._source)
@@ -186,29 +210,35 @@ class PyAVReader(Closing):
             counts.note_packet(packet)
 
     @functools.cached_property
-    def _index(self) -> _Index:
-        found: list[tuple[int | None, bool]] = []
+    def index(self) -> FrameIndex:
+        """The frames that decoding gives."""
+        version = version_of(self._source)
+        known = remembered(version)
+        if known is not None:
+            return known
         with open_container(self._source) as container:
-            packets = packets_of(container, self._stream(container, "SLICE"))
-            try:
-                for packet in packets:
-                    if packet.size > 0 and not packet.is_discard:
-                        time = packet.dts if packet.pts is None else packet.pts
-                        found.append((time, packet.is_keyframe))
-            except (av.FFmpegError, OSError):
-                pass  # the frames end where the packets do; decoding reports the damage
-        known = sorted((time, key) for time, key in found if time is not None)
-        times = [time for time, _ in known]
-        if len(set(times)) < len(found):
-            return _Index([0] * len(found), [], exact=False)
-        return _Index(times, [i for i, (_, key) in enumerate(known) if key], exact=True)
+            stream = self._stream(container, "SLICE")
+            listed = packet_index(stream, packets_of(container, stream))
+        if listed.certain and listed.begins(self._times(_COMPARED)):
+            return listed
+        stamps = self._times(None)
+        index = decoded_index(stamps, {listed.times[key] for key in listed.keys})
+        remember(version, index)
+        return index
 
-    def _sought(self, wanted: list[int]) -> dict[int, tuple[Image, float]] | None:
+    def _times(self, limit: int | None) -> list[int | None]:
+        """Returns the times of the first frames, or of all."""
+        times: list[int | None] = []
+        with contextlib.suppress(Broken):  # the frames before it count
+            times.extend(frame.pts for frame in itertools.islice(self._decoded(), limit))
+        return times
+
+    def _sought(self, wanted: list[int]) -> dict[int, Shown] | None:
         """Returns frames by way of seeking, or `None` if that does not find each by its exact time."""
-        index, to_rgb = self._index, self._to_rgb()
+        index, to_rgb = self.index, self._to_rgb()
         if not index.exact or not index.keys or wanted[0] < index.keys[0]:
             return None
-        images: dict[int, tuple[Image, float]] = {}
+        images: dict[int, Shown] = {}
         position = -1
         frames: Iterator[VideoFrame] = iter(())
         with open_container(self._source) as container:
@@ -229,11 +259,12 @@ class PyAVReader(Closing):
                     image = fit(to_rgb(frame), *self._shape[:2])
                 except _NO_PICTURE:
                     return None
-                images[target] = image, float((time - index.times[0]) * frame.time_base)
+                seconds = float((time - index.times[0]) * frame.time_base)
+                images[target] = Shown(image, seconds)
                 position = target
         return images
 
-    def _counted(self, wanted: set[int]) -> dict[int, tuple[Image, float]]:
+    def _counted(self, wanted: set[int]) -> dict[int, Shown]:
         """Returns frames by counting from the start of the video."""
         images = {}
         for position, image in enumerate(self._images()):
@@ -248,7 +279,7 @@ class PyAVReader(Closing):
         )
 
 
-def _time(frame: VideoFrame) -> float | None:
-    if frame.pts is None or frame.time_base is None:
+def _seconds(frame: VideoFrame, ticks: int | None) -> float | None:
+    if ticks is None or frame.time_base is None:
         return None
-    return float(frame.pts * frame.time_base)
+    return float(ticks * frame.time_base)

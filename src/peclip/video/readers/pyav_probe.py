@@ -13,6 +13,7 @@ from av.stream import Disposition
 from av.video.stream import VideoStream
 
 from peclip.errors import VideoError
+from peclip.video.readers.clock import MAX_SECONDS
 from peclip.video.readers.pyav_picture import UNSAFE_FORMATS, valid_aspect
 from peclip.video.readers.streaming import check_size
 from peclip.video.sources import check_file
@@ -35,6 +36,8 @@ class Probe:
 
     container: str
     """FFmpeg's first name of the format: `mov`, `matroska`, `mpegts`."""
+    codec: str
+    """FFmpeg's name of the compression: `h264`, `vp8`."""
     stream_index: int
     pixel_aspect: float
     """Displayed width of a pixel over its height; 1 if square or unspecified."""
@@ -45,6 +48,15 @@ class Probe:
     num_frames: int | None
     missing_end: str | None
     """Why the file is known to be truncated, if it is."""
+    container_start_s: float | None = None
+    """The stamp at which the first stream of the file, often the sound, starts."""
+
+    def start_s(self, first: float | None) -> float:
+        """Returns seconds from the start of the container to the first frame, given its stamp."""
+        if first is None or self.container_start_s is None:
+            return 0.0
+        offset = first - self.container_start_s
+        return offset if 0 < offset < MAX_SECONDS else 0.0
 
 
 def open_container(source: Path | str) -> InputContainer:
@@ -100,6 +112,7 @@ def probe_container(container: InputContainer, source: Path | str) -> Probe:
     num_frames = stream.frames or (round(duration * rate) if duration and rate else None)
     return Probe(
         container=container.format.name.split(",")[0],
+        codec=stream.codec_context.codec.canonical_name,
         stream_index=stream.index,
         pixel_aspect=_pixel_aspect(stream),
         aspect_varies=_aspect_varies(container, stream),
@@ -107,6 +120,9 @@ def probe_container(container: InputContainer, source: Path | str) -> Probe:
         duration_s=duration,
         num_frames=num_frames,
         missing_end=_missing_end(container, stream) if isinstance(source, Path) else None,
+        container_start_s=(
+            None if container.start_time is None else container.start_time / av.time_base
+        ),
     )
 
 

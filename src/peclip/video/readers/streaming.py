@@ -6,7 +6,7 @@ import math
 import os
 from collections.abc import Iterator, Sequence
 from types import TracebackType
-from typing import NoReturn, Self
+from typing import NamedTuple, NoReturn, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,9 +20,6 @@ Image = NDArray[np.uint8]
 MAX_PIXELS = 2**27
 """Of one picture: 16384x8192. A few header bytes can claim more, which would allocate gigabytes."""
 
-MAX_SECONDS = 1e9
-"""Thirty years. A later time is corrupt, and float64 no longer separates frames."""
-
 CHUNK_BYTES = 64 * 2**20
 """A chunk holds no more than this (but at least one frame), so that 8K video does not fill the memory."""
 
@@ -30,30 +27,18 @@ CHUNK_SECONDS = 0.5
 """A chunk of a live source holds no more than this, so that pictures at a low rate do not wait for many."""
 
 
-class Clock:
-    """Makes times in seconds from the first frame of the times that a container gives.
+class Shown(NamedTuple):
+    """One frame with its time."""
 
-    A frame without a time, or with one that is not after the frame before it or years away, follows that
-    frame by the average duration of a frame, so that times always rise.
-    """
+    image: Image
+    seconds: float
+    """From the first frame."""
+    duration: float = 0.0
+    """Seconds that it is shown, as its container states; 0 if unknown."""
 
-    def __init__(self, frame_rate: float | None) -> None:
-        self._step = 1 / frame_rate if frame_rate else 1 / 25
-        self._start: float | None = None
-        self._last: float | None = None
 
-    def seconds(self, time: float | None) -> float:
-        """Returns the time of the next frame; `time` is the container's, in seconds."""
-        following = 0.0 if self._last is None else self._last + self._step
-        if time is None or not math.isfinite(time):
-            self._last = following
-            return following
-        if self._start is None:  # frames without a time may have come before
-            self._start = time - following
-        since = time - self._start
-        in_order = self._last is None or self._last < since < MAX_SECONDS
-        self._last = since if in_order else following
-        return self._last
+class Broken(Exception):
+    """Why the frames of a source end early; `Clock` adds where, and makes it a `VideoError`."""
 
 
 def check_size(name: str, width: int, height: int) -> None:
@@ -71,9 +56,11 @@ def check_size(name: str, width: int, height: int) -> None:
 
 
 def in_chunks(
-    images: Iterator[tuple[Image, float]], max_frames: int, max_seconds: float = math.inf
+    images: Iterator[Shown] | Iterator[tuple[Image, float]],
+    max_frames: int,
+    max_seconds: float = math.inf,
 ) -> Iterator[Frames]:
-    """Groups images and their times in seconds into `Frames`.
+    """Groups images, their times in seconds and their durations, if known, into `Frames`.
 
     Raises:
         ConfigError: `max_frames` is less than one.
@@ -97,21 +84,21 @@ def chunk_length(image_bytes: int, max_frames: int) -> int:
 
 
 def _chunks(
-    images: Iterator[tuple[Image, float]], max_frames: int, max_seconds: float
+    images: Iterator[Shown] | Iterator[tuple[Image, float]], max_frames: int, max_seconds: float
 ) -> Iterator[Frames]:
-    pending: list[tuple[Image, float]] = []
+    pending: list[Shown] = []
     failure: Exception | None = None
     while True:
         try:
-            image, seconds = next(images)
+            shown = _shown(next(images))
         except StopIteration:
             break
         except Exception as error:  # whatever it is, the images before it are good
             failure = error
             break
-        pending.append((image, seconds))
-        late = seconds - pending[0][1] >= max_seconds
-        if late or len(pending) >= chunk_length(image.size, max_frames):
+        pending.append(shown)
+        late = shown.seconds - pending[0].seconds >= max_seconds
+        if late or len(pending) >= chunk_length(shown.image.size, max_frames):
             chunk, pending = to_frames(pending), []
             yield chunk
     if pending:
@@ -120,10 +107,18 @@ def _chunks(
         raise failure
 
 
-def to_frames(images: Sequence[tuple[Image, float]]) -> Frames:
+def to_frames(images: Sequence[Shown] | Sequence[tuple[Image, float]]) -> Frames:
     """Stacks one or more images with their times in seconds."""
-    data = np.stack([image for image, _ in images])
-    return Frames(data, np.array([seconds for _, seconds in images], np.float64))
+    shown = [_shown(image) for image in images]
+    return Frames(
+        np.stack([one.image for one in shown]),
+        np.array([one.seconds for one in shown], np.float64),
+        np.array([one.duration for one in shown], np.float64),
+    )
+
+
+def _shown(image: Shown | tuple[Image, float]) -> Shown:
+    return image if isinstance(image, Shown) else Shown(image[0], image[1])
 
 
 def no_frames(height: int, width: int) -> Frames:

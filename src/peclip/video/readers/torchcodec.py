@@ -6,7 +6,9 @@ The only file of `video` that imports it, and with it torch; and only on demand.
 from __future__ import annotations
 
 import functools
+import itertools
 import logging
+import math
 import re
 from collections.abc import Iterator, Sequence
 from importlib import metadata
@@ -19,19 +21,21 @@ from numpy.typing import NDArray
 from peclip.errors import VideoError
 from peclip.video.frames import Frames
 from peclip.video.interface import VideoMetadata
+from peclip.video.readers.clock import Clock
 from peclip.video.readers.orientation import AS_STORED, Orientation, Turner
 from peclip.video.readers.pyav import PyAVReader
 from peclip.video.readers.pyav_changes import first_matrix
+from peclip.video.readers.pyav_index import PICTURES
 from peclip.video.readers.pyav_probe import Probe
 from peclip.video.readers.reference_frame import fit
 from peclip.video.readers.streaming import (
-    Clock,
+    Broken,
     Image,
     ProcessBound,
+    Shown,
     checked_indices,
     in_chunks,
     no_frames,
-    stopped,
 )
 
 if TYPE_CHECKING:
@@ -49,6 +53,9 @@ time 0 after its scan, and such streams start later), and it cannot open raw str
 DECODING_ERRORS = (RuntimeError, ValueError, OSError, IndexError)
 END = "no more frames left"
 OTHER_SIZE = "Expected pre-allocated tensor of shape"
+
+_PAUSE_S = 10.0
+"""After a longer pause that no duration announces, stamps are taken to be wrong until PyAV confirms them."""
 
 
 @functools.cache
@@ -128,6 +135,7 @@ class TorchcodecReader(ProcessBound):
                 "auto or pyav decoder."
             )
         self._start: float = start
+        self._num_threads = num_threads
         self._end = self._decoder.metadata.end_stream_seconds or start
         self._orientation = self._left_to_turn(self._decoder)
         self._shape = self._upright(first.data.numpy()).shape
@@ -137,17 +145,26 @@ class TorchcodecReader(ProcessBound):
         height, width, _ = self._shape
         probe = self._probe
         return VideoMetadata(
-            width, height, probe.frame_rate, probe.duration_s, self._length, "torchcodec"
+            width,
+            height,
+            probe.frame_rate,
+            probe.duration_s,
+            self._length,
+            "torchcodec",
+            start_s=probe.start_s(self._start),
         )
 
     def __len__(self) -> int:
-        return self._length
+        counted = self._counted
+        return self._length if counted is None else len(counted)
 
     def chunks(self, max_frames: int = 16) -> Iterator[Frames]:
         return in_chunks(self._images(self._open_decoder()), max_frames)
 
     def read(self, indices: Sequence[int]) -> Frames:
         decoder = self._open_decoder()
+        if self._counted is not None:
+            return self._counted.read(indices)
         chosen = checked_indices(indices, self._length, self._name)
         if not chosen:
             return no_frames(*self._shape[:2])
@@ -187,11 +204,18 @@ class TorchcodecReader(ProcessBound):
             raise VideoError(f"{self._name} is closed. Open it again with open_video.")
         return self._decoder
 
-    def _images(self, decoder: VideoDecoder) -> Iterator[tuple[Image, float]]:
-        index, failures, clock = 0, 0, Clock(self._probe.frame_rate)
+    def _images(self, decoder: VideoDecoder) -> Iterator[Shown]:
+        clock = Clock(self._name, self._probe.frame_rate)
+        return itertools.starmap(Shown, clock.timed(self._pictures(decoder)))
+
+    def _pictures(
+        self, decoder: VideoDecoder
+    ) -> Iterator[tuple[Image, float | None, float | None]]:
+        """Yields frames with their time stamps and durations in seconds, or raises `Broken`."""
+        index, failures = 0, 0
         failure: str | None = None
-        seconds: float | None = None
-        end = self._start
+        end, expected = self._start, self._start
+        before = -math.inf
         # Frame by frame, since a failed batch is lost as a whole. After a failure the same index is
         # requested again: torchcodec then continues with the next packet instead of seeking.
         while index < self._length and failures <= self._length:
@@ -203,15 +227,45 @@ class TorchcodecReader(ProcessBound):
                 failure = _reason(error)
                 failures += 1
                 continue
-            seconds = clock.seconds(frame.pts_seconds)
-            end = max(end, frame.pts_seconds + frame.duration_seconds)
+            stamp, duration = frame.pts_seconds, frame.duration_seconds
+            if index and not before < stamp < expected + _PAUSE_S:
+                # torchcodec looks for frames by their stamps, and may repeat or leave out some.
+                yield from self._by_pyav().pictures(index)
+                return
+            yield fit(self._upright(frame.data.numpy()), *self._shape[:2]), stamp, duration
+            before, expected = stamp, stamp + duration
+            end = max(end, expected)
             index += 1
-            yield fit(self._upright(frame.data.numpy()), *self._shape[:2]), seconds
         if end >= self._end - 1e-6:  # the last frame came, so what failed was skipped
             failure = None
         failure = failure or self._probe.missing_end
         if failure is not None:
-            raise stopped(self._name, seconds, index, failure)
+            raise Broken(failure)
+
+    def _by_pyav(self) -> PyAVReader:
+        return PyAVReader(self._source, self._probe, num_threads=self._num_threads)
+
+    @functools.cached_property
+    def _counted(self) -> PyAVReader | None:
+        """A reader that counts decoded frames, if torchcodec's list of packets is not that of the frames."""
+        if self._probe.codec not in PICTURES and self._is_even():
+            return None
+        reader = self._by_pyav()
+        index = reader.index
+        return None if index.exact and len(index) == self._length else reader
+
+    def _is_even(self) -> bool:
+        """Returns whether nothing suggests packets without a frame, such as fields, or wrong stamps."""
+        decoder = self._open_decoder()
+        try:
+            first = [decoder.get_frame_at(index) for index in range(min(3, self._length))]
+        except DECODING_ERRORS:
+            return True  # damaged, which reading reports
+        span = self._length / (self._probe.frame_rate or 25)
+        return self._end - self._start < 2 * span + _PAUSE_S and all(
+            0 < b.pts_seconds - a.pts_seconds < 1.5 * a.duration_seconds
+            for a, b in itertools.pairwise(first)
+        )
 
 
 def _reason(error: Exception) -> str:

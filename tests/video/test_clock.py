@@ -1,0 +1,194 @@
+"""Stamps of containers become times that always rise; one wrong stamp does not move the other frames."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+from decoders import each_decoder
+from PIL import Image
+from synthetic_videos import pictures, write_video
+
+from peclip.errors import VideoError
+from peclip.video.frames import Frames
+from peclip.video.reader import open_video
+from peclip.video.readers.clock import Clock
+from peclip.video.readers.streaming import Broken
+
+Stamps = list[float | None]
+
+
+def times(stamps: Stamps) -> list[float]:
+    clock = Clock("a.ts", 10.0)
+    return [time for _, time, _ in clock.timed((None, stamp, None) for stamp in stamps)]
+
+
+@pytest.mark.parametrize(
+    ("stamps", "expected"),
+    [
+        ([5.0, 5.1, 5.2, 5.5], [0, 0.1, 0.2, 0.5]),
+        ([0, 0.1, 1000.0, 0.3, 0.4], [0, 0.1, 0.2, 0.3, 0.4]),  # one stamp far ahead
+        ([0, 0.1, -1000.0, 0.3, 0.4], [0, 0.1, 0.2, 0.3, 0.4]),  # one stamp far behind
+        ([0, 0.1, 9.0, 0.13, 0.23], [0, 0.1, 0.115, 0.13, 0.23]),  # before the next frame
+        ([1000.0, 0, 0.1, 0.2], [0, 0.1, 0.2, 0.3]),  # the first stamp
+        ([0, 0.1, 700.0, 700.1], [0, 0.1, 700.0, 700.1]),  # a pause
+        ([0, 0.1, 700.0], [0, 0.1, 700.0]),
+        ([90.0, 90.1, 90.2, 0, 0.5, 0.6], [0, 0.1, 0.2, 0.3, 0.8, 0.9]),  # recordings joined
+        ([0, 0.1, 900.0, 5.0, 5.1], [0, 0.1, 0.2, 5.0, 5.1]),
+        ([0, 5.0, 9.0, 1.0, 1.1], [0, 5.0, 9.0, 9.1, 9.2]),
+        ([0, 0, 0.2, 0.2, 0.4], [0, 0.1, 0.2, 0.3, 0.4]),  # each stamp twice
+        ([None, None, None], [0, 0.1, 0.2]),
+        ([None, 3.0, 3.1, None, 3.3], [0, 0.1, 0.2, 0.3, 0.4]),
+        ([0, float("nan"), 0.2, 1e12, 0.4], [0, 0.1, 0.2, 0.3, 0.4]),
+        ([7.0], [0]),
+        ([], []),
+    ],
+)
+def test_times_of_stamps(stamps: Stamps, expected: list[float]) -> None:
+    assert times(stamps) == pytest.approx(expected)
+
+
+def test_times_always_rise() -> None:
+    draw = np.random.default_rng(0)
+    for _ in range(200):
+        stamps = [
+            float(draw.choice([0, 1, 2, 50, 1e4, -3, 1e10])) * draw.random() for _ in range(9)
+        ]
+        found = times(stamps)
+        assert all(a < b for a, b in itertools.pairwise(found)), stamps
+
+
+def test_frames_are_given_before_the_error_in_which_they_end() -> None:
+    def broken() -> object:
+        yield "a", 3.0, 0.1
+        yield "b", 3.1, 0.1
+        raise Broken("the end is missing")
+
+    seen = []
+    with pytest.raises(
+        VideoError, match=r"a.ts: decoding stopped after 0.10 s \(frame 2\): the end is missing"
+    ):
+        seen.extend(Clock("a.ts", 25.0).timed(broken()))  # type: ignore[arg-type]
+    assert [name for name, _, _ in seen] == ["a", "b"]
+
+
+def test_a_duration_of_days_is_unknown() -> None:
+    frames = [("a", 0.0, 5.0), ("b", 5.0, 1e6), ("c", 6.0, -1.0), ("d", 7.0, None)]
+    assert [shown for _, _, shown in Clock("a", None).timed(frames)] == [5.0, 0, 0, 0]
+
+
+@pytest.mark.parametrize(
+    ("count", "rate", "warns"), [(600, 90_000, 1), (20, 90_000, 1), (600, 240, 0), (3, 90_000, 0)]
+)
+def test_implausible_stamps_give_one_warning(
+    count: int, rate: float, warns: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.WARNING):
+        times([index / rate for index in range(count)])
+    assert len(caplog.records) == warns
+    assert all("a.ts shows" in text and "ffmpeg -r 25" in text for text in caplog.messages)
+
+
+def shifted(path: Path, number: int, by: float, **options: str) -> Path:
+    """A video of 30 frames, one of whose packets has a wrong time."""
+    whole = write_video(path.with_name(f"whole{path.suffix}"), bf="0", **options)
+    with av.open(str(whole)) as source, av.open(str(path), "w") as target:
+        stream = target.add_stream_from_template(source.streams.video[0])
+        for index, packet in enumerate(p for p in source.demux(video=0) if p.size):
+            if index == number:
+                assert packet.pts is not None
+                assert packet.time_base is not None
+                packet.pts += round(by / packet.time_base)
+            packet.stream = stream
+            target.mux(packet)
+    return path
+
+
+@each_decoder
+@pytest.mark.parametrize("name", ["a.mp4", "a.ts"])
+@pytest.mark.parametrize("by", [1000.0, 0.3])
+def test_one_wrong_stamp_leaves_the_other_frames(
+    by: float, name: str, decoder: str, tmp_path: Path
+) -> None:
+    if decoder == "torchcodec" and name.endswith("ts"):
+        pytest.skip("torchcodec does not read MPEG-TS exactly")
+    path = shifted(tmp_path / name, 12, by)
+    with open_video(path, decoder=decoder) as reader:
+        chunks = list(reader.chunks())
+        data = np.concatenate([chunk.data for chunk in chunks])
+        found = np.concatenate([chunk.timestamps for chunk in chunks])
+        np.testing.assert_allclose(found, np.arange(30) * 0.04, atol=1e-4)
+        assert len(reader) == 30
+        if by > 10:
+            frames = reader.read([20, 12])
+            assert np.array_equal(frames.data, data[[20, 12]])
+            np.testing.assert_allclose(frames.timestamps, found[[20, 12]], atol=1e-4)
+
+
+def test_the_file_with_one_wrong_stamp(shared_data: Path) -> None:
+    with open_video(shared_data / "hard" / "one_pts_glitch.ts") as reader:
+        found = np.concatenate([chunk.timestamps for chunk in reader.chunks()])
+        assert reader.read([71, 30]).timestamps == pytest.approx([71 / 24, 30 / 24], abs=1e-4)
+    np.testing.assert_allclose(found, np.arange(72) / 24, atol=1e-4)
+
+
+# --- durations ----------------------------------------------------------------------------------
+
+
+def last_durations(path: Path, decoder: str) -> list[float]:
+    with open_video(path, decoder=decoder) as reader:
+        (chunk,) = reader.chunks()
+    assert chunk.durations is not None
+    return [round(value, 3) for value in chunk.durations.tolist()]
+
+
+@each_decoder
+def test_frames_have_the_durations_of_their_container(decoder: str, tmp_path: Path) -> None:
+    images = [Image.new("RGB", (16, 16), (i * 80, 0, 0)) for i in range(3)]
+    gif = tmp_path / "a.gif"
+    images[0].save(gif, save_all=True, append_images=images[1:], duration=[100, 200, 1500])
+    assert last_durations(gif, decoder) == [0.1, 0.2, 1.5]
+    still = tmp_path / "still.mp4"
+    with av.open(str(still), "w") as container:
+        stream = container.add_stream("libx264", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        stream.time_base = stream.codec_context.time_base = Fraction(1, 1000)
+        frame = av.VideoFrame.from_ndarray(pictures(1, 64, 48)[0], format="rgb24")
+        frame.pts, frame.time_base = 0, Fraction(1, 1000)
+        for packet in [*stream.encode(frame), *stream.encode(None)]:
+            packet.duration = 5000
+            container.mux(packet)
+    assert last_durations(still, decoder) == [5.0]
+
+
+def test_arrays_keep_their_durations() -> None:
+    data, shown = np.zeros((3, 4, 4, 3), np.uint8), np.array([0.1, 0.1, 2.0])
+    with open_video(Frames(data, np.array([0, 0.1, 0.2]), shown)) as reader:
+        assert [chunk.durations.tolist() for chunk in reader.chunks(2)] == [[0.1, 0.1], [2.0]]  # type: ignore[union-attr]
+    with pytest.raises(ValueError, match=r"Durations must be float64 of shape \(3,\)"):
+        Frames(data, np.array([0, 0.1, 0.2]), shown[:2])
+
+
+# --- the start of the container -----------------------------------------------------------------
+
+
+@each_decoder
+@pytest.mark.parametrize("name", ["a.mp4", "a.mkv"])
+def test_a_video_that_starts_after_its_sound(decoder: str, name: str, tmp_path: Path) -> None:
+    late = write_video(tmp_path / name, times_ms=[2000 + 40 * i for i in range(30)], audio=True)
+    alone = write_video(tmp_path / f"alone-{name}", times_ms=[2000 + 40 * i for i in range(30)])
+    with open_video(late, decoder=decoder) as reader, open_video(alone, decoder=decoder) as other:
+        assert reader.metadata.start_s == pytest.approx(2.0, abs=0.15)  # the coder delays the sound
+        assert other.metadata.start_s == pytest.approx(0.0, abs=1e-6)
+        assert next(iter(reader.chunks())).timestamps[0] == 0
+
+
+@each_decoder
+def test_the_file_whose_video_starts_at_two_seconds(decoder: str, shared_data: Path) -> None:
+    with open_video(shared_data / "hard" / "video_starts_at_2s.mp4", decoder=decoder) as reader:
+        assert reader.metadata.start_s == pytest.approx(2.0, abs=1e-6)
