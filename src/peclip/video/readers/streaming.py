@@ -56,7 +56,7 @@ def check_size(name: str, width: int, height: int) -> None:
 
 
 def in_chunks(
-    images: Iterator[Shown] | Iterator[tuple[Image, float]],
+    images: Iterator[Shown | tuple[Image, float]],
     max_frames: int,
     max_seconds: float = math.inf,
 ) -> Iterator[Frames]:
@@ -84,7 +84,7 @@ def chunk_length(image_bytes: int, max_frames: int) -> int:
 
 
 def _chunks(
-    images: Iterator[Shown] | Iterator[tuple[Image, float]], max_frames: int, max_seconds: float
+    images: Iterator[Shown | tuple[Image, float]], max_frames: int, max_seconds: float
 ) -> Iterator[Frames]:
     pending: list[Shown] = []
     failure: Exception | None = None
@@ -107,7 +107,7 @@ def _chunks(
         raise failure
 
 
-def to_frames(images: Sequence[Shown] | Sequence[tuple[Image, float]]) -> Frames:
+def to_frames(images: Sequence[Shown | tuple[Image, float]]) -> Frames:
     """Stacks one or more images with their times in seconds."""
     shown = [_shown(image) for image in images]
     return Frames(
