@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 import os
 from abc import abstractmethod
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from peclip.errors import ConfigError
-from peclip.labels import EMOTIONS, LabelSet, check_distribution, prior_over
+from peclip.labels import EMOTIONS, MAX_LABELS, MAX_TEXT, LabelSet, check_prior, check_text, prior_over
 from peclip.literals import DecoderName, DetectorName
 
 
@@ -21,8 +21,15 @@ def default_readers() -> int:
     return min(4, os.cpu_count() or 1)
 
 
+MAX_WORKERS = 256
+"""Processes that read videos."""
+MAX_SECONDS = 1e9
+"""Longest time in a video: 32 years."""
 RESAMPLES = 1000
 """Default number of bootstrap draws for confidence intervals."""
+
+MAX_WINDOW_PIXELS = 2**25
+"""Pixels of a window, over all frames: 400 MB of fp32. 16 frames of 224 pixels have 2**19.6."""
 
 _CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 _CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
@@ -77,7 +84,7 @@ class ModelConfig(Config):
     """Weight tag in open_clip; `None` if the checkpoint stores the weights of the backbone."""
     quick_gelu: bool = True
     """Whether the backbone uses QuickGELU; checked when the model is built."""
-    labels: tuple[str, ...] = Field(EMOTIONS[:7], max_length=1000)
+    labels: tuple[str, ...] = Field(EMOTIONS[:7], max_length=MAX_LABELS)
     """Class names in the order of the logits."""
     label_texts: dict[str, str] = {}
     """Custom texts by label name; they override the texts of the model."""
@@ -101,26 +108,23 @@ class ModelConfig(Config):
     @model_validator(mode="after")
     def _check_labels(self) -> Self:
         LabelSet(self.labels)
-        self._check_prior()
+        check_prior(self.labels, self)
         unknown = set(self.label_texts) - set(self.labels)
         if unknown:
             raise ValueError(f"label_texts has texts for {sorted(unknown)}, which are not labels")
+        for text in self.label_texts.values():
+            check_text("The label text", " ".join(text.split()), limit=MAX_TEXT)
+        if (size := self.window_pixels) > MAX_WINDOW_PIXELS:
+            raise ValueError(
+                f"num_frames is {self.num_frames} and image_size {self.preprocess.image_size}, so a window has "
+                f"{size:,} pixels; use at most {MAX_WINDOW_PIXELS:,}"
+            )
         return self
 
-    def _check_prior(self) -> None:
-        stored = {"prior": self.prior, "label_frequencies": self.label_frequencies}
-        for name, shares in stored.items():
-            if shares is not None:
-                check_distribution(name, self.labels, shares)
-        missing = [name for name, shares in stored.items() if shares is None]
-        if len(missing) == 1:
-            raise ConfigError(
-                f"{missing[0]} is missing: set both prior and label_frequencies, or neither"
-            )
-        if missing and self.prior_weight is not None:
-            raise ConfigError(
-                f"prior_weight is {self.prior_weight}, but there is no prior; set prior, or set prior_weight to null"
-            )
+    @property
+    def window_pixels(self) -> int:
+        """Pixels in the input of one window."""
+        return self.num_frames * self.preprocess.image_size**2
 
     @property
     def label_set(self) -> LabelSet:
@@ -140,6 +144,10 @@ class ModelConfig(Config):
     def reads_captions(self) -> bool:
         """Whether the model also reads captions of the videos."""
         return "captions" in self.streams
+
+    def added_parameters(self, vision: TowerSize, text: TowerSize) -> int:
+        """Returns the parameters whose number this configuration chooses freely, before any is allocated."""
+        return 0
 
     @classmethod
     @abstractmethod
@@ -168,6 +176,13 @@ class ModelConfig(Config):
         )
 
 
+class TowerSize(NamedTuple):
+    """The size of a tower of CLIP."""
+
+    layers: int
+    width: int
+
+
 class BackboneSizes(NamedTuple):
     """Properties of a backbone that a default configuration depends on."""
 
@@ -186,9 +201,9 @@ class PredictOptions(Config, use_attribute_docstrings=True):
 
     window: float = Field(1.0, gt=0)
     """Length of a window in seconds; `all` (infinite) makes the whole video one window."""
-    hop: float = Field(0.5, ge=0.001)
+    hop: float = Field(0.5, ge=0.001, le=MAX_SECONDS)
     """Seconds between the starts of consecutive windows."""
-    start: float = Field(0.0, ge=0)
+    start: float = Field(0.0, ge=0, le=MAX_SECONDS)
     """Skip frames before this time, in seconds."""
     end: float | None = Field(None, gt=0)
     """Skip frames after this time, in seconds; by default (`all`), no frames are skipped."""
@@ -202,7 +217,7 @@ class PredictOptions(Config, use_attribute_docstrings=True):
     until the second detection."""
     face_threshold: float = Field(0.7, ge=0, le=1)
     """Confidence threshold of the detector; faces below it are ignored."""
-    min_face: float = Field(24.0, ge=0)
+    min_face: float = Field(24.0, ge=0, le=100_000)
     """Minimum face size in pixels; windows with smaller faces get the status low_quality."""
     min_coverage: float = Field(0.3, ge=0, le=1)
     """Minimum fraction of a window's frames that must show the face; windows below it get the status
@@ -217,7 +232,7 @@ class PredictOptions(Config, use_attribute_docstrings=True):
     stored in the model."""
     captions: Path | None = None
     """File with captions of the videos, as written by `peclip captions`, for models that read captions."""
-    batch_size: int | None = Field(None, ge=1)
+    batch_size: int | None = Field(None, ge=1, le=10_000)
     """Windows per forward pass; defaults to 8, or to 1 for a webcam, so that rows appear immediately."""
 
     @field_validator("end")
@@ -246,55 +261,15 @@ def check(kind: type[Checked], values: Mapping[str, Any]) -> Checked:
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         field = ".".join(str(part) for part in first["loc"])[:80]
-        given = f" (given: {str(first['input'])[:80]!r})" if field else ""
+        given = f" (given: {_excerpt(first['input'])!r})" if field else ""
         message = first["msg"].removeprefix("Value error, ").removesuffix(".")
         raise ConfigError(
             f"{f'Invalid {field}' if field else 'Invalid configuration'}: {message}{given}."
         ) from None
 
 
-class Difference(NamedTuple):
-    """A setting that has changed; its text is such as `window 1.0 instead of 2.0`."""
-
-    name: str
-    """Dotted if nested."""
-    before: Any
-    """The stored value, `None` if missing."""
-    now: Any
-
-    def __str__(self) -> str:
-        return f"{self.name} {self.before!r} instead of {self.now!r}"
-
-
-def differences(
-    before: Mapping[str, Any], now: Mapping[str, Any], *, ignored: Collection[str] = ()
-) -> list[Difference]:
-    """Compares stored settings with the present ones.
-
-    Args:
-        before: the stored ones; may be nested.
-        now: the present ones; may be nested.
-        ignored: dotted names that may differ.
-
-    Returns:
-        The changed settings, in the order of the present ones; a missing one equals `None`.
-    """
-    was, now = flatten(before), flatten(now)
-    names = [name for name in {**now, **was} if name not in ignored]
-    return [
-        Difference(name, was.get(name), now.get(name))
-        for name in names
-        if was.get(name) != now.get(name)
-    ]
-
-
-def flatten(values: Mapping[str, Any], separator: str = ".") -> dict[str, Any]:
-    """Returns nested values on one level: `{"lr": {"adapters": 1}}` has the key `lr.adapters`."""
-    found: dict[str, Any] = {}
-    for key, value in values.items():
-        if isinstance(value, Mapping):
-            inner = flatten(value, separator)
-            found |= {f"{key}{separator}{name}": leaf for name, leaf in inner.items()}
-        else:
-            found[key] = value
-    return found
+def _excerpt(value: Any) -> str:
+    try:
+        return str(value)[:80]
+    except ValueError:  # an integer with more than 4,300 digits
+        return "an integer with too many digits"

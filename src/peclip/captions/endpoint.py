@@ -157,9 +157,9 @@ class EndpointCaptioner:
 
     def _text(self, body: bytes) -> str:
         try:
-            reply = json.loads(body)
-        except (ValueError, RecursionError):
-            raise self._problem(f"the response is not JSON: {_excerpt(body)}") from None
+            reply = parse_json(body)
+        except ConfigError as error:
+            raise self._problem(f"the response {error}: {_excerpt(body)}") from None
         try:
             text = reply["choices"][0]["message"]["content"]
         except (KeyError, IndexError, TypeError):

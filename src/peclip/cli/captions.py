@@ -192,8 +192,8 @@ def _load_captioner(
 
 def _read_options(text: str) -> dict[str, Any]:
     try:
-        options = json.loads(text)
-    except ValueError:
+        options = parse_json(text)
+    except ConfigError:
         options = None
     if not isinstance(options, dict):
         raise ConfigError(

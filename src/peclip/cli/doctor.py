@@ -29,6 +29,6 @@ def doctor(form: ReportFormatOpt = "table") -> None:
 def _print_table(findings: Sequence[Finding]) -> None:
     marks = {"ok": "[green]ok[/]", "optional": "[yellow]--[/]", "missing": "[red]!![/]"}
     for finding in findings:
-        console.out().print(f"{marks[finding.state]}  {finding.name:<14} {escape(finding.value)}")
+        console.out().print(f"{marks[finding.state]}  {finding.name:<14} {escape(printable(finding.value))}")
         if finding.advice:
-            console.out().print(f"{'':<19}{escape(finding.advice)}", style="dim")
+            console.out().print(f"{'':<19}{escape(printable(finding.advice))}", style="dim")

@@ -68,7 +68,7 @@ class RowOutput:
         if self._num_faceless:
             more = f" and {self._num_faceless - 1} more" if self._num_faceless > 1 else ""
             console.note(
-                f"{console.shown(self._first_faceless)}{more}: no face found. Use --no-face-crop "
+                f"{one_line(self._first_faceless)}{more}: no face found. Use --no-face-crop "
                 "for videos already cropped to a face."
             )
         try:

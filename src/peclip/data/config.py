@@ -24,7 +24,7 @@ class DataConfig(Config, use_attribute_docstrings=True):
     annotations: Path | None = None
     """Folder with the annotation lists, or the table file; by default, peclip looks for the lists in the
     root folder of the data set."""
-    fold: int | None = Field(None, ge=1)
+    fold: int | None = Field(None, ge=1, le=1000)
     """Fold number, starting at 1; `None` if the data set has no folds."""
     split: str = "train"
     """`train`, `val`, `test` or `all`, if the data set has it."""
@@ -40,7 +40,7 @@ class DataConfig(Config, use_attribute_docstrings=True):
     votes: Path | None = None
     """A CSV file with the votes for every video; see `docs/datasets.md`. A table may contain them in its column
     `votes`."""
-    label_votes: float = Field(2.0, gt=0, allow_inf_nan=False)
+    label_votes: float = Field(2.0, gt=0, le=1e6)
     """For `mixed`: the number of votes that the data set's label counts as."""
     contempt: Literal["drop", "keep"] = "drop"
     """For data sets without the label contempt: `drop` removes votes for it, `keep` adds it as a label."""

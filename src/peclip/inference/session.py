@@ -37,6 +37,8 @@ ScoreFn = Callable[[list[FaceWindow]], list[list[float]]]
 """Windows with crops → probabilities, each in label order."""
 
 _BATCH = 8
+_BATCH_PIXELS = MAX_WINDOW_PIXELS
+"""Pixels of a batch by default: windows of many or large frames go through the model one by one."""
 
 
 class Session:
@@ -162,7 +164,8 @@ class Session:
     def _batches(self, windows: Iterable[list[FaceWindow]]) -> Iterator[list[FaceWindow]]:
         """Batches windows for the model; a webcam's windows do not wait for each other."""
         live = isinstance(self._video, int)
-        size = self._options.batch_size or (1 if live else _BATCH)
+        usual = 1 if live else min(_BATCH, max(1, _BATCH_PIXELS // self._config.window_pixels))
+        size = self._options.batch_size or usual
         waiting: list[FaceWindow] = []
         for people in windows:
             waiting += people

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from peclip.errors import ConfigError
-from peclip.files import Record
 from peclip.labels import canonical
+from peclip.text.records import Record
 
 _PROB = "prob_"
 _SUM_TOLERANCE = 0.01  # probabilities that were written with three decimals still pass

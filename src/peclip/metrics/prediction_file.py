@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from peclip.errors import ConfigError
-from peclip.files import Record, read_records, write_rows
+from peclip.files import write_rows
 from peclip.labels import canonical
 from peclip.metrics.prediction_cells import (
     check_same_columns,
@@ -25,6 +25,7 @@ from peclip.metrics.prediction_cells import (
 )
 from peclip.metrics.prediction_rows import reduce_rows
 from peclip.metrics.prediction_table import PredictionTable
+from peclip.text.records import Record, read_records
 
 _REQUIRED = ("source", "target", "label")
 _REQUIRED_OF_ROWS = ("source", "track_id", "status", "label")

@@ -14,7 +14,6 @@ from typing import cast, get_args
 import numpy as np
 
 from peclip.errors import ConfigError
-from peclip.files import Record
 from peclip.labels import canonical
 from peclip.metrics.prediction_cells import (
     check_same_columns,
@@ -27,6 +26,7 @@ from peclip.metrics.prediction_cells import (
 from peclip.metrics.prediction_table import PredictionTable
 from peclip.results.prediction import Prediction
 from peclip.results.rows import Row, Status, TrackSummary
+from peclip.text.records import Record
 
 
 def reduce_rows(records: Sequence[Record], targets: Mapping[str, str] | None) -> PredictionTable:

@@ -120,7 +120,8 @@ def check_fit(config: ModelConfig, backbone: Backbone) -> None:
     """Checks that a configuration matches its backbone.
 
     Raises:
-        ConfigError: the activation or the image size differs.
+        ConfigError: the activation or the image size differs, or the model would be far larger than its
+            backbone.
     """
     if config.quick_gelu != backbone.quick_gelu:
         raise ConfigError(
@@ -132,6 +133,12 @@ def check_fit(config: ModelConfig, backbone: Backbone) -> None:
         raise ConfigError(
             f"The backbone {config.backbone!r} takes images of {backbone.vision.image_size} pixels, but "
             f"preprocess.image_size is {config.preprocess.image_size}."
+        )
+    sizes = (TowerSize(len(t.blocks), t.width) for t in (backbone.vision, backbone.text))
+    if (added := config.added_parameters(*sizes)) > MAX_ADDED:
+        raise ConfigError(
+            f"The configuration adds {added:,} parameters to the backbone {config.backbone!r}, and at most "
+            f"{MAX_ADDED:,} are supported. Reduce the widths of its adapters."
         )
 
 

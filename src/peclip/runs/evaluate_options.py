@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from peclip.config import RESAMPLES, Config, default_readers
+from peclip.config import MAX_WORKERS, RESAMPLES, Config, default_readers
 from peclip.literals import FrameOrder, ViewAverage
 
 
@@ -27,11 +27,11 @@ class EvaluateOptions(Config, use_attribute_docstrings=True):
     """Label frequencies assumed at prediction time: 0 uses the frequencies in the training videos, 1
     assumes that all labels are equally frequent, and values in between interpolate. Defaults to the weight
     stored in the model."""
-    seed: int = Field(0, ge=0)
+    seed: int = Field(0, ge=0, lt=2**63)
     """Random seed for the bootstrap and for shuffling frames."""
-    batch_size: int = Field(8, ge=1)
+    batch_size: int = Field(8, ge=1, le=10_000)
     """Videos per forward pass."""
-    workers: int = Field(default_factory=default_readers, ge=0)
+    workers: int = Field(default_factory=default_readers, ge=0, le=MAX_WORKERS)
     """Number of processes that read videos; by default, one per core, but at most 4."""
     resamples: int = Field(RESAMPLES, ge=0, le=1_000_000)
     """Number of bootstrap samples for the confidence intervals; 0 omits the intervals."""

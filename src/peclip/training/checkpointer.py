@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from peclip.config import differences
+from peclip.text.comparison import differences
 from peclip.data.dataset import VideoDataset
 from peclip.data.samples import Split
 from peclip.errors import ConfigError, TrainingError

@@ -12,7 +12,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol
 
-from peclip.config import flatten
+from peclip.text.comparison import flatten
 from peclip.errors import ConfigError, MissingExtraError
 
 PROJECT = "peclip"

@@ -25,13 +25,13 @@ from peclip.models.base import ExpressionModel
 from peclip.models.registry import build_model, read_config
 from peclip.nn.tensor_file import copy_tensors, counted, read_tensors
 from peclip.settings import Settings
+from peclip.text.bounds import read_text
 
 CONFIG, TENSORS = "config.json", "model.safetensors"
 MODEL = "model"
 """The model's subfolder in a run folder."""
 
 _DEBUG_SEED = 20260101
-_MAX_CONFIG = 10**6
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,12 +73,12 @@ def read_checkpoint(
                 f"{CONFIG} and {TENSORS}, as written by save_pretrained.{one}"
             )
     try:
-        with (folder / CONFIG).open(encoding="utf-8") as stream:
-            text = stream.read(_MAX_CONFIG + 1)
-        if len(text) > _MAX_CONFIG:
-            raise ConfigError(f"it is longer than {_MAX_CONFIG:,} characters.")
+        text = read_text(folder / CONFIG)
+    except ConfigError as error:
+        raise CheckpointError(f"{str(folder / CONFIG)!r} cannot be used: it {error}.") from None
+    try:
         config = read_config(text)
-    except (ConfigError, UnicodeDecodeError, OSError) as error:
+    except ConfigError as error:
         raise CheckpointError(f"{str(folder / CONFIG)!r} cannot be used: {error}") from None
     return Checkpoint(name, revision, config, folder / TENSORS)
 

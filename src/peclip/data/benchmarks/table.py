@@ -14,11 +14,11 @@ from peclip.data.media import frames_folder
 from peclip.data.samples import Sample, Split, label_set_of
 from peclip.data.votes import NO_LABELS, Votes
 from peclip.errors import ConfigError, DatasetError
-from peclip.files import read_records
 from peclip.labels import canonical
+from peclip.text.records import read_records
 
 _SPLITS = ("train", "val", "test")
-_VOTES = re.compile(r"([^:]+):(\d+(?:\.\d+)?)(?:\s+|$)")
+_VOTES = re.compile(r"([^:]+):(\d{1,9}(?:\.\d+)?)(?:\s+|$)")
 
 
 class Row(NamedTuple):
