@@ -12,7 +12,15 @@ from typing import Any, NamedTuple, Self, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from peclip.errors import ConfigError
-from peclip.labels import EMOTIONS, MAX_LABELS, MAX_TEXT, LabelSet, check_prior, check_text, prior_over
+from peclip.labels import (
+    EMOTIONS,
+    MAX_LABELS,
+    MAX_TEXT,
+    LabelSet,
+    check_prior,
+    check_text,
+    prior_over,
+)
 from peclip.literals import DecoderName, DetectorName
 
 

@@ -36,9 +36,9 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def write_rows(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Writes rows as a CSV file with the columns of the first one; missing cells are left empty.
+    r"""Writes rows as a CSV file with the columns of the first one; missing cells are left empty.
 
-    A name that is not UTF-8 is written with escapes such as `\\udcff`.
+    A name that is not UTF-8 is written with escapes such as `\udcff`.
 
     Raises:
         OSError: it cannot be written.

@@ -14,10 +14,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Self
 
-from peclip.text.comparison import differences
 from peclip.data.caption_file import read_caption_rows
 from peclip.errors import ConfigError
 from peclip.files import lock, unlock
+from peclip.text.comparison import differences
 from peclip.text.parsing import parse_json
 
 logger = logging.getLogger(__name__)
@@ -114,7 +114,9 @@ class CaptionStore:
         """
         line = json.dumps(asdict(caption), ensure_ascii=False) + "\n"
         try:
-            with self.path.open("a", encoding="utf-8", errors="backslashreplace", newline="\n") as file:
+            with self.path.open(
+                "a", encoding="utf-8", errors="backslashreplace", newline="\n"
+            ) as file:
                 file.write(line)
                 file.flush()
                 os.fsync(file.fileno())

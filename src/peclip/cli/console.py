@@ -14,8 +14,7 @@ from rich.text import Text
 
 from peclip.results.interface import SourceResult
 from peclip.results.rows import Row
-from peclip.text.display import message as shortened_message
-from peclip.text.display import one_line, printable
+from peclip.text.display import abridged, one_line, printable
 
 _bars: list[Console] = []
 """Consoles of the bars that are visible now."""
@@ -37,7 +36,7 @@ def err() -> Console:
 
 def error(message: str) -> None:
     """Prints one line that starts with `peclip: error:`."""
-    err().print(Text.assemble(("peclip: error:", "red"), " ", shortened_message(message)))
+    err().print(Text.assemble(("peclip: error:", "red"), " ", abridged(message)))
 
 
 def as_markup(text: str) -> str:
@@ -53,7 +52,7 @@ def note(message: str) -> None:
 
 class _Warnings(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
-        text = escape(shortened_message(record.getMessage()))
+        text = escape(abridged(record.getMessage()))
         err().print(f"[yellow]peclip: {record.levelname.lower()}:[/] {text}")
 
 
@@ -128,7 +127,9 @@ class RowTable:
             who = "whole frame" if track.track_id < 0 else f"person {track.track_id}"
             windows = f"{len(track.rows)} window{'s' if len(track.rows) != 1 else ''}"
             best = next(iter(track.scores.values()))
-            out().print(f"  {who}: [bold]{escape(one_line(track.label or ''))}[/] {best:.2f} ({windows})")
+            out().print(
+                f"  {who}: [bold]{escape(one_line(track.label or ''))}[/] {best:.2f} ({windows})"
+            )
 
     def close(self) -> None:
         """Does nothing: every row is printed already."""

@@ -8,6 +8,7 @@ import typer
 
 from peclip.cli import console
 from peclip.cli.options import ReportFormatOpt, print_report
+from peclip.text.display import printable
 
 if TYPE_CHECKING:
     from peclip.config import ModelConfig

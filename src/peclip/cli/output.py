@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Self
 
 from peclip.cli import console
 from peclip.errors import ConfigError
+from peclip.text.display import one_line
 
 if TYPE_CHECKING:
     from peclip.engines.base import Engine, Reading

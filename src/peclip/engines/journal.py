@@ -16,11 +16,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, Any, Self
 
+from peclip.errors import ConfigError
+from peclip.files import lock, replacing, unlock
 from peclip.text.bounds import read_text
 from peclip.text.comparison import differences
 from peclip.text.parsing import parse_json
-from peclip.errors import ConfigError
-from peclip.files import lock, replacing, unlock
 
 
 @dataclass(frozen=True, slots=True)

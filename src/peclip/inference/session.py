@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from peclip.config import ModelConfig, PredictOptions
+from peclip.config import MAX_WINDOW_PIXELS, ModelConfig, PredictOptions
 from peclip.downloads.direct import open_remote
 from peclip.errors import UserError, VideoError, without_frames
 from peclip.inference.prefetch import in_turn, run_ahead

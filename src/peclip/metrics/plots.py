@@ -52,7 +52,9 @@ def plot_confusion(report: Report, *, title: str | None = None) -> Figure:
     _draw_cells(axes, report)
     places = range(size)
     axes.set_xticks(places, names, rotation=35, ha="right", rotation_mode="anchor")
-    axes.set_yticks(places, [f"{name} ({n})" for name, n in zip(names, report.support.values(), strict=True)])
+    axes.set_yticks(
+        places, [f"{name} ({n})" for name, n in zip(names, report.support.values(), strict=True)]
+    )
     for text in (*axes.get_xticklabels(), *axes.get_yticklabels()):
         text.set_parse_math(False)  # a label with dollar signs is no formula
     axes.tick_params(length=0)

@@ -197,7 +197,9 @@ def score(
     """
     names = [canonical(name) for name in classes or table.classes or _all_names([table])]
     if len(names) > MAX_LABELS:
-        raise ConfigError(f"there are {len(names):,} different labels, and at most {MAX_LABELS:,} are scored.")
+        raise ConfigError(
+            f"there are {len(names):,} different labels, and at most {MAX_LABELS:,} are scored."
+        )
     targets = [canonical(name) for name in table.targets]
     labels = [canonical(name) for name in table.labels]
     for video, label in zip(table.ids, labels, strict=True):

@@ -13,12 +13,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from peclip.config import ModelConfig
+from peclip.config import ModelConfig, TowerSize
 from peclip.errors import ConfigError
 from peclip.labels import LabelSet, prior_over
 from peclip.nn.clip import Backbone
 from peclip.nn.towers import ClipBlock
 from peclip.types import Batch
+
+MAX_ADDED = 300_000_000
+"""Parameters that a configuration may add to a backbone: 1.2 GB of fp32."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

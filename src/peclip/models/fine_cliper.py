@@ -267,14 +267,14 @@ def build_fine_cliper(
         config.backbone, config.pretrained, cache_dir=cache_dir, offline=offline
     )
     check_fit(config, backbone)
-    towers = (backbone.vision, backbone.text)
-    for tower, sizes in zip(towers, config.bottlenecks, strict=True):
+    widths = config.bottlenecks
+    for tower, sizes in ((backbone.vision, widths.vision), (backbone.text, widths.text)):
         tower.blocks = nn.ModuleList(
             FineCLIPERBlock(clip_block(block), tower.width, sizes, config.scale)
             for block in tower.blocks
         )
     width = backbone.vision.projection.shape[1]
-    names = ["video", "parsing", "landmarks"][: len(config.bottlenecks.vision)] + ["captions"] * config.captions
+    names = ["video", "parsing", "landmarks"][: len(widths.vision)] + ["captions"] * config.captions
     weights: dict[str, Callable[[], nn.Module]] = {
         "adaptive": lambda: AdaptiveWeights(width, names),
         "fixed": lambda: FixedWeights(config.video_weight),

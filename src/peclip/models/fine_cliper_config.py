@@ -9,7 +9,6 @@ from pydantic import Field, model_validator
 from peclip.config import BackboneSizes, ModelConfig, TowerSize
 from peclip.labels import MAX_TEXT, check_text
 
-
 MAX_BOTTLENECK = 16_384
 """Larger than the width of any CLIP; `added_parameters` bounds the sum of all adapters."""
 

@@ -33,7 +33,9 @@ def plot_timeline(prediction: SourceResult) -> Figure:
         for number, label in enumerate(prediction.labels):
             values = [row.scores[label] for row in track.rows]
             colour = PALETTE[number % len(PALETTE)]
-            panel.plot(middles, values, color=colour, label=shortened(label), marker="o", markersize=3)
+            panel.plot(
+                middles, values, color=colour, label=shortened(label), marker="o", markersize=3
+            )
         title = f"person {track.track_id}" if track.track_id >= 0 else "whole frame"
         said = f"{title}: {shortened(str(track.label))}"
         panel.set_title(said, loc="left", fontsize=10, parse_math=False)

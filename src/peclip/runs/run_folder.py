@@ -17,9 +17,6 @@ from typing import IO, Any
 
 import torch
 
-from peclip.text.bounds import read_text
-from peclip.text.comparison import differences
-from peclip.text.parsing import parse_json
 from peclip.errors import ConfigError, MissingExtraError, TrainingError
 from peclip.figures import save_figure
 from peclip.files import final_name, replacing, write_rows
@@ -28,6 +25,9 @@ from peclip.metrics.prediction_table import PredictionTable
 from peclip.metrics.report import Report
 from peclip.runs.recipe import RunConfig, read_recipe, run_config
 from peclip.runs.run_report import ModelReport
+from peclip.text.bounds import read_text
+from peclip.text.comparison import differences
+from peclip.text.parsing import parse_json
 from peclip.training import checkpointer
 from peclip.training.reporting import JOURNAL
 from peclip.training.state import STATE, STATES, best_weights, writing

@@ -15,7 +15,7 @@ _ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
 
 
 def printable(text: str) -> str:
-    """Returns text with control, format and unencodable characters as escapes such as `\\x1b`."""
+    r"""Returns text with control, format and unencodable characters as escapes such as `\x1b`."""
     if text.isprintable():
         return text
     return "".join(
@@ -29,8 +29,8 @@ def one_line(text: str) -> str:
     return printable(" ".join(text.split()))
 
 
-def message(text: str) -> str:
-    """Returns a message as one printable line; of a long one, the beginning and the end.
+def abridged(text: str) -> str:
+    """Returns a message as one printable line; the middle of a long one is left out.
 
     The beginning says what was given, and the end what to do.
     """

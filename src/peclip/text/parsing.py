@@ -54,7 +54,9 @@ def parse_yaml(text: str) -> Any:
     except yaml.YAMLError as error:
         reason = " ".join(str(error).split())
         raise ConfigError(f"is not valid YAML: {reason}") from None
-    except Exception as error:  # PyYAML's constructors raise KeyError, IndexError, AttributeError, …
+    except (
+        Exception
+    ) as error:  # PyYAML's constructors raise KeyError, IndexError, AttributeError, …
         raise ConfigError(f"is not valid YAML: {first_line(error)}") from None
     check_bounds(value, max_items=_MAX_ITEMS)
     return value

@@ -146,11 +146,15 @@ def _parquet_records(content: bytes, check_columns: CheckColumns) -> Iterator[Re
         file = pq.ParquetFile(pa.BufferReader(content))
         cells = file.metadata.num_rows * file.metadata.num_columns
         if cells > _MAX_PARQUET_CELLS:  # a column of equal values takes a few bytes
-            raise ConfigError(f"it has {cells:,} cells, and at most {_MAX_PARQUET_CELLS:,} are read")
+            raise ConfigError(
+                f"it has {cells:,} cells, and at most {_MAX_PARQUET_CELLS:,} are read"
+            )
         rows = file.read().to_pylist()
     except ConfigError:
         raise
-    except Exception as error:  # besides pyarrow's own, whatever Python raises at an impossible date
+    except (
+        Exception
+    ) as error:  # besides pyarrow's own, whatever Python raises at an impossible date
         raise ConfigError(f"it is not a readable parquet file: {first_line(error)}") from None
     for place, row in enumerate(rows, 1):
         check_columns(row, f"row {place}")

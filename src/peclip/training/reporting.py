@@ -11,10 +11,10 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from peclip.text.comparison import flatten
-from peclip.text.parsing import parse_json
 from peclip.errors import ConfigError, TrainingError, UserError
 from peclip.files import replacing
+from peclip.text.comparison import flatten
+from peclip.text.parsing import parse_json
 from peclip.training.progress import Hooks, Progress
 from peclip.training.trackers import (
     TRACKERS,

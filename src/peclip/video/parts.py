@@ -285,7 +285,9 @@ def _read(path: Path) -> Parts:
             return Parts(landmarks, found)
         side = int((file.metadata() or {})["side"])
         if not 0 < side <= _MAX_SIDE or len(found) * side**2 > _MAX_PIXELS:
-            raise ValueError(f"it has {len(found)} maps of {side} pixels; at most {_MAX_SIDE} are supported")
+            raise ValueError(
+                f"it has {len(found)} maps of {side} pixels; at most {_MAX_SIDE} are supported"
+            )
         packed = file.get_tensor("maps").tobytes()
     # Bounded: a few corrupt bytes could expand to any number of zeros.
     pixels = zlib.decompressobj().decompress(packed, max(1, len(found) * side * side))

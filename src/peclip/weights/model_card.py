@@ -124,4 +124,3 @@ def write_card(
             partial.write_text(text, encoding="utf-8", errors="backslashreplace")
     except OSError as error:
         raise ConfigError(f"{str(card)!r} cannot be written: {error.strerror}.") from None
-

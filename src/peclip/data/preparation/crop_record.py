@@ -11,10 +11,10 @@ from typing import Any
 from pydantic import Field
 
 from peclip.config import Config, PreprocessConfig
-from peclip.text.comparison import differences
-from peclip.text.parsing import parse_json
 from peclip.errors import ConfigError
 from peclip.files import replacing
+from peclip.text.comparison import differences
+from peclip.text.parsing import parse_json
 from peclip.version import VERSION
 
 RECORD = "preprocessing.json"
