@@ -71,9 +71,9 @@ class AnimateConfig(Config):
                     f"{name} is ({low}, {high}); it must be two numbers above 0 and at most 1"
                 )
         low, high = self.resolution_range
-        if not 1 <= low <= high:
+        if not 1 <= low <= high <= 4096:
             raise ValueError(
-                f"resolution_range is ({low}, {high}); it must be two numbers of pixels from 1 in "
+                f"resolution_range is ({low}, {high}); it must be two numbers of pixels from 1 to 4096 in "
                 "ascending order"
             )
         if self.partial + self.faint > 1:

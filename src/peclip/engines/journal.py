@@ -18,7 +18,6 @@ from typing import IO, Any, Self
 
 from peclip.errors import ConfigError
 from peclip.files import lock, replacing, unlock
-from peclip.text.bounds import read_text
 from peclip.text.comparison import differences
 from peclip.text.parsing import parse_json
 
@@ -116,7 +115,7 @@ class Journal:
             )
         # An incomplete line was being written when the run was killed.
         try:
-            lines = read_text(self.path, limit=None).split("\n")[:-1]
+            lines = self.path.read_text(encoding="utf-8").split("\n")[:-1]
             before, *entries = [parse_json(line) for line in lines] or [self._fingerprint]
             before, found = dict(before), [Entry(**entry) for entry in entries]
             _check_entries(found)
