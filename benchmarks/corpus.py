@@ -206,8 +206,8 @@ class Worker:
         """Reads a file, and returns at the latest after the time limit."""
         if self._process is None:
             self._start()
-        self._pipe.send((path, decoder))
         try:
+            self._pipe.send((path, decoder))
             if not self._pipe.poll(self._timeout):
                 self.close()
                 return f"timed out after {self._timeout:g} s"
@@ -265,7 +265,8 @@ def compare(ours: Result, truth: Result) -> str:
         found.append(f"{ours.frames - truth.frames:+} frames")
     if ours.length is not None:
         found.append(f"len() is {ours.length}")
-    if abs(ours.span_s - truth.span_s) > max(0.05, truth.span_s / max(truth.frames, 1)):
+    interval = truth.span_s / max(truth.frames - 1, 1)
+    if abs(ours.span_s - truth.span_s) > min(max(0.05, interval), 1.0):
         found.append(f"{ours.span_s - truth.span_s:+.2f} s")
     if any(abs(a - b) > 2 for a, b in zip(ours.size, truth.size, strict=True)):  # rounded to even
         found.append("size")
@@ -275,7 +276,7 @@ def compare(ours: Result, truth: Result) -> str:
 
 
 def turned(ours: np.ndarray, truth: np.ndarray) -> str:
-    """Names the orientation of a picture relative to the right one; empty if it is upright."""
+    """Names the turn that would make a picture upright; empty if it is."""
     names = [f"{'mirrored, ' * flip}{90 * turns} degrees" for flip in (0, 1) for turns in range(4)]
     errors = [
         float(np.abs(np.rot90(picture, turns).astype(float) - truth).mean())

@@ -48,6 +48,13 @@ class Config(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
 
+    @field_validator("*")
+    @classmethod
+    def _check_encodable(cls, value: Any) -> Any:
+        if not _is_encodable(value):
+            raise ValueError("contains half of a surrogate pair, which no file can hold; remove it")
+        return value
+
 
 class PreprocessConfig(Config):
     """How a face crop becomes the input of the vision tower."""
@@ -274,6 +281,15 @@ def check(kind: type[Checked], values: Mapping[str, Any]) -> Checked:
         raise ConfigError(
             f"{f'Invalid {field}' if field else 'Invalid configuration'}: {message}{given}."
         ) from None
+
+
+def _is_encodable(value: Any) -> bool:
+    """Whether all texts in a value can be written as UTF-8; a path may come from any file system."""
+    if isinstance(value, str):
+        return value.isascii() or not any("\ud800" <= character <= "\udfff" for character in value)
+    if isinstance(value, Mapping):
+        return all(_is_encodable(key) and _is_encodable(item) for key, item in value.items())
+    return not isinstance(value, tuple | list) or all(map(_is_encodable, value))
 
 
 def _excerpt(value: Any) -> str:

@@ -158,8 +158,8 @@ class EndpointCaptioner:
     def _text(self, body: bytes) -> str:
         try:
             reply = parse_json(body)
-        except ConfigError as error:
-            raise self._problem(f"the response {error}: {_excerpt(body)}") from None
+        except ConfigError:
+            raise self._problem(f"the response is not JSON: {_excerpt(body)}") from None
         try:
             text = reply["choices"][0]["message"]["content"]
         except (KeyError, IndexError, TypeError):

@@ -10,16 +10,21 @@ from functools import cache
 from typing import Any
 
 from peclip.errors import ConfigError, first_line
-from peclip.text.bounds import MAX_DIGITS, TOO_DEEP, TOO_MANY_DIGITS, check_bounds
+from peclip.text.bounds import MAX_DEPTH, MAX_DIGITS, TOO_DEEP, TOO_MANY_DIGITS, check_bounds
 
 _MAX_ITEMS = 100_000
+
+
+class NotJSONError(ConfigError):
+    """A text is not JSON at all; what is JSON, but exceeds a bound, is another ConfigError."""
 
 
 def parse_json(text: str | bytes) -> Any:
     """Returns the value of a JSON text.
 
     Raises:
-        ConfigError: it is not JSON, is nested too deeply, or contains an integer with too many digits.
+        NotJSONError: it is not JSON.
+        ConfigError: it is nested too deeply, or contains an integer with too many digits.
     """
     try:
         value = json.loads(text, parse_int=_integer)
@@ -28,7 +33,7 @@ def parse_json(text: str | bytes) -> Any:
     except ConfigError:  # is a ValueError
         raise
     except ValueError as error:
-        raise ConfigError(f"is not valid JSON: {first_line(error)}") from None
+        raise NotJSONError(f"is not valid JSON: {first_line(error)}") from None
     check_bounds(value)
     return value
 
@@ -75,6 +80,16 @@ def _loader() -> Any:
             start: [(tag, pattern) for tag, pattern in resolvers if tag != date]
             for start, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
         }
+
+        depth = 0
+
+        def compose_node(self, parent: Any, index: Any) -> Any:
+            self.depth += 1
+            if self.depth > MAX_DEPTH + 1:  # before the rest is read, which is slow at this depth
+                raise RecursionError
+            node = super().compose_node(parent, index)
+            self.depth -= 1
+            return node
 
         def construct_scalar(self, node: Any) -> Any:
             value = super().construct_scalar(node)

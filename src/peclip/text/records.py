@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from peclip.errors import ConfigError, MissingExtraError, first_line
-from peclip.text.parsing import parse_json
+from peclip.text.parsing import NotJSONError, parse_json
 
 _MAX_PARQUET_CELLS = 100_000_000
 
@@ -120,8 +120,11 @@ def _document_records(content: bytes, check_columns: CheckColumns) -> Iterator[R
 
 
 def _json(text: str, place: str) -> Any:
+    """Returns the value of a JSON text, `None` if it is not JSON: both callers expect an object or a list."""
     try:
         return parse_json(text)
+    except NotJSONError:
+        return None
     except ConfigError as error:
         raise ConfigError(f"{place} {error}") from None
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -41,7 +40,7 @@ def _read(path: Path, order: Sequence[str]) -> list[Entry]:
         return read_list(path, order)
     entries = []
     for number, line in read_lines(path):
-        name, label = (*(cell.strip() for cell in next(csv.reader([line]))), "", "")[:2]
+        name, label = (*(cell.strip(' "') for cell in line.split(",")), "", "")[:2]
         if number == 1 and not label.isdecimal():  # the header
             continue
         clip, place = whole_number(name), whole_number(label)

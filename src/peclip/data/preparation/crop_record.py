@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import Field
 
-from peclip.config import Config, PreprocessConfig
+from peclip.config import Config, PreprocessConfig, check
 from peclip.errors import ConfigError
 from peclip.files import replacing
 from peclip.text.comparison import differences
@@ -49,15 +49,16 @@ class CropConfig(Config):
         parts: str | None = None,
     ) -> CropConfig:
         """Uses the geometry of a model, and its image size unless a size is given."""
-        return cls(
-            size=size or preprocess.image_size,
-            margin=preprocess.face_margin,
-            shift=preprocess.face_shift,
-            align=preprocess.align,
-            detector=detector,
-            threshold=threshold,
-            parts=parts,
-        )
+        values = {
+            "size": size or preprocess.image_size,
+            "margin": preprocess.face_margin,
+            "shift": preprocess.face_shift,
+            "align": preprocess.align,
+            "detector": detector,
+            "threshold": threshold,
+            "parts": parts,
+        }
+        return check(cls, values)
 
 
 def record_crops(root: Path, output: Path, config: CropConfig) -> None:
@@ -86,7 +87,7 @@ def record_crops(root: Path, output: Path, config: CropConfig) -> None:
                 f"{str(output)!r} contains crops made with different settings "
                 f"({', '.join(map(str, changed))}); choose another folder."
             )
-        config = config.model_copy(update={"parts": before["parts"]})
+        config = check(CropConfig, config.model_dump() | {"parts": before["parts"]})
     output.mkdir(parents=True, exist_ok=True)
     content = config.model_dump() | {"peclip_version": VERSION}
     with replacing(record) as partial:
