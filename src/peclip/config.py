@@ -5,14 +5,22 @@ from __future__ import annotations
 import math
 import os
 from abc import abstractmethod
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from peclip.errors import ConfigError
-from peclip.labels import EMOTIONS, LabelSet, check_distribution, prior_over
+from peclip.labels import (
+    EMOTIONS,
+    MAX_LABELS,
+    MAX_TEXT,
+    LabelSet,
+    check_prior,
+    check_text,
+    prior_over,
+)
 from peclip.literals import DecoderName, DetectorName, TimeOrigin
 
 
@@ -21,8 +29,15 @@ def default_readers() -> int:
     return min(4, os.cpu_count() or 1)
 
 
+MAX_WORKERS = 256
+"""Processes that read videos."""
+MAX_SECONDS = 1e9
+"""Longest time in a video: 32 years."""
 RESAMPLES = 1000
 """Default number of bootstrap draws for confidence intervals."""
+
+MAX_WINDOW_PIXELS = 2**25
+"""Pixels of a window, over all frames: 400 MB of fp32. 16 frames of 224 pixels have 2**19.6."""
 
 _CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 _CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
@@ -32,6 +47,13 @@ class Config(BaseModel):
     """The base of all configurations: frozen, and an unknown field is an error."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+    @field_validator("*")
+    @classmethod
+    def _check_encodable(cls, value: Any) -> Any:
+        if not _is_encodable(value):
+            raise ValueError("contains an unpaired surrogate, which cannot be written to a file; remove it")
+        return value
 
 
 class PreprocessConfig(Config):
@@ -55,8 +77,8 @@ class PreprocessConfig(Config):
     @field_validator("mean", "std")
     @classmethod
     def _check_finite(cls, value: tuple[float, ...]) -> tuple[float, ...]:
-        if not all(math.isfinite(number) for number in value):
-            raise ValueError("must be three finite numbers")
+        if not all(abs(number) <= 1000 for number in value):  # a NaN fails as well
+            raise ValueError("must be three numbers from -1000 to 1000")
         return value
 
     @field_validator("std")
@@ -77,7 +99,7 @@ class ModelConfig(Config):
     """Weight tag in open_clip; `None` if the checkpoint stores the weights of the backbone."""
     quick_gelu: bool = True
     """Whether the backbone uses QuickGELU; must match the backbone."""
-    labels: tuple[str, ...] = Field(EMOTIONS[:7], max_length=1000)
+    labels: tuple[str, ...] = Field(EMOTIONS[:7], max_length=MAX_LABELS)
     """Class names in the order of the logits."""
     label_texts: dict[str, str] = {}
     """Custom label texts by label name, instead of the model's own."""
@@ -89,7 +111,8 @@ class ModelConfig(Config):
     """Average the logits of a window and its mirror image. This makes predictions invariant to flipping,
     but takes twice as long."""
     prior: dict[str, float] | None = None
-    """Frequency of each label among the training targets, after class balancing; above 0, with the sum 1."""
+    """Frequency of each label among the training targets, after class balancing. The values are above 0 and sum to
+    1; `None` if not stored."""
     label_frequencies: dict[str, float] | None = None
     """Frequency of each label among the training videos, before class balancing; stored with `prior`."""
     prior_weight: float | None = Field(None, ge=0, le=1)
@@ -100,27 +123,23 @@ class ModelConfig(Config):
     @model_validator(mode="after")
     def _check_labels(self) -> Self:
         LabelSet(self.labels)
-        self._check_prior()
+        check_prior(self.labels, self)
         unknown = set(self.label_texts) - set(self.labels)
         if unknown:
             raise ValueError(f"label_texts contains {sorted(unknown)}, which are not in labels")
+        for text in self.label_texts.values():
+            check_text("The label text", " ".join(text.split()), limit=MAX_TEXT)
+        if (size := self.window_pixels) > MAX_WINDOW_PIXELS:
+            raise ValueError(
+                f"num_frames is {self.num_frames} and image_size is {self.preprocess.image_size}, so a window "
+                f"has {size:,} pixels; use at most {MAX_WINDOW_PIXELS:,}"
+            )
         return self
 
-    def _check_prior(self) -> None:
-        stored = {"prior": self.prior, "label_frequencies": self.label_frequencies}
-        for name, shares in stored.items():
-            if shares is not None:
-                check_distribution(name, self.labels, shares)
-        missing = [name for name, shares in stored.items() if shares is None]
-        if len(missing) == 1:
-            raise ConfigError(
-                f"{missing[0]} is missing: set both prior and label_frequencies, or neither"
-            )
-        if missing and self.prior_weight is not None:
-            raise ConfigError(
-                f"prior_weight is {self.prior_weight}, but the configuration has no prior; "
-                "set prior, or set prior_weight to null"
-            )
+    @property
+    def window_pixels(self) -> int:
+        """Number of pixels in the input of one window."""
+        return self.num_frames * self.preprocess.image_size**2
 
     @property
     def label_set(self) -> LabelSet:
@@ -140,6 +159,10 @@ class ModelConfig(Config):
     def reads_captions(self) -> bool:
         """Whether the model also reads captions of the videos."""
         return "captions" in self.streams
+
+    def added_parameters(self, vision: TowerSize, text: TowerSize) -> int:
+        """Returns the parameters whose number this configuration chooses freely, before any is allocated."""
+        return 0
 
     @classmethod
     @abstractmethod
@@ -168,6 +191,13 @@ class ModelConfig(Config):
         )
 
 
+class TowerSize(NamedTuple):
+    """The size of a tower of CLIP."""
+
+    layers: int
+    width: int
+
+
 class BackboneSizes(NamedTuple):
     """Properties of a backbone that a default configuration depends on."""
 
@@ -186,9 +216,9 @@ class PredictOptions(Config, use_attribute_docstrings=True):
 
     window: float = Field(1.0, gt=0)
     """Length of a window in seconds; `all` (infinite) treats the whole video as one window."""
-    hop: float = Field(0.5, ge=0.001)
+    hop: float = Field(0.5, ge=0.001, le=MAX_SECONDS)
     """Seconds between the starts of consecutive windows."""
-    start: float = Field(0.0, ge=0)
+    start: float = Field(0.0, ge=0, le=MAX_SECONDS)
     """Skip frames before this time, in seconds, as in the rows."""
     end: float | None = Field(None, gt=0)
     """Skip frames after this time, in seconds, as in the rows; by default (`all`), the video is read to the end."""
@@ -205,7 +235,7 @@ class PredictOptions(Config, use_attribute_docstrings=True):
     the second detection; if these frames exceed 256 MiB, faces are detected earlier."""
     face_threshold: float = Field(0.7, ge=0, le=1)
     """Confidence threshold of the detector; faces below it are ignored."""
-    min_face: float = Field(24.0, ge=0)
+    min_face: float = Field(24.0, ge=0, le=100_000)
     """Minimum face size in pixels; windows with smaller faces get the status low_quality."""
     min_coverage: float = Field(0.3, ge=0, le=1)
     """Minimum fraction of a window's frames in which the face must be visible; windows below it get the
@@ -219,11 +249,11 @@ class PredictOptions(Config, use_attribute_docstrings=True):
     uniform prior, or a value in between to interpolate. Defaults to the value stored in the model."""
     stream_timeout: float = Field(10.0, gt=0, le=86_400)
     """Time without data after which a live source (MJPEG, HLS, RTSP) counts as failed."""
-    reconnect: int = Field(0, ge=0)
+    reconnect: int = Field(0, ge=0, le=1_000_000)
     """Maximum number of consecutive attempts to reconnect to a live source that failed or ended."""
     captions: Path | None = None
     """Caption file written by `peclip captions`, for models that read captions."""
-    batch_size: int | None = Field(None, ge=1)
+    batch_size: int | None = Field(None, ge=1, le=10_000)
     """Windows per forward pass; defaults to 8, or to 1 for a live source, so that rows appear immediately."""
 
     @field_validator("end")
@@ -252,55 +282,24 @@ def check(kind: type[Checked], values: Mapping[str, Any]) -> Checked:
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         field = ".".join(str(part) for part in first["loc"])[:80]
-        given = f" (given: {str(first['input'])[:80]!r})" if field else ""
+        given = f" (given: {_excerpt(first['input'])!r})" if field else ""
         message = first["msg"].removeprefix("Value error, ").removesuffix(".")
         raise ConfigError(
             f"{f'Invalid {field}' if field else 'Invalid configuration'}: {message}{given}."
         ) from None
 
 
-class Difference(NamedTuple):
-    """A setting that has changed; as text, for example, `window 1.0 instead of 2.0`."""
-
-    name: str
-    """Dotted if nested."""
-    before: Any
-    """The stored value, `None` if missing."""
-    now: Any
-
-    def __str__(self) -> str:
-        return f"{self.name} {self.before!r} instead of {self.now!r}"
+def _is_encodable(value: Any) -> bool:
+    """Whether all texts in a value can be written as UTF-8; a path may come from any file system."""
+    if isinstance(value, str):
+        return value.isascii() or not any("\ud800" <= character <= "\udfff" for character in value)
+    if isinstance(value, Mapping):
+        return all(_is_encodable(key) and _is_encodable(item) for key, item in value.items())
+    return not isinstance(value, tuple | list) or all(map(_is_encodable, value))
 
 
-def differences(
-    before: Mapping[str, Any], now: Mapping[str, Any], *, ignored: Collection[str] = ()
-) -> list[Difference]:
-    """Compares stored settings with the current ones.
-
-    Args:
-        before: the stored ones; may be nested.
-        now: the present ones; may be nested.
-        ignored: dotted names that may differ.
-
-    Returns:
-        The changed settings, in the order of the present ones; a missing one equals `None`.
-    """
-    was, now = flatten(before), flatten(now)
-    names = [name for name in {**now, **was} if name not in ignored]
-    return [
-        Difference(name, was.get(name), now.get(name))
-        for name in names
-        if was.get(name) != now.get(name)
-    ]
-
-
-def flatten(values: Mapping[str, Any], separator: str = ".") -> dict[str, Any]:
-    """Returns nested values on one level: `{"lr": {"adapters": 1}}` has the key `lr.adapters`."""
-    found: dict[str, Any] = {}
-    for key, value in values.items():
-        if isinstance(value, Mapping):
-            inner = flatten(value, separator)
-            found |= {f"{key}{separator}{name}": leaf for name, leaf in inner.items()}
-        else:
-            found[key] = value
-    return found
+def _excerpt(value: Any) -> str:
+    try:
+        return str(value)[:80]
+    except ValueError:  # an integer with more than 4,300 digits
+        return "an integer with too many digits"

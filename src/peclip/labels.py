@@ -7,11 +7,13 @@ because every data set of the field has a different index order.
 from __future__ import annotations
 
 import math
+import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
 from peclip.errors import ConfigError
+from peclip.text.display import printable
 
 EMOTIONS = (
     "happiness",
@@ -44,6 +46,15 @@ ALIASES = {
     "disappointed": "disappointment",
 }
 
+MAX_LABELS = 1000
+MAX_NAME = 200
+"""Characters of a label name."""
+MAX_TEXT = 10_000
+"""Characters of the text of a label, of which CLIP reads the first 77 tokens."""
+
+_UNSAFE = {"Cc", "Cs", "Zl", "Zp"}
+"""Unicode categories: control characters, surrogates, and separators of lines and paragraphs."""
+
 _TOLERANCE = 1e-3
 """Accepts probabilities rounded to four decimals."""
 
@@ -57,12 +68,30 @@ def canonical(name: str) -> str:
     return ALIASES.get(key, key)
 
 
+def check_text(what: str, text: str, *, limit: int) -> None:
+    """Checks that a name or a text can be written to any file and terminal.
+
+    Raises:
+        ConfigError: it is too long, or contains a control character or half of a surrogate pair.
+    """
+    if len(text) > limit:
+        raise ConfigError(
+            f"{what} {printable(text[:40])!r}… has {len(text):,} characters; use at most {limit:,}."
+        )
+    if not text.isprintable() and any(unicodedata.category(char) in _UNSAFE for char in text):
+        raise ConfigError(
+            f"{what} '{printable(text[:80])}' contains a control character, a line break or half "
+            "of a surrogate pair; remove it."
+        )
+
+
 @dataclass(frozen=True)
 class LabelSet:
     """An ordered set of label names. The order is the class index of a model's logits.
 
     Raises:
-        ConfigError: fewer than two names, an empty name, or a name given twice.
+        ConfigError: fewer than two names or more than 1,000, an empty name or one that cannot be written to
+            a terminal (see `check_text`), or a name given twice.
     """
 
     names: tuple[str, ...]
@@ -70,7 +99,12 @@ class LabelSet:
     def __post_init__(self) -> None:
         if len(self.names) < 2:
             raise ConfigError(f"A label set needs at least two names; got {list(self.names)}.")
+        if len(self.names) > MAX_LABELS:
+            raise ConfigError(
+                f"A label set has at most {MAX_LABELS:,} names; got {len(self.names):,}."
+            )
         for name in self.names:
+            check_text("The label name", name, limit=MAX_NAME)
             if not name:
                 raise ConfigError(
                     f"Empty label name in {list(self.names)}; every label needs a name."
@@ -135,6 +169,29 @@ def check_distribution(name: str, labels: Iterable[str], shares: Mapping[str, fl
         raise ConfigError(
             f"the probabilities in {name} sum to {total:.6g}; each must be above 0, and their "
             "sum must be 1"
+        )
+
+
+def check_prior(labels: Iterable[str], model: HasPrior) -> None:
+    """Checks that a model has a valid prior and label frequencies, or neither.
+
+    Raises:
+        ConfigError: one is missing or invalid, or there is a prior weight without them.
+    """
+    names = tuple(labels)
+    stored = {"prior": model.prior, "label_frequencies": model.label_frequencies}
+    for name, shares in stored.items():
+        if shares is not None:
+            check_distribution(name, names, shares)
+    missing = [name for name, shares in stored.items() if shares is None]
+    if len(missing) == 1:
+        raise ConfigError(
+            f"{missing[0]} is missing: set both prior and label_frequencies, or neither"
+        )
+    if missing and model.prior_weight is not None:
+        raise ConfigError(
+            f"prior_weight is {model.prior_weight}, but there is no prior; set prior, or set "
+            "prior_weight to null"
         )
 
 

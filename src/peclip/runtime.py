@@ -35,7 +35,7 @@ def choose_device(name: str = "auto") -> torch.device:
         return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
     kind, colon, number = name.partition(":")
     # torch stores the number in 8 bits: its cuda:256 is cuda:0.
-    counted = not colon or (number.isascii() and number.isdecimal())
+    counted = not colon or (number.isascii() and number.isdecimal() and len(number) < 10)
     if kind not in ("cpu", "cuda", "mps") or not counted or (colon and kind != "cuda"):
         raise ConfigError(f"Invalid device {name!r}; choose auto, cpu, cuda, cuda:N or mps.")
     if kind == "cuda" and not torch.cuda.is_available():

@@ -47,10 +47,10 @@ class Settings(BaseSettings):
         description="a Hugging Face access token",
     )
     max_download_bytes: int = Field(
-        default=8 * 1024**3, gt=0, description="a whole number of bytes above 0"
+        default=8 * 1024**3, gt=0, le=2**50, description="a whole number of bytes above 0"
     )
     http_timeout: float = Field(
-        default=10.0, gt=0, allow_inf_nan=False, description="a number of seconds above 0"
+        default=10.0, gt=0, le=86_400, description="a number of seconds above 0, at most a day"
     )
     download_timeout: float = Field(
         default=3600.0, gt=0, allow_inf_nan=False, description="a number of seconds above 0"
@@ -59,7 +59,7 @@ class Settings(BaseSettings):
         default=None, description="the key of a caption endpoint"
     )
     captions_timeout: float = Field(
-        default=120.0, gt=0, allow_inf_nan=False, description="a number of seconds above 0"
+        default=120.0, gt=0, le=86_400, description="a number of seconds above 0, at most a day"
     )
 
     @field_validator("cache_dir")

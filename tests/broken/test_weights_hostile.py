@@ -18,6 +18,7 @@ from safetensors.torch import load_file, save_file
 from sweeps import sweep
 
 from peclip.cli.app import run
+from peclip.weights import checkpoint
 
 Edit = Callable[[Path], object]
 
@@ -172,6 +173,26 @@ def test_a_corrupt_checkpoint_is_not_converted(
     torch.save({"state_dict": {"a": torch.zeros(100)}}, path)
     path.write_bytes(damage(path.read_bytes(), part, 1))
     assert str(path) in refusal(capfd, 4, "convert", str(path), str(tmp_path / "out"))
+
+
+def test_a_backbone_larger_than_its_file_is_never_built(
+    saved: Path, video: Path, capfd: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A name of a few bytes would take 10 GB and minutes."""
+
+    def never(*_: object, **__: object) -> None:
+        raise AssertionError("built")
+
+    monkeypatch.setattr(checkpoint, "build_model", never)
+    config(saved, backbone="ViT-bigG-14", quick_gelu=False)
+    line = predict_with(capfd, 4, saved, video)
+    assert "has at least 2," in line
+    assert "model.safetensors" in line
+
+
+def test_an_endless_name_of_a_tensor_is_shortened(saved: Path, video: Path, capfd: Any) -> None:
+    changed(saved, lambda t: t.update({"a" * 100_000: torch.zeros(1)}))
+    assert f"1 unexpected ({'a' * 80})" in predict_with(capfd, 4, saved, video)
 
 
 # --- config.json --------------------------------------------------------------------------------

@@ -200,7 +200,7 @@ def test_an_invalid_csv_file(content: str | bytes, expected: str, tmp_path: Path
         ("", "it is empty"),
         ("[1]\n", "line 1 is not a JSON object"),
         ('{"source": "a"\n', "line 1 is not a JSON object"),
-        ("[" * 100_000, "line 1 is not a JSON object"),
+        ("[" * 100_000, "line 1 is nested more than 32 levels deep"),
         ('{"source": "a", "target": "sad"}\n', "line 1 lacks label"),
         (
             '{"source": "a", "target": 3, "label": "sad"}\n',

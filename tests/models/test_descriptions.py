@@ -119,10 +119,9 @@ def test_a_file_of_names_with_texts(tmp_path: Path, name: str, content: str) -> 
         ("- yes\n- no\n", "must contain a list of names, or a mapping"),
         ("happy: [1]\nsad: x\n", "must contain a list of names, or a mapping"),
         ("- {happy: x}\n- sad\n", "must contain a list of names, or a mapping"),
-        ("[happy, sad", "is not YAML or JSON"),
-        ('{"happy": ', "is not YAML or JSON"),
-        ("!!python/object/apply:os.system [true]", "is not YAML or JSON"),
-        ("- 2001-99-99\n- sad\n", "is not YAML or JSON"),  # yaml gives a bare ValueError here
+        ("[happy, sad", "is not valid YAML"),
+        ('{"happy": ', "is not valid YAML"),
+        ("!!python/object/apply:os.system [true]", "is not valid YAML"),
         ("- happy\n- joy\n", "'happiness'"),
         ("happy: a\njoy: b\n", "'happiness'"),
         ("[]", "at least two"),
@@ -134,10 +133,15 @@ def test_invalid_content_is_a_one_line_error(tmp_path: Path, content: str, probl
     assert "\n" not in str(caught.value)
 
 
+def test_a_date_is_a_name(tmp_path: Path) -> None:
+    labels, _ = read_label_file(write(tmp_path / "days.yaml", "- 2001-99-99\n- 2024-01-31\n"))
+    assert labels.names == ("2001-99-99", "2024-01-31")
+
+
 def test_undecodable_bytes_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "latin1.yaml"
     path.write_bytes("- müde\n- wach\n".encode("latin-1"))
-    with pytest.raises(ConfigError, match=r"latin1\.yaml.*is not YAML"):
+    with pytest.raises(ConfigError, match=r"latin1\.yaml.*is not UTF-8 text"):
         read_label_file(path)
 
 

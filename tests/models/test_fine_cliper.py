@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,10 +12,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from peclip.config import TowerSize
 from peclip.data.streams.captions import CaptionStream
 from peclip.data.streams.parts import PartsStream
 from peclip.errors import ConfigError
 from peclip.labels import LabelSet
+from peclip.models import base, fine_cliper
 from peclip.models.fine_cliper import FineCLIPERModel
 from peclip.models.fine_cliper_config import FineCLIPERConfig
 from peclip.models.pe_clip_config import PEClipConfig
@@ -382,3 +385,43 @@ def test_any_backbone_will_do() -> None:
     config = backbone_model_config("ViT-L-14-quickgelu", "openai", "finecliper")
     counts = count_parameters(config)["trainable"]
     assert counts["video"] == 48 * (2 * 1024 * 192 + 192 + 1024)
+
+
+@pytest.mark.parametrize("changes", [{}, FULL, {"video_bottleneck": 5, "parts": True}])
+def test_the_adapters_are_counted_before_they_are_built(changes: dict[str, Any]) -> None:
+    config = debug_config("finecliper").derive(**changes)
+    model = build_model(config)
+    sizes = (TowerSize(len(t.blocks), t.width) for t in (model.vision, model.text))  # type: ignore[arg-type]
+    built = [p.numel() for name, p in model.named_parameters() if "adapters" in name.split(".")]
+    assert config.added_parameters(*sizes) == sum(built) > 0
+
+
+def test_widths_that_fill_the_memory_are_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    def never(*_: object) -> None:
+        raise AssertionError("a layer of the adapters is allocated")
+
+    monkeypatch.setattr(fine_cliper, "FineCLIPERBlock", never)
+    monkeypatch.setattr(base, "MAX_ADDED", 2_000_000)
+    wide = debug_config("finecliper").derive(video_bottleneck=16_384)
+    with pytest.raises(ConfigError, match="at most 2,000,000 are supported. Reduce the widths"):
+        build_model(wide)
+    with pytest.raises(ConfigError, match="video_bottleneck"):
+        debug_config("finecliper").derive(video_bottleneck=20_000_000)
+
+
+def test_a_hostile_configuration_of_widths(shared_data: Path) -> None:
+    """9.8 GB of adapters in 840 bytes."""
+    text = (shared_data / "hard" / "config_finecliper_bomb.json").read_text()
+    with pytest.raises(ConfigError, match="Invalid video_bottleneck: .*16384.*20000000"):
+        read_config(text)
+    text = (shared_data / "hard" / "config_labels.json").read_text()
+    with pytest.raises(ConfigError, match="contains a control character"):
+        read_config(text)
+
+
+def test_a_window_has_a_maximum_of_pixels() -> None:
+    config = debug_config("finecliper")
+    large = config.derive(num_frames=1024, preprocess={"image_size": 181})
+    assert large.window_pixels == 1024 * 181**2
+    with pytest.raises(ConfigError, match="a window has 33,918,976 pixels; use at most 33,554,432"):
+        config.derive(num_frames=1024, preprocess={"image_size": 182})

@@ -6,7 +6,6 @@ Frames showing people leave the machine, unless the server runs on it.
 from __future__ import annotations
 
 import base64
-import json
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -21,6 +20,7 @@ from peclip.captions.prompt import PROMPT
 from peclip.downloads.direct import connection_problem
 from peclip.errors import ConfigError, EndpointError, NoCaptionError
 from peclip.settings import Settings
+from peclip.text.parsing import parse_json
 from peclip.video.frames import Frames
 
 ATTEMPTS = 4
@@ -157,8 +157,8 @@ class EndpointCaptioner:
 
     def _text(self, body: bytes) -> str:
         try:
-            reply = json.loads(body)
-        except (ValueError, RecursionError):
+            reply = parse_json(body)
+        except ConfigError:
             raise self._problem(f"the response is not JSON: {_excerpt(body)}") from None
         try:
             text = reply["choices"][0]["message"]["content"]

@@ -14,10 +14,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Self
 
-from peclip.config import differences
 from peclip.data.caption_file import read_caption_rows
 from peclip.errors import ConfigError
-from peclip.files import lock, parse_json, unlock
+from peclip.files import lock, unlock
+from peclip.text.comparison import differences
+from peclip.text.parsing import parse_json
 
 logger = logging.getLogger(__name__)
 
@@ -118,7 +119,9 @@ class CaptionStore:
             )
         line = json.dumps(asdict(caption), ensure_ascii=False) + "\n"
         try:
-            with self.path.open("a", encoding="utf-8", newline="\n") as file:
+            with self.path.open(
+                "a", encoding="utf-8", errors="backslashreplace", newline="\n"
+            ) as file:
                 file.write(line)
                 file.flush()
                 os.fsync(file.fileno())
@@ -150,9 +153,9 @@ def _cut_off_half_a_line(path: Path) -> None:
     content = path.read_bytes()
     start = content.rfind(b"\n") + 1
     before, last = content[:start].split(b"\n"), content[start:]
-    if not last or not all(_is_caption(parse_json(line)) for line in before if line.strip()):
+    if not last or not all(_is_caption(_value(line)) for line in before if line.strip()):
         return
-    row = parse_json(last)
+    row = _value(last)
     if _is_caption(row):  # edited manually, without a final newline
         with path.open("ab") as file:
             file.write(b"\n")
@@ -160,6 +163,13 @@ def _cut_off_half_a_line(path: Path) -> None:
         with path.open("rb+") as file:
             file.truncate(start)
         logger.warning("%s: removed an incomplete last line.", path)
+
+
+def _value(line: bytes) -> object:
+    try:
+        return parse_json(line)
+    except ConfigError:
+        return None
 
 
 def _is_caption(row: object) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,6 +14,7 @@ from peclip.cli.options import DataGroup, DeviceOpt, ProgressOpt
 from peclip.config import check
 from peclip.data.config import DataConfig
 from peclip.errors import SOME_FAILED, ConfigError
+from peclip.text.parsing import parse_json
 
 if TYPE_CHECKING:
     from peclip.captions.describe import Captioner, Described
@@ -199,8 +199,8 @@ def _load_captioner(
 
 def _read_options(text: str) -> dict[str, Any]:
     try:
-        options = json.loads(text)
-    except ValueError:
+        options = parse_json(text)
+    except ConfigError:
         options = None
     if not isinstance(options, dict):
         raise ConfigError(

@@ -15,6 +15,7 @@ from rich.text import Text
 
 from peclip.results.interface import SourceResult
 from peclip.results.rows import Row
+from peclip.text.display import abridged, one_line, printable
 
 _bars: list[Console] = []
 """Consoles of the bars that are visible now."""
@@ -36,39 +37,27 @@ def err() -> Console:
 
 def error(message: str) -> None:
     """Prints one line that starts with `peclip: error:`."""
-    err().print(Text.assemble(("peclip: error:", "red"), " ", shown(message)))
-
-
-def shown(text: str) -> str:
-    """Returns text as one line, with control and unencodable characters (as in file names) escaped."""
-    return _printable(" ".join(text.split()))
-
-
-def _printable(text: str) -> str:
-    return "".join(
-        character if character.isprintable() else character.encode("unicode_escape").decode("ascii")
-        for character in text
-    )
+    err().print(Text.assemble(("peclip: error:", "red"), " ", abridged(message)))
 
 
 def as_markup(text: str) -> str:
     """Escapes text for a bar, which reads brackets as markup."""
-    return escape(shown(text))
+    return escape(one_line(text))
 
 
 def note(message: str) -> None:
     """Prints an informational line; `--quiet` silences it."""
     if logging.getLogger("peclip").level <= logging.WARNING:
-        err().print(f"[dim]{escape(message)}[/]")
+        err().print(f"[dim]{escape(printable(message))}[/]")
 
 
 class _Warnings(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
-        text = escape(shown(record.getMessage()))
+        text = escape(abridged(record.getMessage()))
         err().print(f"[yellow]peclip: {record.levelname.lower()}:[/] {text}")
         if record.exc_info and record.exc_info[1] is not None:
             for line in traceback.format_exception(record.exc_info[1]):
-                err().print("\n".join(map(_printable, line.rstrip().splitlines())), markup=False)
+                err().print("\n".join(map(printable, line.rstrip().splitlines())), markup=False)
 
 
 def configure_logging(*, quiet: bool, verbose: bool) -> None:
@@ -119,21 +108,21 @@ class RowTable:
         """Prints one line, after a heading for each new source."""
         if row.source != self._source:
             self._source = row.source
-            out().print(f"[bold]{escape(shown(row.source))}[/]")
+            out().print(f"[bold]{escape(one_line(row.source))}[/]")
             heading = (
                 f"{'person':>8}  {'seconds':>15}  {'expression':<15} {'score':>5}  {'face':>4}"
             )
             out().print(f"[dim]{heading}  next[/]")
         who = "-" if row.track_id < 0 else str(row.track_id)
         span = f"{row.start_s:.2f} - {row.end_s:.2f}"
-        label = escape(row.label or row.status.replace("_", " "))
+        label = escape(one_line(row.label or row.status.replace("_", " ")))
         score = "" if row.score is None else f"{row.score:.2f}"
         face = "" if row.face_conf is None else f"{row.face_conf:.2f}"
         ranked = sorted(row.scores.items(), key=lambda item: -item[1])[1 : self._top_k]
         following = ", ".join(f"{name} {value:.2f}" for name, value in ranked)
         if row.status == "low_quality":
             following += "  (low quality)"
-        line = f"{who:>8}  {span:>15}  {label:<15} {score:>5}  {face:>4}  {escape(following)}"
+        line = f"{who:>8}  {span:>15}  {label:<15} {score:>5}  {face:>4}  {escape(printable(following))}"
         out().print(line, style=_STYLES[row.status] or None)
 
     def end_source(self, prediction: SourceResult) -> None:
@@ -142,7 +131,9 @@ class RowTable:
             who = "whole frame" if track.track_id < 0 else f"person {track.track_id}"
             windows = f"{len(track.rows)} window{'s' if len(track.rows) != 1 else ''}"
             best = next(iter(track.scores.values()))
-            out().print(f"  {who}: [bold]{escape(track.label or '')}[/] {best:.2f} ({windows})")
+            out().print(
+                f"  {who}: [bold]{escape(one_line(track.label or ''))}[/] {best:.2f} ({windows})"
+            )
 
     def close(self) -> None:
         """Does nothing: every row is printed already."""
@@ -150,10 +141,11 @@ class RowTable:
 
 def print_table(heading: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """Prints aligned columns."""
-    widths = [max(len(str(line[i])) for line in [heading, *rows]) for i in range(len(heading))]
+    heading, *rows = [[printable(str(cell)) for cell in line] for line in [heading, *rows]]
+    widths = [max(len(line[i]) for line in [heading, *rows]) for i in range(len(heading))]
 
     def text(line: Sequence[str]) -> str:
-        cells = [str(cell).ljust(width) for cell, width in zip(line, widths, strict=True)]
+        cells = [cell.ljust(width) for cell, width in zip(line, widths, strict=True)]
         return escape("  ".join(cells).rstrip())
 
     out().print(f"[bold]{text(heading)}[/]")

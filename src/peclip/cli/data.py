@@ -14,6 +14,7 @@ from peclip.config import PredictOptions, check
 from peclip.data.config import DataConfig
 from peclip.errors import SOME_FAILED
 from peclip.literals import DetectorName
+from peclip.text.display import printable
 
 if TYPE_CHECKING:
     from peclip.data.check_report import CheckReport, FaceShare
@@ -221,7 +222,7 @@ def _print(report: CheckReport) -> None:
         typer.echo(f"\n{mark}: {kind.replace('_', ' ')}, {count:,} ({KINDS[kind]})")
         found = [finding for finding in report.findings if finding.kind == kind]
         for finding in found[:_SHOWN]:
-            typer.echo(f"  {finding.where}: {finding.detail}")
+            typer.echo(printable(f"  {finding.where}: {finding.detail}"))
         if count > _SHOWN:
             typer.echo(f"  and {count - _SHOWN:,} more; use -f json to list them all")
     if report.faces is not None:

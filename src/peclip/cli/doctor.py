@@ -10,6 +10,7 @@ from rich.markup import escape
 
 from peclip.cli import console
 from peclip.cli.options import ReportFormatOpt, print_report
+from peclip.text.display import printable
 
 if TYPE_CHECKING:
     from peclip.cli.diagnosis import Finding
@@ -29,6 +30,8 @@ def doctor(form: ReportFormatOpt = "table") -> None:
 def _print_table(findings: Sequence[Finding]) -> None:
     marks = {"ok": "[green]ok[/]", "optional": "[yellow]--[/]", "missing": "[red]!![/]"}
     for finding in findings:
-        console.out().print(f"{marks[finding.state]}  {finding.name:<14} {escape(finding.value)}")
+        console.out().print(
+            f"{marks[finding.state]}  {finding.name:<14} {escape(printable(finding.value))}"
+        )
         if finding.advice:
-            console.out().print(f"{'':<19}{escape(finding.advice)}", style="dim")
+            console.out().print(f"{'':<19}{escape(printable(finding.advice))}", style="dim")

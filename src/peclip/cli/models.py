@@ -8,6 +8,7 @@ import typer
 
 from peclip.cli import console
 from peclip.cli.options import ReportFormatOpt, print_report
+from peclip.text.display import printable
 
 if TYPE_CHECKING:
     from peclip.config import ModelConfig
@@ -66,7 +67,7 @@ def info(name: NameArg, form: ReportFormatOpt = "table") -> None:
 
 def _print_info(about: dict[str, Any], config: ModelConfig) -> None:
     for key in ("name", "architecture", "backbone", "pretrained"):
-        typer.echo(f"{key:<13} {about[key] or '-'}")
+        typer.echo(f"{key:<13} {printable(about[key] or '-')}")
     typer.echo(f"{'frames':<13} {config.num_frames} of {config.preprocess.image_size} pixels")
     if config.prior_weight is not None:
         typer.echo(f"{'prior weight':<13} {config.prior_weight:g}")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Self
 
 from peclip.cli import console
 from peclip.errors import ConfigError
+from peclip.text.display import one_line
 
 if TYPE_CHECKING:
     from peclip.engines.base import Engine, Reading
@@ -68,7 +69,7 @@ class RowOutput:
         if self._num_faceless:
             more = f" and {self._num_faceless - 1} more" if self._num_faceless > 1 else ""
             console.note(
-                f"{console.shown(self._first_faceless)}{more}: no face found. Use --no-face-crop "
+                f"{one_line(self._first_faceless)}{more}: no face found. Use --no-face-crop "
                 "for videos that are already cropped to a face."
             )
         try:

@@ -76,10 +76,10 @@ class AnimateConfig(Config):
                     "1, in ascending order"
                 )
         low, high = self.resolution_range
-        if not 1 <= low <= high:
+        if not 1 <= low <= high <= 4096:
             raise ValueError(
-                f"resolution_range is ({low}, {high}); it must be two sizes in pixels of at least "
-                "1, in ascending order"
+                f"resolution_range is ({low}, {high}); it must be two sizes in pixels from 1 to 4096, "
+                "in ascending order"
             )
         if self.partial + self.faint > 1:
             raise ValueError(

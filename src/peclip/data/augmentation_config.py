@@ -28,9 +28,10 @@ class AugmentConfig(Config):
             ("crop_scale", self.crop_scale),
             ("crop_ratio", self.crop_ratio),
         ):
-            if not 0 < low <= high or (name == "crop_scale" and high > 1):
+            limit = 1 if name == "crop_scale" else 100
+            if not 1e-4 <= low <= high <= limit:
                 raise ValueError(
-                    f"{name} is ({low}, {high}); it must be a lower and an upper limit, both "
-                    "above 0"
+                    f"{name} is ({low}, {high}); it must be a lower and an upper limit from "
+                    f"0.0001 to {limit}"
                 )
         return self

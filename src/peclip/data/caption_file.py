@@ -13,7 +13,7 @@ from typing import Any
 
 from peclip.data.caption_refinement import refine
 from peclip.errors import ConfigError, DatasetError
-from peclip.files import read_records
+from peclip.text.records import read_records
 
 
 def read_captions(path: Path) -> dict[str, str]:

@@ -24,7 +24,7 @@ class DataConfig(Config, use_attribute_docstrings=True):
     annotations: Path | None = None
     """Folder that contains the annotation lists, or the CSV file of the `table` data set; by default,
     peclip looks for the lists in the root folder."""
-    fold: int | None = Field(None, ge=1)
+    fold: int | None = Field(None, ge=1, le=1000)
     """Fold number, starting at 1; `None` if the data set has no folds."""
     split: str = "train"
     """`train`, `val`, `test` or `all`; must exist in the data set."""
@@ -40,7 +40,7 @@ class DataConfig(Config, use_attribute_docstrings=True):
     votes: Path | None = None
     """A CSV file with the votes for every video; see `docs/datasets.md`. The `table` data set may provide
     them in its `votes` column instead."""
-    label_votes: float = Field(2.0, gt=0, allow_inf_nan=False)
+    label_votes: float = Field(2.0, gt=0, le=1e6)
     """For `mixed`: how many votes the label of the data set counts for."""
     contempt: Literal["drop", "keep"] = "drop"
     """For data sets without the label contempt: `drop` removes votes for it, `keep` adds it as a label."""

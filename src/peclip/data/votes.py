@@ -17,8 +17,8 @@ from typing import NamedTuple
 from peclip.data.config import DataConfig
 from peclip.data.samples import Sample, Split
 from peclip.errors import ConfigError, DatasetError
-from peclip.files import read_records
 from peclip.labels import LabelSet, canonical
+from peclip.text.records import read_records
 
 Votes = Mapping[str, Mapping[str, float]]
 """Sample id → label, contempt, unknown or nf → votes. A missing video has no votes."""
@@ -40,6 +40,8 @@ class VoteKey(NamedTuple):
         ValueError: the content is invalid.
     """
 
+
+_MAX_VOTES = 1e9
 
 BY_ID = VoteKey()
 
@@ -115,7 +117,7 @@ def _count(where: str, cell: str) -> float:
         count = float(cell)
     except ValueError:
         count = math.nan
-    if not 0 <= count < math.inf:
+    if not 0 <= count < _MAX_VOTES:
         raise DatasetError(f"{where}: invalid number of votes {cell!r}; it must be 0 or more.")
     return count
 

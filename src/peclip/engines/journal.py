@@ -16,9 +16,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, Any, Self
 
-from peclip.config import differences
 from peclip.errors import ConfigError
 from peclip.files import replacing
+from peclip.text.comparison import differences
+from peclip.text.parsing import parse_json
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,11 +112,12 @@ class Journal:
                 "--overwrite."
             )
         # An incomplete line was being written when the run was killed.
-        lines = self.path.read_text(encoding="utf-8").split("\n")[:-1]
         try:
-            before, *entries = [json.loads(line) for line in lines] or [self._fingerprint]
+            lines = self.path.read_text(encoding="utf-8").split("\n")[:-1]
+            before, *entries = [parse_json(line) for line in lines] or [self._fingerprint]
             before, found = dict(before), [Entry(**entry) for entry in entries]
-        except (ValueError, TypeError):
+            _check_entries(found)
+        except (ValueError, TypeError):  # ConfigError is a ValueError
             raise ConfigError(
                 f"The journal {str(self.path)!r} is corrupt. Choose another output, or use "
                 "--overwrite."
@@ -168,6 +170,18 @@ class Journal:
 def journal_of(output: Path) -> Path:
     """Returns the path of an output's journal."""
     return Path(f"{output}.journal")
+
+
+def _check_entries(entries: list[Entry]) -> None:
+    """Raises a TypeError or a ValueError where a line has other types or runs backwards."""
+    end = 0
+    for entry in entries:
+        flags = (entry.failed, entry.partly)
+        if not isinstance(entry.source, str) or not all(isinstance(flag, bool) for flag in flags):
+            raise TypeError("a source is a text, and a flag is true or false")
+        if type(entry.end) is not int or entry.end < end:
+            raise ValueError("the positions are whole numbers in ascending order")
+        end = entry.end
 
 
 def _line(entry: Entry) -> str:

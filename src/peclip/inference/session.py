@@ -10,7 +10,7 @@ from contextlib import ExitStack, closing
 from dataclasses import replace
 from typing import Any
 
-from peclip.config import ModelConfig, PredictOptions
+from peclip.config import MAX_WINDOW_PIXELS, ModelConfig, PredictOptions
 from peclip.errors import InternalError, PEClipError, UserError, VideoError, without_frames
 from peclip.inference.prefetch import in_turn, run_ahead
 from peclip.inference.source import OpenedSource, Video, called
@@ -29,6 +29,8 @@ ScoreFn = Callable[[list[FaceWindow]], list[list[float]]]
 """Windows with crops → probabilities, each in label order."""
 
 _BATCH = 8
+_BATCH_PIXELS = MAX_WINDOW_PIXELS
+"""Pixels of a batch by default: windows of many or large frames go through the model one by one."""
 
 logger = logging.getLogger(__name__)
 
@@ -147,7 +149,8 @@ class Session:
 
     def _batches(self, windows: Iterable[list[FaceWindow]]) -> Iterator[list[FaceWindow]]:
         """Batches windows for the model; those of a live source do not wait for each other."""
-        size = self._options.batch_size or (1 if self._live else _BATCH)
+        fitting = min(_BATCH, max(1, _BATCH_PIXELS // self._config.window_pixels))
+        size = self._options.batch_size or (1 if self._live else fitting)
         waiting: list[FaceWindow] = []
         for people in windows:
             waiting += people

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from peclip.errors import ConfigError
-from peclip.labels import canonical
+from peclip.labels import MAX_LABELS, canonical
 
 
 class ConfusionMatrix:
@@ -26,6 +26,10 @@ class ConfusionMatrix:
         self.labels = tuple(canonical(name) for name in labels)
         self._index = {name: number for number, name in enumerate(self.labels)}
         size = len(self.labels)
+        if size > MAX_LABELS:
+            raise ConfigError(
+                f"A confusion matrix has at most {MAX_LABELS:,} classes; got {size:,}."
+            )
         if not size or len(self._index) != size:
             raise ConfigError(
                 f"The class names of a confusion matrix must be unique; got {list(self.labels)}."

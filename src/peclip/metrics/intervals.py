@@ -11,6 +11,7 @@ from peclip.metrics.confusion import ConfusionMatrix
 Interval = tuple[float, float]
 LEVEL = 0.95
 """Confidence level of the intervals."""
+_MAX_DRAWN = 50_000_000  # numbers of 8 bytes, three times
 
 
 def bootstrap(
@@ -28,12 +29,17 @@ def bootstrap(
         seed: of the draws.
 
     Raises:
-        ConfigError: `resamples` is negative.
+        ConfigError: `resamples` is negative, or too large for this number of classes.
     """
     if resamples < 0:
         raise ConfigError(f"bootstrap is {resamples}; it must be 0 or more.")
     if not resamples:
         return None, None
+    if resamples * len(confusion.labels) > _MAX_DRAWN:
+        raise ConfigError(
+            f"bootstrap is {resamples:,} for {len(confusion.labels)} classes; use at most "
+            f"{_MAX_DRAWN // len(confusion.labels):,}."
+        )
     generator = np.random.default_rng(seed)
     support, hits = confusion.support, confusion.hits
     drawn = generator.multinomial(support.sum(), support / support.sum(), size=resamples)

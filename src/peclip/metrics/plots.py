@@ -11,7 +11,12 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+from peclip.errors import ConfigError
 from peclip.figures import PALETTE, check_matplotlib
+from peclip.text.display import printable, shortened
+
+MAX_PLOTTED = 100
+"""Classes: a cell for each pair is drawn."""
 
 
 def plot_confusion(report: Report, *, title: str | None = None) -> Figure:
@@ -22,13 +27,20 @@ def plot_confusion(report: Report, *, title: str | None = None) -> Figure:
         title: by default UAR, WAR and the number of videos.
 
     Raises:
+        ConfigError: there are too many classes.
         MissingExtraError: matplotlib is not installed.
     """
     check_matplotlib("Plotting the confusion matrix")
+    if len(report.labels) > MAX_PLOTTED:
+        raise ConfigError(
+            f"A plot of the confusion matrix shows at most {MAX_PLOTTED} classes; there are "
+            f"{len(report.labels)}. Write the scores to a .json file instead."
+        )
     from matplotlib.figure import Figure
 
     size = len(report.labels)
-    longest = max(len(name) for name in report.labels)
+    names = [shortened(name) for name in report.labels]
+    longest = max(map(len, names))
     width = max(5.5, 1.4 + 0.08 * longest + 0.72 * size)
     figure = Figure((width, 1.5 + 0.05 * longest + 0.62 * size), layout="constrained")
     axes = figure.subplots()
@@ -36,11 +48,13 @@ def plot_confusion(report: Report, *, title: str | None = None) -> Figure:
         title = (
             f"UAR {100 * report.uar:.2f}, WAR {100 * report.war:.2f}, {report.num_videos} videos"
         )
-    figure.suptitle(title, fontsize=12)
+    figure.suptitle(printable(title), fontsize=12, parse_math=False)
     _draw_cells(axes, report)
     places = range(size)
-    axes.set_xticks(places, report.labels, rotation=35, ha="right", rotation_mode="anchor")
-    axes.set_yticks(places, [f"{name} ({n})" for name, n in report.support.items()])
+    axes.set_xticks(places, names, rotation=35, ha="right", rotation_mode="anchor")
+    axes.set_yticks(
+        places, [f"{name} ({n})" for name, n in zip(names, report.support.values(), strict=True)]
+    )
     for text in (*axes.get_xticklabels(), *axes.get_yticklabels()):
         text.set_parse_math(False)  # a label with dollar signs is no formula
     axes.tick_params(length=0)

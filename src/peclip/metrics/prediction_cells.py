@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from peclip.errors import ConfigError
-from peclip.files import Record
-from peclip.labels import canonical
+from peclip.labels import MAX_NAME, canonical, check_text
+from peclip.text.records import Record
 
 _PROB = "prob_"
 _SUM_TOLERANCE = 0.01  # probabilities that were written with three decimals still pass
@@ -24,10 +24,24 @@ def text_of(record: Record, name: str, hint: str = "") -> str:
     return value.strip()
 
 
+def label_of(record: Record, name: str, hint: str = "") -> str:
+    """Returns a cell that must hold the name of a label."""
+    value = text_of(record, name, hint)
+    _check_label(f"{record[0]}: the {name}", value)
+    return value
+
+
+def _check_label(what: str, name: str) -> None:
+    try:
+        check_text(what, name, limit=MAX_NAME)
+    except ConfigError as error:
+        raise ConfigError(str(error).removesuffix(".")) from None
+
+
 def target_of(record: Record, source: str, targets: Mapping[str, str] | None) -> str:
     """Returns the true label of a record: from the record itself, or from the separate targets."""
     if targets is None:
-        return text_of(record, "target")
+        return label_of(record, "target")
     if source not in targets:
         raise ConfigError(
             f"{record[0]} has the source {source!r}, which is missing from the targets; they must "
@@ -42,6 +56,7 @@ def probability_columns(row: Mapping[str, Any]) -> dict[str, str]:
     for name in row:
         if name.startswith(_PROB):
             label = canonical(name.removeprefix(_PROB))
+            _check_label("the column", label)
             if label in columns:
                 raise ConfigError(
                     f"the columns {columns[label]!r} and {name!r} belong to the same label; keep "

@@ -14,10 +14,11 @@ from pathlib import Path
 import numpy as np
 
 from peclip.errors import ConfigError
-from peclip.files import Record, read_records, write_rows
+from peclip.files import write_rows
 from peclip.labels import canonical
 from peclip.metrics.prediction_cells import (
     check_same_columns,
+    label_of,
     probabilities_of,
     probability_columns,
     target_of,
@@ -25,6 +26,7 @@ from peclip.metrics.prediction_cells import (
 )
 from peclip.metrics.prediction_rows import reduce_rows
 from peclip.metrics.prediction_table import PredictionTable
+from peclip.text.records import Record, read_records
 
 _REQUIRED = ("source", "target", "label")
 _REQUIRED_OF_ROWS = ("source", "track_id", "status", "label")
@@ -77,7 +79,7 @@ def read_targets(path: str | Path) -> dict[str, str]:
                 raise ConfigError(
                     f"{record[0]} repeats {source!r}; each source must appear only once"
                 )
-            targets[source] = text_of(record, "target")
+            targets[source] = label_of(record, "target")
     except ConfigError as error:
         raise ConfigError(f"The targets file {str(path)!r} cannot be read: {error}.") from None
     return targets
@@ -142,7 +144,7 @@ def _table(records: Sequence[Record], targets: Mapping[str, str] | None) -> Pred
     for record in records:
         source = text_of(record, "source")
         true.append(canonical(target_of(record, source, targets)))
-        label = text_of(record, "label", "; a video without a face also needs a label")
+        label = label_of(record, "label", "; a video without a face also needs a label")
         check_same_columns(record, columns)
         labels.append(canonical(label))
         if columns:

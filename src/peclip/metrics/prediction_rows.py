@@ -14,10 +14,10 @@ from typing import cast, get_args
 import numpy as np
 
 from peclip.errors import ConfigError
-from peclip.files import Record
 from peclip.labels import canonical
 from peclip.metrics.prediction_cells import (
     check_same_columns,
+    label_of,
     number,
     probabilities_of,
     probability_columns,
@@ -27,6 +27,7 @@ from peclip.metrics.prediction_cells import (
 from peclip.metrics.prediction_table import PredictionTable
 from peclip.results.prediction import Prediction
 from peclip.results.rows import Row, Status, TrackSummary
+from peclip.text.records import Record
 
 
 def reduce_rows(records: Sequence[Record], targets: Mapping[str, str] | None) -> PredictionTable:
@@ -78,7 +79,7 @@ def _row(record: Record, columns: Mapping[str, str]) -> Row:
         )
     scores, label = dict[str, float](), None
     if status in ("ok", "low_quality"):
-        label = text_of(record, "label")
+        label = label_of(record, "label")
         scores = probabilities_of(record, columns, label)
     coverage, width, height = (number(cells.get(name)) for name in ("face_coverage", "w", "h"))
     known = math.isfinite(width) and math.isfinite(height)
@@ -97,7 +98,7 @@ def _row(record: Record, columns: Mapping[str, str]) -> Row:
         status=cast(Status, status),
         label=label,
         scores=scores,
-        face_coverage=coverage if math.isfinite(coverage) else 0.0,
+        face_coverage=min(max(coverage, 0.0), 1.0) if math.isfinite(coverage) else 0.0,
         box=(0.0, 0.0, width, height) if known else None,
     )
 

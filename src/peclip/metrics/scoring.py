@@ -24,7 +24,7 @@ from typing import Any
 from peclip.config import RESAMPLES
 from peclip.errors import ConfigError
 from peclip.files import replacing, write_rows
-from peclip.labels import EMOTIONS, LabelSet, canonical
+from peclip.labels import EMOTIONS, MAX_LABELS, LabelSet, canonical
 from peclip.metrics.calibration_error import calibration_error
 from peclip.metrics.confusion import ConfusionMatrix
 from peclip.metrics.folds import FoldMean, mean_over_folds
@@ -196,6 +196,10 @@ def score(
         ConfigError: a predicted label is not one of the classes, or none of the targets is.
     """
     names = [canonical(name) for name in classes or table.classes or _all_names([table])]
+    if len(names) > MAX_LABELS:
+        raise ConfigError(
+            f"there are {len(names):,} different labels, and at most {MAX_LABELS:,} are scored."
+        )
     targets = [canonical(name) for name in table.targets]
     labels = [canonical(name) for name in table.labels]
     for video, label in zip(table.ids, labels, strict=True):

@@ -13,12 +13,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from peclip.config import ModelConfig
+from peclip.config import ModelConfig, TowerSize
 from peclip.errors import ConfigError
 from peclip.labels import LabelSet, prior_over
 from peclip.nn.clip import Backbone
 from peclip.nn.towers import ClipBlock
 from peclip.types import Batch
+
+MAX_ADDED = 300_000_000
+"""Parameters that a configuration may add to a backbone: 1.2 GB of fp32."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -120,7 +123,8 @@ def check_fit(config: ModelConfig, backbone: Backbone) -> None:
     """Checks that a configuration matches its backbone.
 
     Raises:
-        ConfigError: the activation or the image size differs.
+        ConfigError: the activation or the image size differs, or the model would be far larger than its
+            backbone.
     """
     if config.quick_gelu != backbone.quick_gelu:
         raise ConfigError(
@@ -134,6 +138,12 @@ def check_fit(config: ModelConfig, backbone: Backbone) -> None:
             f"The backbone {config.backbone!r} takes images of {backbone.vision.image_size} "
             f"pixels, but preprocess.image_size is {config.preprocess.image_size}. Set "
             f"preprocess.image_size to {backbone.vision.image_size}."
+        )
+    sizes = (TowerSize(len(t.blocks), t.width) for t in (backbone.vision, backbone.text))
+    if (added := config.added_parameters(*sizes)) > MAX_ADDED:
+        raise ConfigError(
+            f"The configuration adds {added:,} parameters to the backbone {config.backbone!r}, and at most "
+            f"{MAX_ADDED:,} are supported. Reduce the widths of its adapters."
         )
 
 

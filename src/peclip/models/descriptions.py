@@ -13,10 +13,10 @@ from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
 
-import yaml
-
-from peclip.errors import ConfigError, first_line
+from peclip.errors import ConfigError
 from peclip.labels import LabelSet, canonical
+from peclip.text.bounds import read_text
+from peclip.text.parsing import parse_yaml
 
 STYLES = ("action_units", "names", "sentences")
 
@@ -57,17 +57,9 @@ def read_label_file(path: Path) -> tuple[LabelSet, dict[str, str]]:
         ConfigError: the file is missing, invalid, or holds neither a list nor a mapping.
     """
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError(
-            f"The label file {str(path)!r} cannot be read: {error.strerror}."
-        ) from None
-    except (
-        yaml.YAMLError,
-        ValueError,
-    ) as error:  # ValueError: bytes that are not text, an impossible date
-        reason = first_line(error)
-        raise ConfigError(f"The label file {str(path)!r} is not YAML or JSON: {reason}.") from None
+        content = parse_yaml(read_text(path))
+    except ConfigError as error:
+        raise ConfigError(f"The label file {str(path)!r} {error}.") from None
     if isinstance(content, list) and all(isinstance(name, str) for name in content):
         return LabelSet.of(content), {}
     if isinstance(content, dict) and all(

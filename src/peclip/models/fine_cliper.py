@@ -267,15 +267,14 @@ def build_fine_cliper(
         config.backbone, config.pretrained, cache_dir=cache_dir, offline=offline
     )
     check_fit(config, backbone)
-    visual = [config.video_bottleneck] + [config.parts_bottleneck] * (2 if config.parts else 0)
-    textual = [config.label_bottleneck] * 2 + [config.caption_bottleneck] * config.captions
-    for tower, sizes in ((backbone.vision, visual), (backbone.text, textual)):
+    widths = config.bottlenecks
+    for tower, sizes in ((backbone.vision, widths.vision), (backbone.text, widths.text)):
         tower.blocks = nn.ModuleList(
             FineCLIPERBlock(clip_block(block), tower.width, sizes, config.scale)
             for block in tower.blocks
         )
     width = backbone.vision.projection.shape[1]
-    names = ["video", "parsing", "landmarks"][: len(visual)] + ["captions"] * config.captions
+    names = ["video", "parsing", "landmarks"][: len(widths.vision)] + ["captions"] * config.captions
     weights: dict[str, Callable[[], nn.Module]] = {
         "adaptive": lambda: AdaptiveWeights(width, names),
         "fixed": lambda: FixedWeights(config.video_weight),

@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import Literal, NamedTuple, Self
 
 from pydantic import Field, model_validator
 
-from peclip.config import BackboneSizes, ModelConfig
+from peclip.config import BackboneSizes, ModelConfig, TowerSize
+from peclip.labels import MAX_TEXT, check_text
+
+MAX_BOTTLENECK = 16_384
+"""Larger than the width of any CLIP; `added_parameters` bounds the sum of all adapters."""
+
+
+class TowerBottlenecks(NamedTuple):
+    """One width per adapter that stands side by side with the others, and per stream."""
+
+    vision: tuple[int, ...]
+    text: tuple[int, ...]
 
 
 class FineCLIPERConfig(ModelConfig):
@@ -26,13 +37,13 @@ class FineCLIPERConfig(ModelConfig):
     positive_text: str = "A person with an expression of {label}"
     negative_text: str = "A person with an expression of no {label}"
     """The negative label text of the paper; its ablation (Table 7) also tries "less" instead of "no"."""
-    video_bottleneck: int = Field(192, ge=1)
+    video_bottleneck: int = Field(192, ge=1, le=MAX_BOTTLENECK)
     """Bottleneck width of the two adapters in every layer of the video encoder."""
-    parts_bottleneck: int = Field(80, ge=1)
+    parts_bottleneck: int = Field(80, ge=1, le=MAX_BOTTLENECK)
     """Bottleneck width of the parsing and landmark encoders."""
-    label_bottleneck: int = Field(128, ge=1)
+    label_bottleneck: int = Field(128, ge=1, le=MAX_BOTTLENECK)
     """Bottleneck width of the positive and negative label encoders."""
-    caption_bottleneck: int = Field(40, ge=1)
+    caption_bottleneck: int = Field(40, ge=1, le=MAX_BOTTLENECK)
     """Bottleneck width of the fine-grained text encoder."""
     scale: float = Field(0.5, gt=0, le=10)
     """s: scale of the adapter parallel to the MLP (Table 9)."""
@@ -43,12 +54,13 @@ class FineCLIPERConfig(ModelConfig):
     """Weight of the video stream if `fusion="fixed"`; the other streams share the rest."""
     supervision: Literal["labels", "captions"] = "labels"
     """Training signal: labels, or captions alone for zero-shot classification (Table 3)."""
-    alignment: float = Field(0.1, ge=0)
+    alignment: float = Field(0.1, ge=0, le=1000)
     """Weight of the loss that aligns videos with captions, relative to the classification loss."""
 
     @model_validator(mode="after")
     def _check_texts(self) -> Self:
         for name in ("positive_text", "negative_text"):
+            check_text(name, getattr(self, name), limit=MAX_TEXT)
             if "{label}" not in getattr(self, name):
                 raise ValueError(
                     f"{name} must contain {{label}}, the placeholder for the label name"
@@ -56,6 +68,23 @@ class FineCLIPERConfig(ModelConfig):
         if self.supervision == "captions" and not self.captions:
             raise ValueError("supervision=captions requires captions=true")
         return self
+
+    @property
+    def bottlenecks(self) -> TowerBottlenecks:
+        """The bottleneck widths of the adapters at one place of a layer, by tower."""
+        return TowerBottlenecks(
+            (self.video_bottleneck, *(self.parts_bottleneck,) * (2 * self.parts)),
+            (*(self.label_bottleneck,) * 2, *(self.caption_bottleneck,) * self.captions),
+        )
+
+    def added_parameters(self, vision: TowerSize, text: TowerSize) -> int:
+        """Returns the number of parameters in the adapters of both towers."""
+        places = 2  # in a layer: after the attention, and parallel to the MLP
+        return sum(
+            places * tower.layers * (2 * tower.width * size + size + tower.width)
+            for tower, sizes in zip((vision, text), self.bottlenecks, strict=True)
+            for size in sizes
+        )
 
     @property
     def streams(self) -> tuple[str, ...]:

@@ -15,7 +15,7 @@ class PEClipConfig(ModelConfig):
     architecture: Literal["pe-clip"] = "pe-clip"
     descriptions: str = "action_units"
     """Style of the label texts: `action_units`, `sentences` or `names`."""
-    adapter_reduction: int = Field(8, ge=1)
+    adapter_reduction: int = Field(8, ge=1, le=10_000)
     """Reduction factor: the bottleneck width of an adapter is the width of its tower divided by it (paper, Table
     9)."""
     shared_adapter: Literal["per_layer", "shared", "none"] = "per_layer"
@@ -30,7 +30,7 @@ class PEClipConfig(ModelConfig):
     PyTorch's default (release)."""
     prompt_length: int = Field(2, ge=0, le=64)
     """Number of tokens in a learned prompt; 0 disables prompts (ablation)."""
-    prompt_depth: int = Field(9, ge=1)
+    prompt_depth: int = Field(9, ge=1, le=1000)
     """Number of layers with their own prompt, including the first."""
     prompt_half: bool = False
     """Round the prompts to fp16, like the release; set by `peclip convert`."""

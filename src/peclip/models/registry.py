@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from pkgutil import resolve_name
@@ -13,6 +12,8 @@ from peclip.errors import ConfigError
 from peclip.models.base import ExpressionModel
 from peclip.models.fine_cliper_config import FineCLIPERConfig
 from peclip.models.pe_clip_config import PEClipConfig, PlainClipConfig
+from peclip.text.bounds import check_bounds
+from peclip.text.parsing import parse_json
 
 
 class Architecture(NamedTuple):
@@ -67,14 +68,15 @@ def read_config(content: Mapping[str, Any] | str) -> ModelConfig:
         ConfigError: not JSON, an unknown field, or an invalid value; the message names the field.
     """
     try:
-        values = json.loads(content) if isinstance(content, str) else content
-    except (ValueError, RecursionError) as error:
-        raise ConfigError(f"The model configuration is not valid JSON: {error}.") from None
+        values = parse_json(content) if isinstance(content, str) else content
+        check_bounds(values)
+    except ConfigError as error:
+        raise ConfigError(f"The model configuration {error}.") from None
     if not isinstance(values, Mapping):
         raise ConfigError("The model configuration must be a JSON object.")
     architecture = values.get("architecture", DEFAULT)
     if not isinstance(architecture, str) or architecture not in ARCHITECTURES:
         raise ConfigError(
-            f"Invalid architecture {architecture!r}; choose {' or '.join(ARCHITECTURES)}."
+            f"Invalid architecture {str(architecture)[:80]!r}; choose {' or '.join(ARCHITECTURES)}."
         )
     return check(ARCHITECTURES[architecture].config, values)

@@ -108,6 +108,20 @@ def backbone_config(name: str) -> dict[str, Any]:
     return copy.deepcopy(config)
 
 
+def least_parameters(name: str) -> int:
+    """Returns a lower bound of a backbone's parameters, from its sizes: the matrices of its layers.
+
+    Raises:
+        ConfigError: as `backbone_config`.
+    """
+    config = backbone_config(name)
+    towers = (config["vision_cfg"], config["text_cfg"])
+    return sum(
+        int(tower["layers"] * tower["width"] ** 2 * (4 + 2 * tower.get("mlp_ratio", 4)))
+        for tower in towers
+    )
+
+
 def is_published(name: str) -> bool:
     """Returns whether open_clip has a model of this name, which may still be unsupported."""
     return name in open_clip.list_models()

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -19,9 +21,27 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     Raises:
         CheckpointError: it is not a safetensors file.
     """
-    try:
+    with _readable(path):
         return dict(load_file(path))
-    except (SafetensorError, OSError, ValueError) as error:
+
+
+def count_numbers(path: Path) -> int:
+    """Returns how many numbers the tensors of a file hold, from its header.
+
+    Raises:
+        CheckpointError: it is not a safetensors file.
+    """
+    with _readable(path), safe_open(path, framework="pt") as file:
+        names = file.keys()
+        return sum(math.prod(file.get_slice(name).get_shape()) for name in names)
+
+
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (SafetensorError, OSError, ValueError, KeyError, AttributeError, RuntimeError) as error:
+        # The last three: a type or a shape that torch lacks.
         reason = first_line(error)
         raise CheckpointError(
             f"{str(path)!r} is not a complete safetensors file: {reason}. Download or save it "
@@ -54,5 +74,6 @@ def copy_tensors(path: Path, loaded: Mapping[str, Tensor], into: Mapping[str, Te
 
 def counted(what: str, names: Sequence[str]) -> str:
     """Returns the count, and the first names."""
-    shown = f" ({', '.join(names[:2])}{', …' if len(names) > 2 else ''})" if names else ""
+    first = ", ".join(name[:80] for name in names[:2])
+    shown = f" ({first}{', …' if len(names) > 2 else ''})" if names else ""
     return f"{len(names)} {what}{shown}"

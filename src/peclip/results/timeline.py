@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 from peclip.figures import PALETTE, check_matplotlib
+from peclip.text.display import printable, shortened
 
 
 def plot_timeline(prediction: SourceResult) -> Figure:
@@ -32,13 +33,20 @@ def plot_timeline(prediction: SourceResult) -> Figure:
         for number, label in enumerate(prediction.labels):
             values = [row.scores[label] for row in track.rows]
             colour = PALETTE[number % len(PALETTE)]
-            panel.plot(middles, values, color=colour, label=label, marker="o", markersize=3)
+            panel.plot(
+                middles, values, color=colour, label=shortened(label), marker="o", markersize=3
+            )
         title = f"person {track.track_id}" if track.track_id >= 0 else "whole frame"
-        panel.set_title(f"{title}: {track.label}", loc="left", fontsize=10)
+        said = f"{title}: {shortened(str(track.label))}"
+        panel.set_title(said, loc="left", fontsize=10, parse_math=False)
         panel.set(ylim=(-0.02, 1.02), ylabel="probability")
         panel.grid(alpha=0.3)
     if tracks:
         panels[-1].set_xlabel("seconds")
-        panels[0].legend(loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False, fontsize=8)
-    figure.suptitle(prediction.source, parse_math=False)
+        legend = panels[0].legend(
+            loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False, fontsize=8
+        )
+        for text in legend.get_texts():
+            text.set_parse_math(False)  # a label with dollar signs is no formula
+    figure.suptitle(printable(prediction.source), parse_math=False)
     return figure

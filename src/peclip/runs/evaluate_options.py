@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from peclip.config import RESAMPLES, Config, default_readers
+from peclip.config import MAX_WORKERS, RESAMPLES, Config, default_readers
 from peclip.literals import FrameOrder, ViewAverage
 
 
@@ -26,11 +26,11 @@ class EvaluateOptions(Config, use_attribute_docstrings=True):
     prior_weight: float | None = Field(None, ge=0, le=1)
     """Label prior assumed at prediction time: 0 for the label frequencies of the training videos, 1 for a
     uniform prior, or a value in between to interpolate. Defaults to the value stored in the model."""
-    seed: int = Field(0, ge=0)
+    seed: int = Field(0, ge=0, lt=2**63)
     """Random seed for the bootstrap and for frame shuffling."""
-    batch_size: int = Field(8, ge=1)
+    batch_size: int = Field(8, ge=1, le=10_000)
     """Videos per forward pass."""
-    workers: int = Field(default_factory=default_readers, ge=0)
+    workers: int = Field(default_factory=default_readers, ge=0, le=MAX_WORKERS)
     """Number of data-loading processes; by default, one per core, up to 4."""
     resamples: int = Field(RESAMPLES, ge=0, le=1_000_000)
     """Number of bootstrap samples for the confidence intervals; 0 disables them."""

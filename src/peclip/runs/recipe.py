@@ -14,6 +14,8 @@ from peclip.config import Config, ModelConfig, check
 from peclip.data.config import DataConfig
 from peclip.errors import ConfigError
 from peclip.models.registry import read_config
+from peclip.text.bounds import read_text
+from peclip.text.parsing import parse_yaml
 from peclip.training.config import TrainConfig
 from peclip.training.trackers import check_names
 
@@ -70,9 +72,9 @@ def read_recipe(name: str) -> Values:
     file = Path(name)
     if file.suffix.lower() in (".yaml", ".yml"):
         try:
-            text = file.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise ConfigError(f"The recipe {name!r} cannot be read: {error}.") from None
+            text = read_text(file)
+        except ConfigError as error:
+            raise ConfigError(f"The recipe {name!r} {error}.") from None
     elif name in recipe_names():
         text = _shipped().joinpath(f"{name}.yaml").read_text(encoding="utf-8")
     else:
@@ -81,11 +83,10 @@ def read_recipe(name: str) -> Values:
             "file."
         )
     try:
-        values = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        reason = " ".join(str(error).split())
-        raise ConfigError(f"The recipe {name!r} is not valid YAML: {reason}.") from None
-    if not isinstance(values, dict):
+        values = parse_yaml(text)
+    except ConfigError as error:
+        raise ConfigError(f"The recipe {name!r} {error}.") from None
+    if not isinstance(values, dict) or not all(isinstance(key, str) for key in values):
         raise ConfigError(
             f"The recipe {name!r} must be a mapping with fields such as base, model, data and "
             "train."
@@ -117,9 +118,9 @@ def assignment(text: str) -> Values:
             f"model.temporal_adapter=none. The sections are {', '.join(RunConfig.model_fields)}."
         )
     try:
-        nested: Any = yaml.safe_load(value)
-    except yaml.YAMLError:
-        raise ConfigError(f"The value of --set {text!r} is not valid YAML; quote it.") from None
+        nested: Any = parse_yaml(value)
+    except ConfigError as error:
+        raise ConfigError(f"The value of --set {text!r} {error}; quote it.") from None
     for name in reversed(names):
         nested = {name: nested}
     return dict(nested)

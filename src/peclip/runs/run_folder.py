@@ -13,11 +13,10 @@ from contextlib import contextmanager, suppress
 from importlib.metadata import version
 from pathlib import Path
 from platform import platform, python_version
-from typing import Any
+from typing import IO, Any
 
 import torch
 
-from peclip.config import differences
 from peclip.errors import ConfigError, MissingExtraError, TrainingError
 from peclip.figures import save_figure
 from peclip.files import LOCK, final_name, replacing, write_rows
@@ -26,6 +25,9 @@ from peclip.metrics.prediction_table import PredictionTable
 from peclip.metrics.report import Report
 from peclip.runs.recipe import RunConfig, read_recipe, run_config
 from peclip.runs.run_report import ModelReport
+from peclip.text.bounds import read_text
+from peclip.text.comparison import differences
+from peclip.text.parsing import parse_json
 from peclip.training import checkpointer
 from peclip.training.reporting import JOURNAL
 from peclip.training.state import STATE, STATES, best_weights, writing
@@ -122,7 +124,7 @@ class RunFolder:
     def write(self, name: str, text: str) -> None:
         """Writes a text file."""
         with writing(self.path), replacing(self.path / name) as partial:
-            partial.write_text(text, encoding="utf-8")
+            partial.write_text(text, encoding="utf-8", errors="backslashreplace")
 
     def log(self, line: str) -> None:
         """Appends a timestamped line to the log.
@@ -135,8 +137,11 @@ class RunFolder:
                 f"The run folder {str(self.path)!r} was removed while it was being written. Start "
                 "the run again."
             )
-        with writing(self.path), (self.path / LOG).open("a", encoding="utf-8") as file:
+        with writing(self.path), self._open_log() as file:
             file.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {line}\n")
+
+    def _open_log(self) -> IO[str]:
+        return (self.path / LOG).open("a", encoding="utf-8", errors="backslashreplace")
 
     @contextmanager
     def logging_failures(self) -> Iterator[None]:
@@ -186,7 +191,7 @@ class RunFolder:
         matrix = zip(report.labels, report.confusion.counts.tolist(), strict=True)
         with (
             replacing(self.path / f"{CONFUSION}.csv") as partial,
-            partial.open("w", encoding="utf-8", newline="") as file,
+            partial.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file,
         ):
             # Not by column names: a label may also be called target.
             writer = csv.writer(file, lineterminator="\n")
@@ -196,7 +201,7 @@ class RunFolder:
     def _draw(self, plot: Any, name: str) -> None:
         try:
             figure = plot()
-        except MissingExtraError as error:
+        except (MissingExtraError, ConfigError) as error:
             self.log(f"{name} could not be plotted: {error}")
             return
         with writing(self.path):
@@ -214,8 +219,8 @@ def read_report(path: Path) -> ModelReport:
         ConfigError: it is corrupt.
     """
     try:
-        return ModelReport.from_dict(json.loads((path / REPORT).read_text(encoding="utf-8")))
-    except (ValueError, TypeError, KeyError):
+        return ModelReport.from_dict(parse_json(read_text(path / REPORT, limit=None)))
+    except Exception:  # a corrupt report lacks fields, or has other types of any depth
         raise ConfigError(
             f"{str(path / REPORT)!r} is corrupt. Delete it and resume the run; only the "
             "evaluation on the test videos is repeated."

@@ -9,15 +9,15 @@ from pathlib import Path
 
 import torch
 
-from peclip.config import differences
 from peclip.data.dataset import VideoDataset
 from peclip.data.samples import Split
 from peclip.errors import ConfigError, TrainingError
 from peclip.labels import LabelSet
+from peclip.text.comparison import differences
 from peclip.training.learner import Learner
 from peclip.training.progress import Progress
 from peclip.training.running_metrics import RunningMetrics
-from peclip.training.state import best_weights, load_state, save_state
+from peclip.training.state import best_weights, load_state, save_state, valid_content
 
 MAY_CHANGE = {"workers", "patience", "checkpoint_steps", "checkpoint_activations"}
 """Fields that do not affect the weights, so that a resumed training may change them."""
@@ -71,7 +71,8 @@ class Checkpointer:
         """
         assert self._folder is not None, "the caller names the folder"
         state = load_state(self._folder)
-        changed = differences(state["identity"], self._identity)
+        with valid_content(self._folder):
+            changed = differences(state["identity"], self._identity)
         if changed:
             names = ", ".join(f"different {what.name}" for what in changed)
             raise ConfigError(
@@ -80,11 +81,13 @@ class Checkpointer:
                 f"{', '.join(sorted(MAY_CHANGE))} may change. Resume it with its original "
                 "settings, or start a new run in another folder."
             )
-        self._learner.load_state(state["learner"])
-        vars(self._progress).update(
-            state["progress"], running_metrics=RunningMetrics.from_state(state["running_metrics"])
-        )
-        torch.set_rng_state(state["rng"])
+        with valid_content(self._folder):
+            self._learner.load_state(state["learner"])
+            vars(self._progress).update(
+                state["progress"],
+                running_metrics=RunningMetrics.from_state(state["running_metrics"]),
+            )
+            torch.set_rng_state(state["rng"])
 
     @contextmanager
     def naming_best(self) -> Iterator[None]:

@@ -12,7 +12,7 @@ from typing import Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from peclip.config import Config, default_readers
+from peclip.config import MAX_WORKERS, Config, default_readers
 from peclip.data.animation_config import AnimateConfig
 from peclip.data.augmentation_config import AugmentConfig
 from peclip.literals import Precision, Selection
@@ -21,14 +21,14 @@ from peclip.literals import Precision, Selection
 class LearningRates(Config):
     """Peak learning rates by part of the model."""
 
-    adapters: float = Field(2e-4, ge=0)
+    adapters: float = Field(2e-4, ge=0, le=1000)
     """Learning rate of the adapters (ShA, TDA and TA)."""
-    prompts: float = Field(3e-5, ge=0)
+    prompts: float = Field(3e-5, ge=0, le=1000)
     """Learning rate of the prompts of both towers, and of their coupling."""
-    backbone: float = Field(0.0, ge=0)
+    backbone: float = Field(0.0, ge=0, le=1000)
     """Learning rate of CLIP itself: 0 keeps it frozen, as in the papers. No weight decay is applied to its vectors
     (norms, biases)."""
-    stem: float | None = Field(None, ge=0)
+    stem: float | None = Field(None, ge=0, le=1000)
     """Learning rate of the backbone's convolutional stem, if it starts from pretrained weights; `None`: the same as
     `backbone`."""
 
@@ -44,7 +44,7 @@ class StemConfig(Config):
     weights: Path | None = None
     """Initial weights: safetensors of a MobileNetV1 with folded batch norms, such as a face recognition
     network. `None`: the weights of the base."""
-    frozen: int = Field(0, ge=0)
+    frozen: int = Field(0, ge=0, le=1000)
     """Number of frozen separable layers, counted from the input, including the first convolution: low-level
     features are task-independent, and these layers are the slowest. 0 trains all layers."""
 
@@ -57,7 +57,7 @@ class TeacherConfig(Config):
     the student."""
     share: float = Field(0.5, gt=0, le=1)
     """Weight of the teacher's predictions in the target; the label gets the remaining weight."""
-    temperature: float = Field(1.0, gt=0)
+    temperature: float = Field(1.0, gt=0, le=1000)
     """Temperature by which the teacher's logits are divided."""
 
 
@@ -66,15 +66,15 @@ class MixingConfig(Config):
 
     mixup: float = Field(0.4, ge=0, le=1)
     """Probability of mixup."""
-    mixup_alpha: float = Field(0.4, gt=0)
+    mixup_alpha: float = Field(0.4, gt=0, le=1e6)
     """The mixing weight of the first video is drawn from Beta(alpha, alpha)."""
     mixup_range: tuple[float, float] = (0.3, 0.7)
     """Range to which this weight is clipped."""
     fmix: float = Field(0.3, ge=0, le=1)
     """Probability of FMix."""
-    fmix_alpha: float = Field(1.0, gt=0)
+    fmix_alpha: float = Field(1.0, gt=0, le=1e6)
     """The area fraction of the mask is drawn from Beta(alpha, alpha)."""
-    fmix_decay: float = Field(3.0, ge=0)
+    fmix_decay: float = Field(3.0, ge=0, le=100)
     """Exponent by which high frequencies in the mask decay."""
 
     @model_validator(mode="after")
@@ -99,25 +99,25 @@ class TrainConfig(Config, use_attribute_docstrings=True):
     Any field can be set on the command line, e.g. `--set train.lr.adapters=1e-4`.
     """
 
-    epochs: int = Field(30, ge=1)
+    epochs: int = Field(30, ge=1, le=100_000)
     """Number of epochs (passes over the training videos)."""
-    batch_size: int = Field(8, ge=1)
+    batch_size: int = Field(8, ge=1, le=100_000)
     """Total batch size: videos per forward pass, summed over all ranks."""
-    grad_accum: int = Field(1, ge=1)
+    grad_accum: int = Field(1, ge=1, le=100_000)
     """Number of forward passes per optimiser step."""
     lr: LearningRates = LearningRates()
     stem: StemConfig = StemConfig()
     optimizer: Literal["adamw", "muon"] = "adamw"
     """`muon` trains the matrices inside the encoders of a trained backbone with Muon and everything else with
     AdamW, at the same rates. Training from scratch then needs far fewer steps."""
-    weight_decay: float = Field(0.01, ge=0)
+    weight_decay: float = Field(0.01, ge=0, le=1000)
     """Weight decay of all trained parameters except the backbone's vectors, scaled by the learning rate."""
-    warmup_epochs: float = Field(3.0, ge=0)
+    warmup_epochs: float = Field(3.0, ge=0, le=100_000)
     """Duration of the linear warm-up from `warmup_lr` to the peak."""
-    warmup_lr: float = Field(2e-5, ge=0)
-    min_lr: float = Field(0.0, ge=0)
+    warmup_lr: float = Field(2e-5, ge=0, le=1000)
+    min_lr: float = Field(0.0, ge=0, le=1000)
     """Final learning rate of the cosine schedule; rates stay between it and their peak."""
-    clip_grad: float | None = Field(None, gt=0)
+    clip_grad: float | None = Field(None, gt=0, le=1e9)
     """Maximum norm of the gradient over all parameters; the release does not clip gradients."""
     precision: Precision = "auto"
     """Precision of the forward and backward passes; auto selects bf16 on CUDA devices that support it, fp16
@@ -140,7 +140,7 @@ class TrainConfig(Config, use_attribute_docstrings=True):
     text_styles: tuple[str, ...] = ()
     """Text styles from which each step draws one per label (see `descriptions`); by default, the model's style is
     always used. Custom texts are unchanged."""
-    spread: float = Field(0.0, ge=0)
+    spread: float = Field(0.0, ge=0, le=1000)
     """Weight of an additional loss term: the mean squared cosine similarity between the texts of different labels.
     Without it, a text tower trained from scratch maps all texts to similar features before the images provide any
     signal."""
@@ -165,13 +165,13 @@ class TrainConfig(Config, use_attribute_docstrings=True):
     videos, so that the test videos remain unused during development."""
     val_fraction: float = Field(0.1, gt=0, lt=1)
     """Fraction of the training videos held out if there is no validation split."""
-    patience: int | None = Field(None, ge=1)
+    patience: int | None = Field(None, ge=1, le=100_000)
     """Early stopping: number of epochs without improvement after which training stops."""
-    checkpoint_steps: int | None = Field(None, ge=1)
+    checkpoint_steps: int | None = Field(None, ge=1, le=1_000_000_000)
     """Number of steps between saved states; by default, the state is saved only after each epoch."""
     checkpoint_activations: bool = False
     """Recompute the activations of every block in the backward pass, trading time for memory."""
-    workers: int = Field(default_factory=default_readers, ge=0)
+    workers: int = Field(default_factory=default_readers, ge=0, le=MAX_WORKERS)
     """Number of data-loading processes per rank; by default, one per core, up to 4."""
 
     @field_validator("warmup_epochs", "warmup_lr", "min_lr", "weight_decay")

@@ -11,9 +11,10 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from peclip.config import flatten
 from peclip.errors import ConfigError, TrainingError, UserError
 from peclip.files import replacing
+from peclip.text.comparison import flatten
+from peclip.text.parsing import parse_json
 from peclip.training.progress import Hooks, Progress
 from peclip.training.trackers import (
     TRACKERS,
@@ -213,7 +214,7 @@ def _read_journal(folder: Path) -> dict[str, Position]:
     if not path.is_file():
         return {}
     try:
-        held = json.loads(path.read_text(encoding="utf-8"))
+        held = parse_json(path.read_text(encoding="utf-8"))
         return {name: Position(**values) for name, values in held.items()}
     except (OSError, ValueError, TypeError, AttributeError):
         raise TrainingError(

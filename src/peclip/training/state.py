@@ -75,6 +75,21 @@ def load_state(folder: Path) -> dict[str, Any]:
     return state
 
 
+@contextmanager
+def valid_content(folder: Path) -> Iterator[None]:
+    """Turns what a state of other content raises into an error that names the file.
+
+    Raises:
+        CheckpointError: an entry is missing, or has another type or shape.
+    """
+    try:
+        yield
+    except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+        raise CheckpointError(
+            f"{str(folder / STATE)!r} is not a valid training state: {first_line(error)}. Start a new run."
+        ) from None
+
+
 def best_weights(folder: Path | None) -> str:
     """Returns the sentence that names the best weights next to a state, or an empty string."""
     best = None if folder is None else folder.with_name(BEST_NAME)

@@ -12,8 +12,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol
 
-from peclip.config import flatten
 from peclip.errors import ConfigError, MissingExtraError
+from peclip.text.comparison import flatten
 
 PROJECT = "peclip"
 _BATCH = 100

@@ -42,6 +42,7 @@ _UNREADABLE = (
     *(SafetensorError, OSError, ValueError, KeyError, zlib.error),
     *(TypeError, AttributeError),  # a type that numpy lacks, such as bfloat16
 )
+_MAX_SIDE, _MAX_PIXELS = 4096, 2**30  # of a map, as PreprocessConfig.image_size; of a file
 _REMEMBERED = 512  # crops; overlapping windows show the same ones again
 
 
@@ -281,6 +282,10 @@ def _read(path: Path) -> Parts:
         if "maps" not in set(file.keys()):
             return Parts(landmarks, found)
         side = int((file.metadata() or {})["side"])
+        if not 0 < side <= _MAX_SIDE or len(found) * side**2 > _MAX_PIXELS:
+            raise ValueError(
+                f"it has {len(found)} maps of {side} pixels; at most {_MAX_SIDE} are supported"
+            )
         packed = file.get_tensor("maps").tobytes()
     # Bounded: a few corrupt bytes could expand to any number of zeros.
     pixels = zlib.decompressobj().decompress(packed, max(1, len(found) * side * side))

@@ -153,7 +153,7 @@ def expand_source(arg: str | Path | int, omissions: Omissions) -> list[Source]:
     if isinstance(arg, str):
         if is_address(text):
             return [Source(text, text)]
-        if text.isdecimal() and text.isascii() and int(text[:6]) <= _LAST_CAMERA:
+        if text.isdecimal() and text.isascii() and len(text) < 10 and int(text) <= _LAST_CAMERA:
             return [_camera(int(text))]
     if glob.has_magic(text):
         return _expand_pattern(os.path.expanduser(text), omissions)

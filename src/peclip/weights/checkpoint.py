@@ -23,15 +23,16 @@ from peclip.errors import CheckpointError, ConfigError
 from peclip.files import replacing
 from peclip.models.base import ExpressionModel
 from peclip.models.registry import build_model, read_config
-from peclip.nn.tensor_file import copy_tensors, counted, read_tensors
+from peclip.nn.clip import least_parameters
+from peclip.nn.tensor_file import copy_tensors, count_numbers, counted, read_tensors
 from peclip.settings import Settings
+from peclip.text.bounds import read_text
 
 CONFIG, TENSORS = "config.json", "model.safetensors"
 MODEL = "model"
 """The model's subfolder in a run folder."""
 
 _DEBUG_SEED = 20260101
-_MAX_CONFIG = 10**6
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,12 +74,12 @@ def read_checkpoint(
                 f"{CONFIG} and {TENSORS}, as written by save_pretrained.{one}"
             )
     try:
-        with (folder / CONFIG).open(encoding="utf-8") as stream:
-            text = stream.read(_MAX_CONFIG + 1)
-        if len(text) > _MAX_CONFIG:
-            raise ConfigError(f"it is longer than {_MAX_CONFIG:,} characters.")
+        text = read_text(folder / CONFIG)
+    except ConfigError as error:
+        raise CheckpointError(f"{str(folder / CONFIG)!r} cannot be used: it {error}.") from None
+    try:
         config = read_config(text)
-    except (ConfigError, UnicodeDecodeError, OSError) as error:
+    except ConfigError as error:
         raise CheckpointError(f"{str(folder / CONFIG)!r} cannot be used: {error}") from None
     return Checkpoint(name, revision, config, folder / TENSORS)
 
@@ -97,6 +98,8 @@ def load_model(
         WeightsError: the weights of the backbone are unavailable.
         CheckpointError: the tensors do not fit the configuration.
     """
+    if checkpoint.tensors is not None:
+        _check_size(checkpoint.config, checkpoint.tensors)
     with _seeded(seed):
         model = build_model(
             checkpoint.config, cache_dir=hub_cache(settings), offline=settings.offline
@@ -104,6 +107,22 @@ def load_model(
     if checkpoint.tensors is not None:
         load_tensors(model, checkpoint.config, checkpoint.tensors)
     return model.eval()
+
+
+def _check_size(config: ModelConfig, path: Path) -> None:
+    """Checks that a file which stores everything is large enough for its backbone, before it is built.
+
+    Raises:
+        CheckpointError: it is not, or is corrupt.
+    """
+    if config.pretrained is not None:
+        return
+    held, least = count_numbers(path), least_parameters(config.backbone)
+    if held < least:
+        raise CheckpointError(
+            f"{str(path)!r} does not fit {config.architecture} on {config.backbone}: it holds {held:,} numbers, "
+            f"but this backbone has at least {least:,} parameters. Use the {CONFIG} saved with it."
+        )
 
 
 def load_tensors(model: ExpressionModel, config: ModelConfig, path: Path) -> None:

@@ -161,7 +161,7 @@ def _prompt_name(key: str) -> str | None:
         return "prompts.text.0"
     if key.startswith("proj."):
         return key.replace("proj", "prompts.to_vision.0", 1)
-    deep = re.fullmatch(r"compound_prompt(s_text|_projections)\.(\d+)(\..+)?", key)
+    deep = re.fullmatch(r"compound_prompt(s_text|_projections)\.(\d{1,3})(\..+)?", key)
     if deep is None:
         return None  # token_prefix and token_suffix: text embeddings, recomputed
     kind = "text" if deep[1] == "s_text" else "to_vision"

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
 from peclip.config import ModelConfig
 from peclip.errors import ConfigError
 from peclip.files import replacing
+from peclip.text.display import markdown
 
 CARD = "README.md"
+_HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
 
 ETHICS = (
     "This model describes what a face shows; it cannot know what a person feels, and its errors "
@@ -41,7 +44,7 @@ def model_card(
         trained: whether it has weights besides the backbone's: CLIP itself has none.
         story: its training data and scores.
     """
-    place = name if "/" in name else "path/to/this/folder"
+    place = name if _HUB_NAME.fullmatch(name) else "path/to/this/folder"
     return f"""---
 library_name: peclip
 license: other
@@ -49,7 +52,7 @@ license_name: research-only
 tags: [facial-expression-recognition, video, clip, {config.architecture}]
 ---
 
-# {name}
+# {markdown(name)}
 
 A {config.architecture} model for facial expression recognition in video. This folder contains
 {_stored(config, full, trained)}.
@@ -78,12 +81,12 @@ def _stored(config: ModelConfig, full: bool, trained: bool) -> str:
     if full:
         return "all weights"
     own = "the trained weights" if trained else "no trained weights"
-    return f"{own}; the backbone is {config.backbone} with the weights {config.pretrained}"
+    return f"{own}; the backbone is {markdown(config.backbone)} with the weights {markdown(str(config.pretrained))}"
 
 
 def _rows(labels: Sequence[str], texts: Sequence[str]) -> str:
     pairs = zip(labels, texts, strict=True)
-    return "\n".join(f"| {_cell(label)} | {_cell(text)} |" for label, text in pairs)
+    return "\n".join(f"| {markdown(label)} | {markdown(text)} |" for label, text in pairs)
 
 
 def _input(config: ModelConfig) -> str:
@@ -120,10 +123,6 @@ def write_card(
     try:
         text = model_card(name, config, texts, full=whole, trained=trained, story=story)
         with replacing(card) as partial:
-            partial.write_text(text, encoding="utf-8")
+            partial.write_text(text, encoding="utf-8", errors="backslashreplace")
     except OSError as error:
         raise ConfigError(f"{str(card)!r} cannot be written: {error.strerror}.") from None
-
-
-def _cell(text: str) -> str:
-    return " ".join(text.split()).replace("|", "\\|")

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from peclip.data.benchmarks.benchmark import Benchmark
-from peclip.errors import DatasetError
+from peclip.errors import ConfigError, DatasetError
 from peclip.labels import canonical
+from peclip.text.bounds import read_text, whole_number
 from peclip.video.sources import VIDEO_SUFFIXES
 
 _FOLDERS = ("", "annotation", "annotations", "Annotation", "Annotations")
@@ -95,11 +96,9 @@ def read_lines(path: Path) -> list[tuple[int, str]]:
         DatasetError: the file cannot be read, is not text, or is empty.
     """
     try:
-        text = path.read_text(encoding="utf-8-sig")
-    except OSError as error:
-        raise DatasetError(f"The list {path} cannot be read: {error.strerror}.") from None
-    except UnicodeDecodeError:
-        raise DatasetError(f"The list {path} is not UTF-8 text; save it as UTF-8.") from None
+        text = read_text(path, limit=None)
+    except ConfigError as error:
+        raise DatasetError(f"The list {path} {error}.") from None
     lines = [(number, line) for number, line in enumerate(text.splitlines(), 1) if line.strip()]
     if not lines:
         raise DatasetError(f"The list {path} is empty. Download it again.")
@@ -118,9 +117,10 @@ def read_list(path: Path, order: Sequence[str]) -> list[Entry]:
 def _entry(path: Path, number: int, line: str, order: Sequence[str]) -> Entry:
     # From the right, because paths from other machines may contain spaces.
     *_, last = columns = line.rsplit(maxsplit=2)
-    claim = int(columns[1]) if len(columns) == 3 and columns[1].isdecimal() else None
+    counted = len(columns) == 3 and columns[1].isdecimal()
+    claim = whole_number(columns[1]) if counted else None
     place = columns[0] if claim is not None else line.rsplit(maxsplit=1)[0]
-    if len(columns) < 2 or (claim is None and last.isdecimal()):
+    if len(columns) < 2 or (claim is None and (counted or last.isdecimal())):
         raise DatasetError(
             f"{path}, line {number}: {line.strip()!r} does not have the form '<folder> <number of "
             "frames> <label>'. Correct the line."
@@ -135,8 +135,9 @@ def label_name(path: Path, line: int, column: str, order: Sequence[str]) -> str:
         DatasetError: the label is unknown; the message names file and line.
     """
     if column.isdecimal():
-        if int(column) < len(order):
-            return order[int(column)]
+        number = whole_number(column)
+        if number is not None and number < len(order):
+            return order[number]
     elif canonical(column) in order:
         return canonical(column)
     numbered = ", ".join(f"{index} {name}" for index, name in enumerate(order))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from peclip.data.samples import Split
 from peclip.data.votes import VoteKey
 from peclip.errors import DatasetError
 from peclip.labels import EMOTIONS, LabelSet
+from peclip.text.bounds import whole_number
 
 _LABELS = LabelSet(EMOTIONS[:7])
 _HOMES = ("DFEW_Frame_Face", "Clip/clip_224x224", "Clip/jpg_256", "Clip/original")
@@ -40,17 +40,18 @@ def _read(path: Path, order: Sequence[str]) -> list[Entry]:
         return read_list(path, order)
     entries = []
     for number, line in read_lines(path):
-        name, label = (*(cell.strip() for cell in next(csv.reader([line]))), "", "")[:2]
+        name, label = (*(cell.strip(' "') for cell in line.split(",")), "", "")[:2]
         if number == 1 and not label.isdecimal():  # the header
             continue
-        if not (name.isdecimal() and label.isdecimal()) or label == "0":
+        clip, place = whole_number(name), whole_number(label)
+        if clip is None or not place:
             raise DatasetError(
                 f"{path}, line {number}: {line.strip()!r} is invalid: expected "
                 "'video_name,label', where video_name is a number and label is 1 to 7. Correct "
                 "the line."
             )
-        emotion = label_name(path, number, str(int(label) - 1), order)
-        entries.append(Entry((f"{int(name):05d}",), emotion, None, number))
+        emotion = label_name(path, number, str(place - 1), order)
+        entries.append(Entry((f"{clip:05d}",), emotion, None, number))
     return entries
 
 

@@ -59,7 +59,7 @@ class Locator:
                 return home
         # None was found: expect them in an existing folder, if there is one.
         for base, length in homes:
-            if length and any(self._folder(base, length, parts).is_dir() for parts in places):
+            if length and any(os.path.isdir(self._folder(base, length, parts)) for parts in places):
                 return base, length
         return self._bases[0], self.parts - 1
 
@@ -83,7 +83,7 @@ class Locator:
     def _listing(self, folder: Path) -> dict[str, str]:
         """Returns names of videos without suffix → names on disk; empty without a folder."""
         if folder not in self._listings:
-            self._listings[folder] = _list(folder) if folder.is_dir() else {}
+            self._listings[folder] = _list(folder) if os.path.isdir(folder) else {}
         return self._listings[folder]
 
 

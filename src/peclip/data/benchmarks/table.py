@@ -14,11 +14,11 @@ from peclip.data.media import frames_folder
 from peclip.data.samples import Sample, Split, label_set_of
 from peclip.data.votes import NO_LABELS, Votes
 from peclip.errors import ConfigError, DatasetError
-from peclip.files import read_records
 from peclip.labels import canonical
+from peclip.text.records import read_records
 
 _SPLITS = ("train", "val", "test")
-_VOTES = re.compile(r"([^:]+):(\d+(?:\.\d+)?)(?:\s+|$)")
+_VOTES = re.compile(r"([^:]+):(\d{1,9}(?:\.\d+)?)(?:\s+|$)")
 
 
 class Row(NamedTuple):
@@ -50,7 +50,7 @@ def load_table(root: Path, fold: int | None, split: str, annotations: Path | Non
         raise DatasetError(
             f"{annotations} has no rows with the split {split!r}; choose one of {found}."
         )
-    missing = tuple(sample for sample in samples if not sample.source.exists())
+    missing = tuple(sample for sample in samples if not os.path.exists(sample.source))
     return Split("table", None, split, samples, labels, missing)
 
 
@@ -80,7 +80,7 @@ def _read_rows(root: Path, annotations: Path | None) -> list[Row]:
         raise DatasetError(f"The table {annotations} cannot be read: {error}.") from None
     rows = [_row(f"{annotations}, {place}", cells, root) for place, cells in records]
     # All or none: a missing file is not replaced by crops next to the files.
-    if not any(row.sample.source.is_file() for row in rows):
+    if not any(os.path.isfile(row.sample.source) for row in rows):
         rows = [row._replace(sample=_as_folder(row.sample)) for row in rows]
     _check_apart(annotations, rows)
     return rows
@@ -98,7 +98,7 @@ def _check_columns(header: Iterable[str], place: str) -> None:
 
 def _as_folder(sample: Sample) -> Sample:
     folder = frames_folder(sample.source)
-    return replace(sample, source=folder) if folder.is_dir() else sample
+    return replace(sample, source=folder) if os.path.isdir(folder) else sample
 
 
 def _check_apart(table: Path, rows: Iterable[Row]) -> None:

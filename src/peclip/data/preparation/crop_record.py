@@ -8,9 +8,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from peclip.config import Config, PreprocessConfig, differences
+from pydantic import Field
+
+from peclip.config import Config, PreprocessConfig, check
 from peclip.errors import ConfigError
 from peclip.files import replacing
+from peclip.text.comparison import differences
+from peclip.text.parsing import parse_json
 from peclip.version import VERSION
 
 RECORD = "preprocessing.json"
@@ -24,13 +28,13 @@ _WITHOUT_CROPS = frozenset({"no_face", "decode_error", "not_done"})
 class CropConfig(Config):
     """Settings of crops. The geometry is the model's, so that training matches prediction."""
 
-    size: int
+    size: int = Field(ge=8, le=4096)
     """Side of a crop in pixels."""
-    margin: float
-    shift: float
+    margin: float = Field(ge=-0.5, le=3.0)
+    shift: float = Field(ge=-1.0, le=1.0)
     align: bool
     detector: str
-    threshold: float
+    threshold: float = Field(ge=0, le=1)
     parts: str | None = None
     """The parts finder, if landmarks and parsing maps are extracted."""
 
@@ -45,15 +49,16 @@ class CropConfig(Config):
         parts: str | None = None,
     ) -> CropConfig:
         """Uses the geometry of a model, and its image size unless a size is given."""
-        return cls(
-            size=size or preprocess.image_size,
-            margin=preprocess.face_margin,
-            shift=preprocess.face_shift,
-            align=preprocess.align,
-            detector=detector,
-            threshold=threshold,
-            parts=parts,
-        )
+        values = {
+            "size": size or preprocess.image_size,
+            "margin": preprocess.face_margin,
+            "shift": preprocess.face_shift,
+            "align": preprocess.align,
+            "detector": detector,
+            "threshold": threshold,
+            "parts": parts,
+        }
+        return check(cls, values)
 
 
 def make_output(root: Path, output: Path) -> None:
@@ -106,7 +111,8 @@ def record_crops(root: Path, output: Path, config: CropConfig) -> None:
                 f"{str(output)!r} contains crops made with different settings "
                 f"({', '.join(map(str, changed))}); choose another folder."
             )
-        config = config.model_copy(update={"parts": before["parts"]})
+        config = check(CropConfig, config.model_dump() | {"parts": before["parts"]})
+    output.mkdir(parents=True, exist_ok=True)
     content = config.model_dump() | {"peclip_version": VERSION}
     with replacing(record) as partial:
         partial.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
@@ -157,7 +163,8 @@ def crop_mismatch(crops: Path, preprocess: PreprocessConfig) -> str | None:
         "shift": preprocess.face_shift,
         "align": preprocess.align,
     }
-    if made.get("size", 0) < preprocess.image_size:  # larger ones lose nothing
+    size = made.get("size")
+    if not isinstance(size, int) or size < preprocess.image_size:  # larger ones lose nothing
         wanted["size"] = preprocess.image_size
     changed = differences({name: made.get(name) for name in wanted}, wanted)
     if not changed:
@@ -171,12 +178,16 @@ def crop_mismatch(crops: Path, preprocess: PreprocessConfig) -> str | None:
 
 def _read_record(path: Path) -> dict[str, Any]:
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError:
+        found = parse_json(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):  # ConfigError is a ValueError
         found = None
-    if not isinstance(found, dict):
+    if not isinstance(found, dict) or not all(map(_is_scalar, found.values())):
         raise ConfigError(
             f"{str(path)!r} is corrupt, so the crop settings are unknown. Prepare the "
             "crops again in another folder."
         )
     return found
+
+
+def _is_scalar(value: object) -> bool:
+    return value is None or isinstance(value, str | int | float)

@@ -31,7 +31,8 @@ class ParquetWriter(RowWriter):
         """Writes the rows of one source."""
         rows = [row.to_dict(self._labels) for row in prediction.rows]
         for row in rows:  # a name that is not UTF-8 contains surrogates, which Arrow rejects
-            row["source"] = row["source"].encode("utf-8", "backslashreplace").decode("utf-8")
+            for name in ("source", "model", "model_revision"):
+                row[name] = row[name].encode("utf-8", "backslashreplace").decode("utf-8")
         self._writer.write_table(self._table.from_pylist(rows, schema=self._schema))
 
     def close(self) -> None:

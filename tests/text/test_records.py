@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from peclip.errors import ConfigError
-from peclip.files import read_records
+from peclip.text.records import read_records
 
 
 def save(folder: Path, text: str, name: str) -> Path:

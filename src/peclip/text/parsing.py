@@ -1,0 +1,106 @@
+"""JSON and YAML from outside: a value, or a one-line reason.
+
+The messages of these errors have neither subject nor full stop: "is not valid JSON: …".
+"""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+from typing import Any
+
+from peclip.errors import ConfigError, first_line
+from peclip.text.bounds import MAX_DEPTH, MAX_DIGITS, TOO_DEEP, TOO_MANY_DIGITS, check_bounds
+
+_MAX_ITEMS = 100_000
+
+
+class NotJSONError(ConfigError):
+    """A text is not JSON at all; what is JSON, but exceeds a bound, is another ConfigError."""
+
+
+def parse_json(text: str | bytes) -> Any:
+    """Returns the value of a JSON text.
+
+    Raises:
+        NotJSONError: it is not JSON.
+        ConfigError: it is nested too deeply, or contains an integer with too many digits.
+    """
+    try:
+        value = json.loads(text, parse_int=_integer)
+    except RecursionError:
+        raise ConfigError(TOO_DEEP) from None
+    except ConfigError:  # is a ValueError
+        raise
+    except ValueError as error:
+        raise NotJSONError(f"is not valid JSON: {first_line(error)}") from None
+    check_bounds(value)
+    return value
+
+
+def _integer(digits: str) -> int:
+    if len(digits) > MAX_DIGITS:
+        raise ConfigError(TOO_MANY_DIGITS)
+    return int(digits)
+
+
+def parse_yaml(text: str) -> Any:
+    """Returns the value of a YAML text; a date is a text.
+
+    Raises:
+        ConfigError: it is not YAML, or exceeds the bounds of `check_bounds`, with all aliases expanded.
+    """
+    import yaml  # not needed by most commands
+
+    try:
+        value = yaml.load(text, Loader=_loader())
+    except RecursionError:
+        raise ConfigError(TOO_DEEP) from None
+    except yaml.YAMLError as error:
+        reason = " ".join(str(error).split())
+        raise ConfigError(f"is not valid YAML: {reason}") from None
+    except (
+        Exception
+    ) as error:  # PyYAML's constructors raise KeyError, IndexError, AttributeError, …
+        raise ConfigError(f"is not valid YAML: {first_line(error)}") from None
+    check_bounds(value, max_items=_MAX_ITEMS)
+    return value
+
+
+@cache
+def _loader() -> Any:
+    import yaml
+
+    date = "tag:yaml.org,2002:timestamp"
+    numbers = {f"tag:yaml.org,2002:{kind}" for kind in ("int", "float")}
+
+    class Loader(yaml.SafeLoader):
+        # Without dates: no field holds one, and 2024-13-45 would be an error of Python's calendar.
+        yaml_implicit_resolvers = {  # noqa: RUF012 - as in PyYAML
+            start: [(tag, pattern) for tag, pattern in resolvers if tag != date]
+            for start, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+        }
+
+        depth = 0
+
+        def compose_node(self, parent: Any, index: Any) -> Any:
+            self.depth += 1
+            if self.depth > MAX_DEPTH + 1:  # before the rest is read, which is slow at this depth
+                raise RecursionError
+            node = super().compose_node(parent, index)
+            self.depth -= 1
+            return node
+
+        def construct_scalar(self, node: Any) -> Any:
+            value = super().construct_scalar(node)
+            # Sexagesimal numbers (1:30:00) of this length take minutes.
+            if node.tag in numbers and len(value) > MAX_DIGITS:
+                raise yaml.YAMLError(f"it {TOO_MANY_DIGITS}")
+            return value
+
+        def flatten_mapping(self, node: Any) -> None:
+            super().flatten_mapping(node)
+            if len(node.value) > _MAX_ITEMS:  # merge keys (<<) of merge keys double every level
+                raise yaml.YAMLError(f"merge keys give more than {_MAX_ITEMS:,} items")
+
+    return Loader
