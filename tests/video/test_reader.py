@@ -460,7 +460,7 @@ def test_an_address_is_streamed(tmp_path):
 @needs_torchcodec
 def test_a_torchcodec_reader_stays_in_its_process(clip, monkeypatch):
     with open_video(clip, decoder="torchcodec") as reader:
-        with pytest.raises(TypeError, match="call open_video inside the worker"):
+        with pytest.raises(TypeError, match="call open_video there"):
             pickle.dumps(reader)
         monkeypatch.setattr(os, "getpid", lambda: -1)
         with pytest.raises(VideoError, match="Call open_video inside the worker"):
