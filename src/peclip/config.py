@@ -22,6 +22,7 @@ from peclip.labels import (
     prior_over,
 )
 from peclip.literals import DecoderName, DetectorName, TimeOrigin
+from peclip.text.bounds import is_encodable
 
 
 def default_readers() -> int:
@@ -51,8 +52,10 @@ class Config(BaseModel):
     @field_validator("*")
     @classmethod
     def _check_encodable(cls, value: Any) -> Any:
-        if not _is_encodable(value):
-            raise ValueError("contains an unpaired surrogate, which cannot be written to a file; remove it")
+        if not is_encodable(value):
+            raise ValueError(
+                "contains an unpaired surrogate, which cannot be written to a file; remove it"
+            )
         return value
 
 
@@ -287,15 +290,6 @@ def check(kind: type[Checked], values: Mapping[str, Any]) -> Checked:
         raise ConfigError(
             f"{f'Invalid {field}' if field else 'Invalid configuration'}: {message}{given}."
         ) from None
-
-
-def _is_encodable(value: Any) -> bool:
-    """Whether all texts in a value can be written as UTF-8; a path may come from any file system."""
-    if isinstance(value, str):
-        return value.isascii() or not any("\ud800" <= character <= "\udfff" for character in value)
-    if isinstance(value, Mapping):
-        return all(_is_encodable(key) and _is_encodable(item) for key, item in value.items())
-    return not isinstance(value, tuple | list) or all(map(_is_encodable, value))
 
 
 def _excerpt(value: Any) -> str:
