@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 from PIL import Image as Picture
 from synthetic_videos import write_video
 
-from peclip.config import PredictOptions
 from peclip.errors import ConfigError, VideoError
+from peclip.predict_options import PredictOptions
 from peclip.recognizers.pe_clip import PEClip
 from peclip.results.rows import Row
 from peclip.types import Batch
@@ -235,7 +235,7 @@ def test_start_and_end_cut_the_video(debug: PEClip, bright: None) -> None:
     rows = debug.predict(video, PredictOptions(start=1.0, end=3.0, window=1, hop=1)).rows
     assert [(r.start_s, r.end_s) for r in rows] == [(1, 2), (2, pytest.approx(3))]
     assert [(r.start_frame, r.end_frame) for r in rows] == [(25, 49), (50, 74)]
-    with pytest.raises(VideoError, match=r"no frames between 9\.0 s and its end"):
+    with pytest.raises(VideoError, match=r"no frames between 9\.0 s and the end"):
         debug.predict(video, PredictOptions(start=9))
 
 

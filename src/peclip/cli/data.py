@@ -10,10 +10,11 @@ import typer
 from peclip.cli import console
 from peclip.cli.field_options import Fields, from_fields
 from peclip.cli.options import DataGroup, ModelOpt, ProgressOpt, ReportFormatOpt, print_report
-from peclip.config import PredictOptions, check
+from peclip.config import check
 from peclip.data.config import DataConfig
 from peclip.errors import SOME_FAILED
 from peclip.literals import DetectorName
+from peclip.predict_options import PredictOptions
 from peclip.text.display import printable
 
 if TYPE_CHECKING:

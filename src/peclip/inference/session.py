@@ -10,11 +10,12 @@ from contextlib import ExitStack, closing
 from dataclasses import replace
 from typing import Any
 
-from peclip.config import MAX_WINDOW_PIXELS, ModelConfig, PredictOptions
+from peclip.config import MAX_WINDOW_PIXELS, ModelConfig
 from peclip.errors import InternalError, PEClipError, UserError, VideoError, without_frames
 from peclip.inference.prefetch import in_turn, run_ahead
 from peclip.inference.source import OpenedSource, Video, called
 from peclip.labels import LabelSet, effective_prior_weight
+from peclip.predict_options import PredictOptions
 from peclip.results.prediction import Prediction
 from peclip.results.rows import Row, Status, failure_row
 from peclip.settings import Settings
