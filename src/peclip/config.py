@@ -205,6 +205,16 @@ class PredictOptions(Config, use_attribute_docstrings=True):
     the second detection; if these frames exceed 256 MiB, faces are detected earlier."""
     face_threshold: float = Field(0.7, ge=0, le=1)
     """Confidence threshold of the detector; faces below it are ignored."""
+    detect_size: int | None = Field(None, ge=64, le=16_384)
+    """Longer side in pixels to which frames are scaled for the detector, at least every 0.5 s; smaller while
+    the known faces are large enough. By default, so that faces of --min-face pixels are found."""
+    max_gap: float = Field(1.0, ge=0)
+    """Time out of view after which a returning person gets a new id, unless recognised by appearance."""
+    reidentify: bool = True
+    """Recognise people by appearance when they return to view and after cuts."""
+    max_people: int | None = Field(None, ge=1)
+    """Keep only the rows of the N people seen longest, and count the others. The rows of a source are then
+    written when it ends; for a webcam, the people seen longest so far are kept in each window."""
     min_face: float = Field(24.0, ge=0)
     """Minimum face size in pixels; windows with smaller faces get the status low_quality."""
     min_coverage: float = Field(0.3, ge=0, le=1)

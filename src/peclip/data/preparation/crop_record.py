@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from peclip.config import Config, PreprocessConfig, differences
+from peclip.config import Config, PredictOptions, PreprocessConfig, differences
 from peclip.errors import ConfigError
 from peclip.files import replacing
 from peclip.version import VERSION
@@ -31,6 +31,9 @@ class CropConfig(Config):
     align: bool
     detector: str
     threshold: float
+    max_gap: float = 1.0
+    reidentify: bool = True
+    detect_size: int | None = None
     parts: str | None = None
     """The parts finder, if landmarks and parsing maps are extracted."""
 
@@ -42,9 +45,14 @@ class CropConfig(Config):
         size: int | None,
         detector: str,
         threshold: float,
+        tracking: PredictOptions | None = None,
         parts: str | None = None,
     ) -> CropConfig:
-        """Uses the geometry of a model, and its image size unless a size is given."""
+        """Uses the geometry of a model, and its image size unless a size is given.
+
+        `tracking` holds `max_gap`, `reidentify` and `detect_size`; by default, those of `peclip predict`.
+        """
+        tracking = tracking or PredictOptions()
         return cls(
             size=size or preprocess.image_size,
             margin=preprocess.face_margin,
@@ -52,6 +60,9 @@ class CropConfig(Config):
             align=preprocess.align,
             detector=detector,
             threshold=threshold,
+            max_gap=tracking.max_gap,
+            reidentify=tracking.reidentify,
+            detect_size=tracking.detect_size,
             parts=parts,
         )
 

@@ -256,13 +256,21 @@ def _write_crops(
     Crops are written immediately, so that memory does not grow with the video.
     """
     observer = Observer(
-        detector, size=config.size, margin=config.margin, shift=config.shift, align=config.align
+        detector,
+        size=config.size,
+        margin=config.margin,
+        shift=config.shift,
+        align=config.align,
+        max_gap=config.max_gap,
+        reidentify=config.reidentify,
+        detect_size=config.detect_size,
     )
     seen: dict[int, list[dict[str, Any]]] = {}
     frames = 0
     with open_video(sample.source, num_threads=1) as reader:
         for observation in observer.observe(reader.chunks()):
             frames += 1
+            _join_people(observation, folder, seen)
             _write_sightings(observation, folder, seen)
     if not seen:
         return Prepared(sample.id, "no_face", frames=frames)
@@ -275,6 +283,20 @@ def _write_crops(
     about = {"source": sample.id, "frames": frames, "people": len(seen), "crops": seen[main]}
     (folder / ABOUT).write_text(json.dumps(about), encoding="utf-8")
     return Prepared(sample.id, "ok", frames=frames, crops=len(seen[main]), people=len(seen))
+
+
+def _join_people(
+    observation: Observation, folder: Path, seen: dict[int, list[dict[str, Any]]]
+) -> None:
+    """Adds the crops of people who were recognised after their first frames to their earlier ones."""
+    for new, earlier in observation.renamed.items():
+        if new not in seen:
+            continue
+        (folder / str(earlier)).mkdir(exist_ok=True)
+        for file in (folder / str(new)).iterdir():
+            file.rename(folder / str(earlier) / file.name)
+        (folder / str(new)).rmdir()
+        seen.setdefault(earlier, []).extend(seen.pop(new))
 
 
 def _write_sightings(
