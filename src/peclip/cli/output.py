@@ -70,9 +70,8 @@ class RowOutput:
             more = f" and {self._num_faceless - 1} more" if self._num_faceless > 1 else ""
             console.note(f"{console.shown(self._first_faceless)}{more}: {self._faceless_hint}")
         if self._others:
-            console.note(
-                f"--max-people left out {self._left_out:,} rows of {self._others:,} other people"
-            )
+            counts = f"{self._left_out:,} (of other people: {self._others:,})"
+            console.note(f"rows left out by --max-people: {counts}")
         try:
             self._file.close()
         finally:
