@@ -214,7 +214,7 @@ class PredictOptions(Config, use_attribute_docstrings=True):
     """Recognise people by appearance when they return to view and after cuts."""
     max_people: int | None = Field(None, ge=1)
     """Keep only the rows of the N people seen longest, and count the others. The rows of a source are then
-    written when it ends; for a webcam, the people seen longest so far are kept in each window."""
+    written when it ends; for a live source, the people seen longest so far are kept in each window."""
     min_face: float = Field(24.0, ge=0)
     """Minimum face size in pixels; windows with smaller faces get the status low_quality."""
     min_coverage: float = Field(0.3, ge=0, le=1)

@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from peclip.cli.app import run
 from peclip.config import PreprocessConfig
 from peclip.data import DataConfig, load_split
-from peclip.data.preparation import face_crops
 from peclip.data.preparation.crop_record import LEFT_OUT, CropConfig, left_out
 from peclip.data.preparation.face_crops import Prepared, count_status, prepare
+from peclip.data.preparation.sighting_files import join_people, write_sightings
 from peclip.data.samples import Sample
 from peclip.errors import ConfigError, DatasetError
 from peclip.video.faces import FaceBox, Image
@@ -360,10 +360,10 @@ def test_crops_of_a_person_recognised_late_are_those_of_the_main_person(tmp_path
     renamed = {2: {1: 0}}
     for index, track in enumerate([0, 1, 0]):
         observation = Observation(
-            index, index / 10, (Sighting(track, face, crop),), renamed.get(index, {})
+            index, index / 10, (Sighting(track, face, crop),), renamed=renamed.get(index, {})
         )
-        face_crops._join_people(observation, tmp_path, seen)
-        face_crops._write_sightings(observation, tmp_path, seen)
+        join_people(observation, tmp_path, seen)
+        write_sightings(observation, tmp_path, seen)
     assert [entry["file"] for entry in seen[0]] == ["000000.jpg", "000001.jpg", "000002.jpg"]
     assert seen.keys() == {0}
     assert sorted(p.name for p in tmp_path.rglob("*.jpg")) == [

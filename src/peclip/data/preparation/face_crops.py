@@ -19,8 +19,6 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-import cv2
-
 from peclip.data.media import frames_folder, is_still
 from peclip.data.preparation.crop_record import (
     CropConfig,
@@ -29,11 +27,12 @@ from peclip.data.preparation.crop_record import (
     record_crops,
     record_left_out,
 )
+from peclip.data.preparation.sighting_files import join_people, write_sightings
 from peclip.data.samples import Sample
 from peclip.errors import ConfigError, DatasetError, VideoError
 from peclip.files import locked
 from peclip.video.detectors.detector import FaceDetector
-from peclip.video.observer import Observation, Observer
+from peclip.video.observer import Observer
 from peclip.video.parts import Parts, PartsFinder, joined, parts_path, save_parts
 from peclip.video.reader import open_video
 
@@ -270,8 +269,8 @@ def _write_crops(
     with open_video(sample.source, num_threads=1) as reader:
         for observation in observer.observe(reader.chunks()):
             frames += 1
-            _join_people(observation, folder, seen)
-            _write_sightings(observation, folder, seen)
+            join_people(observation, folder, seen)
+            write_sightings(observation, folder, seen)
     if not seen:
         return Prepared(sample.id, "no_face", frames=frames)
     main = max(seen, key=lambda track: (len(seen[track]), -track))
@@ -283,40 +282,3 @@ def _write_crops(
     about = {"source": sample.id, "frames": frames, "people": len(seen), "crops": seen[main]}
     (folder / ABOUT).write_text(json.dumps(about), encoding="utf-8")
     return Prepared(sample.id, "ok", frames=frames, crops=len(seen[main]), people=len(seen))
-
-
-def _join_people(
-    observation: Observation, folder: Path, seen: dict[int, list[dict[str, Any]]]
-) -> None:
-    """Adds the crops of people who were recognised after their first frames to their earlier ones."""
-    for new, earlier in observation.renamed.items():
-        if new not in seen:
-            continue
-        (folder / str(earlier)).mkdir(exist_ok=True)
-        for file in (folder / str(new)).iterdir():
-            file.rename(folder / str(earlier) / file.name)
-        (folder / str(new)).rmdir()
-        seen.setdefault(earlier, []).extend(seen.pop(new))
-
-
-def _write_sightings(
-    observation: Observation, folder: Path, seen: dict[int, list[dict[str, Any]]]
-) -> None:
-    for sighting in observation.sightings:
-        place = folder / str(sighting.track_id)
-        place.mkdir(exist_ok=True)
-        name = f"{observation.index:06d}.jpg"
-        pixels = cv2.cvtColor(sighting.crop, cv2.COLOR_RGB2BGR)
-        if not cv2.imwrite(str(place / name), pixels, [cv2.IMWRITE_JPEG_QUALITY, 95]):
-            raise ConfigError(
-                f"{str(place / name)!r} cannot be written; check that the disk is not full."
-            )
-        face = sighting.face
-        seen.setdefault(sighting.track_id, []).append(
-            {
-                "file": name,
-                "time_s": round(observation.time, 6),
-                "box": [round(v, 1) for v in (face.x, face.y, face.width, face.height)],
-                "face_conf": round(face.score, 4),
-            }
-        )
