@@ -38,6 +38,16 @@ class PredictOptions(Config, use_attribute_docstrings=True):
     the second detection; if these frames exceed 256 MiB, faces are detected earlier."""
     face_threshold: float = Field(0.7, ge=0, le=1)
     """Confidence threshold of the detector; faces below it are ignored."""
+    detect_size: int | None = Field(None, ge=64, le=16_384)
+    """Longer side, in pixels, to which frames are scaled for face detection at least every 0.5 s; smaller
+    while all known faces are large enough. By default, large enough to find faces of --min-face pixels."""
+    max_gap: float = Field(1.0, ge=0, le=MAX_SECONDS)
+    """Time out of view after which a returning person gets a new id, unless recognised by appearance."""
+    reidentify: bool = True
+    """Recognise people by appearance when they return to view and after cuts."""
+    max_people: int | None = Field(None, ge=1, le=1_000_000)
+    """Keep only the rows of the N people seen the longest, and count the others. The rows of a source are
+    then written when it ends; for a live source, each window keeps the people seen the longest so far."""
     min_face: float = Field(24.0, ge=0, le=100_000)
     """Minimum face size in pixels; windows with smaller faces get the status low_quality."""
     min_coverage: float = Field(0.3, ge=0, le=1)

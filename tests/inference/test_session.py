@@ -83,6 +83,33 @@ def test_rows_cover_people_and_windows(debug: PEClip, bright: None) -> None:
     assert prediction.main_track.track_id == 0
 
 
+def test_max_people_keeps_the_person_seen_longest(debug: PEClip, bright: None) -> None:
+    """One participant; somebody walks through the first of three seconds."""
+    video = drawn(75, (10, range(20)), (100, range(10, 75)))
+    options = PredictOptions(window=1, hop=1, max_people=1)
+    every = debug.predict(video, options.model_copy(update={"max_people": None}))
+    one = debug.predict(video, options)
+    assert [(r.window, r.track_id) for r in every.rows] == [(0, 0), (0, 1), (1, 1), (2, 1)]
+    assert one.rows == every.rows[1:]
+    assert one.metadata["left_out"] == {"people": 1, "rows": 1}
+    assert "left_out" not in every.metadata
+    assert list(debug.stream(video, options)) == list(one.rows)
+
+
+def test_rows_held_for_max_people_are_written_before_a_failure(
+    debug: PEClip, bright: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def score(windows: list[object]) -> list[list[float]]:
+        if len(windows) and windows[0].window == 1:
+            raise VideoError("no more")
+        return [[1 / 7] * 7 for _ in windows]
+
+    monkeypatch.setattr(debug, "scorer", lambda video, options: score)
+    options = PredictOptions(window=1, hop=1, max_people=1, batch_size=1)
+    session = debug.open(drawn(75, (10, range(75))), options)
+    assert [row.status for row in session.rows()] == ["ok", "decode_error"]
+
+
 def test_a_video_without_a_face_gives_a_row(debug: PEClip, bright: None) -> None:
     prediction = debug.predict(drawn(30), PredictOptions())
     assert prediction.label is None
