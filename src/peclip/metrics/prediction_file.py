@@ -16,15 +16,14 @@ import numpy as np
 from peclip.errors import ConfigError
 from peclip.files import Record, read_records, write_rows
 from peclip.labels import canonical
-from peclip.metrics.prediction_cells import (
+from peclip.metrics.prediction_rows import reduce_rows, target_of
+from peclip.metrics.prediction_table import PredictionTable
+from peclip.results.row_cells import (
     check_same_columns,
     probabilities_of,
     probability_columns,
-    target_of,
     text_of,
 )
-from peclip.metrics.prediction_rows import reduce_rows
-from peclip.metrics.prediction_table import PredictionTable
 
 _REQUIRED = ("source", "target", "label")
 _REQUIRED_OF_ROWS = ("source", "track_id", "status", "label")

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
+    from peclip.results.summary import Summary
+
 from peclip.results.rows import SCHEMA_VERSION, UNITS, Row, TrackSummary, rounded
 
 
@@ -108,6 +110,12 @@ class Prediction:
             for row in self.rows:
                 writer.write_row(row)
             writer.end_source(self)
+
+    def summary(self) -> Summary:
+        """Returns times, shares, mean probabilities and episodes of each person, weighted by time."""
+        from peclip.results.summary import summarise
+
+        return summarise(self.rows, self.labels)
 
     def plot(self) -> Figure:
         """Draws the probabilities over time, one panel per person.
