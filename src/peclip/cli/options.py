@@ -110,6 +110,14 @@ OutputOpt = Annotated[
     Path | None,
     typer.Option("-o", "--output", help="Output file, or - for standard output."),
 ]
+SummaryOpt = Annotated[
+    Path | None,
+    typer.Option(
+        "--summary",
+        help="Also write a table with one line per person to this file (.csv, .jsonl, .json or "
+        ".parquet): seconds, shares of time, mean probabilities and episodes.",
+    ),
+]
 ProgressOpt = Annotated[
     bool,
     typer.Option("--progress/--no-progress", help="Show a progress bar if stderr is a terminal."),

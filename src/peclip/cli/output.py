@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
@@ -12,6 +12,7 @@ from peclip.cli import console
 from peclip.errors import ConfigError
 
 if TYPE_CHECKING:
+    from peclip.cli.side_outputs import SideOutputs
     from peclip.engines.base import Engine, Reading
     from peclip.engines.journal import Entry, Journal
     from peclip.results.interface import RowWriter
@@ -45,12 +46,20 @@ class RowOutput:
     """Opens the file with the first row, so that an unreadable source leaves no empty file."""
 
     def __init__(
-        self, engine: Engine, path: Path | None, form: str | None, *, top_k: int, resume: bool
+        self,
+        engine: Engine,
+        path: Path | None,
+        form: str | None,
+        sides: SideOutputs,
+        *,
+        top_k: int,
+        resume: bool,
     ) -> None:
         from peclip.results.writers import STDOUT
 
         self._engine, self._top_k, self._resume = engine, top_k, resume
         self._path, self._format = STDOUT if path is None else path, form
+        self._sides = sides
         self._file = ExitStack()
         self._writer: RowWriter | None = None
         self._journal: Journal | None = None
@@ -73,6 +82,8 @@ class RowOutput:
             )
         try:
             self._file.close()
+            if kind is None or issubclass(kind, KeyboardInterrupt | SystemExit):
+                self._sides.close()
         finally:
             if self._journal is not None:
                 self._journal.close(keep=self._resume or kind is not None)
@@ -95,6 +106,7 @@ class RowOutput:
                 f"{self._path}: {len(finished)} of {len(sources)} sources have already been "
                 f"processed ({sum(entry.failed for entry in finished)} of them failed)"
             )
+            self._resume_sides({entry.source for entry in finished})
         return todo, finished
 
     def open(self) -> RowWriter:
@@ -119,7 +131,9 @@ class RowOutput:
         """
         if self._writer is None:
             return
-        self._writer.end_source(reading.prediction())
+        prediction = reading.prediction()
+        self._writer.end_source(prediction)
+        self._sides.end_source(prediction)
         if reading.failure is None and faceless:
             self._first_faceless = self._first_faceless or reading.source
             self._num_faceless += 1
@@ -131,7 +145,9 @@ class RowOutput:
         """Writes the partial prediction of an interrupted source."""
         reading.note("interrupted")
         if self._writer is not None:
-            self._writer.end_source(reading.prediction())
+            prediction = reading.prediction()
+            self._writer.end_source(prediction)
+            self._sides.end_source(prediction)
 
     def remark(self) -> str:
         """Returns a remark about the output of an interrupted run."""
@@ -139,6 +155,16 @@ class RowOutput:
             return ""
         more = "; to resume, repeat the command with --resume" if self._journal is not None else ""
         return f"; finished rows are in {self._path}{more}"
+
+    def _resume_sides(self, sources: Collection[str]) -> None:
+        """Passes the sources of earlier runs to the side outputs, from their rows in the file."""
+        if not self._sides:
+            return
+        from peclip.results.row_file import read_rows
+
+        for prediction in read_rows([self._path]).predictions():
+            if prediction.source in sources:
+                self._sides.end_source(prediction)
 
     def _new_writer(self) -> RowWriter:
         from peclip.engines.journal import Journal

@@ -22,10 +22,12 @@ from peclip.cli.options import (
     OverwriteOpt,
     PrecisionOpt,
     ProgressOpt,
+    SummaryOpt,
     check_output,
     read_labels,
 )
 from peclip.cli.output import RowOutput, check_resume
+from peclip.cli.side_outputs import SideOutputs
 from peclip.config import PredictOptions, check
 from peclip.errors import VideoError
 from peclip.literals import EngineName, RowFormat
@@ -55,6 +57,7 @@ def predict(
             "FILE. The default for -o - is JSON Lines; without -o, a table is printed.",
         ),
     ] = None,
+    summary: SummaryOpt = None,
     options: Annotated[dict[str, Any], Fields(PredictOptions)],
     labels: LabelsOpt = None,
     device: DeviceOpt = "auto",
@@ -111,7 +114,7 @@ def predict(
 
     peclip predict clip.mp4
 
-    peclip predict videos/ -o rows.csv --window 2s --hop 1s
+    peclip predict videos/ -o rows.csv --summary people.csv --window 2s --hop 1s
 
     peclip predict talk.mp4 -f jsonl -o - | jq .label
 
@@ -126,6 +129,7 @@ def predict(
     checked = check(PredictOptions, options)
     check_output(output, overwrite=overwrite or resume)
     chosen = _format(output, form)
+    sides = SideOutputs({"summary": summary}, output, overwrite=overwrite or resume)
     if resume:
         check_resume(output, chosen, overwrite=overwrite)
     sources, several = _sources(source, shard)
@@ -136,13 +140,13 @@ def predict(
         None if labels is None else read_labels(labels),
         checked,
         Pool(workers, worker_cpus, worker_gpus),
-        keep_rows=chosen is None or not FORMATS[chosen].by_row,
+        keep_rows=chosen is None or not FORMATS[chosen].by_row or bool(sides),
     )
     with Interruption() as interruption:
         interruption.release()
         with (
             ENGINES[engine](job) as opened,
-            RowOutput(opened, output, chosen, top_k=top_k, resume=resume) as target,
+            RowOutput(opened, output, chosen, sides, top_k=top_k, resume=resume) as target,
             console.progress_bar(enabled=progress and not _shows_rows(output)) as bar,
         ):
             batch = PredictionRun(target, bar, interruption, several=several)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -83,7 +84,7 @@ class Person:
         """Returns how often an episode of a label directly follows one of another label."""
         found = Counter[tuple[str, str]]()
         episodes = self.episodes()
-        for before, after in zip(episodes, episodes[1:], strict=False):
+        for before, after in itertools.pairwise(episodes):
             if touch((before.onset_s, before.offset_s), (after.onset_s, after.offset_s)):
                 found[before.label, after.label] += 1
         return found
@@ -107,6 +108,11 @@ class Timeline:
     def end_s(self) -> float:
         """The end of the last window."""
         return max((end for _, end in self.slots.values()), default=0.0)
+
+
+def episode_columns() -> list[str]:
+    """Returns the keys of `Episode.to_dict`, in their order."""
+    return list(Episode("", 0, 0, "", 0, 0, 0, 0, 0, 0).to_dict())
 
 
 def timeline_of(source: str, rows: Iterable[Row]) -> Timeline:
