@@ -118,6 +118,14 @@ SummaryOpt = Annotated[
         ".parquet): seconds, shares of time, mean probabilities and episodes.",
     ),
 ]
+ExcelOpt = Annotated[
+    bool,
+    typer.Option(
+        "--excel",
+        help="Write csv files for Excel: with a byte order mark, and with an apostrophe before text "
+        "that Excel would take for a formula.",
+    ),
+]
 ProgressOpt = Annotated[
     bool,
     typer.Option("--progress/--no-progress", help="Show a progress bar if stderr is a terminal."),

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from peclip.cli import console
+from peclip.cli.options import check_output
 from peclip.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -34,6 +35,46 @@ def check_resume(output: Path | None, form: str | None, *, overwrite: bool) -> N
         raise ConfigError("--resume requires a JSON Lines output, such as -o rows.jsonl.")
 
 
+def check_row_output(
+    output: Path | None, form: str | None, sources: Sequence[str], *, overwrite: bool
+) -> dict[str, Path] | None:
+    """Checks that the output of rows can be written, before a model is loaded.
+
+    Returns:
+        The file of each source if the output is a folder, otherwise `None`.
+
+    Raises:
+        ConfigError: a file exists and may not be replaced, cannot be written, or would have several sources
+            in a format with one file per source.
+    """
+    from peclip.results.formats.registry import FORMATS
+
+    if (
+        form is None
+        or not FORMATS[form].per_source
+        or (len(sources) < 2 and not _is_folder(output))
+    ):
+        check_output(output, overwrite=overwrite)
+        return None
+    if output is None or str(output) == "-" or output.is_file() or output.suffix:
+        raise ConfigError(
+            f"The format {form} has one file per source, and there are {len(sources)} sources. Set "
+            "the output to a folder: -o FOLDER."
+        )
+    from peclip.results.source_files import source_files
+
+    if not output.is_dir():
+        check_output(output, overwrite=overwrite)  # the folder is created in an existing one
+    files = source_files(output, sources, FORMATS[form].ending or form)
+    for path in files.values() if output.is_dir() else ():
+        check_output(path, overwrite=overwrite)
+    return files
+
+
+def _is_folder(output: Path | None) -> bool:
+    return output is not None and output.is_dir()
+
+
 def _takes_journal(path: Path, form: str | None) -> bool:
     from peclip.results.formats.registry import FORMATS
     from peclip.results.writers import STDOUT
@@ -51,7 +92,9 @@ class RowOutput:
         path: Path | None,
         form: str | None,
         sides: SideOutputs,
+        files: Mapping[str, Path] | None,
         *,
+        excel: bool,
         top_k: int,
         resume: bool,
     ) -> None:
@@ -59,7 +102,7 @@ class RowOutput:
 
         self._engine, self._top_k, self._resume = engine, top_k, resume
         self._path, self._format = STDOUT if path is None else path, form
-        self._sides = sides
+        self._sides, self._files, self._excel = sides, files, excel
         self._file = ExitStack()
         self._writer: RowWriter | None = None
         self._journal: Journal | None = None
@@ -172,7 +215,12 @@ class RowOutput:
 
         if self._format is None:
             return console.RowTable(self._top_k)
+        if self._files is not None:
+            from peclip.results.source_files import FolderWriter
+
+            return FolderWriter(self._format, self._files, self._engine.labels)
         if self._journal is None and _takes_journal(self._path, self._format):
             self._journal = Journal.begin(self._path, self._engine.fingerprint())
-        writer = open_writer(self._format, self._path, self._engine.labels, append=self._resume)
+        labels, excel = self._engine.labels, self._excel
+        writer = open_writer(self._format, self._path, labels, append=self._resume, excel=excel)
         return self._file.enter_context(writer)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from peclip.cli import console
-from peclip.cli.options import OutputOpt, OverwriteOpt, check_output
+from peclip.cli.options import ExcelOpt, OutputOpt, OverwriteOpt, check_output
 from peclip.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -57,6 +57,7 @@ def summarise(
     output: OutputOpt = None,
     episodes: EpisodesOpt = None,
     transitions: TransitionsOpt = None,
+    excel: ExcelOpt = False,
     overwrite: OverwriteOpt = False,
 ) -> None:
     """Summarise the rows of `peclip predict`: one line per person, or per group.
@@ -69,7 +70,7 @@ def summarise(
 
     peclip summarise rows.csv --join participants.csv --by condition
     """
-    _check_outputs(output, episodes, transitions, overwrite=overwrite)
+    _check_outputs(output, episodes, transitions, excel=excel, overwrite=overwrite)
     from peclip.results.episodes import episode_columns
     from peclip.results.participants import read_participants
     from peclip.results.row_file import read_rows
@@ -89,24 +90,24 @@ def summarise(
     if keys != list(KEYS):
         summary = summary.grouped(keys)
     if episodes is not None:
-        write_table(episodes, summary.episode_rows(), episode_columns())
+        write_table(episodes, summary.episode_rows(), episode_columns(), excel=excel)
     if transitions is not None:
         names = [*summary.lines[0].keys, "from_label", "to_label", "count"]
-        write_table(transitions, summary.transition_rows(), names)
+        write_table(transitions, summary.transition_rows(), names, excel=excel)
     if output is not None:
-        write_table(output, summary.rows())
+        write_table(output, summary.rows(), excel=excel)
     elif episodes is None and transitions is None:
         _print(summary)
 
 
-def _check_outputs(*paths: Path | None, overwrite: bool) -> None:
+def _check_outputs(*paths: Path | None, excel: bool, overwrite: bool) -> None:
     from peclip.results.table_file import check_table
 
     given = [path for path in paths if path is not None]
     for path in given:
         check_output(path, overwrite=overwrite)
         if str(path) != "-":
-            check_table(path)
+            check_table(path, excel=excel)
     twice = next((path for path in given if given.count(path) > 1), None)
     if twice is not None:
         raise ConfigError(f"Two tables have the output {str(twice)!r}; choose different files.")

@@ -99,10 +99,11 @@ class Prediction:
         return pd.DataFrame([row.to_dict(self.labels) for row in self.rows])
 
     def save(self, path: str | Path) -> None:
-        """Writes the rows to a `.csv`, `.jsonl`, `.json` or `.parquet` file.
+        """Writes the rows, or the episodes, to a file in the format of its extension (`FORMATS`).
 
         Raises:
-            ConfigError: the extension is unsupported.
+            ConfigError: the extension is unsupported, or the file cannot be written.
+            MissingExtraError: the format needs an optional package.
         """
         from peclip.results.writers import format_of, open_writer
 
