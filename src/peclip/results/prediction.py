@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
+    from peclip.results.summary import Summary
+
 from peclip.results.rows import SCHEMA_VERSION, UNITS, Row, TrackSummary, rounded
 
 
@@ -97,10 +99,11 @@ class Prediction:
         return pd.DataFrame([row.to_dict(self.labels) for row in self.rows])
 
     def save(self, path: str | Path) -> None:
-        """Writes the rows to a `.csv`, `.jsonl`, `.json` or `.parquet` file.
+        """Writes the rows, or the episodes, to a file in the format of its extension (`FORMATS`).
 
         Raises:
-            ConfigError: the extension is unsupported.
+            ConfigError: the extension is unsupported, or the file cannot be written.
+            MissingExtraError: the format needs an optional package.
         """
         from peclip.results.writers import format_of, open_writer
 
@@ -108,6 +111,12 @@ class Prediction:
             for row in self.rows:
                 writer.write_row(row)
             writer.end_source(self)
+
+    def summary(self) -> Summary:
+        """Returns times, shares, mean probabilities and episodes of each person, weighted by time."""
+        from peclip.results.summary import summarise
+
+        return summarise(self.rows, self.labels)
 
     def plot(self) -> Figure:
         """Draws the probabilities over time, one panel per person.
