@@ -146,7 +146,7 @@ def predict(
         Pool(workers, worker_cpus, worker_gpus),
         keep_rows=chosen is None or not FORMATS[chosen].by_row or bool(sides),
     )
-    with locked(output), Interruption() as interruption:
+    with Interruption() as interruption, locked(output):  # a lock that is taken is also released
         interruption.release()
         with (
             ENGINES[engine](job) as opened,
