@@ -99,7 +99,7 @@ def test_a_package_documents_its_contents(package: Path) -> None:
             {
                 f"video/readers/{n}.py"
                 for n in (
-                    "live",
+                    "live_connection",
                     "pyav",
                     "pyav_changes",
                     "pyav_index",
