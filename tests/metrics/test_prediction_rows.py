@@ -65,9 +65,7 @@ def test_the_rule_by_hand(
     assert table.confidences is not None
     assert table.confidences.tolist() == pytest.approx([probability])
     (message,) = table.notes
-    assert message.startswith(
-        f"reduced {len(lines)} rows to 1 videos, using the mean over the windows"
-    )
+    assert message.startswith(f"reduced {len(lines)} rows to 1 videos")
     assert note in message
 
 

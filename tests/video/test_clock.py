@@ -77,6 +77,18 @@ def test_frames_are_given_before_the_error_in_which_they_end() -> None:
     assert [name for name, _, _ in seen] == ["a", "b"]
 
 
+def test_an_exception_of_a_decoder_propagates_after_the_frames_before_it() -> None:
+    def broken() -> object:
+        yield "a", 3.0, 0.1
+        yield "b", 3.1, 0.1
+        raise IndexError("of the decoder")
+
+    seen = []
+    with pytest.raises(IndexError, match="of the decoder"):
+        seen.extend(Clock("a.ts", 25.0).timed(broken()))  # type: ignore[arg-type]
+    assert [(name, time) for name, time, _ in seen] == [("a", 0), ("b", pytest.approx(0.1))]
+
+
 def test_a_duration_of_days_is_unknown() -> None:
     frames = [("a", 0.0, 5.0), ("b", 5.0, 1e6), ("c", 6.0, -1.0), ("d", 7.0, None)]
     assert [shown for _, _, shown in Clock("a", None).timed(frames)] == [5.0, 0, 0, 0]

@@ -75,12 +75,12 @@ class Clock:
             VideoError: the frames end in `Broken`.
         """
         held: tuple[T, float | None, float | None] | None = None
-        failure: Broken | None = None
+        failure: Exception | None = None
         stream = iter(frames)
         while True:
             try:
                 frame = next(stream, None)
-            except Broken as error:
+            except Exception as error:  # whatever it is, the frame held is good
                 failure, frame = error, None
             if held is not None:
                 yield held[0], self._seconds(held[1], frame[1] if frame else None), _shown(held[2])
@@ -91,8 +91,10 @@ class Clock:
                 yield frame[0], self._seconds(frame[1], None), _shown(frame[2])
                 held = None
         self._check_rate(at_end=True)
-        if failure is not None:
+        if isinstance(failure, Broken):
             raise stopped(self._name, self._last, self._count, str(failure)) from failure
+        if failure is not None:
+            raise failure
 
     def _seconds(self, stamp: float | None, following: float | None) -> float:
         """Returns the time of the next frame, from its stamp and the stamp of the one after it."""
