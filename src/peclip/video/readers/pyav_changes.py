@@ -43,7 +43,7 @@ def first_matrix(source: Path | str, probe: Probe) -> bytes | None:
             stream.thread_type = "SLICE"  # threads of frames decode more than the first one
             frame = next(container.decode(stream), None)
             return None if frame is None else display_matrix(frame)
-    except (av.FFmpegError, OSError):
+    except (av.FFmpegError, OSError, ValueError):
         return None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from fractions import Fraction
 from typing import cast
 
@@ -15,6 +16,10 @@ from peclip.video.readers.streaming import MAX_PIXELS, Image
 
 UNSAFE_FORMATS = frozenset({"yaf32be", "yaf32le"})
 """Float grey with alpha, as in EXR: swscale of FFmpeg 8 crashes the process on it."""
+
+_LAST_KIND = max(kind.value for kind in Type)
+_UNKNOWN_KINDS = range(_LAST_KIND + 1, _LAST_KIND + 9)
+"""FFmpeg's numbers of kinds of side data that are newer than PyAV's list of them."""
 
 _WIDEST = 4
 """Beyond it the aspect of a pixel is corrupt: the widest in use, half a DVD's width on a wide screen, has 2.9."""
@@ -33,9 +38,36 @@ def valid_aspect(ratio: float) -> float:
 
 def display_matrix(frame: VideoFrame) -> bytes | None:
     """Returns the display matrix of a decoded frame: its own, which comes last, or the container's."""
-    data = cast("SideDataContainer", frame.side_data)  # PyAV declares another type
+    try:
+        data = _side_data(frame)
+    except ValueError:  # FFmpeg 8 attaches EXIF data, for example, which PyAV's list of kinds lacks
+        data = _side_data(_without_unknown(frame))
     matrices = [data[i] for i in range(len(data)) if data[i].type is Type.DISPLAYMATRIX]
     return bytes(matrices[-1]) if matrices else None
+
+
+def _side_data(frame: VideoFrame) -> SideDataContainer:
+    return cast("SideDataContainer", frame.side_data)  # PyAV declares another type
+
+
+def _without_unknown(frame: VideoFrame) -> VideoFrame:
+    """Returns the frame without the kinds of side data that PyAV does not know."""
+    graph = av.filter.Graph()
+    time_base = frame.time_base or Fraction(1, 1000)
+    nodes = [
+        graph.add_buffer(
+            width=frame.width, height=frame.height, format=frame.format, time_base=time_base
+        ),
+        *(graph.add("sidedata", f"mode=delete:type={kind}") for kind in _UNKNOWN_KINDS),
+        graph.add("buffersink"),
+    ]
+    for node, following in itertools.pairwise(nodes):
+        node.link_to(following)
+    graph.configure()
+    graph.push(frame)
+    found = graph.pull()
+    assert isinstance(found, VideoFrame)
+    return found
 
 
 class ToRGB:

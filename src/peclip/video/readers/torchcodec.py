@@ -52,7 +52,8 @@ time 0 after its scan, and such streams start later), and it cannot open raw str
 
 DECODING_ERRORS = (RuntimeError, ValueError, OSError, IndexError)
 END = "no more frames left"
-OTHER_SIZE = "Expected pre-allocated tensor of shape"
+OTHER_SIZES = ("Expected pre-allocated tensor of shape", "Expected output tensor of shape")
+"""The beginnings of errors at a frame of another size, in a batch or after turning it."""
 
 _PAUSE_S = 10.0
 """After a longer pause that no duration announces, stamps are taken to be wrong until PyAV confirms them."""
@@ -108,8 +109,9 @@ class TorchcodecReader(ProcessBound):
         self._probe = probe
         if not reads_exactly(source, probe):
             raise VideoError(
-                f"torchcodec cannot be used for {source}: it is supported only for local MP4, MOV, "
-                "Matroska, WebM, AVI and GIF files with square pixels. Use the auto or pyav decoder."
+                f"torchcodec cannot be used for {source} ({probe.container}, pixel aspect ratio "
+                f"{probe.pixel_aspect:.3g}): it is supported only for local MP4, MOV, Matroska, WebM, "
+                "AVI and GIF files with square pixels. Use the auto or pyav decoder."
             )
         from torchcodec.decoders import VideoDecoder  # type: ignore[attr-defined]
 
@@ -173,7 +175,7 @@ class TorchcodecReader(ProcessBound):
         except DECODING_ERRORS as error:
             # Damaged packets stop torchcodec; PyAV continues after them, like `chunks`. A change of size is
             # no damage, but a batch of several sizes fails as a whole.
-            if OTHER_SIZE not in str(error):
+            if not _is_other_size(error):
                 logger.warning("%s: %s. Reading it with PyAV instead.", self._name, _reason(error))
             return PyAVReader(self._source, self._probe).read(chosen)
         images = self._upright(batch.data.numpy())
@@ -192,7 +194,8 @@ class TorchcodecReader(ProcessBound):
             return AS_STORED
         matrix = first_matrix(self._source, self._probe)
         orientation = Turner(self._name).orientation(matrix)
-        return orientation.after_turning_back(round((rotation or 0) / 90))
+        quarters = math.floor(abs(rotation or 0) / 90 + 0.5)  # unlike round, 45 degrees are one
+        return orientation.after_turning_back(quarters if (rotation or 0) > 0 else -quarters)
 
     def _upright(self, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Returns one picture or several, (..., H, W, 3)."""
@@ -224,6 +227,9 @@ class TorchcodecReader(ProcessBound):
             except DECODING_ERRORS as error:
                 if END in str(error):
                     break
+                if _is_other_size(error):
+                    yield from self._by_pyav().pictures(index)
+                    return
                 failure = _reason(error)
                 failures += 1
                 continue
@@ -266,6 +272,10 @@ class TorchcodecReader(ProcessBound):
             0 < b.pts_seconds - a.pts_seconds < 1.5 * a.duration_seconds
             for a, b in itertools.pairwise(first)
         )
+
+
+def _is_other_size(error: Exception) -> bool:
+    return any(text in str(error) for text in OTHER_SIZES)
 
 
 def _reason(error: Exception) -> str:
