@@ -52,7 +52,9 @@ class Config(BaseModel):
     @classmethod
     def _check_encodable(cls, value: Any) -> Any:
         if not _is_encodable(value):
-            raise ValueError("contains an unpaired surrogate, which cannot be written to a file; remove it")
+            raise ValueError(
+                "contains an unpaired surrogate, which cannot be written to a file; remove it"
+            )
         return value
 
 

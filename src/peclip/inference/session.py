@@ -20,6 +20,7 @@ from peclip.results.rows import Row, Status, failure_row
 from peclip.settings import Settings
 from peclip.version import VERSION
 from peclip.video.detectors.detector import FaceDetector
+from peclip.video.face_log import FaceLog
 from peclip.video.frames import Frames
 from peclip.video.interface import VideoReader
 from peclip.video.observer import Observation, Observer
@@ -49,6 +50,7 @@ class Session:
         settings: cache and network.
         metadata: facts about the model, for `Prediction.metadata`.
         keep_rows: false for endless sources; `prediction()` is then unavailable.
+        keep_faces: keep the faces of each frame for `Prediction.faces`, except for live sources.
         overlap: decode, detect and predict concurrently, in threads.
 
     Raises (while iterating):
@@ -69,6 +71,7 @@ class Session:
         settings: Settings,
         metadata: dict[str, Any],
         keep_rows: bool = True,
+        keep_faces: bool = False,
         overlap: bool = True,
     ) -> None:
         self.source = called(video)
@@ -86,6 +89,8 @@ class Session:
         self._overlap = overlap
         self._left = threading.Event()
         self._rows: list[Row] = []
+        self._faces = FaceLog() if keep_faces else None
+        self._ids: dict[int, int] = {}
 
     def __iter__(self) -> Iterator[Row]:
         """Yields rows in temporal order, as soon as their window is complete."""
@@ -121,7 +126,15 @@ class Session:
 
     def prediction(self) -> Prediction:
         """Returns the prediction from the rows so far."""
-        return Prediction(self.source, self._labels.names, tuple(self._rows), dict(self._metadata))
+        if self._faces is not None:
+            self._faces.name(self._ids)
+        return Prediction(
+            self.source,
+            self._labels.names,
+            tuple(self._rows),
+            dict(self._metadata),
+            faces=self._faces,
+        )
 
     def note(self, error: str) -> None:
         """Records in the metadata why the rows end."""
@@ -130,6 +143,8 @@ class Session:
     def _describe(self, reader: VideoReader, detector: FaceDetector | None) -> None:
         about = reader.metadata
         self.duration_s, self._live = about.duration_s, about.live
+        if about.live:
+            self._faces = None  # the source may never end
         self._offset_s = about.start_s if self._options.time_origin == "container" else 0.0
         self._metadata |= {
             "decoder": about.decoder,
@@ -183,6 +198,7 @@ class Session:
             hop=self._options.hop,
             num_frames=self._config.num_frames,
             size=preprocess.image_size,
+            ids=self._ids,
         )
 
     def _followed(self, chunks: Iterable[Frames]) -> Iterator[Frames]:
@@ -200,6 +216,8 @@ class Session:
         try:
             for observation in observations:
                 any_frame = True
+                if self._faces is not None:
+                    self._faces.add(observation)
                 yield observation
         except VideoError as error:
             if not any_frame:

@@ -64,6 +64,7 @@ def cut_windows(
     hop: float,
     num_frames: int,
     size: int,
+    ids: dict[int, int] | None = None,
 ) -> Iterator[list[FaceWindow]]:
     """Cuts a stream of observations into windows, each given as soon as it is complete.
 
@@ -78,11 +79,12 @@ def cut_windows(
         hop: seconds between the starts of windows, above 0.
         num_frames: crops per person and window, by segment-centre sampling.
         size: side of the crops.
+        ids: filled with the id in the rows of each track that has a row.
     """
     recent = Recent(every_frame=math.isfinite(window))
     number, start, origin, covered = 0, 0.0, 0.0, -1
     time, step = 0.0, 0.0
-    public: dict[int, int] = {}
+    public = {} if ids is None else ids
     newest: Observation | None = None
     for observation in observations:
         if newest is None:
