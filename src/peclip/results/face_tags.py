@@ -72,9 +72,13 @@ class TagPainter:
 
     def draw(self, image: Image, tags: Sequence[Tag]) -> None:
         """Draws on a frame in place; RGB, (H, W, 3), contiguous."""
+        # Large faces first: they have the place for their text where they are.
+        tags = sorted(tags, key=lambda tag: -tag.box.side)
         boxes = [self._area(tag.box) for tag in tags]
-        heads = [self._head(tag, box) for tag, box in zip(tags, boxes, strict=True)]
-        taken = [*boxes, *(area for area, _ in heads)]
+        taken, heads = list(boxes), list[tuple[_Area, str]]()
+        for tag, box in zip(tags, boxes, strict=True):
+            heads.append(self._head(tag, box, taken))
+            taken.append(heads[-1][0])
         for tag, box, (head, text) in zip(tags, boxes, heads, strict=True):
             colour = rgb(colour_of_person(tag.track_id))
             if tag.track_id != WHOLE_FRAME:
@@ -88,16 +92,46 @@ class TagPainter:
                     self._bars(image, panel, tag.row, colour)
             self._fill_head(image, head, text, tag, colour)
 
-    def _head(self, tag: Tag, box: _Area) -> tuple[_Area, str]:
-        """Returns the area and the text of the name tag: above the box, or inside at the border."""
-        text = "" if tag.track_id == WHOLE_FRAME else str(tag.track_id)
+    def _head(self, tag: Tag, box: _Area, taken: Sequence[_Area]) -> tuple[_Area, str]:
+        """Returns the area and the text of the name tag, where it covers no other face or tag.
+
+        It is above the box if possible, and only the id if the label has no place. If there is no place at
+        all, it is inside the box.
+        """
+        person = "" if tag.track_id == WHOLE_FRAME else str(tag.track_id)
+        texts = [person]
         if tag.row is not None and tag.row.label is not None:
-            text = f"{text} {self._names[tag.row.label]} {tag.row.score:.2f}".strip()
-        width = self._text_width(text) + 2 * self._gap
+            texts.insert(0, f"{person} {self._names[tag.row.label]} {tag.row.score:.2f}".strip())
         height = self._cap + 2 * self._gap
-        left = max(0, min(box.left, self._width - width))
-        top = max(0, box.top - height)
-        return _Area(left, top, left + width, top + height), text
+        for text in texts:
+            width = self._text_width(text) + 2 * self._gap
+            left = max(0, min(box.left, self._width - width))
+            places = (
+                (left, box.top - height),
+                (max(0, box.right - width), box.top - height),
+                (left, box.bottom),
+                (box.right, box.top),
+                (box.left - width, box.top),
+            )
+            areas = [_Area(x, y, x + width, y + height) for x, y in places]
+            if tag.track_id == WHOLE_FRAME:
+                areas = [_Area(0, 0, width, height)]
+            free = [area for area in areas if self._is_free(area, taken)]
+            if free or tag.track_id == WHOLE_FRAME:
+                return (free or areas)[0], text
+        fitting = (text for text in texts if self._text_width(text) < box.right - box.left)
+        text = next(fitting, texts[-1])
+        width = self._text_width(text) + 2 * self._gap
+        return _Area(box.left, box.top, box.left + width, box.top + height), text
+
+    def _is_free(self, area: _Area, taken: Sequence[_Area]) -> bool:
+        inside = (
+            area.left >= 0
+            and area.top >= 0
+            and area.right <= self._width
+            and area.bottom <= self._height
+        )
+        return inside and not any(area.overlaps(other) for other in taken)
 
     def _fill_head(
         self, image: Image, area: _Area, text: str, tag: Tag, colour: tuple[int, int, int]
@@ -127,8 +161,7 @@ class TagPainter:
             (box.left - self._line - 1 - width, box.top),
         ):
             area = _Area(x, y, x + width, y + height)
-            inside = x >= 0 and y >= 0 and area.right <= self._width and area.bottom <= self._height
-            if inside and not any(area.overlaps(other) for other in taken):
+            if self._is_free(area, taken):
                 return area
         return None
 
