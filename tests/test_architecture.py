@@ -17,8 +17,8 @@ TABLE = re.compile(r"^\| `(\w+)/` \| ([^|]*) \| ([^|]*)\|$", re.M)
 TESTS = Path(__file__).parent
 
 ROOT_MODULES = {
-    *("__init__", "__main__", "config", "errors", "figures", "files", "labels", "literals"),
-    *("runtime", "settings", "types", "version"),
+    *("__init__", "__main__", "config", "errors", "files", "labels", "literals"),
+    *("predict_options", "runtime", "settings", "types", "version"),
 }
 """Values, configuration, device and precision; anything else belongs in a package."""
 

@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 
-from peclip.config import Config, PredictOptions, PreprocessConfig, check
+from peclip.config import Config, PreprocessConfig, check
 from peclip.errors import ConfigError
 from peclip.labels import EMOTIONS, LabelSet, effective_prior_weight
 from peclip.models.pe_clip_config import PEClipConfig
 from peclip.models.registry import read_config
+from peclip.predict_options import PredictOptions
 from peclip.text.comparison import differences, flatten
 
 

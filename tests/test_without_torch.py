@@ -31,7 +31,7 @@ for package in ("downloads", "inference", "metrics", "results", "video"):
     home = import_module(f"peclip.{package}")
     for module in walk_packages(home.__path__, home.__name__ + "."):
         import_module(module.name)
-for module in ("errors", "figures", "files", "labels", "literals"):
+for module in ("errors", "files", "labels", "literals", "predict_options", "results.figures"):
     import_module(f"peclip.{module}")
 
 video, folder = Path(sys.argv[1]), Path(sys.argv[2])

@@ -12,12 +12,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from peclip.config import PredictOptions
     from peclip.data.config import DataConfig
     from peclip.errors import PEClipError, UserError
     from peclip.labels import LabelSet
     from peclip.models.fine_cliper_config import FineCLIPERConfig
     from peclip.models.pe_clip_config import PEClipConfig
+    from peclip.predict_options import PredictOptions
     from peclip.recognizers.fine_cliper import FineCLIPER
     from peclip.recognizers.loading import load
     from peclip.recognizers.pe_clip import PEClip
@@ -40,7 +40,7 @@ _HOMES = {
     "PEClip": "peclip.recognizers.pe_clip",
     "PEClipConfig": "peclip.models.pe_clip_config",
     "PEClipError": "peclip.errors",
-    "PredictOptions": "peclip.config",
+    "PredictOptions": "peclip.predict_options",
     "Prediction": "peclip.results.prediction",
     "Recognizer": "peclip.recognizers.recognizer",
     "Row": "peclip.results.rows",

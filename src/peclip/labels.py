@@ -190,8 +190,8 @@ def check_prior(labels: Iterable[str], model: HasPrior) -> None:
         )
     if missing and model.prior_weight is not None:
         raise ConfigError(
-            f"prior_weight is {model.prior_weight}, but there is no prior; set prior, or set "
-            "prior_weight to null"
+            f"prior_weight is {model.prior_weight}, but the configuration has no prior; set prior, "
+            "or set prior_weight to null"
         )
 
 

@@ -37,7 +37,10 @@ ANSWERS = {
     "length": (Reply(declared=-1, headers={"Content-Length": NINES}), "MAX_DOWNLOAD_BYTES"),
     "part": (Reply(status=206, headers={"Content-Range": f"bytes 0-9/{NINES}"}), "206"),
     "start": (Reply(status=206, headers={"Content-Range": f"bytes {NINES}-9/10"}), "206"),
-    "chunks": (Reply(b"zzzz\r\nabc", declared=-1, headers={"Transfer-Encoding": "chunked"}), "cut"),
+    "chunks": (
+        Reply(b"zzzz\r\nabc", declared=-1, headers={"Transfer-Encoding": "chunked"}),
+        "interrupted",
+    ),
     "gzip": (Reply(b"no gzip", headers={"Content-Encoding": "gzip"}), "gzip"),
     "bomb": (
         Reply(gzip.compress(bytes(10**7)), headers={"Content-Encoding": "gzip"}),

@@ -16,7 +16,7 @@ from sweeps import sweep
 
 from peclip.captions.store import CaptionStore
 from peclip.cli.captions import _read_options
-from peclip.config import Config, PredictOptions, PreprocessConfig
+from peclip.config import Config, PreprocessConfig
 from peclip.data.benchmarks.annotation_list import read_list
 from peclip.data.benchmarks.dfew import DFEW
 from peclip.data.benchmarks.dfew import _read as read_dfew
@@ -42,6 +42,7 @@ from peclip.models.fine_cliper_config import FineCLIPERConfig
 from peclip.models.pe_clip_config import PEClipConfig
 from peclip.models.registry import read_config
 from peclip.nn.tensor_file import count_numbers, read_tensors
+from peclip.predict_options import PredictOptions
 from peclip.runs.recipe import assignment, model_config, read_recipe, run_config, to_yaml
 from peclip.runs.run_folder import REPORT, read_report
 from peclip.runtime import choose_device

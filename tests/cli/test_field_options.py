@@ -12,8 +12,9 @@ from typer.testing import CliRunner
 
 from peclip.cli.app import app
 from peclip.cli.field_options import FLAGS, TIMES, Fields, from_fields, seconds
-from peclip.config import Config, PredictOptions
+from peclip.config import Config
 from peclip.data.config import DataConfig
+from peclip.predict_options import PredictOptions
 from peclip.runs.evaluate_options import EvaluateOptions
 from peclip.training.config import TrainConfig
 

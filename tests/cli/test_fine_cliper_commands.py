@@ -18,11 +18,11 @@ from numpy.typing import NDArray
 import peclip
 from peclip import FineCLIPER, PEClip
 from peclip.cli.app import run
-from peclip.config import PredictOptions
 from peclip.data.caption_file import read_captions
 from peclip.data.streams.captions import caption_of
 from peclip.errors import ConfigError
 from peclip.labels import EMOTIONS
+from peclip.predict_options import PredictOptions
 from peclip.video import parts as parts_module
 from peclip.video.parts import LANDMARKER, Parts, parts_path, save_parts
 

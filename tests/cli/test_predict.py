@@ -10,7 +10,10 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
+from fake_yunet import FakeYuNet, face_row, install
 from http_server import serving_files
 from synthetic_videos import write_video
 
@@ -96,6 +99,34 @@ def test_windows_and_times_in_any_unit(astronaut: Path, capsys: pytest.CaptureFi
     assert run(["predict", str(astronaut), "--window", "all", "-f", "csv", *WHOLE]) == 0
     (row,) = csv.DictReader(io.StringIO(capsys.readouterr().out))
     assert (row["start_frame"], row["end_frame"]) == ("0", "71")
+
+
+def test_a_video_without_a_face_names_the_faces_that_are_not_found(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of 1280 pixels, 640 are searched: a face of 36 pixels has the 18 that the detector needs there."""
+    image = np.zeros((720, 1280, 3), np.uint8)
+    cv2.imwrite(str(tmp_path / "0.png"), image)
+    sized = ["--detect-size", "640", "--detector", "haar", "-m", "debug"]
+    assert run(["predict", str(tmp_path / "0.png"), *sized]) == 0
+    hint = capsys.readouterr().err
+    for expected in ("no face found", "less than about 36 pixels", "--detect-size", "--min-face"):
+        assert expected in hint
+    assert "--face-threshold" in hint
+    assert "frontal" in hint, "a property of the Haar cascade"
+
+
+def test_rows_of_other_people_are_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    net = FakeYuNet(lambda picture: [face_row(10, 10, 40, 40, 0.9), face_row(90, 10, 40, 40, 0.8)])
+    install(monkeypatch, net)
+    cv2.imwrite(str(tmp_path / "0.png"), np.full((100, 160, 3), 90, np.uint8))
+    source = str(tmp_path / "0.png")
+    assert run(["predict", source, "-m", "debug", "-o", "-", "--max-people", "1"]) == 0
+    out, err = capsys.readouterr()
+    assert len(out.splitlines()) == 1
+    assert "rows left out by --max-people: 1 (of other people: 1)" in err
 
 
 def test_an_output_is_only_replaced_with_overwrite(astronaut: Path, tmp_path: Path, capsys) -> None:

@@ -114,4 +114,4 @@ def test_rows_of_a_camera_do_not_show_its_password(tmp_path: Path) -> None:
 def test_live_sources_need_the_network(monkeypatch: pytest.MonkeyPatch, capsys: Output) -> None:
     monkeypatch.setenv("PECLIP_OFFLINE", "1")
     error = refused(capsys, "predict", "rtsp://user:secret@127.0.0.1/x", *QUICK, code=3)
-    assert "rtsp://user:***@127.0.0.1/x cannot be read: peclip is offline" in error
+    assert "rtsp://user:***@127.0.0.1/x cannot be read: peclip is in offline mode" in error

@@ -238,8 +238,8 @@ def test_weights_changed_by_training_are_another_model(
 def test_the_digest_is_of_the_weights() -> None:
     import torch
 
-    from peclip.config import PredictOptions
     from peclip.engines.base import fingerprint
+    from peclip.predict_options import PredictOptions
     from peclip.recognizers.loading import load
 
     options = PredictOptions(face_crop=False)

@@ -204,7 +204,7 @@ def test_a_failed_plot_keeps_the_scores(
     def full(*given: object) -> None:
         raise ConfigError("The disk is full.")
 
-    monkeypatch.setattr("peclip.figures.save_figure", full)
+    monkeypatch.setattr("peclip.results.figures.save_figure", full)
     files = ["-o", str(tmp_path / "report.json"), "--plot", str(tmp_path / "confusion.png")]
     assert run(["score", str(predictions), *files]) == 2
     assert "UAR (%)" in capsys.readouterr().out

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from peclip import PEClip
-from peclip.config import PredictOptions
 from peclip.engines.base import Job, fingerprint, pinned
+from peclip.predict_options import PredictOptions
 
 
 @pytest.mark.parametrize("crop", [True, False])

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from peclip.config import PredictOptions
 from peclip.engines.base import Job
 from peclip.engines.registry import ENGINES
+from peclip.predict_options import PredictOptions
 from peclip.video.sources import Source
 
 

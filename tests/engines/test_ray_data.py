@@ -16,12 +16,12 @@ import pytest
 
 from peclip import PEClip
 from peclip.cli.app import run
-from peclip.config import PredictOptions
 from peclip.engines.base import Engine, Job, Pool
 from peclip.engines.ray_data import Attempts, Worker, import_ray
 from peclip.engines.registry import ENGINES
 from peclip.errors import ConfigError, DeviceError, MissingExtraError
 from peclip.inference.session import Session
+from peclip.predict_options import PredictOptions
 from peclip.recognizers.recognizer import Recognizer
 from peclip.video.sources import Source
 

@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 from PIL import Image as Picture
 from synthetic_videos import write_video
 
-from peclip.config import PredictOptions
 from peclip.errors import ConfigError, VideoError
+from peclip.predict_options import PredictOptions
 from peclip.recognizers.pe_clip import PEClip
 from peclip.results.rows import Row
 from peclip.types import Batch
@@ -81,6 +81,33 @@ def test_rows_cover_people_and_windows(debug: PEClip, bright: None) -> None:
     assert prediction.rows[0].box == (10, 10, 30, 30)
     assert prediction.main_track is not None
     assert prediction.main_track.track_id == 0
+
+
+def test_max_people_keeps_the_person_seen_longest(debug: PEClip, bright: None) -> None:
+    """One participant; somebody walks through the first of three seconds."""
+    video = drawn(75, (10, range(20)), (100, range(10, 75)))
+    options = PredictOptions(window=1, hop=1, max_people=1)
+    every = debug.predict(video, options.model_copy(update={"max_people": None}))
+    one = debug.predict(video, options)
+    assert [(r.window, r.track_id) for r in every.rows] == [(0, 0), (0, 1), (1, 1), (2, 1)]
+    assert one.rows == every.rows[1:]
+    assert one.metadata["left_out"] == {"people": 1, "rows": 1}
+    assert "left_out" not in every.metadata
+    assert list(debug.stream(video, options)) == list(one.rows)
+
+
+def test_rows_held_for_max_people_are_written_before_a_failure(
+    debug: PEClip, bright: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def score(windows: list[object]) -> list[list[float]]:
+        if len(windows) and windows[0].window == 1:
+            raise VideoError("no more")
+        return [[1 / 7] * 7 for _ in windows]
+
+    monkeypatch.setattr(debug, "scorer", lambda video, options: score)
+    options = PredictOptions(window=1, hop=1, max_people=1, batch_size=1)
+    session = debug.open(drawn(75, (10, range(75))), options)
+    assert [row.status for row in session.rows()] == ["ok", "decode_error"]
 
 
 def test_a_video_without_a_face_gives_a_row(debug: PEClip, bright: None) -> None:
@@ -235,7 +262,7 @@ def test_start_and_end_cut_the_video(debug: PEClip, bright: None) -> None:
     rows = debug.predict(video, PredictOptions(start=1.0, end=3.0, window=1, hop=1)).rows
     assert [(r.start_s, r.end_s) for r in rows] == [(1, 2), (2, pytest.approx(3))]
     assert [(r.start_frame, r.end_frame) for r in rows] == [(25, 49), (50, 74)]
-    with pytest.raises(VideoError, match=r"no frames between 9\.0 s and its end"):
+    with pytest.raises(VideoError, match=r"no frames between 9\.0 s and the end"):
         debug.predict(video, PredictOptions(start=9))
 
 

@@ -99,10 +99,10 @@ def test_any_label_can_be_saved(label: str, ending: str, tmp_path: Path) -> None
 @pytest.mark.parametrize("label", HOSTILE)
 def test_any_label_can_be_drawn(label: str, tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
-    from peclip.figures import save_figure
     from peclip.metrics.confusion import ConfusionMatrix
     from peclip.metrics.plots import plot_confusion
     from peclip.metrics.report import Report
+    from peclip.results.figures import save_figure
 
     report = Report.of(ConfusionMatrix.of([label, "b"], [label, "b"], [label, label]), resamples=0)
     for name, figure in (

@@ -14,9 +14,9 @@ from toy_model import DepthSource, DepthStream, ToyConfig, ToyModel
 
 import peclip
 from peclip.cli.app import run
-from peclip.config import PredictOptions
 from peclip.data.streams.registry import STREAMS
 from peclip.models.registry import ARCHITECTURES, Architecture
+from peclip.predict_options import PredictOptions
 from peclip.types import Batch
 
 SIDE, FRAMES = 32, 5

@@ -16,7 +16,7 @@ from live_sources import MJPEG, Camera, RtspServer, hls, jpeg, parts
 from peclip.errors import VideoError
 from peclip.video.interface import LiveOptions, VideoReader
 from peclip.video.reader import open_video
-from peclip.video.readers import live
+from peclip.video.readers import live, live_connection
 
 GREYS = range(40, 220, 6)
 FRAMES = np.stack([np.full((48, 64, 3), grey, np.uint8) for grey in GREYS])
@@ -73,7 +73,7 @@ def test_an_endless_mjpeg_stream_is_read_as_it_comes() -> None:
 def test_times_of_mjpeg_are_those_of_arrival(monkeypatch: pytest.MonkeyPatch) -> None:
     """FFmpeg would say 25 a second for every camera."""
     clock = itertools.count()
-    monkeypatch.setattr(live, "monotonic", lambda: float(next(clock)))
+    monkeypatch.setattr(live_connection, "monotonic", lambda: float(next(clock)))
     with (
         Camera(None).running() as camera,
         opened(camera.address, LiveOptions(60, expected=True)) as reader,

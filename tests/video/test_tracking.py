@@ -60,7 +60,27 @@ def test_a_short_gap_keeps_the_id_and_a_long_one_does_not() -> None:
     tracker.update([face(100)], 0.0)
     tracker.update([], 0.5)
     assert tracker.update([face(104)], 0.9)[0][0] == 0
-    assert tracker.update([face(104)], 2.5)[0][0] == 1
+    for time in (1.4, 1.9):  # 1.0 s after the person was last seen, and not more
+        tracker.update([], time)
+    assert tracker.update([face(104)], 2.0)[0][0] == 0
+    for time in (2.5, 3.0, 3.01):
+        tracker.update([], time)
+    assert tracker.update([face(104)], 3.1)[0][0] == 1
+
+
+def test_a_pause_between_two_frames_is_no_absence() -> None:
+    """Nobody was missed in it. A minimum over the intervals so far, 0.04 s, once ended the track."""
+    tracker = FaceTracker(max_gap=1.0)
+    times = [0.0, 0.04, 0.08, 2.0, 4.0, 4.04, 64.0, 3600.0]
+    assert {tracker.update([face(100)], time)[0][0] for time in times} == {0}
+
+
+def test_one_frame_that_misses_a_person_before_a_pause_is_not_enough() -> None:
+    tracker = FaceTracker(max_gap=1.0)
+    tracker.update([face(100)], 0.0)
+    tracker.update([], 0.1)
+    tracker.update([], 0.2)
+    assert tracker.update([face(100)], 60.0)[0][0] == 0, "missed for 0.2 s, and not for 60 s"
 
 
 def test_one_track_gets_one_face() -> None:

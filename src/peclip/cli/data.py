@@ -10,10 +10,11 @@ import typer
 from peclip.cli import console
 from peclip.cli.field_options import Fields, from_fields
 from peclip.cli.options import DataGroup, ModelOpt, ProgressOpt, ReportFormatOpt, print_report
-from peclip.config import PredictOptions, check
+from peclip.config import check
 from peclip.data.config import DataConfig
 from peclip.errors import SOME_FAILED
 from peclip.literals import DetectorName
+from peclip.predict_options import PredictOptions
 from peclip.text.display import printable
 
 if TYPE_CHECKING:
@@ -122,7 +123,12 @@ def prepare(
         int | None,
         typer.Option(min=16, help="Crop size in pixels; by default, the input size of the model."),
     ] = None,
-    faces: Annotated[dict[str, Any], Fields(PredictOptions, "detector", "face_threshold")],
+    faces: Annotated[
+        dict[str, Any],
+        Fields(
+            PredictOptions, "detector", "face_threshold", "detect_size", "max_gap", "reidentify"
+        ),
+    ],
     parts: Annotated[
         str | None,
         typer.Option(
@@ -148,21 +154,23 @@ def prepare(
     from peclip.weights.resolve import resolve
 
     settings, config = load_settings(), check(DataConfig, data)
+    options = check(PredictOptions, faces)
     preprocess = resolve(model, settings=settings, with_tensors=False).config.preprocess
     splits = read_splits(config.dataset, config.root, config.annotations, fold)
     samples = {s.source: s for split in splits for s in split.without_missing().samples}
     missing = {s.source for split in splits for s in split.missing}
     for note in dict.fromkeys(note for split in splits for note in split.notes):
         console.note(note)
-    first = _load_detector(**faces)  # fails or warns once, before the threads
-    faces["detector"] = first.name
+    # Fails or warns once, before the threads.
+    first = _load_detector(options.detector, options.face_threshold)
     if parts is not None:
         load_finder(parts, settings=settings)  # fails once, before the threads
     crops = CropConfig.of(
         preprocess,
         size=size,
         detector=first.name,
-        threshold=faces["face_threshold"],
+        threshold=options.face_threshold,
+        tracking=options,
         parts=parts,
     )
     with console.progress_bar(enabled=progress) as bar:
@@ -172,7 +180,7 @@ def prepare(
             config.root,
             output.expanduser(),
             crops,
-            lambda: _load_detector(**faces),
+            lambda: _load_detector(first.name, options.face_threshold),
             make_finder=None if parts is None else lambda: load_finder(parts, settings=settings),
             workers=workers,
             on_video=lambda _: bar.advance(task),

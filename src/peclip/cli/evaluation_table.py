@@ -81,8 +81,8 @@ def _tell_lost(name: str, facts: Mapping[str, Any], uar: float, war: float) -> N
 
 
 def draw(evaluation: Evaluation, path: Path) -> None:
-    from peclip.figures import save_figure
     from peclip.metrics.plots import plot_confusion
+    from peclip.results.figures import save_figure
 
     folds = len(evaluation.folds)
     title = None if folds == 1 else f"{_mean(evaluation)}, {folds} folds"

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from peclip.cli import console
 from peclip.errors import ConfigError
@@ -55,7 +55,8 @@ class RowOutput:
         self._file = ExitStack()
         self._writer: RowWriter | None = None
         self._journal: Journal | None = None
-        self._first_faceless, self._num_faceless = "", 0
+        self._first_faceless, self._num_faceless, self._faceless_hint = "", 0, ""
+        self._others = self._left_out = 0
 
     def __enter__(self) -> Self:
         return self
@@ -68,10 +69,10 @@ class RowOutput:
     ) -> None:
         if self._num_faceless:
             more = f" and {self._num_faceless - 1} more" if self._num_faceless > 1 else ""
-            console.note(
-                f"{one_line(self._first_faceless)}{more}: no face found. Use --no-face-crop "
-                "for videos that are already cropped to a face."
-            )
+            console.note(f"{one_line(self._first_faceless)}{more}: {self._faceless_hint}")
+        if self._others:
+            counts = f"{self._left_out:,} (of other people: {self._others:,})"
+            console.note(f"rows left out by --max-people: {counts}")
         try:
             self._file.close()
         finally:
@@ -120,9 +121,15 @@ class RowOutput:
         """
         if self._writer is None:
             return
-        self._writer.end_source(reading.prediction())
+        prediction = reading.prediction()
+        self._writer.end_source(prediction)
+        left_out = prediction.metadata.get("left_out", {})
+        self._others += left_out.get("people", 0)
+        self._left_out += left_out.get("rows", 0)
         if reading.failure is None and faceless:
-            self._first_faceless = self._first_faceless or reading.source
+            if not self._num_faceless:
+                self._first_faceless = reading.source
+                self._faceless_hint = _faceless_hint(prediction.metadata)
             self._num_faceless += 1
         if self._journal is not None:
             failed = reading.failure is not None
@@ -151,3 +158,25 @@ class RowOutput:
             self._journal = Journal.begin(self._path, self._engine.fingerprint())
         writer = open_writer(self._format, self._path, self._engine.labels, append=self._resume)
         return self._file.enter_context(writer)
+
+
+def _faceless_hint(metadata: Mapping[str, Any]) -> str:
+    """Returns which faces were not found, and the options that find others."""
+    from peclip.video.search import smallest_face
+
+    video, options = metadata["video"], metadata["options"]
+    pixels = smallest_face(
+        max(video["width"], video["height"], 1),
+        detect_size=options["detect_size"],
+        min_face=options["min_face"],
+    )
+    frontal = (
+        "The Haar cascade finds only frontal faces: run `peclip models download yunet`. "
+        if metadata["face_detector"] == "haar"
+        else ""
+    )
+    return (
+        f"no face found. Faces of less than about {pixels} pixels are not found; for these, raise "
+        "--detect-size or lower --min-face. For uncertain detections, lower --face-threshold. "
+        f"{frontal}Use --no-face-crop only for videos already cropped to a face."
+    )

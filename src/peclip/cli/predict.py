@@ -26,10 +26,11 @@ from peclip.cli.options import (
     read_labels,
 )
 from peclip.cli.output import RowOutput, check_resume
-from peclip.config import PredictOptions, check
+from peclip.config import check
 from peclip.errors import VideoError
 from peclip.files import locked
 from peclip.literals import EngineName, RowFormat
+from peclip.predict_options import PredictOptions
 
 if TYPE_CHECKING:
     from peclip.video.sources import Source

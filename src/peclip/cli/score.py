@@ -92,8 +92,8 @@ def check_report_outputs(output: Path | None, plot: Path | None, *, overwrite: b
         ConfigError: see `peclip.cli.options.check_output`.
         MissingExtraError: a picture is to be drawn, and matplotlib is not installed.
     """
-    from peclip.figures import FIGURE_ENDINGS, check_matplotlib
     from peclip.metrics.scoring import REPORT_ENDINGS
+    from peclip.results.figures import FIGURE_ENDINGS, check_matplotlib
 
     check_output(output, overwrite=overwrite, endings=REPORT_ENDINGS)
     check_output(plot, overwrite=overwrite, endings=FIGURE_ENDINGS)

@@ -10,10 +10,10 @@ from typing import Any, Protocol
 import torch
 from torch import nn
 
-from peclip.config import PredictOptions
 from peclip.errors import PEClipError
 from peclip.labels import effective_prior_weight
 from peclip.literals import Precision
+from peclip.predict_options import PredictOptions
 from peclip.recognizers.loading import load
 from peclip.recognizers.recognizer import Recognizer
 from peclip.results.prediction import Prediction

@@ -10,11 +10,13 @@ from contextlib import ExitStack, closing
 from dataclasses import replace
 from typing import Any
 
-from peclip.config import MAX_WINDOW_PIXELS, ModelConfig, PredictOptions
+from peclip.config import MAX_WINDOW_PIXELS, ModelConfig
 from peclip.errors import InternalError, PEClipError, UserError, VideoError, without_frames
+from peclip.inference.longest_seen import LongestSeen
 from peclip.inference.prefetch import in_turn, run_ahead
 from peclip.inference.source import OpenedSource, Video, called
 from peclip.labels import LabelSet, effective_prior_weight
+from peclip.predict_options import PredictOptions
 from peclip.results.prediction import Prediction
 from peclip.results.rows import Row, Status, failure_row
 from peclip.settings import Settings
@@ -91,6 +93,7 @@ class Session:
         self._rows: list[Row] = []
         self._faces = FaceLog() if keep_faces else None
         self._ids: dict[int, int] = {}
+        self._longest = LongestSeen(options.max_people)
 
     def __iter__(self) -> Iterator[Row]:
         """Yields rows in temporal order, as soon as their window is complete."""
@@ -106,6 +109,7 @@ class Session:
             stack.callback(reader.stop)  # first of all, since the stages wait for their items
             for windows in batches:
                 yield from self._keep(windows)
+            yield from self._rest()
             if self.failure is not None:
                 yield self.fail(self.failure)
 
@@ -119,6 +123,7 @@ class Session:
             yield from self
         except UserError as error:
             logger.debug("%s", error, exc_info=error)
+            yield from self._rest()
             yield self.fail(error)
         except Exception as error:
             logger.debug("a bug in peclip", exc_info=error)
@@ -126,15 +131,12 @@ class Session:
 
     def prediction(self) -> Prediction:
         """Returns the prediction from the rows so far."""
+        metadata = self._metadata | self._longest.metadata
+        rows = tuple(self._rows)
         if self._faces is not None:
-            self._faces.name(self._ids)
-        return Prediction(
-            self.source,
-            self._labels.names,
-            tuple(self._rows),
-            dict(self._metadata),
-            faces=self._faces,
-        )
+            named = {row.track_id for row in rows}
+            self._faces.name({track: n for track, n in self._ids.items() if n in named})
+        return Prediction(self.source, self._labels.names, rows, metadata, faces=self._faces)
 
     def note(self, error: str) -> None:
         """Records in the metadata why the rows end."""
@@ -145,6 +147,7 @@ class Session:
         self.duration_s, self._live = about.duration_s, about.live
         if about.live:
             self._faces = None  # the source may never end
+        self._longest.live = about.live
         self._offset_s = about.start_s if self._options.time_origin == "container" else 0.0
         self._metadata |= {
             "decoder": about.decoder,
@@ -168,7 +171,7 @@ class Session:
         size = self._options.batch_size or (1 if self._live else fitting)
         waiting: list[FaceWindow] = []
         for people in windows:
-            waiting += people
+            waiting += self._longest.kept(people)
             while len(waiting) >= size:
                 yield waiting[:size]
                 waiting = waiting[size:]
@@ -185,6 +188,10 @@ class Session:
             shift=preprocess.face_shift,
             align=preprocess.align,
             detect_rate=self._options.detect_rate,
+            detect_size=self._options.detect_size,
+            min_face=self._options.min_face,
+            max_gap=self._options.max_gap,
+            reidentify=self._options.reidentify,
         )
         return cut_windows(
             self._until_failure(
@@ -235,8 +242,12 @@ class Session:
         scores = iter(self._score(seen) if seen else [])
         for window in windows:
             row = self._row(window, next(scores) if len(window.crops) else None)
-            self._add(row)
-            yield row
+            for kept in self._longest.hold(row):
+                yield self._add(kept)
+
+    def _rest(self) -> Iterator[Row]:
+        for row in self._longest.rest():
+            yield self._add(row)
 
     def _row(self, window: FaceWindow, probabilities: list[float] | None) -> Row:
         scores = dict(zip(self._labels, probabilities, strict=True)) if probabilities else {}
@@ -269,20 +280,18 @@ class Session:
         if self._detector is None:
             return "ok"  # the user declares the frame to be a face
         small = window.box.side < self._options.min_face
-        if small or window.coverage < self._options.min_coverage:
-            return "low_quality"
-        return "ok"
+        seldom = window.coverage < self._options.min_coverage
+        return "low_quality" if small or seldom else "ok"
 
     def fail(self, failure: PEClipError) -> Row:
         """Adds and returns the row that marks the end of reading; earlier rows are kept."""
         self.failure = without_frames(failure)
         self.note(str(failure))
         last = self._rows[-1] if self._rows else None
-        row = failure_row(self.source, self._model, self._revision, last)
-        self._add(row)
-        return row
+        return self._add(failure_row(self.source, self._model, self._revision, last))
 
-    def _add(self, row: Row) -> None:
+    def _add(self, row: Row) -> Row:
         if not self._keep_rows:
             self._rows.clear()  # except the last one, which holds the position
         self._rows.append(row)
+        return row

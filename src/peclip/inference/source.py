@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from peclip.config import PredictOptions
 from peclip.downloads.address import LiveStream, without_password
 from peclip.downloads.direct import check_online, open_remote
 from peclip.errors import VideoError
+from peclip.predict_options import PredictOptions
 from peclip.settings import Settings
 from peclip.video.frames import Frames, TensorLike
 from peclip.video.interface import LiveOptions, VideoReader

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 from peclip.errors import ConfigError
-from peclip.figures import PALETTE, check_matplotlib
+from peclip.results.figures import PALETTE, check_matplotlib
 from peclip.text.display import printable, shortened
 
 MAX_PLOTTED = 100

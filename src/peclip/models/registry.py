@@ -77,6 +77,6 @@ def read_config(content: Mapping[str, Any] | str) -> ModelConfig:
     architecture = values.get("architecture", DEFAULT)
     if not isinstance(architecture, str) or architecture not in ARCHITECTURES:
         raise ConfigError(
-            f"Invalid architecture {str(architecture)[:80]!r}; choose {' or '.join(ARCHITECTURES)}."
+            f"Invalid architecture: {str(architecture)[:80]!r}; choose {' or '.join(ARCHITECTURES)}."
         )
     return check(ARCHITECTURES[architecture].config, values)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from peclip import runtime
-from peclip.config import ModelConfig, PredictOptions
+from peclip.config import ModelConfig
 from peclip.data.streams.registry import STREAMS
 from peclip.data.streams.source import VideoStream
 from peclip.errors import ConfigError
@@ -22,6 +22,7 @@ from peclip.models.base import ExpressionModel
 from peclip.models.frozen import FrozenModel
 from peclip.models.loaded import LoadedModel
 from peclip.nn.preprocess import Preprocess, as_tensor
+from peclip.predict_options import PredictOptions
 from peclip.results.prediction import Prediction
 from peclip.results.rows import Row
 from peclip.settings import load_settings

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import cv2
 
-from peclip.figures import colour_of_person
+from peclip.results.figures import colour_of_person
 from peclip.results.rows import Row
 from peclip.text.display import shortened
 from peclip.video.faces import FaceBox, Image

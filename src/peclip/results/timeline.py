@@ -9,7 +9,7 @@ from peclip.results.interface import SourceResult
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-from peclip.figures import PALETTE, check_matplotlib
+from peclip.results.figures import PALETTE, check_matplotlib
 from peclip.text.display import printable, shortened
 
 

@@ -18,11 +18,11 @@ from typing import IO, Any
 import torch
 
 from peclip.errors import ConfigError, MissingExtraError, TrainingError
-from peclip.figures import save_figure
 from peclip.files import LOCK, final_name, replacing, write_rows
 from peclip.metrics.plots import plot_confusion, plot_curve
 from peclip.metrics.prediction_table import PredictionTable
 from peclip.metrics.report import Report
+from peclip.results.figures import save_figure
 from peclip.runs.recipe import RunConfig, read_recipe, run_config
 from peclip.runs.run_report import ModelReport
 from peclip.text.bounds import read_text

@@ -76,3 +76,12 @@ def _items(value: Any) -> Iterable[Any]:
 def whole_number(text: str) -> int | None:
     """Returns the whole number from 0 that a text holds; `None` if it holds none, or more than 18 digits."""
     return int(text) if text.isdecimal() and len(text) <= 18 else None
+
+
+def is_encodable(value: Any) -> bool:
+    """Whether all texts in a value can be written as UTF-8; a path may come from any file system."""
+    if isinstance(value, str):
+        return value.isascii() or not any("\ud800" <= character <= "\udfff" for character in value)
+    if isinstance(value, Mapping):
+        return all(is_encodable(key) and is_encodable(item) for key, item in value.items())
+    return not isinstance(value, tuple | list) or all(map(is_encodable, value))

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from peclip.video.faces import FaceBox
-from peclip.video.observer import Observation
+from peclip.video.observer import WHOLE_FRAME, Observation
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,7 +15,7 @@ class LoggedFace:
     """One face in one frame."""
 
     track: int
-    """The track id of the tracker."""
+    """The earliest track id of the person, from the tracker."""
     track_id: int | None
     """The id in the rows; `None` for a face without any row, such as one seen in two frames only."""
     box: FaceBox
@@ -40,10 +40,12 @@ class FaceLog:
         self._counts = array("i")
         self._tracks = array("i")
         self._numbers = array("f")  # x, y, width, height and confidence of each face
+        self._earlier: dict[int, int] = {}
         self._ids: dict[int, int] = {}
 
     def add(self, observation: Observation) -> None:
-        """Adds the next frame."""
+        """Adds the next frame; people who are recognised in it keep their earlier track id in all frames."""
+        self._earlier.update(observation.renamed)
         self._indices.append(observation.index)
         self._times.append(observation.time)
         self._durations.append(observation.duration)
@@ -54,8 +56,8 @@ class FaceLog:
             self._numbers.extend((face.x, face.y, face.width, face.height, face.score))
 
     def name(self, ids: Mapping[int, int]) -> None:
-        """Sets the ids in the rows by the track ids of the tracker; the other faces have no id."""
-        self._ids = dict(ids)
+        """Sets the ids in the rows by the earliest track id of each person; other faces have no id."""
+        self._ids = {WHOLE_FRAME: WHOLE_FRAME, **ids}
 
     def __len__(self) -> int:
         """Number of frames."""
@@ -72,6 +74,6 @@ class FaceLog:
             place += count
 
     def _face(self, place: int) -> LoggedFace:
-        track = self._tracks[place]
+        track = self._earlier.get(self._tracks[place], self._tracks[place])
         x, y, width, height, score = self._numbers[5 * place : 5 * place + 5]
         return LoggedFace(track, self._ids.get(track), FaceBox(x, y, width, height, score))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -12,6 +12,7 @@ from peclip.errors import VideoError
 from peclip.video.detectors.detector import FaceDetector
 from peclip.video.faces import FaceBox, Image, centre_square, crop_face, resize_frame
 from peclip.video.frames import Frames
+from peclip.video.search import FaceSearch
 from peclip.video.tracking import FaceTracker, interpolate
 
 WHOLE_FRAME = -1
@@ -42,6 +43,9 @@ class Observation:
     sightings: tuple[Sighting, ...]
     duration: float = 0.0
     """Seconds that the frame is shown, as its container states; 0 if unknown."""
+    renamed: Mapping[int, int] = field(default_factory=dict)
+    """New track id → earlier track id of the people who were recognised after their first frames. Sightings
+    before this observation have the new id, this one and all that follow the earlier one."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -63,7 +67,10 @@ class Observer:
         margin: see `crop_face`.
         shift: see `crop_face`.
         align: see `crop_face`.
-        max_gap: seconds after which a person who was out of sight is somebody new.
+        max_gap: seconds after which a person who was out of sight is somebody new; see `FaceTracker`.
+        reidentify: recognise people by appearance when they return and after cuts.
+        detect_size: longer side in pixels to which frames are scaled for the detector; see `FaceSearch`.
+        min_face: the size of the smallest faces to find, in pixels, if `detect_size` is `None`.
         detect_rate: maximum frames per second passed to the detector. The box of a person found in two
             consecutive ones is interpolated in the frames between, which are kept in memory until then. If
             they are more than 256 MiB, faces are detected earlier.
@@ -78,13 +85,20 @@ class Observer:
         shift: float = 0.0,
         align: bool = True,
         max_gap: float = 1.0,
+        reidentify: bool = True,
+        detect_size: int | None = None,
+        min_face: float = 24.0,
         detect_rate: float = math.inf,
     ) -> None:
-        self._detector = detector
+        self._search = (
+            None
+            if detector is None
+            else FaceSearch(detector, detect_size=detect_size, min_face=min_face)
+        )
         self._interval = 1 / detect_rate
         self._last: tuple[float, dict[int, FaceBox]] = (-math.inf, {})
         self._size, self._margin, self._shift, self._align = size, margin, shift, align
-        self._tracker = FaceTracker(max_gap=max_gap)
+        self._tracker = FaceTracker(max_gap=max_gap, reidentify=reidentify)
         self._index = 0
 
     def observe(
@@ -94,7 +108,7 @@ class Observer:
 
         Frames are numbered from the beginning of the video, whatever is left out.
         """
-        if self._detector is None:
+        if self._search is None:
             for frame in self._frames(chunks, start, end):
                 crop = resize_frame(frame.image, self._size)
                 sighting = Sighting(WHOLE_FRAME, centre_square(frame.image), crop)
@@ -106,12 +120,12 @@ class Observer:
                 waiting.append(frame)
                 due = frame.time >= self._last[0] + self._interval - EPSILON
                 if due or len(waiting) * frame.image.nbytes >= WAITING_BYTES:
-                    yield from self._look(self._detector, waiting)
+                    yield from self._look(self._search, waiting)
                     waiting = []
         except VideoError:  # keep what was read before it
-            yield from self._look(self._detector, waiting)
+            yield from self._look(self._search, waiting)
             raise
-        yield from self._look(self._detector, waiting)
+        yield from self._look(self._search, waiting)
 
     def _frames(self, chunks: Iterable[Frames], start: float, end: float) -> Iterator[_Frame]:
         for frames in chunks:
@@ -126,23 +140,27 @@ class Observer:
                     yield _Frame(self._index, time, image, min(shown, end - time))
                 self._index += 1
 
-    def _look(self, detector: FaceDetector, waiting: list[_Frame]) -> Iterator[Observation]:
+    def _look(self, search: FaceSearch, waiting: list[_Frame]) -> Iterator[Observation]:
         """Detects faces in the last frame of a group, and interpolates in the others."""
         if not waiting:
             return
         before, known = self._last
         now = waiting[-1].time
-        found = detector.detect(np.ascontiguousarray(waiting[-1].image))
-        faces = dict(self._tracker.update(found, now))
+        image = np.ascontiguousarray(waiting[-1].image)
+        faces = dict(self._tracker.update(search.find(image, now), now, image))
+        renamed = self._tracker.renamed
+        known = {renamed.get(name, name): face for name, face in known.items()}
         for frame in waiting[:-1]:
             part = (frame.time - before) / (now - before)
             both = [name for name in faces if name in known]
             between = {name: interpolate(known[name], faces[name], part) for name in both}
-            yield self._observe(frame, between)
-        yield self._observe(waiting[-1], faces)
+            yield self._observe(frame, between, renamed)
+        yield self._observe(waiting[-1], faces, renamed)
         self._last = now, faces
 
-    def _observe(self, frame: _Frame, faces: Mapping[int, FaceBox]) -> Observation:
+    def _observe(
+        self, frame: _Frame, faces: Mapping[int, FaceBox], renamed: Mapping[int, int]
+    ) -> Observation:
         image = np.ascontiguousarray(frame.image)
         crops = {
             track_id: crop_face(
@@ -156,4 +174,6 @@ class Observer:
             for track_id, face in faces.items()
         }
         sightings = tuple(Sighting(name, face, crops[name]) for name, face in faces.items())
-        return Observation(frame.index, frame.time, sightings, duration=frame.duration)
+        return Observation(
+            frame.index, frame.time, sightings, duration=frame.duration, renamed=renamed
+        )

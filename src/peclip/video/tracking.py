@@ -3,14 +3,28 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from peclip.video.faces import FaceBox
+from peclip.video.faces import FaceBox, Image
+from peclip.video.reidentification import (
+    SAME_PLACE,
+    Appearance,
+    CutFinder,
+    People,
+    View,
+    recognise,
+    view,
+)
 
 _MIN_OVERLAP = 0.2
 _MAX_JUMP = 0.6  # of the face's side, where boxes do not overlap
 _SMOOTHING = 0.5  # of the velocity, per frame
 _COASTING = 0.3  # seconds after which a lost face has come to rest: jitter must not carry it away
+_MIN_MISSES = 2  # frames that must miss a person who is gone
+_MIN_SEEN = 2  # frames that must show a person who is remembered: one may be a false positive
+_UNSURE = (
+    1.0  # seconds in which a new person may turn out to be a known one, who turns to the camera
+)
 
 
 @dataclass(slots=True)
@@ -22,6 +36,15 @@ class Track:
     time: float
     velocity: tuple[float, float] = (0.0, 0.0)
     """Of the centre, pixels per second, smoothed."""
+    born: float = 0.0
+    """When this stay in view began."""
+    is_new: bool = True
+    """Whether the person was never seen before this stay."""
+    seen: int = 1
+    """Number of frames that show the person."""
+    missed: int = 0
+    """Number of frames since the last one that shows the person."""
+    appearance: Appearance = field(default_factory=Appearance)
 
     def predict(self, time: float) -> FaceBox:
         """Returns where the face should be at a time, moving on as it did and slowing down."""
@@ -47,31 +70,60 @@ class Track:
                 _SMOOTHING * self.velocity[1] + (1 - _SMOOTHING) * (y1 - y0) / step,
             )
         self.box, self.time = box, time
+        self.seen, self.missed = self.seen + 1, 0
 
 
 class FaceTracker:
     """Joins detections over time by overlap with the predicted position (constant velocity).
 
     Pairs are taken in the order of their affinity, so the order of the detections does not matter. A
-    person who is out of sight for longer than `max_gap` seconds, and for more than two frames, gets a new
-    id on return.
+    person is gone when two frames or more were searched without finding them, the last of them more than
+    `max_gap` seconds after they were seen: a pause between two frames does not count. A person who returns
+    gets a new id, unless their appearance is recognised.
+
+    Args:
+        max_gap: seconds.
+        reidentify: compare appearances on return and after cuts; `update` then needs the frame.
     """
 
-    def __init__(self, *, max_gap: float = 1.0) -> None:
-        self._max_gap = max_gap
+    def __init__(self, *, max_gap: float = 1.0, reidentify: bool = False) -> None:
+        self._max_gap, self._reidentify = max_gap, reidentify
         self._tracks: list[Track] = []
+        self._people, self._cuts = People(), CutFinder()
         self._next_id = 0
-        self._last_time: float | None = None
-        self._interval = math.inf  # the shortest time between two frames so far
+        self.renamed: dict[int, int] = {}
+        """New id → earlier id of the people who were recognised in the last frame, after their first one."""
 
-    def update(self, faces: list[FaceBox], time: float) -> list[tuple[int, FaceBox]]:
+    def update(
+        self, faces: list[FaceBox], time: float, image: Image | None = None
+    ) -> list[tuple[int, FaceBox]]:
         """Assigns the faces of the next frame, at `time` seconds, to tracks; returns (id, face)."""
-        if self._last_time is not None:
-            self._interval = min(self._interval, time - self._last_time)
-        self._last_time = time
-        # When frames are more than a second apart, one second out of sight is not a real gap.
-        gap = max(self._max_gap, 2.5 * self._interval)
-        self._tracks = [track for track in self._tracks if time - track.time <= gap]
+        views = _Views(image if self._reidentify else None, faces)
+        is_cut = views.image is not None and self._cuts.is_cut(views.image)
+        assigned = self._follow(faces, time, views if is_cut else None)
+        unseen = [track for track in self._tracks if track not in assigned.values()]
+        for track in unseen:
+            track.missed += 1
+            late = time - track.time > self._max_gap and track.missed >= _MIN_MISSES
+            if late or is_cut:
+                self._tracks.remove(track)
+                if track.seen >= _MIN_SEEN:
+                    self._people.remember(track.track_id, track.appearance, track.time)
+        for column, face in enumerate(faces):
+            if column in assigned:
+                assigned[column].extend(face, time)
+            else:
+                assigned[column] = Track(self._next_id, face, time, born=time)
+                self._next_id += 1
+                self._tracks.append(assigned[column])
+        self.renamed = self._recognise(assigned, views, time)
+        if views.image is not None:
+            for column, track in assigned.items():
+                track.appearance.add(views.image, faces[column], time)
+        return [(assigned[column].track_id, face) for column, face in enumerate(faces)]
+
+    def _follow(self, faces: list[FaceBox], time: float, views: _Views | None) -> dict[int, Track]:
+        """Matches faces to tracks by position; after a cut, which passes views, by appearance too."""
         pairs = sorted(
             (
                 (track.affinity(face, time), -row, -column)
@@ -87,19 +139,50 @@ class FaceTracker:
                 break
             if -row in taken or -column in assigned:
                 continue
+            track = self._tracks[-row]
+            if views is not None and track.appearance.similarity(views[-column]) < SAME_PLACE:
+                continue
             taken.add(-row)
-            assigned[-column] = self._tracks[-row]
-        result = []
-        for column, face in enumerate(faces):
-            track = assigned.get(column)
-            if track is None:
-                track = Track(self._next_id, face, time)
-                self._next_id += 1
-                self._tracks.append(track)
-            else:
-                track.extend(face, time)
-            result.append((track.track_id, face))
-        return result
+            assigned[-column] = track
+        return assigned
+
+    def _recognise(self, assigned: dict[int, Track], views: _Views, time: float) -> dict[int, int]:
+        """Gives new people who were seen before their earlier id; returns new → earlier ids."""
+        if views.image is None:
+            return {}
+        candidates: dict[int, dict[int, Appearance]] = {}
+        for column, track in assigned.items():
+            if track.is_new and time - track.born <= _UNSURE:
+                # Who was in view together with the new person is somebody else.
+                lost = [known for known in self._tracks if known.time < track.born]
+                known = {one.track_id: one.appearance for one in lost if one.seen >= _MIN_SEEN}
+                if known := known | self._people.seen_before(track.born):
+                    candidates[column] = known
+        found = recognise({column: views[column] for column in candidates}, candidates)
+        renamed = {}
+        for column, name in found.items():
+            track = assigned[column]
+            if track.born < time:  # earlier frames have the new id
+                renamed[track.track_id] = name
+            track.track_id, track.appearance = name, candidates[column][name]
+            track.is_new = False
+            self._people.forget(name)
+            self._tracks = [one for one in self._tracks if one is track or one.track_id != name]
+        return renamed
+
+
+class _Views:
+    """The appearances of the faces of one frame, computed when needed."""
+
+    def __init__(self, image: Image | None, faces: list[FaceBox]) -> None:
+        self.image, self._faces = image, faces
+        self._known: dict[int, View] = {}
+
+    def __getitem__(self, column: int) -> View:
+        assert self.image is not None
+        if column not in self._known:
+            self._known[column] = view(self.image, self._faces[column])
+        return self._known[column]
 
 
 def interpolate(a: FaceBox, b: FaceBox, part: float) -> FaceBox:

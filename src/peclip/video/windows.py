@@ -79,14 +79,14 @@ def cut_windows(
         hop: seconds between the starts of windows, above 0.
         num_frames: crops per person and window, by segment-centre sampling.
         size: side of the crops.
-        ids: filled with the id in the rows of each track that has a row.
+        ids: filled with the id in the rows of each person who has a row, by their earliest track id.
     """
     recent = Recent(every_frame=math.isfinite(window))
     number, start, origin, covered = 0, 0.0, 0.0, -1
     time, step = 0.0, 0.0
-    public = {} if ids is None else ids
+    people = _Ids(ids)
     newest: Observation | None = None
-    for observation in observations:
+    for observation in people.follow(observations):
         if newest is None:
             start = origin = observation.time
         else:
@@ -96,7 +96,7 @@ def cut_windows(
             inside, within = recent.between(start, start + window)
             if inside and within is not None:
                 span = Span(number, start, start + window, within[0], within[-1])
-                yield _people(inside, span, num_frames, size, public)
+                yield _people(inside, span, num_frames, size, people)
                 number, covered = number + 1, within[-1]
             start += hop if within is not None else hop * max(1, int((time - start - window) / hop))
         # One window before the end is kept for the one that ends with the video.
@@ -115,7 +115,32 @@ def cut_windows(
             rest.append(newest)  # thinned out, but the video ends with it
         first = within[0] if within is not None else newest.index
         span = Span(number, begin, end, first, newest.index)
-        yield _people(rest, span, num_frames, size, public)
+        yield _people(rest, span, num_frames, size, people)
+
+
+class _Ids:
+    """The ids of people in rows: numbered in the order of their first row."""
+
+    def __init__(self, public: dict[int, int] | None) -> None:
+        self.earlier: dict[int, int] = {}
+        """The new track ids of people who were recognised later → their earlier ones."""
+        self._public = {} if public is None else public
+
+    def follow(self, observations: Iterable[Observation]) -> Iterator[Observation]:
+        """Passes observations on, and learns who was recognised."""
+        for observation in observations:
+            self.earlier.update(observation.renamed)
+            yield observation
+
+    def person(self, track: int) -> int:
+        """Returns the track id of a person by which all their sightings are joined."""
+        return self.earlier.get(track, track)
+
+    def public(self, person: int) -> int:
+        """Returns the id in the rows."""
+        if person == WHOLE_FRAME:
+            return person
+        return self._public.setdefault(person, len(self._public))
 
 
 def _people(
@@ -123,13 +148,14 @@ def _people(
     place: Span,
     num_frames: int,
     size: int,
-    public: dict[int, int],
+    ids: _Ids,
 ) -> list[FaceWindow]:
     """Gathers the sightings of a window by person, in the order of their ids."""
     by_track: dict[int, list[tuple[int, Sighting]]] = {}
     for observation in inside:
         for sighting in observation.sightings:
-            by_track.setdefault(sighting.track_id, []).append((observation.index, sighting))
+            person = ids.person(sighting.track_id)
+            by_track.setdefault(person, []).append((observation.index, sighting))
     hits = min(_MIN_HITS, len(inside))
     seen = {track: found for track, found in by_track.items() if len(found) >= hits}
     span = place._asdict()
@@ -148,14 +174,12 @@ def _people(
         ]
     people = []
     for track in sorted(seen):
-        # Only people with a row get an id, in order of appearance.
-        number_of = track if track == WHOLE_FRAME else public.setdefault(track, len(public))
         places = segment_indices(len(seen[track]), num_frames)
         crops = np.stack([seen[track][place][1].crop for place in places])
         people.append(
             FaceWindow(
                 **span,
-                track_id=number_of,
+                track_id=ids.public(track),
                 num_frames_used=len(set(places)),
                 crops=crops,
                 box=_median_box([sighting.face for _, sighting in seen[track]]),

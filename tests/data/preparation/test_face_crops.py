@@ -17,9 +17,11 @@ from peclip.config import PreprocessConfig
 from peclip.data import DataConfig, load_split
 from peclip.data.preparation.crop_record import LEFT_OUT, CropConfig, left_out
 from peclip.data.preparation.face_crops import Prepared, count_status, prepare
+from peclip.data.preparation.sighting_files import join_people, write_sightings
 from peclip.data.samples import Sample
 from peclip.errors import ConfigError, DatasetError
 from peclip.video.faces import FaceBox, Image
+from peclip.video.observer import Observation, Sighting
 from peclip.video.parts import Parts, load_parts, parts_path
 from peclip.video.reader import open_video
 
@@ -348,3 +350,25 @@ def test_the_command(
     ]
     assert run(["data", "prepare", *arguments, "--parts", "mediapipe"]) == 0
     assert capsys.readouterr().out.splitlines() == ["2 kept"]
+
+
+def test_crops_of_a_person_recognised_late_are_those_of_the_main_person(tmp_path: Path) -> None:
+    """The second track turns out to be the first person, so its crops belong to that person."""
+    seen: dict[int, list[dict[str, object]]] = {}
+    face = FaceBox(0, 0, 8, 8, 0.9)
+    crop = np.zeros((8, 8, 3), np.uint8)
+    renamed = {2: {1: 0}}
+    for index, track in enumerate([0, 1, 0]):
+        observation = Observation(
+            index, index / 10, (Sighting(track, face, crop),), renamed=renamed.get(index, {})
+        )
+        join_people(observation, tmp_path, seen)
+        write_sightings(observation, tmp_path, seen)
+    assert [entry["file"] for entry in seen[0]] == ["000000.jpg", "000001.jpg", "000002.jpg"]
+    assert seen.keys() == {0}
+    assert sorted(p.name for p in tmp_path.rglob("*.jpg")) == [
+        "000000.jpg",
+        "000001.jpg",
+        "000002.jpg",
+    ]
+    assert [p.name for p in tmp_path.iterdir()] == ["0"]

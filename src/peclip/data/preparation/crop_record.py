@@ -10,9 +10,10 @@ from typing import Any
 
 from pydantic import Field
 
-from peclip.config import Config, PreprocessConfig, check
+from peclip.config import MAX_SECONDS, Config, PreprocessConfig, check
 from peclip.errors import ConfigError
 from peclip.files import replacing
+from peclip.predict_options import PredictOptions
 from peclip.text.comparison import differences
 from peclip.text.parsing import parse_json
 from peclip.version import VERSION
@@ -35,6 +36,9 @@ class CropConfig(Config):
     align: bool
     detector: str
     threshold: float = Field(ge=0, le=1)
+    max_gap: float = Field(1.0, ge=0, le=MAX_SECONDS)
+    reidentify: bool = True
+    detect_size: int | None = Field(None, ge=64, le=16_384)
     parts: str | None = None
     """The parts finder, if landmarks and parsing maps are extracted."""
 
@@ -46,9 +50,14 @@ class CropConfig(Config):
         size: int | None,
         detector: str,
         threshold: float,
+        tracking: PredictOptions | None = None,
         parts: str | None = None,
     ) -> CropConfig:
-        """Uses the geometry of a model, and its image size unless a size is given."""
+        """Uses the geometry of a model, and its image size unless a size is given.
+
+        `tracking` holds `max_gap`, `reidentify` and `detect_size`; by default, those of `peclip predict`.
+        """
+        tracking = tracking or PredictOptions()
         values = {
             "size": size or preprocess.image_size,
             "margin": preprocess.face_margin,
@@ -56,6 +65,9 @@ class CropConfig(Config):
             "align": preprocess.align,
             "detector": detector,
             "threshold": threshold,
+            "max_gap": tracking.max_gap,
+            "reidentify": tracking.reidentify,
+            "detect_size": tracking.detect_size,
             "parts": parts,
         }
         return check(cls, values)

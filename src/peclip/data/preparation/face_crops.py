@@ -19,8 +19,6 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-import cv2
-
 from peclip.data.media import frames_folder, is_still
 from peclip.data.preparation.crop_record import (
     CropConfig,
@@ -29,11 +27,12 @@ from peclip.data.preparation.crop_record import (
     record_crops,
     record_left_out,
 )
+from peclip.data.preparation.sighting_files import join_people, write_sightings
 from peclip.data.samples import Sample
 from peclip.errors import ConfigError, DatasetError, VideoError
 from peclip.files import locked
 from peclip.video.detectors.detector import FaceDetector
-from peclip.video.observer import Observation, Observer
+from peclip.video.observer import Observer
 from peclip.video.parts import Parts, PartsFinder, joined, parts_path, save_parts
 from peclip.video.reader import open_video
 
@@ -256,14 +255,22 @@ def _write_crops(
     Crops are written immediately, so that memory does not grow with the video.
     """
     observer = Observer(
-        detector, size=config.size, margin=config.margin, shift=config.shift, align=config.align
+        detector,
+        size=config.size,
+        margin=config.margin,
+        shift=config.shift,
+        align=config.align,
+        max_gap=config.max_gap,
+        reidentify=config.reidentify,
+        detect_size=config.detect_size,
     )
     seen: dict[int, list[dict[str, Any]]] = {}
     frames = 0
     with open_video(sample.source, num_threads=1) as reader:
         for observation in observer.observe(reader.chunks()):
             frames += 1
-            _write_sightings(observation, folder, seen)
+            join_people(observation, folder, seen)
+            write_sightings(observation, folder, seen)
     if not seen:
         return Prepared(sample.id, "no_face", frames=frames)
     main = max(seen, key=lambda track: (len(seen[track]), -track))
@@ -275,26 +282,3 @@ def _write_crops(
     about = {"source": sample.id, "frames": frames, "people": len(seen), "crops": seen[main]}
     (folder / ABOUT).write_text(json.dumps(about), encoding="utf-8")
     return Prepared(sample.id, "ok", frames=frames, crops=len(seen[main]), people=len(seen))
-
-
-def _write_sightings(
-    observation: Observation, folder: Path, seen: dict[int, list[dict[str, Any]]]
-) -> None:
-    for sighting in observation.sightings:
-        place = folder / str(sighting.track_id)
-        place.mkdir(exist_ok=True)
-        name = f"{observation.index:06d}.jpg"
-        pixels = cv2.cvtColor(sighting.crop, cv2.COLOR_RGB2BGR)
-        if not cv2.imwrite(str(place / name), pixels, [cv2.IMWRITE_JPEG_QUALITY, 95]):
-            raise ConfigError(
-                f"{str(place / name)!r} cannot be written; check that the disk is not full."
-            )
-        face = sighting.face
-        seen.setdefault(sighting.track_id, []).append(
-            {
-                "file": name,
-                "time_s": round(observation.time, 6),
-                "box": [round(v, 1) for v in (face.x, face.y, face.width, face.height)],
-                "face_conf": round(face.score, 4),
-            }
-        )

@@ -12,11 +12,12 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from peclip.config import ModelConfig, PredictOptions
+from peclip.config import ModelConfig
 from peclip.data.caption_file import read_captions
 from peclip.data.samples import Sample, Split
 from peclip.data.streams.source import Picked, StreamSource, VideoStream, WindowStream
 from peclip.errors import ConfigError
+from peclip.predict_options import PredictOptions
 from peclip.types import Stream
 
 _log = logging.getLogger(__name__)

@@ -9,8 +9,9 @@ from typing import ClassVar, NamedTuple
 
 from torch import Tensor
 
-from peclip.config import ModelConfig, PredictOptions
+from peclip.config import ModelConfig
 from peclip.data.samples import Sample, Split
+from peclip.predict_options import PredictOptions
 from peclip.types import Stream
 from peclip.video.windows import FaceWindow
 

@@ -7,12 +7,18 @@ from typing import Protocol
 from peclip.literals import DetectorName
 from peclip.video.faces import FaceBox, Image
 
+MAX_SIDE = 640
+"""Pixels to which an image is scaled by default; `video.search` chooses larger sizes for small faces."""
+
 
 class FaceDetector(Protocol):
     """Finds the faces of one upright frame."""
 
     name: DetectorName
 
-    def detect(self, image: Image) -> list[FaceBox]:
-        """Returns the faces of an RGB image (H, W, 3), the most certain first."""
+    def detect(self, image: Image, max_side: int = MAX_SIDE) -> list[FaceBox]:
+        """Returns the faces of an RGB image (H, W, 3), the most certain first.
+
+        A larger image is scaled to a longer side of `max_side` pixels; a smaller one is not enlarged.
+        """
         ...

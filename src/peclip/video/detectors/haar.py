@@ -11,6 +11,7 @@ import numpy as np
 
 from peclip.literals import DetectorName
 from peclip.settings import Settings
+from peclip.video.detectors.detector import MAX_SIDE
 from peclip.video.faces import FaceBox, Image
 
 
@@ -23,16 +24,16 @@ class HaarDetector:
 
     name: DetectorName = "haar"
 
-    def __init__(self, *, threshold: float = 0.7, max_side: int = 640) -> None:
-        self._threshold, self._max_side = threshold, max_side
+    def __init__(self, *, threshold: float = 0.7) -> None:
+        self._threshold = threshold
         self._lock = threading.Lock()
         folder = Path(cv2.__file__).parent / "data"  # cv2.data has no types
         self._cascade = cv2.CascadeClassifier(str(folder / "haarcascade_frontalface_default.xml"))
 
-    def detect(self, image: Image) -> list[FaceBox]:
+    def detect(self, image: Image, max_side: int = MAX_SIDE) -> list[FaceBox]:
         """Returns the faces of an RGB image (H, W, 3), the most certain first."""
         height, width = image.shape[:2]
-        scale = min(1.0, self._max_side / max(height, width))
+        scale = min(1.0, max_side / max(height, width))
         size = (max(1, round(width * scale)), max(1, round(height * scale)))
         grey = cv2.cvtColor(
             cv2.resize(image, size, interpolation=cv2.INTER_AREA), cv2.COLOR_RGB2GRAY

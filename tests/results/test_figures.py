@@ -13,10 +13,10 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 from peclip.errors import ConfigError, MissingExtraError
-from peclip.figures import save_figure
 from peclip.metrics.confusion import ConfusionMatrix
 from peclip.metrics.plots import plot_confusion
 from peclip.metrics.report import Report
+from peclip.results.figures import save_figure
 from peclip.results.prediction import Prediction
 from peclip.results.rows import Row
 from peclip.results.timeline import plot_timeline

@@ -1,0 +1,81 @@
+"""The options of a prediction: how a video is decoded, searched for faces, and cut into windows."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+from pydantic import Field, field_validator, model_validator
+
+from peclip.config import MAX_SECONDS, Config
+from peclip.literals import DecoderName, DetectorName, TimeOrigin
+
+
+class PredictOptions(Config, use_attribute_docstrings=True):
+    """How a video is decoded, searched for faces, and cut into windows.
+
+    Field names are the flags of `peclip predict`, and their docstrings its help; `frame_rate` is `--fps`.
+    """
+
+    window: float = Field(1.0, gt=0)
+    """Length of a window in seconds; `all` (infinite) treats the whole video as one window."""
+    hop: float = Field(0.5, ge=0.001, le=MAX_SECONDS)
+    """Seconds between the starts of consecutive windows."""
+    start: float = Field(0.0, ge=0, le=MAX_SECONDS)
+    """Skip frames before this time, in seconds, as in the rows."""
+    end: float | None = Field(None, gt=0)
+    """Skip frames after this time, in seconds, as in the rows; by default (`all`), the video is read to the end."""
+    time_origin: TimeOrigin = "video"
+    """Where time 0 is: at the first frame of the video, or at the start of the container, which matches its
+    sound and transcripts of it if the video starts later."""
+    face_crop: bool = True
+    """Detect and crop faces. Disable this for videos that are already cropped to a face."""
+    detector: DetectorName = "auto"
+    """Face detector: yunet, haar (OpenCV's Haar cascade), or auto (YuNet, falling back to Haar)."""
+    detect_rate: float = Field(10.0, ge=1)
+    """Maximum face detection rate in frames per second; `inf` runs the detector on every frame. Face
+    positions between two detections are interpolated, and the frames in between are kept in memory until
+    the second detection; if these frames exceed 256 MiB, faces are detected earlier."""
+    face_threshold: float = Field(0.7, ge=0, le=1)
+    """Confidence threshold of the detector; faces below it are ignored."""
+    detect_size: int | None = Field(None, ge=64, le=16_384)
+    """Longer side, in pixels, to which frames are scaled for face detection at least every 0.5 s; smaller
+    while all known faces are large enough. By default, large enough to find faces of --min-face pixels."""
+    max_gap: float = Field(1.0, ge=0, le=MAX_SECONDS)
+    """Time out of view after which a returning person gets a new id, unless recognised by appearance."""
+    reidentify: bool = True
+    """Recognise people by appearance when they return to view and after cuts."""
+    max_people: int | None = Field(None, ge=1, le=1_000_000)
+    """Keep only the rows of the N people seen the longest, and count the others. The rows of a source are
+    then written when it ends; for a live source, each window keeps the people seen the longest so far."""
+    min_face: float = Field(24.0, ge=0, le=100_000)
+    """Minimum face size in pixels; windows with smaller faces get the status low_quality."""
+    min_coverage: float = Field(0.3, ge=0, le=1)
+    """Minimum fraction of a window's frames in which the face must be visible; windows below it get the
+    status low_quality."""
+    decoder: DecoderName = "auto"
+    """Video decoder; auto uses torchcodec if FFmpeg is found, otherwise PyAV."""
+    frame_rate: float = Field(25.0, gt=0, le=10_000)
+    """Frame rate assumed for sources without timestamps (image folders and arrays)."""
+    prior_weight: float | None = Field(None, ge=0, le=1)
+    """Label prior assumed at prediction time: 0 for the label frequencies of the training videos, 1 for a
+    uniform prior, or a value in between to interpolate. Defaults to the value stored in the model."""
+    stream_timeout: float = Field(10.0, gt=0, le=86_400)
+    """Time without data after which a live source (MJPEG, HLS, RTSP) counts as failed."""
+    reconnect: int = Field(0, ge=0, le=1_000_000)
+    """Maximum number of consecutive attempts to reconnect to a live source that failed or ended."""
+    captions: Path | None = None
+    """Caption file written by `peclip captions`, for models that read captions."""
+    batch_size: int | None = Field(None, ge=1, le=10_000)
+    """Windows per forward pass; defaults to 8, or to 1 for a live source, so that rows appear immediately."""
+
+    @field_validator("end")
+    @classmethod
+    def _drop_infinity(cls, value: float | None) -> float | None:
+        return None if value == math.inf else value
+
+    @model_validator(mode="after")
+    def _check_range(self) -> PredictOptions:
+        if self.end is not None and self.end <= self.start:
+            raise ValueError(f"end ({self.end}) must be after start ({self.start})")
+        return self

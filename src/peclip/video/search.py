@@ -1,0 +1,102 @@
+"""Chooses the size at which frames are searched: small faces need large frames, which take time."""
+
+from __future__ import annotations
+
+import math
+
+from peclip.video.detectors.detector import MAX_SIDE, FaceDetector
+from peclip.video.faces import FaceBox, Image
+from peclip.video.tracking import iou
+
+SMALLEST = 18.0
+"""Pixels of a face in the searched frame from which YuNet finds 95 % of the faces; of 12 pixels, it finds half."""
+
+LIMIT = 5760
+"""Longest side of a searched frame, which bounds the memory; three quarters of 8K."""
+
+_LARGEST = 640
+"""Faces of up to this size in the searched frame are found."""
+_SAFE = 24.0
+"""A face of at least this size in the searched frame is almost always found again."""
+_STEP = 160
+"""Searched sizes are multiples of this many pixels, because each size takes the detector time to set up."""
+_PERIOD = 0.5
+"""Seconds between two searches at the full size."""
+_SAME_FACE = 0.3
+"""Overlap from which two boxes show the same face."""
+
+
+def full_side(longer: int, *, detect_size: int | None, min_face: float) -> int:
+    """Returns the longer side in pixels to which a frame is scaled to find its smallest faces.
+
+    Args:
+        longer: the longer side of the frame.
+        detect_size: chosen by the user; `None`: so that faces of `min_face` pixels are found.
+        min_face: pixels in the frame.
+    """
+    if detect_size is not None:
+        return min(longer, detect_size)
+    scale = min(1.0, SMALLEST / max(min_face, SMALLEST))
+    return min(longer, max(MAX_SIDE, min(math.ceil(scale * longer), LIMIT)))
+
+
+def smallest_face(longer: int, *, detect_size: int | None, min_face: float) -> int:
+    """Returns the size in pixels of the frame of the smallest faces that are found; see `full_side`."""
+    side = full_side(longer, detect_size=detect_size, min_face=min_face)
+    return math.ceil(SMALLEST * longer / side)
+
+
+class FaceSearch:
+    """Detects faces in the frames of one video, at the full size every half second.
+
+    In between, frames are searched at a smaller size if the faces found last are large enough for it. If
+    one of them is then missing, the frame is searched again at the full size.
+
+    Args:
+        detector: finds faces.
+        detect_size: see `full_side`.
+        min_face: see `full_side`.
+    """
+
+    def __init__(
+        self, detector: FaceDetector, *, detect_size: int | None = None, min_face: float = 24.0
+    ) -> None:
+        self._detector = detector
+        self._detect_size, self._min_face = detect_size, min_face
+        self._last_full = -math.inf
+        self._known: list[FaceBox] = []
+
+    def find(self, image: Image, time: float) -> list[FaceBox]:
+        """Returns the faces of the frame at a time in seconds, the most certain first."""
+        longer = max(image.shape[:2])
+        full = full_side(longer, detect_size=self._detect_size, min_face=self._min_face)
+        if time < self._last_full + _PERIOD - 1e-6:
+            side = self._smaller(full, longer)
+            if side < full:
+                found = self._at(image, side)
+                if len(found) >= len(self._known):
+                    self._known = found
+                    return found
+        self._last_full = time
+        self._known = self._at_full(image, full)
+        return self._known
+
+    def _smaller(self, full: int, longer: int) -> int:
+        """Returns the smallest size at which the known faces are found, at most the full one."""
+        smallest = min((face.side for face in self._known), default=math.inf)
+        wanted = max(_SAFE * longer / smallest, MAX_SIDE)
+        return min(full, math.ceil(wanted / _STEP) * _STEP)
+
+    def _at_full(self, image: Image, full: int) -> list[FaceBox]:
+        found = self._at(image, full)
+        if full / max(image.shape[:2]) * min(image.shape[:2]) <= _LARGEST:
+            return found
+        # A face that fills the frame is too large for the detector at this size.
+        coarse = self._at(image, MAX_SIDE)
+        more = [face for face in coarse if all(iou(face, other) < _SAME_FACE for other in found)]
+        return sorted([*found, *more], key=lambda face: -face.score)
+
+    def _at(self, image: Image, side: int) -> list[FaceBox]:
+        if min(side, max(image.shape[:2])) == min(MAX_SIDE, max(image.shape[:2])):
+            return self._detector.detect(image)
+        return self._detector.detect(image, max_side=side)
