@@ -52,7 +52,7 @@ from peclip.text.display import MAX_SHOWN, abridged
 from peclip.training.reporting import JOURNAL, _read_journal
 from peclip.training.state import STATE, load_state, valid_content
 from peclip.video.parts import NUM_LANDMARKS, load_parts
-from peclip.video.sources import expand_source
+from peclip.video.sources import expand_sources
 
 # --- values -------------------------------------------------------------------------------------
 
@@ -362,7 +362,7 @@ def test_annotation_lists(value: str, tmp_path: Path) -> None:
 @sweep("value", CELLS, default=FEW_CELLS)
 def test_arguments_and_settings(value: str, monkeypatch: pytest.MonkeyPatch) -> None:
     cell = CELLS[value]
-    checked(lambda: expand_source(cell), value)
+    checked(lambda: expand_sources([cell]), value)
     checked(lambda: choose_device(f"cuda:{cell}"), value)
     if "\0" not in cell and "\udcff" not in cell:
         for name in ("MAX_DOWNLOAD_BYTES", "HTTP_TIMEOUT", "OFFLINE"):

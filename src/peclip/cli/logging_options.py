@@ -20,7 +20,9 @@ LOGGING_OPTIONS = {"verbose": VerboseOpt, "quiet": QuietOpt}
 
 
 def with_logging(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Gives a command the options of logging; they override those before the command."""
+    """Gives a command the options of logging, unless it has them; they override those before the command."""
+    if "verbose" in inspect.signature(command).parameters:
+        return command
 
     @wraps(command)
     def run(*, verbose: bool, quiet: bool, **values: Any) -> None:

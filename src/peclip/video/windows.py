@@ -82,8 +82,7 @@ def cut_windows(
         ids: filled with the id in the rows of each person who has a row, by their earliest track id.
     """
     recent = Recent(every_frame=math.isfinite(window))
-    number, start, origin, covered = 0, 0.0, 0.0, -1
-    time, step = 0.0, 0.0
+    number, start, origin, covered, time, step = 0, 0.0, 0.0, -1, 0.0, 0.0
     people = _Ids(ids)
     newest: Observation | None = None
     for observation in people.follow(observations):
@@ -104,18 +103,20 @@ def cut_windows(
         recent.add(observation)
         newest = observation
     if newest is not None and newest.index > covered:
-        end = time + (
-            newest.duration or min(step, window)
-        )  # excludes a pause before the last frame
-        begin = max(
-            origin, min(end - window, time)
-        )  # a last frame may be shown longer than a window
-        rest, within = recent.between(begin, math.inf)
-        if not rest or rest[-1] is not newest:
-            rest.append(newest)  # thinned out, but the video ends with it
-        first = within[0] if within is not None else newest.index
+        # The step excludes a pause before the last frame, which may be shown longer than a window.
+        end = time + (newest.duration or min(step, window))
+        begin = max(origin, min(end - window, time))
+        rest, first = _rest(recent, begin, newest)
         span = Span(number, begin, end, first, newest.index)
         yield _people(rest, span, num_frames, size, people)
+
+
+def _rest(recent: Recent, begin: float, newest: Observation) -> tuple[list[Observation], int]:
+    """Returns the observations of the last window, and the index of its first frame."""
+    rest, within = recent.between(begin, math.inf)
+    if not rest or rest[-1] is not newest:
+        rest.append(newest)  # thinned out, but the video ends with it
+    return rest, within[0] if within is not None else newest.index
 
 
 class _Ids:
