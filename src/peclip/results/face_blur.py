@@ -77,9 +77,9 @@ def _around(
         for face in later.faces:
             after.setdefault(face.track, (later.time, face))
     for track in (before.keys() | after.keys()) - faces.keys():
-        face = _between(frame.time, before.get(track), after.get(track))
-        if face is not None:
-            faces[track] = face
+        near = _between(frame.time, before.get(track), after.get(track))
+        if near is not None:
+            faces[track] = near
     for face in frame.faces:
         before[face.track] = frame.time, face
     for track in [name for name, (time, _) in before.items() if frame.time - time > BRIDGED_S]:

@@ -140,8 +140,11 @@ def _row(
         True,
         None if track_id == WHOLE_FRAME else box.score,
         (box.x, box.y, box.width, box.height),
-        *((None,) * 4 if row is None else (row.window, row.status, row.label, row.score)),
-        {} if row is None else row.scores,
+        window=None if row is None else row.window,
+        status=None if row is None else row.status,
+        label=None if row is None else row.label,
+        score=None if row is None else row.score,
+        scores={} if row is None else row.scores,
     )
 
 

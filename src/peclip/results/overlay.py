@@ -5,14 +5,13 @@ The video is decoded a second time, so that frames are not kept in memory.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from itertools import tee
 from pathlib import Path
 from typing import Any, get_args
 
-import av
 import numpy as np
 from numpy.typing import NDArray
 
@@ -28,9 +27,9 @@ from peclip.video.faces import Image
 from peclip.video.frames import Frames, TensorLike
 from peclip.video.interface import VideoMetadata
 from peclip.video.reader import open_video
-from peclip.video.sound import open_sound
 from peclip.video.sources import is_address
-from peclip.video.video_file import VideoFile, time_steps
+from peclip.video.writers.sound import open_sound
+from peclip.video.writers.video_file import VideoFile, time_steps
 
 OVERLAY_ENDINGS = (".mp4",)
 
@@ -106,8 +105,7 @@ def render_overlay(
         sound = open_sound(source, origin=origin, end=end)
         if sound is not None:
             stack.enter_context(sound)
-        frames = stack.enter_context(closing(reader.chunks()))
-        pairs = _paired(frames, first, logged)
+        pairs = stack.enter_context(closing(_paired(reader.chunks(), first, logged)))
         try:
             with (
                 replacing(path) as partial,
@@ -124,7 +122,7 @@ def render_overlay(
                     file.write(image, time + about.start_s - origin, frame.duration)
                     if on_frame is not None:
                         on_frame(frame.time)
-        except (av.FFmpegError, OSError) as error:
+        except OSError as error:
             raise ConfigError(
                 f"The video {str(path)!r} cannot be written: {error.strerror or error}. Choose a "
                 "file in an existing, writable folder."
@@ -208,7 +206,7 @@ def _paired(
     chunks: Iterable[Frames],
     first: tuple[LoggedFrame, Collection[LoggedFace]],
     logged: Iterator[tuple[LoggedFrame, Collection[LoggedFace]]],
-) -> Iterator[tuple[Image, float, LoggedFrame, Collection[LoggedFace]]]:
+) -> Generator[tuple[Image, float, LoggedFrame, Collection[LoggedFace]], None, None]:
     """Yields the frames of the log with their pixels and their times from the first frame.
 
     Ends where the video cannot be read further, which ended the rows, too.

@@ -6,9 +6,10 @@ import logging
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import av
+from av.audio.frame import AudioFrame
 from av.audio.stream import AudioStream
 from av.container import OutputContainer
 from av.packet import Packet
@@ -132,7 +133,7 @@ class Sound:
             packet.stream = target
             self._output.mux(packet)
             return
-        for frame in packet.decode():
+        for frame in cast(list[AudioFrame], packet.decode()):
             frame.pts = None if frame.pts is None else frame.pts - shift
             self._output.mux(target.encode(frame))
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
@@ -12,10 +14,11 @@ import cv2
 from av.video.reformatter import ColorRange, Colorspace
 from av.video.stream import VideoStream
 
-from peclip.errors import VideoError
+from peclip.errors import ConfigError, VideoError
+from peclip.files import final_name
 from peclip.video.faces import Image
-from peclip.video.readers.pyav_probe import open_container, probe_container, stream_of
-from peclip.video.sound import Sound
+from peclip.video.readers.pyav_probe import open_container, probe_container, reason, stream_of
+from peclip.video.writers.sound import Sound
 
 _FINEST = 1_000_000
 """Steps per second in which times are stored at most."""
@@ -39,7 +42,7 @@ class VideoFile:
         sound: copied into the file.
 
     Raises:
-        FFmpegError, OSError: (from all methods) the file cannot be written.
+        ConfigError: (from all methods) the file cannot be written.
     """
 
     def __init__(
@@ -53,13 +56,14 @@ class VideoFile:
     ) -> None:
         self._steps = steps if steps is not None and 1000 <= steps <= _FINEST else _USUAL
         self._last = -1
-        self._sound = sound
-        self._container = av.open(
-            f"file:{path}", "w", format="mp4", options={"movflags": "+faststart"}
-        )
-        self._stream = self._add_stream(size, frame_rate)
-        if sound is not None:
-            sound.add_to(self._container)
+        self._path, self._sound = path, sound
+        with _writing(path):
+            self._container = av.open(
+                f"file:{path}", "w", format="mp4", options={"movflags": "+faststart"}
+            )
+            self._stream = self._add_stream(size, frame_rate)
+            if sound is not None:
+                sound.add_to(self._container)
 
     def _add_stream(self, size: tuple[int, int], frame_rate: float | None) -> VideoStream:
         rate = Fraction(frame_rate or 25).limit_denominator(1001)
@@ -106,18 +110,20 @@ class VideoFile:
         frame.time_base = Fraction(1, self._steps)
         if duration > 0:
             frame.duration = max(1, round(duration * self._steps))
-        if self._sound is not None:
-            self._sound.write_until(time)
-        self._container.mux(self._stream.encode(frame))
+        with _writing(self._path):
+            if self._sound is not None:
+                self._sound.write_until(time)
+            self._container.mux(self._stream.encode(frame))
 
     def close(self) -> None:
         """Writes the frames and the sound that are left, and completes the file."""
-        try:
-            self._container.mux(self._stream.encode(None))
-            if self._sound is not None:
-                self._sound.finish()
-        finally:
-            self._container.close()
+        with _writing(self._path):
+            try:
+                self._container.mux(self._stream.encode(None))
+                if self._sound is not None:
+                    self._sound.finish()
+            finally:
+                self._container.close()
 
 
 def time_steps(source: object) -> int | None:
@@ -130,3 +136,14 @@ def time_steps(source: object) -> int | None:
             return None if stream.time_base is None else stream.time_base.denominator
     except VideoError:  # an image that FFmpeg does not know
         return None
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (av.FFmpegError, OSError) as error:
+        raise ConfigError(
+            f"The video {str(path.with_name(final_name(path.name)))!r} cannot be written: "
+            f"{reason(error)}. Choose a file in an existing, writable folder."
+        ) from None
