@@ -22,8 +22,8 @@ Blur = Literal["others", "all"]
 EngineName = Literal["local", "ray"]
 """Where predictions run: in this process, or on the workers of a Ray cluster."""
 
-RowFormat = Literal["csv", "jsonl", "json", "parquet"]
-"""File formats of rows."""
+RowFormat = Literal["csv", "jsonl", "json", "parquet", "srt", "vtt", "tsv", "textgrid", "eaf"]
+"""File formats of rows; from srt on, of episodes."""
 
 FrameOrder = Literal["as-recorded", "shuffled", "reversed", "repeat-peak"]
 """Frame order in evaluation."""

@@ -21,6 +21,7 @@ from peclip.cli.logging_options import QuietOpt, VerboseOpt, with_logging
 from peclip.cli.models import models
 from peclip.cli.predict import predict
 from peclip.cli.score import score
+from peclip.cli.summarise import summarise
 from peclip.cli.train import train
 from peclip.errors import EXIT_CODES, UserError
 
@@ -60,6 +61,7 @@ app.command()(train)
 app.command()(convert)
 app.command()(evaluate)
 app.command()(score)
+app.command()(summarise)
 app.command()(captions)
 app.command()(doctor)
 app.add_typer(models, name="models")

@@ -110,6 +110,22 @@ OutputOpt = Annotated[
     Path | None,
     typer.Option("-o", "--output", help="Output file, or - for standard output."),
 ]
+SummaryOpt = Annotated[
+    Path | None,
+    typer.Option(
+        "--summary",
+        help="Also write a table with one line per person to this file (.csv, .jsonl, .json or "
+        ".parquet): seconds, shares of time, mean probabilities and episodes.",
+    ),
+]
+ExcelOpt = Annotated[
+    bool,
+    typer.Option(
+        "--excel",
+        help="Write csv files for Excel: with a byte order mark, and with an apostrophe before text "
+        "that Excel would take for a formula.",
+    ),
+]
 ProgressOpt = Annotated[
     bool,
     typer.Option("--progress/--no-progress", help="Show a progress bar if stderr is a terminal."),

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from peclip.cli import console
+from peclip.cli.options import check_output
 from peclip.errors import ConfigError
 from peclip.text.display import one_line
 
 if TYPE_CHECKING:
+    from peclip.cli.side_outputs import SideOutputs
     from peclip.engines.base import Engine, Reading
     from peclip.engines.journal import Entry, Journal
     from peclip.results.interface import RowWriter
@@ -34,6 +36,46 @@ def check_resume(output: Path | None, form: str | None, *, overwrite: bool) -> N
         raise ConfigError("--resume requires a JSON Lines output, such as -o rows.jsonl.")
 
 
+def check_row_output(
+    output: Path | None, form: str | None, sources: Sequence[str], *, overwrite: bool
+) -> dict[str, Path] | None:
+    """Checks that the output of rows can be written, before a model is loaded.
+
+    Returns:
+        The file of each source if the output is a folder, otherwise `None`.
+
+    Raises:
+        ConfigError: a file exists and may not be replaced, cannot be written, or would have several sources
+            in a format with one file per source.
+    """
+    from peclip.results.formats.registry import FORMATS
+
+    if (
+        form is None
+        or not FORMATS[form].per_source
+        or (len(sources) < 2 and not _is_folder(output))
+    ):
+        check_output(output, overwrite=overwrite)
+        return None
+    if output is None or str(output) == "-" or output.is_file() or output.suffix:
+        raise ConfigError(
+            f"The format {form} has one file per source, and there are {len(sources)} sources. Set "
+            "the output to a folder: -o FOLDER."
+        )
+    from peclip.results.source_files import source_files
+
+    if not output.is_dir():
+        check_output(output, overwrite=overwrite)  # the folder is created in an existing one
+    files = source_files(output, sources, FORMATS[form].ending or form)
+    for path in files.values() if output.is_dir() else ():
+        check_output(path, overwrite=overwrite)
+    return files
+
+
+def _is_folder(output: Path | None) -> bool:
+    return output is not None and output.is_dir()
+
+
 def _takes_journal(path: Path, form: str | None) -> bool:
     from peclip.results.formats.registry import FORMATS
     from peclip.results.writers import STDOUT
@@ -46,12 +88,22 @@ class RowOutput:
     """Opens the file with the first row, so that an unreadable source leaves no empty file."""
 
     def __init__(
-        self, engine: Engine, path: Path | None, form: str | None, *, top_k: int, resume: bool
+        self,
+        engine: Engine,
+        path: Path | None,
+        form: str | None,
+        sides: SideOutputs,
+        files: Mapping[str, Path] | None,
+        *,
+        excel: bool,
+        top_k: int,
+        resume: bool,
     ) -> None:
         from peclip.results.writers import STDOUT
 
         self._engine, self._top_k, self._resume = engine, top_k, resume
         self._path, self._format = STDOUT if path is None else path, form
+        self._sides, self._files, self._excel = sides, files, excel
         self._file = ExitStack()
         self._writer: RowWriter | None = None
         self._journal: Journal | None = None
@@ -75,6 +127,8 @@ class RowOutput:
             console.note(f"rows left out by --max-people: {counts}")
         try:
             self._file.close()
+            if kind is None or issubclass(kind, KeyboardInterrupt | SystemExit):
+                self._sides.close()
         finally:
             if self._journal is not None:
                 self._journal.close(keep=self._resume or kind is not None)
@@ -97,6 +151,7 @@ class RowOutput:
                 f"{self._path}: {len(finished)} of {len(sources)} sources have already been "
                 f"processed ({sum(entry.failed for entry in finished)} of them failed)"
             )
+            self._resume_sides({entry.source for entry in finished})
         return todo, finished
 
     def open(self) -> RowWriter:
@@ -126,6 +181,7 @@ class RowOutput:
         left_out = prediction.metadata.get("left_out", {})
         self._others += left_out.get("people", 0)
         self._left_out += left_out.get("rows", 0)
+        self._sides.end_source(prediction)
         if reading.failure is None and faceless:
             if not self._num_faceless:
                 self._first_faceless = reading.source
@@ -139,7 +195,9 @@ class RowOutput:
         """Writes the partial prediction of an interrupted source."""
         reading.note("interrupted")
         if self._writer is not None:
-            self._writer.end_source(reading.prediction())
+            prediction = reading.prediction()
+            self._writer.end_source(prediction)
+            self._sides.end_source(prediction)
 
     def remark(self) -> str:
         """Returns a remark about the output of an interrupted run."""
@@ -148,15 +206,30 @@ class RowOutput:
         more = "; to resume, repeat the command with --resume" if self._journal is not None else ""
         return f"; finished rows are in {self._path}{more}"
 
+    def _resume_sides(self, sources: Collection[str]) -> None:
+        """Passes the sources of earlier runs to the side outputs, from their rows in the file."""
+        if not self._sides:
+            return
+        from peclip.results.row_file import read_rows
+
+        for prediction in read_rows([self._path]).predictions():
+            if prediction.source in sources:
+                self._sides.end_source(prediction)
+
     def _new_writer(self) -> RowWriter:
         from peclip.engines.journal import Journal
         from peclip.results.writers import open_writer
 
         if self._format is None:
             return console.RowTable(self._top_k)
+        if self._files is not None:
+            from peclip.results.source_files import FolderWriter
+
+            return FolderWriter(self._format, self._files, self._engine.labels)
         if self._journal is None and _takes_journal(self._path, self._format):
             self._journal = Journal.begin(self._path, self._engine.fingerprint())
-        writer = open_writer(self._format, self._path, self._engine.labels, append=self._resume)
+        labels, excel = self._engine.labels, self._excel
+        writer = open_writer(self._format, self._path, labels, append=self._resume, excel=excel)
         return self._file.enter_context(writer)
 
 

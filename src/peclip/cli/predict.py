@@ -16,18 +16,20 @@ from peclip.cli.field_options import Fields, from_fields
 from peclip.cli.interruption import Interruption
 from peclip.cli.options import (
     DeviceOpt,
+    ExcelOpt,
     LabelsOpt,
     ModelOpt,
     OutputOpt,
     OverwriteOpt,
     PrecisionOpt,
     ProgressOpt,
-    check_output,
+    SummaryOpt,
     read_labels,
 )
-from peclip.cli.output import RowOutput, check_resume
+from peclip.cli.output import RowOutput, check_resume, check_row_output
+from peclip.cli.side_outputs import SideOutputs
 from peclip.config import check
-from peclip.errors import VideoError
+from peclip.errors import ConfigError, VideoError
 from peclip.files import locked
 from peclip.literals import EngineName, RowFormat
 from peclip.predict_options import PredictOptions
@@ -54,9 +56,12 @@ def predict(
             "-f",
             "--format",
             help="Output format; by default, the format is inferred from the extension of -o "
-            "FILE. The default for -o - is JSON Lines; without -o, a table is printed.",
+            "FILE. The default for -o - is JSON Lines; without -o, a table is printed. srt, vtt, "
+            "textgrid and eaf have one file per source: for several sources, -o is a folder.",
         ),
     ] = None,
+    excel: ExcelOpt = False,
+    summary: SummaryOpt = None,
     options: Annotated[dict[str, Any], Fields(PredictOptions)],
     labels: LabelsOpt = None,
     device: DeviceOpt = "auto",
@@ -113,7 +118,7 @@ def predict(
 
     peclip predict clip.mp4
 
-    peclip predict videos/ -o rows.csv --window 2s --hop 1s
+    peclip predict videos/ -o rows.csv --summary people.csv --window 2s --hop 1s
 
     peclip predict talk.mp4 -f jsonl -o - | jq .label
 
@@ -126,11 +131,12 @@ def predict(
     from peclip.results.formats.registry import FORMATS
 
     checked = check(PredictOptions, options)
-    check_output(output, overwrite=overwrite or resume)
-    chosen = _format(output, form)
+    chosen = _format(output, form, excel=excel)
+    sides = SideOutputs({"summary": summary}, output, overwrite=overwrite or resume)
     if resume:
         check_resume(output, chosen, overwrite=overwrite)
-    sources, several = _sources(source, shard)
+    sources, all_names = _sources(source, shard)
+    files = check_row_output(output, chosen, all_names, overwrite=overwrite or resume)
     job = Job(
         model,
         device,
@@ -138,31 +144,34 @@ def predict(
         None if labels is None else read_labels(labels),
         checked,
         Pool(workers, worker_cpus, worker_gpus),
-        keep_rows=chosen is None or not FORMATS[chosen].by_row,
+        keep_rows=chosen is None or not FORMATS[chosen].by_row or bool(sides),
     )
     with locked(output), Interruption() as interruption:
         interruption.release()
         with (
             ENGINES[engine](job) as opened,
-            RowOutput(opened, output, chosen, top_k=top_k, resume=resume) as target,
+            RowOutput(
+                opened, output, chosen, sides, files, excel=excel, top_k=top_k, resume=resume
+            ) as target,
             console.progress_bar(enabled=progress and not _shows_rows(output)) as bar,
         ):
-            batch = PredictionRun(target, bar, interruption, several=several)
+            batch = PredictionRun(target, bar, interruption, several=len(all_names) > 1)
             batch.write(opened, sources)
     batch.leave()
 
 
-def _sources(arguments: Sequence[str], shard: str | None) -> tuple[list[Source], bool]:
-    """Returns the sources of this process, and whether there are several, in all shards together."""
+def _sources(arguments: Sequence[str], shard: str | None) -> tuple[list[Source], list[str]]:
+    """Returns the sources of this process, and the names of the sources of all shards."""
     from peclip.engines.shards import read_shard
+    from peclip.inference.source import called
 
     part = None if shard is None else read_shard(shard, os.environ)
     sources = _expand(arguments)
-    several = len(sources) > 1
+    names = [called(one.location) for one in sources]
     if part is not None:
         sources = part.of(sources, key=lambda one: str(one.location))
         console.note(f"shard {part}: {len(sources)} sources")
-    return sources, several
+    return sources, names
 
 
 def _shows_rows(output: Path | None) -> bool:
@@ -188,14 +197,18 @@ def _expand(arguments: Sequence[str]) -> list[Source]:
     return sources
 
 
-def _format(output: Path | None, form: RowFormat | None) -> str | None:
+def _format(output: Path | None, form: RowFormat | None, *, excel: bool) -> str | None:
     """Returns the row format, or `None` for a table; fails before a model is loaded."""
     from peclip.results.formats.registry import STREAM_FORMAT
     from peclip.results.writers import STDOUT, check_format, format_of
 
     if output is None and form is None:
+        if excel:
+            raise ConfigError(
+                "--excel requires the format csv: set -o FILE.csv, or remove --excel."
+            )
         return None
     path = STDOUT if output is None else output
     chosen = form or (STREAM_FORMAT if path == STDOUT else format_of(path))
-    check_format(chosen, path)
+    check_format(chosen, path, excel=excel)
     return chosen

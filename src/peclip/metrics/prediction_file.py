@@ -16,16 +16,15 @@ import numpy as np
 from peclip.errors import ConfigError
 from peclip.files import write_rows
 from peclip.labels import canonical
-from peclip.metrics.prediction_cells import (
+from peclip.metrics.prediction_rows import reduce_rows, target_of
+from peclip.metrics.prediction_table import PredictionTable
+from peclip.results.row_cells import (
     check_same_columns,
     label_of,
     probabilities_of,
     probability_columns,
-    target_of,
     text_of,
 )
-from peclip.metrics.prediction_rows import reduce_rows
-from peclip.metrics.prediction_table import PredictionTable
 from peclip.text.records import Record, read_records
 
 _REQUIRED = ("source", "target", "label")

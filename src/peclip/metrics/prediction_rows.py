@@ -7,26 +7,17 @@ person has no other. A video without a face has no prediction, and is excluded.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
-from typing import cast, get_args
 
 import numpy as np
 
 from peclip.errors import ConfigError
 from peclip.labels import canonical
-from peclip.metrics.prediction_cells import (
-    check_same_columns,
-    label_of,
-    number,
-    probabilities_of,
-    probability_columns,
-    target_of,
-    text_of,
-)
 from peclip.metrics.prediction_table import PredictionTable
 from peclip.results.prediction import Prediction
-from peclip.results.rows import Row, Status, TrackSummary
+from peclip.results.row_cells import label_of, probability_columns
+from peclip.results.row_file import row_of
+from peclip.results.rows import Row, TrackSummary
 from peclip.text.records import Record
 
 
@@ -50,7 +41,7 @@ def reduce_rows(records: Sequence[Record], targets: Mapping[str, str] | None) ->
     places = dict[tuple[str, int, int], str]()
     for record in records:
         place, cells = record
-        row = _row(record, columns)
+        row = row_of(record, columns)
         target = canonical(target_of(record, row.source, targets))
         if true.setdefault(row.source, target) != target:
             raise ConfigError(
@@ -68,47 +59,16 @@ def reduce_rows(records: Sequence[Record], targets: Mapping[str, str] | None) ->
     return _table(rows, true, tuple(columns))
 
 
-def _row(record: Record, columns: Mapping[str, str]) -> Row:
-    """Returns what decides who is seen longest and what is predicted; times and frames are not read."""
-    place, cells = record
-    check_same_columns(record, columns)
-    status = text_of(record, "status")
-    if status not in get_args(Status):
+def target_of(record: Record, source: str, targets: Mapping[str, str] | None) -> str:
+    """Returns the true label of a record: from the record itself, or from the separate targets."""
+    if targets is None:
+        return label_of(record, "target")
+    if source not in targets:
         raise ConfigError(
-            f"{place} has the status {status!r}; expected one of {', '.join(get_args(Status))}"
+            f"{record[0]} has the source {source!r}, which is missing from the targets; they must "
+            "contain every source, spelled exactly as in the predictions"
         )
-    scores, label = dict[str, float](), None
-    if status in ("ok", "low_quality"):
-        label = label_of(record, "label")
-        scores = probabilities_of(record, columns, label)
-    coverage, width, height = (number(cells.get(name)) for name in ("face_coverage", "w", "h"))
-    known = math.isfinite(width) and math.isfinite(height)
-    return Row(
-        source=text_of(record, "source"),
-        model="",
-        model_revision="",
-        track_id=_whole(record, "track_id"),
-        window=_whole(record, "window") if "window" in cells else 0,
-        start_s=0.0,
-        end_s=0.0,
-        start_frame=0,
-        end_frame=0,
-        num_frames_used=0,
-        n_faces=0,
-        status=cast(Status, status),
-        label=label,
-        scores=scores,
-        face_coverage=min(max(coverage, 0.0), 1.0) if math.isfinite(coverage) else 0.0,
-        box=(0.0, 0.0, width, height) if known else None,
-    )
-
-
-def _whole(record: Record, name: str) -> int:
-    place, cells = record
-    value = number(cells[name])
-    if not value.is_integer():  # nor are NaN and infinite numbers
-        raise ConfigError(f"{place} has {cells[name]!r} in {name}; expected a whole number")
-    return int(value)
+    return targets[source]
 
 
 def _table(

@@ -61,9 +61,12 @@ class RowWriter(Protocol):
 
     def write_row(self, row: Row) -> None:
         """Receives one row; formats that write row by row flush it immediately."""
+        return
 
     def end_source(self, prediction: SourceResult) -> None:
         """Receives the complete source after its rows, for formats that need it."""
+        return
 
     def close(self) -> None:
         """Completes the file."""
+        return

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from peclip.literals import Blur
     from peclip.results.frame_rows import FrameRow
     from peclip.results.overlay import Video
+    from peclip.results.summary import Summary
 
 from peclip.results.rows import SCHEMA_VERSION, UNITS, Row, TrackSummary, rounded
 from peclip.video.face_log import FaceLog
@@ -104,10 +105,11 @@ class Prediction:
         return pd.DataFrame([row.to_dict(self.labels) for row in self.rows])
 
     def save(self, path: str | Path) -> None:
-        """Writes the rows to a `.csv`, `.jsonl`, `.json` or `.parquet` file.
+        """Writes the rows, or the episodes, to a file in the format of its extension (`FORMATS`).
 
         Raises:
-            ConfigError: the extension is unsupported.
+            ConfigError: the extension is unsupported, or the file cannot be written.
+            MissingExtraError: the format needs an optional package.
         """
         from peclip.results.writers import format_of, open_writer
 
@@ -115,6 +117,12 @@ class Prediction:
             for row in self.rows:
                 writer.write_row(row)
             writer.end_source(self)
+
+    def summary(self) -> Summary:
+        """Returns times, shares, mean probabilities and episodes of each person, weighted by time."""
+        from peclip.results.summary import summarise
+
+        return summarise(self.rows, self.labels)
 
     def frame_rows(self) -> Iterator[FrameRow]:
         """Yields one row per frame and person, and one for each frame without anyone.

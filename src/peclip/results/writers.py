@@ -34,16 +34,19 @@ def format_of(path: Path) -> str:
     return ending
 
 
-def check_format(form: str, path: Path) -> None:
+def check_format(form: str, path: Path, *, excel: bool = False) -> None:
     """Checks that a format can be written, before anything is computed.
 
     Raises:
-        ConfigError: the format is unknown, or cannot be written to standard output.
+        ConfigError: the format is unknown, cannot be written to standard output, or not for Excel.
         MissingExtraError: the format needs an optional package.
     """
     if form not in FORMATS:
         raise ConfigError(f"Unknown format {form!r}; choose one of {', '.join(FORMATS)}.")
     found = FORMATS[form]
+    if excel and found.for_excel is None:
+        suited = ", ".join(name for name, one in FORMATS.items() if one.for_excel)
+        raise ConfigError(f"--excel requires the format {suited}; got {form}. Remove --excel.")
     if found.binary and path == STDOUT:
         raise ConfigError(
             f"{form} output cannot be written to standard output; set an output file with -o."
@@ -52,26 +55,38 @@ def check_format(form: str, path: Path) -> None:
         try:
             import_module(found.package)
         except ImportError:
-            raise MissingExtraError(f"Writing {form}", "data") from None
+            raise MissingExtraError(f"Writing {form}", found.extra) from None
 
 
 @contextmanager
 def open_writer(
-    form: str, path: Path, labels: Sequence[str], *, append: bool = False
+    form: str,
+    path: Path,
+    labels: Sequence[str],
+    *,
+    append: bool = False,
+    excel: bool = False,
 ) -> Iterator[RowWriter]:
     """Opens a writer of a format on a file, or on standard output for `-`.
 
-    `append` adds to existing rows, in a resumable format.
+    Args:
+        form: one of `FORMATS`.
+        path: the file.
+        labels: of the model.
+        append: add to existing rows, in a resumable format.
+        excel: write for Excel, in a format that has this.
 
     Raises:
         ConfigError: the format is unknown, or the file cannot be written.
         MissingExtraError: the format needs an optional package.
     """
-    check_format(form, path)
+    check_format(form, path, excel=excel)
     with ExitStack() as stack:
         with _writing(path):
             stream = _open(path, stack, binary=FORMATS[form].binary, append=append)
-            writer = _Checked(FORMATS[form].writer(stream, labels), path, stream)
+            made = FORMATS[form].for_excel if excel else FORMATS[form].writer
+            assert made is not None, "check_format has checked this"
+            writer = _Checked(made(stream, labels), path, stream)
         stack.callback(writer.close)
         yield writer
 

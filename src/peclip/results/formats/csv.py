@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Sequence
-from typing import IO
+from collections.abc import Mapping, Sequence
+from typing import IO, Any
 
 from peclip.results.interface import RowWriter
 from peclip.results.rows import Row, column_names
@@ -14,12 +14,16 @@ class CsvWriter(RowWriter):
     """A header, then one line per row."""
 
     def __init__(self, stream: IO[str], labels: Sequence[str]) -> None:
-        self._stream, self._labels = stream, labels
+        self._stream, self.labels = stream, labels
         self._writer = csv.DictWriter(stream, column_names(labels), lineterminator="\n")
         self._writer.writeheader()
         stream.flush()
 
     def write_row(self, row: Row) -> None:
         """Writes one line."""
-        self._writer.writerow(row.to_dict(self._labels))
+        self.write_cells(row.to_dict(self.labels))
+
+    def write_cells(self, cells: Mapping[str, Any]) -> None:
+        """Writes one line with these cells."""
+        self._writer.writerow(cells)
         self._stream.flush()

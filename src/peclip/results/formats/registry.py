@@ -8,9 +8,15 @@ from typing import IO, Any
 
 from peclip.literals import RowFormat
 from peclip.results.formats.csv import CsvWriter
+from peclip.results.formats.eaf import EafWriter
+from peclip.results.formats.excel import ExcelWriter
 from peclip.results.formats.json import JsonWriter
 from peclip.results.formats.jsonl import JsonLinesWriter
 from peclip.results.formats.parquet import ParquetWriter
+from peclip.results.formats.srt import SrtWriter
+from peclip.results.formats.textgrid import TextGridWriter
+from peclip.results.formats.tsv import TsvWriter
+from peclip.results.formats.vtt import VttWriter
 from peclip.results.interface import RowWriter
 
 
@@ -27,14 +33,29 @@ class Format:
     binary: bool = False
     """Bytes, which are not written to standard output."""
     package: str | None = None
-    """An optional package that it needs, of the extra `data`."""
+    """An optional package that it needs."""
+    extra: str = "data"
+    """The extra with this package."""
+    per_source: bool = False
+    """A file has one source; several sources are written to a folder."""
+    ending: str | None = None
+    """The extension of files in a folder; by default the name of the format."""
+    for_excel: Callable[[IO[Any], Sequence[str]], RowWriter] | None = None
+    """The writer of files for Excel, if the format has one."""
 
 
 FORMATS: dict[str, Format] = {
-    "csv": Format(CsvWriter, by_row=True),
+    "csv": Format(CsvWriter, by_row=True, for_excel=ExcelWriter),
     "jsonl": Format(JsonLinesWriter, by_row=True, resumable=True),
     "json": Format(JsonWriter),
     "parquet": Format(ParquetWriter, binary=True, package="pyarrow"),
+    "srt": Format(SrtWriter, per_source=True),
+    "vtt": Format(VttWriter, per_source=True),
+    "tsv": Format(TsvWriter),
+    "textgrid": Format(
+        TextGridWriter, per_source=True, package="pympi", extra="annotation", ending="TextGrid"
+    ),
+    "eaf": Format(EafWriter, per_source=True, package="pympi", extra="annotation"),
 }
 """`RowFormat` has the same names; a test compares them."""
 

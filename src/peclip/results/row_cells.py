@@ -1,9 +1,9 @@
-"""The cells of a record of predictions, checked."""
+"""The cells of a record of predictions, checked: of a row file, or of a file with one row per video."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from peclip.errors import ConfigError
@@ -38,24 +38,14 @@ def _check_label(what: str, name: str) -> None:
         raise ConfigError(str(error).removesuffix(".")) from None
 
 
-def target_of(record: Record, source: str, targets: Mapping[str, str] | None) -> str:
-    """Returns the true label of a record: from the record itself, or from the separate targets."""
-    if targets is None:
-        return label_of(record, "target")
-    if source not in targets:
-        raise ConfigError(
-            f"{record[0]} has the source {source!r}, which is missing from the targets; they must "
-            "contain every source, spelled exactly as in the predictions"
-        )
-    return targets[source]
-
-
-def probability_columns(row: Mapping[str, Any]) -> dict[str, str]:
-    """Returns the columns of probabilities by canonical label."""
+def probability_columns(
+    row: Mapping[str, Any], spelled: Callable[[str], str] = canonical
+) -> dict[str, str]:
+    """Returns the columns of probabilities by label, which `spelled` takes from the name of the column."""
     columns = dict[str, str]()
     for name in row:
         if name.startswith(_PROB):
-            label = canonical(name.removeprefix(_PROB))
+            label = spelled(name.removeprefix(_PROB))
             _check_label("the column", label)
             if label in columns:
                 raise ConfigError(
@@ -69,7 +59,7 @@ def probability_columns(row: Mapping[str, Any]) -> dict[str, str]:
 def check_same_columns(record: Record, columns: Mapping[str, str]) -> None:
     """Raises a ConfigError if the probability columns of a record differ from those of the first one."""
     place, row = record
-    if probability_columns(row) != columns:
+    if {name for name in row if name.startswith(_PROB)} != set(columns.values()):
         raise ConfigError(
             f"{place} does not have the same {_PROB} columns as the first row; every row must "
             "have all of them"
@@ -77,11 +67,11 @@ def check_same_columns(record: Record, columns: Mapping[str, str]) -> None:
 
 
 def probabilities_of(record: Record, columns: Mapping[str, str], label: str) -> dict[str, float]:
-    """Returns the probabilities of a record by canonical label, 0 to 1.
+    """Returns the probabilities of a record by label, 0 to 1.
 
     Args:
         record: a row of predictions.
-        columns: by canonical label.
+        columns: by label, as `probability_columns` returns them.
         label: as the record spells it; one of those of the columns.
     """
     place, row = record
@@ -89,7 +79,7 @@ def probabilities_of(record: Record, columns: Mapping[str, str], label: str) -> 
     total = math.fsum(scores.values())
     if abs(total - 1) > _SUM_TOLERANCE:
         raise ConfigError(f"{place} has probabilities that sum to {total:.6g}; they must sum to 1")
-    if canonical(label) not in scores:
+    if label not in scores and canonical(label) not in scores:
         raise ConfigError(
             f"{place} has the label {label!r}, but there is no column {_PROB}{canonical(label)}; "
             "every label of the model needs such a column"

@@ -1,0 +1,109 @@
+"""Tables of participants, whose columns are joined to a summary by source."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from peclip.errors import ConfigError
+from peclip.text.records import read_records
+
+_LEVELS: tuple[Callable[[Path], str], ...] = (str, lambda path: path.name, lambda path: path.stem)
+"""How a table may name a source: its path, its name, or its name without the extension."""
+_SHOWN = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Participants:
+    """The rows of a table by the source they name."""
+
+    path: Path
+    rows: Mapping[str, Mapping[str, Any]]
+    """The other columns, by the cell of the column `source`."""
+
+    def join(self, sources: Iterable[str]) -> tuple[dict[str, Mapping[str, Any]], str]:
+        """Returns the columns of each source, and a remark about what does not match.
+
+        A row of the table matches a source by its path, else by its name, else by its name without the
+        extension; the remark is empty if each source has a row, and each row a source. One row may match several
+        sources, such as `a.mp4` in two folders.
+        """
+        found = dict[str, Mapping[str, Any]]()
+        used, missing = set[str](), list[str]()
+        names = list(next(iter(self.rows.values()), ()))
+        spelled = {str(Path(name)): name for name in self.rows}  # ./a.mp4 is a.mp4
+        for source in dict.fromkeys(sources):
+            called = (level(Path(source)) for level in _LEVELS)
+            name = next((spelled[one] for one in called if one in spelled), None)
+            if name is None:
+                missing.append(source)
+                found[source] = dict.fromkeys(names)
+            else:
+                used.add(name)
+                found[source] = self.rows[name]
+        return found, self._remark(missing, len(found), [n for n in self.rows if n not in used])
+
+    def _remark(self, missing: Sequence[str], total: int, unused: Sequence[str]) -> str:
+        parts = []
+        if missing:
+            parts.append(
+                f"{len(missing)} of {total} sources are not in the table ({_listed(missing)})"
+            )
+        if unused:
+            parts.append(
+                f"{len(unused)} of its {len(self.rows)} rows match no source ({_listed(unused)})"
+            )
+        return f"{self.path}: {'; '.join(parts)}" if parts else ""
+
+
+def read_participants(path: str | Path) -> Participants:
+    """Reads a table with the column `source` and any others.
+
+    Args:
+        path: a `.csv`, `.jsonl` or `.parquet` file.
+
+    Raises:
+        ConfigError: the file cannot be read, lacks the column or rows, or names a source twice.
+        MissingExtraError: it is a parquet file, and pyarrow is not installed.
+    """
+    path = Path(path)
+    rows, places = dict[str, Mapping[str, Any]](), dict[str, str]()
+    try:
+        for place, cells in read_records(path, _check_columns):
+            name = str(cells["source"] or "").strip()
+            if not name:
+                raise ConfigError(f"{place} has no source; each row must name one")
+            key = str(Path(name))
+            if key in places:
+                raise ConfigError(
+                    f"{place} repeats the source {name!r} from {places[key]}; each source must "
+                    "occur only once"
+                )
+            places[key] = place
+            rows[name] = {column: cell for column, cell in cells.items() if column != "source"}
+        if not rows:
+            raise ConfigError("it has no rows; expected one per source")
+    except ConfigError as error:
+        raise ConfigError(
+            f"The table of participants {str(path)!r} cannot be read: {error}."
+        ) from None
+    return Participants(path, rows)
+
+
+def _check_columns(names: Iterable[str], place: str) -> None:
+    names = list(names)
+    if "source" not in names:
+        raise ConfigError(
+            f"{place} lacks the column source, which names the video of a participant (path, name, "
+            f"or name without the extension); found {', '.join(map(repr, names))}"
+        )
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise ConfigError(f"{place} has the column {twice!r} twice; column names must be unique")
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return ", ".join(names[:_SHOWN]) + more

@@ -1,0 +1,69 @@
+"""The files of an output that has one file per source, in a folder."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+from peclip.files import replacing
+from peclip.results.formats.registry import FORMATS
+from peclip.results.interface import RowWriter, SourceResult
+from peclip.results.writers import open_writer
+
+_UNSAFE = re.compile(r'[\\/:*?"<>|\x00-\x1f]+')
+
+
+def source_files(folder: Path, sources: Iterable[str], ending: str) -> dict[str, Path]:
+    """Returns the file of each source: its name without the extension, and the ending.
+
+    Sources whose files would have the same name keep their extension; if that is not enough, they are numbered.
+
+    Args:
+        folder: of the files.
+        sources: the names of all sources of the run.
+        ending: without a dot.
+    """
+    names = list(dict.fromkeys(sources))
+    stems = Counter(_safe(Path(name).stem).casefold() for name in names)
+    files, taken = dict[str, Path](), set[str]()
+    for name in names:
+        stem = _safe(Path(name).stem)
+        stem = stem if stems[stem.casefold()] == 1 else _safe(Path(name).name)
+        unique, number = stem, 2
+        while unique.casefold() in taken:
+            unique, number = f"{stem}-{number}", number + 1
+        taken.add(unique.casefold())
+        files[name] = folder / f"{unique}.{ending}"
+    return files
+
+
+class FolderWriter(RowWriter):
+    """Writes the file of each source when the source is complete; an unreadable source gets none.
+
+    Args:
+        form: one of `FORMATS`, which writes at the end of a source.
+        files: the file of each source.
+        labels: of the model.
+    """
+
+    def __init__(self, form: str, files: Mapping[str, Path], labels: Sequence[str]) -> None:
+        assert not FORMATS[form].by_row
+        self._form, self._files, self._labels = form, files, labels
+
+    def end_source(self, prediction: SourceResult) -> None:
+        """Writes the file of one source."""
+        if all(row.status == "decode_error" for row in prediction.rows):
+            return
+        path = self._files[prediction.source]
+        path.parent.mkdir(exist_ok=True)
+        with (
+            replacing(path) as partial,
+            open_writer(self._form, partial, self._labels) as writer,
+        ):
+            writer.end_source(prediction)
+
+
+def _safe(name: str) -> str:
+    return _UNSAFE.sub("_", name) or "source"
