@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from itertools import islice
 from pathlib import Path
 from types import TracebackType
@@ -53,13 +53,19 @@ class FrameFile:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        with _writing(self._path):
-            try:
-                self._writer.close()
-            except BaseException as failed:
-                self._stack.__exit__(type(failed), failed, failed.__traceback__)
-                raise
-            self._stack.__exit__(kind, error, trace)
+        self.close() if kind is None else self.discard()
+
+    def close(self) -> None:
+        """Completes the file."""
+        with _writing(self._path), self._stack:
+            self._writer.close()
+
+    def discard(self) -> None:
+        """Removes the incomplete file."""
+        with suppress(Exception):
+            self._writer.close()
+        with suppress(_Discarded), self._stack:
+            raise _Discarded
 
     def write(self, rows: Iterable[FrameRow]) -> None:
         """Writes rows, such as those of one source."""
@@ -67,6 +73,10 @@ class FrameFile:
         while block := list(islice(cells, _BLOCK)):
             with _writing(self._path):
                 self._writer.write(block)
+
+
+class _Discarded(Exception):
+    """Makes `replacing` remove the temporary file."""
 
 
 def check_frame_file(path: Path) -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from peclip.results.rows import Row, TrackSummary
-from peclip.video.face_log import FaceLog
+
+if TYPE_CHECKING:
+    from peclip.video.face_log import FaceLog
 
 
 class SourceResult(Protocol):

@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from peclip.results.frame_rows import FrameRow
     from peclip.results.overlay import Video
     from peclip.results.summary import Summary
+    from peclip.video.face_log import FaceLog
 
 from peclip.results.rows import SCHEMA_VERSION, UNITS, Row, TrackSummary, rounded
-from peclip.video.face_log import FaceLog
 
 
 @dataclass(frozen=True, slots=True)
