@@ -30,8 +30,9 @@ SIDE = 32
 """Side to which pictures are shrunk before they are compared."""
 MARGIN = 3.0
 """Grey levels by which a turned picture has to fit better than the upright one."""
-SAME, NOT_READ = "ok", "neither reads it"
-FINE = (SAME, NOT_READ, "only peclip reads it", "ffprobe timed out")
+SAME, NOT_READ, REFUSED = "ok", "neither reads it", "not for torchcodec"
+"""`REFUSED`: torchcodec reads only some containers exactly; `auto` reads the others with PyAV."""
+FINE = (SAME, NOT_READ, REFUSED, "only peclip reads it", "ffprobe timed out")
 
 
 @dataclass(frozen=True)
@@ -257,6 +258,8 @@ def compare(ours: Result, truth: Result) -> str:
     if isinstance(ours, str):
         if ours.startswith(("crashed", "timed out")):
             return ours.split(":")[0]
+        if "torchcodec cannot be used for" in ours:
+            return REFUSED
         return NOT_READ if isinstance(truth, str) else "not read"
     if isinstance(truth, str):
         return "ffprobe timed out" if "timed out" in truth else "only peclip reads it"

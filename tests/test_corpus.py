@@ -83,6 +83,7 @@ GOOD = Video(20, 0.76, (64, 48), PICTURE)
         (replace(GOOD, picture=PICTURE // 255 * 0), GOOD, "ok"),  # no orientation fits better
         ("VideoError after 3 frames: x", GOOD, "not read"),
         ("VideoError: x", "no video stream", corpus.NOT_READ),
+        ("VideoError: torchcodec cannot be used for x: …", GOOD, corpus.REFUSED),
         (GOOD, "no video stream", "only peclip reads it"),
         (GOOD, "ffprobe timed out", "ffprobe timed out"),
         ("crashed with IndexError: x", "no video stream", "crashed with IndexError"),

@@ -168,7 +168,8 @@ def predict(
         keep_rows=chosen is None or not FORMATS[chosen].by_row or bool(sides),
         keep_faces=sides.needs_faces,
     )
-    with locked(output, *sides.paths), Interruption() as interruption:
+    # A lock that is taken is also released.
+    with Interruption() as interruption, locked(output, *sides.paths):
         interruption.release()
         with (
             ENGINES[engine](job) as opened,

@@ -33,6 +33,7 @@ MODEL = "model"
 """The model's subfolder in a run folder."""
 
 _DEBUG_SEED = 20260101
+_LARGE = 2**25  # parameters: 128 MiB in fp32; less is no harm to build
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,17 +111,20 @@ def load_model(
 
 
 def _check_size(config: ModelConfig, path: Path) -> None:
-    """Checks that a file which stores everything is large enough for its backbone, before it is built.
+    """Checks that a file which stores everything is large enough for a large backbone, before it is built.
+
+    A small backbone may be built in any case: afterwards, the misfit of each tensor is named.
 
     Raises:
         CheckpointError: it is not, or is corrupt.
     """
-    if config.pretrained is not None:
+    least = least_parameters(config.backbone)
+    if config.pretrained is not None or least < _LARGE:
         return
-    held, least = count_numbers(path), least_parameters(config.backbone)
+    held = count_numbers(path)
     if held < least:
         raise CheckpointError(
-            f"{str(path)!r} does not fit {config.architecture} on {config.backbone}: it holds {held:,} numbers, "
+            f"{str(path)!r} does not fit {config.architecture} on {config.backbone}: it contains {held:,} parameters, "
             f"but this backbone has at least {least:,} parameters. Use the {CONFIG} saved with it."
         )
 
