@@ -67,7 +67,7 @@ class TagPainter:
         cap = max(8.0, min(size) / 40)
         self._scale = cap / _CAP_HEIGHT
         self._cap, self._gap = round(cap), max(2, round(cap / 2))
-        self._line = max(1, round(cap / 8))
+        self._line = max(2, round(cap / 6))
         self._stroke = max(1, round(cap / 10))
 
     def draw(self, image: Image, tags: Sequence[Tag]) -> None:
@@ -145,8 +145,8 @@ class TagPainter:
 
     def _outline(self, image: Image, box: _Area, colour: tuple[int, int, int]) -> None:
         corners = (box.left, box.top), (box.right - 1, box.bottom - 1)
-        cv2.rectangle(image, *corners, _BLACK, self._line + 2, cv2.LINE_AA)
-        cv2.rectangle(image, *corners, colour, self._line, cv2.LINE_AA)
+        cv2.rectangle(image, *corners, _BLACK, self._line + 2)
+        cv2.rectangle(image, *corners, colour, self._line)
 
     def _place(self, box: _Area, head: _Area, taken: Sequence[_Area]) -> _Area | None:
         """Returns a free place for the bars: below the box, above its tag, or beside it."""

@@ -5,6 +5,7 @@ The video is decoded a second time, so that frames are not kept in memory.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Collection, Generator, Iterable, Iterator
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
@@ -86,6 +87,8 @@ def render_overlay(
     path = Path(path)
     check_overlay(path)
     source = _source(prediction, video)
+    if isinstance(source, Path) and os.path.realpath(source) == os.path.realpath(path):
+        raise ConfigError(f"The video {str(path)!r} is its own source. Choose another file.")
     _check_blur(blur, prediction.metadata)
     log, options = faces_of(prediction), prediction.metadata["options"]
     with ExitStack() as stack:
