@@ -519,3 +519,21 @@ def test_a_looped_photo_of_five_people_gives_five_tracks(
     prediction = debug.predict(video)
     assert sorted(prediction.tracks) == [0, 1, 2, 3, 4]
     assert {row.n_faces for row in prediction.rows} == {5}
+
+
+def test_a_prediction_keeps_the_faces_of_each_frame(debug: PEClip, bright: None) -> None:
+    # The second person is seen in two frames only and has no row.
+    video = drawn(30, (10, range(30)), (100, range(5, 7)))
+    options = PredictOptions(frame_rate=25, detect_rate=math.inf)
+    frames = list(debug.predict(video, options).frame_rows())
+    assert [(f.frame, f.face_id) for f in frames] == [(n, 0) for n in range(30)]
+    assert frames[0].box == (10, 10, 30, 30)
+    session = debug.open(video, options)
+    assert list(session)
+    assert session.prediction().faces is None
+
+
+def test_faces_of_people_who_are_left_out_have_no_id(debug: PEClip, bright: None) -> None:
+    video = drawn(50, (10, range(50)), (100, range(25)))
+    options = PredictOptions(frame_rate=25, max_people=1)
+    assert {f.face_id for f in debug.predict(video, options).frame_rows()} == {0}

@@ -118,6 +118,34 @@ SummaryOpt = Annotated[
         ".parquet): seconds, shares of time, mean probabilities and episodes.",
     ),
 ]
+SaveVideoOpt = Annotated[
+    Path | None,
+    typer.Option(
+        "--save-video",
+        help="Also write a video with boxes, ids, labels and probabilities, and the sound of the "
+        "source, to this file (.mp4); for several sources, to this folder.",
+    ),
+]
+BlurOthersOpt = Annotated[
+    bool,
+    typer.Option(
+        "--blur-others",
+        help="Make all faces but that of the person seen longest (with --max-people, of the people "
+        "who are kept) unrecognisable in --save-video.",
+    ),
+]
+BlurAllOpt = Annotated[
+    bool,
+    typer.Option("--blur-all", help="Make all faces unrecognisable in --save-video."),
+]
+PerFrameOpt = Annotated[
+    Path | None,
+    typer.Option(
+        "--per-frame",
+        help="Also write one row per frame and person to this file (.csv, .jsonl or .parquet): "
+        "frame, timestamp, face_id, confidence, success, box, label and probabilities.",
+    ),
+]
 ExcelOpt = Annotated[
     bool,
     typer.Option(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
@@ -129,6 +129,8 @@ class RowOutput:
             self._file.close()
             if kind is None or issubclass(kind, KeyboardInterrupt | SystemExit):
                 self._sides.close()
+            else:
+                self._sides.discard()
         finally:
             if self._journal is not None:
                 self._journal.close(keep=self._resume or kind is not None)
@@ -165,6 +167,11 @@ class RowOutput:
     def write_row(self, row: Row) -> None:
         """Writes one row."""
         self.open().write_row(row)
+
+    def draw_source(self, reading: Reading, on_frame: Callable[[float], None]) -> None:
+        """Writes the videos of a source, which may take as long as predicting it."""
+        if self._writer is not None and self._sides:
+            self._sides.draw_source(reading.prediction(), on_frame)
 
     def end_source(self, reading: Reading, *, recognised: bool, faceless: bool) -> None:
         """Writes the prediction of a source, which is then complete.

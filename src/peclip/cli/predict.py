@@ -13,21 +13,25 @@ import typer
 from peclip.cli import console
 from peclip.cli.batch import PredictionRun
 from peclip.cli.field_options import Fields, from_fields
+from peclip.cli.frame_options import check_frame_outputs, chosen_blur
 from peclip.cli.interruption import Interruption
 from peclip.cli.options import (
+    BlurAllOpt,
+    BlurOthersOpt,
     DeviceOpt,
     ExcelOpt,
     LabelsOpt,
     ModelOpt,
     OutputOpt,
     OverwriteOpt,
+    PerFrameOpt,
     PrecisionOpt,
     ProgressOpt,
+    SaveVideoOpt,
     SummaryOpt,
     read_labels,
 )
 from peclip.cli.output import RowOutput, check_resume, check_row_output
-from peclip.cli.side_outputs import SideOutputs
 from peclip.config import check
 from peclip.errors import ConfigError, VideoError
 from peclip.files import locked
@@ -62,6 +66,10 @@ def predict(
     ] = None,
     excel: ExcelOpt = False,
     summary: SummaryOpt = None,
+    save_video: SaveVideoOpt = None,
+    blur_others: BlurOthersOpt = False,
+    blur_all: BlurAllOpt = False,
+    per_frame: PerFrameOpt = None,
     options: Annotated[dict[str, Any], Fields(PredictOptions)],
     labels: LabelsOpt = None,
     device: DeviceOpt = "auto",
@@ -120,23 +128,36 @@ def predict(
 
     peclip predict videos/ -o rows.csv --summary people.csv --window 2s --hop 1s
 
+    peclip predict interview.mp4 --save-video interview-faces.mp4 --per-frame frames.csv
+
     peclip predict talk.mp4 -f jsonl -o - | jq .label
 
     peclip predict videos/ -o rows-3.jsonl --shard 3/8 --resume
     """
     # Before torch is imported: waiting torch threads then leave the cores to the other stages.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    from peclip.engines.base import Job, Pool
-    from peclip.engines.registry import ENGINES
+    from peclip.cli.side_outputs import SideOutputs
     from peclip.results.formats.registry import FORMATS
 
     checked = check(PredictOptions, options)
     chosen = _format(output, form, excel=excel)
-    sides = SideOutputs({"summary": summary}, output, overwrite=overwrite or resume)
     if resume:
         check_resume(output, chosen, overwrite=overwrite)
     sources, all_names = _sources(source, shard)
+    blur = chosen_blur(save_video, checked, others=blur_others, everyone=blur_all)
+    check_frame_outputs(save_video, per_frame, sources, engine, resume=resume)
+    sides = SideOutputs(
+        {"summary": summary, "save-video": save_video, "per-frame": per_frame},
+        output,
+        all_names,
+        blur=blur,
+        overwrite=overwrite or resume,
+    )
     files = check_row_output(output, chosen, all_names, overwrite=overwrite or resume)
+    # After the checks, because these import torch.
+    from peclip.engines.base import Job, Pool
+    from peclip.engines.registry import ENGINES
+
     job = Job(
         model,
         device,
@@ -145,8 +166,10 @@ def predict(
         checked,
         Pool(workers, worker_cpus, worker_gpus),
         keep_rows=chosen is None or not FORMATS[chosen].by_row or bool(sides),
+        keep_faces=sides.needs_faces,
     )
-    with Interruption() as interruption, locked(output):  # a lock that is taken is also released
+    # A lock that is taken is also released.
+    with Interruption() as interruption, locked(output, *sides.paths):
         interruption.release()
         with (
             ENGINES[engine](job) as opened,

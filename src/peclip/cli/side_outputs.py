@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from peclip.cli.options import check_output
+from peclip.cli.source_outputs import files_of_sources
 from peclip.errors import ConfigError
+from peclip.literals import Blur
+from peclip.results.frame_file import FRAME_FILES, FrameFile, check_frame_file
+from peclip.results.overlay import OVERLAY_ENDINGS
 from peclip.results.table_file import TABLE_ENDINGS, check_table, write_table
 
 if TYPE_CHECKING:
@@ -16,16 +20,35 @@ if TYPE_CHECKING:
     from peclip.results.summary import Summary
 
 
+OnFrame = Callable[[float], None]
+"""Called with the time of a frame in seconds."""
+
+
 class SideOutput(Protocol):
-    """Receives the prediction of each source when it is complete."""
+    """Receives the prediction of each source when it is complete; by default ignores it."""
+
+    def draw_source(self, prediction: Prediction, on_frame: OnFrame) -> None:
+        """Does the long work for one source, before `end_source`; Ctrl-C ends it at once."""
 
     def end_source(self, prediction: Prediction) -> None:
-        """Receives one source with all of its rows."""
-        ...
+        """Receives one source with all of its rows; Ctrl-C waits until it is written."""
 
     def close(self) -> None:
         """Writes what is left at the end of the run, to a temporary name that is then moved."""
-        ...
+
+    def discard(self) -> None:
+        """Removes temporary files after an error."""
+
+
+@dataclass(frozen=True, slots=True)
+class SideRequest:
+    """What a side output is to write."""
+
+    path: Path
+    """The value of the option: a file, or the folder of `files`."""
+    files: Mapping[str, Path] = field(default_factory=dict)
+    """The file of each source, for outputs with one file per source."""
+    blur: Blur | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,14 +58,18 @@ class SideOutputKind:
     endings: tuple[str, ...]
     check: Callable[[Path], None]
     """Checks what the output needs, such as an optional package, before torch is imported."""
-    open: Callable[[Path], SideOutput]
+    open: Callable[[SideRequest], SideOutput]
+    per_source: bool = False
+    """A file has one source; several sources are written to a folder."""
+    needs_faces: bool = False
+    """Whether it needs the faces of each frame, which an engine keeps only on request."""
 
 
-class SummaryOutput:
+class SummaryOutput(SideOutput):
     """One table of the people of all sources."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self, request: SideRequest) -> None:
+        self._path = request.path
         self._parts: list[Summary] = []  # of each source, without its rows
 
     def end_source(self, prediction: Prediction) -> None:
@@ -57,7 +84,54 @@ class SummaryOutput:
             write_table(self._path, joined(self._parts).rows())
 
 
-SIDE_OUTPUTS = {"summary": SideOutputKind(TABLE_ENDINGS, check_table, SummaryOutput)}
+class VideoOutput(SideOutput):
+    """A video of each source with boxes, labels and probabilities."""
+
+    def __init__(self, request: SideRequest) -> None:
+        self._request = request
+
+    def draw_source(self, prediction: Prediction, on_frame: OnFrame) -> None:
+        """Writes the video of one source, unless nothing of it could be read."""
+        if prediction.faces:
+            path = self._request.files[prediction.source]
+            path.parent.mkdir(exist_ok=True)
+            prediction.render(path, blur=self._request.blur, on_frame=on_frame)
+
+
+class FrameRowsOutput(SideOutput):
+    """One file of the rows per frame of all sources."""
+
+    def __init__(self, request: SideRequest) -> None:
+        self._path = request.path
+        self._file: FrameFile | None = None
+
+    def end_source(self, prediction: Prediction) -> None:
+        """Writes the rows of one source; the first one creates the file."""
+        if prediction.faces:
+            if self._file is None:
+                self._file = FrameFile(self._path, prediction.labels)
+            self._file.write(prediction.frame_rows())
+
+    def close(self) -> None:
+        """Completes the file."""
+        if self._file is not None:
+            self._file.close()
+
+    def discard(self) -> None:
+        """Removes the incomplete file."""
+        if self._file is not None:
+            self._file.discard()
+
+
+SIDE_OUTPUTS = {
+    "summary": SideOutputKind(TABLE_ENDINGS, check_table, SummaryOutput),
+    "save-video": SideOutputKind(
+        OVERLAY_ENDINGS, lambda _: None, VideoOutput, per_source=True, needs_faces=True
+    ),
+    "per-frame": SideOutputKind(
+        tuple(FRAME_FILES), check_frame_file, FrameRowsOutput, needs_faces=True
+    ),
+}
 """By the name of the option."""
 
 
@@ -67,6 +141,8 @@ class SideOutputs:
     Args:
         paths: by the name of the option; `None` where the option is not set.
         output: the output of the rows.
+        sources: the names of all sources.
+        blur: whose faces are unrecognisable in videos.
         overwrite: whether existing files may be replaced.
 
     Raises:
@@ -75,24 +151,45 @@ class SideOutputs:
     """
 
     def __init__(
-        self, paths: Mapping[str, Path | None], output: Path | None, *, overwrite: bool
+        self,
+        paths: Mapping[str, Path | None],
+        output: Path | None,
+        sources: Sequence[str],
+        *,
+        blur: Blur | None = None,
+        overwrite: bool,
     ) -> None:
         taken = {} if output is None else {output.absolute(): "-o"}
         self._open = list[SideOutput]()
+        self.paths = [path for path in paths.values() if path is not None]
+        self.needs_faces = any(
+            SIDE_OUTPUTS[name].needs_faces for name, path in paths.items() if path is not None
+        )
         for name, path in paths.items():
             if path is None:
                 continue
             kind = SIDE_OUTPUTS[name]
-            check_output(path, overwrite=overwrite, endings=kind.endings)
+            files: Mapping[str, Path] = {}
+            if kind.per_source:
+                files = files_of_sources(
+                    path, sources, kind.endings, f"--{name}", overwrite=overwrite
+                )
+            else:
+                check_output(path, overwrite=overwrite, endings=kind.endings)
             kind.check(path)
             if (other := taken.setdefault(path.absolute(), f"--{name}")) != f"--{name}":
                 raise ConfigError(
                     f"{other} and --{name} both write to {str(path)!r}; choose different files."
                 )
-            self._open.append(kind.open(path))
+            self._open.append(kind.open(SideRequest(path, files, blur)))
 
     def __bool__(self) -> bool:
         return bool(self._open)
+
+    def draw_source(self, prediction: Prediction, on_frame: OnFrame) -> None:
+        """Lets each output do its long work for a source."""
+        for output in self._open:
+            output.draw_source(prediction, on_frame)
 
     def end_source(self, prediction: Prediction) -> None:
         """Passes a complete source to each output."""
@@ -103,3 +200,8 @@ class SideOutputs:
         """Completes each output."""
         for output in self._open:
             output.close()
+
+    def discard(self) -> None:
+        """Removes temporary files after an error."""
+        for output in self._open:
+            output.discard()
