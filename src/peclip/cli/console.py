@@ -5,10 +5,11 @@ from __future__ import annotations
 import logging
 import sys
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from datetime import timedelta
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.text import Text
@@ -51,6 +52,33 @@ def note(message: str) -> None:
         err().print(f"[dim]{escape(printable(message))}[/]")
 
 
+def arrow() -> str:
+    """Returns an arrow that standard error can encode."""
+    try:
+        "→".encode(getattr(sys.stderr, "encoding", None) or "ascii")
+    except (UnicodeEncodeError, LookupError):
+        return "->"
+    return "→"
+
+
+def clock(seconds: float) -> str:
+    """Returns a duration as 3:25 or 1:03:25."""
+    minutes, rest = divmod(round(seconds), 60)
+    return str(timedelta(seconds=round(seconds))) if minutes >= 60 else f"{minutes}:{rest:02}"
+
+
+class LiveBar(Progress):
+    """A progress bar that asks for its state whenever it is drawn, so that it moves between two updates."""
+
+    poll: Callable[[], None] | None = None
+
+    def get_renderables(self) -> Iterator[RenderableType]:
+        """Yields the bar with the present state."""
+        if self.poll is not None:
+            self.poll()
+        yield from super().get_renderables()
+
+
 class _Warnings(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         text = escape(abridged(record.getMessage()))
@@ -71,11 +99,11 @@ def configure_logging(*, quiet: bool, verbose: bool) -> None:
 
 
 @contextmanager
-def progress_bar(*, enabled: bool) -> Iterator[Progress]:
+def progress_bar(*, enabled: bool) -> Iterator[LiveBar]:
     """Shows a progress bar on standard error if it is a terminal."""
     console = err()
     visible = enabled and console.is_terminal
-    bar = Progress(
+    bar = LiveBar(
         TextColumn("{task.description}"),
         BarColumn(),
         TextColumn("{task.fields[position]}"),
