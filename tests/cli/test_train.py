@@ -63,10 +63,11 @@ def test_learns_and_fills_the_run_folder(root: Path, tmp_path: Path, capsys: Out
     card = (out / "model/README.md").read_text()
     epoch = f"epoch {report['selected_epoch']} of 6, the one with the best WAR on folder val."
     assert (
-        "on the 8 videos of folder train, starting from debug. Its weights are from " + epoch
+        "on the 8 videos in folder train, starting from debug. Its weights are from " + epoch
         in card
     )
-    assert "the 6 videos of folder test, its UAR is 100.00 % and its WAR 100.00 %." in card
+    score = "100.00 % (95 % interval 100.00 to 100.00)"
+    assert f"the 6 videos in folder test, its UAR is {score} and its WAR {score}." in card
     assert "not recorded" not in card
     config = yaml.safe_load((out / "config.yaml").read_text())
     rates = {"adapters": 0.01, "prompts": 3e-5, "backbone": 0.0, "stem": None}
@@ -286,7 +287,7 @@ def test_a_failed_test_keeps_the_weights_and_resume_writes_the_card(
     assert (out / "model/model.safetensors").is_file()
     capsys.readouterr()
     trained(capsys, "train", "--resume", str(out), "--device", "cpu", "-f", "json")
-    assert "6 videos of folder test, its UAR is" in (out / "model/README.md").read_text()
+    assert "6 videos in folder test, its UAR is" in (out / "model/README.md").read_text()
 
 
 def write_dfew(root: Path) -> None:
@@ -387,8 +388,10 @@ def test_names_and_overwriting(
     own = [argument for argument in own if argument not in ("-f", "json")]
     assert run([*own, "--name", "table"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0].split() == ["videos", "epoch", "UAR", "WAR"]
+    interval = ["95", "%", "interval"]
+    assert lines[0].split() == ["videos", "epoch", "n", "UAR", *interval, "WAR", *interval]
     assert lines[1].startswith("folder test")
+    assert lines[1].split()[3] == "6", "n"
 
 
 def test_a_failed_training_gives_7(
