@@ -65,7 +65,7 @@ class PredictionRun:
             for row in reading.rows():
                 unreadable = row.window == 0 and row.status == "decode_error"
                 recognised |= row.window == 0 and not unreadable
-                labelled |= row.label is not None
+                labelled |= bool(row.scores)
                 if unreadable and not self._several:
                     continue  # a single unreadable source gives one error line and no output
                 self._interruption.hold()

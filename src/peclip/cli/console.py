@@ -21,7 +21,13 @@ from peclip.text.display import abridged, one_line, printable
 _bars: list[Console] = []
 """Consoles of the bars that are visible now."""
 
-_STYLES = {"ok": "", "low_quality": "yellow", "no_face": "dim", "decode_error": "red"}
+_STYLES = {
+    "ok": "",
+    "low_quality": "yellow",
+    "uncertain": "yellow",
+    "no_face": "dim",
+    "decode_error": "red",
+}
 
 
 def out() -> Console:
@@ -146,7 +152,9 @@ class RowTable:
         label = escape(one_line(row.label or row.status.replace("_", " ")))
         score = "" if row.score is None else f"{row.score:.2f}"
         face = "" if row.face_conf is None else f"{row.face_conf:.2f}"
-        ranked = sorted(row.scores.items(), key=lambda item: -item[1])[1 : self._top_k]
+        ranked = sorted(row.scores.items(), key=lambda item: -item[1])[
+            row.label is not None : self._top_k
+        ]
         following = ", ".join(f"{name} {value:.2f}" for name, value in ranked)
         if row.status == "low_quality":
             following += "  (low quality)"
@@ -160,7 +168,7 @@ class RowTable:
             windows = f"{len(track.rows)} window{'s' if len(track.rows) != 1 else ''}"
             best = next(iter(track.scores.values()))
             out().print(
-                f"  {who}: [bold]{escape(one_line(track.label or ''))}[/] {best:.2f} ({windows})"
+                f"  {who}: [bold]{escape(one_line(track.label or 'uncertain'))}[/] {best:.2f} ({windows})"
             )
 
     def close(self) -> None:

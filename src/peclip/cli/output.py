@@ -178,7 +178,7 @@ class RowOutput:
         Args:
             reading: the reading of the source.
             recognised: whether any of the source could be read.
-            faceless: whether none of its rows has a label.
+            faceless: whether none of its rows shows a face.
         """
         if self._writer is None:
             return

@@ -21,7 +21,7 @@ class RowCount:
         self._rows += 1
         if row.track_id >= 0:
             self._present.add(row.track_id)
-        self._whole_frames |= row.track_id < 0 and row.label is not None
+        self._whole_frames |= row.track_id < 0 and bool(row.scores)
 
     def end_source(self, *, failed: bool) -> None:
         """Counts the source whose rows were added last."""
