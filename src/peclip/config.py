@@ -19,6 +19,7 @@ from peclip.labels import (
     check_text,
     prior_over,
 )
+from peclip.literals import FaceMeasure
 from peclip.text.bounds import is_encodable
 
 
@@ -118,6 +119,9 @@ class ModelConfig(Config):
     prior_weight: float | None = Field(None, ge=0, le=1)
     """Label prior assumed at prediction time, from `label_frequencies` (0) to a uniform prior (1); see
     `peclip.labels.prior_factors`. If `None`, predictions are not adjusted."""
+    face_ranges: dict[FaceMeasure, tuple[float | None, float | None]] = {}
+    """Range of the faces the model was trained on, lowest and highest value, for each measured property: `size`
+    (longer side of the face in pixels), `sharpness`, `brightness`, `yaw` and `roll` (absolute, in degrees)."""
     preprocess: PreprocessConfig = PreprocessConfig()
 
     @model_validator(mode="after")

@@ -25,6 +25,9 @@ EngineName = Literal["local", "ray"]
 RowFormat = Literal["csv", "jsonl", "json", "parquet", "srt", "vtt", "tsv", "textgrid", "eaf"]
 """File formats of rows; from srt on, of episodes."""
 
+FaceMeasure = Literal["size", "sharpness", "brightness", "yaw", "roll"]
+"""Measures of a face for which a model has the range of its training."""
+
 FrameOrder = Literal["as-recorded", "shuffled", "reversed", "repeat-peak"]
 """Frame order in evaluation."""
 

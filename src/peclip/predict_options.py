@@ -53,6 +53,9 @@ class PredictOptions(Config, use_attribute_docstrings=True):
     min_coverage: float = Field(0.3, ge=0, le=1)
     """Minimum fraction of a window's frames in which the face must be visible; windows below it get the
     status low_quality."""
+    min_score: float = Field(0.0, ge=0, le=1)
+    """Minimum probability of a label; `ok` windows below it get the status uncertain and no label, but keep
+    their probabilities."""
     decoder: DecoderName = "auto"
     """Video decoder; auto uses torchcodec if FFmpeg is found, otherwise PyAV."""
     frame_rate: float = Field(25.0, gt=0, le=10_000)

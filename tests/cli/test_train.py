@@ -66,7 +66,7 @@ def test_learns_and_fills_the_run_folder(root: Path, tmp_path: Path, capsys: Out
         "from debug",
         f"epoch {report['selected_epoch']} of 6, the one with the best WAR on folder val",
         "6 videos in folder test",
-        "UAR is 100.00 % and its WAR 100.00 %",
+        "its UAR is 100.00 % (95 % interval 100.00 to 100.00)",
     ):
         assert fact in card
     assert "not recorded" not in card
@@ -391,8 +391,10 @@ def test_names_and_overwriting(
     own = [argument for argument in own if argument not in ("-f", "json")]
     assert run([*own, "--name", "table"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0].split() == ["videos", "epoch", "UAR", "WAR"]
+    interval = ["95", "%", "interval"]
+    assert lines[0].split() == ["videos", "epoch", "n", "UAR", *interval, "WAR", *interval]
     assert lines[1].startswith("folder test")
+    assert lines[1].split()[3] == "6", "n"
 
 
 def test_a_failed_training_gives_7(

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from peclip.cli import console
 from peclip.cli.options import check_output
+from peclip.cli.row_count import RowCount
 from peclip.errors import ConfigError
 from peclip.text.display import one_line
 
@@ -107,6 +108,7 @@ class RowOutput:
         self._file = ExitStack()
         self._writer: RowWriter | None = None
         self._journal: Journal | None = None
+        self._count = RowCount()
         self._first_faceless, self._num_faceless, self._faceless_hint = "", 0, ""
         self._others = self._left_out = 0
 
@@ -127,6 +129,9 @@ class RowOutput:
             console.note(f"rows left out by --max-people: {counts}")
         try:
             self._file.close()
+            to_file = self._format is not None and str(self._path) != "-"
+            if kind is None and self._writer is not None and to_file:
+                console.note(f"{self._count.text()} {console.arrow()} {self._path}")
             if kind is None or issubclass(kind, KeyboardInterrupt | SystemExit):
                 self._sides.close()
             else:
@@ -167,6 +172,7 @@ class RowOutput:
     def write_row(self, row: Row) -> None:
         """Writes one row."""
         self.open().write_row(row)
+        self._count.add(row)
 
     def draw_source(self, reading: Reading, on_frame: Callable[[float], None]) -> None:
         """Writes the videos of a source, which may take as long as predicting it."""
@@ -179,12 +185,13 @@ class RowOutput:
         Args:
             reading: the reading of the source.
             recognised: whether any of the source could be read.
-            faceless: whether none of its rows has a label.
+            faceless: whether none of its rows shows a face.
         """
         if self._writer is None:
             return
         prediction = reading.prediction()
         self._writer.end_source(prediction)
+        self._count.end_source(failed=reading.failure is not None)
         left_out = prediction.metadata.get("left_out", {})
         self._others += left_out.get("people", 0)
         self._left_out += left_out.get("rows", 0)

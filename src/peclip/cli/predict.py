@@ -32,6 +32,7 @@ from peclip.cli.options import (
     read_labels,
 )
 from peclip.cli.output import RowOutput, check_resume, check_row_output
+from peclip.cli.reading_bar import ReadingBar
 from peclip.config import check
 from peclip.errors import ConfigError, VideoError
 from peclip.files import locked
@@ -178,7 +179,8 @@ def predict(
             ) as target,
             console.progress_bar(enabled=progress and not _shows_rows(output)) as bar,
         ):
-            batch = PredictionRun(target, bar, interruption, several=len(all_names) > 1)
+            reading_bar = ReadingBar(bar, end=checked.end)
+            batch = PredictionRun(target, reading_bar, interruption, several=len(all_names) > 1)
             batch.write(opened, sources)
     batch.leave()
 

@@ -7,7 +7,7 @@ import math
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, closing
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
 from peclip.config import MAX_WINDOW_PIXELS, ModelConfig
@@ -23,6 +23,7 @@ from peclip.settings import Settings
 from peclip.version import VERSION
 from peclip.video.detectors.detector import FaceDetector
 from peclip.video.face_log import FaceLog
+from peclip.video.face_measures import unlike
 from peclip.video.frames import Frames
 from peclip.video.interface import VideoReader
 from peclip.video.observer import Observation, Observer
@@ -251,8 +252,12 @@ class Session:
 
     def _row(self, window: FaceWindow, probabilities: list[float] | None) -> Row:
         scores = dict(zip(self._labels, probabilities, strict=True)) if probabilities else {}
-        label = max(scores, key=lambda name: scores[name]) if scores else None
-        box = window.box
+        best = max(scores, key=lambda name: scores[name]) if scores else None
+        status = self._status(window)
+        if status == "ok" and best is not None and scores[best] < self._options.min_score:
+            status = "uncertain"
+        label = None if status == "uncertain" else best
+        box, measures, ranges = window.box, window.measures, self._config.face_ranges
         return Row(
             source=self.source,
             model=self._model,
@@ -265,13 +270,17 @@ class Session:
             end_frame=window.end_frame,
             num_frames_used=window.num_frames_used,
             n_faces=window.n_faces,
-            status=self._status(window),
+            status=status,
             label=label,
             score=None if label is None else scores[label],
             scores=scores,
             face_conf=None if box is None or self._detector is None else box.score,
             face_coverage=window.coverage,
             box=None if box is None else (box.x, box.y, box.width, box.height),
+            **({} if measures is None else asdict(measures)),
+            unlike_training=unlike(ranges, measures, box.side)
+            if ranges and box is not None and measures is not None
+            else None,
         )
 
     def _status(self, window: FaceWindow) -> Status:

@@ -127,6 +127,15 @@ def is_published(name: str) -> bool:
     return name in open_clip.list_models()
 
 
+def has_closed_vocabulary(name: str) -> bool:
+    """Returns whether the text encoder of a backbone has learned only the label texts of its training.
+
+    Raises:
+        ConfigError: as `backbone_config`.
+    """
+    return bool(backbone_config(name).get("closed_vocabulary", False))
+
+
 def normalisation(name: str, tag: str | None) -> tuple[RGB, RGB]:
     """Returns the pixel mean and standard deviation of pretrained weights; by default CLIP's."""
     weights = open_clip.get_pretrained_cfg(name, tag or "")
@@ -146,6 +155,7 @@ def own_backbones() -> tuple[str, ...]:
 def _build(name: str, config: dict[str, Any]) -> Any:
     config = copy.deepcopy(config)
     stem = config.pop("stem", None)
+    config.pop("closed_vocabulary", None)
     custom_text = config.pop("custom_text", False)
     model = (open_clip.CustomTextCLIP if custom_text else open_clip.CLIP)(**config)
     visual = model.visual

@@ -44,7 +44,7 @@ class Prediction:
         """The people of the source by their id, in the order of their appearance."""
         by_track: dict[int, list[Row]] = {}
         for row in self.rows:
-            if row.label is not None:
+            if row.scores:
                 by_track.setdefault(row.track_id, []).append(row)
         return {track: _summarise(track, rows) for track, rows in sorted(by_track.items())}
 
@@ -62,14 +62,14 @@ class Prediction:
 
     @property
     def label(self) -> str | None:
-        """The most likely label of the main person, or `None` if no face was found."""
+        """The most likely label of the main person; `None` if no face was found or all windows are uncertain."""
         main = self.main_track
         return None if main is None else main.label
 
     @property
     def confidence(self) -> float | None:
         """Probability of `label`."""
-        return next(iter(self.scores.values()), None)
+        return None if self.label is None else next(iter(self.scores.values()))
 
     def to_dict(self) -> dict[str, Any]:
         """Returns the JSON form that the command line writes."""
@@ -185,15 +185,16 @@ class Prediction:
 
 def _summarise(track: int, rows: list[Row]) -> TrackSummary:
     # Low-quality windows count only if there are no better ones.
-    good = [row for row in rows if row.status == "ok"] or rows
+    good = [row for row in rows if row.status != "low_quality"] or rows
     names = list(good[0].scores)
     mean = {name: math.fsum(row.scores[name] for row in good) / len(good) for name in names}
     ordered = dict(sorted(mean.items(), key=lambda item: -item[1]))
-    return TrackSummary(track, next(iter(ordered), None), ordered, tuple(rows))
+    uncertain = all(row.label is None for row in good)
+    return TrackSummary(track, None if uncertain else next(iter(ordered)), ordered, tuple(rows))
 
 
 def _presence(track: TrackSummary) -> tuple[int, float, float]:
-    good = sum(row.status == "ok" for row in track.rows)
+    good = sum(row.status != "low_quality" for row in track.rows)
     seen = math.fsum(row.face_coverage for row in track.rows)
     area = max((row.box[2] * row.box[3] for row in track.rows if row.box), default=0.0)
     return good, round(seen, 6), area

@@ -105,6 +105,7 @@ def row_of(record: Record, columns: Mapping[str, str]) -> Row:
     coverage, conf = number(cells.get("face_coverage")), number(cells.get("face_conf"))
     x, y, w, h = (number(cells.get(name)) for name in "xywh")
     origin = (x, y) if math.isfinite(x) and math.isfinite(y) else (0.0, 0.0)
+    unlike = cells.get("unlike_training")
     return Row(
         source=text_of(record, "source"),
         model=str(cells.get("model") or ""),
@@ -124,7 +125,17 @@ def row_of(record: Record, columns: Mapping[str, str]) -> Row:
         face_conf=conf if math.isfinite(conf) else None,
         face_coverage=coverage if math.isfinite(coverage) else 0.0,
         box=(*origin, w, h) if math.isfinite(w) and math.isfinite(h) else None,
+        sharpness=_optional(cells.get("sharpness")),
+        brightness=_optional(cells.get("brightness")),
+        yaw=_optional(cells.get("yaw")),
+        roll=_optional(cells.get("roll")),
+        unlike_training=tuple(str(unlike).split()) if unlike else None,
     )
+
+
+def _optional(cell: object) -> float | None:
+    value = number(cell)
+    return value if math.isfinite(value) else None
 
 
 def _scores(

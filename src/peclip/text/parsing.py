@@ -1,4 +1,4 @@
-"""JSON and YAML from outside: a value, or a one-line reason.
+"""JSON, TOML and YAML from outside: a value, or a one-line reason.
 
 The messages of these errors have neither subject nor full stop: "is not valid JSON: …".
 """
@@ -42,6 +42,24 @@ def _integer(digits: str) -> int:
     if len(digits) > MAX_DIGITS:
         raise ConfigError(TOO_MANY_DIGITS)
     return int(digits)
+
+
+def parse_toml(text: str) -> dict[str, Any]:
+    """Returns the table of a TOML text.
+
+    Raises:
+        ConfigError: it is not TOML, or exceeds the bounds of `check_bounds`.
+    """
+    import tomllib  # not needed by most commands
+
+    try:
+        value = tomllib.loads(text)
+    except RecursionError:
+        raise ConfigError(TOO_DEEP) from None
+    except ValueError as error:
+        raise ConfigError(f"is not valid TOML: {first_line(error)}") from None
+    check_bounds(value)
+    return value
 
 
 def parse_yaml(text: str) -> Any:

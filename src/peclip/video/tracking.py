@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 
-from peclip.video.faces import FaceBox, Image
+from peclip.video.faces import FaceBox, Image, Point
 from peclip.video.reidentification import (
     SAME_PLACE,
     Appearance,
@@ -191,13 +191,13 @@ def interpolate(a: FaceBox, b: FaceBox, part: float) -> FaceBox:
     def mean(first: float, second: float) -> float:
         return first + part * (second - first)
 
+    def point(first: Point, second: Point) -> Point:
+        return mean(first[0], second[0]), mean(first[1], second[1])
+
     eyes = None
     if a.eyes is not None and b.eyes is not None:
-        (left, right), (left_b, right_b) = a.eyes, b.eyes
-        eyes = (
-            (mean(left[0], left_b[0]), mean(left[1], left_b[1])),
-            (mean(right[0], right_b[0]), mean(right[1], right_b[1])),
-        )
+        eyes = point(a.eyes[0], b.eyes[0]), point(a.eyes[1], b.eyes[1])
+    nose = None if a.nose is None or b.nose is None else point(a.nose, b.nose)
     return FaceBox(
         mean(a.x, b.x),
         mean(a.y, b.y),
@@ -205,6 +205,7 @@ def interpolate(a: FaceBox, b: FaceBox, part: float) -> FaceBox:
         mean(a.height, b.height),
         mean(a.score, b.score),
         eyes,
+        nose,
     )
 
 

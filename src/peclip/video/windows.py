@@ -15,6 +15,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from peclip.video.face_measures import FaceMeasures, measure_faces
 from peclip.video.faces import FaceBox
 from peclip.video.observer import EPSILON, WHOLE_FRAME, Observation, Sighting
 from peclip.video.recent import Recent
@@ -45,6 +46,8 @@ class FaceWindow:
     """Fraction of the window's frames in which this person was seen, 0 to 1."""
     n_faces: int
     """People in the window; 0 without detection."""
+    measures: FaceMeasures | None = None
+    """Of the crops and the landmarks; `None` without a face."""
 
 
 class Span(NamedTuple):
@@ -186,6 +189,7 @@ def _people(
                 box=_median_box([sighting.face for _, sighting in seen[track]]),
                 coverage=len(seen[track]) / len(inside),
                 n_faces=len(seen.keys() - {WHOLE_FRAME}),
+                measures=measure_faces(crops, (sighting.face for _, sighting in seen[track])),
             )
         )
     return people

@@ -88,7 +88,9 @@ def test_a_folder_without_splits(tmp_path: Path) -> None:
             ("Happy/deep/frames", "happiness"),
         ]
         assert found.labels.names == ("happiness", "bored")
-    with pytest.raises(DatasetError, match="has no split 'test'; its splits are train"):
+    with pytest.raises(
+        DatasetError, match="has no split 'test'; its splits are train.*--split all"
+    ):
         load_split(DataConfig(dataset="folder", root=tmp_path, split="test"))
 
 

@@ -84,6 +84,7 @@ def _yunet_box(row: NDArray[np.float64], scale_x: float, scale_y: float) -> Face
             (points[0] * scale_x, points[1] * scale_y),
             (points[2] * scale_x, points[3] * scale_y),
         ),
+        nose=(points[4] * scale_x, points[5] * scale_y),
     )
 
 

@@ -17,7 +17,7 @@ from peclip.video.readers.streaming import MAX_PIXELS, Image
 UNSAFE_FORMATS = frozenset({"yaf32be", "yaf32le"})
 """Float grey with alpha, as in EXR: swscale of FFmpeg 8 crashes the process on it."""
 
-_LAST_KIND = max(kind.value for kind in Type)
+_LAST_KIND = max(cast("int", kind.value) for kind in Type)
 _UNKNOWN_KINDS = range(_LAST_KIND + 1, _LAST_KIND + 9)
 """FFmpeg's numbers of kinds of side data that are newer than PyAV's list of them."""
 

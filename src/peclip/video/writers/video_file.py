@@ -67,8 +67,12 @@ class VideoFile:
 
     def _add_stream(self, size: tuple[int, int], frame_rate: float | None) -> VideoStream:
         rate = Fraction(frame_rate or 25).limit_denominator(1001)
+        # Without B-frames, times of decoding equal those of display. With them, browsers get the
+        # length of videos with a variable frame rate wrong.
         stream = self._container.add_stream(
-            "libx264", rate=max(rate, Fraction(1)), options={"preset": "veryfast", "crf": "20"}
+            "libx264",
+            rate=max(rate, Fraction(1)),
+            options={"preset": "veryfast", "crf": "20", "bf": "0"},
         )
         stream.width, stream.height = (side + side % 2 for side in size)
         stream.pix_fmt = "yuv420p"
