@@ -47,6 +47,30 @@ def check_output(output: Path | None, *, overwrite: bool, endings: Sequence[str]
         )
 
 
+def check_folder(
+    output: Path, sources: Sequence[str], ending: str, *, overwrite: bool
+) -> dict[str, Path]:
+    """Checks that an output can be a folder, and returns the file of each source in it.
+
+    Args:
+        output: the folder; it is created later, if its parent exists.
+        sources: the names of all sources of the run.
+        ending: of the files, without a dot.
+        overwrite: whether existing files may be replaced.
+
+    Raises:
+        ConfigError: a file exists and may not be replaced, or cannot be written.
+    """
+    from peclip.results.source_files import source_files
+
+    if not output.is_dir():
+        check_output(output, overwrite=overwrite)
+    files = source_files(output, sources, ending)
+    for path in files.values() if output.is_dir() else ():
+        check_output(path, overwrite=overwrite)
+    return files
+
+
 def read_fold(text: str | None) -> tuple[int | None, bool]:
     """Reads `--fold`: a fold number, and whether all folds were requested."""
     if text in (None, "all"):
@@ -116,6 +140,28 @@ SummaryOpt = Annotated[
         "--summary",
         help="Also write a table with one line per person to this file (.csv, .jsonl, .json or "
         ".parquet): seconds, shares of time, mean probabilities and episodes.",
+    ),
+]
+TimelineOpt = Annotated[
+    Path | None,
+    typer.Option(
+        "--plot",
+        help="Also draw the timeline of each source to this file (.png, .svg or .pdf), or for several "
+        "sources to .png files in this folder (requires the `plot` extra).",
+    ),
+]
+PageOpt = Annotated[
+    Path | None,
+    typer.Option(
+        "--report",
+        help="Also write one .html page about all sources: summary, timelines, pictures of the peaks "
+        "of expressions, and settings (requires the `plot` extra).",
+    ),
+]
+PicturesOpt = Annotated[
+    bool,
+    typer.Option(
+        "--pictures/--no-pictures", help="Show the faces of people in --plot and --report."
     ),
 ]
 ExcelOpt = Annotated[

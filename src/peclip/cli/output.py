@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from peclip.cli import console
-from peclip.cli.options import check_output
+from peclip.cli.options import check_folder, check_output
 from peclip.errors import ConfigError
 from peclip.text.display import one_line
 
@@ -62,14 +62,7 @@ def check_row_output(
             f"The format {form} has one file per source, and there are {len(sources)} sources. Set "
             "the output to a folder: -o FOLDER."
         )
-    from peclip.results.source_files import source_files
-
-    if not output.is_dir():
-        check_output(output, overwrite=overwrite)  # the folder is created in an existing one
-    files = source_files(output, sources, FORMATS[form].ending or form)
-    for path in files.values() if output.is_dir() else ():
-        check_output(path, overwrite=overwrite)
-    return files
+    return check_folder(output, sources, FORMATS[form].ending or form, overwrite=overwrite)
 
 
 def _is_folder(output: Path | None) -> bool:

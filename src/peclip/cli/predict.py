@@ -21,13 +21,16 @@ from peclip.cli.options import (
     ModelOpt,
     OutputOpt,
     OverwriteOpt,
+    PageOpt,
+    PicturesOpt,
     PrecisionOpt,
     ProgressOpt,
     SummaryOpt,
+    TimelineOpt,
     read_labels,
 )
 from peclip.cli.output import RowOutput, check_resume, check_row_output
-from peclip.cli.side_outputs import SideOutputs
+from peclip.cli.side_outputs import SideOutputs, SideSettings
 from peclip.config import check
 from peclip.errors import ConfigError, VideoError
 from peclip.files import locked
@@ -62,6 +65,9 @@ def predict(
     ] = None,
     excel: ExcelOpt = False,
     summary: SummaryOpt = None,
+    plot: TimelineOpt = None,
+    report: PageOpt = None,
+    pictures: PicturesOpt = True,
     options: Annotated[dict[str, Any], Fields(PredictOptions)],
     labels: LabelsOpt = None,
     device: DeviceOpt = "auto",
@@ -120,6 +126,8 @@ def predict(
 
     peclip predict videos/ -o rows.csv --summary people.csv --window 2s --hop 1s
 
+    peclip predict talk.mp4 --plot talk.png --report talk.html
+
     peclip predict talk.mp4 -f jsonl -o - | jq .label
 
     peclip predict videos/ -o rows-3.jsonl --shard 3/8 --resume
@@ -132,10 +140,16 @@ def predict(
 
     checked = check(PredictOptions, options)
     chosen = _format(output, form, excel=excel)
-    sides = SideOutputs({"summary": summary}, output, overwrite=overwrite or resume)
     if resume:
         check_resume(output, chosen, overwrite=overwrite)
     sources, all_names = _sources(source, shard)
+    sides = SideOutputs(
+        {"summary": summary, "plot": plot, "report": report},
+        output,
+        all_names,
+        SideSettings(pictures),
+        overwrite=overwrite or resume,
+    )
     files = check_row_output(output, chosen, all_names, overwrite=overwrite or resume)
     job = Job(
         model,
@@ -146,7 +160,7 @@ def predict(
         Pool(workers, worker_cpus, worker_gpus),
         keep_rows=chosen is None or not FORMATS[chosen].by_row or bool(sides),
     )
-    with locked(output), Interruption() as interruption:
+    with locked(output, *sides.paths), Interruption() as interruption:
         interruption.release()
         with (
             ENGINES[engine](job) as opened,

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from peclip.cli.options import check_output
+from peclip.cli.options import check_folder, check_output
 from peclip.errors import ConfigError
+from peclip.results.figures import FIGURE_ENDINGS, check_matplotlib
 from peclip.results.table_file import TABLE_ENDINGS, check_table, write_table
 
 if TYPE_CHECKING:
@@ -29,20 +30,46 @@ class SideOutput(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class SideSettings:
+    """What the side outputs contain."""
+
+    pictures: bool = True
+    """Whether plots and reports show faces."""
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where a side output is written."""
+
+    path: Path
+    files: Mapping[str, Path] | None = None
+    """The file of each source, if `path` is a folder."""
+
+    def file_of(self, source: str) -> Path:
+        """Returns the file of a source, whose folder exists then."""
+        if self.files is None:
+            return self.path
+        self.path.mkdir(exist_ok=True)
+        return self.files[source]
+
+
+@dataclass(frozen=True, slots=True)
 class SideOutputKind:
     """How a side output is checked and opened."""
 
     endings: tuple[str, ...]
     check: Callable[[Path], None]
     """Checks what the output needs, such as an optional package, before torch is imported."""
-    open: Callable[[Path], SideOutput]
+    open: Callable[[Target, SideSettings], SideOutput]
+    per_source: bool = False
+    """Whether each source has a file: several sources have files with the first ending in a folder."""
 
 
 class SummaryOutput:
     """One table of the people of all sources."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self, target: Target, settings: SideSettings) -> None:
+        self._path = target.path
         self._parts: list[Summary] = []  # of each source, without its rows
 
     def end_source(self, prediction: Prediction) -> None:
@@ -57,7 +84,39 @@ class SummaryOutput:
             write_table(self._path, joined(self._parts).rows())
 
 
-SIDE_OUTPUTS = {"summary": SideOutputKind(TABLE_ENDINGS, check_table, SummaryOutput)}
+class PlotOutput:
+    """The timeline of each source."""
+
+    def __init__(self, target: Target, settings: SideSettings) -> None:
+        self._target, self._pictures = target, settings.pictures
+
+    def end_source(self, prediction: Prediction) -> None:
+        """Draws a source, unless it could not be read at all."""
+        from peclip.results.figures import save_figure
+
+        if any(row.status != "decode_error" for row in prediction.rows):
+            figure = prediction.plot(pictures=self._pictures)
+            save_figure(figure, self._target.file_of(prediction.source))
+
+    def close(self) -> None:
+        """Does nothing: each plot is written already."""
+
+
+def _open_report(target: Target, settings: SideSettings) -> SideOutput:
+    from peclip.results.report import Report
+
+    return Report(target.path, pictures=settings.pictures)
+
+
+SIDE_OUTPUTS = {
+    "summary": SideOutputKind(TABLE_ENDINGS, check_table, SummaryOutput),
+    "plot": SideOutputKind(
+        FIGURE_ENDINGS, lambda _: check_matplotlib("--plot"), PlotOutput, per_source=True
+    ),
+    "report": SideOutputKind(
+        (".html", ".htm"), lambda _: check_matplotlib("--report"), _open_report
+    ),
+}
 """By the name of the option."""
 
 
@@ -67,6 +126,8 @@ class SideOutputs:
     Args:
         paths: by the name of the option; `None` where the option is not set.
         output: the output of the rows.
+        sources: the names of all sources of the run.
+        settings: what they contain.
         overwrite: whether existing files may be replaced.
 
     Raises:
@@ -75,21 +136,27 @@ class SideOutputs:
     """
 
     def __init__(
-        self, paths: Mapping[str, Path | None], output: Path | None, *, overwrite: bool
+        self,
+        paths: Mapping[str, Path | None],
+        output: Path | None,
+        sources: Sequence[str],
+        settings: SideSettings,
+        *,
+        overwrite: bool,
     ) -> None:
         taken = {} if output is None else {output.absolute(): "-o"}
         self._open = list[SideOutput]()
+        self.paths: list[Path] = []
         for name, path in paths.items():
             if path is None:
                 continue
-            kind = SIDE_OUTPUTS[name]
-            check_output(path, overwrite=overwrite, endings=kind.endings)
-            kind.check(path)
+            target = _checked(name, path, sources, overwrite=overwrite)
             if (other := taken.setdefault(path.absolute(), f"--{name}")) != f"--{name}":
                 raise ConfigError(
                     f"{other} and --{name} both write to {str(path)!r}; choose different files."
                 )
-            self._open.append(kind.open(path))
+            self.paths.append(path)
+            self._open.append(SIDE_OUTPUTS[name].open(target, settings))
 
     def __bool__(self) -> bool:
         return bool(self._open)
@@ -103,3 +170,21 @@ class SideOutputs:
         """Completes each output."""
         for output in self._open:
             output.close()
+
+
+def _checked(name: str, path: Path, sources: Sequence[str], *, overwrite: bool) -> Target:
+    """Checks one side output; raises as `SideOutputs`."""
+    kind = SIDE_OUTPUTS[name]
+    if not kind.per_source or (len(sources) < 2 and not path.is_dir()):
+        check_output(path, overwrite=overwrite, endings=kind.endings)
+        kind.check(path)
+        return Target(path)
+    if path.suffix or path.is_file():
+        raise ConfigError(
+            f"--{name} has one file per source, and there are {len(sources)} sources; got "
+            f"{str(path)!r}. Set it to a folder: --{name} FOLDER."
+        )
+    ending = kind.endings[0].removeprefix(".")
+    files = check_folder(path, sources, ending, overwrite=overwrite)
+    kind.check(path)
+    return Target(path, files)

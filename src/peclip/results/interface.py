@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Protocol
 
 from peclip.results.rows import Row, TrackSummary
@@ -28,6 +29,11 @@ class SourceResult(Protocol):
     @property
     def tracks(self) -> dict[int, TrackSummary]:
         """The people of the source by their id."""
+        ...
+
+    @property
+    def metadata(self) -> Mapping[str, Any]:
+        """Facts about the model, the source and the options; empty for rows of files."""
         ...
 
     def to_dict(self) -> dict[str, Any]:
