@@ -16,7 +16,7 @@ from matplotlib.text import Text
 from peclip.errors import MissingExtraError
 from peclip.results.figures import label_colours
 from peclip.results.prediction import Prediction
-from peclip.results.rows import Row, Status
+from peclip.results.rows import Row, Status, failure_row
 from peclip.results.timeline import plot_timeline
 
 LABELS = ("anger", "fear", "neutral")
@@ -185,6 +185,13 @@ def test_no_text_is_cut_off_or_covers_another_one(people: int, seconds: int, wid
         assert box.y1 <= figure.bbox.y1 + 1
         covered = [other for other in boxes[number + 1 :] if box.shrunk(0.9, 0.9).overlaps(other)]
         assert not covered
+
+
+def test_a_source_that_could_not_be_read_says_so() -> None:
+    found = texts(plot_timeline(predict(failure_row("a.mp4", "m", ""))))
+    assert "not read" in found
+    partly = texts(plot_timeline(predict(make_row(-1, 0, None), failure_row("a.mp4", "m", ""))))
+    assert {"no face found", "The source could not be read to its end."} <= set(partly)
 
 
 def test_a_name_is_not_parsed_as_a_formula() -> None:

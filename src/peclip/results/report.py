@@ -87,7 +87,7 @@ class Report:
     def __init__(self, path: Path, *, pictures: bool = True) -> None:
         check_report(path)
         self._path, self._pictures = path, pictures
-        self._parts = list[Summary]()
+        self._parts, self._sources = list[Summary](), list[str]()
         self._metadata: Mapping[str, Any] = {}
         self._sections = tempfile.SpooledTemporaryFile(  # noqa: SIM115 - closed by close()
             _IN_MEMORY, "w+", encoding="utf-8", errors="backslashreplace"
@@ -102,6 +102,7 @@ class Report:
         """
         summary = summarise(prediction.rows, prediction.labels)
         self._parts.append(summary)
+        self._sources.append(prediction.source)
         self._metadata = self._metadata or prediction.metadata
         heads = portraits(prediction, video=video) if self._pictures else {}
         wide = plot_timeline(prediction, pictures=heads, width=_WIDE, has_title=False)
@@ -148,7 +149,7 @@ class Report:
 
     def _beginning(self) -> dict[str, str]:
         summary = joined(self._parts)
-        names = list(dict.fromkeys(line.keys["source"] for line in summary.lines))
+        names = self._sources
         people = sum(line.totals.people for line in summary.lines)
         title = base_name(names[0]) if len(names) == 1 else f"{len(names)} sources"
         model = self._metadata.get("model")

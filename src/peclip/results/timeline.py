@@ -78,7 +78,8 @@ def plot_timeline(
         title = _title(prediction.source, width)
         _write(figure, 0.15, layout.height - 0.28, title, size=12, weight="bold")
     if not lanes.lanes:
-        _write(figure, width / 2, layout.height / 2, "no face found", size=14, ha="center")
+        told = "not read" if lanes.end_reason and is_still else "no face found"
+        _write(figure, width / 2, layout.height / 2, told, size=14, ha="center")
     for number, lane in enumerate(lanes.lanes):
         axes = figure.add_axes(layout.lane(number))
         _draw_lane(axes, lane, lanes, colours, inches=layout.lane_width)
