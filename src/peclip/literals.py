@@ -16,6 +16,9 @@ DecoderName = Literal["auto", "torchcodec", "pyav"]
 TimeOrigin = Literal["video", "container"]
 """Where times are 0: at the first frame, or at the start of the container (often that of the sound)."""
 
+Blur = Literal["others", "all"]
+"""Whose faces are made unrecognisable in a video: those of everybody but the main person, or all."""
+
 EngineName = Literal["local", "ray"]
 """Where predictions run: in this process, or on the workers of a Ray cluster."""
 

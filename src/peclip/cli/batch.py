@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,7 +13,7 @@ from peclip.cli import console
 from peclip.errors import SOME_FAILED, InternalError, VideoError
 
 if TYPE_CHECKING:
-    from rich.progress import Progress
+    from rich.progress import Progress, TaskID
 
     from peclip.cli.interruption import Interruption
     from peclip.cli.output import RowOutput
@@ -48,6 +49,9 @@ class PredictionRun:
         finally:
             self._interruption.hold()  # while the files are closed
 
+    def _show_drawn(self, task: TaskID, time: float) -> None:
+        self._bar.update(task, completed=time, position=f"video {time:.1f} s")
+
     def leave(self) -> None:
         """Exits with the code of the failures, including those of earlier runs of the same output."""
         if not self._codes and not self._failed_before:
@@ -79,6 +83,7 @@ class PredictionRun:
                     completed=reading.position_s,
                     position=f"{reading.position_s:.1f} s",
                 )
+            self._output.draw_source(reading, partial(self._show_drawn, task))
             self._interruption.hold()
         except (KeyboardInterrupt, SystemExit):
             self._output.break_source(reading)  # keep the rows recognised so far

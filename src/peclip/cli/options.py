@@ -47,30 +47,6 @@ def check_output(output: Path | None, *, overwrite: bool, endings: Sequence[str]
         )
 
 
-def check_folder(
-    output: Path, sources: Sequence[str], ending: str, *, overwrite: bool
-) -> dict[str, Path]:
-    """Checks that an output can be a folder, and returns the file of each source in it.
-
-    Args:
-        output: the folder; it is created later, if its parent exists.
-        sources: the names of all sources of the run.
-        ending: of the files, without a dot.
-        overwrite: whether existing files may be replaced.
-
-    Raises:
-        ConfigError: a file exists and may not be replaced, or cannot be written.
-    """
-    from peclip.results.source_files import source_files
-
-    if not output.is_dir():
-        check_output(output, overwrite=overwrite)
-    files = source_files(output, sources, ending)
-    for path in files.values() if output.is_dir() else ():
-        check_output(path, overwrite=overwrite)
-    return files
-
-
 def read_fold(text: str | None) -> tuple[int | None, bool]:
     """Reads `--fold`: a fold number, and whether all folds were requested."""
     if text in (None, "all"):
@@ -161,7 +137,37 @@ PageOpt = Annotated[
 PicturesOpt = Annotated[
     bool,
     typer.Option(
-        "--pictures/--no-pictures", help="Show the faces of people in --plot and --report."
+        "--pictures/--no-pictures",
+        help="Show the faces of people in --plot and --report; never with --blur-others or "
+        "--blur-all.",
+    ),
+]
+SaveVideoOpt = Annotated[
+    Path | None,
+    typer.Option(
+        "--save-video",
+        help="Also write a video with boxes, ids, labels and probabilities, and the sound of the "
+        "source, to this file (.mp4); for several sources, to this folder.",
+    ),
+]
+BlurOthersOpt = Annotated[
+    bool,
+    typer.Option(
+        "--blur-others",
+        help="Make all faces but that of the person seen longest (with --max-people, of the people "
+        "who are kept) unrecognisable in --save-video.",
+    ),
+]
+BlurAllOpt = Annotated[
+    bool,
+    typer.Option("--blur-all", help="Make all faces unrecognisable in --save-video."),
+]
+PerFrameOpt = Annotated[
+    Path | None,
+    typer.Option(
+        "--per-frame",
+        help="Also write one row per frame and person to this file (.csv, .jsonl or .parquet): "
+        "frame, timestamp, face_id, confidence, success, box, label and probabilities.",
     ),
 ]
 ExcelOpt = Annotated[

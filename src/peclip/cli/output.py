@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from peclip.cli import console
-from peclip.cli.options import check_folder, check_output
+from peclip.cli.options import check_output
 from peclip.errors import ConfigError
 from peclip.text.display import one_line
 
@@ -62,7 +62,14 @@ def check_row_output(
             f"The format {form} has one file per source, and there are {len(sources)} sources. Set "
             "the output to a folder: -o FOLDER."
         )
-    return check_folder(output, sources, FORMATS[form].ending or form, overwrite=overwrite)
+    from peclip.results.source_files import source_files
+
+    if not output.is_dir():
+        check_output(output, overwrite=overwrite)  # the folder is created in an existing one
+    files = source_files(output, sources, FORMATS[form].ending or form)
+    for path in files.values() if output.is_dir() else ():
+        check_output(path, overwrite=overwrite)
+    return files
 
 
 def _is_folder(output: Path | None) -> bool:
@@ -122,6 +129,8 @@ class RowOutput:
             self._file.close()
             if kind is None or issubclass(kind, KeyboardInterrupt | SystemExit):
                 self._sides.close()
+            else:
+                self._sides.discard()
         finally:
             if self._journal is not None:
                 self._journal.close(keep=self._resume or kind is not None)
@@ -158,6 +167,11 @@ class RowOutput:
     def write_row(self, row: Row) -> None:
         """Writes one row."""
         self.open().write_row(row)
+
+    def draw_source(self, reading: Reading, on_frame: Callable[[float], None]) -> None:
+        """Writes the videos of a source, which may take as long as predicting it."""
+        if self._writer is not None and self._sides:
+            self._sides.draw_source(reading.prediction(), on_frame)
 
     def end_source(self, reading: Reading, *, recognised: bool, faceless: bool) -> None:
         """Writes the prediction of a source, which is then complete.

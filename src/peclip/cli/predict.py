@@ -13,8 +13,11 @@ import typer
 from peclip.cli import console
 from peclip.cli.batch import PredictionRun
 from peclip.cli.field_options import Fields, from_fields
+from peclip.cli.frame_options import check_frame_outputs, chosen_blur
 from peclip.cli.interruption import Interruption
 from peclip.cli.options import (
+    BlurAllOpt,
+    BlurOthersOpt,
     DeviceOpt,
     ExcelOpt,
     LabelsOpt,
@@ -22,15 +25,16 @@ from peclip.cli.options import (
     OutputOpt,
     OverwriteOpt,
     PageOpt,
+    PerFrameOpt,
     PicturesOpt,
     PrecisionOpt,
     ProgressOpt,
+    SaveVideoOpt,
     SummaryOpt,
     TimelineOpt,
     read_labels,
 )
 from peclip.cli.output import RowOutput, check_resume, check_row_output
-from peclip.cli.side_outputs import SideOutputs, SideSettings
 from peclip.config import check
 from peclip.errors import ConfigError, VideoError
 from peclip.files import locked
@@ -68,6 +72,10 @@ def predict(
     plot: TimelineOpt = None,
     report: PageOpt = None,
     pictures: PicturesOpt = True,
+    save_video: SaveVideoOpt = None,
+    blur_others: BlurOthersOpt = False,
+    blur_all: BlurAllOpt = False,
+    per_frame: PerFrameOpt = None,
     options: Annotated[dict[str, Any], Fields(PredictOptions)],
     labels: LabelsOpt = None,
     device: DeviceOpt = "auto",
@@ -126,6 +134,8 @@ def predict(
 
     peclip predict videos/ -o rows.csv --summary people.csv --window 2s --hop 1s
 
+    peclip predict interview.mp4 --save-video interview-faces.mp4 --per-frame frames.csv
+
     peclip predict talk.mp4 --plot talk.png --report talk.html
 
     peclip predict talk.mp4 -f jsonl -o - | jq .label
@@ -134,8 +144,7 @@ def predict(
     """
     # Before torch is imported: waiting torch threads then leave the cores to the other stages.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    from peclip.engines.base import Job, Pool
-    from peclip.engines.registry import ENGINES
+    from peclip.cli.side_outputs import SideOutputs
     from peclip.results.formats.registry import FORMATS
 
     checked = check(PredictOptions, options)
@@ -143,14 +152,27 @@ def predict(
     if resume:
         check_resume(output, chosen, overwrite=overwrite)
     sources, all_names = _sources(source, shard)
+    blur = chosen_blur(save_video, checked, others=blur_others, everyone=blur_all)
+    check_frame_outputs(save_video, per_frame, sources, engine, resume=resume)
     sides = SideOutputs(
-        {"summary": summary, "plot": plot, "report": report},
+        {
+            "summary": summary,
+            "plot": plot,
+            "report": report,
+            "save-video": save_video,
+            "per-frame": per_frame,
+        },
         output,
         all_names,
-        SideSettings(pictures),
+        blur=blur,
+        pictures=pictures,
         overwrite=overwrite or resume,
     )
     files = check_row_output(output, chosen, all_names, overwrite=overwrite or resume)
+    # After the checks, because these import torch.
+    from peclip.engines.base import Job, Pool
+    from peclip.engines.registry import ENGINES
+
     job = Job(
         model,
         device,
@@ -159,6 +181,7 @@ def predict(
         checked,
         Pool(workers, worker_cpus, worker_gpus),
         keep_rows=chosen is None or not FORMATS[chosen].by_row or bool(sides),
+        keep_faces=sides.needs_faces,
     )
     with locked(output, *sides.paths), Interruption() as interruption:
         interruption.release()

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from peclip.cli.options import check_folder, check_output
+from peclip.cli.options import check_output
+from peclip.cli.source_outputs import files_of_sources
 from peclip.errors import ConfigError
-from peclip.results.figures import FIGURE_ENDINGS, check_matplotlib
+from peclip.literals import Blur
+from peclip.results.figures import FIGURE_ENDINGS, REPORT_ENDINGS, check_matplotlib
+from peclip.results.frame_file import FRAME_FILES, FrameFile, check_frame_file
+from peclip.results.overlay import OVERLAY_ENDINGS
 from peclip.results.table_file import TABLE_ENDINGS, check_table, write_table
 
 if TYPE_CHECKING:
@@ -17,40 +21,37 @@ if TYPE_CHECKING:
     from peclip.results.summary import Summary
 
 
+OnFrame = Callable[[float], None]
+"""Called with the time of a frame in seconds."""
+
+
 class SideOutput(Protocol):
-    """Receives the prediction of each source when it is complete."""
+    """Receives the prediction of each source when it is complete; by default ignores it."""
+
+    def draw_source(self, prediction: Prediction, on_frame: OnFrame) -> None:
+        """Does the long work for one source, before `end_source`; Ctrl-C ends it at once."""
 
     def end_source(self, prediction: Prediction) -> None:
-        """Receives one source with all of its rows."""
-        ...
+        """Receives one source with all of its rows; Ctrl-C waits until it is written."""
 
     def close(self) -> None:
         """Writes what is left at the end of the run, to a temporary name that is then moved."""
-        ...
+
+    def discard(self) -> None:
+        """Removes temporary files after an error."""
 
 
 @dataclass(frozen=True, slots=True)
-class SideSettings:
-    """What the side outputs contain."""
-
-    pictures: bool = True
-    """Whether plots and reports show faces."""
-
-
-@dataclass(frozen=True, slots=True)
-class Target:
-    """Where a side output is written."""
+class SideRequest:
+    """What a side output is to write."""
 
     path: Path
-    files: Mapping[str, Path] | None = None
-    """The file of each source, if `path` is a folder."""
-
-    def file_of(self, source: str) -> Path:
-        """Returns the file of a source, whose folder exists then."""
-        if self.files is None:
-            return self.path
-        self.path.mkdir(exist_ok=True)
-        return self.files[source]
+    """The value of the option: a file, or the folder of `files`."""
+    files: Mapping[str, Path] = field(default_factory=dict)
+    """The file of each source, for outputs with one file per source."""
+    blur: Blur | None = None
+    pictures: bool = True
+    """Whether plots and reports show faces."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,16 +61,18 @@ class SideOutputKind:
     endings: tuple[str, ...]
     check: Callable[[Path], None]
     """Checks what the output needs, such as an optional package, before torch is imported."""
-    open: Callable[[Target, SideSettings], SideOutput]
+    open: Callable[[SideRequest], SideOutput]
     per_source: bool = False
-    """Whether each source has a file: several sources have files with the first ending in a folder."""
+    """A file has one source; several sources are written to a folder."""
+    needs_faces: bool = False
+    """Whether it needs the faces of each frame, which an engine keeps only on request."""
 
 
-class SummaryOutput:
+class SummaryOutput(SideOutput):
     """One table of the people of all sources."""
 
-    def __init__(self, target: Target, settings: SideSettings) -> None:
-        self._path = target.path
+    def __init__(self, request: SideRequest) -> None:
+        self._path = request.path
         self._parts: list[Summary] = []  # of each source, without its rows
 
     def end_source(self, prediction: Prediction) -> None:
@@ -84,28 +87,84 @@ class SummaryOutput:
             write_table(self._path, joined(self._parts).rows())
 
 
-class PlotOutput:
+class VideoOutput(SideOutput):
+    """A video of each source with boxes, labels and probabilities."""
+
+    def __init__(self, request: SideRequest) -> None:
+        self._request = request
+
+    def draw_source(self, prediction: Prediction, on_frame: OnFrame) -> None:
+        """Writes the video of one source, unless nothing of it could be read."""
+        if prediction.faces:
+            path = self._request.files[prediction.source]
+            path.parent.mkdir(exist_ok=True)
+            prediction.render(path, blur=self._request.blur, on_frame=on_frame)
+
+
+class FrameRowsOutput(SideOutput):
+    """One file of the rows per frame of all sources."""
+
+    def __init__(self, request: SideRequest) -> None:
+        self._path = request.path
+        self._file: FrameFile | None = None
+
+    def end_source(self, prediction: Prediction) -> None:
+        """Writes the rows of one source; the first one creates the file."""
+        if prediction.faces:
+            if self._file is None:
+                self._file = FrameFile(self._path, prediction.labels)
+            self._file.write(prediction.frame_rows())
+
+    def close(self) -> None:
+        """Completes the file."""
+        if self._file is not None:
+            self._file.close()
+
+    def discard(self) -> None:
+        """Removes the incomplete file."""
+        if self._file is not None:
+            self._file.discard()
+
+
+class PlotOutput(SideOutput):
     """The timeline of each source."""
 
-    def __init__(self, target: Target, settings: SideSettings) -> None:
-        self._target, self._pictures = target, settings.pictures
+    def __init__(self, request: SideRequest) -> None:
+        self._request = request
 
     def end_source(self, prediction: Prediction) -> None:
         """Draws a source, unless it could not be read at all."""
         from peclip.results.figures import save_figure
 
         if any(row.status != "decode_error" for row in prediction.rows):
-            figure = prediction.plot(pictures=self._pictures)
-            save_figure(figure, self._target.file_of(prediction.source))
+            path = self._request.files[prediction.source]
+            path.parent.mkdir(exist_ok=True)
+            save_figure(prediction.plot(pictures=_shows_faces(self._request)), path)
+
+
+class ReportOutput(SideOutput):
+    """One page about all sources."""
+
+    def __init__(self, request: SideRequest) -> None:
+        from peclip.results.report import Report
+
+        self._report = Report(request.path, pictures=_shows_faces(request))
+
+    def end_source(self, prediction: Prediction) -> None:
+        """Adds the section of a source."""
+        self._report.end_source(prediction)
 
     def close(self) -> None:
-        """Does nothing: each plot is written already."""
+        """Writes the page."""
+        self._report.close()
+
+    def discard(self) -> None:
+        """Removes the sections that wait for the end of the run."""
+        self._report.discard()
 
 
-def _open_report(target: Target, settings: SideSettings) -> SideOutput:
-    from peclip.results.report import Report
-
-    return Report(target.path, pictures=settings.pictures)
+def _shows_faces(request: SideRequest) -> bool:
+    return request.pictures and request.blur is None
 
 
 SIDE_OUTPUTS = {
@@ -113,8 +172,12 @@ SIDE_OUTPUTS = {
     "plot": SideOutputKind(
         FIGURE_ENDINGS, lambda _: check_matplotlib("--plot"), PlotOutput, per_source=True
     ),
-    "report": SideOutputKind(
-        (".html", ".htm"), lambda _: check_matplotlib("--report"), _open_report
+    "report": SideOutputKind(REPORT_ENDINGS, lambda _: check_matplotlib("--report"), ReportOutput),
+    "save-video": SideOutputKind(
+        OVERLAY_ENDINGS, lambda _: None, VideoOutput, per_source=True, needs_faces=True
+    ),
+    "per-frame": SideOutputKind(
+        tuple(FRAME_FILES), check_frame_file, FrameRowsOutput, needs_faces=True
     ),
 }
 """By the name of the option."""
@@ -126,8 +189,9 @@ class SideOutputs:
     Args:
         paths: by the name of the option; `None` where the option is not set.
         output: the output of the rows.
-        sources: the names of all sources of the run.
-        settings: what they contain.
+        sources: the names of all sources.
+        blur: whose faces are unrecognisable in videos.
+        pictures: whether plots and reports show faces.
         overwrite: whether existing files may be replaced.
 
     Raises:
@@ -140,26 +204,42 @@ class SideOutputs:
         paths: Mapping[str, Path | None],
         output: Path | None,
         sources: Sequence[str],
-        settings: SideSettings,
         *,
+        blur: Blur | None = None,
+        pictures: bool = True,
         overwrite: bool,
     ) -> None:
         taken = {} if output is None else {output.absolute(): "-o"}
         self._open = list[SideOutput]()
-        self.paths: list[Path] = []
+        self.paths = [path for path in paths.values() if path is not None]
+        self.needs_faces = any(
+            SIDE_OUTPUTS[name].needs_faces for name, path in paths.items() if path is not None
+        )
         for name, path in paths.items():
             if path is None:
                 continue
-            target = _checked(name, path, sources, overwrite=overwrite)
+            kind = SIDE_OUTPUTS[name]
+            files: Mapping[str, Path] = {}
+            if kind.per_source:
+                files = files_of_sources(
+                    path, sources, kind.endings, f"--{name}", overwrite=overwrite
+                )
+            else:
+                check_output(path, overwrite=overwrite, endings=kind.endings)
+            kind.check(path)
             if (other := taken.setdefault(path.absolute(), f"--{name}")) != f"--{name}":
                 raise ConfigError(
                     f"{other} and --{name} both write to {str(path)!r}; choose different files."
                 )
-            self.paths.append(path)
-            self._open.append(SIDE_OUTPUTS[name].open(target, settings))
+            self._open.append(kind.open(SideRequest(path, files, blur, pictures)))
 
     def __bool__(self) -> bool:
         return bool(self._open)
+
+    def draw_source(self, prediction: Prediction, on_frame: OnFrame) -> None:
+        """Lets each output do its long work for a source."""
+        for output in self._open:
+            output.draw_source(prediction, on_frame)
 
     def end_source(self, prediction: Prediction) -> None:
         """Passes a complete source to each output."""
@@ -171,20 +251,7 @@ class SideOutputs:
         for output in self._open:
             output.close()
 
-
-def _checked(name: str, path: Path, sources: Sequence[str], *, overwrite: bool) -> Target:
-    """Checks one side output; raises as `SideOutputs`."""
-    kind = SIDE_OUTPUTS[name]
-    if not kind.per_source or (len(sources) < 2 and not path.is_dir()):
-        check_output(path, overwrite=overwrite, endings=kind.endings)
-        kind.check(path)
-        return Target(path)
-    if path.suffix or path.is_file():
-        raise ConfigError(
-            f"--{name} has one file per source, and there are {len(sources)} sources; got "
-            f"{str(path)!r}. Set it to a folder: --{name} FOLDER."
-        )
-    ending = kind.endings[0].removeprefix(".")
-    files = check_folder(path, sources, ending, overwrite=overwrite)
-    kind.check(path)
-    return Target(path, files)
+    def discard(self) -> None:
+        """Removes temporary files after an error."""
+        for output in self._open:
+            output.discard()

@@ -46,6 +46,8 @@ class Job:
     pool: Pool = field(default_factory=Pool)
     keep_rows: bool = True
     """False if `Reading.prediction()` is not needed, so that memory does not grow with the source."""
+    keep_faces: bool = False
+    """Whether `Reading.prediction()` has the faces of each frame; engine `local` only."""
 
     def load(self) -> Recognizer:
         """Loads the model; raises as `peclip.load`."""

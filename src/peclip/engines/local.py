@@ -14,7 +14,7 @@ from peclip.video.sources import Source
 class _Local:
     def __init__(self, job: Job) -> None:
         self._recognizer, self._options = job.load(), job.options
-        self._keep_rows = job.keep_rows
+        self._keep_rows, self._keep_faces = job.keep_rows, job.keep_faces
 
     @property
     def labels(self) -> Sequence[str]:
@@ -28,7 +28,12 @@ class _Local:
 
     def read(self, sources: Sequence[Source]) -> Iterator[Reading]:
         for source in sources:
-            yield self._recognizer.open(source.location, self._options, keep_rows=self._keep_rows)
+            yield self._recognizer.open(
+                source.location,
+                self._options,
+                keep_rows=self._keep_rows,
+                keep_faces=self._keep_faces,
+            )
 
 
 @contextmanager

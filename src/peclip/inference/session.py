@@ -22,6 +22,7 @@ from peclip.results.rows import Row, Status, failure_row
 from peclip.settings import Settings
 from peclip.version import VERSION
 from peclip.video.detectors.detector import FaceDetector
+from peclip.video.face_log import FaceLog
 from peclip.video.frames import Frames
 from peclip.video.interface import VideoReader
 from peclip.video.observer import Observation, Observer
@@ -51,6 +52,7 @@ class Session:
         settings: cache and network.
         metadata: facts about the model, for `Prediction.metadata`.
         keep_rows: false for endless sources; `prediction()` is then unavailable.
+        keep_faces: keep the faces of each frame for `Prediction.faces`, except for live sources.
         overlap: decode, detect and predict concurrently, in threads.
 
     Raises (while iterating):
@@ -71,6 +73,7 @@ class Session:
         settings: Settings,
         metadata: dict[str, Any],
         keep_rows: bool = True,
+        keep_faces: bool = False,
         overlap: bool = True,
     ) -> None:
         self.source = called(video)
@@ -88,6 +91,8 @@ class Session:
         self._overlap = overlap
         self._left = threading.Event()
         self._rows: list[Row] = []
+        self._faces = FaceLog() if keep_faces else None
+        self._ids: dict[int, int] = {}
         self._longest = LongestSeen(options.max_people)
 
     def __iter__(self) -> Iterator[Row]:
@@ -127,7 +132,11 @@ class Session:
     def prediction(self) -> Prediction:
         """Returns the prediction from the rows so far."""
         metadata = self._metadata | self._longest.metadata
-        return Prediction(self.source, self._labels.names, tuple(self._rows), metadata)
+        rows = tuple(self._rows)
+        if self._faces is not None:
+            named = {row.track_id for row in rows}
+            self._faces.name({track: n for track, n in self._ids.items() if n in named})
+        return Prediction(self.source, self._labels.names, rows, metadata, faces=self._faces)
 
     def note(self, error: str) -> None:
         """Records in the metadata why the rows end."""
@@ -136,6 +145,8 @@ class Session:
     def _describe(self, reader: VideoReader, detector: FaceDetector | None) -> None:
         about = reader.metadata
         self.duration_s, self._live = about.duration_s, about.live
+        if about.live:
+            self._faces = None  # the source may never end
         self._longest.live = about.live
         self._offset_s = about.start_s if self._options.time_origin == "container" else 0.0
         self._metadata |= {
@@ -194,6 +205,7 @@ class Session:
             hop=self._options.hop,
             num_frames=self._config.num_frames,
             size=preprocess.image_size,
+            ids=self._ids,
         )
 
     def _followed(self, chunks: Iterable[Frames]) -> Iterator[Frames]:
@@ -211,6 +223,8 @@ class Session:
         try:
             for observation in observations:
                 any_frame = True
+                if self._faces is not None:
+                    self._faces.add(observation)
                 yield observation
         except VideoError as error:
             if not any_frame:

@@ -16,12 +16,22 @@ if TYPE_CHECKING:
 
 
 FIGURE_ENDINGS = (".png", ".pdf", ".svg")
+REPORT_ENDINGS = (".html", ".htm")
+"""Of reports, which contain figures."""
 
 # Okabe and Ito's palette, which is safe for colour blindness, and three greys; in the order of `EMOTIONS`.
 PALETTE = (
     *("#E69F00", "#0072B2", "#999999", "#D55E00", "#56B4E9", "#009E73", "#CC79A7"),
     *("#F0E442", "#000000", "#666666", "#BBBBBB"),
 )
+
+_PEOPLE = tuple(PALETTE[number] for number in (0, 4, 5, 6, 3, 1, 7))
+"""Of people: the colours of the palette, which differ from black, grey and each other on any picture."""
+
+
+def colour_of_person(track_id: int) -> str:
+    """Returns the colour of a person in all pictures, such as #E69F00; grey for the whole frame."""
+    return PALETTE[2] if track_id < 0 else _PEOPLE[track_id % len(_PEOPLE)]
 
 
 def check_matplotlib(purpose: str) -> None:

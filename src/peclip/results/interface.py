@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from peclip.results.rows import Row, TrackSummary
+
+if TYPE_CHECKING:
+    from peclip.video.face_log import FaceLog
 
 
 class SourceResult(Protocol):
@@ -38,6 +41,25 @@ class SourceResult(Protocol):
 
     def to_dict(self) -> dict[str, Any]:
         """Returns the JSON form."""
+        ...
+
+
+class LoggedResult(SourceResult, Protocol):
+    """A source that can be drawn and written per frame; `Prediction` is one."""
+
+    @property
+    def metadata(self) -> Mapping[str, Any]:
+        """The options and facts of the prediction."""
+        ...
+
+    @property
+    def main_track(self) -> TrackSummary | None:
+        """The person seen for the longest time."""
+        ...
+
+    @property
+    def faces(self) -> FaceLog | None:
+        """The faces of each frame, if they were kept."""
         ...
 
 

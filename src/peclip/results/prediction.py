@@ -6,7 +6,7 @@ This module does not import torch, so that reading and writing results stays lig
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,8 +17,11 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
-    from peclip.results.face_pictures import Video
+    from peclip.literals import Blur
+    from peclip.results.frame_rows import FrameRow
+    from peclip.results.overlay import Video
     from peclip.results.summary import Summary
+    from peclip.video.face_log import FaceLog
 
 from peclip.results.rows import SCHEMA_VERSION, UNITS, Row, TrackSummary, rounded
 
@@ -33,6 +36,8 @@ class Prediction:
     rows: tuple[Row, ...]
     metadata: Mapping[str, Any] = field(default_factory=dict)
     """Model, device, precision, decoder, face detector and preprocessing used."""
+    faces: FaceLog | None = field(default=None, repr=False, compare=False)
+    """The faces of each frame, for `render` and `frame_rows`; `None` for live sources and rows of files."""
 
     @property
     def tracks(self) -> dict[int, TrackSummary]:
@@ -118,6 +123,54 @@ class Prediction:
         from peclip.results.summary import summarise
 
         return summarise(self.rows, self.labels)
+
+    def frame_rows(self) -> Iterator[FrameRow]:
+        """Yields one row per frame and person, and one for each frame without anyone.
+
+        Raises:
+            ConfigError: the prediction has no faces per frame.
+        """
+        from peclip.results.frame_rows import frame_rows
+
+        return frame_rows(self)
+
+    def save_frames(self, path: str | Path) -> None:
+        """Writes `frame_rows` to a `.csv`, `.jsonl` or `.parquet` file.
+
+        Raises:
+            ConfigError: the extension is unsupported, the file cannot be written, or the prediction has no
+                faces per frame.
+            MissingExtraError: parquet needs an optional package.
+        """
+        from peclip.results.frame_file import FrameFile
+
+        with FrameFile(Path(path), self.labels) as file:
+            file.write(self.frame_rows())
+
+    def render(
+        self,
+        path: str | Path,
+        *,
+        video: Video | None = None,
+        blur: Blur | None = None,
+        on_frame: Callable[[float], None] | None = None,
+    ) -> None:
+        """Writes an MP4 video with boxes, ids, labels and probabilities, and the sound of the source.
+
+        Args:
+            path: a `.mp4` file.
+            video: the source, if it is pixels, or a file that has been moved.
+            blur: make the faces of `"others"` than the main person, or of `"all"`, unrecognisable.
+            on_frame: called with the time of each frame in seconds.
+
+        Raises:
+            ConfigError: an argument is unsupported, the file cannot be written, or the prediction has no
+                faces per frame.
+            VideoError: the source cannot be read.
+        """
+        from peclip.results.overlay import render_overlay
+
+        render_overlay(self, path, video=video, blur=blur, on_frame=on_frame)
 
     def plot(self, *, video: Video | None = None, pictures: bool = True) -> Figure:
         """Draws when each person shows which expression, one lane per person.

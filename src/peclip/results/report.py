@@ -15,7 +15,7 @@ from peclip.errors import ConfigError
 from peclip.files import replacing
 from peclip.results.episodes import Episode
 from peclip.results.face_pictures import Video, pictures_of, portraits
-from peclip.results.figures import check_matplotlib, label_colours
+from peclip.results.figures import REPORT_ENDINGS, check_matplotlib, label_colours
 from peclip.results.interface import SourceResult
 from peclip.results.page_parts import (
     base_name,
@@ -32,8 +32,6 @@ from peclip.results.time_axis import clock_text
 from peclip.results.timeline import INK, MAX_PEOPLE, plot_timeline
 from peclip.version import VERSION
 from peclip.video.faces import Image
-
-REPORT_ENDINGS = (".html", ".htm")
 
 LIMITS = (
     "peclip describes visible facial expressions; it cannot know what people feel, and its error "
@@ -146,6 +144,10 @@ class Report:
                 f"The report {str(self._path)!r} cannot be written: {error.strerror or error}. "
                 "Choose a file in an existing, writable folder."
             ) from None
+
+    def discard(self) -> None:
+        """Removes the sections without writing the page."""
+        self._sections.close()
 
     def _beginning(self) -> dict[str, str]:
         summary = joined(self._parts)

@@ -10,6 +10,7 @@ from peclip.results.figures import check_matplotlib, label_colours
 from peclip.results.interface import SourceResult
 from peclip.results.lanes import Cell, Lane, Lanes, lanes_of
 from peclip.results.time_axis import clock_text, time_ticks
+from peclip.results.timeline_layout import LANE, LEGEND_ROW, MARGIN, Layout
 from peclip.text.display import printable, shortened
 
 if TYPE_CHECKING:
@@ -26,17 +27,9 @@ MAX_PEOPLE = 12
 NUM_LINES = 4
 """Labels of a lane with a line."""
 
-_LANE, _GAP, _HEAD_ABOVE = 1.2, 0.28, 0.72
-_TITLE, _AXIS, _LEGEND_ROW = 0.5, 0.5, 0.22
-_HEAD_WIDTH, _RIGHT, _LEFT, _STILL_LEFT = 1.95, 0.32, 0.55, 1.15
-_NARROW = 7.0
-"""Inches: the head of a lane of a narrower figure is above the lane."""
-
 _BAND = (1.1, 0.2)
 """Lower edge and height of the bands, above probabilities from 0 to 1."""
 _MAX_MARKERS = 60
-_CHARACTER = 0.075
-"""Inches, of a character of the legend."""
 
 
 def plot_timeline(
@@ -72,11 +65,11 @@ def plot_timeline(
     is_still = lanes.end_s <= lanes.start_s  # its bars have names
     entries = [] if is_still else [(shortened(name, 24), colours[name]) for name in drawn]
     remarks = _remarks(lanes)
-    layout = _Layout(width, lanes, [name for name, _ in entries], remarks, has_title)
+    layout = Layout(width, lanes, [name for name, _ in entries], remarks, has_title)
     figure = Figure(figsize=(width, layout.height))
     if has_title:
         title = _title(prediction.source, width)
-        _write(figure, 0.15, layout.height - 0.28, title, size=12, weight="bold")
+        _write(figure, MARGIN, layout.height - 0.28, title, size=12, weight="bold")
     if not lanes.lanes:
         told = "not read" if lanes.end_reason and is_still else "no face found"
         _write(figure, width / 2, layout.height / 2, told, size=14, ha="center")
@@ -88,46 +81,8 @@ def plot_timeline(
             _draw_times(axes, lanes, layout, is_last=number == len(lanes.lanes) - 1)
     _draw_legend(figure, layout, entries)
     for number, remark in enumerate(reversed(remarks)):
-        _write(figure, 0.15, 0.1 + number * 0.17, remark, size=7.5)
+        _write(figure, MARGIN, 0.1 + number * 0.17, remark, size=7.5)
     return figure
-
-
-class _Layout:
-    """Where everything is, in inches from the lower left corner."""
-
-    def __init__(
-        self, width: float, lanes: Lanes, names: list[str], remarks: list[str], has_title: bool
-    ) -> None:
-        self.width = width
-        self.is_narrow = width < _NARROW
-        names_left = _STILL_LEFT if lanes.end_s <= lanes.start_s else _LEFT
-        self.left = names_left if self.is_narrow else _HEAD_WIDTH + _LEFT
-        self.lane_width = width - self.left - _RIGHT
-        longest = max(map(len, names), default=0)
-        self.column = 0.4 + _CHARACTER * longest
-        self.columns = max(1, int((width - 0.3) / self.column))
-        rows = -(-len(names) // self.columns)
-        self.foot = 0.1 + 0.17 * len(remarks)
-        self.legend_top = self.foot + rows * _LEGEND_ROW
-        self._bottom = self.legend_top + _AXIS
-        self._step = _LANE + _GAP + (_HEAD_ABOVE if self.is_narrow else 0)
-        self._lanes = len(lanes.lanes)
-        self.height = self._bottom + max(1, self._lanes) * self._step - _GAP
-        self.height += _TITLE if has_title else 0.1
-
-    def bottom(self, number: int) -> float:
-        """Returns the lower edge of a lane, counted from the top."""
-        return self._bottom + (self._lanes - 1 - number) * self._step
-
-    def lane(self, number: int) -> tuple[float, float, float, float]:
-        """Returns the place of a lane as matplotlib has it."""
-        return self.part(self.left, self.bottom(number), self.lane_width, _LANE)
-
-    def part(
-        self, x: float, y: float, width: float, height: float
-    ) -> tuple[float, float, float, float]:
-        """Returns a place in parts of the figure."""
-        return x / self.width, y / self.height, width / self.width, height / self.height
 
 
 def _draw_lane(
@@ -203,7 +158,7 @@ def _draw_bars(axes: Axes, lane: Lane, colours: Mapping[str, str]) -> None:
     axes.set_xticks([0, 0.5, 1])
 
 
-def _draw_times(axes: Axes, lanes: Lanes, layout: _Layout, *, is_last: bool) -> None:
+def _draw_times(axes: Axes, lanes: Lanes, layout: Layout, *, is_last: bool) -> None:
     times, names, unit = time_ticks(lanes.start_s, lanes.end_s, layout.lane_width)
     axes.set_xticks(times, names if is_last else [""] * len(times))
     axes.grid(axis="x", color=SHADE, alpha=0.25, linewidth=0.6)
@@ -212,13 +167,13 @@ def _draw_times(axes: Axes, lanes: Lanes, layout: _Layout, *, is_last: bool) -> 
 
 
 def _draw_head(
-    figure: Figure, layout: _Layout, number: int, lane: Lane, picture: Image | None
+    figure: Figure, layout: Layout, number: int, lane: Lane, picture: Image | None
 ) -> None:
     """Draws the picture of a person, the label of the whole source, and how long the person is seen."""
     side = 0.6
     bottom = layout.bottom(number)
-    y = bottom + _LANE + 0.1 if layout.is_narrow else bottom + _LANE - side
-    axes = figure.add_axes(layout.part(0.15, y, side, side), label=f"picture of {lane.name}")
+    y = bottom + LANE + 0.1 if layout.is_narrow else bottom + LANE - side
+    axes = figure.add_axes(layout.part(MARGIN, y, side, side), label=f"picture of {lane.name}")
     axes.set_xticks([])
     axes.set_yticks([])
     axes.spines[:].set_color(SHADE)
@@ -233,9 +188,9 @@ def _draw_head(
     lines = [(lane.name, "bold"), (shortened(lane.mean_text, 26), "normal")]
     if lane.totals.source_s:
         lines.append((seen, "normal"))
-    x, top = (0.15 + side + 0.1, y + side - 0.12) if layout.is_narrow else (0.15, y - 0.16)
+    x, top = (MARGIN + side + 0.1, y + side - 0.12) if layout.is_narrow else (MARGIN, y - 0.16)
     if not layout.is_narrow:
-        _write(figure, 0.15 + side + 0.1, y + side - 0.14, lane.name, size=9, weight="bold")
+        _write(figure, MARGIN + side + 0.1, y + side - 0.14, lane.name, size=9, weight="bold")
         lines = lines[1:]
     for line, (text, weight) in enumerate(lines):
         _write(figure, x, top - 0.17 * line, text, size=8.5, weight=weight)
@@ -251,13 +206,13 @@ def _draw_silhouette(axes: Axes) -> None:
         axes.add_patch(patch)
 
 
-def _draw_legend(figure: Figure, layout: _Layout, entries: list[tuple[str, str]]) -> None:
+def _draw_legend(figure: Figure, layout: Layout, entries: list[tuple[str, str]]) -> None:
     from matplotlib.patches import Rectangle
 
     for number, (name, colour) in enumerate(entries):
         row, column = divmod(number, layout.columns)
-        x = 0.15 + column * layout.column
-        y = layout.legend_top - (row + 0.6) * _LEGEND_ROW
+        x = MARGIN + column * layout.column
+        y = layout.legend_top - (row + 0.6) * LEGEND_ROW
         square = Rectangle(
             layout.part(x, y - 0.06, 0, 0)[:2],
             *layout.part(0, 0, 0.13, 0.13)[2:],

@@ -64,6 +64,7 @@ def cut_windows(
     hop: float,
     num_frames: int,
     size: int,
+    ids: dict[int, int] | None = None,
 ) -> Iterator[list[FaceWindow]]:
     """Cuts a stream of observations into windows, each given as soon as it is complete.
 
@@ -78,12 +79,13 @@ def cut_windows(
         hop: seconds between the starts of windows, above 0.
         num_frames: crops per person and window, by segment-centre sampling.
         size: side of the crops.
+        ids: filled with the id in the rows of each person who has a row, by their earliest track id.
     """
     recent = Recent(every_frame=math.isfinite(window))
     number, start, origin, covered, time, step = 0, 0.0, 0.0, -1, 0.0, 0.0
-    ids = _Ids()
+    people = _Ids(ids)
     newest: Observation | None = None
-    for observation in ids.follow(observations):
+    for observation in people.follow(observations):
         if newest is None:
             start = origin = observation.time
         else:
@@ -93,7 +95,7 @@ def cut_windows(
             inside, within = recent.between(start, start + window)
             if inside and within is not None:
                 span = Span(number, start, start + window, within[0], within[-1])
-                yield _people(inside, span, num_frames, size, ids)
+                yield _people(inside, span, num_frames, size, people)
                 number, covered = number + 1, within[-1]
             start += hop if within is not None else hop * max(1, int((time - start - window) / hop))
         # One window before the end is kept for the one that ends with the video.
@@ -106,7 +108,7 @@ def cut_windows(
         begin = max(origin, min(end - window, time))
         rest, first = _rest(recent, begin, newest)
         span = Span(number, begin, end, first, newest.index)
-        yield _people(rest, span, num_frames, size, ids)
+        yield _people(rest, span, num_frames, size, people)
 
 
 def _rest(recent: Recent, begin: float, newest: Observation) -> tuple[list[Observation], int]:
@@ -120,10 +122,10 @@ def _rest(recent: Recent, begin: float, newest: Observation) -> tuple[list[Obser
 class _Ids:
     """The ids of people in rows: numbered in the order of their first row."""
 
-    def __init__(self) -> None:
+    def __init__(self, public: dict[int, int] | None) -> None:
         self.earlier: dict[int, int] = {}
         """The new track ids of people who were recognised later → their earlier ones."""
-        self._public: dict[int, int] = {}
+        self._public = {} if public is None else public
 
     def follow(self, observations: Iterable[Observation]) -> Iterator[Observation]:
         """Passes observations on, and learns who was recognised."""
