@@ -118,6 +118,30 @@ SummaryOpt = Annotated[
         ".parquet): seconds, shares of time, mean probabilities and episodes.",
     ),
 ]
+TimelineOpt = Annotated[
+    Path | None,
+    typer.Option(
+        "--plot",
+        help="Also draw the timeline of each source to this file (.png, .svg or .pdf), or for several "
+        "sources to .png files in this folder (requires the `plot` extra).",
+    ),
+]
+PageOpt = Annotated[
+    Path | None,
+    typer.Option(
+        "--report",
+        help="Also write one .html page about all sources: summary, timelines, pictures of the peaks "
+        "of expressions, and settings (requires the `plot` extra).",
+    ),
+]
+PicturesOpt = Annotated[
+    bool,
+    typer.Option(
+        "--pictures/--no-pictures",
+        help="Show the faces of people in --plot and --report; never with --blur-others or "
+        "--blur-all.",
+    ),
+]
 SaveVideoOpt = Annotated[
     Path | None,
     typer.Option(

@@ -24,11 +24,14 @@ from peclip.cli.options import (
     ModelOpt,
     OutputOpt,
     OverwriteOpt,
+    PageOpt,
     PerFrameOpt,
+    PicturesOpt,
     PrecisionOpt,
     ProgressOpt,
     SaveVideoOpt,
     SummaryOpt,
+    TimelineOpt,
     read_labels,
 )
 from peclip.cli.output import RowOutput, check_resume, check_row_output
@@ -67,6 +70,9 @@ def predict(
     ] = None,
     excel: ExcelOpt = False,
     summary: SummaryOpt = None,
+    plot: TimelineOpt = None,
+    report: PageOpt = None,
+    pictures: PicturesOpt = True,
     save_video: SaveVideoOpt = None,
     blur_others: BlurOthersOpt = False,
     blur_all: BlurAllOpt = False,
@@ -131,6 +137,8 @@ def predict(
 
     peclip predict interview.mp4 --save-video interview-faces.mp4 --per-frame frames.csv
 
+    peclip predict talk.mp4 --plot talk.png --report talk.html
+
     peclip predict talk.mp4 -f jsonl -o - | jq .label
 
     peclip predict videos/ -o rows-3.jsonl --shard 3/8 --resume
@@ -148,10 +156,17 @@ def predict(
     blur = chosen_blur(save_video, checked, others=blur_others, everyone=blur_all)
     check_frame_outputs(save_video, per_frame, sources, engine, resume=resume)
     sides = SideOutputs(
-        {"summary": summary, "save-video": save_video, "per-frame": per_frame},
+        {
+            "summary": summary,
+            "plot": plot,
+            "report": report,
+            "save-video": save_video,
+            "per-frame": per_frame,
+        },
         output,
         all_names,
         blur=blur,
+        pictures=pictures,
         overwrite=overwrite or resume,
     )
     files = check_row_output(output, chosen, all_names, overwrite=overwrite or resume)

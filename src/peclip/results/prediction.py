@@ -172,15 +172,52 @@ class Prediction:
 
         render_overlay(self, path, video=video, blur=blur, on_frame=on_frame)
 
-    def plot(self) -> Figure:
-        """Draws the probabilities over time, one panel per person.
+    def plot(self, *, video: Video | None = None, pictures: bool = True) -> Figure:
+        """Draws when each person shows which expression, one lane per person.
+
+        Args:
+            video: the source, if it is pixels, or a file that has been moved.
+            pictures: show the faces, if the video can be read; otherwise silhouettes.
 
         Raises:
             MissingExtraError: matplotlib is not installed.
         """
+        from peclip.results.face_pictures import portraits
         from peclip.results.timeline import plot_timeline
 
-        return plot_timeline(self)
+        return plot_timeline(self, pictures=portraits(self, video=video) if pictures else None)
+
+    def save_report(
+        self, path: str | Path, *, video: Video | None = None, pictures: bool = True
+    ) -> None:
+        """Writes an HTML page with the summary, the timeline, the peaks of expressions and the settings.
+
+        Args:
+            path: a `.html` file.
+            video: the source, if it is pixels, or a file that has been moved.
+            pictures: show the faces, if the video can be read.
+
+        Raises:
+            ConfigError: the file cannot be written, or its extension is unsupported.
+            MissingExtraError: matplotlib is not installed.
+        """
+        from peclip.results.report import Report
+
+        report = Report(Path(path), pictures=pictures)
+        report.end_source(self, video=video)
+        report.close()
+
+    def __repr__(self) -> str:
+        best = f", {self.label!r} ({self.confidence:.2f})" if self.confidence is not None else ""
+        people, rows = len(self.tracks), len(self.rows)
+        counts = f"{people} {'person' if people == 1 else 'people'}, {rows} {'row' if rows == 1 else 'rows'}"
+        return f"Prediction({self.source!r}: {counts}{best})"
+
+    def _repr_html_(self) -> str:
+        """Returns what a notebook shows: a table of people, and the timeline with matplotlib."""
+        from peclip.results.notebook import notebook_html
+
+        return notebook_html(self)
 
 
 def _summarise(track: int, rows: list[Row]) -> TrackSummary:
