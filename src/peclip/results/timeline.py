@@ -71,8 +71,7 @@ def plot_timeline(
         title = _title(prediction.source, width)
         _write(figure, MARGIN, layout.height - 0.28, title, size=12, weight="bold")
     if not lanes.lanes:
-        told = "not read" if lanes.end_reason and is_still else "no face found"
-        _write(figure, width / 2, layout.height / 2, told, size=14, ha="center")
+        _write(figure, width / 2, layout.legend_top + 0.3, _note(lanes), size=14, ha="center")
     for number, lane in enumerate(lanes.lanes):
         axes = figure.add_axes(layout.lane(number))
         _draw_lane(axes, lane, lanes, colours, inches=layout.lane_width)
@@ -243,6 +242,12 @@ def _remarks(lanes: Lanes) -> list[str]:
     if lanes.end_reason:
         remarks.append(f"{lanes.end_reason.capitalize()}.")
     return remarks
+
+
+def _note(lanes: Lanes) -> str:
+    """Returns what a plot without lanes says."""
+    is_unread = bool(lanes.end_reason) and lanes.end_s <= lanes.start_s
+    return "not read" if is_unread else "no face found"
 
 
 def _title(source: str, width: float) -> str:

@@ -10,6 +10,7 @@ MARGIN = 0.15
 LANE, _GAP, _HEAD_ABOVE = 1.2, 0.28, 0.72
 _TITLE, _AXIS, LEGEND_ROW = 0.5, 0.5, 0.22
 _HEAD_WIDTH, _RIGHT, _LEFT, _STILL_LEFT = 1.95, 0.32, 0.55, 1.15
+_NOTE = 0.6  # instead of lanes
 _NARROW = 7.0
 """Inches: the head of a lane of a narrower figure is above the lane."""
 _CHARACTER = 0.075
@@ -38,10 +39,11 @@ class Layout:
         rows = -(-len(names) // self.columns)
         self.foot = 0.1 + 0.17 * len(remarks)
         self.legend_top = self.foot + rows * LEGEND_ROW
-        self._bottom = self.legend_top + _AXIS
+        self._bottom = self.legend_top + (_AXIS if lanes.lanes else 0)
         self._step = LANE + _GAP + (_HEAD_ABOVE if self.is_narrow else 0)
         self._lanes = len(lanes.lanes)
-        self.height = self._bottom + max(1, self._lanes) * self._step - _GAP
+        drawn = self._lanes * self._step - _GAP if lanes.lanes else _NOTE
+        self.height = self._bottom + drawn
         self.height += _TITLE if has_title else 0.1
 
     def bottom(self, number: int) -> float:
