@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -43,6 +44,7 @@ from peclip.literals import EngineName, RowFormat
 from peclip.predict_options import PredictOptions
 
 if TYPE_CHECKING:
+    from peclip.engines.base import Engine, Job
     from peclip.video.sources import Source
 
 
@@ -135,9 +137,7 @@ def predict(
 
     peclip predict videos/ -o rows.csv --summary people.csv --window 2s --hop 1s
 
-    peclip predict interview.mp4 --save-video interview-faces.mp4 --per-frame frames.csv
-
-    peclip predict talk.mp4 --plot talk.png --report talk.html
+    peclip predict talk.mp4 --save-video faces.mp4 --plot talk.png --report talk.html
 
     peclip predict talk.mp4 -f jsonl -o - | jq .label
 
@@ -155,24 +155,15 @@ def predict(
     sources, all_names = _sources(source, shard)
     blur = chosen_blur(save_video, checked, others=blur_others, everyone=blur_all)
     check_frame_outputs(save_video, per_frame, sources, engine, resume=resume)
+    pictured = {"plot": plot, "report": report, "save-video": save_video}
+    tables = {"summary": summary, "per-frame": per_frame}
+    may_exist = overwrite or resume
     sides = SideOutputs(
-        {
-            "summary": summary,
-            "plot": plot,
-            "report": report,
-            "save-video": save_video,
-            "per-frame": per_frame,
-        },
-        output,
-        all_names,
-        blur=blur,
-        pictures=pictures,
-        overwrite=overwrite or resume,
+        pictured | tables, output, all_names, blur=blur, pictures=pictures, overwrite=may_exist
     )
-    files = check_row_output(output, chosen, all_names, overwrite=overwrite or resume)
+    files = check_row_output(output, chosen, all_names, overwrite=may_exist)
     # After the checks, because these import torch.
     from peclip.engines.base import Job, Pool
-    from peclip.engines.registry import ENGINES
 
     job = Job(
         model,
@@ -184,19 +175,32 @@ def predict(
         keep_rows=chosen is None or not FORMATS[chosen].by_row or bool(sides),
         keep_faces=sides.needs_faces,
     )
-    # A lock that is taken is also released.
-    with Interruption() as interruption, locked(output, *sides.paths):
-        interruption.release()
-        with (
-            ENGINES[engine](job) as opened,
-            RowOutput(
-                opened, output, chosen, sides, files, excel=excel, top_k=top_k, resume=resume
-            ) as target,
-            console.progress_bar(enabled=progress and not _shows_rows(output)) as bar,
-        ):
-            reading_bar = ReadingBar(bar, end=checked.end)
-            batch = PredictionRun(target, reading_bar, interruption, several=len(all_names) > 1)
-            batch.write(opened, sources)
+    rows = partial(RowOutput, path=output, form=chosen, sides=sides, files=files)
+    bar = progress and not _shows_rows(output)
+    rows = partial(rows, excel=excel, top_k=top_k, resume=resume)
+    _write(job, engine, sources, rows, (output, *sides.paths), len(all_names) > 1, bar=bar)
+
+
+def _write(
+    job: Job,
+    engine: EngineName,
+    sources: list[Source],
+    rows: Callable[[Engine], RowOutput],
+    locks: Sequence[Path | None],
+    several: bool,
+    *,
+    bar: bool,
+) -> None:
+    """Reads the sources and writes their outputs, which are locked against other processes."""
+    from peclip.engines.registry import ENGINES
+
+    with console.progress_bar(enabled=bar) as shown:
+        reading_bar = ReadingBar(shown, end=job.options.end)
+        with Interruption() as interruption, locked(*locks):
+            interruption.release()
+            with ENGINES[engine](job) as opened, rows(opened) as target:
+                batch = PredictionRun(target, reading_bar, interruption, several=several)
+                batch.write(opened, sources)
     batch.leave()
 
 

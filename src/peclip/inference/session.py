@@ -7,7 +7,7 @@ import math
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, closing
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import Any
 
 from peclip.config import MAX_WINDOW_PIXELS, ModelConfig
@@ -15,15 +15,15 @@ from peclip.errors import InternalError, PEClipError, UserError, VideoError, wit
 from peclip.inference.longest_seen import LongestSeen
 from peclip.inference.prefetch import in_turn, run_ahead
 from peclip.inference.source import OpenedSource, Video, called
+from peclip.inference.window_row import window_row
 from peclip.labels import LabelSet, effective_prior_weight
 from peclip.predict_options import PredictOptions
 from peclip.results.prediction import Prediction
-from peclip.results.rows import Row, Status, failure_row
+from peclip.results.rows import Row, failure_row
 from peclip.settings import Settings
 from peclip.version import VERSION
 from peclip.video.detectors.detector import FaceDetector
 from peclip.video.face_log import FaceLog
-from peclip.video.face_measures import unlike
 from peclip.video.frames import Frames
 from peclip.video.interface import VideoReader
 from peclip.video.observer import Observation, Observer
@@ -251,46 +251,15 @@ class Session:
             yield self._add(row)
 
     def _row(self, window: FaceWindow, probabilities: list[float] | None) -> Row:
-        scores = dict(zip(self._labels, probabilities, strict=True)) if probabilities else {}
-        best = max(scores, key=lambda name: scores[name]) if scores else None
-        status = self._status(window)
-        if status == "ok" and best is not None and scores[best] < self._options.min_score:
-            status = "uncertain"
-        label = None if status == "uncertain" else best
-        box, measures, ranges = window.box, window.measures, self._config.face_ranges
-        return Row(
+        return window_row(
+            window,
+            dict(zip(self._labels, probabilities, strict=True)) if probabilities else {},
             source=self.source,
-            model=self._model,
-            model_revision=self._revision,
-            track_id=window.track_id,
-            window=window.window,
-            start_s=window.start_s,
-            end_s=window.end_s,
-            start_frame=window.start_frame,
-            end_frame=window.end_frame,
-            num_frames_used=window.num_frames_used,
-            n_faces=window.n_faces,
-            status=status,
-            label=label,
-            score=None if label is None else scores[label],
-            scores=scores,
-            face_conf=None if box is None or self._detector is None else box.score,
-            face_coverage=window.coverage,
-            box=None if box is None else (box.x, box.y, box.width, box.height),
-            **({} if measures is None else asdict(measures)),
-            unlike_training=unlike(ranges, measures, box.side)
-            if ranges and box is not None and measures is not None
-            else None,
+            model=(self._model, self._revision),
+            options=self._options,
+            ranges=self._config.face_ranges,
+            detected=self._detector is not None,
         )
-
-    def _status(self, window: FaceWindow) -> Status:
-        if window.box is None:
-            return "no_face"
-        if self._detector is None:
-            return "ok"  # the user declares the frame to be a face
-        small = window.box.side < self._options.min_face
-        seldom = window.coverage < self._options.min_coverage
-        return "low_quality" if small or seldom else "ok"
 
     def fail(self, failure: PEClipError) -> Row:
         """Adds and returns the row that marks the end of reading; earlier rows are kept."""

@@ -84,9 +84,8 @@ def cut_windows(
         size: side of the crops.
         ids: filled with the id in the rows of each person who has a row, by their earliest track id.
     """
-    recent = Recent(every_frame=math.isfinite(window))
+    recent, people = Recent(every_frame=math.isfinite(window)), _Ids(ids)
     number, start, origin, covered, time, step = 0, 0.0, 0.0, -1, 0.0, 0.0
-    people = _Ids(ids)
     newest: Observation | None = None
     for observation in people.follow(observations):
         if newest is None:
@@ -110,8 +109,7 @@ def cut_windows(
         end = time + (newest.duration or min(step, window))
         begin = max(origin, min(end - window, time))
         rest, first = _rest(recent, begin, newest)
-        span = Span(number, begin, end, first, newest.index)
-        yield _people(rest, span, num_frames, size, people)
+        yield _people(rest, Span(number, begin, end, first, newest.index), num_frames, size, people)
 
 
 def _rest(recent: Recent, begin: float, newest: Observation) -> tuple[list[Observation], int]:
