@@ -1,4 +1,4 @@
-"""Outputs of `peclip predict` besides the rows: what a whole source, or all of them, give."""
+"""Additional outputs of `peclip predict`, computed from whole sources rather than single rows."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 
 
 class SideOutput(Protocol):
-    """Receives the prediction of each source when it is complete."""
+    """Receives each source's prediction when it is complete."""
 
     def end_source(self, prediction: Prediction) -> None:
         """Receives one source with all of its rows."""
         ...
 
     def close(self) -> None:
-        """Writes what is left at the end of the run, to a temporary name that is then moved."""
+        """Writes the remaining output at the end of the run, atomically."""
         ...
 
 
@@ -39,7 +39,7 @@ class SideOutputKind:
 
 
 class SummaryOutput:
-    """One table of the people of all sources."""
+    """A table of the people in all sources."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -50,7 +50,7 @@ class SummaryOutput:
         self._parts.append(prediction.summary())
 
     def close(self) -> None:
-        """Writes the table, unless there was no source."""
+        """Writes the table, unless there were no sources."""
         from peclip.results.summary import joined
 
         if self._parts:
@@ -58,15 +58,15 @@ class SummaryOutput:
 
 
 SIDE_OUTPUTS = {"summary": SideOutputKind(TABLE_ENDINGS, check_table, SummaryOutput)}
-"""By the name of the option."""
+"""Side outputs by option name."""
 
 
 class SideOutputs:
-    """The side outputs of one run, checked when this is made.
+    """The side outputs of one run, checked on creation.
 
     Args:
-        paths: by the name of the option; `None` where the option is not set.
-        output: the output of the rows.
+        paths: by option name; `None` for options that are not set.
+        output: the output file of the rows.
         overwrite: whether existing files may be replaced.
 
     Raises:

@@ -55,7 +55,7 @@ END = "no more frames left"
 OTHER_SIZE = "Expected pre-allocated tensor of shape"
 
 _PAUSE_S = 10.0
-"""After a longer pause that no duration announces, stamps are taken to be wrong until PyAV confirms them."""
+"""After a longer pause that no frame duration explains, timestamps are considered wrong until PyAV confirms them."""
 
 
 @functools.cache
