@@ -31,12 +31,12 @@ def default_readers() -> int:
 MAX_WORKERS = 256
 """Processes that read videos."""
 MAX_SECONDS = 1e9
-"""Longest time in a video: 32 years."""
+"""Latest supported time in a video: 32 years."""
 RESAMPLES = 1000
 """Default number of bootstrap draws for confidence intervals."""
 
 MAX_WINDOW_PIXELS = 2**25
-"""Pixels of a window, over all frames: 400 MB of fp32. 16 frames of 224 pixels have 2**19.6."""
+"""Total pixels in a window: 400 MB in fp32. 16 frames of 224x224 pixels have 2**19.6."""
 
 _CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 _CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
@@ -165,7 +165,7 @@ class ModelConfig(Config):
         return "captions" in self.streams
 
     def added_parameters(self, vision: TowerSize, text: TowerSize) -> int:
-        """Returns the parameters whose number this configuration chooses freely, before any is allocated."""
+        """Returns the number of parameters that this configuration adds, before any is allocated."""
         return 0
 
     @classmethod
@@ -196,7 +196,7 @@ class ModelConfig(Config):
 
 
 class TowerSize(NamedTuple):
-    """The size of a tower of CLIP."""
+    """The size of a CLIP tower."""
 
     layers: int
     width: int

@@ -1,4 +1,4 @@
-"""Files: written atomically, so that each is complete or absent."""
+"""Writes files atomically, so that each is either complete or absent."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 SUFFIX = ".part"
 LOCK = ".lock"
-"""Follows the name of a locked file, and is the name of the lock file in a locked folder."""
+"""Suffix of a locked file's lock file, and name of the lock file in a locked folder."""
 
 
 @contextmanager
@@ -38,13 +38,13 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def write_rows(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    r"""Writes rows as a CSV file with the columns of the first one; missing cells are left empty.
+    r"""Writes rows to a CSV file with the columns of the first row; missing cells are left empty.
 
-    A name that is not UTF-8 is written with escapes such as `\udcff`.
+    Names that are not valid UTF-8 are written with escapes such as `\udcff`.
 
     Raises:
         OSError: it cannot be written.
-        ValueError: a later row has other columns.
+        ValueError: a later row has different columns.
     """
     with (
         replacing(path) as partial,
@@ -73,9 +73,9 @@ def locked(*outputs: Path | None) -> Iterator[None]:
 
 
 def lock(output: Path) -> BaseFileLock:
-    """Locks an output against other processes: a file, or a folder that exists; see `unlock`.
+    """Locks an output (a file or an existing folder) against other processes; see `unlock`.
 
-    The lock is the operating system's, on `OUTPUT.lock`, or `.lock` in a folder, so it ends with the process.
+    The operating system holds the lock on `OUTPUT.lock`, or `.lock` in a folder, until the process ends.
 
     Raises:
         ConfigError: another process is writing the output, or the lock file cannot be written.

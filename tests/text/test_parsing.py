@@ -93,7 +93,7 @@ def test_merged_keys_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     text = "a: &a {k: 1, l: 2}\nb: {<<: *a, m: 3}\n"
     assert parse_yaml(text)["b"] == {"k": 1, "l": 2, "m": 3}
     monkeypatch.setattr(parsing, "_MAX_ITEMS", 2)
-    with pytest.raises(ConfigError, match="merge keys give more than 2 items"):
+    with pytest.raises(ConfigError, match="merge keys produce more than 2 items"):
         parse_yaml(text)
 
 

@@ -49,11 +49,11 @@ class EndpointCaptioner:
     """A model behind an endpoint.
 
     Args:
-        base_url: up to `/v1`, as in other clients: `http://localhost:8000/v1`.
+        base_url: ends with `/v1`, as in other clients: `http://localhost:8000/v1`.
         model: its name on the server.
         settings: the key (`PECLIP_CAPTIONS_API_KEY`), the time-outs, whether the network may be used.
-        options: further fields of a request, such as `temperature` or `max_completion_tokens`.
-        wait: called with the seconds to wait before a retry.
+        options: additional request fields, such as `temperature` or `max_completion_tokens`.
+        wait: called with the number of seconds to wait before a retry.
 
     Raises:
         ConfigError: the address is invalid.

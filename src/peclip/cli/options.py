@@ -115,7 +115,7 @@ SummaryOpt = Annotated[
     typer.Option(
         "--summary",
         help="Also write a table with one line per person to this file (.csv, .jsonl, .json or "
-        ".parquet): seconds, shares of time, mean probabilities and episodes.",
+        ".parquet): times, time shares, mean probabilities and episodes.",
     ),
 ]
 TimelineOpt = Annotated[
@@ -175,7 +175,7 @@ ExcelOpt = Annotated[
     typer.Option(
         "--excel",
         help="Write csv files for Excel: with a byte order mark, and with an apostrophe before text "
-        "that Excel would take for a formula.",
+        "that Excel would treat as a formula.",
     ),
 ]
 ProgressOpt = Annotated[

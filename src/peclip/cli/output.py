@@ -40,10 +40,10 @@ def check_resume(output: Path | None, form: str | None, *, overwrite: bool) -> N
 def check_row_output(
     output: Path | None, form: str | None, sources: Sequence[str], *, overwrite: bool
 ) -> dict[str, Path] | None:
-    """Checks that the output of rows can be written, before a model is loaded.
+    """Checks that the rows can be written to the output, before a model is loaded.
 
     Returns:
-        The file of each source if the output is a folder, otherwise `None`.
+        Each source's file if the output is a folder, otherwise `None`.
 
     Raises:
         ConfigError: a file exists and may not be replaced, cannot be written, or would have several sources
@@ -60,8 +60,8 @@ def check_row_output(
         return None
     if output is None or str(output) == "-" or output.is_file() or output.suffix:
         raise ConfigError(
-            f"The format {form} has one file per source, and there are {len(sources)} sources. Set "
-            "the output to a folder: -o FOLDER."
+            f"The format {form} requires one file per source, but there are {len(sources)} sources. "
+            "Set the output to a folder: -o FOLDER."
         )
     from peclip.results.source_files import source_files
 
@@ -125,8 +125,8 @@ class RowOutput:
             more = f" and {self._num_faceless - 1} more" if self._num_faceless > 1 else ""
             console.note(f"{one_line(self._first_faceless)}{more}: {self._faceless_hint}")
         if self._others:
-            counts = f"{self._left_out:,} (of other people: {self._others:,})"
-            console.note(f"rows left out by --max-people: {counts}")
+            counts = f"{self._left_out:,} (other people: {self._others:,})"
+            console.note(f"rows omitted because of --max-people: {counts}")
         try:
             self._file.close()
             to_file = self._format is not None and str(self._path) != "-"
@@ -258,12 +258,12 @@ def _faceless_hint(metadata: Mapping[str, Any]) -> str:
         min_face=options["min_face"],
     )
     frontal = (
-        "The Haar cascade finds only frontal faces: run `peclip models download yunet`. "
+        "The Haar cascade detects only frontal faces; run `peclip models download yunet`. "
         if metadata["face_detector"] == "haar"
         else ""
     )
     return (
-        f"no face found. Faces of less than about {pixels} pixels are not found; for these, raise "
-        "--detect-size or lower --min-face. For uncertain detections, lower --face-threshold. "
-        f"{frontal}Use --no-face-crop only for videos already cropped to a face."
+        f"no face found. Faces smaller than about {pixels} pixels are not detected; to detect them, "
+        "raise --detect-size or lower --min-face. For uncertain detections, lower --face-threshold. "
+        f"{frontal}Use --no-face-crop only for videos that are already cropped to a face."
     )

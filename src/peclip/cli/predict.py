@@ -67,7 +67,7 @@ def predict(
             "--format",
             help="Output format; by default, the format is inferred from the extension of -o "
             "FILE. The default for -o - is JSON Lines; without -o, a table is printed. srt, vtt, "
-            "textgrid and eaf have one file per source: for several sources, -o is a folder.",
+            "textgrid and eaf require one file per source: for several sources, pass a folder to -o.",
         ),
     ] = None,
     excel: ExcelOpt = False,
@@ -248,9 +248,7 @@ def _format(output: Path | None, form: RowFormat | None, *, excel: bool) -> str 
 
     if output is None and form is None:
         if excel:
-            raise ConfigError(
-                "--excel requires the format csv: set -o FILE.csv, or remove --excel."
-            )
+            raise ConfigError("--excel requires csv output: set -o FILE.csv, or remove --excel.")
         return None
     path = STDOUT if output is None else output
     chosen = form or (STREAM_FORMAT if path == STDOUT else format_of(path))

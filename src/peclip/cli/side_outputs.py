@@ -1,4 +1,4 @@
-"""Outputs of `peclip predict` besides the rows: what a whole source, or all of them, give."""
+"""Additional outputs of `peclip predict`, computed from whole sources rather than single rows."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ class SummaryOutput(SideOutput):
         self._parts.append(prediction.summary())
 
     def close(self) -> None:
-        """Writes the table, unless there was no source."""
+        """Writes the table, unless there were no sources."""
         from peclip.results.summary import joined
 
         if self._parts:
@@ -184,7 +184,7 @@ SIDE_OUTPUTS = {
 
 
 class SideOutputs:
-    """The side outputs of one run, checked when this is made.
+    """The side outputs of one run, checked on creation.
 
     Args:
         paths: by the name of the option; `None` where the option is not set.

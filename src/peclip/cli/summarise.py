@@ -29,24 +29,26 @@ ByOpt = Annotated[
     typer.Option(
         metavar="KEYS",
         help="One line per combination of these columns: source, track_id and columns of --join, "
-        "separated by commas. The people of a group are added up.",
+        "separated by commas. Values are summed over the people in each group.",
     ),
 ]
 JoinOpt = Annotated[
     Path | None,
     typer.Option(
-        help="Table of participants (.csv, .jsonl or .parquet) whose columns are added by source. "
-        "Its column source has the path of a video as in the rows, its file name, or its file "
+        help="Participant table (.csv, .jsonl or .parquet) whose columns are added by source. Its "
+        "source column contains the path of a video as in the rows, its file name, or its file "
         "name without the extension.",
     ),
 ]
 EpisodesOpt = Annotated[
     Path | None,
-    typer.Option(help="Write one line per episode, with onset, apex and offset, to this file."),
+    typer.Option(help="Write one line per episode to this file, with onset, apex and offset."),
 ]
 TransitionsOpt = Annotated[
     Path | None,
-    typer.Option(help="Write how often each label directly follows each other to this file."),
+    typer.Option(
+        help="Write a table to this file of how often one label directly follows another."
+    ),
 ]
 
 
@@ -61,11 +63,11 @@ def summarise(
     excel: ExcelOpt = False,
     overwrite: OverwriteOpt = False,
 ) -> None:
-    """Summarise the rows of `peclip predict`: one line per person, or per group.
+    """Summarise the rows of `peclip predict`, with one line per person or group.
 
-    Seconds, shares of time, mean probabilities, episodes, transitions and quality. Times are weighted so
-    that overlapping windows count once. Tables are .csv, .jsonl, .json or .parquet files; without -o, a
-    short table is printed, and -o - prints the whole one as csv. Examples:
+    The summary contains times, time shares, mean probabilities, episodes, transitions and quality. Where
+    windows overlap, time is counted only once. Tables are .csv, .jsonl, .json or .parquet files. Without
+    -o, a short table is printed; -o - prints the full table as csv. Examples:
 
     peclip summarise rows.csv -o people.csv
 
@@ -111,7 +113,7 @@ def _check_outputs(*paths: Path | None, excel: bool, overwrite: bool) -> None:
             check_table(path, excel=excel)
     twice = next((path for path in given if given.count(path) > 1), None)
     if twice is not None:
-        raise ConfigError(f"Two tables have the output {str(twice)!r}; choose different files.")
+        raise ConfigError(f"Two tables would be written to {str(twice)!r}; choose different files.")
 
 
 def _print(summary: Summary) -> None:

@@ -32,7 +32,7 @@ KINDS: dict[Kind, str] = {
     "overlap": "the same video is in two splits that must be disjoint",
     "recording": "names like those of pieces of one recording in two splits; use the data set table with subjects",
     "short": "fewer frames than the model samples, so some are repeated",
-    "skipped": "files in the folders of the data set that are not samples",
+    "skipped": "files in the data set's folders that are not samples",
 }
 """Meaning of each kind. All are problems except `NOTES`, which data sets naturally contain."""
 

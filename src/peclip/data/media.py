@@ -21,13 +21,13 @@ from peclip.video.sources import IMAGE_SUFFIXES, VIDEO_SUFFIXES, natural_key
 def find_media(folder: Path, omissions: Omissions | None = None) -> list[Path]:
     """Returns the video files and the folders of frames below a folder, at any depth, in natural order.
 
-    A folder below it that holds images is one video; if the first of them is animated, each animated one
-    is a video. Images in the folder itself are samples, except those with the name of a video next to
-    them. Names that start with a dot are skipped.
+    A subfolder that contains images is one video; if its first image is animated, each animated image is a
+    video. Images in the folder itself are samples, except those with the same name as a video next to them.
+    Names that start with a dot are skipped.
 
     Args:
-        folder: the folder of a label.
-        omissions: gets what is left out.
+        folder: a label's folder.
+        omissions: receives the skipped files.
 
     Raises:
         DatasetError: a folder cannot be read.
@@ -55,7 +55,7 @@ def count_images(folder: Path) -> int:
 
 
 def is_still(path: Path) -> bool:
-    """Returns whether a source is one image, by its suffix, and not an animation."""
+    """Returns whether a source is a single image, judging by its extension, and not an animation."""
     return path.suffix.lower() in IMAGE_SUFFIXES and not is_animation(path)
 
 

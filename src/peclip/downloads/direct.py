@@ -33,7 +33,7 @@ RETRY_PAUSE_SECONDS = 1.0
 
 CHUNK_BYTES = 1 << 16
 _CONTENT_RANGE = re.compile(r"bytes (\d{1,18})-\d{1,18}/(\d{1,18}|\*)")
-"""Limited, since Python refuses to convert numbers of thousands of digits."""
+"""Limited because Python refuses to convert numbers with thousands of digits."""
 
 Progress = Callable[[int, int | None], None]
 """Called with bytes done and total (None: unknown). Bytes done drop when a download starts over."""
@@ -103,8 +103,8 @@ def open_remote(url: str, *, settings: Settings, suffix: str) -> Iterator[Path]:
     Raises:
         ConfigError: The suffix cannot end a file name.
         VideoError: The video cannot be downloaded.
-        LiveStream: The server sends an MJPEG stream or an HLS playlist, as its media type or the suffix
-            of the address it redirects to says.
+        LiveStream: The server sends an MJPEG stream or an HLS playlist, judging by its media type or the
+            extension of the address to which it redirects.
     """
     name = _plain(f"video{suffix}")
     check_online(url, settings)

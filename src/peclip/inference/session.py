@@ -34,7 +34,7 @@ ScoreFn = Callable[[list[FaceWindow]], list[list[float]]]
 
 _BATCH = 8
 _BATCH_PIXELS = MAX_WINDOW_PIXELS
-"""Pixels of a batch by default: windows of many or large frames go through the model one by one."""
+"""Default number of pixels in a batch: windows with many or large frames are processed one by one."""
 
 logger = logging.getLogger(__name__)
 
@@ -115,10 +115,10 @@ class Session:
                 yield self.fail(self.failure)
 
     def rows(self) -> Iterator[Row]:
-        """Yields the rows, and one of status `decode_error` if reading fails; `failure` holds the reason.
+        """Yields the rows, and a row with status `decode_error` if reading fails; `failure` then holds the reason.
 
-        A bug in peclip is such a failure too, so that the other sources of a run are read: an
-        `InternalError`. Exceptions of the caller propagate.
+        A bug in peclip also counts as a failure (an `InternalError`), so that a run's other sources are still
+        read. Exceptions raised by the caller propagate.
         """
         try:
             yield from self

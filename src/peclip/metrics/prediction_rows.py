@@ -1,4 +1,4 @@
-"""From the rows of `peclip predict`, one per person and window, to one row per video.
+"""Reduces the rows of `peclip predict`, one per person and window, to one row per video.
 
 The rule is the same as for `peclip.results.prediction.Prediction.label`: the mean of the probabilities over
 the windows with status ok or uncertain of the person who is visible longest. Windows of low quality count where
@@ -26,10 +26,10 @@ def reduce_rows(records: Sequence[Record], targets: Mapping[str, str] | None) ->
 
     Args:
         records: at least one; with source, track_id, status, label and `prob_<label>`.
-        targets: the true label of every source, where the records have none.
+        targets: the true label of every source, if the records have none.
 
     Raises:
-        ConfigError: a record is invalid, a source has no target or two, or nobody is seen in any video.
+        ConfigError: a record is invalid, a source has no target or more than one, or nobody is seen in any video.
     """
     columns = probability_columns(records[0][1])
     if not columns:

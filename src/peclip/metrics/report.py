@@ -1,7 +1,7 @@
 """The standard metrics of the field: WAR, UAR, and the statistics behind them.
 
 WAR (weighted average recall) is the accuracy. UAR (unweighted average recall) is the mean recall over the classes
-*present* in the targets: a class that never occurs has no recall, and a wrong prediction that names it must
+*present* in the targets: a class that never occurs has no recall, and a wrong prediction of it must
 not count twice. (torchmetrics' macro accuracy counts such a class as 0.)
 """
 
@@ -75,9 +75,9 @@ class Report:
 
         Args:
             confusion: at least one video; it is copied.
-            ece: from `calibration_error`, where there are probabilities.
-            resamples: of the bootstrap, from 0, which leaves the intervals out.
-            seed: of the bootstrap; the same seed gives the same intervals.
+            ece: from `calibration_error`, if there are probabilities.
+            resamples: number of bootstrap samples; 0 omits the intervals.
+            seed: bootstrap seed; the same seed gives the same intervals.
 
         Raises:
             ConfigError: no video was counted, or `resamples` is negative.

@@ -109,10 +109,10 @@ def backbone_config(name: str) -> dict[str, Any]:
 
 
 def least_parameters(name: str) -> int:
-    """Returns a lower bound of a backbone's parameters, from its sizes: the matrices of its layers.
+    """Returns a lower bound on a backbone's parameter count, computed from the matrices of its layers.
 
     Raises:
-        ConfigError: as `backbone_config`.
+        ConfigError: as for `backbone_config`.
     """
     config = backbone_config(name)
     towers = (config["vision_cfg"], config["text_cfg"])

@@ -119,7 +119,7 @@ class Prediction:
             writer.end_source(self)
 
     def summary(self) -> Summary:
-        """Returns times, shares, mean probabilities and episodes of each person, weighted by time."""
+        """Returns each person's times, time shares, mean probabilities and episodes, weighted by time."""
         from peclip.results.summary import summarise
 
         return summarise(self.rows, self.labels)

@@ -16,7 +16,7 @@ _UNSAFE = re.compile(r'[\\/:*?"<>|\x00-\x1f]+')
 
 
 def source_files(folder: Path, sources: Iterable[str], ending: str) -> dict[str, Path]:
-    """Returns the file of each source: its name without the extension, and the ending.
+    """Returns each source's file: the source's name with its extension replaced by the ending.
 
     Sources whose files would have the same name keep their extension; if that is not enough, they are numbered.
 
@@ -40,10 +40,10 @@ def source_files(folder: Path, sources: Iterable[str], ending: str) -> dict[str,
 
 
 class FolderWriter(RowWriter):
-    """Writes the file of each source when the source is complete; an unreadable source gets none.
+    """Writes each source's file when the source is complete; unreadable sources have none.
 
     Args:
-        form: one of `FORMATS`, which writes at the end of a source.
+        form: one of `FORMATS` that writes at the end of a source.
         files: the file of each source.
         labels: of the model.
     """
@@ -53,7 +53,7 @@ class FolderWriter(RowWriter):
         self._form, self._files, self._labels = form, files, labels
 
     def end_source(self, prediction: SourceResult) -> None:
-        """Writes the file of one source."""
+        """Writes one source's file."""
         if all(row.status == "decode_error" for row in prediction.rows):
             return
         path = self._files[prediction.source]

@@ -1,6 +1,6 @@
-"""JSON, TOML and YAML from outside: a value, or a one-line reason.
+"""Parses untrusted JSON, TOML and YAML into a value, or raises a one-line reason.
 
-The messages of these errors have neither subject nor full stop: "is not valid JSON: …".
+The messages of these errors have no subject and no full stop: "is not valid JSON: …".
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ _MAX_ITEMS = 100_000
 
 
 class NotJSONError(ConfigError):
-    """A text is not JSON at all; what is JSON, but exceeds a bound, is another ConfigError."""
+    """The text is not JSON. JSON that exceeds a limit raises a plain ConfigError instead."""
 
 
 def parse_json(text: str | bytes) -> Any:
-    """Returns the value of a JSON text.
+    """Returns the value of JSON text.
 
     Raises:
         NotJSONError: it is not JSON.
@@ -63,7 +63,7 @@ def parse_toml(text: str) -> dict[str, Any]:
 
 
 def parse_yaml(text: str) -> Any:
-    """Returns the value of a YAML text; a date is a text.
+    """Returns the value of YAML text; dates are returned as text.
 
     Raises:
         ConfigError: it is not YAML, or exceeds the bounds of `check_bounds`, with all aliases expanded.
@@ -119,6 +119,6 @@ def _loader() -> Any:
         def flatten_mapping(self, node: Any) -> None:
             super().flatten_mapping(node)
             if len(node.value) > _MAX_ITEMS:  # merge keys (<<) of merge keys double every level
-                raise yaml.YAMLError(f"merge keys give more than {_MAX_ITEMS:,} items")
+                raise yaml.YAMLError(f"merge keys produce more than {_MAX_ITEMS:,} items")
 
     return Loader

@@ -37,13 +37,13 @@ class Track:
     velocity: tuple[float, float] = (0.0, 0.0)
     """Of the centre, pixels per second, smoothed."""
     born: float = 0.0
-    """When this stay in view began."""
+    """When the person came into view."""
     is_new: bool = True
-    """Whether the person was never seen before this stay."""
+    """Whether the person had never been seen before."""
     seen: int = 1
     """Number of frames that show the person."""
     missed: int = 0
-    """Number of frames since the last one that shows the person."""
+    """Number of frames since the person was last seen."""
     appearance: Appearance = field(default_factory=Appearance)
 
     def predict(self, time: float) -> FaceBox:
@@ -74,16 +74,16 @@ class Track:
 
 
 class FaceTracker:
-    """Joins detections over time by overlap with the predicted position (constant velocity).
+    """Links detections over time by overlap with the predicted position (constant velocity).
 
-    Pairs are taken in the order of their affinity, so the order of the detections does not matter. A
-    person is gone when two frames or more were searched without finding them, the last of them more than
-    `max_gap` seconds after they were seen: a pause between two frames does not count. A person who returns
-    gets a new id, unless their appearance is recognised.
+    Pairs are matched in order of affinity, so the order of the detections does not matter. A track ends when the
+    person was not found in at least two frames, the last of which is more than `max_gap` seconds after the person
+    was last seen; a pause between two frames does not count. A person who returns gets a new id, unless recognised
+    by appearance.
 
     Args:
-        max_gap: seconds.
-        reidentify: compare appearances on return and after cuts; `update` then needs the frame.
+        max_gap: maximum time out of view in seconds.
+        reidentify: compare appearances on return and after cuts; `update` then requires the frame.
     """
 
     def __init__(self, *, max_gap: float = 1.0, reidentify: bool = False) -> None:
@@ -92,7 +92,7 @@ class FaceTracker:
         self._people, self._cuts = People(), CutFinder()
         self._next_id = 0
         self.renamed: dict[int, int] = {}
-        """New id → earlier id of the people who were recognised in the last frame, after their first one."""
+        """New id → earlier id of people who were recognised in the last frame, after their first one."""
 
     def update(
         self, faces: list[FaceBox], time: float, image: Image | None = None

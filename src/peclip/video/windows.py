@@ -69,16 +69,16 @@ def cut_windows(
     size: int,
     ids: dict[int, int] | None = None,
 ) -> Iterator[list[FaceWindow]]:
-    """Cuts a stream of observations into windows, each given as soon as it is complete.
+    """Cuts a stream of observations into windows, each yielded as soon as it is complete.
 
-    Window `k` covers `window` seconds from `k * hop` after the first frame. What is left over at the end is covered by
-    one more window that ends with the video, when its last frame is no longer shown; a video shorter than a window is
-    one window. A stretch without any frame gives no window. Memory is bounded by the length of a window, and to
-    256 MiB.
+    Window `k` covers `window` seconds from `k * hop` after the first frame. Any remaining frames at the end are
+    covered by one more window, which ends with the video, that is, when the display time of its last frame ends. A
+    video shorter than a window is one window. An interval without frames produces no window. Memory is bounded by the
+    length of a window, and to 256 MiB.
 
     Args:
-        observations: of consecutive frames, in the order of time.
-        window: seconds, above 0; infinity makes one window of the whole video.
+        observations: of consecutive frames, in chronological order.
+        window: seconds, above 0; infinity treats the whole video as one window.
         hop: seconds between the starts of windows, above 0.
         num_frames: crops per person and window, by segment-centre sampling.
         size: side of the crops.
@@ -125,7 +125,7 @@ class _Ids:
 
     def __init__(self, public: dict[int, int] | None) -> None:
         self.earlier: dict[int, int] = {}
-        """The new track ids of people who were recognised later → their earlier ones."""
+        """New track id → earlier track id of people who were recognised later."""
         self._public = {} if public is None else public
 
     def follow(self, observations: Iterable[Observation]) -> Iterator[Observation]:

@@ -1,4 +1,4 @@
-"""Times of frames: from the stamps of a container to seconds from the first frame, which always rise."""
+"""Converts a container's timestamps to increasing frame times, in seconds from the first frame."""
 
 from __future__ import annotations
 
@@ -15,39 +15,39 @@ MAX_SECONDS = 1e9
 """Thirty years. A later time is corrupt, and float64 no longer separates frames."""
 
 _MAX_SHOWN_S = 86_400.0
-"""A frame shown for longer than a day is a corrupt duration."""
+"""A frame duration of more than a day is considered corrupt."""
 
 _RESTART_S = 1.0
-"""Stamps that go back by less are frames in the wrong order, not a new beginning."""
+"""Smaller backward jumps indicate frames in the wrong order, not a restart."""
 
 _MAX_RATE = 1000.0
-"""Frames per second. Slow motion, too, is stored at the rate at which it is shown."""
+"""Frames per second. Slow motion is also stored at the rate at which it is displayed."""
 
 _CHECKED = 256
-"""Frames over which the rate is measured."""
+"""Number of frames over which the rate is measured."""
 
 T = TypeVar("T")
 
 
 class Clock:
-    """Makes times in seconds from the first frame of the stamps that a container gives.
+    """Converts a container's timestamps to times in seconds from the first frame.
 
-    A stamp is compared with the frame before and with the next stamp, so that one that is wrong does not
-    move the frames after it:
+    Each timestamp is compared with the previous frame and the next timestamp, so that a wrong one does not
+    shift later frames:
 
-    - One that is later than the frame before is right, however late (a pause is one), unless the next
-      stamp goes back to between the two: then it is wrong.
-    - If the stamps go back by more than a second and continue from there, they start again (recordings
-      one after another, a counter that wraps around): they continue one average frame duration after the
-      frame before.
-    - Any other stamp that is not later than the frame before is wrong, as is one of more than `MAX_SECONDS`.
+    - A timestamp later than the previous frame is correct, by any amount (there may be a pause), unless the
+      next timestamp is between the two; it is then wrong.
+    - If the timestamps jump back by more than a second and continue from there, they have restarted
+      (concatenated recordings, a counter wraparound): times continue one average frame duration after the
+      previous frame.
+    - Any other timestamp that is not later than the previous frame is wrong, as is one above `MAX_SECONDS`.
 
-    A frame whose stamp is wrong or missing follows the frame before by the average duration of a frame,
-    but is earlier than the next frame if that is known.
+    A frame with a wrong or missing timestamp is placed one average frame duration after the previous frame,
+    but before the next frame if its time is known.
 
     Args:
-        name: of the video, for messages.
-        frame_rate: the average, which gives the duration of a frame; `None` if unknown.
+        name: name of the video in messages.
+        frame_rate: the average frame rate, from which frame durations are derived; `None` if unknown.
     """
 
     def __init__(self, name: str, frame_rate: float | None) -> None:
@@ -59,17 +59,17 @@ class Clock:
         self._warned = False
         self._start: float | None = None  # the stamp that corresponds to 0 s
         self.first: float | None = None
-        """The stamp of the first frame, or the one that it should have; `None` before the first stamp."""
+        """The timestamp that the first frame has or should have; `None` before the first timestamp."""
 
     def timed(
         self, frames: Iterable[tuple[T, float | None, float | None]]
     ) -> Iterator[tuple[T, float, float]]:
-        """Yields frames with their times and durations in seconds; 0 is an unknown duration.
+        """Yields frames with their times and durations in seconds; unknown durations are 0.
 
-        Every frame but the first is held until the next one is decoded.
+        Every frame except the first is held until the next one is decoded.
 
         Args:
-            frames: each with its stamp and its duration in seconds, `None` where there is none.
+            frames: each with its timestamp and duration in seconds, or `None` if missing.
 
         Raises:
             VideoError: the frames end in `Broken`.
@@ -133,8 +133,8 @@ class Clock:
         if frames > (self._last - since) * _MAX_RATE:
             self._warned = True
             logger.warning(
-                "%s shows %d frames within %.2g s, so its timestamps are implausible and the times in "
-                "its rows are meaningless. Set the frame rate, for example with: ffmpeg -r 25 -i INPUT "
+                "%s has %d frames within %.2g s, so its timestamps are implausible and the times in its "
+                "rows are meaningless. Set the frame rate, for example with: ffmpeg -r 25 -i INPUT "
                 "OUTPUT.mp4",
                 self._name,
                 frames,

@@ -1,4 +1,4 @@
-"""Converts a PyAV frame to an upright RGB picture with square pixels."""
+"""Converts a PyAV frame to an upright RGB image with square pixels."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ _UNKNOWN_KINDS = range(_LAST_KIND + 1, _LAST_KIND + 9)
 """FFmpeg's numbers of kinds of side data that are newer than PyAV's list of them."""
 
 _WIDEST = 4
-"""Beyond it the aspect of a pixel is corrupt: the widest in use, half a DVD's width on a wide screen, has 2.9."""
+"""Pixel aspect ratios beyond this are corrupt: the widest in use (half-width DVD, widescreen) is 2.9."""
 
 _PICTURE_ASPECT = f"if(between(sar,1/{_WIDEST},{_WIDEST})*gt(abs(sar-1),0.01),sar,1)"
-"""`valid_aspect` for the aspect that a picture carries itself, which PyAV does not show."""
+"""`valid_aspect` for a frame's own pixel aspect ratio, which PyAV does not expose."""
 
 
 def valid_aspect(ratio: float) -> float:
-    """Returns the aspect of a pixel, 1 for one that is corrupt or within one percent of square.
+    """Returns the pixel aspect ratio, or 1 if it is corrupt or within one percent of square.
 
-    One percent is a rounding error of the sides, and invisible.
+    One percent is within the rounding error of the sides, and invisible.
     """
     return ratio if 1 / _WIDEST <= ratio <= _WIDEST and abs(ratio - 1) > 0.01 else 1.0
 
@@ -71,16 +71,16 @@ def _without_unknown(frame: VideoFrame) -> VideoFrame:
 
 
 class ToRGB:
-    """swscale's conversion to RGB as torchcodec has it: bicubic, the position of chroma ignored.
+    """Converts frames to RGB with swscale, as torchcodec does: bicubic, ignoring chroma positions.
 
-    `VideoFrame.reformat` differs from it by up to 130 levels at edges of 10-bit video, for it minds where
-    the chroma samples lie; the scale filter with `flags=bicubic` gives equal bytes.
+    `VideoFrame.reformat` differs from it by up to 130 levels at edges of 10-bit video, because it considers chroma
+    positions; the scale filter with `flags=bicubic` gives identical bytes.
 
     Args:
-        pixel_aspect: width of a pixel over its height. The picture is widened or heightened by it, so that
-            nothing that was recorded is lost.
-        varies: whether each picture carries its own pixel aspect, which counts instead.
-        turner: finds the orientation of each picture.
+        pixel_aspect: a pixel's width divided by its height. The image is stretched in width or height, never
+            shrunk, so that no detail is lost.
+        varies: whether each frame has its own pixel aspect ratio, which is then used instead.
+        turner: finds the orientation of each frame.
     """
 
     def __init__(self, pixel_aspect: float, varies: bool, turner: Turner) -> None:

@@ -56,7 +56,7 @@ OTHER_SIZES = ("Expected pre-allocated tensor of shape", "Expected output tensor
 """The beginnings of errors at a frame of another size, in a batch or after turning it."""
 
 _PAUSE_S = 10.0
-"""After a longer pause that no duration announces, stamps are taken to be wrong until PyAV confirms them."""
+"""After a longer pause that no frame duration explains, timestamps are considered wrong until PyAV confirms them."""
 
 
 @functools.cache
