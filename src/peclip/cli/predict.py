@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -140,8 +141,6 @@ def predict(
     peclip predict talk.mp4 --save-video faces.mp4 --plot talk.png --report talk.html
 
     peclip predict talk.mp4 -f jsonl -o - | jq .label
-
-    peclip predict videos/ -o rows-3.jsonl --shard 3/8 --resume
     """
     # Before torch is imported: waiting torch threads then leave the cores to the other stages.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -178,7 +177,9 @@ def predict(
     rows = partial(RowOutput, path=output, form=chosen, sides=sides, files=files)
     bar = progress and not _shows_rows(output)
     rows = partial(rows, excel=excel, top_k=top_k, resume=resume)
-    _write(job, engine, sources, rows, (output, *sides.paths), len(all_names) > 1, bar=bar)
+    single, folder = (output, None) if files is None else (None, output)
+    lock = partial(locked, single, *sides.paths, folder=folder)
+    _write(job, engine, sources, rows, lock, len(all_names) > 1, bar=bar)
 
 
 def _write(
@@ -186,7 +187,7 @@ def _write(
     engine: EngineName,
     sources: list[Source],
     rows: Callable[[Engine], RowOutput],
-    locks: Sequence[Path | None],
+    lock: Callable[[], AbstractContextManager[None]],
     several: bool,
     *,
     bar: bool,
@@ -196,7 +197,7 @@ def _write(
 
     with console.progress_bar(enabled=bar) as shown:
         reading_bar = ReadingBar(shown, end=job.options.end)
-        with Interruption() as interruption, locked(*locks):
+        with Interruption() as interruption, lock():
             interruption.release()
             with ENGINES[engine](job) as opened, rows(opened) as target:
                 batch = PredictionRun(target, reading_bar, interruption, several=several)
