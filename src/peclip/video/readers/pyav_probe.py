@@ -167,6 +167,19 @@ def packets_of(container: InputContainer, stream: VideoStream) -> Iterator[Packe
                 raise
 
 
+def first_stamp(source: Path | str, probe: Probe) -> float | None:
+    """Returns the time stamp in seconds of the first packet in the file; `None` if it has none."""
+    with open_container(source) as container:
+        try:
+            for packet in packets_of(container, stream_of(probe, container, source)):
+                if packet.size > 0 and not packet.is_discard:
+                    stamp, base = packet.pts, packet.time_base
+                    return None if stamp is None or base is None else float(stamp * base)
+        except (av.FFmpegError, OSError):
+            pass  # damaged, which decoding reports
+    return None
+
+
 def _video_stream(container: InputContainer, source: Path | str) -> VideoStream:
     kinds = container.format.name.split(",")
     if isinstance(source, Path) and not NOT_VIDEO.isdisjoint(kinds):

@@ -26,7 +26,7 @@ from peclip.video.readers.orientation import AS_STORED, Orientation, Turner
 from peclip.video.readers.pyav import PyAVReader
 from peclip.video.readers.pyav_changes import first_matrix
 from peclip.video.readers.pyav_index import PICTURES
-from peclip.video.readers.pyav_probe import Probe
+from peclip.video.readers.pyav_probe import Probe, first_stamp
 from peclip.video.readers.reference_frame import fit
 from peclip.video.readers.streaming import (
     Broken,
@@ -137,6 +137,8 @@ class TorchcodecReader(ProcessBound):
                 "auto or pyav decoder."
             )
         self._start: float = start
+        # torchcodec sorts the frames by their stamps: if the first one is late, it would come last or not at all.
+        self._first_is_late = (first_stamp(source, probe) or start) > start + 1e-6
         self._num_threads = num_threads
         self._end = self._decoder.metadata.end_stream_seconds or start
         self._orientation = self._left_to_turn(self._decoder)
@@ -215,6 +217,9 @@ class TorchcodecReader(ProcessBound):
         self, decoder: VideoDecoder
     ) -> Iterator[tuple[Image, float | None, float | None]]:
         """Yields frames with their time stamps and durations in seconds, or raises `Broken`."""
+        if self._first_is_late:
+            yield from self._by_pyav().pictures()
+            return
         index, failures = 0, 0
         failure: str | None = None
         end, expected = self._start, self._start
@@ -247,6 +252,14 @@ class TorchcodecReader(ProcessBound):
         failure = failure or self._probe.missing_end
         if failure is not None:
             raise Broken(failure)
+        if not failures and index < len(self):
+            logger.warning(
+                "%s: torchcodec gave %d of %d frames. Reading the rest with PyAV.",
+                self._name,
+                index,
+                len(self),
+            )
+            yield from self._by_pyav().pictures(index)
 
     def _by_pyav(self) -> PyAVReader:
         return PyAVReader(self._source, self._probe, num_threads=self._num_threads)
@@ -263,6 +276,8 @@ class TorchcodecReader(ProcessBound):
     def _is_even(self) -> bool:
         """Returns whether nothing suggests packets without a frame, such as fields, or wrong stamps."""
         decoder = self._open_decoder()
+        if self._first_is_late:
+            return False
         try:
             first = [decoder.get_frame_at(index) for index in range(min(3, self._length))]
         except DECODING_ERRORS:
