@@ -56,20 +56,48 @@ def write_rows(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
 
 
 @contextmanager
-def locked(*outputs: Path | None) -> Iterator[None]:
+def locked(*outputs: Path | None, folder: Path | None = None) -> Iterator[None]:
     """Locks outputs against other processes while the block runs; see `lock`.
 
     `None`, standard output (`-`), pipes and devices are not locked.
 
+    Args:
+        outputs: files, or folders that exist.
+        folder: an output that is a folder. It is created first, so that every process locks the same
+            file in it, and removed in the end if nothing was written.
+
     Raises:
-        ConfigError: another process is writing one of them, or a lock file cannot be written.
+        ConfigError: another process is writing one of them, a lock file cannot be written, or the folder
+            cannot be created.
     """
     chosen = {os.path.realpath(path): path for path in outputs if path is not None}
     with ExitStack() as stack:
+        if folder is not None:
+            stack.enter_context(_created(folder))
+            stack.callback(unlock, _acquire(folder, folder / LOCK))
         for path in chosen.values():
             if str(path) != "-" and (path.is_dir() or path.is_file() or not path.exists()):
                 stack.callback(unlock, lock(path))
         yield
+
+
+@contextmanager
+def _created(folder: Path) -> Iterator[None]:
+    """Creates a folder, and removes it again if it was created here and is still empty."""
+    existed = folder.is_dir()
+    try:
+        folder.mkdir(exist_ok=True)
+    except OSError as error:
+        raise ConfigError(
+            f"The output folder {str(folder)!r} cannot be created: {error.strerror or error}. Choose "
+            "a folder in an existing, writable one."
+        ) from None
+    try:
+        yield
+    finally:
+        if not existed:
+            with suppress(OSError):  # it has files, or the lock of another run
+                folder.rmdir()
 
 
 def lock(output: Path) -> BaseFileLock:
@@ -80,9 +108,13 @@ def lock(output: Path) -> BaseFileLock:
     Raises:
         ConfigError: another process is writing the output, or the lock file cannot be written.
     """
+    place = output / LOCK if output.is_dir() else Path(f"{os.path.realpath(output)}{LOCK}")
+    return _acquire(output, place)
+
+
+def _acquire(output: Path, place: Path) -> BaseFileLock:
     from filelock import FileLock, Timeout  # slow to import, and few commands lock
 
-    place = output / LOCK if output.is_dir() else Path(f"{os.path.realpath(output)}{LOCK}")
     held = FileLock(place)
     try:
         held.acquire(timeout=0)

@@ -146,7 +146,9 @@ def predict(
         Pool(workers, worker_cpus, worker_gpus),
         keep_rows=chosen is None or not FORMATS[chosen].by_row or bool(sides),
     )
-    with Interruption() as interruption, locked(output):  # a lock that is taken is also released
+    single, folder = (output, None) if files is None else (None, output)
+    # The interruption comes first: a lock that is taken is also released.
+    with Interruption() as interruption, locked(single, *sides.paths, folder=folder):
         interruption.release()
         with (
             ENGINES[engine](job) as opened,

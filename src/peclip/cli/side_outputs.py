@@ -79,6 +79,7 @@ class SideOutputs:
     ) -> None:
         taken = {} if output is None else {output.absolute(): "-o"}
         self._open = list[SideOutput]()
+        self.paths = [path for path in paths.values() if path is not None]
         for name, path in paths.items():
             if path is None:
                 continue

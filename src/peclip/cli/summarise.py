@@ -10,6 +10,7 @@ import typer
 from peclip.cli import console
 from peclip.cli.options import ExcelOpt, OutputOpt, OverwriteOpt, check_output
 from peclip.errors import ConfigError
+from peclip.files import locked
 from peclip.text.display import one_line
 
 if TYPE_CHECKING:
@@ -72,12 +73,18 @@ def summarise(
     peclip summarise rows.csv --join participants.csv --by condition
     """
     _check_outputs(output, episodes, transitions, excel=excel, overwrite=overwrite)
-    from peclip.results.episodes import episode_columns
+    with locked(output, episodes, transitions):
+        summary = _summary(rows, join, by)
+        _write(summary, output, episodes, transitions, excel=excel)
+    if output is None and episodes is None and transitions is None:
+        _print(summary)
+
+
+def _summary(rows: list[Path], join: Path | None, by: str) -> Summary:
     from peclip.results.participants import read_participants
     from peclip.results.row_file import read_rows
     from peclip.results.summary import KEYS
     from peclip.results.summary import summarise as summary_of
-    from peclip.results.table_file import write_table
 
     participants = None if join is None else read_participants(join)
     found = read_rows(rows)
@@ -90,6 +97,20 @@ def summarise(
     keys = [name.strip() for name in by.split(",")]
     if keys != list(KEYS):
         summary = summary.grouped(keys)
+    return summary
+
+
+def _write(
+    summary: Summary,
+    output: Path | None,
+    episodes: Path | None,
+    transitions: Path | None,
+    *,
+    excel: bool,
+) -> None:
+    from peclip.results.episodes import episode_columns
+    from peclip.results.table_file import write_table
+
     if episodes is not None:
         write_table(episodes, summary.episode_rows(), episode_columns(), excel=excel)
     if transitions is not None:
@@ -97,8 +118,6 @@ def summarise(
         write_table(transitions, summary.transition_rows(), names, excel=excel)
     if output is not None:
         write_table(output, summary.rows(), excel=excel)
-    elif episodes is None and transitions is None:
-        _print(summary)
 
 
 def _check_outputs(*paths: Path | None, excel: bool, overwrite: bool) -> None:

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+from peclip.errors import ConfigError
 from peclip.files import replacing
 from peclip.results.formats.registry import FORMATS
 from peclip.results.interface import RowWriter, SourceResult
@@ -44,25 +45,43 @@ class FolderWriter(RowWriter):
 
     Args:
         form: one of `FORMATS`, which writes at the end of a source.
-        files: the file of each source.
+        files: the file of each source, in a folder that exists.
         labels: of the model.
     """
 
     def __init__(self, form: str, files: Mapping[str, Path], labels: Sequence[str]) -> None:
         assert not FORMATS[form].by_row
         self._form, self._files, self._labels = form, files, labels
+        self._last: Path | None = None
 
     def end_source(self, prediction: SourceResult) -> None:
-        """Writes the file of one source."""
+        """Writes the file of one source.
+
+        Raises:
+            ConfigError: the folder was removed, or the file cannot be written.
+        """
         if all(row.status == "decode_error" for row in prediction.rows):
             return
         path = self._files[prediction.source]
-        path.parent.mkdir(exist_ok=True)
+        self._check_present(path.parent)
         with (
             replacing(path) as partial,
             open_writer(self._form, partial, self._labels) as writer,
         ):
             writer.end_source(prediction)
+        self._last = path
+
+    def _check_present(self, folder: Path) -> None:
+        """Checks the folder and the last file in it, as otherwise the files before are lost.
+
+        Raises:
+            ConfigError: one of them was removed.
+        """
+        if not folder.is_dir() or (self._last is not None and not self._last.is_file()):
+            raise ConfigError(
+                f"The output folder {str(folder)!r} was removed while it was being written, so its "
+                "files are lost. Run the command again."
+            )
 
 
 def _safe(name: str) -> str:
