@@ -17,7 +17,7 @@ import requests
 from numpy.typing import NDArray
 
 from peclip.captions.prompt import PROMPT
-from peclip.downloads.direct import connection_problem
+from peclip.downloads.problems import connection_problem, response_problem
 from peclip.errors import ConfigError, EndpointError, NoCaptionError
 from peclip.settings import Settings
 from peclip.text.parsing import parse_json
@@ -129,7 +129,7 @@ class EndpointCaptioner:
         except (requests.ConnectionError, requests.exceptions.ChunkedEncodingError) as error:
             raise _TransientError(connection_problem(error)) from error
         except requests.RequestException as error:
-            raise self._problem(str(error)) from error
+            raise self._problem(response_problem(error)) from error
         if body is None:
             raise self._problem(f"the response is larger than {MAX_RESPONSE_BYTES:,} bytes")
         self._check_status(response, body)
