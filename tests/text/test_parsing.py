@@ -63,6 +63,7 @@ def test_json_of_bytes_that_are_not_text() -> None:
         ("a: !!python/object:os.system x", "is not valid YAML"),
         ("a: \x1b[2J", "is not valid YAML"),
         ("? [a]\n: b", "is not valid YAML"),
+        ("? !!python/tuple [[a]]\n: b", "is not valid YAML"),
         ("<<: 3", "is not valid YAML"),
         ("[" * 5000, "is nested more than 32 levels deep"),
         ("[" * 40 + "]" * 40, "is nested more than 32 levels deep"),
@@ -77,6 +78,13 @@ def test_json_of_bytes_that_are_not_text() -> None:
 def test_invalid_yaml(text: str, reason: str) -> None:
     with pytest.raises(ConfigError, match=reason):
         parse_yaml(text)
+
+
+@pytest.mark.parametrize("value", ["!!timestamp 2024-13-45", "!!bool x"])
+def test_an_invalid_value_is_found_by_its_line_and_field(value: str) -> None:
+    with pytest.raises(ConfigError, match="line 2, column 11: epochs: ") as caught:
+        parse_yaml(f"train:\n  epochs: {value}\n")
+    assert "object has no attribute" not in str(caught.value)
 
 
 def test_expansion_of_aliases_is_bounded_before_it_takes_memory() -> None:

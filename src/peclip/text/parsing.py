@@ -59,9 +59,7 @@ def parse_yaml(text: str) -> Any:
     except yaml.YAMLError as error:
         reason = " ".join(str(error).split())
         raise ConfigError(f"is not valid YAML: {reason}") from None
-    except (
-        Exception
-    ) as error:  # PyYAML's constructors raise KeyError, IndexError, AttributeError, …
+    except Exception as error:  # PyYAML raises TypeError for some keys, and others
         raise ConfigError(f"is not valid YAML: {first_line(error)}") from None
     check_bounds(value, max_items=_MAX_ITEMS)
     return value
@@ -90,6 +88,18 @@ def _loader() -> Any:
             node = super().compose_node(parent, index)
             self.depth -= 1
             return node
+
+        def construct_object(self, node: Any, deep: bool = False) -> Any:
+            try:
+                return super().construct_object(node, deep)
+            except (yaml.YAMLError, RecursionError):
+                raise
+            except Exception as error:  # such as KeyError, IndexError, AttributeError
+                reason = f": {first_line(error)}" if isinstance(error, ValueError) else ""
+                raise yaml.MarkedYAMLError(
+                    problem=f"invalid {node.tag.rpartition(':')[2]}{reason}",
+                    problem_mark=node.start_mark,
+                ) from None
 
         def construct_scalar(self, node: Any) -> Any:
             value = super().construct_scalar(node)
