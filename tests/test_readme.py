@@ -56,7 +56,9 @@ def test_readme_commands_run(command: str, workplace: Path, capsys) -> None:
     assert run(words) == expected, capsys.readouterr().err
     if expected:
         return
-    assert capsys.readouterr().out.strip() or (workplace / "rows.csv").exists()
+    files = [workplace / name for name in ("rows.csv", "clip.srt") if name in command]
+    assert all(file.exists() for file in files)
+    assert capsys.readouterr().out.strip() or files
 
 
 @pytest.mark.parametrize("text", [README, QUICKSTART], ids=["readme", "quickstart"])

@@ -47,7 +47,9 @@ ConfigOpt = Annotated[
 
 
 def with_option_file(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Gives a command the option `--config`."""
+    """Gives a command the option `--config`, unless it has it."""
+    if "config" in inspect.signature(command).parameters:
+        return command
 
     @wraps(command)
     def run(*, config: Path | None, **values: Any) -> None:
