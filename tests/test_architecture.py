@@ -111,7 +111,15 @@ def test_a_package_documents_its_contents(package: Path) -> None:
         ),
         (
             "requests",
-            {f"{n}.py" for n in ("downloads/direct", "downloads/time_limit", "captions/endpoint")},
+            {
+                f"{n}.py"
+                for n in (
+                    "downloads/direct",
+                    "downloads/problems",
+                    "downloads/time_limit",
+                    "captions/endpoint",
+                )
+            },
         ),
         ("transformers", {"captions/transformers_model.py"}),
         ("ray", {"engines/ray_data.py"}),

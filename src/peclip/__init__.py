@@ -6,12 +6,11 @@ prediction = PEClip.from_pretrained().predict("video.mp4")
 print(prediction.label, prediction.scores)
 """
 
-from __future__ import annotations
-
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
-
+# Imports nothing here, not even typing: until peclip.cli runs, Ctrl-C would end in a traceback.
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from peclip.data.config import DataConfig
     from peclip.errors import PEClipError, UserError
     from peclip.labels import LabelSet
@@ -71,13 +70,15 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> "Any":
     if name == "__version__":
         from peclip.version import VERSION
 
         return VERSION
     if name not in _HOMES:
         raise AttributeError(f"module 'peclip' has no attribute {name!r}")
+    from importlib import import_module
+
     return getattr(import_module(_HOMES[name]), name)
 
 

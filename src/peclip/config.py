@@ -19,6 +19,7 @@ from peclip.labels import (
     check_text,
     prior_over,
 )
+from peclip.literals import FaceMeasure
 from peclip.text.bounds import is_encodable
 
 
@@ -30,12 +31,12 @@ def default_readers() -> int:
 MAX_WORKERS = 256
 """Processes that read videos."""
 MAX_SECONDS = 1e9
-"""Longest time in a video: 32 years."""
+"""Latest supported time in a video: 32 years."""
 RESAMPLES = 1000
 """Default number of bootstrap draws for confidence intervals."""
 
 MAX_WINDOW_PIXELS = 2**25
-"""Pixels of a window, over all frames: 400 MB of fp32. 16 frames of 224 pixels have 2**19.6."""
+"""Total pixels in a window: 400 MB in fp32. 16 frames of 224x224 pixels have 2**19.6."""
 
 _CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 _CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
@@ -118,6 +119,9 @@ class ModelConfig(Config):
     prior_weight: float | None = Field(None, ge=0, le=1)
     """Label prior assumed at prediction time, from `label_frequencies` (0) to a uniform prior (1); see
     `peclip.labels.prior_factors`. If `None`, predictions are not adjusted."""
+    face_ranges: dict[FaceMeasure, tuple[float | None, float | None]] = {}
+    """Range of the faces the model was trained on, lowest and highest value, for each measured property: `size`
+    (longer side of the face in pixels), `sharpness`, `brightness`, `yaw` and `roll` (absolute, in degrees)."""
     preprocess: PreprocessConfig = PreprocessConfig()
 
     @model_validator(mode="after")
@@ -161,7 +165,7 @@ class ModelConfig(Config):
         return "captions" in self.streams
 
     def added_parameters(self, vision: TowerSize, text: TowerSize) -> int:
-        """Returns the parameters whose number this configuration chooses freely, before any is allocated."""
+        """Returns the number of parameters that this configuration adds, before any is allocated."""
         return 0
 
     @classmethod
@@ -192,7 +196,7 @@ class ModelConfig(Config):
 
 
 class TowerSize(NamedTuple):
-    """The size of a tower of CLIP."""
+    """The size of a CLIP tower."""
 
     layers: int
     width: int

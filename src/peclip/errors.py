@@ -47,11 +47,11 @@ class UserError(PEClipError):
 
 
 class InternalError(PEClipError):
-    """A bug in peclip that a source triggered; the other sources of a run are still read."""
+    """A bug in peclip triggered by a source; the other sources of a run are still read."""
 
     @classmethod
     def of(cls, source: str, error: Exception) -> InternalError:
-        """Returns the error of a source that made peclip raise an exception."""
+        """Returns the error for a source that caused an exception in peclip."""
         return cls(
             f"{source} triggered a bug in peclip: {cause(error)}. Please report it with the traceback "
             "that peclip -v predict shows."
@@ -130,7 +130,7 @@ _PACKAGE = os.path.dirname(__file__) + os.sep
 
 
 def is_bug(error: Exception) -> bool:
-    """Returns whether peclip's own code raised an exception, not a library or the operating system."""
+    """Returns whether an exception was raised by peclip's own code rather than a library or the operating system."""
     library = type(error).__module__.partition(".")[0] not in {"builtins", "peclip"}
     if library or isinstance(error, OSError | MemoryError):
         return False
@@ -139,7 +139,7 @@ def is_bug(error: Exception) -> bool:
 
 
 def cause(error: BaseException) -> str:
-    """Returns the type and the first line of an exception, for an error that states it as the cause."""
+    """Returns an exception's type and first line, for an error message that states the cause."""
     line = first_line(error).rstrip(". ")
     kind = type(error).__name__
     return kind if line == kind else f"{kind}: {line}"
@@ -147,12 +147,12 @@ def cause(error: BaseException) -> str:
 
 @contextmanager
 def source_errors(name: str) -> Iterator[None]:
-    """Makes whatever a decoder, a server or a parser raises a failure of the source that is read.
+    """Converts exceptions from a decoder, a server or a parser into failures of the source being read.
 
-    Wrap it around calls that read a source and nothing else. Bugs in peclip itself propagate unchanged.
+    Use it only around calls that read a source. Bugs in peclip itself propagate unchanged.
 
     Raises:
-        VideoError: a library or the operating system failed; the exception is its cause.
+        VideoError: a library or the operating system raised an exception, which becomes its cause.
     """
     try:
         yield

@@ -1,4 +1,4 @@
-"""Files: written atomically, so that each is complete or absent."""
+"""Writes files atomically, so that each is either complete or absent."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 SUFFIX = ".part"
 LOCK = ".lock"
-"""Follows the name of a locked file, and is the name of the lock file in a locked folder."""
+"""Suffix of a locked file's lock file, and name of the lock file in a locked folder."""
 
 
 @contextmanager
@@ -38,13 +38,13 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def write_rows(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    r"""Writes rows as a CSV file with the columns of the first one; missing cells are left empty.
+    r"""Writes rows to a CSV file with the columns of the first row; missing cells are left empty.
 
-    A name that is not UTF-8 is written with escapes such as `\udcff`.
+    Names that are not valid UTF-8 are written with escapes such as `\udcff`.
 
     Raises:
         OSError: it cannot be written.
-        ValueError: a later row has other columns.
+        ValueError: a later row has different columns.
     """
     with (
         replacing(path) as partial,
@@ -56,33 +56,65 @@ def write_rows(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
 
 
 @contextmanager
-def locked(*outputs: Path | None) -> Iterator[None]:
+def locked(*outputs: Path | None, folder: Path | None = None) -> Iterator[None]:
     """Locks outputs against other processes while the block runs; see `lock`.
 
     `None`, standard output (`-`), pipes and devices are not locked.
 
+    Args:
+        outputs: files, or folders that exist.
+        folder: an output that is a folder. It is created first, so that every process locks the same
+            file in it, and removed in the end if nothing was written.
+
     Raises:
-        ConfigError: another process is writing one of them, or a lock file cannot be written.
+        ConfigError: another process is writing one of them, a lock file cannot be written, or the folder
+            cannot be created.
     """
     chosen = {os.path.realpath(path): path for path in outputs if path is not None}
     with ExitStack() as stack:
+        if folder is not None:
+            stack.enter_context(_created(folder))
+            stack.callback(unlock, _acquire(folder, folder / LOCK))
         for path in chosen.values():
             if str(path) != "-" and (path.is_dir() or path.is_file() or not path.exists()):
                 stack.callback(unlock, lock(path))
         yield
 
 
-def lock(output: Path) -> BaseFileLock:
-    """Locks an output against other processes: a file, or a folder that exists; see `unlock`.
+@contextmanager
+def _created(folder: Path) -> Iterator[None]:
+    """Creates a folder, and removes it again if it was created here and is still empty."""
+    existed = folder.is_dir()
+    try:
+        folder.mkdir(exist_ok=True)
+    except OSError as error:
+        raise ConfigError(
+            f"The output folder {str(folder)!r} cannot be created: {error.strerror or error}. Choose "
+            "a folder in an existing, writable one."
+        ) from None
+    try:
+        yield
+    finally:
+        if not existed:
+            with suppress(OSError):  # it has files, or the lock of another run
+                folder.rmdir()
 
-    The lock is the operating system's, on `OUTPUT.lock`, or `.lock` in a folder, so it ends with the process.
+
+def lock(output: Path) -> BaseFileLock:
+    """Locks an output (a file or an existing folder) against other processes; see `unlock`.
+
+    The operating system holds the lock on `OUTPUT.lock`, or `.lock` in a folder, until the process ends.
 
     Raises:
         ConfigError: another process is writing the output, or the lock file cannot be written.
     """
+    place = output / LOCK if output.is_dir() else Path(f"{os.path.realpath(output)}{LOCK}")
+    return _acquire(output, place)
+
+
+def _acquire(output: Path, place: Path) -> BaseFileLock:
     from filelock import FileLock, Timeout  # slow to import, and few commands lock
 
-    place = output / LOCK if output.is_dir() else Path(f"{os.path.realpath(output)}{LOCK}")
     held = FileLock(place)
     try:
         held.acquire(timeout=0)

@@ -48,12 +48,12 @@ ALIASES = {
 
 MAX_LABELS = 1000
 MAX_NAME = 200
-"""Characters of a label name."""
+"""Maximum number of characters in a label name."""
 MAX_TEXT = 10_000
-"""Characters of the text of a label, of which CLIP reads the first 77 tokens."""
+"""Maximum number of characters in a label's text, of which CLIP reads the first 77 tokens."""
 
 _UNSAFE = {"Cc", "Cs", "Zl", "Zp"}
-"""Unicode categories: control characters, surrogates, and separators of lines and paragraphs."""
+"""Unicode categories: control characters, surrogates, and line and paragraph separators."""
 
 _TOLERANCE = 1e-3
 """Accepts probabilities rounded to four decimals."""
@@ -72,7 +72,7 @@ def check_text(what: str, text: str, *, limit: int) -> None:
     """Checks that a name or a text can be written to any file and terminal.
 
     Raises:
-        ConfigError: it is too long, or contains a control character or half of a surrogate pair.
+        ConfigError: it is too long, or contains a control character or an unpaired surrogate.
     """
     if len(text) > limit:
         raise ConfigError(
@@ -91,7 +91,7 @@ class LabelSet:
 
     Raises:
         ConfigError: fewer than two names or more than 1,000, an empty name or one that cannot be written to
-            a terminal (see `check_text`), or a name given twice.
+            a terminal (see `check_text`), or a duplicate name.
     """
 
     names: tuple[str, ...]

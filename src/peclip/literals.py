@@ -14,7 +14,7 @@ DecoderName = Literal["auto", "torchcodec", "pyav"]
 """Video decoders; auto uses torchcodec if FFmpeg is found, otherwise PyAV."""
 
 TimeOrigin = Literal["video", "container"]
-"""Where times are 0: at the first frame, or at the start of the container (often that of the sound)."""
+"""Where time 0 is: at the first frame, or at the start of the container (often the start of the audio)."""
 
 Blur = Literal["others", "all"]
 """Whose faces are made unrecognisable in a video: those of everybody but the main person, or all."""
@@ -23,7 +23,10 @@ EngineName = Literal["local", "ray"]
 """Where predictions run: in this process, or on the workers of a Ray cluster."""
 
 RowFormat = Literal["csv", "jsonl", "json", "parquet", "srt", "vtt", "tsv", "textgrid", "eaf"]
-"""File formats of rows; from srt on, of episodes."""
+"""File formats for rows and, from srt onwards, for episodes."""
+
+FaceMeasure = Literal["size", "sharpness", "brightness", "yaw", "roll"]
+"""Measures of a face for which a model has the range of its training."""
 
 FrameOrder = Literal["as-recorded", "shuffled", "reversed", "repeat-peak"]
 """Frame order in evaluation."""

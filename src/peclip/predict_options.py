@@ -22,12 +22,12 @@ class PredictOptions(Config, use_attribute_docstrings=True):
     hop: float = Field(0.5, ge=0.001, le=MAX_SECONDS)
     """Seconds between the starts of consecutive windows."""
     start: float = Field(0.0, ge=0, le=MAX_SECONDS)
-    """Skip frames before this time, in seconds, as in the rows."""
+    """Skip frames before this time in seconds; the time origin is the same as in the rows."""
     end: float | None = Field(None, gt=0)
-    """Skip frames after this time, in seconds, as in the rows; by default (`all`), the video is read to the end."""
+    """Skip frames after this time in seconds; by default (`all`), the video is read to the end."""
     time_origin: TimeOrigin = "video"
-    """Where time 0 is: at the first frame of the video, or at the start of the container, which matches its
-    sound and transcripts of it if the video starts later."""
+    """Origin of times: the first frame of the video, or the start of the container, so that times match the
+    audio and transcripts even if the video starts later."""
     face_crop: bool = True
     """Detect and crop faces. Disable this for videos that are already cropped to a face."""
     detector: DetectorName = "auto"
@@ -39,20 +39,24 @@ class PredictOptions(Config, use_attribute_docstrings=True):
     face_threshold: float = Field(0.7, ge=0, le=1)
     """Confidence threshold of the detector; faces below it are ignored."""
     detect_size: int | None = Field(None, ge=64, le=16_384)
-    """Longer side, in pixels, to which frames are scaled for face detection at least every 0.5 s; smaller
-    while all known faces are large enough. By default, large enough to find faces of --min-face pixels."""
+    """Longer side in pixels to which frames are scaled for face detection. This size is used at least every
+    0.5 s, and a smaller one in between if all known faces are large enough. By default, it is chosen so that
+    faces of --min-face pixels are detected."""
     max_gap: float = Field(1.0, ge=0, le=MAX_SECONDS)
-    """Time out of view after which a returning person gets a new id, unless recognised by appearance."""
+    """Maximum time out of view; a person who returns later gets a new id, unless recognised by appearance."""
     reidentify: bool = True
     """Recognise people by appearance when they return to view and after cuts."""
     max_people: int | None = Field(None, ge=1, le=1_000_000)
-    """Keep only the rows of the N people seen the longest, and count the others. The rows of a source are
-    then written when it ends; for a live source, each window keeps the people seen the longest so far."""
+    """Keep only the rows of the N people seen longest; the omitted rows are counted. A source's rows are then
+    written when it ends; for a live source, each window keeps the people seen longest so far."""
     min_face: float = Field(24.0, ge=0, le=100_000)
     """Minimum face size in pixels; windows with smaller faces get the status low_quality."""
     min_coverage: float = Field(0.3, ge=0, le=1)
     """Minimum fraction of a window's frames in which the face must be visible; windows below it get the
     status low_quality."""
+    min_score: float = Field(0.0, ge=0, le=1)
+    """Minimum probability of a label; `ok` windows below it get the status uncertain and no label, but keep
+    their probabilities."""
     decoder: DecoderName = "auto"
     """Video decoder; auto uses torchcodec if FFmpeg is found, otherwise PyAV."""
     frame_rate: float = Field(25.0, gt=0, le=10_000)
@@ -61,7 +65,7 @@ class PredictOptions(Config, use_attribute_docstrings=True):
     """Label prior assumed at prediction time: 0 for the label frequencies of the training videos, 1 for a
     uniform prior, or a value in between to interpolate. Defaults to the value stored in the model."""
     stream_timeout: float = Field(10.0, gt=0, le=86_400)
-    """Time without data after which a live source (MJPEG, HLS, RTSP) counts as failed."""
+    """Maximum time without data before a live source (MJPEG, HLS, RTSP) counts as failed."""
     reconnect: int = Field(0, ge=0, le=1_000_000)
     """Maximum number of consecutive attempts to reconnect to a live source that failed or ended."""
     captions: Path | None = None

@@ -15,9 +15,9 @@ from torch import Tensor
 
 
 class Stream(ABC):
-    """One more input of a model besides the frames, for B videos; every method returns a changed copy.
+    """An additional model input besides the frames, for B videos; every method returns a modified copy.
 
-    A kind of stream is a file in `peclip.data.streams`, which also defines where its values come from.
+    Each kind of stream is a module in `peclip.data.streams`, which also defines the source of its values.
     """
 
     @classmethod

@@ -33,7 +33,7 @@ ANSWERS = {
     "bracket": (Reply(status=302, headers={"Location": "http://[::bad/"}), "Invalid IPv6 URL"),
     "label": (Reply(status=302, headers={"Location": f"http://{'a' * 300}/"}), "too long"),
     "port": (Reply(status=302, headers={"Location": "http://127.0.0.1:99999/"}), "out of range"),
-    "loop": (Reply(status=302, headers={"Location": "/loop"}), "redirects"),
+    "loop": (Reply(status=302, headers={"Location": "/loop"}), "Exceeded 30 redirects. Check"),
     "length": (Reply(declared=-1, headers={"Content-Length": NINES}), "MAX_DOWNLOAD_BYTES"),
     "part": (Reply(status=206, headers={"Content-Range": f"bytes 0-9/{NINES}"}), "206"),
     "start": (Reply(status=206, headers={"Content-Range": f"bytes {NINES}-9/10"}), "206"),
@@ -41,7 +41,10 @@ ANSWERS = {
         Reply(b"zzzz\r\nabc", declared=-1, headers={"Transfer-Encoding": "chunked"}),
         "interrupted",
     ),
-    "gzip": (Reply(b"no gzip", headers={"Content-Encoding": "gzip"}), "gzip"),
+    "gzip": (
+        Reply(b"no gzip", headers={"Content-Encoding": "gzip"}),
+        "cannot be read: the response is not valid compressed data (Content-Encoding). Check",
+    ),
     "bomb": (
         Reply(gzip.compress(bytes(10**7)), headers={"Content-Encoding": "gzip"}),
         "MAX_DOWNLOAD_BYTES",

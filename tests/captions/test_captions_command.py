@@ -62,7 +62,9 @@ def test_an_interrupted_run_is_resumed(root: Path, endpoint: Endpoint, capsys: O
     endpoint.script = [Reply(), Reply(b"<html>", 200)]
     assert run(command(root, endpoint.url)) == 4
     err = capsys.readouterr().err
-    assert err.startswith("peclip: error: The endpoint ")
+    assert err.startswith("peclip: error: ")
+    assert f"{endpoint.url}/chat/completions" in err
+    assert "run the same command again" in err
     assert err.count("\n") == 1
     assert [row["id"] for row in rows(root)] == IDS[:1]
     assert run(command(root, endpoint.url, "--limit", "1")) == 0

@@ -132,7 +132,8 @@ def test_missing_captions_are_an_error(
     mafw: tuple[Path, Path], tmp_path: Path, capsys: Output
 ) -> None:
     error = refused(capsys, *command(mafw[0], tmp_path / "run"))
-    assert "no training video has one" in error
+    assert "reads captions" in error
+    assert "with --captions, or set model.captions to false" in error
 
 
 def test_predict_reads_parts_once_and_captions_by_name(
@@ -198,7 +199,9 @@ def test_a_missing_input_leaves_no_run_folder_and_no_rows(
         )
     finally:
         moved[0].rename(moved[0].with_suffix(".safetensors"))
-    assert "1 of the 11 videos of mafw fold 1 test have no parts" in error
+    assert "1 of the 11 videos in mafw fold 1 test" in error
+    assert "00034" in error
+    assert "peclip data prepare --parts mediapipe" in error
     assert not (tmp_path / "run").exists()
     from peclip.models.registry import build_model
 

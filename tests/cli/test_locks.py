@@ -105,6 +105,64 @@ def test_two_predictions_do_not_share_an_output(
     assert {path.name for path in tmp_path.iterdir()} == {"videos", name}
 
 
+def test_two_predictions_do_not_share_a_new_folder(
+    videos: Path, engine: CannedEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second run starts once the first has created the folder."""
+    output, codes = tmp_path / "out", list[int]()
+    arguments = ["predict", str(videos), "-f", "srt", "-o", str(output), "--overwrite"]
+    read = CannedReading.rows
+
+    def rows(self: CannedReading) -> Iterator[object]:
+        if self.source.endswith("b.mp4"):
+            with pytest.raises(ConfigError, match="Another run"), locked(folder=output):
+                pass
+            codes.append(run(arguments))
+        yield from read(self)
+
+    monkeypatch.setattr(CannedReading, "rows", rows)
+    with locked(folder=output):  # before anything is written
+        assert run(arguments) == 2
+    assert not output.exists()
+    assert run(arguments) == 0
+    assert codes == [2]
+    assert {path.name for path in tmp_path.iterdir()} == {"videos", "out"}
+    assert {path.name for path in output.iterdir()} == {"a.srt", "b.srt"}
+
+
+def test_a_summary_is_locked(
+    videos: Path, engine: CannedEngine, tmp_path: Path, capsys: Output
+) -> None:
+    summary = tmp_path / "people.csv"
+    with held_by_another_process(summary):
+        arguments = ["predict", str(videos), "--summary", str(summary)]
+        assert "people.csv" in refused(capsys, *arguments)
+        assert engine.asked == []
+    assert run(arguments) == 0
+    assert {path.name for path in tmp_path.iterdir()} == {"videos", "people.csv"}
+
+
+@pytest.mark.parametrize("option", ["-o", "--episodes", "--transitions"])
+def test_a_table_of_summarise_is_locked(
+    option: str, videos: Path, engine: CannedEngine, tmp_path: Path, capsys: Output
+) -> None:
+    rows, table = tmp_path / "rows.csv", tmp_path / "table.csv"
+    assert run(["predict", str(videos), "-o", str(rows)]) == 0
+    arguments = ["summarise", str(rows), option, str(table)]
+    with held_by_another_process(table):
+        assert "Another run is writing" in refused(capsys, *arguments)
+    assert run(arguments) == 0
+    assert {path.name for path in tmp_path.iterdir()} == {"videos", "rows.csv", "table.csv"}
+
+
+def test_a_new_folder_that_cannot_be_created_is_an_error(tmp_path: Path) -> None:
+    with (
+        pytest.raises(ConfigError, match="cannot be created: No such file"),
+        locked(folder=tmp_path / "missing" / "out"),
+    ):
+        pass
+
+
 def replace(path: Path) -> None:
     other = path.with_name("other")
     other.touch()
@@ -187,16 +245,30 @@ def test_two_preparations_do_not_share_a_folder(tmp_path: Path) -> None:
     assert not output.exists()
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("module", ["typer", "torch"])
+def test_the_package_imports_nothing() -> None:
+    """Before its command line can handle Ctrl-C, nothing slow is imported."""
+    program = (
+        "import sys; before = set(sys.modules); import peclip; print(set(sys.modules) - before)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.stdout == "{'peclip'}\n"
+
+
+@pytest.mark.parametrize(
+    "module",
+    [
+        *("peclip.cli", "signal", "peclip.cli.app", "typer"),
+        pytest.param("torch", marks=pytest.mark.slow),
+    ],
+)
 def test_ctrl_c_during_an_import_ends_without_a_traceback(module: str, tmp_path: Path) -> None:
     """The first module that is imported presses Ctrl-C: in the command line, and in a command."""
     (tmp_path / "sitecustomize.py").write_text(
-        "import signal, sys\n"
+        "import os, sys\n"
         "class Finder:\n"
         "    def find_spec(self, name, path=None, target=None):\n"
         f"        if name == {module!r}:\n"
-        "            signal.raise_signal(signal.SIGINT)\n"
+        "            os.kill(os.getpid(), 2)\n"  # without importing signal
         "sys.meta_path.insert(0, Finder())\n"
     )
     path = os.pathsep.join([str(tmp_path), *filter(None, [os.environ.get("PYTHONPATH")])])

@@ -126,7 +126,7 @@ def test_rows_of_other_people_are_counted(
     assert run(["predict", source, "-m", "debug", "-o", "-", "--max-people", "1"]) == 0
     out, err = capsys.readouterr()
     assert len(out.splitlines()) == 1
-    assert "rows left out by --max-people: 1 (of other people: 1)" in err
+    assert "rows omitted because of --max-people: 1 (other people: 1)" in err
 
 
 def test_an_output_is_only_replaced_with_overwrite(astronaut: Path, tmp_path: Path, capsys) -> None:

@@ -61,8 +61,17 @@ def test_several_sources_have_a_folder_of_videos_and_one_table(tmp_path: Path, f
     clips = [write_video(tmp_path / name) for name in ("a.mp4", "b.mkv")]
     folder, table = tmp_path / "videos", tmp_path / "frames.parquet"
     code = run(
-        ["predict", *map(str, clips), *DEBUG, "-o", str(tmp_path / "rows.csv")]
-        + ["--save-video", str(folder), "--per-frame", str(table)]
+        [
+            "predict",
+            *map(str, clips),
+            *DEBUG,
+            "-o",
+            str(tmp_path / "rows.csv"),
+            "--save-video",
+            str(folder),
+            "--per-frame",
+            str(table),
+        ]
     )
     assert code == 0
     assert sorted(path.name for path in folder.iterdir()) == ["a.mp4", "b.mp4"]
@@ -76,9 +85,21 @@ def test_without_face_detection_the_whole_frame_has_id_minus_one(tmp_path: Path)
     clip = write_video(tmp_path / "clip.mp4")
     table = tmp_path / "frames.jsonl"
     code = run(
-        ["predict", str(clip), "-m", "debug", "--device", "cpu", "--no-face-crop"]
-        + ["-o", str(tmp_path / "rows.csv"), "--per-frame", str(table)]
-        + ["--save-video", str(tmp_path / "out.mp4")]
+        [
+            "predict",
+            str(clip),
+            "-m",
+            "debug",
+            "--device",
+            "cpu",
+            "--no-face-crop",
+            "-o",
+            str(tmp_path / "rows.csv"),
+            "--per-frame",
+            str(table),
+            "--save-video",
+            str(tmp_path / "out.mp4"),
+        ]
     )
     assert code == 0
     rows = [json.loads(line) for line in table.read_text().splitlines()]
@@ -92,8 +113,16 @@ def test_an_unreadable_source_has_no_video(tmp_path: Path, face: None) -> None:
     bad.write_bytes(b"not a video")
     folder = tmp_path / "videos"
     code = run(
-        ["predict", str(bad), str(good), *DEBUG, "-o", str(tmp_path / "rows.csv")]
-        + ["--save-video", str(folder)]
+        [
+            "predict",
+            str(bad),
+            str(good),
+            *DEBUG,
+            "-o",
+            str(tmp_path / "rows.csv"),
+            "--save-video",
+            str(folder),
+        ]
     )
     assert code == 6
     assert [path.name for path in folder.iterdir()] == ["good.mp4"]
@@ -124,8 +153,17 @@ def test_resumed_runs_draw_the_sources_that_are_left(tmp_path: Path, face: None)
     rows, folder = tmp_path / "rows.jsonl", tmp_path / "videos"
     assert run(["predict", str(first), *DEBUG, "-o", str(rows), "--resume"]) == 0
     code = run(
-        ["predict", str(first), str(second), *DEBUG, "-o", str(rows), "--resume"]
-        + ["--save-video", str(folder)]
+        [
+            "predict",
+            str(first),
+            str(second),
+            *DEBUG,
+            "-o",
+            str(rows),
+            "--resume",
+            "--save-video",
+            str(folder),
+        ]
     )
     assert code == 0
     assert [path.name for path in folder.iterdir()] == ["b.mp4"]

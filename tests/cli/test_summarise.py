@@ -205,7 +205,7 @@ def test_empty_long_tables_have_their_columns(tmp_path: Path) -> None:
 def test_outputs_are_checked_first(rows: Path, tmp_path: Path, capsys: Output) -> None:
     same = str(tmp_path / "a.csv")
     assert run(["summarise", "none.csv", "-o", same, "--episodes", same]) == 2
-    assert "Two tables" in told(capsys)
+    assert "Two tables would be written to" in told(capsys)
     assert run(["summarise", "none.csv", "-o", str(rows)]) == 2
     assert "--overwrite" in told(capsys)
     assert run(["summarise", "none.csv"]) == 2

@@ -208,7 +208,7 @@ def test_without_a_neutral_still(split: Split) -> None:
         ({"faint": 0.1, "share": (0.1, 1.0)}, "must not overlap"),
         ({"rotate": 3}, "rotate"),
         ({"resolution_range": (40, 20)}, r"resolution_range is \(40, 20\).*in ascending order"),
-        ({"resolution_range": (0, 20)}, "at least 1"),
+        ({"resolution_range": (0, 20)}, r"\(0, 20\).*from 1 to 4096"),
     ],
 )
 def test_invalid_animation_settings_are_refused(values: dict[str, object], message: str) -> None:

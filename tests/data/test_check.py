@@ -168,8 +168,9 @@ def test_pictures_that_stop_training_are_found(dfew: Path) -> None:
     (home / "00002" / "010.jpg").write_bytes(whole[: len(whole) // 2])
     report = check_dataset("dfew", dfew, fold=1)
     found = [(f.kind, f.where) for f in report.findings]
-    assert found == [("unreadable", f"0000{number}") for number in range(3)]
-    assert "010.jpg is 48x32, but 000.jpg is 32x32" in report.findings[1].detail
+    # An image of another size is fitted into the first one.
+    assert found == [("unreadable", "00000"), ("unreadable", "00002")]
+    assert "010.jpg" in report.findings[1].detail
     assert not report.ok
 
 
@@ -191,13 +192,30 @@ def test_folds_made_by_a_rule_are_read_once(tmp_path: Path) -> None:
     assert report.ok
 
 
-@pytest.mark.parametrize(("share", "verdict"), [(0.5, "face"), (0.05, "scene"), (None, "unclear")])
-def test_face_or_scene(share: float | None, verdict: str, dfew: Path) -> None:
+@pytest.mark.parametrize(
+    ("share", "margin", "verdict"),
+    [
+        (0.5, 0.3, "face"),
+        # A face of 0.64 of the frame has 0.8 of its side: the crop of nano has 0.78 of it, that of PE-CLIP 1.04.
+        (0.64, -0.02, "portrait"),
+        (0.64, 0.3, "face"),
+        (0.81, -0.02, "face"),
+        (0.05, 0.3, "scene"),
+        (None, 0.3, "unclear"),
+    ],
+)
+def test_face_portrait_or_scene(
+    share: float | None, margin: float, verdict: str, dfew: Path
+) -> None:
     detector = Detector(share)
-    report = check_dataset("dfew", dfew, fold=1, detector=detector, face_videos=3)
+    report = check_dataset(
+        "dfew", dfew, fold=1, detector=detector, face_margin=margin, face_videos=3
+    )
     assert report.faces is not None
     assert report.faces.verdict == verdict
     assert report.faces.median_share == (None if share is None else pytest.approx(share))
+    side = None if share is None else pytest.approx(share**0.5 * (1 + margin))
+    assert report.faces.median_crop_side == side
     assert detector.calls == report.faces.frames == 9
     assert report.to_dict()["faces"]["detector"] == "fake"
     assert check_dataset("dfew", dfew, fold=1, detector=detector, face_videos=0).faces is None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pickle
 import shutil
 import signal
 import sys
@@ -19,7 +20,7 @@ from peclip.cli.app import run
 from peclip.engines.base import Engine, Job, Pool
 from peclip.engines.ray_data import Attempts, Worker, import_ray
 from peclip.engines.registry import ENGINES
-from peclip.errors import ConfigError, DeviceError, MissingExtraError
+from peclip.errors import ConfigError, DeviceError, InternalError, MissingExtraError
 from peclip.inference.session import Session
 from peclip.predict_options import PredictOptions
 from peclip.recognizers.recognizer import Recognizer
@@ -218,17 +219,22 @@ def test_a_worker_resolves_paths_of_the_caller(
     assert worker.predict(name, str(astronaut)).source == reading.source
 
 
-def test_a_bug_in_a_worker_gives_an_error_row(
+def test_a_bug_in_a_worker_gives_an_error_row_and_stays_a_bug(
     astronaut: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def broken(self: Session) -> Iterator[Any]:
-        raise ZeroDivisionError("a bug")
+        raise ZeroDivisionError("of peclip")
         yield
 
-    monkeypatch.setattr(Session, "rows", broken)
-    read = Worker(JOB, os.getcwd()).predict("a.mp4", str(astronaut))
-    assert "ZeroDivisionError('a bug')" in str(read.failure)
+    worker = Worker(JOB, os.getcwd())
+    with monkeypatch.context() as patched:
+        patched.setattr(Session, "__iter__", broken)
+        read = pickle.loads(pickle.dumps(worker.predict("a.mp4", str(astronaut))))
+    assert isinstance(read.failure, InternalError)
+    assert read.failure.exit_code == 1
+    assert "a.mp4 triggered a bug in peclip: ZeroDivisionError: of peclip" in str(read.failure)
     assert [row.status for row in read.rows()] == ["decode_error"]
+    assert worker.predict("b.mp4", str(astronaut)).failure is None
 
 
 def test_only_started_unfinished_attempts_count() -> None:

@@ -29,6 +29,7 @@ from peclip.types import Batch
 from peclip.video.faces import FaceBox, Image
 from peclip.video.frames import Frames
 from peclip.video.reader import open_video
+from peclip.video.windows import FaceWindow
 
 
 class Bright:
@@ -81,6 +82,42 @@ def test_rows_cover_people_and_windows(debug: PEClip, bright: None) -> None:
     assert prediction.rows[0].box == (10, 10, 30, 30)
     assert prediction.main_track is not None
     assert prediction.main_track.track_id == 0
+
+
+def test_a_window_below_the_minimum_score_is_uncertain(
+    debug: PEClip, bright: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def score(windows: list[FaceWindow]) -> list[list[float]]:
+        certain = [0.7, 0.3, 0, 0, 0, 0, 0]
+        return [certain if w.window == 0 else [0.4, 0.35, 0.25, 0, 0, 0, 0] for w in windows]
+
+    monkeypatch.setattr(debug, "scorer", lambda video, options: score)
+    options = PredictOptions(window=1, hop=1, min_score=0.5, min_face=20)
+    rows = debug.predict(drawn(50, (10, range(50))), options).rows
+    assert [(r.status, r.label, r.score) for r in rows] == [
+        ("ok", "happiness", 0.7),
+        ("uncertain", None, None),
+    ]
+    assert [r.margin for r in rows] == pytest.approx([0.4, 0.05])
+    small = options.model_copy(update={"min_face": 40})
+    rows = debug.predict(drawn(50, (10, range(50))), small).rows
+    assert [r.status for r in rows] == ["low_quality"] * 2
+
+
+def test_rows_have_the_measures_of_the_face(
+    debug: PEClip, bright: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    video = drawn(25, (10, range(25)))
+    (row,) = debug.predict(video, PredictOptions(window=1, hop=1)).rows
+    assert row.brightness == pytest.approx(220 / 1.3**2, abs=12), "a margin of 0.3 around 220"
+    assert row.sharpness is not None
+    assert (row.yaw, row.roll, row.unlike_training) == (None, None, None), "no landmarks, no ranges"
+    ranges = {"size": (40, None), "brightness": (100, 200), "yaw": (None, 30)}
+    known = debug.loaded.derive(face_ranges=ranges)
+    monkeypatch.setattr(debug, "loaded", known)
+    (row,) = debug.predict(video, PredictOptions(window=1, hop=1)).rows
+    assert row.unlike_training == ("size",)
+    assert debug.predict(np.zeros_like(video)).rows[0].unlike_training is None, "no face"
 
 
 def test_max_people_keeps_the_person_seen_longest(debug: PEClip, bright: None) -> None:

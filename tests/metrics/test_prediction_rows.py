@@ -65,10 +65,22 @@ def test_the_rule_by_hand(
     assert table.confidences is not None
     assert table.confidences.tolist() == pytest.approx([probability])
     (message,) = table.notes
-    assert message.startswith(
-        f"reduced {len(lines)} rows to 1 videos, using the mean over the windows"
-    )
+    assert message.startswith(f"reduced {len(lines)} rows to 1 videos")
     assert note in message
+
+
+def test_uncertain_windows_count_with_their_probabilities(tmp_path: Path) -> None:
+    table = table_of(
+        tmp_path,
+        "a,0,0,ok,anger,1,9,9,0.9,0.1,x",
+        "a,0,1,uncertain,,1,9,9,0.3,0.7,x",
+        "b,0,0,uncertain,,1,9,9,0.5,0.5,y",
+    )
+    assert (table.ids, table.labels) == (("a",), ("anger",)), "b has no label"
+    assert table.confidences.tolist() == pytest.approx([0.6])
+    (message,) = table.notes
+    assert "ok and uncertain" in message
+    assert "excluded rows: 1, other persons: 0, videos without a prediction: 1" in message
 
 
 def test_the_required_columns_suffice(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -137,6 +138,19 @@ def test_a_report_is_not_changed_by_what_is_counted_later() -> None:
 def test_an_empty_count_gives_no_report() -> None:
     with pytest.raises(ConfigError, match="No videos were counted"):
         Report.of(ConfusionMatrix(ABC))
+
+
+def test_a_score_in_words_has_its_interval() -> None:
+    # Recalls 2/4 and 1/1: UAR 0.75; WAR 3/5.
+    plain = report([[2, 2], [0, 1]])
+    assert (plain.in_words("uar"), plain.in_words("war")) == ("75.00 %", "60.00 %")
+    known = replace(plain, uar_ci=(0.5, 1.0))
+    assert known.in_words("uar") == "75.00 % (95 % interval 50.00 to 100.00)"
+
+
+def test_few_videos_need_caution() -> None:
+    assert report([[29, 0], [0, 1]]).caution is None
+    assert "n = 4: " in str(report([[2, 0], [0, 2]]).caution)
 
 
 def test_the_json_form_is_in_per_cent() -> None:

@@ -133,6 +133,12 @@ def test_invalid_content_is_a_one_line_error(tmp_path: Path, content: str, probl
     assert "\n" not in str(caught.value)
 
 
+def test_an_invalid_json_file_is_not_called_yaml(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"labels\.json' is not valid JSON: ") as caught:
+        read_label_file(write(tmp_path / "labels.json", '["happy", '))
+    assert "YAML" not in str(caught.value)
+
+
 def test_a_date_is_a_name(tmp_path: Path) -> None:
     labels, _ = read_label_file(write(tmp_path / "days.yaml", "- 2001-99-99\n- 2024-01-31\n"))
     assert labels.names == ("2001-99-99", "2024-01-31")

@@ -69,6 +69,24 @@ def test_custom_labels_use_the_same_weights(debug: PEClip) -> None:
         debug.with_labels(["happy", "joy"])
 
 
+def test_labels_that_nano_has_not_learned_give_a_warning(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    nano = PEClip.from_pretrained("nano", device="cpu")
+    nano.with_labels(["sad", "happy"])
+    assert caplog.messages == [], "its own"
+    nano.with_labels({"happy": "Cheek Raiser.", "sad": "", "bored": ""})
+    (message,) = caplog.messages
+    assert "surprise, disgust, fear)" in message
+    assert "scores for happiness, bored are" in message, "the text of sadness is known"
+    assert "clip:ViT-B-16-quickgelu/openai" in message
+
+
+def test_clip_knows_any_text(debug: PEClip, caplog: pytest.LogCaptureFixture) -> None:
+    debug.with_labels(["awake", "bored"])
+    assert caplog.messages == []
+
+
 def test_kept_labels_keep_their_texts(debug: PEClip) -> None:
     """Those that the model was trained with; a text that is given goes before them."""
     own = debug.with_labels({"awake": "Upper Lid Raiser.", "asleep": "Eyes Closed."})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import shutil
 import sys
 from pathlib import Path
 
@@ -178,6 +179,7 @@ def test_files_are_called_as_their_sources() -> None:
 
 def test_a_folder_has_a_file_per_source_that_could_be_read(tmp_path: Path) -> None:
     folder = tmp_path / "out"
+    folder.mkdir()
     files = source_files(folder, ["a.mp4", "b.mp4", "bad.mp4"], "srt")
     writer = FolderWriter("srt", files, LABELS)
     for rows in (ROWS, EMPTY, (failure_row("bad.mp4", "debug", ""),)):
@@ -185,6 +187,20 @@ def test_a_folder_has_a_file_per_source_that_could_be_read(tmp_path: Path) -> No
         writer.end_source(Prediction(name, LABELS, rows))
     assert sorted(path.name for path in folder.iterdir()) == ["a.srt", "b.srt"]
     assert (folder / "a.srt").read_text(encoding="utf-8") == TEXTS["srt"]
+
+
+@pytest.mark.parametrize("made_again", [False, True])
+def test_a_folder_that_is_removed_is_an_error(tmp_path: Path, *, made_again: bool) -> None:
+    folder = tmp_path / "out"
+    folder.mkdir()
+    writer = FolderWriter("srt", source_files(folder, ["a.mp4", "b.mp4"], "srt"), LABELS)
+    writer.end_source(Prediction("a.mp4", LABELS, ROWS))
+    shutil.rmtree(folder)
+    if made_again:
+        folder.mkdir()
+    with pytest.raises(ConfigError, match="out' was removed while it was being written"):
+        writer.end_source(Prediction("b.mp4", LABELS, EMPTY))
+    assert folder.exists() == made_again
 
 
 # Excel ------------------------------------------------------------------------------------------

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import dataclasses
 import json
+import math
 import sys
 from pathlib import Path
 from typing import Any
@@ -35,12 +36,19 @@ SCHEMA = {
     "num_frames_used": int,
     "label": str,
     "score": float,
+    "margin": float,
+    "entropy": float,
     "face_conf": float,
     "face_coverage": float,
     "x": float,
     "y": float,
     "w": float,
     "h": float,
+    "sharpness": float,
+    "brightness": float,
+    "yaw": float,
+    "roll": float,
+    "unlike_training": str,
     "n_faces": int,
     "status": str,
 }
@@ -73,6 +81,11 @@ def row(
         "scores": scores,
         "face_conf": 0.9 if scores else None,
         "face_coverage": 1.0 if scores else 0.0,
+        "sharpness": 310.25 if scores else None,
+        "brightness": 99.0 if scores else None,
+        "yaw": -12.34 if scores else None,
+        "roll": 3.0 if scores else None,
+        "unlike_training": ("size", "yaw") if scores else None,
         "box": (10.0, 20.0, 30.0, 40.0) if scores else None,
     }
     return Row(**(values | changes))
@@ -156,6 +169,39 @@ def test_good_windows_come_before_poor_ones() -> None:
     assert main.track_id == 1
 
 
+def test_margin_and_entropy_by_hand() -> None:
+    sure = row(probabilities=(1.0, 0.0, 0.0))
+    assert (sure.margin, sure.entropy) == (1.0, 0.0)
+    even = row(probabilities=(1 / 3, 1 / 3, 1 / 3))
+    assert (even.margin, even.entropy) == (0.0, pytest.approx(1.0))
+    # -0.5 ln 0.5 - 2 * 0.25 ln 0.25 = 1.5 ln 2, over ln 3.
+    half = row(probabilities=(0.25, 0.5, 0.25))
+    assert half.margin == 0.25
+    assert half.entropy == pytest.approx(1.5 * math.log(2) / math.log(3))
+    flat = row().to_dict()
+    assert (flat["margin"], flat["yaw"], flat["unlike_training"]) == (0.5, -12.3, "size yaw")
+    assert (WITHOUT_FACE.margin, WITHOUT_FACE.entropy) == (None, None)
+    assert row(unlike_training=()).to_dict()["unlike_training"] == ""
+
+
+def uncertain(window: int, probabilities: tuple[float, float, float]) -> Row:
+    return row(0, window, probabilities, status="uncertain", label=None, score=None)
+
+
+def test_uncertain_windows_count_with_their_probabilities() -> None:
+    found = prediction(row(0, 0, (0.8, 0.1, 0.1)), uncertain(1, (0.2, 0.5, 0.3)))
+    assert found.label == "anger"
+    assert found.scores == pytest.approx({"anger": 0.5, "fear": 0.3, "joy of mine": 0.2})
+    assert found.confidence == pytest.approx(0.5)
+
+
+def test_a_person_with_uncertain_windows_only_has_no_label() -> None:
+    found = prediction(uncertain(0, (0.4, 0.3, 0.3)), uncertain(1, (0.2, 0.5, 0.3)))
+    assert (found.label, found.confidence) == (None, None)
+    assert found.scores == pytest.approx({"fear": 0.4, "anger": 0.3, "joy of mine": 0.3})
+    assert found.to_dict()["tracks"][0]["label"] is None
+
+
 def test_a_face_without_a_box_can_be_the_main_person() -> None:
     main = prediction(row(-1, box=None)).main_track
     assert main is not None
@@ -177,7 +223,11 @@ def test_a_row_without_a_face_has_the_same_columns() -> None:
     flat = WITHOUT_FACE.to_dict(LABELS)
     assert list(flat) == list(row().to_dict(LABELS))
     empty = {name for name, value in flat.items() if value is None}
-    assert empty == {"label", "score", "face_conf", *"xywh", *(f"prob_{name}" for name in LABELS)}
+    assert empty == {
+        *("label", "score", "margin", "entropy", "face_conf", *"xywh"),
+        *("sharpness", "brightness", "yaw", "roll", "unlike_training"),
+        *(f"prob_{name}" for name in LABELS),
+    }
     assert flat["track_id"] == -1
     assert flat["status"] == "no_face"
 
@@ -195,7 +245,7 @@ def test_numbers_are_rounded_to_their_precision() -> None:
 def test_the_probability_columns_follow_the_labels_or_the_scores() -> None:
     assert list(row().to_dict())[-3:] == [f"prob_{name}" for name in LABELS]
     assert list(row().to_dict(["fear"]))[-1] == "prob_fear"
-    assert list(WITHOUT_FACE.to_dict())[-1] == "h"
+    assert list(WITHOUT_FACE.to_dict())[-1] == "unlike_training"
 
 
 def test_rows_and_predictions_do_not_change() -> None:

@@ -63,6 +63,7 @@ def test_json_of_bytes_that_are_not_text() -> None:
         ("a: !!python/object:os.system x", "is not valid YAML"),
         ("a: \x1b[2J", "is not valid YAML"),
         ("? [a]\n: b", "is not valid YAML"),
+        ("? !!python/tuple [[a]]\n: b", "is not valid YAML"),
         ("<<: 3", "is not valid YAML"),
         ("[" * 5000, "is nested more than 32 levels deep"),
         ("[" * 40 + "]" * 40, "is nested more than 32 levels deep"),
@@ -79,6 +80,13 @@ def test_invalid_yaml(text: str, reason: str) -> None:
         parse_yaml(text)
 
 
+@pytest.mark.parametrize("value", ["!!timestamp 2024-13-45", "!!bool x"])
+def test_an_invalid_value_is_found_by_its_line_and_field(value: str) -> None:
+    with pytest.raises(ConfigError, match="line 2, column 11: epochs: ") as caught:
+        parse_yaml(f"train:\n  epochs: {value}\n")
+    assert "object has no attribute" not in str(caught.value)
+
+
 def test_expansion_of_aliases_is_bounded_before_it_takes_memory() -> None:
     started = time.process_time()
     for text in (LAUGHS, LAUGHS.replace(", *", ", 1, *")):
@@ -93,7 +101,7 @@ def test_merged_keys_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     text = "a: &a {k: 1, l: 2}\nb: {<<: *a, m: 3}\n"
     assert parse_yaml(text)["b"] == {"k": 1, "l": 2, "m": 3}
     monkeypatch.setattr(parsing, "_MAX_ITEMS", 2)
-    with pytest.raises(ConfigError, match="merge keys give more than 2 items"):
+    with pytest.raises(ConfigError, match="merge keys produce more than 2 items"):
         parse_yaml(text)
 
 

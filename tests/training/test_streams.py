@@ -186,7 +186,9 @@ def test_streams_that_cannot_be_mixed_are_reported(splits: tuple[Split, Split]) 
 
 def test_a_model_that_reads_captions_needs_some(splits: tuple[Split, Split]) -> None:
     silent = splits[0].with_captions({})
-    with pytest.raises(ConfigError, match="no training video has one"):
+    with pytest.raises(
+        ConfigError, match="reads captions.*with --captions, or set model.captions to false"
+    ):
         fresh(captions=True).fit(silent, config=settings())
 
 

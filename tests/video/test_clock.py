@@ -41,6 +41,20 @@ def times(stamps: Stamps) -> list[float]:
         ([90.0, 90.1, 90.2, 0, 0.5, 0.6], [0, 0.1, 0.2, 0.3, 0.8, 0.9]),  # recordings joined
         ([0, 0.1, 900.0, 5.0, 5.1], [0, 0.1, 0.2, 5.0, 5.1]),
         ([0, 5.0, 9.0, 1.0, 1.1], [0, 5.0, 9.0, 9.1, 9.2]),
+        # several stamps far ahead, up to eight of them
+        ([0, 0.1, 1000.2, 1000.3, 0.4, 0.5], [0, 0.1, 0.2, 0.3, 0.4, 0.5]),
+        ([0, *(9.1 + i / 10 for i in range(8)), 0.9, 1.0], [i / 10 for i in range(11)]),
+        ([0, *(9.1 + i / 10 for i in range(9)), 1.0], [0, *(9.1 + i / 10 for i in range(10))]),
+        (
+            [0, 0.1, 50.0, 50.1, 0.16, 0.26],
+            [0, 0.1, 0.12, 0.14, 0.16, 0.26],
+        ),  # before the next frame
+        ([0, 0.1, 50.0, None, 50.1, 0.5], [0, 0.1, 0.2, 0.3, 0.4, 0.5]),
+        ([0, 0.1, 50.0, 50.1, 1.4], [0, 0.1, 0.2, 0.3, 1.4]),  # a second after 0.4
+        ([0, 0.1, 50.0, 50.1, 1.6, 1.7], [0, 0.1, 50.0, 50.1, 50.2, 50.3]),  # later: joined
+        ([0, 0.1, 50.0, 50.1, 51.2, 0.5, 0.6], [0, 0.1, 50.0, 50.1, 51.2, 51.3, 51.4]),  # confirmed
+        ([0, 0.1, -50.0, -49.9, 0.4, 0.5], [0, 0.1, 0.2, 0.3, 0.4, 0.5]),  # far behind
+        ([90.0, 90.1, 0, 0.1, 60.0], [0, 0.1, 0.2, 0.3, 60.2]),  # joined, then a pause
         ([0, 0, 0.2, 0.2, 0.4], [0, 0.1, 0.2, 0.3, 0.4]),  # each stamp twice
         ([None, None, None], [0, 0.1, 0.2]),
         ([None, 3.0, 3.1, None, 3.3], [0, 0.1, 0.2, 0.3, 0.4]),
@@ -77,6 +91,18 @@ def test_frames_are_given_before_the_error_in_which_they_end() -> None:
     assert [name for name, _, _ in seen] == ["a", "b"]
 
 
+def test_an_exception_of_a_decoder_propagates_after_the_frames_before_it() -> None:
+    def broken() -> object:
+        yield "a", 3.0, 0.1
+        yield "b", 3.1, 0.1
+        raise IndexError("of the decoder")
+
+    seen = []
+    with pytest.raises(IndexError, match="of the decoder"):
+        seen.extend(Clock("a.ts", 25.0).timed(broken()))  # type: ignore[arg-type]
+    assert [(name, time) for name, time, _ in seen] == [("a", 0), ("b", pytest.approx(0.1))]
+
+
 def test_a_duration_of_days_is_unknown() -> None:
     frames = [("a", 0.0, 5.0), ("b", 5.0, 1e6), ("c", 6.0, -1.0), ("d", 7.0, None)]
     assert [shown for _, _, shown in Clock("a", None).timed(frames)] == [5.0, 0, 0, 0]
@@ -92,6 +118,22 @@ def test_implausible_stamps_give_one_warning(
         times([index / rate for index in range(count)])
     assert len(caplog.records) == warns
     assert all("a.ts shows" in text and "ffmpeg -r 25" in text for text in caplog.messages)
+
+
+def test_frames_are_held_only_after_a_jump_that_no_duration_announces() -> None:
+    decoded: list[float] = []
+
+    def live(jump: float) -> object:
+        decoded.clear()
+        for stamp in [0.0, 0.1, *(0.2 + jump + i / 10 for i in range(20))]:
+            decoded.append(stamp)
+            yield None, stamp, 0.1 if stamp != 0.1 or jump < 20 else jump
+
+    for jump, ahead in ((0.0, 1), (0.9, 1), (10.0, 8), (20.0, 1)):
+        clock = Clock("rtsp://a", 10.0).timed(live(jump))  # type: ignore[arg-type]
+        found = [next(clock)[1] for _ in range(3)]
+        assert found == pytest.approx([0, 0.1, 0.2 + jump])
+        assert len(decoded) == 3 + ahead
 
 
 def shifted(path: Path, number: int, by: float, **options: str) -> Path:
@@ -128,6 +170,72 @@ def test_one_wrong_stamp_leaves_the_other_frames(
             frames = reader.read([20, 12])
             assert np.array_equal(frames.data, data[[20, 12]])
             np.testing.assert_allclose(frames.timestamps, found[[20, 12]], atol=1e-4)
+
+
+def with_wrong_stamps(path: Path, wrong: range, by: float) -> Path:
+    """A video of 30 key frames that states its rate of 25 frames a second."""
+    with av.open(str(path), "w") as target:
+        stream = target.add_stream("libx264", rate=25, options={"bf": "0", "g": "1"})
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        frames = [av.VideoFrame.from_ndarray(image) for image in pictures(30, 64, 48)]
+        packets = [packet for frame in [*frames, None] for packet in stream.encode(frame)]
+        for index, packet in enumerate(packets):
+            if index in wrong:
+                assert packet.pts is not None
+                assert packet.time_base is not None
+                packet.pts += round(by / packet.time_base)
+            target.mux(packet)
+    return path
+
+
+@each_decoder
+@pytest.mark.parametrize(
+    ("wrong", "by"),
+    [
+        (range(12, 14), 1000.0),
+        (range(12, 17), 1000.0),
+        (range(12, 14), 5.0),
+        (range(1), 1000.0),
+        (range(1), 0.5),
+    ],
+)
+def test_wrong_stamps_in_a_row_or_on_the_first_frame(
+    wrong: range, by: float, decoder: str, tmp_path: Path
+) -> None:
+    if by == 0.5 and decoder == "torchcodec":
+        decoder = (
+            "auto"  # torchcodec loses this first frame when it opens the file, and is not used
+        )
+    path = with_wrong_stamps(tmp_path / "a.mkv", wrong, by)
+    whole = with_wrong_stamps(tmp_path / "whole.mkv", range(0), by)
+    with open_video(whole, decoder="pyav") as reader:
+        data = np.concatenate([chunk.data for chunk in reader.chunks()])
+    with open_video(path, decoder=decoder) as reader:
+        chunks = list(reader.chunks())
+        found = np.concatenate([chunk.timestamps for chunk in chunks])
+        np.testing.assert_allclose(found, np.arange(30) * 0.04, atol=2e-3)
+        shown = np.concatenate([chunk.data for chunk in chunks]).astype(int)
+        assert np.abs(shown - data).mean(axis=(1, 2, 3)).max() < 2
+        assert len(reader) == 30
+
+
+def test_frames_that_torchcodec_does_not_give_are_read_with_pyav(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    decoders = pytest.importorskip("torchcodec.decoders")
+    give = decoders.VideoDecoder.get_frame_at
+
+    def give_less(self: object, index: int) -> object:
+        if index >= 28:
+            raise IndexError("no more frames left to decode")
+        return give(self, index)
+
+    path = with_wrong_stamps(tmp_path / "a.mkv", range(0), 0)
+    with open_video(path, decoder="torchcodec") as reader:
+        monkeypatch.setattr(decoders.VideoDecoder, "get_frame_at", give_less)
+        found = np.concatenate([chunk.timestamps for chunk in reader.chunks()])
+    np.testing.assert_allclose(found, np.arange(30) * 0.04, atol=2e-3)
+    assert ["gave 28 of 30 frames" in text for text in caplog.messages] == [True]
 
 
 def test_the_file_with_one_wrong_stamp(shared_data: Path) -> None:

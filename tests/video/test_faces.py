@@ -117,8 +117,8 @@ def test_a_yunet_face_is_in_frame_pixels(monkeypatch: pytest.MonkeyPatch) -> Non
     frame = np.zeros((480, 1280, 3), np.uint8)
     frame[..., 0] = 200  # red
     (face,) = YuNetDetector(str(path), threshold=0.6).detect(frame)
-    # The eyes are at 0.3 and 0.7 of the width, and at 0.4 of the height.
-    assert face == FaceBox(20, 40, 60, 80, 0.75, ((38, 72), (62, 72)))
+    # The eyes are at 0.3 and 0.7 of the width, and at 0.4 of the height; the nose is at 0.5 and 0.6.
+    assert face == FaceBox(20, 40, 60, 80, 0.75, ((38, 72), (62, 72)), (50, 88))
     assert net.created == [(str(path), "", (320, 320), 0.6, 0.3, 500)]
     (picture,) = net.pictures
     assert picture.shape == (240, 640, 3)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import math
 import shutil
 import subprocess
+from fractions import Fraction
 
+import av
 import numpy as np
 import pytest
 from changing_videos import Segment, display_matrix, write_segments, write_with_matrix
@@ -89,6 +92,8 @@ def test_ffmpeg_shows_the_same(matrix, tmp_path):
         ((1, 0.5, 0.5, 1), "[1 0.5; 0.5 1]"),
         ((0, 0, 0, 1), "[0 0; 0 1]"),
         (turn(30), "[0.866028 0.5; -0.5 0.866028]"),
+        (turn(45), "[0.707108 0.707108; -0.707108 0.707108]"),  # torchcodec turns by a quarter
+        ((1, 1, 1, 1), "[1 1; 1 1]"),
         (turn(60), "[0.5 0.866028; -0.866028 0.5]"),
         (turn(150), "[-0.866028 0.5; -0.5 -0.866028]"),
     ],
@@ -194,6 +199,31 @@ def test_the_eight_orientations_of_an_image(orientation, ending, tmp_path, caplo
     expected = SHOWN[EXIF[orientation]](picture)
     assert np.array_equal(frames_of(tmp_path / f"a.{ending}"), [expected])
     assert not caplog.records
+
+
+@each_decoder
+@pytest.mark.parametrize("orientation", [1, 3, 5, 6])
+def test_pictures_with_the_exif_data_of_a_camera(orientation, decoder, tmp_path):
+    """FFmpeg attaches such data to frames as a kind that PyAV's list lacks."""
+    exif = Image.Exif()
+    exif[0x0112], exif[0x010F], exif[0x0110] = orientation, "Maker", "Camera"
+    jpeg = io.BytesIO()
+    down, right = np.mgrid[0:48, 0:64]
+    picture = np.stack([4 * right, 5 * down, 128 + 0 * down], 2).astype(np.uint8)
+    Image.fromarray(picture).save(jpeg, "JPEG", exif=exif, quality=100)
+    path = tmp_path / "a.avi"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mjpeg", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuvj420p"
+        for number in range(3):
+            packet = av.Packet(jpeg.getvalue())
+            packet.stream, packet.time_base = stream, Fraction(1, 25)
+            packet.pts = packet.dts = number
+            container.mux(packet)
+    frames = frames_of(path, decoder)
+    upright = SHOWN[EXIF[orientation]](picture)
+    assert frames.shape == (3, *upright.shape)
+    assert np.abs(frames[0].astype(int) - upright).mean() < 3
 
 
 def test_a_folder_of_images_of_all_orientations(tmp_path):

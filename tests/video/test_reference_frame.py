@@ -177,3 +177,18 @@ def test_a_recording_that_changes_its_resolution(shared_data):
         assert times[-1] == pytest.approx(134 / 15, abs=0.002)
         assert np.abs(frames[44].astype(int) - frames[46]).mean() < 8  # the same portrait
         assert np.array_equal(reader.read([134, 60, 0]).data, frames[[134, 60, 0]])
+
+
+@each_decoder
+@pytest.mark.parametrize("matrix", [(-1, 0, 0, 1), (0, 1, 1, 0), (0, 1, -1, 0)])
+def test_sizes_change_under_a_display_matrix(matrix, decoder, tmp_path):
+    sizes = [(64, 48), (128, 96), (32, 24)]
+    segments = [Segment(pictures(5, *size), pix_fmt="yuvj420p") for size in sizes]
+    path = write_segments(tmp_path / "a.mov", segments, "mjpeg", matrix)
+    with open_video(path, decoder=decoder) as reader:
+        chunks = list(reader.chunks())
+    frames = np.concatenate([chunk.data for chunk in chunks])
+    turned = matrix[0] == 0
+    assert frames.shape == (15, *((64, 48) if turned else (48, 64)), 3)
+    times = np.concatenate([chunk.timestamps for chunk in chunks])
+    assert times == pytest.approx(np.arange(15) / 25)

@@ -77,11 +77,11 @@ def test_what_a_search_leaves_out_is_counted_and_named(tmp_path, caplog):
     assert names(tmp_path, tmp_path, tmp_path / "a.mp4") == ["a.mp4", "frames"]
     found = sorted(record.getMessage().replace(f"{tmp_path}/", "") for record in caplog.records)
     assert [line.rsplit(". ", 1)[0] for line in found] == [
-        "1 folder was skipped, because another name of the same folder is searched: deep/again",
-        "1 image was skipped, next to or above videos: cover.jpg",
+        "1 folder was skipped, because the same folder is already searched under another name: deep/again",
+        "1 image was skipped, next to videos or in a folder above them: cover.jpg",
         "1 name was skipped, because a broken link, a pipe or a device is not a file: gone.mp4",
-        "1 source was skipped, because another name of the same file is read: b.mp4",
-        "2 files were skipped, without the suffix of a video or an image: deep/readme, notes.txt",
+        "1 source was skipped, because the same file is already read under another name: b.mp4",
+        "2 files were skipped, without a video or image extension: deep/readme, notes.txt",
     ]
 
 

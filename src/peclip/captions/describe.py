@@ -1,4 +1,4 @@
-"""Captions whole data sets: each video and the prompt result in one line of the store."""
+"""Captions whole data sets, one line in the store per video."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ import requests
 from numpy.typing import NDArray
 
 from peclip.captions.prompt import PROMPT
-from peclip.downloads.direct import connection_problem
+from peclip.downloads.problems import connection_problem, response_problem
 from peclip.errors import ConfigError, EndpointError, NoCaptionError
 from peclip.settings import Settings
 from peclip.text.parsing import parse_json
@@ -49,11 +49,11 @@ class EndpointCaptioner:
     """A model behind an endpoint.
 
     Args:
-        base_url: up to `/v1`, as in other clients: `http://localhost:8000/v1`.
+        base_url: ends with `/v1`, as in other clients: `http://localhost:8000/v1`.
         model: its name on the server.
         settings: the key (`PECLIP_CAPTIONS_API_KEY`), the time-outs, whether the network may be used.
-        options: further fields of a request, such as `temperature` or `max_completion_tokens`.
-        wait: called with the seconds to wait before a retry.
+        options: additional request fields, such as `temperature` or `max_completion_tokens`.
+        wait: called with the number of seconds to wait before a retry.
 
     Raises:
         ConfigError: the address is invalid.
@@ -129,7 +129,7 @@ class EndpointCaptioner:
         except (requests.ConnectionError, requests.exceptions.ChunkedEncodingError) as error:
             raise _TransientError(connection_problem(error)) from error
         except requests.RequestException as error:
-            raise self._problem(str(error)) from error
+            raise self._problem(response_problem(error)) from error
         if body is None:
             raise self._problem(f"the response is larger than {MAX_RESPONSE_BYTES:,} bytes")
         self._check_status(response, body)

@@ -4,11 +4,16 @@ Belongs here: options, progress bars and printing. A command parses, calls one l
 Belongs elsewhere: everything Python users may need; the library never imports this package.
 """
 
-from __future__ import annotations
-
 import os
-import signal
-from types import FrameType
+
+try:
+    import signal
+except KeyboardInterrupt:  # before main has installed its handler
+    os._exit(130)
+
+TYPE_CHECKING = False  # typing is slow to import
+if TYPE_CHECKING:
+    from types import FrameType
 
 
 def main() -> None:
@@ -20,7 +25,7 @@ def main() -> None:
     run_command()
 
 
-def _interrupt(number: int, frame: FrameType | None) -> None:
+def _interrupt(number: int, frame: "FrameType | None") -> None:
     """Raises `KeyboardInterrupt`, but ends the process during an import.
 
     There it would be a long traceback, or another exception, or be ignored in a callback of the import system.

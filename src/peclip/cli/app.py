@@ -19,6 +19,7 @@ from peclip.cli.doctor import doctor
 from peclip.cli.evaluate import evaluate
 from peclip.cli.logging_options import QuietOpt, VerboseOpt, with_logging
 from peclip.cli.models import models
+from peclip.cli.option_file import with_option_file
 from peclip.cli.predict import predict
 from peclip.cli.score import score
 from peclip.cli.summarise import summarise
@@ -29,7 +30,6 @@ app = typer.Typer(
     name="peclip",
     help="Facial expression recognition in video with CLIP.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,  # its locals would show paths and tokens
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="Exit codes: " + "; ".join(f"{code} {what}" for code, what in EXIT_CODES.items()) + ".",
@@ -69,7 +69,7 @@ app.add_typer(data, name="data")
 for known in (app, models, data):
     for command in known.registered_commands:
         assert command.callback is not None
-        command.callback = with_logging(command.callback)
+        command.callback = with_option_file(with_logging(command.callback))
 
 
 def run(arguments: Sequence[str]) -> int:

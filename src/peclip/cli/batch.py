@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
@@ -13,10 +11,9 @@ from peclip.cli import console
 from peclip.errors import SOME_FAILED, InternalError, VideoError
 
 if TYPE_CHECKING:
-    from rich.progress import Progress, TaskID
-
     from peclip.cli.interruption import Interruption
     from peclip.cli.output import RowOutput
+    from peclip.cli.reading_bar import ReadingBar
     from peclip.engines.base import Engine, Reading
     from peclip.video.sources import Source
 
@@ -25,7 +22,7 @@ class PredictionRun:
     """Writes the readings of an engine to the output, and counts failures."""
 
     def __init__(
-        self, output: RowOutput, bar: Progress, interruption: Interruption, *, several: bool
+        self, output: RowOutput, bar: ReadingBar, interruption: Interruption, *, several: bool
     ) -> None:
         self._output, self._bar, self._interruption = output, bar, interruption
         self._several = several
@@ -41,16 +38,15 @@ class PredictionRun:
             self._recognised = sum(entry.recognised for entry in before)
             if not sources:
                 self._output.open()  # an empty shard still writes an empty file
-            for number, reading in enumerate(engine.read(todo), start=1):
-                self._write_source(reading, f"{number}/{len(todo)}")
+            self._bar.begin(len(todo))
+            for reading in engine.read(todo):
+                with self._bar.follow(reading):
+                    self._write_source(reading)
         except (KeyboardInterrupt, SystemExit):
             console.note(f"interrupted{self._output.remark()}")
             raise
         finally:
             self._interruption.hold()  # while the files are closed
-
-    def _show_drawn(self, task: TaskID, time: float) -> None:
-        self._bar.update(task, completed=time, position=f"video {time:.1f} s")
 
     def leave(self) -> None:
         """Exits with the code of the failures, including those of earlier runs of the same output."""
@@ -63,27 +59,19 @@ class PredictionRun:
         # Nothing could be read: exit with the first failure's code; earlier runs only recorded a failure.
         raise typer.Exit(self._codes[0] if self._codes else VideoError.exit_code)
 
-    def _write_source(self, reading: Reading, position: str) -> None:
-        name = console.as_markup(Path(reading.source).name or reading.source)
-        task = self._bar.add_task(f"{name} ({position})", total=None, position="")
+    def _write_source(self, reading: Reading) -> None:
         recognised = labelled = False
         try:
             for row in reading.rows():
                 unreadable = row.window == 0 and row.status == "decode_error"
                 recognised |= row.window == 0 and not unreadable
-                labelled |= row.label is not None
+                labelled |= bool(row.scores)
                 if unreadable and not self._several:
                     continue  # a single unreadable source gives one error line and no output
                 self._interruption.hold()
                 self._output.write_row(row)
                 self._interruption.release()
-                self._bar.update(
-                    task,
-                    total=reading.duration_s,
-                    completed=reading.position_s,
-                    position=f"{reading.position_s:.1f} s",
-                )
-            self._output.draw_source(reading, partial(self._show_drawn, task))
+            self._output.draw_source(reading, self._bar.show_drawn)
             self._interruption.hold()
         except (KeyboardInterrupt, SystemExit):
             self._output.break_source(reading)  # keep the rows recognised so far
@@ -93,5 +81,4 @@ class PredictionRun:
             self._codes.append(reading.failure.exit_code)
         self._recognised += recognised
         self._output.end_source(reading, recognised=recognised, faceless=not labelled)
-        self._bar.remove_task(task)
         self._interruption.release()

@@ -5,10 +5,11 @@ from __future__ import annotations
 import logging
 import sys
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from datetime import timedelta
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.text import Text
@@ -20,7 +21,13 @@ from peclip.text.display import abridged, one_line, printable
 _bars: list[Console] = []
 """Consoles of the bars that are visible now."""
 
-_STYLES = {"ok": "", "low_quality": "yellow", "no_face": "dim", "decode_error": "red"}
+_STYLES = {
+    "ok": "",
+    "low_quality": "yellow",
+    "uncertain": "yellow",
+    "no_face": "dim",
+    "decode_error": "red",
+}
 
 
 def out() -> Console:
@@ -51,6 +58,33 @@ def note(message: str) -> None:
         err().print(f"[dim]{escape(printable(message))}[/]")
 
 
+def arrow() -> str:
+    """Returns an arrow that standard error can encode."""
+    try:
+        "→".encode(getattr(sys.stderr, "encoding", None) or "ascii")
+    except (UnicodeEncodeError, LookupError):
+        return "->"
+    return "→"
+
+
+def clock(seconds: float) -> str:
+    """Returns a duration as 3:25 or 1:03:25."""
+    minutes, rest = divmod(round(seconds), 60)
+    return str(timedelta(seconds=round(seconds))) if minutes >= 60 else f"{minutes}:{rest:02}"
+
+
+class LiveBar(Progress):
+    """A progress bar that asks for its state whenever it is drawn, so that it moves between two updates."""
+
+    poll: Callable[[], None] | None = None
+
+    def get_renderables(self) -> Iterator[RenderableType]:
+        """Yields the bar with the present state."""
+        if self.poll is not None:
+            self.poll()
+        yield from super().get_renderables()
+
+
 class _Warnings(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         text = escape(abridged(record.getMessage()))
@@ -71,11 +105,11 @@ def configure_logging(*, quiet: bool, verbose: bool) -> None:
 
 
 @contextmanager
-def progress_bar(*, enabled: bool) -> Iterator[Progress]:
+def progress_bar(*, enabled: bool) -> Iterator[LiveBar]:
     """Shows a progress bar on standard error if it is a terminal."""
     console = err()
     visible = enabled and console.is_terminal
-    bar = Progress(
+    bar = LiveBar(
         TextColumn("{task.description}"),
         BarColumn(),
         TextColumn("{task.fields[position]}"),
@@ -118,7 +152,9 @@ class RowTable:
         label = escape(one_line(row.label or row.status.replace("_", " ")))
         score = "" if row.score is None else f"{row.score:.2f}"
         face = "" if row.face_conf is None else f"{row.face_conf:.2f}"
-        ranked = sorted(row.scores.items(), key=lambda item: -item[1])[1 : self._top_k]
+        ranked = sorted(row.scores.items(), key=lambda item: -item[1])[
+            row.label is not None : self._top_k
+        ]
         following = ", ".join(f"{name} {value:.2f}" for name, value in ranked)
         if row.status == "low_quality":
             following += "  (low quality)"
@@ -132,7 +168,7 @@ class RowTable:
             windows = f"{len(track.rows)} window{'s' if len(track.rows) != 1 else ''}"
             best = next(iter(track.scores.values()))
             out().print(
-                f"  {who}: [bold]{escape(one_line(track.label or ''))}[/] {best:.2f} ({windows})"
+                f"  {who}: [bold]{escape(one_line(track.label or 'uncertain'))}[/] {best:.2f} ({windows})"
             )
 
     def close(self) -> None:

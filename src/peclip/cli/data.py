@@ -18,6 +18,7 @@ from peclip.predict_options import PredictOptions
 from peclip.text.display import printable
 
 if TYPE_CHECKING:
+    from peclip.config import PreprocessConfig
     from peclip.data.check_report import CheckReport, FaceShare
     from peclip.data.preparation.face_crops import Prepared
     from peclip.video.detectors.detector import FaceDetector
@@ -28,7 +29,8 @@ _SHOWN = 5
 """Findings of each kind shown in the table; JSON lists all."""
 
 _VERDICTS = {
-    "face": "cropped faces: use them with --no-face-crop",
+    "face": "cropped faces, like the crops of {model}: use them with --no-face-crop",
+    "portrait": "portraits, wider than the crops of {model}: crop the faces, without --no-face-crop",
     "scene": "whole scenes: crop the faces",
     "unclear": "unclear: inspect some frames",
 }
@@ -82,17 +84,22 @@ def check_copy(
         int,
         typer.Option(min=0, help="Number of videos to run face detection on; 0 disables it."),
     ] = 20,
+    model: ModelOpt = "nano",
     faces: Annotated[dict[str, Any], Fields(PredictOptions, "detector")],
     form: ReportFormatOpt = "table",
     progress: ProgressOpt = True,
 ) -> None:
-    """Check for missing, corrupt and duplicate videos, wrong frame counts, and overlapping splits."""
+    """Check for missing, corrupt and duplicate videos, wrong frame counts, and overlapping splits.
+
+    Frames are compared with the face crops of the model (-m).
+    """
     from peclip.data import find_benchmark
     from peclip.data.check import check_dataset
 
     config = check(DataConfig, data)
     # before a detector is downloaded for nothing
     find_benchmark(config.dataset).check_root(config.root)
+    margin = _preprocess(model).face_margin if face_videos else 0.0
     with console.progress_bar(enabled=progress) as bar:
         task = bar.add_task(f"checking {config.dataset}", total=None, position="")
         report = check_dataset(
@@ -101,12 +108,13 @@ def check_copy(
             config.annotations,
             fold,
             detector=_load_detector(**faces) if face_videos else None,
+            face_margin=margin,
             face_videos=face_videos,
             on_progress=lambda done, total: bar.update(
                 task, completed=done, total=total, position=f"{done:,} of {total:,}"
             ),
         )
-    print_report(form, report.to_dict(), lambda: _print(report))
+    print_report(form, report.to_dict(), lambda: _print(report, model))
     if not report.ok:
         raise typer.Exit(SOME_FAILED)
 
@@ -151,11 +159,10 @@ def prepare(
     from peclip.data.preparation.face_crops import prepare as prepare_samples
     from peclip.settings import load_settings
     from peclip.video.parts import load_finder
-    from peclip.weights.resolve import resolve
 
     settings, config = load_settings(), check(DataConfig, data)
     options = check(PredictOptions, faces)
-    preprocess = resolve(model, settings=settings, with_tensors=False).config.preprocess
+    preprocess = _preprocess(model)
     splits = read_splits(config.dataset, config.root, config.annotations, fold)
     samples = {s.source: s for split in splits for s in split.without_missing().samples}
     missing = {s.source for split in splits for s in split.missing}
@@ -209,6 +216,14 @@ def _print_prepared(results: list[Prepared], *, num_missing: int, with_parts: bo
         raise typer.Exit(SOME_FAILED)
 
 
+def _preprocess(model: str) -> PreprocessConfig:
+    """Returns how a model crops faces."""
+    from peclip.settings import load_settings
+    from peclip.weights.resolve import resolve
+
+    return resolve(model, settings=load_settings(), with_tensors=False).config.preprocess
+
+
 def _load_detector(detector: DetectorName, face_threshold: float = 0.7) -> FaceDetector:
     from peclip.settings import load_settings
     from peclip.video.detectors.registry import load_detector
@@ -216,7 +231,7 @@ def _load_detector(detector: DetectorName, face_threshold: float = 0.7) -> FaceD
     return load_detector(detector, settings=load_settings(), threshold=face_threshold)
 
 
-def _print(report: CheckReport) -> None:
+def _print(report: CheckReport, model: str) -> None:
     from peclip.data.check_report import KINDS, NOTES
 
     labels = list(report.splits[0].counts)
@@ -234,14 +249,15 @@ def _print(report: CheckReport) -> None:
         if count > _SHOWN:
             typer.echo(f"  and {count - _SHOWN:,} more; use -f json to list them all")
     if report.faces is not None:
-        typer.echo(f"\nframes: {_describe(report.faces)}")
+        typer.echo(f"\nframes: {_describe(report.faces, model)}")
     verdict = "no problems" if report.ok else f"{len(report.problems):,} problems"
     skipped = report.by_kind().get("skipped", 0)
     left_out = f", {skipped:,} {'file' if skipped == 1 else 'files'} skipped" if skipped else ""
     typer.echo(f"\n{report.videos:,} videos, {verdict}{left_out}")
 
 
-def _describe(faces: FaceShare) -> str:
+def _describe(faces: FaceShare, model: str) -> str:
     share = "no face found" if faces.median_share is None else f"median {faces.median_share:.0%}"
     seen = f"{faces.frames_with_face} of {faces.frames} frames with a face, {faces.detector}"
-    return f"{_VERDICTS[faces.verdict]} ({share} of the frame; {seen})"
+    verdict = _VERDICTS[faces.verdict].format(model=printable(model))
+    return f"{verdict} ({share} of the frame; {seen})"

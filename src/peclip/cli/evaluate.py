@@ -154,11 +154,12 @@ def _check_alias(context: typer.Context) -> None:
         ConfigError: an option is given that `peclip score` does not have.
     """
     console.note("evaluate --predictions FILE is an alias for peclip score FILE")
-    accepted = {*signature(score).parameters, "predictions", *LOGGING_OPTIONS}
+    accepted = {*signature(score).parameters, "predictions", "config", *LOGGING_OPTIONS}
     for option in context.command.params:
         name = str(option.name)
         source = context.get_parameter_source(name)
-        if name not in accepted and source is not None and source.name == "COMMANDLINE":
+        given = source is not None and source.name in ("COMMANDLINE", "DEFAULT_MAP")
+        if name not in accepted and given:
             raise ConfigError(
                 "--predictions is an alias for peclip score FILE and cannot be combined with "
                 f"{option.opts[-1]}. Remove one of them."

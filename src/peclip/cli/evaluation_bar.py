@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import time
-from datetime import timedelta
 
 from rich.progress import Progress as Bar
 from rich.progress import TaskID
 
+from peclip.cli import console
 from peclip.runs.dataset_evaluation import BatchListener
 
 
@@ -23,7 +23,7 @@ def listener(bar: Bar) -> BatchListener:
         position = f"{done} of {total} videos"
         if done > first:
             left = (now - began) / (done - first) * (total - done)
-            position += f", {timedelta(seconds=round(left))} left"
+            position += f", {console.clock(left)} left"
         bar.update(task, completed=done, position=position)
 
     return on_batch

@@ -24,8 +24,9 @@ def show(
     """Prints an evaluation and its remarks, and writes the requested files."""
     for fold in evaluation.folds:
         prefix = f"{fold.name}: " if len(evaluation.folds) > 1 else ""
-        for remark in fold.remarks:
-            console.note(prefix + remark)
+        for remark in (*fold.remarks, fold.report.caution):
+            if remark is not None:
+                console.note(prefix + remark)
     to_stdout = str(output) == "-"
     # Printed first, so that no disk that is full costs the numbers; and saved in any case, so that no
     # reader that has gone, as in `| head`, costs the file.
@@ -94,9 +95,9 @@ def print_evaluation(evaluation: Evaluation) -> None:
     if several:
         _print_folds(evaluation)
     else:
-        rows = [["UAR (%)", _value(merged.uar), _between(merged.uar_ci)]]
-        rows.append(["WAR (%)", _value(merged.war), _between(merged.war_ci)])
-        rows.append(["macro F1 (%)", _value(merged.macro_f1), ""])
+        rows = [["UAR (%)", percent_text(merged.uar), interval_text(merged.uar_ci)]]
+        rows.append(["WAR (%)", percent_text(merged.war), interval_text(merged.war_ci)])
+        rows.append(["macro F1 (%)", percent_text(merged.macro_f1), ""])
         if merged.ece is not None:
             rows.append(["ECE (0 to 1)", f"{merged.ece:>6.4f}", ""])
         rows.append(["videos", f"{merged.num_videos:>6}", ""])
@@ -109,8 +110,8 @@ def _print_folds(evaluation: Evaluation) -> None:
     rows = []
     for fold in evaluation.folds:
         report = fold.report
-        uar = [_value(report.uar), _between(report.uar_ci)]
-        war = [_value(report.war), _between(report.war_ci)]
+        uar = [percent_text(report.uar), interval_text(report.uar_ci)]
+        war = [percent_text(report.war), interval_text(report.war_ci)]
         ece = "" if report.ece is None else f"{report.ece:.4f}"
         rows.append([fold.name, f"{report.num_videos:>6}", *uar, *war, ece])
     interval = "95 % interval"
@@ -134,8 +135,8 @@ def _print_classes(report: Report, title: str) -> None:
         [
             name,
             f"{report.support[name]:>6}",
-            *(_value(values[name]) for values in (report.recall, report.precision)),
-            _value(report.f1[name]),
+            *(percent_text(values[name]) for values in (report.recall, report.precision)),
+            percent_text(report.f1[name]),
         ]
         for name in report.labels
     ]
@@ -153,9 +154,11 @@ def _mean(evaluation: Evaluation) -> str:
     )
 
 
-def _value(fraction: float | None) -> str:
+def percent_text(fraction: float | None) -> str:
+    """Returns a score as a percentage of 6 characters, without the sign."""
     return f"{'-':>6}" if fraction is None else f"{100 * fraction:>6.2f}"
 
 
-def _between(interval: Interval | None) -> str:
+def interval_text(interval: Interval | None) -> str:
+    """Returns an interval in per cent, without the sign; empty if there is none."""
     return "" if interval is None else f"{100 * interval[0]:.2f} - {100 * interval[1]:.2f}"

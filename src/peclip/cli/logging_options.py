@@ -1,4 +1,4 @@
-"""`--verbose` and `--quiet`, before a command or after it."""
+"""`--verbose` and `--quiet`, before or after a command."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ LOGGING_OPTIONS = {"verbose": VerboseOpt, "quiet": QuietOpt}
 
 
 def with_logging(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Gives a command the options of logging, unless it has them; they override those before the command."""
+    """Adds the logging options to a command that lacks them; they override those before the command."""
     if "verbose" in inspect.signature(command).parameters:
         return command
 

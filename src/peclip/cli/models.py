@@ -103,7 +103,7 @@ def download(name: NameArg) -> None:
 
 @models.command()
 def path(name: NameArg) -> None:
-    """Print the path of a model, of `yunet` or of `landmarker`: where it is cached, or will be."""
+    """Print the path where a model, `yunet` or `landmarker` is or will be cached."""
     from peclip.settings import load_settings
     from peclip.weights.resolve import locate
 

@@ -115,7 +115,31 @@ SummaryOpt = Annotated[
     typer.Option(
         "--summary",
         help="Also write a table with one line per person to this file (.csv, .jsonl, .json or "
-        ".parquet): seconds, shares of time, mean probabilities and episodes.",
+        ".parquet): times, time shares, mean probabilities and episodes.",
+    ),
+]
+TimelineOpt = Annotated[
+    Path | None,
+    typer.Option(
+        "--plot",
+        help="Also draw the timeline of each source to this file (.png, .svg or .pdf), or for several "
+        "sources to .png files in this folder (requires the `plot` extra).",
+    ),
+]
+PageOpt = Annotated[
+    Path | None,
+    typer.Option(
+        "--report",
+        help="Also write one .html page about all sources: summary, timelines, pictures of the peaks "
+        "of expressions, and settings (requires the `plot` extra).",
+    ),
+]
+PicturesOpt = Annotated[
+    bool,
+    typer.Option(
+        "--pictures/--no-pictures",
+        help="Show the faces of people in --plot and --report; never with --blur-others or "
+        "--blur-all.",
     ),
 ]
 SaveVideoOpt = Annotated[
@@ -151,7 +175,7 @@ ExcelOpt = Annotated[
     typer.Option(
         "--excel",
         help="Write csv files for Excel: with a byte order mark, and with an apostrophe before text "
-        "that Excel would take for a formula.",
+        "that Excel would treat as a formula.",
     ),
 ]
 ProgressOpt = Annotated[

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from peclip.cli import console
 from peclip.cli.options import check_output
+from peclip.cli.row_count import RowCount
 from peclip.errors import ConfigError
 from peclip.text.display import one_line
 
@@ -39,10 +40,10 @@ def check_resume(output: Path | None, form: str | None, *, overwrite: bool) -> N
 def check_row_output(
     output: Path | None, form: str | None, sources: Sequence[str], *, overwrite: bool
 ) -> dict[str, Path] | None:
-    """Checks that the output of rows can be written, before a model is loaded.
+    """Checks that the rows can be written to the output, before a model is loaded.
 
     Returns:
-        The file of each source if the output is a folder, otherwise `None`.
+        Each source's file if the output is a folder, otherwise `None`.
 
     Raises:
         ConfigError: a file exists and may not be replaced, cannot be written, or would have several sources
@@ -59,8 +60,8 @@ def check_row_output(
         return None
     if output is None or str(output) == "-" or output.is_file() or output.suffix:
         raise ConfigError(
-            f"The format {form} has one file per source, and there are {len(sources)} sources. Set "
-            "the output to a folder: -o FOLDER."
+            f"The format {form} requires one file per source, but there are {len(sources)} sources. "
+            "Set the output to a folder: -o FOLDER."
         )
     from peclip.results.source_files import source_files
 
@@ -107,6 +108,7 @@ class RowOutput:
         self._file = ExitStack()
         self._writer: RowWriter | None = None
         self._journal: Journal | None = None
+        self._count = RowCount()
         self._first_faceless, self._num_faceless, self._faceless_hint = "", 0, ""
         self._others = self._left_out = 0
 
@@ -123,10 +125,13 @@ class RowOutput:
             more = f" and {self._num_faceless - 1} more" if self._num_faceless > 1 else ""
             console.note(f"{one_line(self._first_faceless)}{more}: {self._faceless_hint}")
         if self._others:
-            counts = f"{self._left_out:,} (of other people: {self._others:,})"
-            console.note(f"rows left out by --max-people: {counts}")
+            counts = f"{self._left_out:,} (other people: {self._others:,})"
+            console.note(f"rows omitted because of --max-people: {counts}")
         try:
             self._file.close()
+            to_file = self._format is not None and str(self._path) != "-"
+            if kind is None and self._writer is not None and to_file:
+                console.note(f"{self._count.text()} {console.arrow()} {self._path}")
             if kind is None or issubclass(kind, KeyboardInterrupt | SystemExit):
                 self._sides.close()
             else:
@@ -167,6 +172,7 @@ class RowOutput:
     def write_row(self, row: Row) -> None:
         """Writes one row."""
         self.open().write_row(row)
+        self._count.add(row)
 
     def draw_source(self, reading: Reading, on_frame: Callable[[float], None]) -> None:
         """Writes the videos of a source, which may take as long as predicting it."""
@@ -179,12 +185,13 @@ class RowOutput:
         Args:
             reading: the reading of the source.
             recognised: whether any of the source could be read.
-            faceless: whether none of its rows has a label.
+            faceless: whether none of its rows shows a face.
         """
         if self._writer is None:
             return
         prediction = reading.prediction()
         self._writer.end_source(prediction)
+        self._count.end_source(failed=reading.failure is not None)
         left_out = prediction.metadata.get("left_out", {})
         self._others += left_out.get("people", 0)
         self._left_out += left_out.get("rows", 0)
@@ -251,12 +258,12 @@ def _faceless_hint(metadata: Mapping[str, Any]) -> str:
         min_face=options["min_face"],
     )
     frontal = (
-        "The Haar cascade finds only frontal faces: run `peclip models download yunet`. "
+        "The Haar cascade detects only frontal faces; run `peclip models download yunet`. "
         if metadata["face_detector"] == "haar"
         else ""
     )
     return (
-        f"no face found. Faces of less than about {pixels} pixels are not found; for these, raise "
-        "--detect-size or lower --min-face. For uncertain detections, lower --face-threshold. "
-        f"{frontal}Use --no-face-crop only for videos already cropped to a face."
+        f"no face found. Faces smaller than about {pixels} pixels are not detected; to detect them, "
+        "raise --detect-size or lower --min-face. For uncertain detections, lower --face-threshold. "
+        f"{frontal}Use --no-face-crop only for videos that are already cropped to a face."
     )

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -24,14 +26,18 @@ from peclip.cli.options import (
     ModelOpt,
     OutputOpt,
     OverwriteOpt,
+    PageOpt,
     PerFrameOpt,
+    PicturesOpt,
     PrecisionOpt,
     ProgressOpt,
     SaveVideoOpt,
     SummaryOpt,
+    TimelineOpt,
     read_labels,
 )
 from peclip.cli.output import RowOutput, check_resume, check_row_output
+from peclip.cli.reading_bar import ReadingBar
 from peclip.config import check
 from peclip.errors import ConfigError, VideoError
 from peclip.files import locked
@@ -39,6 +45,7 @@ from peclip.literals import EngineName, RowFormat
 from peclip.predict_options import PredictOptions
 
 if TYPE_CHECKING:
+    from peclip.engines.base import Engine, Job
     from peclip.video.sources import Source
 
 
@@ -61,11 +68,14 @@ def predict(
             "--format",
             help="Output format; by default, the format is inferred from the extension of -o "
             "FILE. The default for -o - is JSON Lines; without -o, a table is printed. srt, vtt, "
-            "textgrid and eaf have one file per source: for several sources, -o is a folder.",
+            "textgrid and eaf require one file per source: for several sources, pass a folder to -o.",
         ),
     ] = None,
     excel: ExcelOpt = False,
     summary: SummaryOpt = None,
+    plot: TimelineOpt = None,
+    report: PageOpt = None,
+    pictures: PicturesOpt = True,
     save_video: SaveVideoOpt = None,
     blur_others: BlurOthersOpt = False,
     blur_all: BlurAllOpt = False,
@@ -128,11 +138,9 @@ def predict(
 
     peclip predict videos/ -o rows.csv --summary people.csv --window 2s --hop 1s
 
-    peclip predict interview.mp4 --save-video interview-faces.mp4 --per-frame frames.csv
+    peclip predict talk.mp4 --save-video faces.mp4 --plot talk.png --report talk.html
 
     peclip predict talk.mp4 -f jsonl -o - | jq .label
-
-    peclip predict videos/ -o rows-3.jsonl --shard 3/8 --resume
     """
     # Before torch is imported: waiting torch threads then leave the cores to the other stages.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -146,17 +154,15 @@ def predict(
     sources, all_names = _sources(source, shard)
     blur = chosen_blur(save_video, checked, others=blur_others, everyone=blur_all)
     check_frame_outputs(save_video, per_frame, sources, engine, resume=resume)
+    pictured = {"plot": plot, "report": report, "save-video": save_video}
+    tables = {"summary": summary, "per-frame": per_frame}
+    may_exist = overwrite or resume
     sides = SideOutputs(
-        {"summary": summary, "save-video": save_video, "per-frame": per_frame},
-        output,
-        all_names,
-        blur=blur,
-        overwrite=overwrite or resume,
+        pictured | tables, output, all_names, blur=blur, pictures=pictures, overwrite=may_exist
     )
-    files = check_row_output(output, chosen, all_names, overwrite=overwrite or resume)
+    files = check_row_output(output, chosen, all_names, overwrite=may_exist)
     # After the checks, because these import torch.
     from peclip.engines.base import Job, Pool
-    from peclip.engines.registry import ENGINES
 
     job = Job(
         model,
@@ -168,18 +174,34 @@ def predict(
         keep_rows=chosen is None or not FORMATS[chosen].by_row or bool(sides),
         keep_faces=sides.needs_faces,
     )
-    # A lock that is taken is also released.
-    with Interruption() as interruption, locked(output, *sides.paths):
-        interruption.release()
-        with (
-            ENGINES[engine](job) as opened,
-            RowOutput(
-                opened, output, chosen, sides, files, excel=excel, top_k=top_k, resume=resume
-            ) as target,
-            console.progress_bar(enabled=progress and not _shows_rows(output)) as bar,
-        ):
-            batch = PredictionRun(target, bar, interruption, several=len(all_names) > 1)
-            batch.write(opened, sources)
+    rows = partial(RowOutput, path=output, form=chosen, sides=sides, files=files)
+    bar = progress and not _shows_rows(output)
+    rows = partial(rows, excel=excel, top_k=top_k, resume=resume)
+    single, folder = (output, None) if files is None else (None, output)
+    lock = partial(locked, single, *sides.paths, folder=folder)
+    _write(job, engine, sources, rows, lock, len(all_names) > 1, bar=bar)
+
+
+def _write(
+    job: Job,
+    engine: EngineName,
+    sources: list[Source],
+    rows: Callable[[Engine], RowOutput],
+    lock: Callable[[], AbstractContextManager[None]],
+    several: bool,
+    *,
+    bar: bool,
+) -> None:
+    """Reads the sources and writes their outputs, which are locked against other processes."""
+    from peclip.engines.registry import ENGINES
+
+    with console.progress_bar(enabled=bar) as shown:
+        reading_bar = ReadingBar(shown, end=job.options.end)
+        with Interruption() as interruption, lock():
+            interruption.release()
+            with ENGINES[engine](job) as opened, rows(opened) as target:
+                batch = PredictionRun(target, reading_bar, interruption, several=several)
+                batch.write(opened, sources)
     batch.leave()
 
 
@@ -227,9 +249,7 @@ def _format(output: Path | None, form: RowFormat | None, *, excel: bool) -> str 
 
     if output is None and form is None:
         if excel:
-            raise ConfigError(
-                "--excel requires the format csv: set -o FILE.csv, or remove --excel."
-            )
+            raise ConfigError("--excel requires csv output: set -o FILE.csv, or remove --excel.")
         return None
     path = STDOUT if output is None else output
     chosen = form or (STREAM_FORMAT if path == STDOUT else format_of(path))

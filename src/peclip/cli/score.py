@@ -90,7 +90,7 @@ def check_report_outputs(output: Path | None, plot: Path | None, *, overwrite: b
 
     Raises:
         ConfigError: see `peclip.cli.options.check_output`.
-        MissingExtraError: a picture is to be drawn, and matplotlib is not installed.
+        MissingExtraError: a plot was requested, but matplotlib is not installed.
     """
     from peclip.metrics.scoring import REPORT_ENDINGS
     from peclip.results.figures import FIGURE_ENDINGS, check_matplotlib

@@ -1,4 +1,4 @@
-"""Outputs of `peclip predict` besides the rows: what a whole source, or all of them, give."""
+"""Additional outputs of `peclip predict`, computed from whole sources rather than single rows."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from peclip.cli.options import check_output
 from peclip.cli.source_outputs import files_of_sources
 from peclip.errors import ConfigError
 from peclip.literals import Blur
+from peclip.results.figures import FIGURE_ENDINGS, REPORT_ENDINGS, check_matplotlib
 from peclip.results.frame_file import FRAME_FILES, FrameFile, check_frame_file
 from peclip.results.overlay import OVERLAY_ENDINGS
 from peclip.results.table_file import TABLE_ENDINGS, check_table, write_table
@@ -49,6 +50,8 @@ class SideRequest:
     files: Mapping[str, Path] = field(default_factory=dict)
     """The file of each source, for outputs with one file per source."""
     blur: Blur | None = None
+    pictures: bool = True
+    """Whether plots and reports show faces."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +80,7 @@ class SummaryOutput(SideOutput):
         self._parts.append(prediction.summary())
 
     def close(self) -> None:
-        """Writes the table, unless there was no source."""
+        """Writes the table, unless there were no sources."""
         from peclip.results.summary import joined
 
         if self._parts:
@@ -123,8 +126,53 @@ class FrameRowsOutput(SideOutput):
             self._file.discard()
 
 
+class PlotOutput(SideOutput):
+    """The timeline of each source."""
+
+    def __init__(self, request: SideRequest) -> None:
+        self._request = request
+
+    def end_source(self, prediction: Prediction) -> None:
+        """Draws a source, unless it could not be read at all."""
+        from peclip.results.figures import save_figure
+
+        if any(row.status != "decode_error" for row in prediction.rows):
+            path = self._request.files[prediction.source]
+            path.parent.mkdir(exist_ok=True)
+            save_figure(prediction.plot(pictures=_shows_faces(self._request)), path)
+
+
+class ReportOutput(SideOutput):
+    """One page about all sources."""
+
+    def __init__(self, request: SideRequest) -> None:
+        from peclip.results.report import Report
+
+        self._report = Report(request.path, pictures=_shows_faces(request))
+
+    def end_source(self, prediction: Prediction) -> None:
+        """Adds the section of a source."""
+        self._report.end_source(prediction)
+
+    def close(self) -> None:
+        """Writes the page."""
+        self._report.close()
+
+    def discard(self) -> None:
+        """Removes the sections that wait for the end of the run."""
+        self._report.discard()
+
+
+def _shows_faces(request: SideRequest) -> bool:
+    return request.pictures and request.blur is None
+
+
 SIDE_OUTPUTS = {
     "summary": SideOutputKind(TABLE_ENDINGS, check_table, SummaryOutput),
+    "plot": SideOutputKind(
+        FIGURE_ENDINGS, lambda _: check_matplotlib("--plot"), PlotOutput, per_source=True
+    ),
+    "report": SideOutputKind(REPORT_ENDINGS, lambda _: check_matplotlib("--report"), ReportOutput),
     "save-video": SideOutputKind(
         OVERLAY_ENDINGS, lambda _: None, VideoOutput, per_source=True, needs_faces=True
     ),
@@ -136,13 +184,14 @@ SIDE_OUTPUTS = {
 
 
 class SideOutputs:
-    """The side outputs of one run, checked when this is made.
+    """The side outputs of one run, checked on creation.
 
     Args:
         paths: by the name of the option; `None` where the option is not set.
         output: the output of the rows.
         sources: the names of all sources.
         blur: whose faces are unrecognisable in videos.
+        pictures: whether plots and reports show faces.
         overwrite: whether existing files may be replaced.
 
     Raises:
@@ -157,6 +206,7 @@ class SideOutputs:
         sources: Sequence[str],
         *,
         blur: Blur | None = None,
+        pictures: bool = True,
         overwrite: bool,
     ) -> None:
         taken = {} if output is None else {output.absolute(): "-o"}
@@ -181,7 +231,7 @@ class SideOutputs:
                 raise ConfigError(
                     f"{other} and --{name} both write to {str(path)!r}; choose different files."
                 )
-            self._open.append(kind.open(SideRequest(path, files, blur)))
+            self._open.append(kind.open(SideRequest(path, files, blur, pictures)))
 
     def __bool__(self) -> bool:
         return bool(self._open)

@@ -10,6 +10,7 @@ import typer
 from peclip.cli import console
 from peclip.cli.options import ExcelOpt, OutputOpt, OverwriteOpt, check_output
 from peclip.errors import ConfigError
+from peclip.files import locked
 from peclip.text.display import one_line
 
 if TYPE_CHECKING:
@@ -29,24 +30,26 @@ ByOpt = Annotated[
     typer.Option(
         metavar="KEYS",
         help="One line per combination of these columns: source, track_id and columns of --join, "
-        "separated by commas. The people of a group are added up.",
+        "separated by commas. Values are summed over the people in each group.",
     ),
 ]
 JoinOpt = Annotated[
     Path | None,
     typer.Option(
-        help="Table of participants (.csv, .jsonl or .parquet) whose columns are added by source. "
-        "Its column source has the path of a video as in the rows, its file name, or its file "
+        help="Participant table (.csv, .jsonl or .parquet) whose columns are added by source. Its "
+        "source column contains the path of a video as in the rows, its file name, or its file "
         "name without the extension.",
     ),
 ]
 EpisodesOpt = Annotated[
     Path | None,
-    typer.Option(help="Write one line per episode, with onset, apex and offset, to this file."),
+    typer.Option(help="Write one line per episode to this file, with onset, apex and offset."),
 ]
 TransitionsOpt = Annotated[
     Path | None,
-    typer.Option(help="Write how often each label directly follows each other to this file."),
+    typer.Option(
+        help="Write a table to this file of how often one label directly follows another."
+    ),
 ]
 
 
@@ -61,23 +64,29 @@ def summarise(
     excel: ExcelOpt = False,
     overwrite: OverwriteOpt = False,
 ) -> None:
-    """Summarise the rows of `peclip predict`: one line per person, or per group.
+    """Summarise the rows of `peclip predict`, with one line per person or group.
 
-    Seconds, shares of time, mean probabilities, episodes, transitions and quality. Times are weighted so
-    that overlapping windows count once. Tables are .csv, .jsonl, .json or .parquet files; without -o, a
-    short table is printed, and -o - prints the whole one as csv. Examples:
+    The summary contains times, time shares, mean probabilities, episodes, transitions and quality. Where
+    windows overlap, time is counted only once. Tables are .csv, .jsonl, .json or .parquet files. Without
+    -o, a short table is printed; -o - prints the full table as csv. Examples:
 
     peclip summarise rows.csv -o people.csv
 
     peclip summarise rows.csv --join participants.csv --by condition
     """
     _check_outputs(output, episodes, transitions, excel=excel, overwrite=overwrite)
-    from peclip.results.episodes import episode_columns
+    with locked(output, episodes, transitions):
+        summary = _summary(rows, join, by)
+        _write(summary, output, episodes, transitions, excel=excel)
+    if output is None and episodes is None and transitions is None:
+        _print(summary)
+
+
+def _summary(rows: list[Path], join: Path | None, by: str) -> Summary:
     from peclip.results.participants import read_participants
     from peclip.results.row_file import read_rows
     from peclip.results.summary import KEYS
     from peclip.results.summary import summarise as summary_of
-    from peclip.results.table_file import write_table
 
     participants = None if join is None else read_participants(join)
     found = read_rows(rows)
@@ -90,6 +99,20 @@ def summarise(
     keys = [name.strip() for name in by.split(",")]
     if keys != list(KEYS):
         summary = summary.grouped(keys)
+    return summary
+
+
+def _write(
+    summary: Summary,
+    output: Path | None,
+    episodes: Path | None,
+    transitions: Path | None,
+    *,
+    excel: bool,
+) -> None:
+    from peclip.results.episodes import episode_columns
+    from peclip.results.table_file import write_table
+
     if episodes is not None:
         write_table(episodes, summary.episode_rows(), episode_columns(), excel=excel)
     if transitions is not None:
@@ -97,8 +120,6 @@ def summarise(
         write_table(transitions, summary.transition_rows(), names, excel=excel)
     if output is not None:
         write_table(output, summary.rows(), excel=excel)
-    elif episodes is None and transitions is None:
-        _print(summary)
 
 
 def _check_outputs(*paths: Path | None, excel: bool, overwrite: bool) -> None:
@@ -111,7 +132,7 @@ def _check_outputs(*paths: Path | None, excel: bool, overwrite: bool) -> None:
             check_table(path, excel=excel)
     twice = next((path for path in given if given.count(path) > 1), None)
     if twice is not None:
-        raise ConfigError(f"Two tables have the output {str(twice)!r}; choose different files.")
+        raise ConfigError(f"Two tables would be written to {str(twice)!r}; choose different files.")
 
 
 def _print(summary: Summary) -> None:

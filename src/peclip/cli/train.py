@@ -229,23 +229,33 @@ def _print(report: RunReport, folder: Path, form: ReportFormat) -> None:
 
 
 def _print_table(report: RunReport, folder: Path) -> None:
+    from peclip.cli.evaluation_table import interval_text, percent_text
+
     rows = []
     for part in report.folds:
-        scores = [] if part.scores is None else [part.scores.uar, part.scores.war]
-        cells = [_percent(value) for value in scores] or ["-", "-"]
-        rows.append([part.reported_on or "-", str(part.selected_epoch), *cells])
+        cells = [part.reported_on or "-", str(part.selected_epoch)]
+        if (scores := part.scores) is None:
+            rows.append([*cells, "-", "-", "", "-", ""])
+            continue
+        cells.append(str(scores.num_videos))
+        for value, interval in ((scores.uar, scores.uar_ci), (scores.war, scores.war_ci)):
+            cells += [percent_text(value).strip(), interval_text(interval)]
+        rows.append(cells)
     if (mean := report.mean) is not None:
-        rows.append(["mean", "", _percent(mean.uar), _percent(mean.war)])
-        rows.append(["standard deviation", "", _percent(mean.uar_sd), _percent(mean.war_sd)])
-    console.print_table(["videos", "epoch", "UAR", "WAR"], rows)
+        for name, uar, war in (
+            ("mean", mean.uar, mean.war),
+            ("standard deviation", mean.uar_sd, mean.war_sd),
+        ):
+            rows.append(
+                [name, "", "", percent_text(uar).strip(), "", percent_text(war).strip(), ""]
+            )
+    heading = ["videos", "epoch", "n", "UAR", "95 % interval", "WAR", "95 % interval"]
+    console.print_table(heading, rows)
+    for part in report.folds:
+        if part.scores is not None and part.scores.caution is not None:
+            console.note(part.scores.caution)
     for note in report.folds[0].notes if len(report.folds) == 1 else ():
         console.note(note)
     if report.warning is not None:
         console.note(f"warning: {report.warning}")
     console.note(f"run folder: {folder}")
-
-
-def _percent(fraction: float | None) -> str:
-    from peclip.metrics.report import percent
-
-    return "-" if fraction is None else f"{percent(fraction):.2f}"

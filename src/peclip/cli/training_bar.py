@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
-
 from rich.progress import Progress as Bar
 
+from peclip.cli import console
 from peclip.runs.one_fold import FoldListener
 from peclip.training.progress import Hooks, Progress
 
@@ -30,7 +29,7 @@ def listener(bar: Bar) -> FoldListener:
             epoch = f"epoch {progress.epoch + 1}/{progress.epochs}"
             position = (
                 f"{epoch} loss {metrics.loss:.3f} UAR {100 * metrics.uar:.1f} WAR {100 * metrics.war:.1f} "
-                f"{_clock(left)} left"
+                f"{console.clock(left)} left"
             )
             bar.update(task, total=total, completed=done, position=position)
 
@@ -40,9 +39,3 @@ def listener(bar: Bar) -> FoldListener:
         return Hooks(on_step=on_step, on_phase=on_phase)
 
     return listen
-
-
-def _clock(seconds: float) -> str:
-    """Returns 3:25 or 1:03:25."""
-    minutes, rest = divmod(round(seconds), 60)
-    return str(timedelta(seconds=round(seconds))) if minutes >= 60 else f"{minutes}:{rest:02}"

@@ -152,12 +152,12 @@ def _blend(face: Frames, other: Frames, weight: float) -> Frames:
 
 
 def expression_weights(num_frames: int, share: float, place: float) -> NDArray[np.float64]:
-    """Returns the intensity of the expression in every frame, (T,), 0 to 1.
+    """Returns the intensity of the expression in every frame, (T,), from 0 to 1.
 
     Args:
         num_frames: T.
-        share: the part of the window that is expressive.
-        place: where it lies, from 0, at the beginning, to 1, at the end.
+        share: the fraction of the window that is expressive.
+        place: its position, from 0 (at the beginning) to 1 (at the end).
 
     Onset and offset take one frame each; the weights add up to `share * T`.
     """

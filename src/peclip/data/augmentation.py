@@ -21,7 +21,7 @@ class Augmentation:
 
     Args:
         config: the augmentations.
-        size: side of the square pictures.
+        size: side of the square images.
     """
 
     def __init__(self, config: AugmentConfig, size: int) -> None:

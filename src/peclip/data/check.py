@@ -8,9 +8,11 @@ from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from peclip.data.benchmarks.registry import find_benchmark
 from peclip.data.check_report import CheckReport, FaceShare, Finding, SplitSummary
 from peclip.data.face_share import measure_face_share
 from peclip.data.media import count_images, is_still
+from peclip.data.recordings import shared_recording
 from peclip.data.samples import Sample, Split
 from peclip.data.splits import read_splits
 from peclip.errors import DatasetError, VideoError
@@ -32,6 +34,7 @@ def check_dataset(
     fold: int | None = None,
     *,
     detector: FaceDetector | None = None,
+    face_margin: float = 0.3,
     face_videos: int = 20,
     workers: int | None = None,
     on_progress: Progress | None = None,
@@ -43,7 +46,8 @@ def check_dataset(
         root: the folder of the data set.
         annotations: the folder of the lists, or the table.
         fold: one fold; by default all, including a check that their test splits are disjoint.
-        detector: distinguishes cropped faces from whole scenes; `None` skips this.
+        detector: distinguishes cropped faces from portraits and whole scenes; `None` skips this.
+        face_margin: of the crops of the model that reads the videos, see `PreprocessConfig.face_margin`.
         face_videos: number of videos passed to the detector.
         workers: threads that read videos; by default as `ThreadPoolExecutor` has it.
         on_progress: called with the progress.
@@ -61,7 +65,8 @@ def check_dataset(
     findings += _check_lists(splits)
     skipped = dict.fromkeys(file for split in splits for file in split.skipped)
     findings += [Finding("skipped", file.path, file.reason) for file in skipped]
-    faces = _check_faces(present, findings, detector, face_videos)
+    findings += _check_recordings(dataset, splits)
+    faces = _check_faces(present, findings, detector, face_margin, face_videos)
     summaries = tuple(SplitSummary.of(split) for split in splits)
     return CheckReport(dataset, root, summaries, len(samples), tuple(findings), faces)
 
@@ -152,6 +157,17 @@ def _check_overlap(one: Split, other: Split) -> Iterator[Finding]:
         yield Finding("overlap", f"subject {subject}", f"the person is {where}")
 
 
+def _check_recordings(dataset: str, splits: Sequence[Split]) -> list[Finding]:
+    """Looks for pieces of one recording in two splits of a custom data set, by their names."""
+    if find_benchmark(dataset).labels is not None:
+        return []
+    found = shared_recording(splits)
+    if found is None:
+        return []
+    detail = f"{found.one.id} in {found.splits[0]}, {found.other.id} in {found.splits[1]}"
+    return [Finding("recording", f"{found.stem}*", detail)]
+
+
 def _shared(one: Iterable[str], other: Iterable[str]) -> list[str]:
     return sorted(set(one) & set(other))
 
@@ -160,10 +176,11 @@ def _check_faces(
     present: Sequence[Sample],
     findings: Iterable[Finding],
     detector: FaceDetector | None,
+    margin: float,
     videos: int,
 ) -> FaceShare | None:
     if detector is None or videos < 1:
         return None
     bad = {finding.where for finding in findings if finding.kind in ("empty", "unreadable")}
     sources = [sample.source for sample in present if sample.id not in bad]
-    return measure_face_share(sources, detector, videos=videos) if sources else None
+    return measure_face_share(sources, detector, margin=margin, videos=videos) if sources else None

@@ -17,6 +17,7 @@ Kind = Literal[
     "duplicate",
     "conflict",
     "overlap",
+    "recording",
     "short",
     "skipped",
 ]
@@ -29,12 +30,13 @@ KINDS: dict[Kind, str] = {
     "duplicate": "the same video appears twice in one split",
     "conflict": "the same video has two labels",
     "overlap": "the same video is in two splits that must be disjoint",
+    "recording": "names like those of pieces of one recording in two splits; use the data set table with subjects",
     "short": "fewer frames than the model samples, so some are repeated",
-    "skipped": "files in the folders of the data set that are not samples",
+    "skipped": "files in the data set's folders that are not samples",
 }
 """Meaning of each kind. All are problems except `NOTES`, which data sets naturally contain."""
 
-NOTES: frozenset[Kind] = frozenset({"short", "skipped"})
+NOTES: frozenset[Kind] = frozenset({"recording", "short", "skipped"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,11 +71,14 @@ class SplitSummary:
 
 @dataclass(frozen=True, slots=True)
 class FaceShare:
-    """Whether frames look like a cropped face or a whole scene, from a few of them."""
+    """Whether frames look like the crops of a model, like portraits or like whole scenes, from a few of them."""
 
-    verdict: Literal["face", "scene", "unclear"]
+    verdict: Literal["face", "portrait", "scene", "unclear"]
     median_share: float | None
     """Fraction of the frame covered by the face, 0 to 1; `None` if no face was found."""
+    median_crop_side: float | None
+    """Side of the square that the model would cut out, as a fraction of the frame's shorter side; `None` if no face
+    was found."""
     frames: int
     """Number of frames examined."""
     frames_with_face: int

@@ -17,17 +17,19 @@ from peclip.video.omissions import (
 )
 from peclip.video.sources import IMAGE_SUFFIXES, VIDEO_SUFFIXES, natural_key
 
+_ANIMATED_SUFFIXES = frozenset({".png", ".webp"})
+
 
 def find_media(folder: Path, omissions: Omissions | None = None) -> list[Path]:
     """Returns the video files and the folders of frames below a folder, at any depth, in natural order.
 
-    A folder below it that holds images is one video; if the first of them is animated, each animated one
-    is a video. Images in the folder itself are samples, except those with the name of a video next to
-    them. Names that start with a dot are skipped.
+    A subfolder that contains images is one video; if one of its images is animated, each animated image
+    is a video and the others are skipped. Images in the folder itself are samples, except those with the same name as a video next to them.
+    Names that start with a dot are skipped.
 
     Args:
-        folder: the folder of a label.
-        omissions: gets what is left out.
+        folder: a label's folder.
+        omissions: receives the skipped files.
 
     Raises:
         DatasetError: a folder cannot be read.
@@ -55,7 +57,7 @@ def count_images(folder: Path) -> int:
 
 
 def is_still(path: Path) -> bool:
-    """Returns whether a source is one image, by its suffix, and not an animation."""
+    """Returns whether a source is a single image, judging by its extension, and not an animation."""
     return path.suffix.lower() in IMAGE_SUFFIXES and not is_animation(path)
 
 
@@ -90,9 +92,8 @@ def _below(folder: Path, omissions: Omissions, *, stills: bool) -> list[Path]:
         shown = [image for image in images if image.stem in names]
         omissions.add(THUMBNAIL, shown)
         return found + [image for image in images if image.stem not in names]
-    # The first one only: opening each of a million frames is slow, and reading them finds the others.
-    if images and is_animation(min(images, key=lambda image: natural_key(image.name))):
-        animated = {image for image in images if is_animation(image)}
+    animated = _animations(images)
+    if animated:
         videos, images = [*animated], [image for image in images if image not in animated]
         found += videos
     if images and videos:
@@ -100,6 +101,16 @@ def _below(folder: Path, omissions: Omissions, *, stills: bool) -> list[Path]:
     elif images:
         found.append(folder)
     return found
+
+
+def _animations(images: list[Path]) -> set[Path]:
+    """Returns the images that are animated, as `peclip predict` finds them."""
+    # JPEG frames are not opened unless the first one is animated: opening a million files is slow.
+    first = min(images, key=lambda image: natural_key(image.name), default=None)
+    likely = {image for image in images if image.suffix.lower() in _ANIMATED_SUFFIXES}
+    if not any(is_animation(image) for image in [*likely, *filter(None, [first])]):
+        return set()
+    return {image for image in images if is_animation(image)}
 
 
 def _list(folder: Path) -> tuple[list[Path], list[Path], list[Path], list[Path]]:

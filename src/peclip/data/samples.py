@@ -33,7 +33,7 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class Skipped:
-    """A file below the root of a data set without lists that is not a sample."""
+    """A file that is not a sample, in the root of a data set without lists."""
 
     path: str
     """Relative to the root."""

@@ -16,12 +16,12 @@ def occlude(
 ) -> list[Frames]:
     """Covers the eyes or the mouth, at the same place and in the same colour in all frames in a window.
 
-    Places and sizes are those of faces that fill their picture, as crops do.
+    Positions and sizes assume that the face fills the image, as in crops.
 
     Args:
         frames: T of (S, S, 3); they are not changed.
-        config: how often.
-        random: draws everything, and nothing where the probability is 0.
+        config: the probabilities.
+        random: the source of all draws; nothing is drawn if the probability is 0.
     """
     if not config.occlude or random.random() >= config.occlude:
         return frames

@@ -1,4 +1,4 @@
-"""What an address and the answer of its server say: whether it is a live stream, and how it may be shown."""
+"""Interprets addresses and server responses: whether they are live streams, and how to show them safely."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ _PASSWORD = re.compile(r"(?<=://)([^/?#@:]*):[^/?#]*@")
 
 
 class LiveStream(Exception):
-    """An address gives a live stream, which may have no end and cannot be downloaded."""
+    """The address is that of a live stream, which may never end and cannot be downloaded."""
 
 
 def is_playlist(address: str) -> bool:
-    """Returns whether an address is that of an HLS playlist, by its suffix."""
+    """Returns whether an address is that of an HLS playlist, judging by its extension."""
     return address.partition("?")[0].partition("#")[0].lower().endswith(".m3u8")
 
 
 def is_live(address: str, content_type: str) -> bool:
-    """Returns whether a response is a live stream, by its Content-Type or the suffix of its address."""
+    """Returns whether a response is a live stream, judging by its Content-Type or its address's extension."""
     media_type = content_type.partition(";")[0].strip().lower()
     return media_type in LIVE_TYPES or is_playlist(address)
 
 
 def without_password(address: str) -> str:
-    """Returns an address as it may be shown and stored: `rtsp://admin:***@10.0.0.7/stream`."""
+    """Returns an address in a form that may be shown and stored: `rtsp://admin:***@10.0.0.7/stream`."""
     return _PASSWORD.sub(r"\1:***@", address)

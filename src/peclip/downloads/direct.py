@@ -23,6 +23,7 @@ from filelock import FileLock
 from requests.exceptions import ChunkedEncodingError
 
 from peclip.downloads.address import LiveStream, is_live, without_password
+from peclip.downloads.problems import connection_problem, response_problem
 from peclip.downloads.time_limit import TimeLimit, TimeLimitExceeded
 from peclip.errors import ConfigError, VideoError, WeightsError, cause, is_bug
 from peclip.settings import Settings
@@ -33,7 +34,7 @@ RETRY_PAUSE_SECONDS = 1.0
 
 CHUNK_BYTES = 1 << 16
 _CONTENT_RANGE = re.compile(r"bytes (\d{1,18})-\d{1,18}/(\d{1,18}|\*)")
-"""Limited, since Python refuses to convert numbers of thousands of digits."""
+"""Limited because Python refuses to convert numbers with thousands of digits."""
 
 Progress = Callable[[int, int | None], None]
 """Called with bytes done and total (None: unknown). Bytes done drop when a download starts over."""
@@ -103,8 +104,8 @@ def open_remote(url: str, *, settings: Settings, suffix: str) -> Iterator[Path]:
     Raises:
         ConfigError: The suffix cannot end a file name.
         VideoError: The video cannot be downloaded.
-        LiveStream: The server sends an MJPEG stream or an HLS playlist, as its media type or the suffix
-            of the address it redirects to says.
+        LiveStream: The server sends an MJPEG stream or an HLS playlist, judging by its media type or the
+            extension of the address to which it redirects.
     """
     name = _plain(f"video{suffix}")
     check_online(url, settings)
@@ -228,7 +229,7 @@ class _Transfer:
         except (requests.ConnectionError, requests.Timeout, ChunkedEncodingError) as error:
             raise _TransientError(connection_problem(error)) from error
         except requests.RequestException as error:
-            raise _TransferError(str(error)) from error
+            raise _TransferError(response_problem(error)) from error
         except Exception as error:
             if isinstance(error, OSError) or is_bug(
                 error
@@ -286,15 +287,3 @@ class _Transfer:
         if size > limit:
             self.part.unlink(missing_ok=True)
             raise _TransferError(f"the file is larger than PECLIP_MAX_DOWNLOAD_BYTES={limit}")
-
-
-def connection_problem(error: BaseException) -> str:
-    """Returns the system's message ("Connection refused") from under three libraries' wrappers."""
-    if isinstance(error, ChunkedEncodingError):
-        return "the connection was interrupted"
-    if isinstance(error, requests.Timeout):
-        return "the server timed out (PECLIP_HTTP_TIMEOUT, in seconds)"
-    below = error.__cause__ or error.__context__
-    if isinstance(error, requests.RequestException) or not isinstance(error, OSError):
-        return connection_problem(below) if below is not None else str(error)
-    return error.strerror or str(error)

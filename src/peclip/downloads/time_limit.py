@@ -1,7 +1,7 @@
-"""A limit for the whole time of a transfer, which a server that sends a byte a second would extend for ever.
+"""Limits the total duration of a transfer, which a server could otherwise extend forever, one byte a second.
 
-The timeouts of sockets start again with every byte. Here a timer shuts the connections down, whatever they
-wait for: the handshake, the headers, or the body.
+Socket timeouts restart with every byte. Here, a timer shuts the connections down, regardless of what they
+are waiting for: the handshake, the headers or the body.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from requests.adapters import HTTPAdapter
 
 
 class TimeLimitExceeded(Exception):
-    """A transfer took longer than its limit."""
+    """A transfer exceeded its time limit."""
 
 
 class TimeLimit:
-    """Ends the requests of its sessions after some seconds; use it in a `with` statement."""
+    """Ends its sessions' requests after a number of seconds; use it in a `with` statement."""
 
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
@@ -32,23 +32,23 @@ class TimeLimit:
         self._timer.daemon = True
 
     def session(self) -> requests.Session:
-        """Returns a session whose connections are shut down when the time is over; close it."""
+        """Returns a session whose connections are shut down when the time is up; the caller must close it."""
         session = requests.Session()
         for scheme in ("http://", "https://"):
             session.mount(scheme, _LimitedAdapter(self))
         return session
 
     def check(self) -> None:
-        """Checks that there is time left.
+        """Checks that time is left.
 
         Raises:
-            TimeLimitExceeded: there is none.
+            TimeLimitExceeded: no time is left.
         """
         if self._over:
             raise TimeLimitExceeded(f"it took more than {self.seconds:g} s")
 
     def watch(self, connection: socket.socket) -> None:
-        """Adds a connection to those that are shut down."""
+        """Adds a connection to those to be shut down."""
         # A duplicate: TLS takes the descriptor away from the socket that it wraps.
         duplicate = connection.dup()
         with self._lock:

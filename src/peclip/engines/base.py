@@ -59,7 +59,7 @@ class Job:
 
 
 UNRELATED = frozenset({"batch_size", "stream_timeout", "reconnect"})
-"""Options that determine no rows."""
+"""Options that do not affect the rows."""
 
 
 class Reading(Protocol):

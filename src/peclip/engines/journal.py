@@ -39,7 +39,7 @@ class Entry:
 
 
 class Journal:
-    """Tracks the complete sources of an output that the caller has locked (`files.locked`); close it.
+    """Tracks the complete sources of an output that the caller has locked (`files.locked`); must be closed.
 
     Args:
         output: the JSON Lines file.
@@ -95,7 +95,7 @@ class Journal:
         self.done[source] = entry
 
     def close(self, *, keep: bool) -> None:
-        """Keeps the journal, or removes it if there is nothing to resume."""
+        """Keeps the journal, or deletes it if there is nothing to resume."""
         if self._stream is not None:
             with suppress(OSError):  # of a line whose failed write `add` has reported
                 self._stream.close()
@@ -178,9 +178,9 @@ def _check_entries(entries: list[Entry]) -> None:
     for entry in entries:
         flags = (entry.failed, entry.partly)
         if not isinstance(entry.source, str) or not all(isinstance(flag, bool) for flag in flags):
-            raise TypeError("a source is a text, and a flag is true or false")
+            raise TypeError("sources must be text, and flags must be true or false")
         if type(entry.end) is not int or entry.end < end:
-            raise ValueError("the positions are whole numbers in ascending order")
+            raise ValueError("positions must be integers in ascending order")
         end = entry.end
 
 

@@ -19,7 +19,15 @@ from typing import Any, cast
 import numpy as np
 
 from peclip.engines.base import Engine, Job, Reading, fingerprint, pinned
-from peclip.errors import ConfigError, DeviceError, MissingExtraError, UserError, VideoError
+from peclip.errors import (
+    ConfigError,
+    DeviceError,
+    InternalError,
+    MissingExtraError,
+    PEClipError,
+    UserError,
+    VideoError,
+)
 from peclip.inference.session import Session
 from peclip.inference.source import called
 from peclip.results.prediction import Prediction
@@ -50,7 +58,7 @@ class FinishedReading:
         return self.result.source
 
     @property
-    def failure(self) -> UserError | None:
+    def failure(self) -> PEClipError | None:
         return None if self.error is None else _failure(*self.error)
 
     def rows(self) -> Iterator[Row]:
@@ -115,8 +123,9 @@ class Worker:
         return session
 
 
-def _failure(exit_code: int, message: str) -> UserError:
-    failure = UserError(message)
+def _failure(exit_code: int, message: str) -> PEClipError:
+    bug = exit_code == InternalError.exit_code
+    failure = InternalError(message) if bug else UserError(message)
     failure.exit_code = exit_code
     return failure
 

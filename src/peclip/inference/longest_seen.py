@@ -1,4 +1,4 @@
-"""Keeps the rows of the people who are seen longest in a source."""
+"""Keeps the rows of the people seen longest in a source."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from peclip.video.windows import FaceWindow
 
 
 class LongestSeen:
-    """Selects the rows of the N people seen longest; counts the rows that are left out.
+    """Selects the rows of the N people seen longest; counts the omitted rows.
 
-    The time a person is seen is the sum of coverage times length over the windows. Rows without a person
-    are always kept. At a tie, the person with the lower id is kept.
+    The time for which a person is seen is the sum of coverage multiplied by length over the windows. Rows
+    without a person are always kept. In case of a tie, the person with the lower id is kept.
 
     Args:
-        limit: number of people; `None` keeps all rows.
-        live: decide at once, by the time seen so far, because the source may never end. Otherwise all rows
-            are held until `rest`, because only the end of a source tells who is seen longest.
+        limit: the number of people; `None` keeps all rows.
+        live: decide immediately, based on the time seen so far, because the source may never end. Otherwise,
+            all rows are held until `rest`, because the people seen longest are known only at the end.
     """
 
     def __init__(self, limit: int | None, *, live: bool = False) -> None:
@@ -30,13 +30,13 @@ class LongestSeen:
 
     @property
     def metadata(self) -> dict[str, dict[str, int]]:
-        """The numbers of people and rows that were left out, for `Prediction.metadata`; empty without a limit."""
+        """The numbers of omitted people and rows, for `Prediction.metadata`; empty without a limit."""
         if self._limit is None:
             return {}
         return {"left_out": {"people": len(self._others), "rows": self._left_out}}
 
     def kept(self, people: list[FaceWindow]) -> list[FaceWindow]:
-        """Adds the people of one window; returns those to predict."""
+        """Adds the people in one window; returns those to predict."""
         if self._limit is None:
             return people
         for person in people:
@@ -52,14 +52,14 @@ class LongestSeen:
         return kept
 
     def hold(self, row: Row) -> Iterator[Row]:
-        """Yields a row if it can be decided whether it is kept, otherwise holds it."""
+        """Yields a row as soon as it is known to be kept; until then, holds it."""
         if self.live or self._limit is None:
             yield row
         else:
             self._held.append(row)
 
     def rest(self) -> Iterator[Row]:
-        """Yields the rows that were held, at the end of the source."""
+        """Yields the held rows at the end of the source."""
         chosen = self._longest()
         held, self._held = self._held, []
         self._leave_out(row.track_id for row in held if row.track_id not in chosen)

@@ -15,10 +15,11 @@ from peclip.errors import InternalError, PEClipError, UserError, VideoError, wit
 from peclip.inference.longest_seen import LongestSeen
 from peclip.inference.prefetch import in_turn, run_ahead
 from peclip.inference.source import OpenedSource, Video, called
+from peclip.inference.window_row import window_row
 from peclip.labels import LabelSet, effective_prior_weight
 from peclip.predict_options import PredictOptions
 from peclip.results.prediction import Prediction
-from peclip.results.rows import Row, Status, failure_row
+from peclip.results.rows import Row, failure_row
 from peclip.settings import Settings
 from peclip.version import VERSION
 from peclip.video.detectors.detector import FaceDetector
@@ -33,7 +34,7 @@ ScoreFn = Callable[[list[FaceWindow]], list[list[float]]]
 
 _BATCH = 8
 _BATCH_PIXELS = MAX_WINDOW_PIXELS
-"""Pixels of a batch by default: windows of many or large frames go through the model one by one."""
+"""Default number of pixels in a batch: windows with many or large frames are processed one by one."""
 
 logger = logging.getLogger(__name__)
 
@@ -114,10 +115,10 @@ class Session:
                 yield self.fail(self.failure)
 
     def rows(self) -> Iterator[Row]:
-        """Yields the rows, and one of status `decode_error` if reading fails; `failure` holds the reason.
+        """Yields the rows, and a row with status `decode_error` if reading fails; `failure` then holds the reason.
 
-        A bug in peclip is such a failure too, so that the other sources of a run are read: an
-        `InternalError`. Exceptions of the caller propagate.
+        A bug in peclip also counts as a failure (an `InternalError`), so that a run's other sources are still
+        read. Exceptions raised by the caller propagate.
         """
         try:
             yield from self
@@ -250,38 +251,15 @@ class Session:
             yield self._add(row)
 
     def _row(self, window: FaceWindow, probabilities: list[float] | None) -> Row:
-        scores = dict(zip(self._labels, probabilities, strict=True)) if probabilities else {}
-        label = max(scores, key=lambda name: scores[name]) if scores else None
-        box = window.box
-        return Row(
+        return window_row(
+            window,
+            dict(zip(self._labels, probabilities, strict=True)) if probabilities else {},
             source=self.source,
-            model=self._model,
-            model_revision=self._revision,
-            track_id=window.track_id,
-            window=window.window,
-            start_s=window.start_s,
-            end_s=window.end_s,
-            start_frame=window.start_frame,
-            end_frame=window.end_frame,
-            num_frames_used=window.num_frames_used,
-            n_faces=window.n_faces,
-            status=self._status(window),
-            label=label,
-            score=None if label is None else scores[label],
-            scores=scores,
-            face_conf=None if box is None or self._detector is None else box.score,
-            face_coverage=window.coverage,
-            box=None if box is None else (box.x, box.y, box.width, box.height),
+            model=(self._model, self._revision),
+            options=self._options,
+            ranges=self._config.face_ranges,
+            detected=self._detector is not None,
         )
-
-    def _status(self, window: FaceWindow) -> Status:
-        if window.box is None:
-            return "no_face"
-        if self._detector is None:
-            return "ok"  # the user declares the frame to be a face
-        small = window.box.side < self._options.min_face
-        seldom = window.coverage < self._options.min_coverage
-        return "low_quality" if small or seldom else "ok"
 
     def fail(self, failure: PEClipError) -> Row:
         """Adds and returns the row that marks the end of reading; earlier rows are kept."""

@@ -1,4 +1,4 @@
-"""Opens the source of a session, downloaded first if it is the address of a file."""
+"""Opens a session's source, and first downloads it if it is the URL of a file."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ torch uint8 (T, 3, H, W), RGB."""
 
 
 def called(video: Video) -> str:
-    """Returns the name of a source in rows: text that any file and any terminal accepts, without a password."""
+    """Returns a source's name in rows: text without passwords that can be written to any file or terminal."""
     if not isinstance(video, str | Path | int):
         return "array"
     # A name that is not UTF-8 contains surrogates, which cannot be encoded.
@@ -34,14 +34,14 @@ def called(video: Video) -> str:
 
 
 class OpenedSource:
-    """One source, and the temporary file that it is read from if it was downloaded."""
+    """A source, and the temporary file from which it is read if it was downloaded."""
 
     def __init__(self, video: Video, options: PredictOptions, settings: Settings) -> None:
         self._video, self._options, self._settings = video, options, settings
         self._downloaded: Path | None = None
 
     def open(self, stack: ExitStack) -> VideoReader:
-        """Returns the reader of the source, whose temporary file lives as long as `stack`.
+        """Returns a reader for the source, whose temporary file exists as long as `stack`.
 
         Raises:
             VideoError: the source cannot be downloaded or read.
@@ -62,7 +62,7 @@ class OpenedSource:
 
     @contextmanager
     def errors(self) -> Iterator[None]:
-        """Makes errors name the address instead of the temporary file, which no longer exists."""
+        """Makes errors name the address instead of the temporary file, which will no longer exist."""
         try:
             yield
         except VideoError as error:

@@ -21,12 +21,12 @@ def bootstrap(
 
     Videos are drawn with replacement. Their order is irrelevant, so class counts are drawn from a
     multinomial and the correct predictions per class from binomials: the same distribution as drawing
-    videos one by one. A class that is missing from a draw is left out of that draw's UAR.
+    videos one by one. A class that does not occur in a draw is excluded from that draw's UAR.
 
     Args:
         confusion: at least one video.
-        resamples: number of draws, from 0, which gives no interval.
-        seed: of the draws.
+        resamples: number of draws; 0 gives no intervals.
+        seed: random seed for the draws.
 
     Raises:
         ConfigError: `resamples` is negative, or too large for this number of classes.

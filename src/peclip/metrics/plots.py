@@ -16,15 +16,15 @@ from peclip.results.figures import PALETTE, check_matplotlib
 from peclip.text.display import printable, shortened
 
 MAX_PLOTTED = 100
-"""Classes: a cell for each pair is drawn."""
+"""Maximum number of classes; one cell is drawn for each pair."""
 
 
 def plot_confusion(report: Report, *, title: str | None = None) -> Figure:
     """Draws the confusion matrix: for each true class, the percentages and counts of the predicted classes.
 
     Args:
-        report: what to draw; the labels may be any.
-        title: by default UAR, WAR and the number of videos.
+        report: the scores to plot, with any labels.
+        title: by default, UAR, WAR and the number of videos.
 
     Raises:
         ConfigError: there are too many classes.
@@ -95,7 +95,7 @@ def plot_curve(history: Sequence[Mapping[str, Any]]) -> Figure:
     """Draws training curves: loss, UAR and WAR of every epoch, for each split.
 
     Args:
-        history: an entry per epoch, as `metrics.jsonl` has it.
+        history: one entry per epoch, as in `metrics.jsonl`.
 
     Raises:
         MissingExtraError: matplotlib is not installed.

@@ -2,7 +2,7 @@
 
 The columns (csv) or keys (jsonl) are `source`, `target`, `label` and, for the calibration error, one
 `prob_<label>` for every label of the model. Other columns are ignored. A file with `track_id` and `status`
-has the rows of `peclip predict`, which `peclip.metrics.prediction_rows` reduces to one row per video.
+contains rows from `peclip predict`, which `peclip.metrics.prediction_rows` reduces to one row per video.
 """
 
 from __future__ import annotations
@@ -38,11 +38,11 @@ def read_predictions(path: str | Path, targets: Mapping[str, str] | None = None)
 
     Args:
         path: a `.csv`, `.jsonl`, `.json` or `.parquet` file.
-        targets: the true label of every source, where the file has no column `target`.
+        targets: the true label of every source, if the file has no `target` column.
 
     Raises:
-        ConfigError: the file cannot be read, is empty or not UTF-8, lacks a column, names a video twice,
-            or has an invalid row; the message gives the line.
+        ConfigError: the file cannot be read, is empty or not UTF-8, lacks a column, contains a video twice,
+            or has an invalid row; the message states the line.
         MissingExtraError: it is a parquet file, and pyarrow is not installed.
     """
     path = Path(path)

@@ -1,8 +1,8 @@
-"""From the rows of `peclip predict`, one per person and window, to one row per video.
+"""Reduces the rows of `peclip predict`, one per person and window, to one row per video.
 
 The rule is the same as for `peclip.results.prediction.Prediction.label`: the mean of the probabilities over
-the windows with status ok of the person who is visible longest. Windows of low quality count where that
-person has no other. A video without a face has no prediction, and is excluded.
+the windows with status ok or uncertain of the person who is visible longest. Windows of low quality count where
+that person has no other. A video without a face, or with uncertain windows only, has no prediction, and is excluded.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ def reduce_rows(records: Sequence[Record], targets: Mapping[str, str] | None) ->
 
     Args:
         records: at least one; with source, track_id, status, label and `prob_<label>`.
-        targets: the true label of every source, where the records have none.
+        targets: the true label of every source, if the records have none.
 
     Raises:
-        ConfigError: a record is invalid, a source has no target or two, or nobody is seen in any video.
+        ConfigError: a record is invalid, a source has no target or more than one, or nobody is seen in any video.
     """
     columns = probability_columns(records[0][1])
     if not columns:
@@ -79,7 +79,7 @@ def _table(
     for source, windows in rows.items():
         prediction = Prediction(source, classes, tuple(windows))
         track = prediction.main_track
-        if track is not None:
+        if track is not None and track.label is not None:
             main[source] = track
             persons += len(prediction.tracks) - 1
     if not main:
@@ -100,16 +100,18 @@ def _table(
 
 def _note(rows: Mapping[str, Sequence[Row]], tracks: Sequence[TrackSummary], persons: int) -> str:
     """Returns the sentence about the reduction."""
-    good = [sum(row.status == "ok" for row in track.rows) for track in tracks]
+    good = [sum(row.status != "low_quality" for row in track.rows) for track in tracks]
     poor = sum(not count for count in good)
     used = sum(count or len(track.rows) for count, track in zip(good, tracks, strict=True))
     total = sum(map(len, rows.values()))
     without = len(rows) - len(tracks)
+    uncertain = any(row.status == "uncertain" for track in tracks for row in track.rows)
+    kinds = "ok and uncertain" if uncertain else "ok"
     fallback = (
         f" (videos without such a window, averaged over low_quality ones: {poor})" if poor else ""
     )
     return (
-        f"reduced {total} rows to {len(tracks)} videos, using the mean over the ok windows "
+        f"reduced {total} rows to {len(tracks)} videos, using the mean over the {kinds} windows "
         f"of the person visible the longest{fallback}; excluded rows: {total - used}, other "
         f"persons: {persons}, videos without a prediction: {without}"
     )

@@ -1,4 +1,4 @@
-"""Predictions and true labels for the videos of a file or a split."""
+"""Predictions and true labels for the videos in a file or a split."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class PredictionTable:
         classes: Sequence[str],
         probabilities: NDArray[np.float64],
     ) -> PredictionTable:
-        """Makes a table in which the predicted label is the most likely class; ties go to the first one.
+        """Creates a table in which the predicted label is the most probable class; ties go to the first one.
 
         Args:
             ids: names of the N videos.

@@ -1,7 +1,7 @@
 """The standard metrics of the field: WAR, UAR, and the statistics behind them.
 
 WAR (weighted average recall) is the accuracy. UAR (unweighted average recall) is the mean recall over the classes
-*present* in the targets: a class that never occurs has no recall, and a wrong prediction that names it must
+*present* in the targets: a class that never occurs has no recall, and a wrong prediction of it must
 not count twice. (torchmetrics' macro accuracy counts such a class as 0.)
 """
 
@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,9 @@ from peclip.errors import ConfigError
 from peclip.metrics.calibration_error import NUM_BINS
 from peclip.metrics.confusion import ConfusionMatrix
 from peclip.metrics.intervals import Interval, bootstrap
+
+_FEW_VIDEOS = 30
+"""From this number on, percentile intervals of a proportion are usable."""
 
 UNITS = {
     **dict.fromkeys(("uar", "war", "macro_f1", "recall", "precision", "f1"), "per cent"),
@@ -72,9 +75,9 @@ class Report:
 
         Args:
             confusion: at least one video; it is copied.
-            ece: from `calibration_error`, where there are probabilities.
-            resamples: of the bootstrap, from 0, which leaves the intervals out.
-            seed: of the bootstrap; the same seed gives the same intervals.
+            ece: from `calibration_error`, if there are probabilities.
+            resamples: number of bootstrap samples; 0 omits the intervals.
+            seed: bootstrap seed; the same seed gives the same intervals.
 
         Raises:
             ConfigError: no video was counted, or `resamples` is negative.
@@ -126,6 +129,25 @@ class Report:
                 f"the remaining classes ({len(self.labels) - len(absent)})"
             )
         return tuple(found)
+
+    def in_words(self, name: Literal["uar", "war"]) -> str:
+        """Returns a score with its interval: `61.20 % (95 % interval 55.10 to 66.90)`."""
+        value, interval = (self.uar, self.uar_ci) if name == "uar" else (self.war, self.war_ci)
+        text = f"{100 * value:.2f} %"
+        if interval is None:
+            return text
+        low, high = (100 * end for end in interval)
+        return f"{text} (95 % interval {low:.2f} to {high:.2f})"
+
+    @property
+    def caution(self) -> str | None:
+        """A sentence to print with scores of very few videos, whose intervals are too narrow."""
+        if self.num_videos >= _FEW_VIDEOS:
+            return None
+        return (
+            f"n = {self.num_videos}: with fewer than {_FEW_VIDEOS} videos, the scores say little, and bootstrap "
+            "intervals are too narrow"
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Returns the JSON form; see `UNITS` for the units: percentages, except `ece` and the counts."""

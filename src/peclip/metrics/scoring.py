@@ -198,7 +198,7 @@ def score(
     names = [canonical(name) for name in classes or table.classes or _all_names([table])]
     if len(names) > MAX_LABELS:
         raise ConfigError(
-            f"there are {len(names):,} different labels, and at most {MAX_LABELS:,} are scored."
+            f"there are {len(names):,} different labels; at most {MAX_LABELS:,} are supported."
         )
     targets = [canonical(name) for name in table.targets]
     labels = [canonical(name) for name in table.labels]

@@ -21,7 +21,7 @@ from peclip.nn.towers import ClipBlock
 from peclip.types import Batch
 
 MAX_ADDED = 300_000_000
-"""Parameters that a configuration may add to a backbone: 1.2 GB of fp32."""
+"""Maximum number of parameters that a configuration may add to a backbone: 1.2 GB in fp32."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -16,7 +16,7 @@ from pathlib import Path
 from peclip.errors import ConfigError
 from peclip.labels import LabelSet, canonical
 from peclip.text.bounds import read_text
-from peclip.text.parsing import parse_yaml
+from peclip.text.parsing import parse_json, parse_yaml
 
 STYLES = ("action_units", "names", "sentences")
 
@@ -57,7 +57,8 @@ def read_label_file(path: Path) -> tuple[LabelSet, dict[str, str]]:
         ConfigError: the file is missing, invalid, or holds neither a list nor a mapping.
     """
     try:
-        content = parse_yaml(read_text(path))
+        parse = parse_json if path.suffix.lower() == ".json" else parse_yaml
+        content = parse(read_text(path))
     except ConfigError as error:
         raise ConfigError(f"The label file {str(path)!r} {error}.") from None
     if isinstance(content, list) and all(isinstance(name, str) for name in content):

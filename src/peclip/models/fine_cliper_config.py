@@ -10,11 +10,11 @@ from peclip.config import BackboneSizes, ModelConfig, TowerSize
 from peclip.labels import MAX_TEXT, check_text
 
 MAX_BOTTLENECK = 16_384
-"""Larger than the width of any CLIP; `added_parameters` bounds the sum of all adapters."""
+"""Larger than the width of any CLIP tower; `added_parameters` bounds the sum of all adapters."""
 
 
 class TowerBottlenecks(NamedTuple):
-    """One width per adapter that stands side by side with the others, and per stream."""
+    """One width per parallel adapter and per stream."""
 
     vision: tuple[int, ...]
     text: tuple[int, ...]
@@ -24,7 +24,7 @@ class FineCLIPERConfig(ModelConfig):
     """A FineCLIPER model. Fields cover details that the paper leaves open; see docs/models/finecliper.md.
 
     The bottlenecks are absolute, and with the defaults the four variants on ViT-B/16 train 13.4, 19.4,
-    14.4 and 20.4 million parameters, where the paper says 13, 19, 14 and 20.
+    14.4 and 20.4 million parameters, whereas the paper states 13, 19, 14 and 20.
     """
 
     architecture: Literal["finecliper"] = "finecliper"
@@ -71,7 +71,7 @@ class FineCLIPERConfig(ModelConfig):
 
     @property
     def bottlenecks(self) -> TowerBottlenecks:
-        """The bottleneck widths of the adapters at one place of a layer, by tower."""
+        """The bottleneck widths of the adapters at one position in a layer, by tower."""
         return TowerBottlenecks(
             (self.video_bottleneck, *(self.parts_bottleneck,) * (2 * self.parts)),
             (*(self.label_bottleneck,) * 2, *(self.caption_bottleneck,) * self.captions),

@@ -17,7 +17,7 @@ from peclip.text.parsing import parse_json
 
 
 class Architecture(NamedTuple):
-    """The parts of a model. Code is named as `module:object`, and imported when it is needed."""
+    """The components of a model. Code is referenced as `module:object` and imported when it is needed."""
 
     config: type[ModelConfig]
     build: str

@@ -109,10 +109,10 @@ def backbone_config(name: str) -> dict[str, Any]:
 
 
 def least_parameters(name: str) -> int:
-    """Returns a lower bound of a backbone's parameters, from its sizes: the matrices of its layers.
+    """Returns a lower bound on a backbone's parameter count, computed from the matrices of its layers.
 
     Raises:
-        ConfigError: as `backbone_config`.
+        ConfigError: as for `backbone_config`.
     """
     config = backbone_config(name)
     towers = (config["vision_cfg"], config["text_cfg"])
@@ -125,6 +125,15 @@ def least_parameters(name: str) -> int:
 def is_published(name: str) -> bool:
     """Returns whether open_clip has a model of this name, which may still be unsupported."""
     return name in open_clip.list_models()
+
+
+def has_closed_vocabulary(name: str) -> bool:
+    """Returns whether the text encoder of a backbone has learned only the label texts of its training.
+
+    Raises:
+        ConfigError: as `backbone_config`.
+    """
+    return bool(backbone_config(name).get("closed_vocabulary", False))
 
 
 def normalisation(name: str, tag: str | None) -> tuple[RGB, RGB]:
@@ -146,6 +155,7 @@ def own_backbones() -> tuple[str, ...]:
 def _build(name: str, config: dict[str, Any]) -> Any:
     config = copy.deepcopy(config)
     stem = config.pop("stem", None)
+    config.pop("closed_vocabulary", None)
     custom_text = config.pop("custom_text", False)
     model = (open_clip.CustomTextCLIP if custom_text else open_clip.CLIP)(**config)
     visual = model.visual

@@ -26,7 +26,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
 
 
 def count_numbers(path: Path) -> int:
-    """Returns how many numbers the tensors of a file hold, from its header.
+    """Returns the total number of elements in a file's tensors, from its header.
 
     Raises:
         CheckpointError: it is not a safetensors file.

@@ -66,6 +66,13 @@ class Predictor:
         self._detectors: dict[tuple[str, float], FaceDetector] = {}
         self._streams: dict[str, VideoStream] = {}
 
+    def __repr__(self) -> str:
+        labels = f"{len(self.labels)} labels" if len(self.labels) > 12 else ", ".join(self.labels)
+        return (
+            f"{type(self).__name__}({self.name!r} on {self.device} in {self.precision}, backbone "
+            f"{self.config.backbone}: {labels})"
+        )
+
     @property
     def model(self) -> ExpressionModel:
         """The network."""

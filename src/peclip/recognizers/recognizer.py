@@ -19,6 +19,7 @@ from peclip.errors import ConfigError
 from peclip.labels import LabelSet, canonical
 from peclip.literals import Precision
 from peclip.models.registry import DEFAULT
+from peclip.nn.clip import has_closed_vocabulary
 from peclip.recognizers.predictor import Predictor
 from peclip.settings import Settings, load_settings
 from peclip.training.checks import batch_size_warning
@@ -109,7 +110,7 @@ class Recognizer(Predictor):
         given = labels if isinstance(labels, Mapping) else {}
         own = {canonical(name): text for name, text in given.items() if text}
         config = self.config.with_labels(chosen.names, own)
-        return type(self)(
+        relabelled = type(self)(
             self.model.with_labels(chosen, config.label_texts),
             config,
             name=self.name,
@@ -117,6 +118,22 @@ class Recognizer(Predictor):
             device=self.device,
             precision=self.precision,
         )
+        if has_closed_vocabulary(config.backbone):
+            self._warn_of_new_texts(relabelled.texts)
+        return relabelled
+
+    def _warn_of_new_texts(self, texts: Mapping[str, str]) -> None:
+        """Warns if the text encoder, which knows only this model's texts, has not learned some texts."""
+        new = [name for name, text in texts.items() if text not in self.texts.values()]
+        if new:
+            log.warning(
+                "The text encoder of %s has learned only the texts of its labels (%s), so its scores for %s "
+                "are unreliable unless it is trained on them. Use its labels, or a model with the "
+                "text encoder of CLIP, such as clip:ViT-B-16-quickgelu/openai.",
+                self.name,
+                ", ".join(self.labels),
+                ", ".join(new),
+            )
 
     def fit(
         self,

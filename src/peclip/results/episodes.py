@@ -1,4 +1,4 @@
-"""Episodes: for how long a person shows an expression without a change or an interruption."""
+"""Episodes: uninterrupted periods in which a person shows the same expression."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ _DIGITS = 6
 
 @dataclass(frozen=True, slots=True)
 class Episode:
-    """Consecutive windows of a person with the same label, whose slots touch."""
+    """Consecutive windows of a person with the same label and adjoining slots."""
 
     source: str
     track_id: int
     number: int
-    """From 0, in the order of time, for each person."""
+    """Number from 0, in chronological order, for each person."""
     label: str
     onset_s: float
     """Start of the first slot."""
     apex_s: float
-    """Middle of the window with the highest probability of the label; at a tie, of the first one."""
+    """Midpoint of the window with the highest probability of the label; the first one in case of a tie."""
     offset_s: float
     """End of the last slot."""
     apex_prob: float
@@ -38,11 +38,11 @@ class Episode:
 
     @property
     def duration_s(self) -> float:
-        """From onset to offset."""
+        """Time from onset to offset in seconds."""
         return self.offset_s - self.onset_s
 
     def to_dict(self) -> dict[str, Any]:
-        """Returns the flat form of all file formats."""
+        """Returns the flat form used by all file formats."""
         return {
             "source": self.source,
             "track_id": self.track_id,
@@ -60,28 +60,28 @@ class Episode:
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """The windows of one person of a source, with their slots."""
+    """One person's windows in a source, with their slots."""
 
     source: str
     track_id: int
     seen: tuple[tuple[Row, Interval], ...]
-    """The windows in which the person is seen, in the order of time."""
+    """The windows in which the person is seen, in chronological order."""
 
     @property
     def scored(self) -> tuple[tuple[Row, Interval], ...]:
-        """The windows whose probabilities count: those of low quality only if there are no others."""
+        """The windows whose probabilities count; those of low quality count only if there are no others."""
         with_scores = [(row, slot) for row, slot in self.seen if row.scores]
         good = [(row, slot) for row, slot in with_scores if row.status != "low_quality"]
         return tuple(good or with_scores)
 
     def episodes(self) -> tuple[Episode, ...]:
-        """Returns the episodes, in the order of time; windows without a label are in none."""
+        """Returns the episodes in chronological order; windows without a label belong to none."""
         return tuple(
             _episode(self, number, windows) for number, windows in enumerate(_runs(self.scored))
         )
 
     def transitions(self) -> Counter[tuple[str, str]]:
-        """Returns how often an episode of a label directly follows one of another label."""
+        """Returns how often an episode with one label directly follows one with another label."""
         found = Counter[tuple[str, str]]()
         episodes = self.episodes()
         for before, after in itertools.pairwise(episodes):
@@ -92,7 +92,7 @@ class Person:
 
 @dataclass(frozen=True, slots=True)
 class Timeline:
-    """A source: its time, and its people in the order of their ids."""
+    """A source's time slots, and its people in order of their ids."""
 
     source: str
     slots: Mapping[Interval, Interval]
@@ -111,14 +111,14 @@ class Timeline:
 
 
 def episode_columns() -> list[str]:
-    """Returns the keys of `Episode.to_dict`, in their order."""
+    """Returns the keys of `Episode.to_dict`, in order."""
     return list(Episode("", 0, 0, "", 0, 0, 0, 0, 0, 0).to_dict())
 
 
 def timeline_of(source: str, rows: Iterable[Row]) -> Timeline:
-    """Returns the people of a source with the time that belongs to each of their windows.
+    """Returns the people in a source, with the time slot of each of their windows.
 
-    Times and probabilities are rounded as in row files, so that a file of the rows gives the same result.
+    Times and probabilities are rounded as in row files, so that reading the rows from a file gives the same result.
 
     Args:
         source: its name.
@@ -136,7 +136,7 @@ def timeline_of(source: str, rows: Iterable[Row]) -> Timeline:
 
 
 def seconds(windows: Iterable[tuple[Row, Interval]]) -> float:
-    """Returns the time that belongs to some windows."""
+    """Returns the total slot length of some windows."""
     return math.fsum(end - start for _, (start, end) in windows)
 
 

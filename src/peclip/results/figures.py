@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import cycle
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from peclip.errors import ConfigError, MissingExtraError
 from peclip.files import replacing
+from peclip.labels import EMOTIONS, canonical
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
 FIGURE_ENDINGS = (".png", ".pdf", ".svg")
+REPORT_ENDINGS = (".html", ".htm")
+"""Of reports, which contain figures."""
 
-# Okabe and Ito's palette, which is safe for colour blindness, and three greys.
+# Okabe and Ito's palette, which is safe for colour blindness, and three greys; in the order of `EMOTIONS`.
 PALETTE = (
     *("#E69F00", "#0072B2", "#999999", "#D55E00", "#56B4E9", "#009E73", "#CC79A7"),
     *("#F0E442", "#000000", "#666666", "#BBBBBB"),
@@ -61,3 +66,15 @@ def save_figure(figure: Figure, path: str | Path) -> None:
             f"The figure {str(path)!r} cannot be written: {error.strerror}. Choose a file in an "
             "existing, writable folder."
         ) from None
+
+
+def label_colours(labels: Sequence[str]) -> dict[str, str]:
+    """Returns the colour of each label in all pictures, such as #E69F00.
+
+    The emotions of `peclip.labels.EMOTIONS` always have the same colours. Other labels take the remaining ones
+    in their order; with more labels than colours, colours repeat.
+    """
+    fixed = dict(zip(EMOTIONS, PALETTE, strict=True))
+    taken = {fixed[canonical(name)] for name in labels if canonical(name) in fixed}
+    free = cycle([colour for colour in PALETTE if colour not in taken] or PALETTE)
+    return {name: fixed.get(canonical(name)) or next(free) for name in labels}

@@ -34,6 +34,11 @@ class SourceResult(Protocol):
         """The people of the source by their id."""
         ...
 
+    @property
+    def metadata(self) -> Mapping[str, Any]:
+        """Facts about the model, the source and the options; empty for rows of files."""
+        ...
+
     def to_dict(self) -> dict[str, Any]:
         """Returns the JSON form."""
         ...

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Collection, Generator, Iterable, Iterator
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from itertools import tee
 from pathlib import Path
@@ -29,7 +29,7 @@ from peclip.video.frames import Frames, TensorLike
 from peclip.video.interface import VideoMetadata
 from peclip.video.reader import open_video
 from peclip.video.sources import is_address
-from peclip.video.writers.sound import open_sound
+from peclip.video.writers.sound import Sound, open_sound
 from peclip.video.writers.video_file import VideoFile, time_steps
 
 OVERLAY_ENDINGS = (".mp4",)
@@ -92,16 +92,11 @@ def render_overlay(
     _check_blur(blur, prediction.metadata)
     log, options = faces_of(prediction), prediction.metadata["options"]
     with ExitStack() as stack:
-        reader = stack.enter_context(
-            open_video(source, decoder=options["decoder"], frame_rate=options["frame_rate"])
-        )
+        decoder, rate = options["decoder"], options["frame_rate"]
+        reader = stack.enter_context(open_video(source, decoder=decoder, frame_rate=rate))
         about = reader.metadata
-        overlay = _Overlay(
-            NearestRows(prediction.rows),
-            TagPainter(prediction.labels, (about.width, about.height)),
-            blur,
-            _shown(prediction),
-        )
+        painter = TagPainter(prediction.labels, (about.width, about.height))
+        overlay = _Overlay(NearestRows(prediction.rows), painter, blur, _shown(prediction))
         logged = _with_faces(log)
         first = next(logged)
         origin, end = _range(first[0], options, about)
@@ -109,27 +104,35 @@ def render_overlay(
         if sound is not None:
             stack.enter_context(sound)
         pairs = stack.enter_context(closing(_paired(reader.chunks(), first, logged)))
-        try:
-            with (
-                replacing(path) as partial,
-                VideoFile(
-                    partial,
-                    (about.width, about.height),
-                    frame_rate=about.frame_rate,
-                    steps=time_steps(source),
-                    sound=sound,
-                ) as file,
-            ):
-                for image, time, frame, faces in pairs:
-                    overlay.draw(image, frame, faces)
-                    file.write(image, time + about.start_s - origin, frame.duration)
-                    if on_frame is not None:
-                        on_frame(frame.time)
-        except OSError as error:
-            raise ConfigError(
-                f"The video {str(path)!r} cannot be written: {error.strerror or error}. Choose a "
-                "file in an existing, writable folder."
-            ) from None
+        with _new_file(path, about, time_steps(source), sound) as file:
+            for image, time, frame, faces in pairs:
+                overlay.draw(image, frame, faces)
+                file.write(image, time + about.start_s - origin, frame.duration)
+                if on_frame is not None:
+                    on_frame(frame.time)
+
+
+@contextmanager
+def _new_file(
+    path: Path, about: VideoMetadata, steps: int | None, sound: Sound | None
+) -> Iterator[VideoFile]:
+    """Opens the file of an overlay, which appears when it is complete.
+
+    Raises:
+        ConfigError: it cannot be written.
+    """
+    size = about.width, about.height
+    try:
+        with (
+            replacing(path) as partial,
+            VideoFile(partial, size, frame_rate=about.frame_rate, steps=steps, sound=sound) as file,
+        ):
+            yield file
+    except OSError as error:
+        raise ConfigError(
+            f"The video {str(path)!r} cannot be written: {error.strerror or error}. Choose a "
+            "file in an existing, writable folder."
+        ) from None
 
 
 def check_overlay(path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Tables of participants, whose columns are joined to a summary by source."""
+"""Participant tables, whose columns are joined to a summary by source."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ from peclip.errors import ConfigError
 from peclip.text.records import read_records
 
 _LEVELS: tuple[Callable[[Path], str], ...] = (str, lambda path: path.name, lambda path: path.stem)
-"""How a table may name a source: its path, its name, or its name without the extension."""
+"""How a table may identify a source: by its path, its name, or its name without the extension."""
 _SHOWN = 5
 
 
 @dataclass(frozen=True, slots=True)
 class Participants:
-    """The rows of a table by the source they name."""
+    """The rows of a table, by source."""
 
     path: Path
     rows: Mapping[str, Mapping[str, Any]]
-    """The other columns, by the cell of the column `source`."""
+    """The other columns, by the value of the `source` column."""
 
     def join(self, sources: Iterable[str]) -> tuple[dict[str, Mapping[str, Any]], str]:
-        """Returns the columns of each source, and a remark about what does not match.
+        """Returns each source's columns, and a remark about sources and rows that do not match.
 
-        A row of the table matches a source by its path, else by its name, else by its name without the
-        extension; the remark is empty if each source has a row, and each row a source. One row may match several
-        sources, such as `a.mp4` in two folders.
+        A table row matches a source by its path, otherwise by its name, otherwise by its name without the
+        extension. The remark is empty if every source has a row and every row a source. One row may match several
+        sources, such as files named `a.mp4` in two folders.
         """
         found = dict[str, Mapping[str, Any]]()
         used, missing = set[str](), list[str]()
@@ -59,13 +59,13 @@ class Participants:
 
 
 def read_participants(path: str | Path) -> Participants:
-    """Reads a table with the column `source` and any others.
+    """Reads a table with the column `source` and any other columns.
 
     Args:
         path: a `.csv`, `.jsonl` or `.parquet` file.
 
     Raises:
-        ConfigError: the file cannot be read, lacks the column or rows, or names a source twice.
+        ConfigError: the file cannot be read, lacks the column, has no rows, or contains a source twice.
         MissingExtraError: it is a parquet file, and pyarrow is not installed.
     """
     path = Path(path)
@@ -86,9 +86,7 @@ def read_participants(path: str | Path) -> Participants:
         if not rows:
             raise ConfigError("it has no rows; expected one per source")
     except ConfigError as error:
-        raise ConfigError(
-            f"The table of participants {str(path)!r} cannot be read: {error}."
-        ) from None
+        raise ConfigError(f"The participant table {str(path)!r} cannot be read: {error}.") from None
     return Participants(path, rows)
 
 
@@ -96,8 +94,8 @@ def _check_columns(names: Iterable[str], place: str) -> None:
     names = list(names)
     if "source" not in names:
         raise ConfigError(
-            f"{place} lacks the column source, which names the video of a participant (path, name, "
-            f"or name without the extension); found {', '.join(map(repr, names))}"
+            f"{place} lacks the column source, which identifies a participant's video (path, name, or "
+            f"name without the extension); found {', '.join(map(repr, names))}"
         )
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:

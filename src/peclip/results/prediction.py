@@ -44,7 +44,7 @@ class Prediction:
         """The people of the source by their id, in the order of their appearance."""
         by_track: dict[int, list[Row]] = {}
         for row in self.rows:
-            if row.label is not None:
+            if row.scores:
                 by_track.setdefault(row.track_id, []).append(row)
         return {track: _summarise(track, rows) for track, rows in sorted(by_track.items())}
 
@@ -62,14 +62,14 @@ class Prediction:
 
     @property
     def label(self) -> str | None:
-        """The most likely label of the main person, or `None` if no face was found."""
+        """The most likely label of the main person; `None` if no face was found or all windows are uncertain."""
         main = self.main_track
         return None if main is None else main.label
 
     @property
     def confidence(self) -> float | None:
         """Probability of `label`."""
-        return next(iter(self.scores.values()), None)
+        return None if self.label is None else next(iter(self.scores.values()))
 
     def to_dict(self) -> dict[str, Any]:
         """Returns the JSON form that the command line writes."""
@@ -119,7 +119,7 @@ class Prediction:
             writer.end_source(self)
 
     def summary(self) -> Summary:
-        """Returns times, shares, mean probabilities and episodes of each person, weighted by time."""
+        """Returns each person's times, time shares, mean probabilities and episodes, weighted by time."""
         from peclip.results.summary import summarise
 
         return summarise(self.rows, self.labels)
@@ -172,28 +172,66 @@ class Prediction:
 
         render_overlay(self, path, video=video, blur=blur, on_frame=on_frame)
 
-    def plot(self) -> Figure:
-        """Draws the probabilities over time, one panel per person.
+    def plot(self, *, video: Video | None = None, pictures: bool = True) -> Figure:
+        """Draws when each person shows which expression, one lane per person.
+
+        Args:
+            video: the source, if it is pixels, or a file that has been moved.
+            pictures: show the faces, if the video can be read; otherwise silhouettes.
 
         Raises:
             MissingExtraError: matplotlib is not installed.
         """
+        from peclip.results.face_pictures import portraits
         from peclip.results.timeline import plot_timeline
 
-        return plot_timeline(self)
+        return plot_timeline(self, pictures=portraits(self, video=video) if pictures else None)
+
+    def save_report(
+        self, path: str | Path, *, video: Video | None = None, pictures: bool = True
+    ) -> None:
+        """Writes an HTML page with the summary, the timeline, the peaks of expressions and the settings.
+
+        Args:
+            path: a `.html` file.
+            video: the source, if it is pixels, or a file that has been moved.
+            pictures: show the faces, if the video can be read.
+
+        Raises:
+            ConfigError: the file cannot be written, or its extension is unsupported.
+            MissingExtraError: matplotlib is not installed.
+        """
+        from peclip.results.report import Report
+
+        report = Report(Path(path), pictures=pictures)
+        report.end_source(self, video=video)
+        report.close()
+
+    def __repr__(self) -> str:
+        best = f", {self.label!r} ({self.confidence:.2f})" if self.confidence is not None else ""
+        people, rows = len(self.tracks), len(self.rows)
+        counts = f"{people} {'person' if people == 1 else 'people'}, {rows} {'row' if rows == 1 else 'rows'}"
+        return f"Prediction({self.source!r}: {counts}{best})"
+
+    def _repr_html_(self) -> str:
+        """Returns what a notebook shows: a table of people, and the timeline with matplotlib."""
+        from peclip.results.notebook import notebook_html
+
+        return notebook_html(self)
 
 
 def _summarise(track: int, rows: list[Row]) -> TrackSummary:
     # Low-quality windows count only if there are no better ones.
-    good = [row for row in rows if row.status == "ok"] or rows
+    good = [row for row in rows if row.status != "low_quality"] or rows
     names = list(good[0].scores)
     mean = {name: math.fsum(row.scores[name] for row in good) / len(good) for name in names}
     ordered = dict(sorted(mean.items(), key=lambda item: -item[1]))
-    return TrackSummary(track, next(iter(ordered), None), ordered, tuple(rows))
+    uncertain = all(row.label is None for row in good)
+    return TrackSummary(track, None if uncertain else next(iter(ordered)), ordered, tuple(rows))
 
 
 def _presence(track: TrackSummary) -> tuple[int, float, float]:
-    good = sum(row.status == "ok" for row in track.rows)
+    good = sum(row.status != "low_quality" for row in track.rows)
     seen = math.fsum(row.face_coverage for row in track.rows)
     area = max((row.box[2] * row.box[3] for row in track.rows if row.box), default=0.0)
     return good, round(seen, 6), area

@@ -1,4 +1,4 @@
-"""The cells of a record of predictions, checked: of a row file, or of a file with one row per video."""
+"""Reads and checks the cells of records, from row files or from files with one row per video."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def text_of(record: Record, name: str, hint: str = "") -> str:
 
 
 def label_of(record: Record, name: str, hint: str = "") -> str:
-    """Returns a cell that must hold the name of a label."""
+    """Returns a cell that must contain a label name."""
     value = text_of(record, name, hint)
     _check_label(f"{record[0]}: the {name}", value)
     return value
@@ -41,7 +41,7 @@ def _check_label(what: str, name: str) -> None:
 def probability_columns(
     row: Mapping[str, Any], spelled: Callable[[str], str] = canonical
 ) -> dict[str, str]:
-    """Returns the columns of probabilities by label, which `spelled` takes from the name of the column."""
+    """Returns the probability columns by label, which `spelled` derives from the column name."""
     columns = dict[str, str]()
     for name in row:
         if name.startswith(_PROB):
@@ -72,7 +72,7 @@ def probabilities_of(record: Record, columns: Mapping[str, str], label: str) -> 
     Args:
         record: a row of predictions.
         columns: by label, as `probability_columns` returns them.
-        label: as the record spells it; one of those of the columns.
+        label: as spelled in the record; must be one of the columns' labels.
     """
     place, row = record
     scores = {name: _probability(place, row, column) for name, column in columns.items()}

@@ -1,4 +1,4 @@
-"""Row files: what `peclip predict -o` writes, read back into rows."""
+"""Reads row files written by `peclip predict -o`."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class RowFile:
     """The rows of one or more files."""
 
     labels: tuple[str, ...]
-    """In the order of the probability columns."""
+    """The labels, in the order of the probability columns."""
     rows: tuple[Row, ...]
 
     def predictions(self) -> Iterator[Prediction]:
@@ -45,14 +45,14 @@ class RowFile:
 
 
 def read_rows(paths: Sequence[str | Path]) -> RowFile:
-    """Reads files of `peclip predict -o`, such as those of several shards, into one.
+    """Reads and combines files written by `peclip predict -o`, such as those of several shards.
 
     Args:
         paths: at least one `.csv`, `.jsonl`, `.json` or `.parquet` file, all with the same labels.
 
     Raises:
         ConfigError: a file cannot be read, contains no rows, lacks a column, has an invalid row, or has a
-            row twice; the message gives the line.
+            duplicate row; the message states the line.
         MissingExtraError: it is a parquet file, and pyarrow is not installed.
     """
     columns = dict[str, str]()
@@ -83,13 +83,13 @@ def read_rows(paths: Sequence[str | Path]) -> RowFile:
 
 
 def row_of(record: Record, columns: Mapping[str, str]) -> Row:
-    """Returns the row of a record that has source, track_id, status, label and `prob_<label>`.
+    """Returns the row for a record with source, track_id, status, label and `prob_<label>`.
 
-    Other columns may be missing: times are then NaN, and numbers of frames and the window 0.
+    Other columns may be missing: times are then NaN, and frame counts and the window number are 0.
 
     Args:
-        record: with its place in the file.
-        columns: the columns of the probabilities, by label.
+        record: the cells and their place in the file.
+        columns: the probability columns, by label.
 
     Raises:
         ConfigError: a cell is invalid.
@@ -105,6 +105,7 @@ def row_of(record: Record, columns: Mapping[str, str]) -> Row:
     coverage, conf = number(cells.get("face_coverage")), number(cells.get("face_conf"))
     x, y, w, h = (number(cells.get(name)) for name in "xywh")
     origin = (x, y) if math.isfinite(x) and math.isfinite(y) else (0.0, 0.0)
+    unlike = cells.get("unlike_training")
     return Row(
         source=text_of(record, "source"),
         model=str(cells.get("model") or ""),
@@ -124,7 +125,17 @@ def row_of(record: Record, columns: Mapping[str, str]) -> Row:
         face_conf=conf if math.isfinite(conf) else None,
         face_coverage=coverage if math.isfinite(coverage) else 0.0,
         box=(*origin, w, h) if math.isfinite(w) and math.isfinite(h) else None,
+        sharpness=_optional(cells.get("sharpness")),
+        brightness=_optional(cells.get("brightness")),
+        yaw=_optional(cells.get("yaw")),
+        roll=_optional(cells.get("roll")),
+        unlike_training=tuple(str(unlike).split()) if unlike else None,
     )
+
+
+def _optional(cell: object) -> float | None:
+    value = number(cell)
+    return value if math.isfinite(value) else None
 
 
 def _scores(
@@ -160,8 +171,8 @@ def _timed(record: Record, columns: Mapping[str, str]) -> Row:
     if not (math.isfinite(row.end_s - row.start_s) and row.start_s <= row.end_s):
         place, cells = record
         raise ConfigError(
-            f"{place} lasts from {cells['start_s']!r} to {cells['end_s']!r}; expected the start_s "
-            "and the end_s of a window in seconds, in this order"
+            f"{place} lasts from {cells['start_s']!r} to {cells['end_s']!r}; expected a "
+            "window's start_s and end_s in seconds, in ascending order"
         )
     return row
 

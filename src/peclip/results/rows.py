@@ -5,13 +5,14 @@ This module does not import torch, so that reading and writing results stays lig
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-SCHEMA_VERSION = "1"
+SCHEMA_VERSION = "2"
 
-Status = Literal["ok", "no_face", "low_quality", "decode_error"]
+Status = Literal["ok", "no_face", "low_quality", "uncertain", "decode_error"]
 
 UNITS = {
     "start_s": "seconds from the time origin (PTS)",
@@ -20,6 +21,11 @@ UNITS = {
     "start_frame": "frame number from 0",
     "end_frame": "frame number from 0, inclusive",
     "score": "probability of the label, 0 to 1",
+    "margin": "score minus the second highest probability, 0 to 1",
+    "entropy": "of the probabilities, divided by the logarithm of their number, 0 to 1",
+    "sharpness": "variance of the Laplacian of the crop, squared grey levels",
+    "brightness": "mean grey level of the crop, 0 to 255",
+    "yaw,roll": "degrees, estimated from eyes and nose",
     "prob_*": "probability, 0 to 1; the row sums to 1",
     "face_conf": "confidence of the face detector, 0 to 1, mean over the window",
     "face_coverage": "fraction of the window's frames with this face, 0 to 1",
@@ -29,7 +35,10 @@ UNITS = {
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One person in one window. Without a face, `label`, `score`, `scores` and the box are empty."""
+    """One person in one window. Without a face, `label`, `score`, `scores` and the box are empty.
+
+    With the status `uncertain`, only `label` and `score` are.
+    """
 
     source: str
     model: str
@@ -52,6 +61,29 @@ class Row:
     face_coverage: float = 0.0
     box: tuple[float, float, float, float] | None = None
     """x, y, width, height in pixels."""
+    sharpness: float | None = None
+    brightness: float | None = None
+    yaw: float | None = None
+    roll: float | None = None
+    """See `peclip.video.face_measures.FaceMeasures`."""
+    unlike_training: tuple[str, ...] | None = None
+    """The measures outside the range of the model's training; `None` if the model has no ranges, or without a face."""
+
+    @property
+    def margin(self) -> float | None:
+        """The highest probability minus the second highest one; `None` without probabilities."""
+        if not self.scores:
+            return None
+        first, second = sorted(self.scores.values(), reverse=True)[:2]
+        return first - second
+
+    @property
+    def entropy(self) -> float | None:
+        """`-sum p ln p / ln C`: 0 if one label is certain, 1 if all are equally likely; `None` without probabilities."""
+        if not self.scores:
+            return None
+        total = math.fsum(-p * math.log(p) for p in self.scores.values() if p > 0)
+        return total / math.log(len(self.scores))
 
     def to_dict(self, labels: Sequence[str] | None = None) -> dict[str, Any]:
         """Returns the flat form of all file formats; `labels` fixes the probability columns."""
@@ -73,12 +105,21 @@ class Row:
             "status": self.status,
             "label": self.label,
             "score": rounded(self.score, 6),
+            "margin": rounded(self.margin, 6),
+            "entropy": rounded(self.entropy, 6),
             "face_conf": rounded(self.face_conf, 4),
             "face_coverage": rounded(self.face_coverage, 4),
             "x": rounded(x, 1),
             "y": rounded(y, 1),
             "w": rounded(w, 1),
             "h": rounded(h, 1),
+            "sharpness": rounded(self.sharpness, 1),
+            "brightness": rounded(self.brightness, 1),
+            "yaw": rounded(self.yaw, 1),
+            "roll": rounded(self.roll, 1),
+            "unlike_training": None
+            if self.unlike_training is None
+            else " ".join(self.unlike_training),
         }
         for name in self.scores if labels is None else labels:
             flat[f"prob_{name}"] = rounded(self.scores.get(name), 6)
@@ -91,8 +132,9 @@ class TrackSummary:
 
     track_id: int
     label: str | None
+    """The most likely label; `None` if all windows are uncertain."""
     scores: Mapping[str, float]
-    """Probability by label, the most likely first; the mean over the person's windows."""
+    """Probability by label, the most likely first; the mean over the person's windows, including uncertain ones."""
     rows: tuple[Row, ...]
 
 

@@ -1,7 +1,7 @@
-"""The summary of predictions: one line per person or group, its episodes and its transitions.
+"""Summaries of predictions: one line per person or group, with episodes and transitions.
 
-Times and probabilities are weighted by the time that belongs to each window (`peclip.results.slots`), so that
-overlapping windows count once. docs/output.md has the formula of each column.
+Times and probabilities are weighted by each window's slot (`peclip.results.slots`), so that overlapping time
+counts only once. docs/output.md contains the formula for each column.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 KEYS = ("source", "track_id")
-"""The keys of a line per person."""
+"""The keys of the lines if there is one per person."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,11 +29,11 @@ class SummaryLine:
     """One person, or a group of people."""
 
     keys: Mapping[str, Any]
-    """What the line is about, by column: `source` and `track_id`, and joined columns."""
+    """The identity of the line, by column: `source`, `track_id` and joined columns."""
     totals: Totals
 
     def to_dict(self) -> dict[str, Any]:
-        """Returns the flat form of all file formats."""
+        """Returns the flat form used by all file formats."""
         return {**self.keys, **self.totals.to_dict()}
 
 
@@ -54,7 +54,7 @@ class Summary:
         return [episode.to_dict() for episode in self.episodes]
 
     def transition_rows(self) -> list[dict[str, Any]]:
-        """Returns one flat row per line and pair of labels that follow each other, with their count."""
+        """Returns one flat row per line and pair of consecutive labels, with its count."""
         return [
             {**line.keys, "from_label": before, "to_label": after, "count": count}
             for line in self.lines
@@ -65,10 +65,10 @@ class Summary:
         ]
 
     def with_columns(self, columns: Mapping[str, Mapping[str, Any]]) -> Summary:
-        """Returns the summary with further columns, given by source; missing cells are `None`.
+        """Returns the summary with additional columns by source; missing cells are `None`.
 
         Raises:
-            ConfigError: a column has the name of one of the summary's.
+            ConfigError: a column has the same name as a summary column.
         """
         names = list(dict.fromkeys(name for cells in columns.values() for name in cells))
         taken = [name for line in self.lines[:1] for name in names if name in line.to_dict()]
@@ -86,20 +86,20 @@ class Summary:
     def grouped(self, by: Sequence[str]) -> Summary:
         """Returns one line per group: the sums over its people.
 
-        Columns that are joined by source are kept if `source` is one of the keys.
+        Columns joined by source are kept if `source` is one of the keys.
 
         Args:
-            by: the keys of a group, among `source`, `track_id` and joined columns.
+            by: the keys that define a group, from `source`, `track_id` and joined columns.
 
         Raises:
-            ConfigError: a key is unknown, or given twice.
+            ConfigError: a key is unknown or duplicate.
         """
         known = list(self.lines[0].keys) if self.lines else list(KEYS)
         unknown = [name for name in by if name not in known]
         if unknown or not by or len(set(by)) < len(by):
             raise ConfigError(
                 f"Cannot group by {','.join(by)!r}; use one or more of {', '.join(known)}, each "
-                "once. Columns of a table of participants become available with --join."
+                "once. To use the columns of a participant table, add --join."
             )
         kept = [name for name in known if name not in KEYS and name not in by]
         names = [*by, *(kept if "source" in by else [])]
@@ -142,7 +142,7 @@ def summarise(rows: Iterable[Row], labels: Sequence[str]) -> Summary:
     A source in which nobody is seen has one line with the track id -1.
 
     Args:
-        rows: of any number of sources; all rows of each of them, in any order.
+        rows: all rows of any number of sources, in any order.
         labels: of the model.
     """
     by_source = dict[str, list[Row]]()
@@ -162,7 +162,7 @@ def summarise(rows: Iterable[Row], labels: Sequence[str]) -> Summary:
 
 
 def joined(parts: Iterable[Summary]) -> Summary:
-    """Returns one summary of several with the same labels, at least one."""
+    """Combines one or more summaries with the same labels into one."""
     parts = list(parts)
     return Summary(
         parts[0].labels,

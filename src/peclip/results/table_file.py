@@ -22,7 +22,7 @@ def check_table(path: Path, *, excel: bool = False) -> None:
     """Checks that a table can be written to a file with this extension, before it is computed.
 
     Raises:
-        ConfigError: the extension is unsupported, or another one than `.csv` with `excel`.
+        ConfigError: the extension is unsupported, or is not `.csv` with `excel`.
         MissingExtraError: it is a parquet file, and pyarrow is not installed.
     """
     ending = path.suffix.lower()
@@ -45,13 +45,13 @@ def check_table(path: Path, *, excel: bool = False) -> None:
 def write_table(
     path: Path, rows: Table, columns: Sequence[str] | None = None, *, excel: bool = False
 ) -> None:
-    """Writes a table; the file appears when it is complete.
+    """Writes a table atomically.
 
     Args:
         path: a file with one of `TABLE_ENDINGS`, or `-` for csv on standard output.
-        rows: with the same columns each.
-        columns: their names, by default those of the first row.
-        excel: write a csv that Excel opens as it is, see `peclip.results.formats.excel`.
+        rows: all with the same columns.
+        columns: the column names; by default, those of the first row.
+        excel: write a csv that Excel opens correctly; see `peclip.results.formats.excel`.
 
     Raises:
         ConfigError: the extension is unsupported, or the file cannot be written.

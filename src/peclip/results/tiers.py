@@ -1,4 +1,4 @@
-"""What annotation formats show of a source: a tier of episodes per person."""
+"""Tiers for annotation formats: one tier of episodes per person."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from peclip.results.episodes import Episode, Person, timeline_of
 from peclip.results.interface import SourceResult
 
 _SHORTEST_S = 0.001
-"""Annotation formats count milliseconds, and have no annotations without duration."""
+"""Annotation formats use milliseconds and do not support annotations of zero duration."""
 
 
 @dataclass(frozen=True, slots=True)
 class Tier:
-    """The episodes of one person, in the order of time; none overlaps another one."""
+    """One person's episodes, in chronological order and without overlap."""
 
     name: str
     """`person 0`, or `whole frame`."""
@@ -29,24 +29,24 @@ class Tiers:
     """The end of the last window."""
 
     def by_time(self) -> list[tuple[Tier, Episode]]:
-        """Returns the episodes of all tiers in the order of their onsets."""
+        """Returns the episodes of all tiers, ordered by onset."""
         found = [(tier, episode) for tier in self.tiers for episode in tier.episodes]
         return sorted(found, key=lambda pair: pair[1].onset_s)
 
 
 def tiers_of(prediction: SourceResult) -> Tiers:
-    """Returns the tiers of a source; the episodes are those of its summary."""
+    """Returns a source's tiers; the episodes are those in its summary."""
     timeline = timeline_of(prediction.source, prediction.rows)
     return Tiers(tuple(map(_tier, timeline.people)), timeline.end_s)
 
 
 def milliseconds(seconds: float) -> int:
-    """Returns a time in whole milliseconds."""
+    """Returns a time rounded to milliseconds."""
     return round(seconds * 1000)
 
 
 def clock(seconds: float, mark: str) -> str:
-    """Returns a time as `HH:MM:SS`, the mark and milliseconds."""
+    """Returns a time as `HH:MM:SS`, followed by the mark and milliseconds."""
     rest, thousandths = divmod(milliseconds(seconds), 1000)
     minutes, second = divmod(rest, 60)
     hours, minute = divmod(minutes, 60)

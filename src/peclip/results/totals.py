@@ -1,4 +1,4 @@
-"""Sums over people, from which each number of a summary is computed."""
+"""Sums over people, from which every number in a summary is computed."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from peclip.results.episodes import Person, seconds
 from peclip.results.rows import Status, rounded
 
 SEEN = tuple(name for name in get_args(Status) if name not in ("no_face", "decode_error"))
-"""Status of windows that show the person."""
+"""Statuses of windows that show the person."""
 
 _DIGITS = 6
 
@@ -21,33 +21,33 @@ K = TypeVar("K")
 
 @dataclass(frozen=True, slots=True)
 class Totals:
-    """What adds up: times in seconds, and counts. Those of a group are the sums over its people."""
+    """Additive quantities: times in seconds, and counts. For a group, these are sums over its people."""
 
     people: int
     sources: frozenset[str]
     failed: frozenset[str]
-    """The sources that were not read to their end."""
+    """The sources that could not be read to the end."""
     source_s: float
-    """Time of the source; of a group, once per person."""
+    """Length of the source; for a group, counted once per person."""
     status_s: Mapping[str, float]
-    """Time in which the person is seen, by status."""
+    """Time for which the person is seen, by status."""
     scored_s: float
-    """Time in which the probabilities count."""
+    """Time over which the probabilities count."""
     prob_s: Mapping[str, float]
-    """Integral of the probability over this time, by label."""
+    """Integral of the probability over the scored time, by label."""
     label_s: Mapping[str, float]
-    """Part of this time with this label."""
+    """Scored time by predicted label."""
     episodes: Mapping[str, int]
     transitions: Mapping[tuple[str, str], int]
 
     @property
     def seen_s(self) -> float:
-        """Time in which the person is seen."""
+        """Time for which the person is seen."""
         return math.fsum(self.status_s.values())
 
     @property
     def mean_probs(self) -> dict[str, float]:
-        """Mean probability by label, weighted by time; empty without such time."""
+        """Mean probability by label, weighted by time; empty if no time was scored."""
         if not self.scored_s:
             return {}
         return {name: value / self.scored_s for name, value in self.prob_s.items()}
@@ -59,7 +59,7 @@ class Totals:
         return max(means, key=lambda name: means[name]) if means else None
 
     def to_dict(self) -> dict[str, Any]:
-        """Returns the columns of a summary after its keys; see docs/output.md for their formulas."""
+        """Returns a summary's columns after its keys; see docs/output.md for their formulas."""
         flat: dict[str, Any] = {
             "sources": len(self.sources),
             "people": self.people,
@@ -87,13 +87,13 @@ class Totals:
 def totals_of(
     person: Person | None, source: str, length: float, *, failed: bool, labels: Sequence[str]
 ) -> Totals:
-    """Returns the totals of one person; of a source in which nobody is seen, for `None`.
+    """Returns one person's totals or, for `None`, those of a source in which nobody is seen.
 
     Args:
         person: the person.
         source: the name of the source.
-        length: its time in seconds.
-        failed: whether it was not read to its end.
+        length: the source's length in seconds.
+        failed: whether the source could not be read to the end.
         labels: of the model.
     """
     seen = person.seen if person else ()
@@ -121,7 +121,7 @@ def totals_of(
 
 
 def add(parts: Sequence[Totals]) -> Totals:
-    """Returns the sums of at least one."""
+    """Returns the sum of one or more totals."""
     return Totals(
         people=sum(part.people for part in parts),
         sources=frozenset().union(*(part.sources for part in parts)),

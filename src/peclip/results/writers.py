@@ -38,7 +38,8 @@ def check_format(form: str, path: Path, *, excel: bool = False) -> None:
     """Checks that a format can be written, before anything is computed.
 
     Raises:
-        ConfigError: the format is unknown, cannot be written to standard output, or not for Excel.
+        ConfigError: the format is unknown, cannot be written to standard output, or does not
+            support Excel.
         MissingExtraError: the format needs an optional package.
     """
     if form not in FORMATS:
@@ -67,14 +68,14 @@ def open_writer(
     append: bool = False,
     excel: bool = False,
 ) -> Iterator[RowWriter]:
-    """Opens a writer of a format on a file, or on standard output for `-`.
+    """Opens a writer for a format, to a file or, for `-`, to standard output.
 
     Args:
         form: one of `FORMATS`.
         path: the file.
         labels: of the model.
-        append: add to existing rows, in a resumable format.
-        excel: write for Excel, in a format that has this.
+        append: append to existing rows; requires a resumable format.
+        excel: write for Excel; requires a format that supports it.
 
     Raises:
         ConfigError: the format is unknown, or the file cannot be written.

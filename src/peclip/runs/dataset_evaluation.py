@@ -58,14 +58,14 @@ def evaluate_dataset(
     """Evaluates a model, or the model of every fold, on the videos in a data set.
 
     Args:
-        model: a loaded one, a name as for `-m`, or the folder of a run, which may have a model for each fold.
+        model: a loaded model, a name as for `-m`, or a run folder, which may contain one model per fold.
         data: the data set.
-        options: the split, and how it is evaluated.
-        all_folds: evaluate every fold, and their mean.
+        options: the split and the evaluation settings.
+        all_folds: evaluate every fold and report the mean.
         device: to load models onto.
         precision: to load models for.
-        world: the processes that share the videos; all of them return the scores.
-        predictions_path: for the predictions, even if a video cannot be read; a file per complete fold.
+        world: the processes that share the videos; all of them return the same scores.
+        predictions_path: file for the predictions, written even if a video cannot be read; one per fold.
         on_batch: called with the progress.
 
     Raises:

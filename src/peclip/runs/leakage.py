@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from peclip.data import DataConfig, Split, find_benchmark
+from peclip.data.recordings import shared_recording_warning
 from peclip.runs.recipe import read_recipe
 from peclip.runs.run_folder import CONFIG
 from peclip.runs.splits import RunSplits
@@ -37,6 +38,13 @@ def report_warning(config: TrainConfig, splits: RunSplits) -> str | None:
         return "There are no videos to report scores on."
     said = {VAL_WARNING: True, CALIBRATED: config.calibrate, WEIGHED: config.prior == "fit"}
     return " ".join(sentence for sentence, holds in said.items() if holds)
+
+
+def recordings_warning(data: DataConfig, splits: RunSplits) -> str | None:
+    """Returns a warning if pieces of one recording seem to be in two splits of a custom data set."""
+    if find_benchmark(data.dataset).labels is not None:
+        return None
+    return shared_recording_warning(tuple(splits.found.values()))
 
 
 def config_of(model: str | Path) -> Path | None:

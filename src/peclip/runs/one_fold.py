@@ -14,10 +14,9 @@ import torch
 
 from peclip.data import Split
 from peclip.data.preparation.crop_record import crop_mismatch, left_out
-from peclip.metrics.report import percent
 from peclip.metrics.scoring import score
 from peclip.recognizers.recognizer import Recognizer
-from peclip.runs.leakage import known_warning, report_warning
+from peclip.runs.leakage import known_warning, recordings_warning, report_warning
 from peclip.runs.recipe import RunConfig, to_yaml
 from peclip.runs.run_folder import COMMAND, RunFolder, read_report
 from peclip.runs.run_folder import CONFIG as CONFIG_FILE
@@ -160,6 +159,7 @@ def _log_start(
     for said in (
         crop_mismatch(config.data.root, recognizer.config.preprocess),
         left_out(config.data.root),
+        recordings_warning(config.data, splits),
         batch_size_warning(recognizer.config, config.train, world),
     ):
         if said is not None:
@@ -250,7 +250,7 @@ def _with_scores(
 
 def _doubts(config: RunConfig, splits: RunSplits) -> str | None:
     """Returns the warnings about the scores of a run, without duplicates."""
-    said = [report_warning(config.train, splits)]
+    said = [report_warning(config.train, splits), recordings_warning(config.data, splits)]
     teacher = config.train.teacher
     if splits.reported is not None:
         names = [config.base, *([] if teacher is None else [teacher.model])]
@@ -291,7 +291,7 @@ def _story(config: RunConfig, splits: RunSplits, report: ModelReport) -> str:
     if report.scores is not None:
         told.append(
             f"On the {report.scores.num_videos:,} videos in {report.reported_on}, its UAR is "
-            f"{percent(report.scores.uar):.2f} % and its WAR {percent(report.scores.war):.2f} %."
+            f"{report.scores.in_words('uar')} and its WAR {report.scores.in_words('war')}."
         )
     told += [*report.notes, *([] if report.warning is None else [report.warning])]
     return "\n".join(told)

@@ -1,5 +1,5 @@
-"""Text of files: parsed within bounds, compared, and escaped where people see it.
+"""Text from files: parsed within limits, compared, and escaped for display.
 
-Belongs here: JSON, YAML, records, the bounds of all of them, `comparison` and `display`.
+Belongs here: JSON, YAML, records, their limits, `comparison` and `display`.
 Belongs elsewhere: the meaning of the values (the packages that read a file), and writing files (`files`).
 """

@@ -1,6 +1,6 @@
-"""Bounds of what a file may contain, so that a few bytes cannot take gigabytes or hours.
+"""Limits on file content, so that a few bytes cannot cost gigabytes of memory or hours of time.
 
-The messages of these errors have neither subject nor full stop: "is nested more than 32 levels deep".
+The messages of these errors have no subject and no full stop: "is nested more than 32 levels deep".
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from typing import Any
 from peclip.errors import ConfigError
 
 MAX_CHARACTERS = 1_000_000
-"""Length of a configuration, a recipe or a list of labels."""
+"""Maximum length of a configuration, a recipe or a label list, in characters."""
 MAX_DEPTH = 32
-"""Levels of lists and mappings."""
+"""Maximum nesting depth of lists and mappings."""
 MAX_DIGITS = 300
-"""Digits of an integer; more do not fit a float, and Python refuses to print 4,300."""
+"""Maximum number of digits in an integer; more do not fit in a float, and Python refuses to print 4,300."""
 _MAX_BITS = 1000  # 301 digits
 
 TOO_DEEP = f"is nested more than {MAX_DEPTH} levels deep"
@@ -45,11 +45,10 @@ def read_text(path: Path, *, limit: int | None = MAX_CHARACTERS) -> str:
 def check_bounds(value: Any, *, max_items: int | None = None) -> None:
     """Checks the depth of a parsed value, the size of its integers and the number of its items.
 
-    Items that are shared (YAML's aliases) count as often as they occur: what reads the value later visits
-    them as often.
+    Shared items (YAML aliases) count each time they occur, because later code visits them each time.
 
     Raises:
-        ConfigError: one of them exceeds its bound.
+        ConfigError: one of them exceeds its limit.
     """
     level, count = [value], 0
     for _ in range(MAX_DEPTH + 1):
@@ -74,12 +73,12 @@ def _items(value: Any) -> Iterable[Any]:
 
 
 def whole_number(text: str) -> int | None:
-    """Returns the whole number from 0 that a text holds; `None` if it holds none, or more than 18 digits."""
+    """Returns the non-negative integer in a text; `None` if there is none or it has more than 18 digits."""
     return int(text) if text.isdecimal() and len(text) <= 18 else None
 
 
 def is_encodable(value: Any) -> bool:
-    """Whether all texts in a value can be written as UTF-8; a path may come from any file system."""
+    """Returns whether all texts in a value can be encoded as UTF-8; file systems allow other paths."""
     if isinstance(value, str):
         return value.isascii() or not any("\ud800" <= character <= "\udfff" for character in value)
     if isinstance(value, Mapping):

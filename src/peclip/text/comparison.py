@@ -1,4 +1,4 @@
-"""Settings that a file holds, compared with the present ones."""
+"""Compares settings stored in a file with the current ones."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""How text from outside is shown: names, labels and messages may hold control characters.
+"""Escapes untrusted text for display: names, labels and messages may contain control characters.
 
-Written to a terminal, they would move the cursor, colour the text or set the window's title.
+In a terminal, these could move the cursor, colour the text or set the window title.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 
 MAX_SHOWN = 750
-"""Characters of a message; the middle of a longer one is left out."""
+"""Maximum length of a message; the middle of a longer one is omitted."""
 
 _MARKDOWN = re.compile(r"([\\`*\[\]|])")
 _ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
@@ -30,9 +30,9 @@ def one_line(text: str) -> str:
 
 
 def abridged(text: str) -> str:
-    """Returns a message as one printable line; the middle of a long one is left out.
+    """Returns a message as one printable line; the middle of a long one is omitted.
 
-    The beginning says what was given, and the end what to do.
+    The beginning states what was given, and the end what to do.
     """
     line = one_line(text)
     if len(line) <= MAX_SHOWN:
@@ -47,6 +47,6 @@ def shortened(text: str, limit: int = 40) -> str:
 
 
 def markdown(text: str) -> str:
-    """Returns text as one line that Markdown and HTML show as it is, also in a cell of a table."""
+    """Returns text as one line that Markdown and HTML show literally, even in a table cell."""
     escaped = _MARKDOWN.sub(r"\\\1", one_line(text))
     return "".join(_ENTITIES.get(character, character) for character in escaped)

@@ -1,6 +1,6 @@
-"""JSON and YAML from outside: a value, or a one-line reason.
+"""Parses untrusted JSON, TOML and YAML into a value, or raises a one-line reason.
 
-The messages of these errors have neither subject nor full stop: "is not valid JSON: …".
+The messages of these errors have no subject and no full stop: "is not valid JSON: …".
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ _MAX_ITEMS = 100_000
 
 
 class NotJSONError(ConfigError):
-    """A text is not JSON at all; what is JSON, but exceeds a bound, is another ConfigError."""
+    """The text is not JSON. JSON that exceeds a limit raises a plain ConfigError instead."""
 
 
 def parse_json(text: str | bytes) -> Any:
-    """Returns the value of a JSON text.
+    """Returns the value of JSON text.
 
     Raises:
         NotJSONError: it is not JSON.
@@ -44,8 +44,26 @@ def _integer(digits: str) -> int:
     return int(digits)
 
 
+def parse_toml(text: str) -> dict[str, Any]:
+    """Returns the table of a TOML text.
+
+    Raises:
+        ConfigError: it is not TOML, or exceeds the bounds of `check_bounds`.
+    """
+    import tomllib  # not needed by most commands
+
+    try:
+        value = tomllib.loads(text)
+    except RecursionError:
+        raise ConfigError(TOO_DEEP) from None
+    except ValueError as error:
+        raise ConfigError(f"is not valid TOML: {first_line(error)}") from None
+    check_bounds(value)
+    return value
+
+
 def parse_yaml(text: str) -> Any:
-    """Returns the value of a YAML text; a date is a text.
+    """Returns the value of YAML text; dates are returned as text.
 
     Raises:
         ConfigError: it is not YAML, or exceeds the bounds of `check_bounds`, with all aliases expanded.
@@ -59,9 +77,7 @@ def parse_yaml(text: str) -> Any:
     except yaml.YAMLError as error:
         reason = " ".join(str(error).split())
         raise ConfigError(f"is not valid YAML: {reason}") from None
-    except (
-        Exception
-    ) as error:  # PyYAML's constructors raise KeyError, IndexError, AttributeError, …
+    except Exception as error:  # PyYAML raises TypeError for some keys, and others
         raise ConfigError(f"is not valid YAML: {first_line(error)}") from None
     check_bounds(value, max_items=_MAX_ITEMS)
     return value
@@ -91,6 +107,18 @@ def _loader() -> Any:
             self.depth -= 1
             return node
 
+        def construct_object(self, node: Any, deep: bool = False) -> Any:
+            try:
+                return super().construct_object(node, deep)
+            except (yaml.YAMLError, RecursionError):
+                raise
+            except Exception as error:  # such as KeyError, IndexError, AttributeError
+                reason = f": {first_line(error)}" if isinstance(error, ValueError) else ""
+                raise yaml.MarkedYAMLError(
+                    problem=f"invalid {node.tag.rpartition(':')[2]}{reason}",
+                    problem_mark=node.start_mark,
+                ) from None
+
         def construct_scalar(self, node: Any) -> Any:
             value = super().construct_scalar(node)
             # Sexagesimal numbers (1:30:00) of this length take minutes.
@@ -101,6 +129,6 @@ def _loader() -> Any:
         def flatten_mapping(self, node: Any) -> None:
             super().flatten_mapping(node)
             if len(node.value) > _MAX_ITEMS:  # merge keys (<<) of merge keys double every level
-                raise yaml.YAMLError(f"merge keys give more than {_MAX_ITEMS:,} items")
+                raise yaml.YAMLError(f"merge keys produce more than {_MAX_ITEMS:,} items")
 
     return Loader

@@ -150,7 +150,7 @@ def _parquet_records(content: bytes, check_columns: CheckColumns) -> Iterator[Re
         cells = file.metadata.num_rows * file.metadata.num_columns
         if cells > _MAX_PARQUET_CELLS:  # a column of equal values takes a few bytes
             raise ConfigError(
-                f"it has {cells:,} cells, and at most {_MAX_PARQUET_CELLS:,} are read"
+                f"it has {cells:,} cells; at most {_MAX_PARQUET_CELLS:,} are supported"
             )
         rows = file.read().to_pylist()
     except ConfigError:

@@ -78,7 +78,7 @@ def operating_point(
 
 
 def choose_prior_weight(logits: Tensor, targets: Tensor, prior: HasPrior, cost: float) -> float:
-    """Returns the one of `PRIOR_WEIGHTS` with the highest UAR among those with a small loss of WAR.
+    """Returns the weight from `PRIOR_WEIGHTS` with the highest UAR among those with a small loss of WAR.
 
     Maximising UAR alone would sacrifice any number of frequent labels, and WAR alone neglects rare labels.
 
@@ -87,7 +87,7 @@ def choose_prior_weight(logits: Tensor, targets: Tensor, prior: HasPrior, cost: 
     WAR of the best weight.
 
     Returns:
-        Of weights with equal UAR the smallest.
+        The weight; the smallest one in case of a tie in UAR.
     """
     scores = {
         weight: _war_and_uar(logits + _shifts(prior, weight), targets) for weight in PRIOR_WEIGHTS

@@ -100,7 +100,8 @@ def choose_point(
 def begin_training(loaded: LoadedModel, config: TrainConfig) -> LoadedModel:
     """Makes the backbone trainable if it has a learning rate, and freezes it otherwise.
 
-    The base model's prior is removed, because it does not describe the targets of this training.
+    The prior and the face ranges of the base model are removed, because they do not describe the videos of this
+    training.
 
     Returns:
         The network with the configuration of a model whose weights may differ from the published ones.
@@ -113,5 +114,5 @@ def begin_training(loaded: LoadedModel, config: TrainConfig) -> LoadedModel:
             for parameter in stem.trunk(config.stem.frozen):
                 parameter.requires_grad_(False)
     network.prior = network.label_frequencies = network.prior_weight = None
-    loaded = loaded.derive(prior=None, label_frequencies=None, prior_weight=None)
+    loaded = loaded.derive(prior=None, label_frequencies=None, prior_weight=None, face_ranges={})
     return loaded.derive(pretrained=None) if trained else loaded

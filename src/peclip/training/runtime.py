@@ -1,4 +1,4 @@
-"""How a model is run over a split: device, precision, processes."""
+"""How a model is run on a split: device, precision, processes."""
 
 from __future__ import annotations
 

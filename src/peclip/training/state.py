@@ -77,10 +77,10 @@ def load_state(folder: Path) -> dict[str, Any]:
 
 @contextmanager
 def valid_content(folder: Path) -> Iterator[None]:
-    """Turns what a state of other content raises into an error that names the file.
+    """Converts exceptions caused by invalid state content into an error that names the file.
 
     Raises:
-        CheckpointError: an entry is missing, or has another type or shape.
+        CheckpointError: an entry is missing, or has the wrong type or shape.
     """
     try:
         yield
@@ -100,11 +100,11 @@ def best_weights(folder: Path | None) -> str:
 
 @contextmanager
 def claimed(folder: Path) -> Iterator[None]:
-    """Makes the folder of a training, and locks it against other runs while the block runs.
+    """Creates a training folder, and locks it against other runs while the block runs.
 
     Raises:
-        ConfigError: another run is writing it.
-        TrainingError: it cannot be made.
+        ConfigError: another run is writing to it.
+        TrainingError: it cannot be created.
     """
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)

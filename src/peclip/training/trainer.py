@@ -64,19 +64,19 @@ def train_model(
     """Trains a model and leaves it in eval mode, with the selected weights (if interrupted, the last ones).
 
     Args:
-        loaded: parameters of its network that require a gradient are trained.
+        loaded: the network; all parameters that require a gradient are trained.
         data: the training videos.
-        watched: videos evaluated after every epoch, which select it unless `select_on` is `last`.
+        watched: videos evaluated after every epoch; used to select the epoch unless `select_on` is `last`.
         config: the settings.
-        runtime: of the training.
+        runtime: the device, precision and processes.
         state_folder: stores the state after every epoch, for `resume`.
         resume: continue from the state in that folder.
         hooks: called during training.
         teacher: for knowledge distillation.
 
     Raises:
-        ConfigError: another training is resumed.
-        TrainingError: the loss is not finite, the memory too small, or the state cannot be saved.
+        ConfigError: the state belongs to a different training.
+        TrainingError: the loss is not finite, memory runs out, or the state cannot be saved.
         CheckpointError: there is no state to resume.
         DatasetError: a video cannot be read.
     """

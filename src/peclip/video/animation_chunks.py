@@ -1,4 +1,4 @@
-"""The frames of animated images, listed from the chunks of a file without decoding.
+"""Lists the frames of animated images from a file's chunks, without decoding.
 
 WebP: https://developers.google.com/speed/webp/docs/riff_container#animation; PNG:
 https://www.w3.org/TR/png-3/#apng-frame-based-animation.
@@ -14,11 +14,11 @@ from typing import BinaryIO
 
 _PNG = b"\x89PNG\r\n\x1a\n"
 _NO_DELAY_S = 1 / 15
-"""Duration of a frame whose duration is given as 0, as in FFmpeg."""
+"""Duration used for frames with a stated duration of 0, as in FFmpeg."""
 
 
 def is_animation(path: Path) -> bool:
-    """Returns whether a file is a WebP or PNG with several frames, by its content, whatever its suffix."""
+    """Returns whether a file's content is a WebP or PNG with several frames, regardless of its extension."""
     if not os.path.isfile(path):  # reading from a pipe would wait
         return False
     try:
@@ -28,7 +28,7 @@ def is_animation(path: Path) -> bool:
 
 
 def is_gif(path: Path) -> bool:
-    """Returns whether a file is a GIF by its content."""
+    """Returns whether a file's content is a GIF."""
     try:
         with path.open("rb") as file:
             return os.path.isfile(path) and file.read(4) == b"GIF8"
@@ -37,7 +37,7 @@ def is_gif(path: Path) -> bool:
 
 
 def frame_delays(path: Path) -> Iterator[float]:
-    """Yields the duration in seconds of each frame of an animation; nothing for other files."""
+    """Yields the duration in seconds of each frame in an animation; yields nothing for other files."""
     with path.open("rb") as file:
         start = file.read(12)
         if start.startswith(_PNG):

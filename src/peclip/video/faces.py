@@ -12,6 +12,9 @@ from numpy.typing import NDArray
 Image = NDArray[np.uint8]
 """uint8 (H, W, 3), RGB."""
 
+Point = tuple[float, float]
+"""x and y in pixels."""
+
 _WARPED_SIDE = 32_766
 """Pixels; OpenCV's warp counts them in 16 bits."""
 
@@ -26,8 +29,10 @@ class FaceBox:
     height: float
     score: float
     """Confidence of the detector, 0 to 1."""
-    eyes: tuple[tuple[float, float], tuple[float, float]] | None = None
+    eyes: tuple[Point, Point] | None = None
     """The left eye in the picture, then the right one; `None` if the detector has no points."""
+    nose: Point | None = None
+    """The tip of the nose; `None` if the detector has no points."""
 
     @property
     def center(self) -> tuple[float, float]:

@@ -27,8 +27,8 @@ class Frames:
     timestamps: NDArray[np.float64]
     """float64, (T,), presentation time in seconds from the first frame of the video."""
     durations: NDArray[np.float64] | None = None
-    """float64, (T,), seconds that each frame is shown, 0 where unknown. Only that of the last frame of a
-    video is used: each other frame is shown until the next one."""
+    """float64, (T,), display duration of each frame in seconds, 0 if unknown. Only that of a video's last frame is
+    used, because every other frame is displayed until the next one."""
 
     def __post_init__(self) -> None:
         data, times = self.data, self.timestamps

@@ -26,22 +26,22 @@ class VideoMetadata:
     decoder: str
     """`torchcodec`, `pyav`, `images`, `array` or `camera`."""
     live: bool = False
-    """Whether frames come as they are recorded, perhaps without an end."""
+    """Whether frames arrive as they are recorded, possibly without an end."""
     start_s: float = 0.0
-    """Seconds from the start of the container, where its first stream starts (usually the sound), to the first
-    frame; 0 without a container."""
+    """Seconds from the start of the container's earliest stream (usually the audio) to the first frame; 0 without a
+    container."""
 
 
 @dataclass(frozen=True, slots=True)
 class LiveOptions:
-    """How long to wait for a live source."""
+    """Timeout and reconnection settings for a live source."""
 
     timeout_s: float = 10.0
-    """Seconds without data after which a live source has failed."""
+    """Seconds without data after which a live source counts as failed."""
     reconnects: int = 0
-    """How often in a row to connect again after a live source failed or ended."""
+    """Maximum number of consecutive reconnections after a live source fails or ends."""
     expected: bool = False
-    """Whether an address is known to be that of a live source, which is then not tried as a file first."""
+    """Whether the address is known to be a live source, so that it is not first tried as a file."""
 
 
 DEFAULT_LIVE_OPTIONS = LiveOptions()
@@ -57,23 +57,23 @@ class VideoReader(Protocol):
     def metadata(self) -> VideoMetadata: ...
 
     def __len__(self) -> int:
-        """Number of frames that decoding gives. Raises TypeError for a camera.
+        """Number of frames that decode. Raises TypeError for a camera.
 
-        It is counted from the packets of the file; where these are not one frame each, the video is decoded.
-        Frames with damaged packets are counted, too.
+        Frames are counted from the file's packets; if packets and frames do not match one to one, the video is
+        decoded. Frames with damaged packets also count.
         """
         ...
 
     def chunks(self, max_frames: int = 16) -> Iterator[Frames]:
         """Streams all frames in order, at most `max_frames` and 64 MiB at a time.
 
-        Times are presentation times minus that of the first frame, never a number of frames divided by a
-        rate; only a frame whose time is missing or wrong (see `readers.clock.Clock`) follows the previous one
-        by the average duration of a frame. So times always rise.
-        Damaged packets are skipped as players do.
+        Times are presentation times minus that of the first frame, never a frame count divided by a frame rate.
+        Only a frame whose time is missing or wrong (see `readers.clock.Clock`) is placed one average frame
+        duration after the previous one. Times therefore always increase. Damaged packets are skipped, as in
+        players.
 
         Raises:
-            VideoError: nothing can be decoded from some point on; what could be was yielded before.
+            VideoError: decoding fails at some point; all frames before it have been yielded by then.
         """
         ...
 
@@ -87,7 +87,7 @@ class VideoReader(Protocol):
         ...
 
     def stop(self) -> None:
-        """Ends a wait for data; the only method that another thread may call."""
+        """Stops waiting for data; the only method that other threads may call."""
         ...
 
     def close(self) -> None: ...

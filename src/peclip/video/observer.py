@@ -22,7 +22,7 @@ EPSILON = 1e-6
 """Seconds; times that differ by less are equal."""
 
 WAITING_BYTES = 256 * 2**20
-"""Of frames that wait for the next detection, whatever their times are: ten of 4K video."""
+"""Maximum size of frames waiting for the next detection, regardless of their times: ten frames of 4K video."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -42,10 +42,10 @@ class Observation:
     time: float
     sightings: tuple[Sighting, ...]
     duration: float = 0.0
-    """Seconds that the frame is shown, as its container states; 0 if unknown."""
+    """Display duration of the frame in seconds, as stated in the container; 0 if unknown."""
     renamed: Mapping[int, int] = field(default_factory=dict)
-    """New track id → earlier track id of the people who were recognised after their first frames. Sightings
-    before this observation have the new id, this one and all that follow the earlier one."""
+    """New track id → earlier track id of people recognised after their first frames. Sightings before this
+    observation have the new id; this one and all later ones have the earlier id."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -59,21 +59,21 @@ class _Frame:
 
 
 class Observer:
-    """Detects, tracks and crops the faces of frames in their order.
+    """Detects, tracks and crops the faces in consecutive frames.
 
     Args:
-        detector: finds faces; `None` takes every frame as one crop.
+        detector: finds faces; `None` uses each whole frame as a crop.
         size: side of the crops in pixels.
         margin: see `crop_face`.
         shift: see `crop_face`.
         align: see `crop_face`.
-        max_gap: seconds after which a person who was out of sight is somebody new; see `FaceTracker`.
+        max_gap: seconds out of view after which a person gets a new id; see `FaceTracker`.
         reidentify: recognise people by appearance when they return and after cuts.
         detect_size: longer side in pixels to which frames are scaled for the detector; see `FaceSearch`.
         min_face: the size of the smallest faces to find, in pixels, if `detect_size` is `None`.
-        detect_rate: maximum frames per second passed to the detector. The box of a person found in two
-            consecutive ones is interpolated in the frames between, which are kept in memory until then. If
-            they are more than 256 MiB, faces are detected earlier.
+        detect_rate: maximum frames per second passed to the detector. If a person is found in two
+            consecutive ones, the box is interpolated in the frames in between, which are kept in memory until then.
+            If these exceed 256 MiB, faces are detected earlier.
     """
 
     def __init__(

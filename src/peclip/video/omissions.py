@@ -1,4 +1,4 @@
-"""What a search of folders leaves out: every file is read, or counted and named."""
+"""Files skipped in a folder search: every file is either read, or counted and listed."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from pathlib import Path
 logger = logging.getLogger(__name__)
 
 _SHOWN = 5
-"""Names in a line; the others are only counted."""
+"""Number of names listed; the others are only counted."""
 
 _OWN_NAMES = frozenset({"frames.json", "left_out.json", "preprocessing.json"})
 _OWN_ENDINGS = ("parts.safetensors",)
-"""Files that `peclip data prepare` writes next to its crops; `is_own` knows them."""
+"""Files that `peclip data prepare` writes next to its crops; see `is_own`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reason:
-    """Why files are left out."""
+    """Why files are skipped."""
 
     noun: str
     plural: str
@@ -35,26 +35,26 @@ class Reason:
 
 
 UNKNOWN_SUFFIX = Reason(
-    *("file", "files", "without the suffix of a video or an image"),
-    "To read a file whatever its suffix, pass the file itself.",
+    *("file", "files", "without a video or image extension"),
+    "To read a file regardless of its extension, pass the file itself.",
 )
 NEXT_TO_VIDEOS = Reason(
-    *("image", "images", "next to or above videos"),
+    *("image", "images", "next to videos or in a folder above them"),
     "To read them, move them to a folder without videos, or pass the images themselves.",
 )
 THUMBNAIL = Reason(
-    *("image", "images", "with the name of a video in the same folder, as thumbnails have"),
+    *("image", "images", "with the same name as a video in the folder, as thumbnails have"),
     "To use them as samples, rename them.",
 )
 UNLABELLED = Reason(
     *("file", "files", "outside the label folders"), "To use them, move them to a label folder."
 )
 SAME_FILE = Reason(
-    *("source", "sources", "because another name of the same file is read"),
+    *("source", "sources", "because the same file is already read under another name"),
     "To read a file under both names, copy it.",
 )
 SAME_FOLDER = Reason(
-    *("folder", "folders", "because another name of the same folder is searched"),
+    *("folder", "folders", "because the same folder is already searched under another name"),
     "To search it under both names, copy it.",
 )
 NOT_A_FILE = Reason(
@@ -64,7 +64,7 @@ NOT_A_FILE = Reason(
 
 
 class Omissions:
-    """Collects what a search leaves out, by reason."""
+    """Collects the files that a search skips, by reason."""
 
     def __init__(self) -> None:
         self._found: dict[Reason, list[Path]] = {}
@@ -73,11 +73,11 @@ class Omissions:
         return ((reason, path) for reason, paths in self._found.items() for path in paths)
 
     def add(self, reason: Reason, paths: Iterable[Path]) -> None:
-        """Adds what is left out for one reason."""
+        """Adds files skipped for one reason."""
         self._found.setdefault(reason, []).extend(paths)
 
     def lines(self, root: Path | None = None) -> list[str]:
-        """Returns a line for each reason: how many, which, and what to do; with a root, relative to it."""
+        """Returns a line for each reason, with the number of files, their names and a remedy."""
         return [_line(reason, paths, root) for reason, paths in self._found.items() if paths]
 
     def warn(self) -> None:

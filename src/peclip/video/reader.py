@@ -40,17 +40,17 @@ def open_video(
     Args:
         source: a video file, an image file, a folder of images, an http(s) or rtsp(s) URL, the index of a
             camera, a numpy array (T, H, W, 3), a tensor (T, 3, H, W) or `Frames`; uint8 RGB.
-        decoder: `auto` is torchcodec where its FFmpeg is there and it reads the container exactly (MP4,
-            MOV, Matroska, WebM, AVI, GIF, with square pixels), else PyAV; a file that torchcodec cannot
-            open is given to PyAV, which is logged. `metadata.decoder` says which one it is.
-        frame_rate: frames per second of images and arrays, which have no times.
-        num_threads: threads for decoding, 0 for as many as there are cores; 1 is best in workers.
-        live: how long to wait for a live source.
+        decoder: `auto` selects torchcodec if its FFmpeg is installed and it can decode the container exactly
+            (MP4, MOV, Matroska, WebM, AVI, GIF, with square pixels), and PyAV otherwise; a file that torchcodec
+            cannot open is read with PyAV, which is logged. `metadata.decoder` states the decoder used.
+        frame_rate: frames per second for images and arrays, which have no timestamps.
+        num_threads: number of decoding threads; 0 uses all cores, and 1 is best in worker processes.
+        live: timeout and reconnection settings for live sources.
 
     Raises:
         VideoError: the source does not exist or is not a video.
-        DeviceError: the camera or the decoder is not on this machine.
-        ConfigError: an unknown decoder, an array of another type or shape.
+        DeviceError: the camera or the decoder is not available on this machine.
+        ConfigError: the decoder is unknown, or an array has the wrong type or shape.
     """
     if decoder not in get_args(DecoderName):
         accepted = ", ".join(get_args(DecoderName))

@@ -1,4 +1,4 @@
-"""The observations that a window may still need, in bounded memory whatever their times are."""
+"""Keeps the observations that a window may still need, in bounded memory regardless of their times."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from collections import deque
 from peclip.video.observer import EPSILON, Observation
 
 MAX_KEPT = 1024
-"""Observations kept in memory; longer windows are thinned out evenly."""
+"""Maximum number of observations in memory; longer windows are subsampled evenly."""
 
 KEPT_BYTES = 256 * 2**20
-"""Of the crops kept in memory: 890 frames with two people of 224x224 pixels."""
+"""Maximum size of the crops in memory: 890 frames with two crops of 224x224 pixels."""
 
 _MIN_KEPT = 32
-"""Observations that are kept in any case: a crowd fills the memory in a second."""
+"""Number of observations that are always kept, because a crowd fills the memory in a second."""
 
 
 class Recent:
-    """Observations of consecutive frames, thinned out evenly where a window is too long.
+    """Observations of consecutive frames, subsampled evenly if a window is too long.
 
     Args:
-        every_frame: whether the times of all frames are kept, so that the bounds of a window are exact; or
-            only that of the first frame.
+        every_frame: whether the times of all frames are kept, so that window bounds are exact, rather than only
+            that of the first frame.
     """
 
     def __init__(self, *, every_frame: bool) -> None:
@@ -50,7 +50,7 @@ class Recent:
         self._added += 1
 
     def forget(self, before: float) -> None:
-        """Drops what was seen before a time."""
+        """Drops observations before a time."""
         while self._kept and self._kept[0][1].time < before - EPSILON:
             self._bytes -= _size(self._kept.popleft()[1])
         self._times.forget(before - EPSILON)
@@ -59,7 +59,7 @@ class Recent:
             self._thinning = max(1, self._thinning // 2)
 
     def between(self, start: float, end: float) -> tuple[list[Observation], tuple[int, int] | None]:
-        """Returns the observations of an interval, and the indices of its first and last frame."""
+        """Returns the observations in an interval, and the indices of its first and last frames."""
         first, last = start - EPSILON, end - EPSILON
         inside = [seen for _, seen in self._kept if first <= seen.time < last]
         return inside, self._times.bounds(first, last)

@@ -1,8 +1,8 @@
-"""Recognises people by appearance: on their return, and after a cut.
+"""Recognises people by appearance when they return and after cuts.
 
-Positions say nothing about a person who was out of view, so crops are compared. No network is involved: a
-view of a person holds the gradients of the face and the colours of hair, face and shoulders, which are
-stable within a video and need not be stable between videos. A wrong merge is worse than a split, because
+Positions do not identify a person who was out of view, so crops are compared. No neural network is involved: a
+view of a person consists of the face's gradients and the colours of hair, face and shoulders, which are stable
+within a video and need not be stable between videos. A wrong merge is worse than a split, because
 a split can be repaired in the rows. The thresholds are explained in docs/windows.md.
 """
 
@@ -22,10 +22,10 @@ View = NDArray[np.float32]
 """The appearance of a face in one frame, (1312,), of length 1: the cosine of two views is their similarity."""
 
 SAME_PERSON = 0.9
-"""Similarity from which two views show the same person, wherever they are in the frame."""
+"""Minimum similarity at which two views show the same person, at any position in the frame."""
 
 SAME_PLACE = 0.85
-"""Similarity from which a face at the same position after a cut is the same person."""
+"""Minimum similarity at which a face at the same position after a cut is the same person."""
 
 _CUT = 20.0
 """Mean absolute difference of two thumbnails, in grey levels. Frames 0.1 s apart differ by at most 9 on
@@ -36,16 +36,16 @@ _MAX_PEOPLE = 64
 _VIEW_INTERVAL = 0.5
 """Seconds between two stored views of a person."""
 _NEW_VIEW = 0.97
-"""Views that are more similar than this are stored once."""
+"""Views more similar than this are stored only once."""
 
 _FACE, _CELL, _DIRECTIONS = 48, 8, 8
 _COLOURS = 32
 _STEPS = 8
-"""Of lightness and of both colour axes."""
+"""Histogram bins for lightness and both colour axes."""
 
 
 def view(image: Image, face: FaceBox) -> View:
-    """Returns the appearance of a face: half of it gradients, half colours.
+    """Returns a face's appearance, with equal weights for gradients and colours.
 
     Args:
         image: RGB, (H, W, 3).
@@ -99,7 +99,7 @@ class Appearance:
         self._last = -math.inf
 
     def add(self, image: Image, face: FaceBox, time: float) -> None:
-        """Adds the view of a frame, unless one was added just before."""
+        """Adds the view from a frame, unless one was added just before."""
         if time < self._last + _VIEW_INTERVAL:
             return
         self._last = time
@@ -114,7 +114,7 @@ class Appearance:
         self._views.append(now.astype(np.float16))
 
     def similarity(self, now: View) -> float:
-        """Returns the similarity to the most similar view; 0 without any."""
+        """Returns the similarity to the most similar view, or 0 if there are none."""
         return float(self._compare(now).max()) if self._views else 0.0
 
     def _compare(self, now: View) -> NDArray[np.float32]:
@@ -122,19 +122,19 @@ class Appearance:
 
 
 class People:
-    """The people who are out of view: the 64 who were seen last."""
+    """The people out of view, up to the 64 seen most recently."""
 
     def __init__(self) -> None:
         self._known: OrderedDict[int, tuple[Appearance, float]] = OrderedDict()
 
     def remember(self, track_id: int, appearance: Appearance, time: float) -> None:
-        """Stores a person who was last seen at a time."""
+        """Stores a person last seen at a given time."""
         self._known[track_id] = (appearance, time)
         while len(self._known) > _MAX_PEOPLE:
             self._known.popitem(last=False)
 
     def seen_before(self, time: float) -> dict[int, Appearance]:
-        """Returns the people who were last seen before a time."""
+        """Returns the people last seen before a given time."""
         return {name: person for name, (person, seen) in self._known.items() if seen < time}
 
     def forget(self, track_id: int) -> None:
@@ -145,14 +145,14 @@ class People:
 def recognise(
     views: Mapping[int, View], candidates: Mapping[int, Mapping[int, Appearance]]
 ) -> dict[int, int]:
-    """Finds out which people the faces of a frame show.
+    """Finds which people the faces in a frame show.
 
     Args:
         views: face → its appearance.
-        candidates: face → the people it can show, by id.
+        candidates: face → the people it may show, by id.
 
     Returns:
-        Face → id, without the faces that show nobody known. Nobody is in two places.
+        Face → id, excluding faces of unknown people. Each person is assigned at most once.
     """
     pairs = sorted(
         (
@@ -178,7 +178,7 @@ class CutFinder:
         self._last: NDArray[np.float32] | None = None
 
     def is_cut(self, image: Image) -> bool:
-        """Returns whether a frame belongs to another shot than the frame before it."""
+        """Returns whether a frame belongs to a different shot from the previous frame."""
         small = cv2.resize(image, (16, 16), interpolation=cv2.INTER_AREA).astype(np.float32)
         last, self._last = self._last, small
         return last is not None and float(np.abs(small - last).mean()) >= _CUT

@@ -1,4 +1,4 @@
-"""Chooses the size at which frames are searched: small faces need large frames, which take time."""
+"""Chooses the size at which faces are detected: small faces require large frames, which take longer."""
 
 from __future__ import annotations
 
@@ -9,30 +9,30 @@ from peclip.video.faces import FaceBox, Image
 from peclip.video.tracking import iou
 
 SMALLEST = 18.0
-"""Pixels of a face in the searched frame from which YuNet finds 95 % of the faces; of 12 pixels, it finds half."""
+"""Face size in the scaled frame, in pixels, at which YuNet detects 95 % of faces; at 12 pixels, it detects half."""
 
 LIMIT = 5760
-"""Longest side of a searched frame, which bounds the memory; three quarters of 8K."""
+"""Maximum side of a scaled frame, which bounds the memory; three quarters of 8K."""
 
 _LARGEST = 640
-"""Faces of up to this size in the searched frame are found."""
+"""Faces up to this size in the scaled frame are detected."""
 _SAFE = 24.0
-"""A face of at least this size in the searched frame is almost always found again."""
+"""A face of at least this size in the scaled frame is almost always detected again."""
 _STEP = 160
-"""Searched sizes are multiples of this many pixels, because each size takes the detector time to set up."""
+"""Sizes are multiples of this many pixels, because the detector takes time to set up for each new size."""
 _PERIOD = 0.5
-"""Seconds between two searches at the full size."""
+"""Seconds between two detections at the full size."""
 _SAME_FACE = 0.3
-"""Overlap from which two boxes show the same face."""
+"""Minimum overlap at which two boxes show the same face."""
 
 
 def full_side(longer: int, *, detect_size: int | None, min_face: float) -> int:
-    """Returns the longer side in pixels to which a frame is scaled to find its smallest faces.
+    """Returns the longer side in pixels to which a frame is scaled to detect its smallest faces.
 
     Args:
         longer: the longer side of the frame.
-        detect_size: chosen by the user; `None`: so that faces of `min_face` pixels are found.
-        min_face: pixels in the frame.
+        detect_size: the size chosen by the user; with `None`, faces of `min_face` pixels are detected.
+        min_face: smallest face size, in pixels of the original frame.
     """
     if detect_size is not None:
         return min(longer, detect_size)
@@ -41,16 +41,16 @@ def full_side(longer: int, *, detect_size: int | None, min_face: float) -> int:
 
 
 def smallest_face(longer: int, *, detect_size: int | None, min_face: float) -> int:
-    """Returns the size in pixels of the frame of the smallest faces that are found; see `full_side`."""
+    """Returns the size of the smallest faces that are detected, in pixels of the original frame; see `full_side`."""
     side = full_side(longer, detect_size=detect_size, min_face=min_face)
     return math.ceil(SMALLEST * longer / side)
 
 
 class FaceSearch:
-    """Detects faces in the frames of one video, at the full size every half second.
+    """Detects faces in the frames of a video, at the full size every half second.
 
-    In between, frames are searched at a smaller size if the faces found last are large enough for it. If
-    one of them is then missing, the frame is searched again at the full size.
+    In between, a smaller size is used if the faces found last are large enough for it. If one of them is then
+    missing, detection is repeated at the full size.
 
     Args:
         detector: finds faces.
@@ -67,7 +67,7 @@ class FaceSearch:
         self._known: list[FaceBox] = []
 
     def find(self, image: Image, time: float) -> list[FaceBox]:
-        """Returns the faces of the frame at a time in seconds, the most certain first."""
+        """Returns the faces in the frame at a time in seconds, in order of decreasing confidence."""
         longer = max(image.shape[:2])
         full = full_side(longer, detect_size=self._detect_size, min_face=self._min_face)
         if time < self._last_full + _PERIOD - 1e-6:

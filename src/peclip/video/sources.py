@@ -55,14 +55,14 @@ class Source:
 
 
 def expand_sources(args: Sequence[str | Path | int]) -> list[Source]:
-    """Turns paths, folders, glob patterns, addresses and camera numbers into sources.
+    """Expands paths, folders, glob patterns, addresses and camera numbers to sources.
 
-    An existing path is a path, whatever it looks like. A folder gives its videos, including animated images
-    and those of its sub-folders, and each sub-folder that holds images but no videos as one source. Order
-    is kept and duplicates are dropped; a warning counts and names what is left out.
+    An existing path is always treated as a path. A folder is expanded to the videos in it and its subfolders,
+    including animated images; each subfolder that contains images but no videos is one source. The order is kept
+    and duplicates are dropped; a warning counts and lists what is skipped.
 
     Raises:
-        VideoError: a path does not exist, a pattern matches nothing, a folder holds nothing to read.
+        VideoError: a path does not exist, a pattern matches nothing, or a folder contains nothing to read.
         ConfigError: a name is empty.
     """
     omissions = Omissions()
@@ -73,7 +73,7 @@ def expand_sources(args: Sequence[str | Path | int]) -> list[Source]:
 
 
 def taken_once(sources: Iterable[Source], omissions: Omissions) -> list[Source]:
-    """Drops duplicates; those under another name are added to the omissions."""
+    """Drops duplicates; those with another name are added to the omissions."""
     found: dict[str | int, Source] = {}
     for source in sources:
         kept = found.setdefault(source.key, source)
@@ -96,9 +96,9 @@ def is_address(text: str) -> bool:
 
 
 def is_live_address(text: str) -> bool:
-    """Returns whether an address is that of a live source: RTSP, or an HLS playlist by its suffix.
+    """Returns whether an address is a live source: RTSP, or an HLS playlist judging by its extension.
 
-    An MJPEG camera is known only by the answer of its server.
+    An MJPEG camera can be recognised only from the server's response.
     """
     rtsp = text.lower().startswith(("rtsp://", "rtsps://"))
     return rtsp or (is_address(text) and is_playlist(text))
@@ -129,15 +129,15 @@ def check_file(path: Path) -> None:
 
 
 def expand_source(arg: str | Path | int, omissions: Omissions) -> list[Source]:
-    """Turns one of what `expand_sources` takes into sources; a link may be among them twice.
+    """Expands a single argument of `expand_sources`; several links to the same file may remain.
 
     Args:
         arg: a path, a folder, a pattern, an address or a camera number.
-        omissions: gets what a search of folders leaves out.
+        omissions: receives what a folder search skips.
 
     Raises:
-        VideoError: as `expand_sources`.
-        ConfigError: as `expand_sources`.
+        VideoError: as for `expand_sources`.
+        ConfigError: as for `expand_sources`.
     """
     if isinstance(arg, int):
         return [_camera(arg)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 
-from peclip.video.faces import FaceBox, Image
+from peclip.video.faces import FaceBox, Image, Point
 from peclip.video.reidentification import (
     SAME_PLACE,
     Appearance,
@@ -37,13 +37,13 @@ class Track:
     velocity: tuple[float, float] = (0.0, 0.0)
     """Of the centre, pixels per second, smoothed."""
     born: float = 0.0
-    """When this stay in view began."""
+    """When the person came into view."""
     is_new: bool = True
-    """Whether the person was never seen before this stay."""
+    """Whether the person had never been seen before."""
     seen: int = 1
     """Number of frames that show the person."""
     missed: int = 0
-    """Number of frames since the last one that shows the person."""
+    """Number of frames since the person was last seen."""
     appearance: Appearance = field(default_factory=Appearance)
 
     def predict(self, time: float) -> FaceBox:
@@ -74,16 +74,16 @@ class Track:
 
 
 class FaceTracker:
-    """Joins detections over time by overlap with the predicted position (constant velocity).
+    """Links detections over time by overlap with the predicted position (constant velocity).
 
-    Pairs are taken in the order of their affinity, so the order of the detections does not matter. A
-    person is gone when two frames or more were searched without finding them, the last of them more than
-    `max_gap` seconds after they were seen: a pause between two frames does not count. A person who returns
-    gets a new id, unless their appearance is recognised.
+    Pairs are matched in order of affinity, so the order of the detections does not matter. A track ends when the
+    person was not found in at least two frames, the last of which is more than `max_gap` seconds after the person
+    was last seen; a pause between two frames does not count. A person who returns gets a new id, unless recognised
+    by appearance.
 
     Args:
-        max_gap: seconds.
-        reidentify: compare appearances on return and after cuts; `update` then needs the frame.
+        max_gap: maximum time out of view in seconds.
+        reidentify: compare appearances on return and after cuts; `update` then requires the frame.
     """
 
     def __init__(self, *, max_gap: float = 1.0, reidentify: bool = False) -> None:
@@ -92,7 +92,7 @@ class FaceTracker:
         self._people, self._cuts = People(), CutFinder()
         self._next_id = 0
         self.renamed: dict[int, int] = {}
-        """New id → earlier id of the people who were recognised in the last frame, after their first one."""
+        """New id → earlier id of people who were recognised in the last frame, after their first one."""
 
     def update(
         self, faces: list[FaceBox], time: float, image: Image | None = None
@@ -191,13 +191,13 @@ def interpolate(a: FaceBox, b: FaceBox, part: float) -> FaceBox:
     def mean(first: float, second: float) -> float:
         return first + part * (second - first)
 
+    def point(first: Point, second: Point) -> Point:
+        return mean(first[0], second[0]), mean(first[1], second[1])
+
     eyes = None
     if a.eyes is not None and b.eyes is not None:
-        (left, right), (left_b, right_b) = a.eyes, b.eyes
-        eyes = (
-            (mean(left[0], left_b[0]), mean(left[1], left_b[1])),
-            (mean(right[0], right_b[0]), mean(right[1], right_b[1])),
-        )
+        eyes = point(a.eyes[0], b.eyes[0]), point(a.eyes[1], b.eyes[1])
+    nose = None if a.nose is None or b.nose is None else point(a.nose, b.nose)
     return FaceBox(
         mean(a.x, b.x),
         mean(a.y, b.y),
@@ -205,6 +205,7 @@ def interpolate(a: FaceBox, b: FaceBox, part: float) -> FaceBox:
         mean(a.height, b.height),
         mean(a.score, b.score),
         eyes,
+        nose,
     )
 
 

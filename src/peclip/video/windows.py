@@ -15,6 +15,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from peclip.video.face_measures import FaceMeasures, measure_faces
 from peclip.video.faces import FaceBox
 from peclip.video.observer import EPSILON, WHOLE_FRAME, Observation, Sighting
 from peclip.video.recent import Recent
@@ -45,6 +46,8 @@ class FaceWindow:
     """Fraction of the window's frames in which this person was seen, 0 to 1."""
     n_faces: int
     """People in the window; 0 without detection."""
+    measures: FaceMeasures | None = None
+    """Of the crops and the landmarks; `None` without a face."""
 
 
 class Span(NamedTuple):
@@ -66,24 +69,23 @@ def cut_windows(
     size: int,
     ids: dict[int, int] | None = None,
 ) -> Iterator[list[FaceWindow]]:
-    """Cuts a stream of observations into windows, each given as soon as it is complete.
+    """Cuts a stream of observations into windows, each yielded as soon as it is complete.
 
-    Window `k` covers `window` seconds from `k * hop` after the first frame. What is left over at the end is covered by
-    one more window that ends with the video, when its last frame is no longer shown; a video shorter than a window is
-    one window. A stretch without any frame gives no window. Memory is bounded by the length of a window, and to
-    256 MiB.
+    Window `k` covers `window` seconds from `k * hop` after the first frame. Any remaining frames at the end are
+    covered by one more window, which ends with the video, that is, when the display time of its last frame ends. A
+    video shorter than a window is one window. An interval without frames produces no window. Memory is bounded by the
+    length of a window, and to 256 MiB.
 
     Args:
-        observations: of consecutive frames, in the order of time.
-        window: seconds, above 0; infinity makes one window of the whole video.
+        observations: of consecutive frames, in chronological order.
+        window: seconds, above 0; infinity treats the whole video as one window.
         hop: seconds between the starts of windows, above 0.
         num_frames: crops per person and window, by segment-centre sampling.
         size: side of the crops.
         ids: filled with the id in the rows of each person who has a row, by their earliest track id.
     """
-    recent = Recent(every_frame=math.isfinite(window))
+    recent, people = Recent(every_frame=math.isfinite(window)), _Ids(ids)
     number, start, origin, covered, time, step = 0, 0.0, 0.0, -1, 0.0, 0.0
-    people = _Ids(ids)
     newest: Observation | None = None
     for observation in people.follow(observations):
         if newest is None:
@@ -107,8 +109,7 @@ def cut_windows(
         end = time + (newest.duration or min(step, window))
         begin = max(origin, min(end - window, time))
         rest, first = _rest(recent, begin, newest)
-        span = Span(number, begin, end, first, newest.index)
-        yield _people(rest, span, num_frames, size, people)
+        yield _people(rest, Span(number, begin, end, first, newest.index), num_frames, size, people)
 
 
 def _rest(recent: Recent, begin: float, newest: Observation) -> tuple[list[Observation], int]:
@@ -124,7 +125,7 @@ class _Ids:
 
     def __init__(self, public: dict[int, int] | None) -> None:
         self.earlier: dict[int, int] = {}
-        """The new track ids of people who were recognised later → their earlier ones."""
+        """New track id → earlier track id of people who were recognised later."""
         self._public = {} if public is None else public
 
     def follow(self, observations: Iterable[Observation]) -> Iterator[Observation]:
@@ -186,6 +187,7 @@ def _people(
                 box=_median_box([sighting.face for _, sighting in seen[track]]),
                 coverage=len(seen[track]) / len(inside),
                 n_faces=len(seen.keys() - {WHOLE_FRAME}),
+                measures=measure_faces(crops, (sighting.face for _, sighting in seen[track])),
             )
         )
     return people

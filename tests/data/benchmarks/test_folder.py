@@ -9,6 +9,8 @@ import pytest
 
 from peclip.data import DATASETS, DataConfig, load_split
 from peclip.errors import DatasetError
+from peclip.video.omissions import Omissions
+from peclip.video.sources import expand_source
 
 
 def touch(root: Path, *names: str) -> Path:
@@ -88,7 +90,9 @@ def test_a_folder_without_splits(tmp_path: Path) -> None:
             ("Happy/deep/frames", "happiness"),
         ]
         assert found.labels.names == ("happiness", "bored")
-    with pytest.raises(DatasetError, match="has no split 'test'; its splits are train"):
+    with pytest.raises(
+        DatasetError, match="has no split 'test'; its splits are train.*--split all"
+    ):
         load_split(DataConfig(dataset="folder", root=tmp_path, split="test"))
 
 
@@ -178,7 +182,7 @@ def test_a_table(tmp_path: Path) -> None:
     ):
         load_split(config.model_copy(update={"split": "val"}))
     absolute.unlink()
-    with pytest.raises(DatasetError, match=r"None of the 1 videos of table test.*d\.mp4"):
+    with pytest.raises(DatasetError, match=r"None of the 1 videos .*table test.*d\.mp4"):
         load_split(config.model_copy(update={"split": "test"}))
 
 
@@ -265,6 +269,19 @@ def test_what_is_not_a_sample_is_counted_and_named(tmp_path: Path) -> None:
     # the first note is that of both splits, so that a run shows it once
     assert found["train"].notes[0] == found["test"].notes[0]
     assert [note[:6] for note in found["train"].notes] == ["2 file", "1 file", "1 imag"]
+
+
+def test_an_animation_next_to_a_still_is_read_as_predict_reads_it(tmp_path: Path) -> None:
+    touch(tmp_path, "train/sad/one/a.png", "train/happy/b.jpg")
+    frames = [PIL.Image.new("RGB", (16, 16), (level, 0, 0)) for level in (0, 200)]
+    folder = tmp_path / "train" / "sad" / "one"
+    frames[0].save(folder / "b.png", save_all=True, append_images=frames[1:], duration=100)
+    omissions = Omissions()
+    sources = expand_source(folder, omissions)
+    assert [source.location for source in sources] == [folder / "b.png"]
+    split = load_split(DataConfig(dataset="folder", root=tmp_path, split="train"))
+    assert [sample.source for sample in split.samples][1:] == [folder / "b.png"]
+    assert [tmp_path / file.path for file in split.skipped] == [path for _, path in omissions]
 
 
 def test_a_sub_folder_of_animations_holds_videos(tmp_path: Path) -> None:

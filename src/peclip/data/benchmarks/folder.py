@@ -32,8 +32,9 @@ def load_folder(root: Path, fold: int | None, split: str, annotations: Path | No
     found = tuple(bases)
     if split != "all" and split not in found:
         raise DatasetError(
-            f"{root} has no split {split!r}; its splits are {', '.join(found)}. Move the label "
-            f"folders into folders named train, val and test. {FOLDER.expected(root)}"
+            f"{root} has no split {split!r}; its splits are {', '.join(found)}. To use all of its "
+            "videos, set the split to all (peclip evaluate --split all). To divide them, move the "
+            "label folders into folders named train, val and test."
         )
     _check_strangers(root, bases)
     folders = {name: sub_folders(base) for name, base in bases.items()}

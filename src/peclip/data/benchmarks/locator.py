@@ -15,15 +15,15 @@ from peclip.video.sources import VIDEO_SUFFIXES
 class Locator:
     """Finds the videos of a split in the folder that contains them.
 
-    A data set may exist both as face crops and as whole scenes. A split is read from one of them: a video
-    without crops is missing, and is not read from the scenes.
+    A data set may exist both as face crops and as whole scenes. A split is read from only one of them: a video
+    without crops counts as missing and is not read from the scenes.
 
-    Each folder is listed once, so that the 31,088 lines of FERV39k cause only some hundred disk accesses.
+    Each folder is listed once, so that the 31,088 lines of FERV39k cause only a few hundred disk accesses.
 
     Args:
         root: the folder of the data set.
         homes: folders below the root that may hold the videos, besides the root itself.
-        parts: number of path parts that identify a video: 1 for `00001`, 3 for
+        parts: number of path components that identify a video: 1 for `00001`, 3 for
             `Action/Happy/0015`, whose last part is not unique.
     """
 

@@ -1,4 +1,4 @@
-"""The record of the settings with which face crops were made, stored next to the crops."""
+"""The record of the settings used to create face crops, stored next to the crops."""
 
 from __future__ import annotations
 
@@ -53,9 +53,9 @@ class CropConfig(Config):
         tracking: PredictOptions | None = None,
         parts: str | None = None,
     ) -> CropConfig:
-        """Uses the geometry of a model, and its image size unless a size is given.
+        """Uses a model's crop geometry, and its image size unless a size is given.
 
-        `tracking` holds `max_gap`, `reidentify` and `detect_size`; by default, those of `peclip predict`.
+        `tracking` contains `max_gap`, `reidentify` and `detect_size`; the defaults are those of `peclip predict`.
         """
         tracking = tracking or PredictOptions()
         values = {
@@ -74,11 +74,11 @@ class CropConfig(Config):
 
 
 def make_output(root: Path, output: Path) -> None:
-    """Makes the folder of the crops of a data set.
+    """Creates the folder for a data set's crops.
 
     Raises:
         ConfigError: it is inside the data set.
-        OSError: it cannot be made.
+        OSError: it cannot be created.
     """
     if output.resolve().is_relative_to(root.resolve()):
         raise ConfigError(
@@ -89,7 +89,7 @@ def make_output(root: Path, output: Path) -> None:
 
 
 def check_present(output: Path) -> None:
-    """Checks that the folder still is the one in which `record_crops` wrote the settings.
+    """Checks that the folder is still the one in which `record_crops` wrote the settings.
 
     Raises:
         ConfigError: it was removed.
@@ -102,10 +102,10 @@ def check_present(output: Path) -> None:
 
 
 def record_crops(root: Path, output: Path, config: CropConfig) -> None:
-    """Writes the crop settings of a data set, before the first crop.
+    """Writes a data set's crop settings before the first crop.
 
     Raises:
-        ConfigError: the output is inside the data set, or holds crops made with other settings.
+        ConfigError: the output is inside the data set, or contains crops made with other settings.
         OSError: it cannot be written.
     """
     make_output(root, output)

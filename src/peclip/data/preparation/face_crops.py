@@ -79,8 +79,8 @@ def prepare(
 ) -> list[Prepared]:
     """Crops the main person of every video: the one visible in the most frames.
 
-    The tree below `output` is that below `root`, with a folder of JPEG files for each video, so that
-    the readers of the data set find the crops with `--data-root OUTPUT`.
+    The folder structure of `output` mirrors that of `root`, with a folder of JPEG files for each video, so
+    the data set's readers find the crops with `--data-root OUTPUT`.
 
     Args:
         samples: the videos; duplicates are prepared once.
@@ -88,13 +88,13 @@ def prepare(
         output: created if needed.
         config: the settings.
         make_detector: called once per thread.
-        make_finder: called once per thread; finds the parts of all crops, including those of earlier runs.
-        workers: threads; by default one per core.
+        make_finder: called once per thread; finds the parts in all crops, including those from earlier runs.
+        workers: number of threads; by default, one per core.
         on_video: called after each video.
 
     Raises:
-        ConfigError: the output is inside the root, holds crops made with other settings, cannot be
-            written, is in use by another run, or is removed meanwhile.
+        ConfigError: the output is inside the root, contains crops made with other settings, cannot be
+            written, is in use by another run, or is removed during the run.
         DatasetError: the readers of the data set could not find the crops: a video is outside the root,
             two videos would share a folder, or the data set contains stills.
     """

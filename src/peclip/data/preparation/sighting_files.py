@@ -1,4 +1,4 @@
-"""The crops of everyone in a video as files, until it is known who the main person is."""
+"""Stores the crops of everyone in a video as files until the main person is known."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from peclip.video.observer import Observation
 def join_people(
     observation: Observation, folder: Path, seen: dict[int, list[dict[str, Any]]]
 ) -> None:
-    """Adds the crops of people who were recognised after their first frames to their earlier ones."""
+    """Merges the crops of people recognised after their first frames with their earlier crops."""
     for new, earlier in observation.renamed.items():
         if new not in seen:
             continue
@@ -28,7 +28,7 @@ def join_people(
 def write_sightings(
     observation: Observation, folder: Path, seen: dict[int, list[dict[str, Any]]]
 ) -> None:
-    """Writes the crops of one frame, one folder per person, and adds them to those seen.
+    """Writes the crops in one frame, in one folder per person, and records them as seen.
 
     Raises:
         ConfigError: a file cannot be written.

@@ -1,5 +1,5 @@
-"""File formats of rows and of episodes, one file each.
+"""File formats for rows and episodes, one module each.
 
-Belongs here: writers of rows to an open stream, and `registry`, which has an entry for each.
+Belongs here: writers of rows to an open stream, and `registry`, which lists them.
 Belongs elsewhere: opening the output and its errors (`results.writers`), and reading such files (`results.row_file`).
 """

@@ -12,7 +12,7 @@ from peclip.results.tiers import milliseconds, tiers_of
 
 
 class EafWriter(RowWriter):
-    """A tier per person of a source, linked to the video if it is a file."""
+    """One tier per person in a source, linked to the video if it is a file."""
 
     def __init__(self, stream: IO[str], labels: Sequence[str]) -> None:
         self._stream = stream

@@ -1,4 +1,4 @@
-"""Rows as a CSV file that Excel opens as it is: with a byte order mark and without formulas."""
+"""Rows as a CSV file that Excel opens correctly: with a byte order mark and without formulas."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 class ExcelWriter(CsvWriter):
-    """A byte order mark, a header, then one line per row; no text is taken for a formula."""
+    """A byte order mark, a header, then one line per row; no text is treated as a formula."""
 
     def __init__(self, stream: IO[str], labels: Sequence[str]) -> None:
         stream.write(BYTE_ORDER_MARK)
@@ -26,7 +26,7 @@ class ExcelWriter(CsvWriter):
 
 
 def without_formulas(cells: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns cells in which text that Excel would take for a formula begins with an apostrophe."""
+    """Returns the cells, with an apostrophe before text that Excel would treat as a formula."""
     return {
         name: f"'{cell}" if isinstance(cell, str) and cell.startswith(_FORMULA) else cell
         for name, cell in cells.items()

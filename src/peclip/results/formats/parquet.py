@@ -18,7 +18,7 @@ class ParquetWriter(RowWriter):
 
         text, whole, real = pa.string(), pa.int64(), pa.float64()
         kinds = dict.fromkeys(("source", "model", "model_revision", "schema_version"), text)
-        kinds |= {"status": text, "label": text}
+        kinds |= {"status": text, "label": text, "unlike_training": text}
         counts = ("track_id", "window", "start_frame", "end_frame", "num_frames_used", "n_faces")
         kinds |= dict.fromkeys(counts, whole)
         columns = [(name, kinds.get(name, real)) for name in column_names(labels)]

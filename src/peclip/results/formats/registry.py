@@ -33,15 +33,15 @@ class Format:
     binary: bool = False
     """Bytes, which are not written to standard output."""
     package: str | None = None
-    """An optional package that it needs."""
+    """An optional package that the format requires."""
     extra: str = "data"
-    """The extra with this package."""
+    """The extra that installs this package."""
     per_source: bool = False
-    """A file has one source; several sources are written to a folder."""
+    """Each file contains one source; several sources are written to a folder."""
     ending: str | None = None
-    """The extension of files in a folder; by default the name of the format."""
+    """The extension of files in a folder; by default, the format's name."""
     for_excel: Callable[[IO[Any], Sequence[str]], RowWriter] | None = None
-    """The writer of files for Excel, if the format has one."""
+    """The writer for Excel files, if the format has one."""
 
 
 FORMATS: dict[str, Format] = {

@@ -10,7 +10,7 @@ from peclip.results.tiers import clock, tiers_of
 
 
 class SrtWriter(RowWriter):
-    """One subtitle per episode of a source."""
+    """One subtitle per episode in a source."""
 
     def __init__(self, stream: IO[str], labels: Sequence[str]) -> None:
         self._stream = stream

@@ -15,7 +15,7 @@ _SHORTEST_S = 0.001
 
 
 class TextGridWriter(RowWriter):
-    """An interval tier per person of a source; Praat wants at least one tier and a duration above 0."""
+    """One interval tier per person in a source; Praat requires at least one tier and a duration above 0."""
 
     def __init__(self, stream: IO[str], labels: Sequence[str]) -> None:
         self._stream = stream

@@ -11,7 +11,7 @@ from peclip.results.tiers import clock, tiers_of
 
 
 class VttWriter(RowWriter):
-    """One cue per episode of a source, with the person as its voice."""
+    """One cue per episode in a source, with the person as its voice."""
 
     def __init__(self, stream: IO[str], labels: Sequence[str]) -> None:
         self._stream = stream

@@ -8,7 +8,7 @@ from peclip.literals import DetectorName
 from peclip.video.faces import FaceBox, Image
 
 MAX_SIDE = 640
-"""Pixels to which an image is scaled by default; `video.search` chooses larger sizes for small faces."""
+"""Default longer side of a scaled image in pixels; `video.search` chooses larger sizes for small faces."""
 
 
 class FaceDetector(Protocol):
@@ -17,7 +17,7 @@ class FaceDetector(Protocol):
     name: DetectorName
 
     def detect(self, image: Image, max_side: int = MAX_SIDE) -> list[FaceBox]:
-        """Returns the faces of an RGB image (H, W, 3), the most certain first.
+        """Returns the faces in an RGB image (H, W, 3), in order of decreasing confidence.
 
         A larger image is scaled to a longer side of `max_side` pixels; a smaller one is not enlarged.
         """

@@ -31,7 +31,8 @@ _SMALLEST_SIDE = 10
 class YuNetDetector:
     """YuNet through OpenCV; thread-safe.
 
-    It finds 95 % of the faces of 18 pixels in the scaled image, half of those of 12, and all from 200 to 640.
+    In the scaled image, it detects 95 % of faces 18 pixels wide, half of those 12 pixels wide, and all from
+    200 to 640 pixels.
 
     Raises:
         WeightsError: the file is not a valid YuNet model.
@@ -84,6 +85,7 @@ def _yunet_box(row: NDArray[np.float64], scale_x: float, scale_y: float) -> Face
             (points[0] * scale_x, points[1] * scale_y),
             (points[2] * scale_x, points[3] * scale_y),
         ),
+        nose=(points[4] * scale_x, points[5] * scale_y),
     )
 
 

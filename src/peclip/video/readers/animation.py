@@ -1,4 +1,4 @@
-"""An animated WebP or PNG, read as a video: FFmpeg cannot decode an animated WebP.
+"""Reads animated WebP and PNG files as videos, because FFmpeg cannot decode animated WebP.
 
 Pillow decodes and composes the frames; `video.animation_chunks` lists them with their durations.
 """
@@ -34,9 +34,9 @@ from peclip.video.sources import check_file
 
 
 class Animation(Closing):
-    """Reads the frames of an animated WebP or PNG, upright by EXIF, at the times of the animation, once.
+    """Reads the frames of one pass of an animated WebP or PNG, at their times, with EXIF orientation applied.
 
-    Transparency is dropped, as for images.
+    Transparency is discarded, as for images.
 
     Raises:
         VideoError: the file cannot be read, or its first frame cannot be decoded.

@@ -32,26 +32,26 @@ from peclip.video.sources import IMAGE_SUFFIXES, check_file, natural_key
 logger = logging.getLogger(__name__)
 
 EXIF_ORIENTATIONS = frozenset(range(1, 9))
-"""Mirror images and quarter turns, which Pillow applies."""
+"""Mirroring and quarter turns, which Pillow applies."""
 
 _FORMATS = ("BMP", "GIF", "JPEG", "PNG", "TIFF", "WEBP")
-"""Accepted whatever the suffix. Pillow knows more; for EPS it would run an external program."""
+"""Accepted regardless of the extension. Pillow knows more; for EPS it would run an external program."""
 
 _ANIMATED = ("GIF", "PNG", "WEBP")
-"""Whose pictures follow one another in time; those of a TIFF or a JPEG are pages or thumbnails."""
+"""Formats whose images form a sequence in time; in TIFF and JPEG files, they are pages or thumbnails."""
 
 
 class FrameFolder(Closing):
-    """Reads the images of a folder in natural order (`frame_2` before `frame_10`), upright by EXIF.
+    """Reads the images in a folder in natural order (`frame_2` before `frame_10`), with EXIF orientation applied.
 
-    The first image is the reference frame, to whose size the others are brought.
+    The first image is the reference frame, and the others are converted to its size.
 
     Args:
         path: a folder with images, or one image file.
-        frame_rate: frames per second: images carry no times.
+        frame_rate: frames per second, because images have no timestamps.
 
     Raises:
-        VideoError: the path does not exist or holds no image; the first image cannot be decoded.
+        VideoError: the path does not exist or contains no images, or the first image cannot be decoded.
         ConfigError: the frame rate is not positive.
     """
 
@@ -94,7 +94,7 @@ class FrameFolder(Closing):
         if orientation not in EXIF_ORIENTATIONS and not self._warned:
             self._warned = True
             logger.warning(
-                "%s: its EXIF orientation %r is ignored, because it is not one of 1 to 8; the picture "
+                "%s: its EXIF orientation %r is ignored, because it is not between 1 and 8; the image "
                 "stays as stored. Save it again with an image editor.",
                 file,
                 orientation,
@@ -141,8 +141,8 @@ def _decode(file: Path) -> tuple[Image, object]:
                 check_size(str(file), *image.size)
                 if getattr(image, "is_animated", False) and image.format in _ANIMATED:
                     raise VideoError(
-                        f"{file} is an animation, which is a video and not one of the frames of a "
-                        "folder. Move it to a folder without images, or pass the file itself."
+                        f"{file} is an animation, which is read as a video and cannot be a frame in "
+                        "a folder. Move it to a folder without images, or pass the file itself."
                     )
                 orientation: object = image.getexif().get(PIL.ExifTags.Base.Orientation, 1)
                 rgb = eight_bit(ImageOps.exif_transpose(image)).convert("RGB")

@@ -1,4 +1,4 @@
-"""The boundary of decoders: whatever their libraries raise is an error of the source."""
+"""The boundary around decoders: exceptions from their libraries become errors of the source."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from peclip.video.readers.streaming import Closing, stopped
 
 
 class GuardedReader(Closing):
-    """Passes every call on to a reader, and raises `VideoError` for the exceptions of its library.
+    """Forwards every call to a reader, and converts its library's exceptions to `VideoError`.
 
-    A bug in peclip's own code stays what it is: see `peclip.errors.is_bug`.
+    Bugs in peclip's own code propagate unchanged; see `peclip.errors.is_bug`.
 
     Args:
         reader: any reader.
-        name: the name of the source in errors.
+        name: the source's name in errors.
     """
 
     def __init__(self, reader: VideoReader, name: str) -> None:

@@ -1,8 +1,8 @@
-"""Live sources, MJPEG over HTTP, HLS and RTSP: read once, as they come, with PyAV.
+"""Live sources (MJPEG over HTTP, HLS and RTSP), read once with PyAV as they arrive.
 
-A thread of its own reads and decodes, because a wait within FFmpeg ends only with data or with the timeout,
-and Ctrl-C must not wait for it. A queue of a few pictures bounds the memory: while nobody takes them, nothing
-is read, and the server has to wait or to drop pictures.
+A separate thread reads and decodes, because a wait in FFmpeg ends only with data or a timeout, and Ctrl-C must
+not wait for it. A queue of a few frames bounds the memory: if no frames are taken from it, nothing is read, and
+the server must wait or drop frames.
 """
 
 from __future__ import annotations
@@ -31,24 +31,24 @@ from peclip.video.readers.streaming import (
 logger = logging.getLogger(__name__)
 
 RETRY_PAUSE_SECONDS = 1.0
-"""The pause before the first new connection in a row; before the n-th it is n times as long."""
+"""The pause before the first of several consecutive reconnections; before the n-th, it is n times as long."""
 
 _QUEUED_PICTURES = 2
 
 
 class LiveReader(ProcessBound):
-    """Reads a live source once; `chunks` goes on where the last call stopped.
+    """Reads a live source once; `chunks` continues where the last call stopped.
 
-    Times are those of the stream; of MJPEG, which has none, those of this machine's monotonic clock when a picture
-    arrived. After a new connection, they go on by the time that passed.
+    Times are the stream's timestamps. MJPEG has none, so the arrival times of frames on this machine's monotonic
+    clock are used. After a reconnection, times continue after the time that has passed.
 
     Args:
         address: of a scheme in `http`, `https`, `rtsp` and `rtsps`.
-        options: for how long to wait for data, and how often to connect again.
-        num_threads: threads for decoding, 0 for as many as there are cores.
+        options: the timeout, and the maximum number of reconnections.
+        num_threads: number of decoding threads; 0 uses all cores.
 
     Raises:
-        VideoError: the server cannot be reached, or sends no picture.
+        VideoError: the server cannot be reached, or sends no frames.
     """
 
     def __init__(
@@ -69,7 +69,7 @@ class LiveReader(ProcessBound):
             self.stop()
             raise
         if first is None:
-            raise self._failure(None, 0, "the stream ends without a picture")
+            raise self._failure(None, 0, "the stream ended before the first frame")
         self._unread = [first]
         self._shape = first[0].shape
 
@@ -155,8 +155,8 @@ class LiveReader(ProcessBound):
             if finished or attempt >= self._options.reconnects or self._stopped.is_set():
                 break
             attempt += 1
-            said = lost or "the server ended the stream"
-            logger.warning("%s: %s. Connecting again (%d).", self._name, said, attempt)
+            said = lost or "the server closed the stream"
+            logger.warning("%s: %s. Reconnecting (attempt %d).", self._name, said, attempt)
             if self._stopped.wait(RETRY_PAUSE_SECONDS * attempt):
                 break
         if lost is not None:

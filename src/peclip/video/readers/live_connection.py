@@ -26,35 +26,35 @@ _WHITELISTS = {
     "rtsp": "rtp,rtsp,rtsps,srtp,tcp,tls,udp",
     "rtsps": "rtp,rtsp,rtsps,srtp,tcp,tls,udp",
 }
-"""Protocols by scheme: without `file`, a playlist of a stranger cannot name files of this machine."""
+"""Allowed protocols by scheme; because `file` is excluded, an untrusted playlist cannot refer to local files."""
 
 
 class Lost(Exception):
-    """Why a connection ended before the stream did."""
+    """The reason why a connection ended before the stream did."""
 
 
 class LiveConnection:
-    """Connects to an address, as often as `pictures` is called.
+    """Connects to an address each time `pictures` is called.
 
     Args:
-        name: of the source, without a password.
+        name: the source's name, without a password.
         address: of a scheme in `http`, `https`, `rtsp` and `rtsps`.
-        options: for how long to wait for data.
-        num_threads: threads for decoding, 0 for as many as there are cores.
+        options: the timeout.
+        num_threads: number of decoding threads; 0 uses all cores.
     """
 
     def __init__(self, name: str, address: str, options: LiveOptions, num_threads: int) -> None:
         self._name, self._address = name, address
         self._options, self._num_threads = options, num_threads
         self.probe: Probe | None = None
-        """The header of the first connection; `None` before it."""
+        """The header from the first connection; `None` before it is made."""
         self._to_rgb: ToRGB | None = None
 
     def pictures(self) -> Iterator[tuple[Image, float]]:
-        """Yields the pictures of one connection, with times in seconds from the first of them.
+        """Yields the frames of one connection, with times in seconds from its first frame.
 
         Raises:
-            Lost: it cannot be made, breaks, or nothing comes for too long.
+            Lost: the connection cannot be made, is broken, or times out.
         """
         with self._open() as container:
             stream = self._stream(container)
@@ -90,7 +90,7 @@ class LiveConnection:
                     yield (image, now), None if frame.time is None else float(frame.time)
                     shown = monotonic()  # not `now`: the model may have taken its time
                 if packet is not None and now - shown > self._options.timeout_s:
-                    raise Lost(f"no picture for {self._options.timeout_s:g} s")
+                    raise Lost(f"no frame for {self._options.timeout_s:g} s")
         except Lost as error:
             lost.append(error)
 

@@ -1,6 +1,6 @@
-"""The eight orientations in which a picture can be stored, and the display matrix that names one.
+"""The eight orientations in which a frame can be stored, and the display matrix that specifies one.
 
-Nothing here decodes; both decoders use it.
+Used by both decoders; decodes nothing itself.
 """
 
 from __future__ import annotations
@@ -22,10 +22,9 @@ _PRECISION = 2**16
 
 
 class Orientation(NamedTuple):
-    """Where the point (x, y) of the stored picture is shown: at (ax + cy, bx + dy), y downwards.
+    """Where the point (x, y) of the stored frame is displayed: at (ax + cy, bx + dy), y downwards.
 
-    Each number is -1, 0 or 1. The eight combinations are the quarter turns, each with and without a
-    mirror image.
+    Each number is -1, 0 or 1. The eight combinations are the quarter turns, each with and without mirroring.
     """
 
     a: int
@@ -34,13 +33,13 @@ class Orientation(NamedTuple):
     d: int
 
     def upright(self, images: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """Returns a view of images (..., H, W, 3) as they are shown."""
+        """Returns a view of images (..., H, W, 3) in their display orientation."""
         shown = images if self.a else images.swapaxes(-3, -2)
         x, y = -1 if self.a + self.c < 0 else 1, -1 if self.b + self.d < 0 else 1
         return shown[..., ::y, ::x, :]
 
     def after_turning_back(self, quarter_turns: int) -> Orientation:
-        """Returns what is left to do to a picture that was turned counter-clockwise already."""
+        """Returns the orientation that remains for a frame that was already rotated counter-clockwise."""
         a, b, c, d = AS_STORED
         for _ in range(quarter_turns % 4):  # each one is undone by a clockwise one
             a, b, c, d = -b, a, -d, c
@@ -56,9 +55,9 @@ AS_STORED = Orientation(1, 0, 0, 1)
 
 
 def orientation_of(matrix: bytes) -> Orientation | None:
-    """Returns the orientation of a display matrix, `None` if it is none of the eight.
+    """Returns a display matrix's orientation; `None` if it is not one of the eight.
 
-    Scale and position are left out, as in ffmpeg.
+    Scale and position are ignored, as in ffmpeg.
 
     Args:
         matrix: nine 32-bit integers, as in the side data of FFmpeg.
@@ -76,7 +75,7 @@ def orientation_of(matrix: bytes) -> Orientation | None:
 
 
 class Turner:
-    """Finds the orientation of each picture of one video; warns once of a matrix that has none."""
+    """Finds the orientation of each frame of a video; warns once about an unsupported matrix."""
 
     def __init__(self, name: str) -> None:
         self._name = name
@@ -85,7 +84,7 @@ class Turner:
         self._orientation = AS_STORED
 
     def orientation(self, matrix: bytes | None) -> Orientation:
-        """Returns the orientation of a picture with this display matrix."""
+        """Returns the orientation of a frame with this display matrix."""
         if matrix != self._matrix:  # it rarely changes
             found = AS_STORED if matrix is None else orientation_of(matrix)
             if found is None and matrix is not None:
@@ -100,7 +99,7 @@ class Turner:
         a, b, _, c, d = (value / _PRECISION for value in np.frombuffer(matrix, np.int32, 5))
         logger.warning(
             "%s: the display matrix [%g %g; %g %g] is ignored, because it is neither a mirror image nor "
-            "a quarter turn; the picture stays as stored. Turn it with: ffmpeg -i INPUT output.mp4",
+            "a quarter turn; frames are used as stored. Rotate them with: ffmpeg -i INPUT output.mp4",
             self._name,
             a,
             b,

@@ -48,7 +48,7 @@ from peclip.video.readers.streaming import (
 Threads = Literal["AUTO", "SLICE"]
 
 _COMPARED = 3
-"""Decoded frames whose times are compared with those of the packets; two show fields stored one by one."""
+"""Number of decoded frames whose times are compared with the packets'; two reveal separately stored fields."""
 
 _NO_PICTURE = (av.FFmpegError, OSError, ValueError)
 
@@ -136,10 +136,10 @@ class PyAVReader(Closing):
         return itertools.starmap(Shown, clock.timed(self.pictures()))
 
     def pictures(self, skipped: int = 0) -> Iterator[tuple[Image, float | None, float | None]]:
-        """Yields every frame, (H, W, 3), with its time stamp and its duration in seconds.
+        """Yields every frame, (H, W, 3), with its timestamp and its duration in seconds.
 
         Args:
-            skipped: number of frames to leave out at the beginning.
+            skipped: number of frames to skip at the beginning.
 
         Raises:
             Broken: the frames end early.
@@ -171,7 +171,7 @@ class PyAVReader(Closing):
                 break
         failure = counts.failure or self._probe.missing_end
         if failure is None and count == 0:
-            failure = "its packets contain no frame"
+            failure = "its packets contain no frames"
         if failure is not None:
             raise Broken(failure)
 
@@ -211,7 +211,7 @@ class PyAVReader(Closing):
 
     @functools.cached_property
     def index(self) -> FrameIndex:
-        """The frames that decoding gives."""
+        """The index of the frames that decode."""
         version = version_of(self._source)
         known = remembered(version)
         if known is not None:

@@ -1,6 +1,6 @@
-"""What a picture carries besides its pixels: how it is shown, which may change from frame to frame.
+"""Display properties that may change from frame to frame.
 
-torchcodec returns pixels alone, so for its files the packets are searched.
+torchcodec returns only pixels, so the packets of its files are searched for changes.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ _UNITS = {
     "h264": "h264_mp4toannexb,filter_units=pass_types=6-7",
     "hevc": "hevc_mp4toannexb,filter_units=pass_types=33|39",
 }
-"""Bitstream filters that leave the parameter sets of the sequence and the messages (SEI)."""
+"""Bitstream filters that keep only the sequence parameter sets and the messages (SEI)."""
 
 _DISPLAY_ORIENTATION = 47
-"""The type of the message that turns or mirrors the pictures, H.264 and H.265 annex D."""
+"""The type of the message that rotates or mirrors the frames, H.264 and H.265 annex D."""
 
 _HEADERS = {
     "mjpeg": re.compile(rb"JFIF\x00..(.{5})", re.DOTALL),
@@ -32,7 +32,7 @@ _HEADERS = {
     "mpeg1video": re.compile(rb"\x00\x00\x01\xb3(.{4})", re.DOTALL),
     "mpeg2video": re.compile(rb"\x00\x00\x01\xb3(.{4})", re.DOTALL),
 }
-"""The beginning of a sequence's header, with the size of the picture and the aspect of its pixels."""
+"""The start of a sequence header, with the frame size and the pixel aspect ratio."""
 
 
 def first_matrix(source: Path | str, probe: Probe) -> bytes | None:
@@ -43,15 +43,15 @@ def first_matrix(source: Path | str, probe: Probe) -> bytes | None:
             stream.thread_type = "SLICE"  # threads of frames decode more than the first one
             frame = next(container.decode(stream), None)
             return None if frame is None else display_matrix(frame)
-    except (av.FFmpegError, OSError):
+    except (av.FFmpegError, OSError, ValueError):
         return None
 
 
 def hidden_changes(source: Path, probe: Probe) -> str | None:
-    """Returns what may change in a video without a trace in the pixels that torchcodec returns.
+    """Returns which properties may change in a video without affecting the pixels that torchcodec returns.
 
-    A picture of another size is seen in its shape; a turn and the aspect of the pixels are not. This reads
-    all packets and decodes none (15 microseconds for each).
+    A change in size is visible in a frame's shape; changes in rotation and pixel aspect ratio are not. This
+    reads all packets and decodes none (15 microseconds each).
     """
     sequences: set[bytes] = set()
     with open_container(source) as container:
@@ -65,7 +65,7 @@ def hidden_changes(source: Path, probe: Probe) -> str | None:
                     return "its headers change"
                 for header in search(packet):
                     if header is None:
-                        return "its pictures carry an orientation"
+                        return "its frames specify an orientation"
                     sequences.add(header)
                 if len(sequences) > 1:
                     return "its headers change"

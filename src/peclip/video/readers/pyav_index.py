@@ -1,4 +1,4 @@
-"""Which frames a video has, from its packets where these are one frame each, else from its decoded frames."""
+"""Lists a video's frames from its packets if each contains one frame, otherwise from the decoded frames."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ from av.packet import Packet
 from av.video.stream import VideoStream
 
 _PAUSE_S = 10
-"""A longer pause may be a wrong time stamp."""
+"""A longer pause may be a wrong timestamp."""
 
 _REMEMBERED = 2**20
-"""Frames of the videos whose decoded index is remembered: 40 MB."""
+"""Total number of frames in cached indices of decoded videos: 40 MB."""
 
 
 @dataclass(frozen=True, slots=True)
 class FrameIndex:
-    """The frames of a video in the order in which they are decoded."""
+    """The frames of a video in decoding order."""
 
     times: list[int]
-    """In units of the stream's time base; without a meaning if not `exact`."""
+    """In units of the stream's time base; meaningless if not `exact`."""
     keys: list[int]
     """Positions of the key frames, from which decoding can start."""
     exact: bool
-    """Whether the times rise from frame to frame, so that a time identifies a frame."""
+    """Whether the times increase from frame to frame, so that each time identifies a frame."""
     certain: bool
-    """Whether nothing suggests that decoding gives other frames."""
+    """Whether there is no indication that decoding produces different frames."""
 
     def __len__(self) -> int:
         return len(self.times)
@@ -50,7 +50,7 @@ class _Picture:
 
 
 def packet_index(stream: VideoStream, packets: Iterable[Packet[VideoStream]]) -> FrameIndex:
-    """Lists the frames from the packets of a stream, without decoding them."""
+    """Lists the frames in a stream from its packets, without decoding them."""
     shows = PICTURES.get(stream.codec_context.codec.canonical_name)
     found: list[_Picture] = []
     try:
@@ -91,8 +91,8 @@ def decoded_index(stamps: list[int | None], keys: set[int]) -> FrameIndex:
     """Lists the frames from the decoded frames.
 
     Args:
-        stamps: their times, in the order of decoding.
-        keys: the times of the packets from which decoding can start.
+        stamps: the frames' times, in decoding order.
+        keys: the times of the packets at which decoding can start.
     """
     times = [stamp for stamp in stamps if stamp is not None]
     exact = len(times) == len(stamps) and all(a < b for a, b in itertools.pairwise(times))
@@ -136,20 +136,20 @@ PICTURES: dict[str, Callable[[memoryview], bool]] = {
     "vp9": _vp9_shows,
     "gif": _gif_shows,
 }
-"""By codec, whether a packet holds a picture that is shown: VP8 and VP9 have packets that are only used to
-predict other pictures, and a GIF may have comments behind its last picture."""
+"""By codec, whether a packet contains a displayed frame: VP8 and VP9 have packets used only to predict other
+frames, and a GIF may have comments after its last frame."""
 
 
 # --- indexes that took a decoding ---------------------------------------------------------------
 
 Version = tuple[str, int, int]
-"""Path, size and time of the last change of a file."""
+"""Path, size and modification time of a file."""
 
 _known: dict[Version, FrameIndex] = {}
 
 
 def version_of(source: Path | str) -> Version | None:
-    """Returns what identifies the content of a file, `None` for an address."""
+    """Returns an identifier of a file's content; `None` for an address."""
     if not isinstance(source, Path):
         return None
     try:
@@ -160,7 +160,7 @@ def version_of(source: Path | str) -> Version | None:
 
 
 def remembered(version: Version | None) -> FrameIndex | None:
-    """Returns the index of a file that was decoded before, in this process."""
+    """Returns the cached index of a file that this process has already decoded."""
     return None if version is None else _known.get(version)
 
 

@@ -1,7 +1,8 @@
-"""Converts a PyAV frame to an upright RGB picture with square pixels."""
+"""Converts a PyAV frame to an upright RGB image with square pixels."""
 
 from __future__ import annotations
 
+import itertools
 from fractions import Fraction
 from typing import cast
 
@@ -16,39 +17,70 @@ from peclip.video.readers.streaming import MAX_PIXELS, Image
 UNSAFE_FORMATS = frozenset({"yaf32be", "yaf32le"})
 """Float grey with alpha, as in EXR: swscale of FFmpeg 8 crashes the process on it."""
 
+_LAST_KIND = max(cast("int", kind.value) for kind in Type)
+_UNKNOWN_KINDS = range(_LAST_KIND + 1, _LAST_KIND + 9)
+"""FFmpeg's numbers of kinds of side data that are newer than PyAV's list of them."""
+
 _WIDEST = 4
-"""Beyond it the aspect of a pixel is corrupt: the widest in use, half a DVD's width on a wide screen, has 2.9."""
+"""Pixel aspect ratios beyond this are corrupt: the widest in use (half-width DVD, widescreen) is 2.9."""
 
 _PICTURE_ASPECT = f"if(between(sar,1/{_WIDEST},{_WIDEST})*gt(abs(sar-1),0.01),sar,1)"
-"""`valid_aspect` for the aspect that a picture carries itself, which PyAV does not show."""
+"""`valid_aspect` for a frame's own pixel aspect ratio, which PyAV does not expose."""
 
 
 def valid_aspect(ratio: float) -> float:
-    """Returns the aspect of a pixel, 1 for one that is corrupt or within one percent of square.
+    """Returns the pixel aspect ratio, or 1 if it is corrupt or within one percent of square.
 
-    One percent is a rounding error of the sides, and invisible.
+    One percent is within the rounding error of the sides, and invisible.
     """
     return ratio if 1 / _WIDEST <= ratio <= _WIDEST and abs(ratio - 1) > 0.01 else 1.0
 
 
 def display_matrix(frame: VideoFrame) -> bytes | None:
     """Returns the display matrix of a decoded frame: its own, which comes last, or the container's."""
-    data = cast("SideDataContainer", frame.side_data)  # PyAV declares another type
+    try:
+        data = _side_data(frame)
+    except ValueError:  # FFmpeg 8 attaches EXIF data, for example, which PyAV's list of kinds lacks
+        data = _side_data(_without_unknown(frame))
     matrices = [data[i] for i in range(len(data)) if data[i].type is Type.DISPLAYMATRIX]
     return bytes(matrices[-1]) if matrices else None
 
 
-class ToRGB:
-    """swscale's conversion to RGB as torchcodec has it: bicubic, the position of chroma ignored.
+def _side_data(frame: VideoFrame) -> SideDataContainer:
+    return cast("SideDataContainer", frame.side_data)  # PyAV declares another type
 
-    `VideoFrame.reformat` differs from it by up to 130 levels at edges of 10-bit video, for it minds where
-    the chroma samples lie; the scale filter with `flags=bicubic` gives equal bytes.
+
+def _without_unknown(frame: VideoFrame) -> VideoFrame:
+    """Returns the frame without the kinds of side data that PyAV does not know."""
+    graph = av.filter.Graph()
+    time_base = frame.time_base or Fraction(1, 1000)
+    nodes = [
+        graph.add_buffer(
+            width=frame.width, height=frame.height, format=frame.format, time_base=time_base
+        ),
+        *(graph.add("sidedata", f"mode=delete:type={kind}") for kind in _UNKNOWN_KINDS),
+        graph.add("buffersink"),
+    ]
+    for node, following in itertools.pairwise(nodes):
+        node.link_to(following)
+    graph.configure()
+    graph.push(frame)
+    found = graph.pull()
+    assert isinstance(found, VideoFrame)
+    return found
+
+
+class ToRGB:
+    """Converts frames to RGB with swscale, as torchcodec does: bicubic, ignoring chroma positions.
+
+    `VideoFrame.reformat` differs from it by up to 130 levels at edges of 10-bit video, because it considers chroma
+    positions; the scale filter with `flags=bicubic` gives identical bytes.
 
     Args:
-        pixel_aspect: width of a pixel over its height. The picture is widened or heightened by it, so that
-            nothing that was recorded is lost.
-        varies: whether each picture carries its own pixel aspect, which counts instead.
-        turner: finds the orientation of each picture.
+        pixel_aspect: a pixel's width divided by its height. The image is stretched in width or height, never
+            shrunk, so that no detail is lost.
+        varies: whether each frame has its own pixel aspect ratio, which is then used instead.
+        turner: finds the orientation of each frame.
     """
 
     def __init__(self, pixel_aspect: float, varies: bool, turner: Turner) -> None:

@@ -22,10 +22,10 @@ NOT_VIDEO = frozenset({"concat", "dash", "hls", "tty"})
 """Playlists, which make FFmpeg open other files than the one that was named, and text as a picture."""
 
 LIVE_CONTAINERS = frozenset({"hls", "mpjpeg", "rtsp"})
-"""FFmpeg's names of the formats that are read as they come."""
+"""FFmpeg's names for the live formats."""
 
 _STATES_ASPECT = frozenset({"mov", "mxf"})
-"""Containers that always state the aspect of a pixel if it was known when they were written."""
+"""Containers that always state the pixel aspect ratio if it was known when they were written."""
 
 NETWORK_TIMEOUT_S = 30.0
 
@@ -37,22 +37,22 @@ class Probe:
     container: str
     """FFmpeg's first name of the format: `mov`, `matroska`, `mpegts`."""
     codec: str
-    """FFmpeg's name of the compression: `h264`, `vp8`."""
+    """FFmpeg's name for the codec: `h264`, `vp8`."""
     stream_index: int
     pixel_aspect: float
     """Displayed width of a pixel over its height; 1 if square or unspecified."""
     aspect_varies: bool
-    """Whether the container leaves the aspect to the pictures, where it may change."""
+    """Whether the pixel aspect ratio is stored in the frames rather than the container, and may change."""
     frame_rate: float | None
     duration_s: float | None
     num_frames: int | None
     missing_end: str | None
     """Why the file is known to be truncated, if it is."""
     container_start_s: float | None = None
-    """The stamp at which the first stream of the file, often the sound, starts."""
+    """The timestamp at which the file's earliest stream, often the audio, starts."""
 
     def start_s(self, first: float | None) -> float:
-        """Returns seconds from the start of the container to the first frame, given its stamp."""
+        """Returns the seconds from the start of the container to the first frame, given its timestamp."""
         if first is None or self.container_start_s is None:
             return 0.0
         offset = first - self.container_start_s
@@ -147,11 +147,11 @@ def reason(error: Exception) -> str:
 def packets_of(container: InputContainer, stream: VideoStream) -> Iterator[Packet[VideoStream]]:
     """Yields the packets of a stream, from the container's position to its end.
 
-    PyAV fails on streams that appear after the header (sound in FLV, SWF or MPEG-TS), since it lists
-    streams only once; what it fails with depends on them. Asked again, it goes on after that packet.
+    PyAV fails on streams that appear after the header (audio in FLV, SWF or MPEG-TS), because it lists streams
+    only once; the exception depends on the stream. If called again, it continues after that packet.
 
     Raises:
-        FFmpegError, OSError: the file is damaged, and no packet follows.
+        FFmpegError, OSError: the file is damaged, and no packets follow.
     """
     while True:
         any_packet = False
@@ -165,6 +165,19 @@ def packets_of(container: InputContainer, stream: VideoStream) -> Iterator[Packe
         except Exception:
             if not any_packet:
                 raise
+
+
+def first_stamp(source: Path | str, probe: Probe) -> float | None:
+    """Returns the time stamp in seconds of the first packet in the file; `None` if it has none."""
+    with open_container(source) as container:
+        try:
+            for packet in packets_of(container, stream_of(probe, container, source)):
+                if packet.size > 0 and not packet.is_discard:
+                    stamp, base = packet.pts, packet.time_base
+                    return None if stamp is None or base is None else float(stamp * base)
+        except (av.FFmpegError, OSError):
+            pass  # damaged, which decoding reports
+    return None
 
 
 def _video_stream(container: InputContainer, source: Path | str) -> VideoStream:

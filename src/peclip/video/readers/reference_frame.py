@@ -1,4 +1,4 @@
-"""One picture size for a whole video, whatever changes in the middle of it."""
+"""Converts all frames of a video to one size, regardless of changes within the video."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from peclip.video.readers.streaming import Image
 
 
 def fit(image: Image, height: int, width: int) -> Image:
-    """Returns an image in the size of the reference frame, the first upright frame of its video.
+    """Returns an image converted to the size of the reference frame, the first upright frame of its video.
 
-    The image keeps its aspect, so that faces are not distorted: it is scaled until it touches two sides,
-    and centred on black. An image that has the size already is returned as it is.
+    The aspect ratio is preserved, so faces are not distorted: the image is scaled to fit and centred on black.
+    An image that already has the right size is returned unchanged.
 
     Args:
         image: upright, with square pixels, (H, W, 3).
-        height: of the reference frame.
-        width: of the reference frame.
+        height: height of the reference frame.
+        width: width of the reference frame.
     """
     rows, columns = image.shape[:2]
     if (rows, columns) == (height, width):

@@ -24,7 +24,7 @@ CHUNK_BYTES = 64 * 2**20
 """A chunk holds no more than this (but at least one frame), so that 8K video does not fill the memory."""
 
 CHUNK_SECONDS = 0.5
-"""A chunk of a live source holds no more than this, so that pictures at a low rate do not wait for many."""
+"""Maximum number of frames in a chunk of a live source, so that frames at a low rate are not delayed."""
 
 
 class Shown(NamedTuple):
@@ -32,13 +32,13 @@ class Shown(NamedTuple):
 
     image: Image
     seconds: float
-    """From the first frame."""
+    """Seconds from the first frame."""
     duration: float = 0.0
-    """Seconds that it is shown, as its container states; 0 if unknown."""
+    """Display duration in seconds, as stated in the container; 0 if unknown."""
 
 
 class Broken(Exception):
-    """Why the frames of a source end early; `Clock` adds where, and makes it a `VideoError`."""
+    """The reason why a source's frames end early; `Clock` adds the position and converts it to a `VideoError`."""
 
 
 def check_size(name: str, width: int, height: int) -> None:
@@ -64,7 +64,7 @@ def in_chunks(
 
     Raises:
         ConfigError: `max_frames` is less than one.
-        VideoError: the images ended in it; all images before it have been yielded by then.
+        VideoError: reading the images fails; all earlier images have been yielded by then.
     """
     chunk_length(
         1, max_frames
@@ -150,7 +150,7 @@ class Closing:
     """`with` for readers; closing twice is allowed."""
 
     def stop(self) -> None:
-        """Ends a wait for data; the only method that another thread may call."""
+        """Stops waiting for data; the only method that other threads may call."""
 
     def close(self) -> None:
         """Frees what the reader holds."""

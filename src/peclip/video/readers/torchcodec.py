@@ -26,7 +26,7 @@ from peclip.video.readers.orientation import AS_STORED, Orientation, Turner
 from peclip.video.readers.pyav import PyAVReader
 from peclip.video.readers.pyav_changes import first_matrix
 from peclip.video.readers.pyav_index import PICTURES
-from peclip.video.readers.pyav_probe import Probe
+from peclip.video.readers.pyav_probe import Probe, first_stamp
 from peclip.video.readers.reference_frame import fit
 from peclip.video.readers.streaming import (
     Broken,
@@ -52,10 +52,11 @@ time 0 after its scan, and such streams start later), and it cannot open raw str
 
 DECODING_ERRORS = (RuntimeError, ValueError, OSError, IndexError)
 END = "no more frames left"
-OTHER_SIZE = "Expected pre-allocated tensor of shape"
+OTHER_SIZES = ("Expected pre-allocated tensor of shape", "Expected output tensor of shape")
+"""The beginnings of errors at a frame of another size, in a batch or after turning it."""
 
 _PAUSE_S = 10.0
-"""After a longer pause that no duration announces, stamps are taken to be wrong until PyAV confirms them."""
+"""After a longer pause that no frame duration explains, timestamps are considered wrong until PyAV confirms them."""
 
 
 @functools.cache
@@ -108,8 +109,9 @@ class TorchcodecReader(ProcessBound):
         self._probe = probe
         if not reads_exactly(source, probe):
             raise VideoError(
-                f"torchcodec cannot be used for {source}: it is supported only for local MP4, MOV, "
-                "Matroska, WebM, AVI and GIF files with square pixels. Use the auto or pyav decoder."
+                f"torchcodec cannot be used for {source} ({probe.container}, pixel aspect ratio "
+                f"{probe.pixel_aspect:.3g}): it is supported only for local MP4, MOV, Matroska, WebM, "
+                "AVI and GIF files with square pixels. Use the auto or pyav decoder."
             )
         from torchcodec.decoders import VideoDecoder  # type: ignore[attr-defined]
 
@@ -135,6 +137,8 @@ class TorchcodecReader(ProcessBound):
                 "auto or pyav decoder."
             )
         self._start: float = start
+        # torchcodec sorts the frames by their stamps: if the first one is late, it would come last or not at all.
+        self._first_is_late = (first_stamp(source, probe) or start) > start + 1e-6
         self._num_threads = num_threads
         self._end = self._decoder.metadata.end_stream_seconds or start
         self._orientation = self._left_to_turn(self._decoder)
@@ -173,7 +177,7 @@ class TorchcodecReader(ProcessBound):
         except DECODING_ERRORS as error:
             # Damaged packets stop torchcodec; PyAV continues after them, like `chunks`. A change of size is
             # no damage, but a batch of several sizes fails as a whole.
-            if OTHER_SIZE not in str(error):
+            if not _is_other_size(error):
                 logger.warning("%s: %s. Reading it with PyAV instead.", self._name, _reason(error))
             return PyAVReader(self._source, self._probe).read(chosen)
         images = self._upright(batch.data.numpy())
@@ -192,7 +196,8 @@ class TorchcodecReader(ProcessBound):
             return AS_STORED
         matrix = first_matrix(self._source, self._probe)
         orientation = Turner(self._name).orientation(matrix)
-        return orientation.after_turning_back(round((rotation or 0) / 90))
+        quarters = math.floor(abs(rotation or 0) / 90 + 0.5)  # unlike round, 45 degrees are one
+        return orientation.after_turning_back(quarters if (rotation or 0) > 0 else -quarters)
 
     def _upright(self, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Returns one picture or several, (..., H, W, 3)."""
@@ -212,6 +217,9 @@ class TorchcodecReader(ProcessBound):
         self, decoder: VideoDecoder
     ) -> Iterator[tuple[Image, float | None, float | None]]:
         """Yields frames with their time stamps and durations in seconds, or raises `Broken`."""
+        if self._first_is_late:
+            yield from self._by_pyav().pictures()
+            return
         index, failures = 0, 0
         failure: str | None = None
         end, expected = self._start, self._start
@@ -224,6 +232,9 @@ class TorchcodecReader(ProcessBound):
             except DECODING_ERRORS as error:
                 if END in str(error):
                     break
+                if _is_other_size(error):
+                    yield from self._by_pyav().pictures(index)
+                    return
                 failure = _reason(error)
                 failures += 1
                 continue
@@ -241,6 +252,14 @@ class TorchcodecReader(ProcessBound):
         failure = failure or self._probe.missing_end
         if failure is not None:
             raise Broken(failure)
+        if not failures and index < len(self):
+            logger.warning(
+                "%s: torchcodec gave %d of %d frames. Reading the rest with PyAV.",
+                self._name,
+                index,
+                len(self),
+            )
+            yield from self._by_pyav().pictures(index)
 
     def _by_pyav(self) -> PyAVReader:
         return PyAVReader(self._source, self._probe, num_threads=self._num_threads)
@@ -257,6 +276,8 @@ class TorchcodecReader(ProcessBound):
     def _is_even(self) -> bool:
         """Returns whether nothing suggests packets without a frame, such as fields, or wrong stamps."""
         decoder = self._open_decoder()
+        if self._first_is_late:
+            return False
         try:
             first = [decoder.get_frame_at(index) for index in range(min(3, self._length))]
         except DECODING_ERRORS:
@@ -266,6 +287,10 @@ class TorchcodecReader(ProcessBound):
             0 < b.pts_seconds - a.pts_seconds < 1.5 * a.duration_seconds
             for a, b in itertools.pairwise(first)
         )
+
+
+def _is_other_size(error: Exception) -> bool:
+    return any(text in str(error) for text in OTHER_SIZES)
 
 
 def _reason(error: Exception) -> str:

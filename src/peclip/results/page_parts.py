@@ -1,0 +1,173 @@
+"""Parts of HTML pages about predictions; all text from outside is escaped."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Iterable, Mapping, Sequence
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import cv2
+
+from peclip.results.figures import label_colours
+from peclip.results.summary import Summary, SummaryLine
+from peclip.results.time_axis import clock_text
+from peclip.text.display import printable
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from peclip.video.faces import Image
+
+HEADINGS = ("source", "person", "seen", "label (mean)", "share of time", "episodes", "good quality")
+
+_JPEG_QUALITY = 85
+_SMALLEST_SHARE = 0.005
+
+
+def text(value: object) -> str:
+    """Returns text for HTML: escaped, and with control characters as escapes."""
+    return escape(printable(str(value)), quote=True)
+
+
+def base_name(source: str) -> str:
+    """Returns the name of a source without its folder."""
+    return Path(source).name or source
+
+
+def summary_table(summary: Summary, *, kind: str = "summary") -> str:
+    """Returns a table with one line per person.
+
+    Args:
+        summary: the lines.
+        kind: class of the table.
+    """
+    colours = label_colours(summary.labels)
+    heading = "".join(f'<th scope="col">{name}</th>' for name in HEADINGS)
+    lines = "".join(
+        f"<tr>{_cells(line, colours, _still(line, summary))}</tr>\n" for line in summary.lines
+    )
+    return (
+        f'<table class="{text(kind)}"><thead><tr>{heading}</tr></thead>\n'
+        f"<tbody>{lines}</tbody></table>"
+    )
+
+
+def _still(line: SummaryLine, summary: Summary) -> str:
+    """Returns the label of a person in a still image, which has no time and so no mean."""
+    if line.totals.source_s:
+        return ""
+    source, track = line.keys["source"], line.keys["track_id"]
+    found = (one for one in summary.episodes if (one.source, one.track_id) == (source, track))
+    episode = next(found, None)
+    return "" if episode is None else f"{text(episode.label)} {episode.apex_prob:.2f}"
+
+
+def _cells(line: SummaryLine, colours: Mapping[str, str], still: str) -> str:
+    totals, track = line.totals, line.keys["track_id"]
+    label, means = totals.label, totals.mean_probs
+    quality = totals.status_s["ok"] / totals.seen_s if totals.seen_s else None
+    person = f"{track}" if track >= 0 else ("whole frame" if totals.people else "no face found")
+    if not totals.people and totals.failed:
+        person = "could not be read"
+    values = (
+        f'<span title="{text(line.keys["source"])}">{text(base_name(line.keys["source"]))}</span>',
+        person,
+        clock_text(totals.seen_s) if totals.seen_s else "",
+        still if label is None else f"{text(label)} {means[label]:.2f}",
+        _share_bar(line, colours),
+        str(sum(totals.episodes.values())) if totals.seen_s else "",
+        "" if quality is None else f"{quality:.0%}",
+    )
+    return "".join(
+        f'<td data-name="{name}">{value}</td>' for name, value in zip(HEADINGS, values, strict=True)
+    )
+
+
+def _share_bar(line: SummaryLine, colours: Mapping[str, str]) -> str:
+    """Returns a bar that is divided by the shares of the labels, and the three largest ones as text."""
+    totals = line.totals
+    if not totals.scored_s:
+        return ""
+    shares = {name: value / totals.scored_s for name, value in totals.label_s.items()}
+    parts, left = [], 0.0
+    for name, share in shares.items():
+        if share >= _SMALLEST_SHARE:
+            parts.append(
+                f'<rect x="{100 * left:.2f}" width="{100 * share:.2f}" height="10" '
+                f'fill="{colours[name]}"/>'
+            )
+        left += share
+    ranked = sorted((one for one in shares if shares[one] > 0), key=lambda one: -shares[one])
+    words = ", ".join(f"{text(name)} {shares[name]:.0%}" for name in ranked[:3])
+    return (
+        '<svg class="bar" viewBox="0 0 100 10" preserveAspectRatio="none" aria-hidden="true">'
+        f"{''.join(parts)}</svg><span>{words}</span>"
+    )
+
+
+def jpeg(image: Image) -> str:
+    """Returns an RGB picture as the address of a JPEG in the page."""
+    done, data = cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])
+    assert done, "OpenCV encodes any picture with three channels"
+    return f"data:image/jpeg;base64,{base64.b64encode(data.tobytes()).decode()}"
+
+
+def png(figure: Figure) -> str:
+    """Returns a figure as the address of a PNG in the page."""
+    stream = io.BytesIO()
+    figure.savefig(stream, format="png", dpi=100)
+    return f"data:image/png;base64,{base64.b64encode(stream.getvalue()).decode()}"
+
+
+def svg(figure: Figure, ink: str) -> str:
+    """Returns a figure as the address of an SVG in the page, whose text is light on dark screens.
+
+    Args:
+        figure: the figure.
+        ink: its colour of text and axes.
+    """
+    stream = io.StringIO()
+    figure.savefig(stream, format="svg", transparent=True, metadata={"Date": None})
+    drawing = stream.getvalue()
+    style = (
+        f"<style>svg{{color:{ink}}}"
+        "@media (prefers-color-scheme:dark){svg{color:#e6e6e6}}</style><defs>"
+    )
+    for colour in (ink, "#000000"):  # the label that is black would be invisible, too
+        drawing = drawing.replace(colour, "currentColor")
+    drawing = drawing.replace("svg{color:currentColor}", f"svg{{color:{ink}}}")
+    drawing = drawing.replace("<defs>", style, 1)
+    return f"data:image/svg+xml;base64,{base64.b64encode(drawing.encode()).decode()}"
+
+
+def definition_list(values: Iterable[tuple[str, Any]]) -> str:
+    """Returns names with their values."""
+    lines = (f"<dt>{text(name)}</dt><dd>{text(_shown(value))}</dd>" for name, value in values)
+    return f"<dl>{''.join(lines)}</dl>"
+
+
+def flat(values: Mapping[str, Any], above: Sequence[str] = ()) -> list[tuple[str, Any]]:
+    """Returns the values of nested mappings, with names such as `preprocessing.image_size`."""
+    found = list[tuple[str, Any]]()
+    for name, value in values.items():
+        path = [*above, str(name)]
+        if isinstance(value, Mapping) and value:
+            found += flat(value, path)
+        else:
+            found.append((".".join(path), value))
+    return found
+
+
+def _shown(value: Any) -> str:
+    if value is None:
+        return "none"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    if isinstance(value, list | tuple):
+        return ", ".join(map(_shown, value))
+    return str(value)
