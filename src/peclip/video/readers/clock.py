@@ -19,15 +19,11 @@ _MAX_SHOWN_S = 86_400.0
 """A frame duration of more than a day is considered corrupt."""
 
 _RESTART_S = 1.0
-<<<<<<< HEAD
-"""Smaller backward jumps indicate frames in the wrong order, not a restart."""
-=======
-"""Stamps that go back by less are frames in the wrong order, not a new beginning; a jump ahead by more is
-checked against the frames after it, which must return this close to the expected time to show it wrong."""
+"""Smaller backward jumps indicate frames in the wrong order, not a restart. A larger forward jump is checked
+against the following frames: if they return this close to the expected time, it was wrong."""
 
 _HELD = 8
-"""Frames that are decoded after a jump before it is believed: a live source is delayed by a third of a second."""
->>>>>>> fixA
+"""Frames decoded after a jump before it is accepted: a live source is delayed by a third of a second."""
 
 _MAX_RATE = 1000.0
 """Frames per second. Slow motion is also stored at the rate at which it is displayed."""
@@ -41,31 +37,19 @@ T = TypeVar("T")
 class Clock:
     """Converts a container's timestamps to times in seconds from the first frame.
 
-<<<<<<< HEAD
-    Each timestamp is compared with the previous frame and the next timestamp, so that a wrong one does not
+    Each timestamp is compared with the previous frame and the next timestamps, so that wrong ones do not
     shift later frames:
 
     - A timestamp later than the previous frame is correct, by any amount (there may be a pause), unless the
-      next timestamp is between the two; it is then wrong.
+      next timestamp is between the two; it is then wrong. After a forward jump of more than a second that the
+      previous frame's duration does not announce, up to eight timestamps are wrong together if the one after
+      them is where it would be without the jump, within a second. Timestamps that advance by a second after
+      the jump confirm it.
     - If the timestamps jump back by more than a second and continue from there, they have restarted
       (concatenated recordings, a counter wraparound): times continue one average frame duration after the
-      previous frame.
+      previous frame. If the timestamps return within eight frames to where they would have continued, those
+      in between were wrong.
     - Any other timestamp that is not later than the previous frame is wrong, as is one above `MAX_SECONDS`.
-=======
-    A stamp is compared with the frame before and with the next stamps, so that wrong ones do not move the
-    frames after them:
-
-    - One that is later than the frame before is right, however late (a pause is one), unless the next
-      stamp goes back to between the two: then it is wrong. After a jump ahead by more than a second that
-      the duration of the frame before does not announce, up to eight stamps are wrong together if the one
-      after them is later than the frame before the jump, and at most a second later than it would be
-      without the jump. Stamps that advance by a second after the jump confirm it.
-    - If the stamps go back by more than a second and continue from there, they start again (recordings
-      one after another, a counter that wraps around): they continue one average frame duration after the
-      frame before. If within eight frames the stamps return to where they would have continued, the
-      stamps in between were wrong.
-    - Any other stamp that is not later than the frame before is wrong, as is one of more than `MAX_SECONDS`.
->>>>>>> fixA
 
     A frame with a wrong or missing timestamp is placed one average frame duration after the previous frame,
     but before the next frame if its time is known.
@@ -94,11 +78,7 @@ class Clock:
     ) -> Iterator[tuple[T, float, float]]:
         """Yields frames with their times and durations in seconds; unknown durations are 0.
 
-<<<<<<< HEAD
-        Every frame except the first is held until the next one is decoded.
-=======
-        Every frame but the first is held until the next one is decoded, and after a jump until several are.
->>>>>>> fixA
+        Every frame except the first is held until the next one is decoded, and after a jump until several are.
 
         Args:
             frames: each with its timestamp and duration in seconds, or `None` if missing.
