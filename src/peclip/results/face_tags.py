@@ -149,13 +149,13 @@ class TagPainter:
         cv2.rectangle(image, *corners, colour, self._line)
 
     def _place(self, box: _Area, head: _Area, taken: Sequence[_Area]) -> _Area | None:
-        """Returns a free place for the bars: below the box, above its tag, or beside it."""
+        """Returns a free place for the bars: below the box and its tag, above them, or beside the box."""
         name = max(map(self._text_width, self._names.values()))
         width = max(name + 3 * self._gap + 5 * self._cap, min(box.right - box.left, 14 * self._cap))
         height = self._bar_step * min(_SHOWN, len(self._names)) + self._gap
         left = max(0, min(box.left, self._width - width))
         for x, y in (
-            (left, box.bottom + self._line + 1),
+            (left, (head.bottom if head.top >= box.bottom else box.bottom + self._line + 1)),
             (left, head.top - height),
             (box.right + self._line + 1, box.top),
             (box.left - self._line - 1 - width, box.top),

@@ -11,7 +11,7 @@ from typing import Self
 
 import av
 import cv2
-from av.video.reformatter import ColorRange, Colorspace
+from av.video.reformatter import ColorRange, Colorspace, VideoReformatter
 from av.video.stream import VideoStream
 
 from peclip.errors import ConfigError, VideoError
@@ -57,6 +57,7 @@ class VideoFile:
         self._steps = steps if steps is not None and 1000 <= steps <= _FINEST else _USUAL
         self._last = -1
         self._path, self._sound = path, sound
+        self._reformatter = VideoReformatter()  # shared by the frames, since preparing one is slow
         with _writing(path):
             self._container = av.open(
                 f"file:{path}", "w", format="mp4", options={"movflags": "+faststart"}
@@ -105,7 +106,8 @@ class VideoFile:
         if (height % 2, width % 2) != (0, 0):
             bottom, right = height % 2, width % 2
             image = cv2.copyMakeBorder(image, 0, bottom, 0, right, cv2.BORDER_REPLICATE)  # type: ignore[assignment]
-        frame = av.VideoFrame.from_ndarray(image, format="rgb24").reformat(
+        frame = self._reformatter.reformat(
+            av.VideoFrame.from_ndarray(image, format="rgb24"),
             format="yuv420p",
             dst_colorspace=Colorspace.ITU709,
             dst_color_range=ColorRange.MPEG,
