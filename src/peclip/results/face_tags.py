@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import cv2
 
-from peclip.results.figures import colour_of_person
+from peclip.results.figures import colour_of_person, label_colours
 from peclip.results.rows import Row
 from peclip.text.display import shortened
 from peclip.video.faces import FaceBox, Image
@@ -63,6 +63,7 @@ class TagPainter:
 
     def __init__(self, labels: Sequence[str], size: tuple[int, int]) -> None:
         self._names = {label: written(label, n) for n, label in enumerate(labels, start=1)}
+        self._colours = {label: rgb(colour) for label, colour in label_colours(labels).items()}
         self._width, self._height = size
         cap = max(8.0, min(size) / 40)
         self._scale = cap / _CAP_HEIGHT
@@ -89,7 +90,7 @@ class TagPainter:
                     self._score_bar(image, box, tag.row, colour)
                 else:
                     taken.append(panel)
-                    self._bars(image, panel, tag.row, colour)
+                    self._bars(image, panel, tag.row)
             self._fill_head(image, head, text, tag, colour)
 
     def _head(self, tag: Tag, box: _Area, taken: Sequence[_Area]) -> tuple[_Area, str]:
@@ -169,7 +170,7 @@ class TagPainter:
     def _bar_step(self) -> int:
         return self._cap + self._gap
 
-    def _bars(self, image: Image, area: _Area, row: Row, colour: tuple[int, int, int]) -> None:
+    def _bars(self, image: Image, area: _Area, row: Row) -> None:
         """Draws the most probable labels with a bar each; a full bar is a probability of 1."""
         ground = image[area.top : area.bottom, area.left : area.right]
         ground[:] = cv2.convertScaleAbs(ground, alpha=_SHADE)
@@ -184,7 +185,7 @@ class TagPainter:
             cv2.rectangle(image, (start, top), (end - 1, bottom), (110, 110, 110), 1)
             if length > 0:
                 corner = (start + length - 1, bottom)
-                cv2.rectangle(image, (start, top), corner, _light(colour), cv2.FILLED)
+                cv2.rectangle(image, (start, top), corner, _light(self._colours[label]), cv2.FILLED)
 
     def _score_bar(self, image: Image, box: _Area, row: Row, colour: tuple[int, int, int]) -> None:
         """Draws the probability of the label along the lower edge of the box, where bars have no place."""
