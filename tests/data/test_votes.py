@@ -147,7 +147,7 @@ def test_videos_that_a_vote_file_lacks(root: Path) -> None:
             "",
             r"it is empty; expected a header.*Set data\.votes to a CSV file with the columns file",
         ),
-        ("file,neutral,anger", "lacks the columns disgust, fear, happiness, sadness, surprise"),
+        ("file,neutral,anger", "missing the columns disgust, fear, happiness, sadness, surprise"),
         ("{h}\ntrain/angry/Training_1.jpg,1,2,3,4,5,6,x", "line 2: invalid number of votes 'x'"),
         ("{h}\ntrain/angry/Training_1.jpg,1,2,3,4,5,6,-1", "line 2: invalid number of votes '-1'"),
         ("{h}\ntrain/angry/Training_1.jpg,1", "line 2: invalid number of votes ''"),

@@ -41,7 +41,7 @@ def test_what_does_not_match_is_counted_and_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("name,age\na,1\n", "lacks the column source"),
+        ("name,age\na,1\n", "has no source column"),
         ("source,age\na,1\n./a,2\n", "line 3 repeats the source './a' from line 2"),
         ("source,age\n,1\n", "line 2 has no source"),
         ("source,age,age\na,1,2\n", "the column 'age' twice"),

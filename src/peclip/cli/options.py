@@ -115,7 +115,7 @@ SummaryOpt = Annotated[
     typer.Option(
         "--summary",
         help="Also write a table with one line per person to this file (.csv, .jsonl, .json or "
-        ".parquet): times, time shares, mean probabilities and episodes.",
+        ".parquet): durations, proportions of time, mean probabilities and episodes.",
     ),
 ]
 TimelineOpt = Annotated[

@@ -102,7 +102,7 @@ class VideoOutput(SideOutput):
 
 
 class FrameRowsOutput(SideOutput):
-    """One file of the rows per frame of all sources."""
+    """One file of the per-frame rows of all sources."""
 
     def __init__(self, request: SideRequest) -> None:
         self._path = request.path

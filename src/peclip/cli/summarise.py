@@ -66,7 +66,7 @@ def summarise(
 ) -> None:
     """Summarise the rows of `peclip predict`, with one line per person or group.
 
-    The summary contains times, time shares, mean probabilities, episodes, transitions and quality. Where
+    The summary contains durations, proportions of time, mean probabilities, episodes, transitions and quality. Where
     windows overlap, time is counted only once. Tables are .csv, .jsonl, .json or .parquet files. Without
     -o, a short table is printed; -o - prints the full table as csv. Examples:
 

@@ -88,7 +88,7 @@ def _vote_columns(path: Path, header: list[str], key: VoteKey, labels: LabelSet)
     absent += [name for name in labels if name not in columns.values()]
     if absent:
         raise DatasetError(
-            f"The votes file {path} lacks the columns {', '.join(absent)}. "
+            f"The votes file {path} is missing the columns {', '.join(absent)}. "
             f"{expected_votes(key, labels)}"
         )
     return columns

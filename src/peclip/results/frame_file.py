@@ -1,4 +1,4 @@
-"""Files of rows per frame: csv, jsonl and parquet."""
+"""Files of per-frame rows: csv, jsonl and parquet."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Cells = Mapping[str, Any]
 
 
 class FrameFile:
-    """A file of rows per frame, of any number of sources; it appears when it is complete.
+    """A file of per-frame rows, of any number of sources; it appears when it is complete.
 
     Args:
         path: with one of the endings in `FRAME_FILES`.
@@ -80,7 +80,7 @@ class _Discarded(Exception):
 
 
 def check_frame_file(path: Path) -> None:
-    """Checks that rows per frame can be written to a file with this extension.
+    """Checks that per-frame rows can be written to a file with this extension.
 
     Raises:
         ConfigError: the extension is unsupported.
@@ -89,7 +89,7 @@ def check_frame_file(path: Path) -> None:
     ending = path.suffix.lower()
     if ending not in FRAME_FILES:
         raise ConfigError(
-            f"Cannot infer the format of the rows per frame {path.name!r} from its extension; use "
+            f"Cannot infer the format of the per-frame output {path.name!r} from its extension; use "
             f"{', '.join(FRAME_FILES)}."
         )
     if ending == ".parquet":
@@ -162,6 +162,6 @@ def _writing(path: Path) -> Iterator[None]:
         raise
     except OSError as error:
         raise ConfigError(
-            f"The rows per frame {str(path)!r} cannot be written: {error.strerror or error}. "
+            f"The per-frame output {str(path)!r} cannot be written: {error.strerror or error}. "
             "Choose a file in an existing, writable folder."
         ) from None

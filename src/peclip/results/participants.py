@@ -94,7 +94,7 @@ def _check_columns(names: Iterable[str], place: str) -> None:
     names = list(names)
     if "source" not in names:
         raise ConfigError(
-            f"{place} lacks the column source, which identifies a participant's video (path, name, or "
+            f"{place} has no source column, which should identify a participant's video (path, name, or "
             f"name without the extension); found {', '.join(map(repr, names))}"
         )
     twice = next((name for name in names if names.count(name) > 1), None)

@@ -119,7 +119,7 @@ class Prediction:
             writer.end_source(self)
 
     def summary(self) -> Summary:
-        """Returns each person's times, time shares, mean probabilities and episodes, weighted by time."""
+        """Returns each person's durations, proportions of time, mean probabilities and episodes, weighted by time."""
         from peclip.results.summary import summarise
 
         return summarise(self.rows, self.labels)
@@ -190,7 +190,7 @@ class Prediction:
     def save_report(
         self, path: str | Path, *, video: Video | None = None, pictures: bool = True
     ) -> None:
-        """Writes an HTML page with the summary, the timeline, the peaks of expressions and the settings.
+        """Writes an HTML page with the summary, the timeline, expression peaks and the settings.
 
         Args:
             path: a `.html` file.

@@ -20,7 +20,7 @@ def text_of(record: Record, name: str, hint: str = "") -> str:
     place, row = record
     value = row[name]
     if not isinstance(value, str) or not value.strip():
-        raise ConfigError(f"{place} has the {name} {value!r}, but non-empty text is expected{hint}")
+        raise ConfigError(f"{place} has the {name} {value!r}, expected non-empty text{hint}")
     return value.strip()
 
 

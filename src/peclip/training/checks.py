@@ -23,12 +23,12 @@ def check_validation(config: TrainConfig, val: Split | None) -> None:
         )
     if val is None and config.calibrate:
         raise ConfigError(
-            "calibrate fits the temperature on validation videos, but there are none. Pass a "
+            "calibrate fits the temperature on the validation videos, but there are none. Pass a "
             "validation split, or set calibrate to false."
         )
     if val is None and config.prior == "fit":
         raise ConfigError(
-            "train.prior=fit chooses the prior weight on validation videos, but there are none. "
+            "train.prior=fit tunes the prior weight on the validation videos, but there are none. "
             "Pass a validation split, or set train.prior to targets."
         )
 

@@ -59,7 +59,7 @@ def expand_sources(args: Sequence[str | Path | int]) -> list[Source]:
 
     An existing path is always treated as a path. A folder is expanded to the videos in it and its subfolders,
     including animated images; each subfolder that contains images but no videos is one source. The order is kept
-    and duplicates are dropped; a warning counts and lists what is skipped.
+    and duplicates are dropped; a warning lists what is skipped, with counts.
 
     Raises:
         VideoError: a path does not exist, a pattern matches nothing, or a folder contains nothing to read.

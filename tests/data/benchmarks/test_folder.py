@@ -216,7 +216,7 @@ def test_a_video_is_in_one_split_of_a_table(again: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("lines", "words"),
     [
-        (["path,emotion,split", "a,b,train"], "lacks the columns label; the header must be"),
+        (["path,emotion,split", "a,b,train"], "missing the columns label; the header must be"),
         ([], "it is empty; expected a header"),
         (["path,label,split", "a.mp4,happy,train", "b.mp4,,train"], "line 3: each row needs"),
         (["path,label,split", "a.mp4,happy"], "line 2: each row needs"),

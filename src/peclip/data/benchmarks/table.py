@@ -91,7 +91,7 @@ def _check_columns(header: Iterable[str], place: str) -> None:
     absent = [name for name in ("path", "label", "split") if name not in names]
     if absent:
         raise ConfigError(
-            f"{place} lacks the columns {', '.join(absent)}; the header must be path,label,split, "
+            f"{place} is missing the columns {', '.join(absent)}; the header must be path,label,split, "
             "optionally followed by subject and votes"
         )
 
