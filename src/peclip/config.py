@@ -19,7 +19,7 @@ from peclip.labels import (
     check_text,
     prior_over,
 )
-from peclip.literals import FaceMeasure
+from peclip.literals import BaselineName, FaceMeasure
 from peclip.text.bounds import is_encodable
 
 
@@ -122,12 +122,21 @@ class ModelConfig(Config):
     face_ranges: dict[FaceMeasure, tuple[float | None, float | None]] = {}
     """Range of the faces the model was trained on, lowest and highest value, for each measured property: `size`
     (longer side of the face in pixels), `sharpness`, `brightness`, `yaw` and `roll` (absolute, in degrees)."""
+    baselines: dict[BaselineName, dict[str, float]] = {}
+    """For each kind of baseline, the median of the centred log-probabilities by label over the faces that the model was
+    calibrated on; see `peclip.inference.baseline`."""
     preprocess: PreprocessConfig = PreprocessConfig()
 
     @model_validator(mode="after")
     def _check_labels(self) -> Self:
         LabelSet(self.labels)
         check_prior(self.labels, self)
+        for name, values in self.baselines.items():
+            if set(values) != set(self.labels):
+                raise ValueError(f"baselines.{name} must have one value for each of the labels")
+        for measure, (low, high) in self.face_ranges.items():
+            if low is not None and high is not None and low > high:
+                raise ValueError(f"face_ranges.{measure} is from {low} to {high}; swap the values")
         unknown = set(self.label_texts) - set(self.labels)
         if unknown:
             raise ValueError(f"label_texts contains {sorted(unknown)}, which are not in labels")
@@ -192,6 +201,7 @@ class ModelConfig(Config):
             prior=prior,
             label_frequencies=prior_over(labels, self.label_frequencies),
             prior_weight=self.prior_weight if prior else None,
+            baselines=self.baselines if set(labels) == set(self.labels) else {},
         )
 
 

@@ -25,6 +25,9 @@ EngineName = Literal["local", "ray"]
 RowFormat = Literal["csv", "jsonl", "json", "parquet", "srt", "vtt", "tsv", "textgrid", "eaf"]
 """File formats for rows and, from srt onwards, for episodes."""
 
+BaselineName = Literal["neutral", "median"]
+"""What a person's own baseline is taken from: the most neutral windows, or all."""
+
 FaceMeasure = Literal["size", "sharpness", "brightness", "yaw", "roll"]
 """Measures of a face for which a model has the range of its training."""
 

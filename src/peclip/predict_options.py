@@ -8,7 +8,7 @@ from pathlib import Path
 from pydantic import Field, field_validator, model_validator
 
 from peclip.config import MAX_SECONDS, Config
-from peclip.literals import DecoderName, DetectorName, TimeOrigin
+from peclip.literals import BaselineName, DecoderName, DetectorName, TimeOrigin
 
 
 class PredictOptions(Config, use_attribute_docstrings=True):
@@ -57,6 +57,9 @@ class PredictOptions(Config, use_attribute_docstrings=True):
     min_score: float = Field(0.0, ge=0, le=1)
     """Minimum probability of a label; `ok` windows below it get the status uncertain and no label, but keep
     their probabilities."""
+    baseline: BaselineName | None = None
+    """Take each person's own baseline off the logits: the median over the most neutral fifth of the windows
+    (neutral) or over all (median). Needs 10 windows per person; rows are then written when a source ends."""
     decoder: DecoderName = "auto"
     """Video decoder; auto uses torchcodec if FFmpeg is found, otherwise PyAV."""
     frame_rate: float = Field(25.0, gt=0, le=10_000)

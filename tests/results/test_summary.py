@@ -6,6 +6,7 @@ import itertools
 import json
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -216,6 +217,18 @@ def test_a_poor_view_counts_only_without_a_better_one() -> None:
     assert (found["quality_ok"], found["quality_low_quality"]) == (0, 1)
 
 
+def test_uncertain_windows_count_without_a_label() -> None:
+    def unsure(start: float, end: float) -> Row:
+        return replace(row(start, end, 0.6, status="uncertain"), label=None, score=None)
+
+    found = line(row(0, 1, 0.9), unsure(1, 2))
+    assert (found["label"], found["mean_prob_anger"]) == ("anger", 0.75)
+    assert (found["share_anger"], found["share_joy of mine"]) == (0.5, 0)
+    assert (found["quality_ok"], found["quality_uncertain"]) == (0.5, 0.5)
+    found = line(unsure(0, 1))
+    assert (found["label"], found["mean_prob_anger"], found["episodes_anger"]) == (None, 0.6, 0)
+
+
 def test_a_source_without_people_has_a_line() -> None:
     found = line(row(0, 1, None), row(0.5, 1.5, None))
     assert (found["track_id"], found["people"], found["source_s"]) == (-1, 0, 1.5)
@@ -381,10 +394,10 @@ def test_a_summary_is_saved_as_csv(tmp_path: Path) -> None:
     summarise([row(0, 1, 0.75)], LABELS).save(tmp_path / "people.csv")
     assert (tmp_path / "people.csv").read_text(encoding="utf-8") == (
         "source,track_id,sources,people,source_s,seen_s,scored_s,label,transitions,decode_errors,"
-        "quality_ok,quality_low_quality,quality_no_face,share_anger,share_joy of mine,"
+        "quality_ok,quality_low_quality,quality_uncertain,quality_no_face,share_anger,share_joy of mine,"
         "mean_prob_anger,mean_prob_joy of mine,episodes_anger,episodes_joy of mine,"
         "mean_episode_s_anger,mean_episode_s_joy of mine\n"
-        "a.mp4,0,1,1,1.0,1.0,1.0,anger,0,0,1.0,0.0,0.0,1.0,0.0,0.75,0.25,1,0,1.0,\n"
+        "a.mp4,0,1,1,1.0,1.0,1.0,anger,0,0,1.0,0.0,0.0,0.0,1.0,0.0,0.75,0.25,1,0,1.0,\n"
     )
 
 

@@ -11,7 +11,15 @@ from dataclasses import replace
 from typing import Any
 
 from peclip.config import MAX_WINDOW_PIXELS, ModelConfig
-from peclip.errors import InternalError, PEClipError, UserError, VideoError, without_frames
+from peclip.errors import (
+    ConfigError,
+    InternalError,
+    PEClipError,
+    UserError,
+    VideoError,
+    without_frames,
+)
+from peclip.inference.baseline import Baseline
 from peclip.inference.longest_seen import LongestSeen
 from peclip.inference.prefetch import in_turn, run_ahead
 from peclip.inference.source import OpenedSource, Video, called
@@ -95,6 +103,7 @@ class Session:
         self._faces = FaceLog() if keep_faces else None
         self._ids: dict[int, int] = {}
         self._longest = LongestSeen(options.max_people)
+        self._baseline = Baseline(options.baseline, config, min_score=options.min_score)
 
     def __iter__(self) -> Iterator[Row]:
         """Yields rows in temporal order, as soon as their window is complete."""
@@ -149,6 +158,11 @@ class Session:
         if about.live:
             self._faces = None  # the source may never end
         self._longest.live = about.live
+        if about.live and self._baseline.is_used:
+            raise ConfigError(
+                f"{self.source} is a live source, which may never end, and baseline needs all windows of a person. "
+                "Remove the option."
+            )
         self._offset_s = about.start_s if self._options.time_origin == "container" else 0.0
         self._metadata |= {
             "decoder": about.decoder,
@@ -244,11 +258,12 @@ class Session:
         for window in windows:
             row = self._row(window, next(scores) if len(window.crops) else None)
             for kept in self._longest.hold(row):
-                yield self._add(kept)
+                yield from map(self._add, self._baseline.hold(kept))
 
     def _rest(self) -> Iterator[Row]:
         for row in self._longest.rest():
-            yield self._add(row)
+            yield from map(self._add, self._baseline.hold(row))
+        yield from map(self._add, self._baseline.rest())
 
     def _row(self, window: FaceWindow, probabilities: list[float] | None) -> Row:
         return window_row(

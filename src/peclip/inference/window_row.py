@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 from peclip.literals import FaceMeasure
 from peclip.predict_options import PredictOptions
@@ -33,13 +33,8 @@ def window_row(
         ranges: of the measures of the faces that the model was trained on, if known.
         detected: whether faces were detected, instead of declaring whole frames to be faces.
     """
-    best = max(scores, key=lambda name: scores[name]) if scores else None
-    status = _status(window, options, detected=detected)
-    if status == "ok" and best is not None and scores[best] < options.min_score:
-        status = "uncertain"
-    label = None if status == "uncertain" else best
     box, measures = window.box, window.measures
-    return Row(
+    row = Row(
         source=source,
         model=model[0],
         model_revision=model[1],
@@ -51,16 +46,30 @@ def window_row(
         end_frame=window.end_frame,
         num_frames_used=window.num_frames_used,
         n_faces=window.n_faces,
-        status=status,
-        label=label,
-        score=None if label is None else scores[label],
-        scores=scores,
+        status=_status(window, options, detected=detected),
         face_conf=None if box is None or not detected else box.score,
         face_coverage=window.coverage,
         box=None if box is None else (box.x, box.y, box.width, box.height),
         **({} if measures is None else asdict(measures)),
         unlike_training=unlike(ranges, measures, box.side) if ranges and box and measures else None,
     )
+    return decided(row, scores, options.min_score) if scores else row
+
+
+def decided(row: Row, scores: Mapping[str, float], min_score: float) -> Row:
+    """Returns a row with probabilities, the label and the status that follow from them.
+
+    Args:
+        row: with the status `ok`, `low_quality` or `uncertain`.
+        scores: probability by label.
+        min_score: an `ok` window whose highest probability is below it becomes `uncertain`, without a label.
+    """
+    best = max(scores, key=lambda name: scores[name])
+    good = row.status != "low_quality"
+    if good and scores[best] < min_score:
+        return replace(row, status="uncertain", label=None, score=None, scores=scores)
+    status = "ok" if good else row.status
+    return replace(row, status=status, label=best, score=scores[best], scores=scores)
 
 
 def _status(window: FaceWindow, options: PredictOptions, *, detected: bool) -> Status:

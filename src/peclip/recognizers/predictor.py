@@ -228,7 +228,14 @@ class Predictor:
             "device": runtime.device_name(self.device),
             "precision": self.precision,
             **self.config.model_dump(
-                include={"num_frames", "prior", "label_frequencies", "prior_weight"}
+                include={
+                    "num_frames",
+                    "prior",
+                    "label_frequencies",
+                    "prior_weight",
+                    "face_ranges",
+                    "baselines",
+                }
             ),
             "preprocessing": self.config.preprocess.model_dump(),
             "label_texts": self.texts,

@@ -54,9 +54,10 @@ class Totals:
 
     @property
     def label(self) -> str | None:
-        """The label with the highest mean probability."""
+        """The label with the highest mean probability; `None` if all windows are uncertain."""
         means = self.mean_probs
-        return max(means, key=lambda name: means[name]) if means else None
+        known = any(self.label_s.values())
+        return max(means, key=lambda name: means[name]) if means and known else None
 
     def to_dict(self) -> dict[str, Any]:
         """Returns a summary's columns after its keys; see docs/output.md for their formulas."""

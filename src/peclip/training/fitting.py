@@ -100,7 +100,7 @@ def choose_point(
 def begin_training(loaded: LoadedModel, config: TrainConfig) -> LoadedModel:
     """Makes the backbone trainable if it has a learning rate, and freezes it otherwise.
 
-    The prior and the face ranges of the base model are removed, because they do not describe the videos of this
+    The prior, the face ranges and the baselines of the base model are removed, because they do not describe the videos of this
     training.
 
     Returns:
@@ -114,5 +114,7 @@ def begin_training(loaded: LoadedModel, config: TrainConfig) -> LoadedModel:
             for parameter in stem.trunk(config.stem.frozen):
                 parameter.requires_grad_(False)
     network.prior = network.label_frequencies = network.prior_weight = None
-    loaded = loaded.derive(prior=None, label_frequencies=None, prior_weight=None, face_ranges={})
+    loaded = loaded.derive(
+        prior=None, label_frequencies=None, prior_weight=None, face_ranges={}, baselines={}
+    )
     return loaded.derive(pretrained=None) if trained else loaded
