@@ -120,7 +120,7 @@ class ModelConfig(Config):
     """Label prior assumed at prediction time, from `label_frequencies` (0) to a uniform prior (1); see
     `peclip.labels.prior_factors`. If `None`, predictions are not adjusted."""
     face_ranges: dict[FaceMeasure, tuple[float | None, float | None]] = {}
-    """Range of the faces the model was trained on, lowest and highest value, for each measured property: `size`
+    """Lowest and highest values among the faces the model was trained on, for each measured property: `size`
     (longer side of the face in pixels), `sharpness`, `brightness`, `yaw` and `roll` (absolute, in degrees)."""
     baselines: dict[BaselineName, dict[str, float]] = {}
     """For each kind of baseline, the median of the centred log-probabilities by label over the faces that the model was

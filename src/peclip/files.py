@@ -90,7 +90,7 @@ def _created(folder: Path) -> Iterator[None]:
     except OSError as error:
         raise ConfigError(
             f"The output folder {str(folder)!r} cannot be created: {error.strerror or error}. Choose "
-            "a folder in an existing, writable one."
+            "a folder whose parent exists and is writable."
         ) from None
     try:
         yield

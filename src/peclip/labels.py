@@ -80,8 +80,8 @@ def check_text(what: str, text: str, *, limit: int) -> None:
         )
     if not text.isprintable() and any(unicodedata.category(char) in _UNSAFE for char in text):
         raise ConfigError(
-            f"{what} '{printable(text[:80])}' contains a control character, a line break or half "
-            "of a surrogate pair; remove it."
+            f"{what} '{printable(text[:80])}' contains a control character, a line break or an "
+            "unpaired surrogate; remove it."
         )
 
 

@@ -17,7 +17,7 @@ TimeOrigin = Literal["video", "container"]
 """Where time 0 is: at the first frame, or at the start of the container (often the start of the audio)."""
 
 Blur = Literal["others", "all"]
-"""Whose faces are made unrecognisable in a video: those of everybody but the main person, or all."""
+"""Whose faces are made unrecognisable in a video: everyone's except the main person's, or all."""
 
 EngineName = Literal["local", "ray"]
 """Where predictions run: in this process, or on the workers of a Ray cluster."""

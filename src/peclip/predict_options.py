@@ -26,8 +26,8 @@ class PredictOptions(Config, use_attribute_docstrings=True):
     end: float | None = Field(None, gt=0)
     """Skip frames after this time in seconds; by default (`all`), the video is read to the end."""
     time_origin: TimeOrigin = "video"
-    """Origin of times: the first frame of the video, or the start of the container, so that times match the
-    audio and transcripts even if the video starts later."""
+    """What time 0 refers to: the first frame of the video, or the start of the container, so that times match
+    the audio and transcripts even if the video starts later."""
     face_crop: bool = True
     """Detect and crop faces. Disable this for videos that are already cropped to a face."""
     detector: DetectorName = "auto"

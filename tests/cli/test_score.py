@@ -308,7 +308,7 @@ ROWS = (
     row("b.mp4", 0, 0, 0.7),
     row("c.mp4", -1, 0, 0, "no_face"),
 )
-COUNTS = "excluded rows: 3, other persons: 1, videos without a prediction: 1"
+COUNTS = "excluded rows: 3, other people: 1, videos without a prediction: 1"
 
 
 @pytest.fixture

@@ -30,27 +30,27 @@ def failure(folder: Path, *lines: str, header: str = HEADER) -> str:
         # Two windows against one: (0.8 + 0.4) / 2.
         (
             ["a,0,0,ok,fear,1,9,9,0,1,x", "a,1,0,ok,anger,1,9,9,0.8,0.2,x", "a,1,1,ok,fear,1,9,9,0.4,0.6,x"],
-            "anger", 0.6, "excluded rows: 1, other persons: 1, videos without a prediction: 0",
+            "anger", 0.6, "excluded rows: 1, other people: 1, videos without a prediction: 0",
         ),
         # As many windows, and person 1 is in more of their frames.
         (
             ["a,0,0,ok,fear,0.5,9,9,0,1,x", "a,1,0,ok,anger,0.9,9,9,0.75,0.25,x"],
-            "anger", 0.75, "excluded rows: 1, other persons: 1",
+            "anger", 0.75, "excluded rows: 1, other people: 1",
         ),
         # As many windows and frames, and person 0 is larger.
         (
             ["a,0,0,ok,fear,1,20,9,0.25,0.75,x", "a,1,0,ok,anger,1,9,9,1,0,x"],
-            "fear", 0.75, "excluded rows: 1, other persons: 1",
+            "fear", 0.75, "excluded rows: 1, other people: 1",
         ),
         # A window of low quality counts if it is the only one.
         (
             ["a,0,0,low_quality,fear,1,9,9,0.25,0.75,x", "a,-1,1,no_face,,0,,,,,x"],
-            "fear", 0.75, "averaged over low_quality ones: 1); excluded rows: 1, other persons: 0",
+            "fear", 0.75, "averaged over low_quality ones: 1); excluded rows: 1, other people: 0",
         ),
         # Beside another one it does not, nor does a window that could not be read.
         (
             ["a,0,0,low_quality,fear,1,9,9,0,1,x", "a,0,1,ok,anger,1,9,9,1,0,x", "a,-1,2,decode_error,,0,,,,,x"],
-            "anger", 1.0, "excluded rows: 2, other persons: 0",
+            "anger", 1.0, "excluded rows: 2, other people: 0",
         ),
     ],
 )  # fmt: skip
@@ -80,7 +80,7 @@ def test_uncertain_windows_count_with_their_probabilities(tmp_path: Path) -> Non
     assert table.confidences.tolist() == pytest.approx([0.6])
     (message,) = table.notes
     assert "ok and uncertain" in message
-    assert "excluded rows: 1, other persons: 0, videos without a prediction: 1" in message
+    assert "excluded rows: 1, other people: 0, videos without a prediction: 1" in message
 
 
 def test_the_required_columns_suffice(tmp_path: Path) -> None:

@@ -29,8 +29,8 @@ _SHOWN = 5
 """Findings of each kind shown in the table; JSON lists all."""
 
 _VERDICTS = {
-    "face": "cropped faces, like the crops of {model}: use them with --no-face-crop",
-    "portrait": "portraits, wider than the crops of {model}: crop the faces, without --no-face-crop",
+    "face": "cropped faces, like the crops {model} uses: use them with --no-face-crop",
+    "portrait": "portraits, wider than the crops {model} uses: crop the faces; do not use --no-face-crop",
     "scene": "whole scenes: crop the faces",
     "unclear": "unclear: inspect some frames",
 }
@@ -91,7 +91,7 @@ def check_copy(
 ) -> None:
     """Check for missing, corrupt and duplicate videos, wrong frame counts, and overlapping splits.
 
-    Frames are compared with the face crops of the model (-m).
+    Frames are compared with the kind of face crops the model was trained on (-m; nano by default).
     """
     from peclip.data import find_benchmark
     from peclip.data.check import check_dataset

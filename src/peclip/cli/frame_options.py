@@ -56,12 +56,12 @@ def check_frame_outputs(
         return
     if engine != "local":
         raise ConfigError(
-            f"{given} requires the faces of each frame, which --engine {engine} does not send back. "
+            f"{given} requires the faces in each frame, which --engine {engine} does not send back. "
             f"Use --engine local, or remove {given}."
         )
     if per_frame is not None and resume:
         raise ConfigError(
-            "--per-frame cannot be resumed, because its file is complete only at the end of a run. "
+            "A run with --per-frame cannot be resumed, because that file is complete only at the end. "
             "Remove --resume, or run --per-frame on the remaining sources."
         )
     for source in sources:
@@ -76,12 +76,12 @@ def _check_source(location: object, video: Path | None, per_frame: Path | None) 
     if isinstance(location, int) or (address is not None and is_live_address(address)):
         given = "--per-frame" if video is None else "--save-video"
         raise ConfigError(
-            f"{given} requires a file, because it is written at the end of a source; got the live "
+            f"{given} requires a file, because its rows are written at the end of a source; got the live "
             f"source {without_password(str(location))}. Record it first, for example with ffmpeg, "
             "and predict the recording."
         )
     if video is not None and address is not None:
         raise ConfigError(
-            "--save-video requires a file, because it is read twice; got the URL "
+            "--save-video requires a file, because the source is read twice; got the URL "
             f"{without_password(address)}. Download the file and predict it."
         )

@@ -40,8 +40,8 @@ ConfigOpt = Annotated[
         metavar="FILE",
         is_eager=True,
         callback=_use,
-        help="Read options from this YAML or TOML file, by their names without the dashes (window: "
-        "2s). Options on the command line take precedence.",
+        help="Read options from this YAML or TOML file; the keys are the option names without the "
+        "leading dashes (e.g. window: 2s). Options on the command line take precedence.",
     ),
 ]
 
@@ -80,7 +80,7 @@ def _defaults(path: Path, context: typer.Context) -> dict[str, Any]:
         option = names[name]
         if option.parameter in values:
             raise ConfigError(
-                f"The option file {str(path)!r} sets {name} twice, once by another name; keep one."
+                f"The option file {str(path)!r} sets {name} twice, under different names; keep one."
             )
         values[option.parameter] = _value(path, name, option, value)
     return values
@@ -113,7 +113,7 @@ def _text(path: Path, name: str, value: Any) -> str:
     # YAML reads no, off and yes as booleans, and a text is meant.
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         raise _invalid(
-            path, name, value, "a number or a text (in quotes, if it is a word such as off)"
+            path, name, value, "a number or text (in quotes if it is a word such as off)"
         )
     return str(value)
 
@@ -141,6 +141,6 @@ def _read(path: Path) -> Mapping[Any, Any]:
         return {}
     if not isinstance(values, Mapping):
         raise ConfigError(
-            f"The option file {str(path)!r} must contain names and values, such as window: 2s."
+            f"The option file {str(path)!r} must contain keys and values, such as window: 2s."
         )
     return values

@@ -122,40 +122,39 @@ TimelineOpt = Annotated[
     Path | None,
     typer.Option(
         "--plot",
-        help="Also draw the timeline of each source to this file (.png, .svg or .pdf), or for several "
-        "sources to .png files in this folder (requires the `plot` extra).",
+        help="Also draw the timeline of each source to this file (.png, .svg or .pdf) or, for several "
+        "sources, to .png files in this folder (requires the `plot` extra).",
     ),
 ]
 PageOpt = Annotated[
     Path | None,
     typer.Option(
         "--report",
-        help="Also write one .html page about all sources: summary, timelines, pictures of the peaks "
-        "of expressions, and settings (requires the `plot` extra).",
+        help="Also write one .html page about all sources: summary, timelines, pictures of expression "
+        "peaks, and settings (requires the `plot` extra).",
     ),
 ]
 PicturesOpt = Annotated[
     bool,
     typer.Option(
         "--pictures/--no-pictures",
-        help="Show the faces of people in --plot and --report; never with --blur-others or "
-        "--blur-all.",
+        help="Show faces in --plot and --report; never with --blur-others or --blur-all.",
     ),
 ]
 SaveVideoOpt = Annotated[
     Path | None,
     typer.Option(
         "--save-video",
-        help="Also write a video with boxes, ids, labels and probabilities, and the sound of the "
-        "source, to this file (.mp4); for several sources, to this folder.",
+        help="Also write a video with boxes, ids, labels and probabilities, and the original "
+        "sound, to this file (.mp4); for several sources, to this folder.",
     ),
 ]
 BlurOthersOpt = Annotated[
     bool,
     typer.Option(
         "--blur-others",
-        help="Make all faces but that of the person seen longest (with --max-people, of the people "
-        "who are kept) unrecognisable in --save-video.",
+        help="Make all faces unrecognisable in --save-video, except that of the person seen "
+        "longest (with --max-people, those of the people kept).",
     ),
 ]
 BlurAllOpt = Annotated[

@@ -33,7 +33,7 @@ def files_of_sources(
         files = dict.fromkeys(sources, output)
     elif output.is_file() or (output.suffix and not output.is_dir()):
         raise ConfigError(
-            f"There are {len(sources)} sources, and {option} {str(output)!r} is one file. Set it to "
+            f"There are {len(sources)} sources, but {option} {str(output)!r} is a single file. Set it to "
             f"a folder: {option} FOLDER."
         )
     else:

@@ -63,8 +63,8 @@ def shared_recording_warning(splits: Sequence[Split]) -> str | None:
     more = f" (and {found.recordings - 1:,} more)" if found.recordings > 1 else ""
     return (
         f"{found.one.id!r} in {found.splits[0]} and {found.other.id!r} in {found.splits[1]} seem to be "
-        f"pieces of one recording{more}. A model recognises the person again, so the scores are too high. "
-        "Use --dataset table with a column subject, or put all pieces of a person into one split."
+        f"pieces of one recording{more}. A model is then scored on people it has already seen, so the scores are too high. "
+        "Use --dataset table with a subject column, or put all pieces with the same person into one split."
     )
 
 

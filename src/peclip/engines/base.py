@@ -47,7 +47,7 @@ class Job:
     keep_rows: bool = True
     """False if `Reading.prediction()` is not needed, so that memory does not grow with the source."""
     keep_faces: bool = False
-    """Whether `Reading.prediction()` has the faces of each frame; engine `local` only."""
+    """Whether `Reading.prediction()` has the faces in each frame; `local` engine only."""
 
     def load(self) -> Recognizer:
         """Loads the model; raises as `peclip.load`."""

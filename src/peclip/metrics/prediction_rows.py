@@ -29,7 +29,7 @@ def reduce_rows(records: Sequence[Record], targets: Mapping[str, str] | None) ->
         targets: the true label of every source, if the records have none.
 
     Raises:
-        ConfigError: a record is invalid, a source has no target or more than one, or nobody is seen in any video.
+        ConfigError: a record is invalid, a source has no target or more than one, or no one is detected in any video.
     """
     columns = probability_columns(records[0][1])
     if not columns:
@@ -113,5 +113,5 @@ def _note(rows: Mapping[str, Sequence[Row]], tracks: Sequence[TrackSummary], per
     return (
         f"reduced {total} rows to {len(tracks)} videos, using the mean over the {kinds} windows "
         f"of the person visible the longest{fallback}; excluded rows: {total - used}, other "
-        f"persons: {persons}, videos without a prediction: {without}"
+        f"people: {persons}, videos without a prediction: {without}"
     )

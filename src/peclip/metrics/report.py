@@ -145,7 +145,7 @@ class Report:
         if self.num_videos >= _FEW_VIDEOS:
             return None
         return (
-            f"n = {self.num_videos}: with fewer than {_FEW_VIDEOS} videos, the scores say little, and bootstrap "
+            f"n = {self.num_videos}: with fewer than {_FEW_VIDEOS} videos, the scores are unreliable, and bootstrap "
             "intervals are too narrow"
         )
 

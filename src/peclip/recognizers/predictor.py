@@ -101,7 +101,7 @@ class Predictor:
     def predict(self, video: Video, options: PredictOptions = DEFAULT_OPTIONS) -> Prediction:
         """Recognises the expressions of everyone in a video.
 
-        The faces of each frame are kept for `Prediction.render` and `frame_rows`, except of live sources:
+        The faces in each frame are kept for `Prediction.render` and `frame_rows`, except for live sources:
         28 bytes per frame and 24 per face.
 
         Args:

@@ -127,7 +127,7 @@ class Recognizer(Predictor):
         new = [name for name, text in texts.items() if text not in self.texts.values()]
         if new:
             log.warning(
-                "The text encoder of %s has learned only the texts of its labels (%s), so its scores for %s "
+                "The text encoder of %s has learned only its own labels (%s), so its scores for %s "
                 "are unreliable unless it is trained on them. Use its labels, or a model with the "
                 "text encoder of CLIP, such as clip:ViT-B-16-quickgelu/openai.",
                 self.name,

@@ -20,15 +20,15 @@ class FrameRow:
 
     source: str
     frame: int
-    """From 0, as `start_frame` of a row."""
+    """Counted from 0, like `start_frame` in a row."""
     timestamp: float
-    """Seconds, from the time origin of the rows."""
+    """Seconds from the time origin of the rows."""
     face_id: int
-    """`track_id` of the rows; -1 for the whole frame, or for a frame without faces."""
+    """The `track_id` in the rows; -1 for a whole frame or a frame without people."""
     success: bool
     """Whether a face was found."""
     confidence: float | None = None
-    """Of the face detector, 0 to 1; 0 without a face, `None` for the whole frame."""
+    """The face detector's confidence, 0 to 1; 0 without a face, `None` for a whole frame."""
     box: tuple[float, float, float, float] | None = None
     """x, y, width, height in pixels."""
     window: int | None = None
@@ -107,8 +107,8 @@ def faces_of(prediction: LoggedResult) -> FaceLog:
     """
     if prediction.faces is None:
         raise ConfigError(
-            f"The prediction of {prediction.source!r} has no faces per frame. Make it with "
-            "model.predict(video) from a file; live sources and files of rows have only rows."
+            f"The prediction of {prediction.source!r} has no faces per frame. Create it with "
+            "model.predict(video) from a file; live sources and row files have only rows."
         )
     return prediction.faces
 

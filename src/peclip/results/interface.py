@@ -36,7 +36,7 @@ class SourceResult(Protocol):
 
     @property
     def metadata(self) -> Mapping[str, Any]:
-        """Facts about the model, the source and the options; empty for rows of files."""
+        """Facts about the model, the source and the options; empty for rows read from files."""
         ...
 
     def to_dict(self) -> dict[str, Any]:

@@ -153,7 +153,7 @@ def _check_blur(blur: str | None, metadata: Any) -> None:
         raise ConfigError(f"Unknown blur {blur!r}; use {', '.join(map(repr, get_args(Blur)))}.")
     if blur is not None and metadata["face_detector"] is None:
         raise ConfigError(
-            "Faces cannot be blurred in a prediction without face detection. Predict the video "
+            "Faces cannot be blurred, because the prediction was made without face detection. Predict the video "
             "with face detection (without --no-face-crop)."
         )
 
@@ -162,7 +162,7 @@ def _source(prediction: LoggedResult, video: Video | None) -> Video:
     """Returns what to decode."""
     if video is None and prediction.source == "array":
         raise ConfigError(
-            "The prediction was made from pixels, which it does not keep. Pass them: "
+            "The prediction was made from pixels, which it does not keep. Pass them again: "
             "prediction.render(path, video=pixels)."
         )
     source = prediction.source if video is None else video

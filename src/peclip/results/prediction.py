@@ -37,7 +37,7 @@ class Prediction:
     metadata: Mapping[str, Any] = field(default_factory=dict)
     """Model, device, precision, decoder, face detector and preprocessing used."""
     faces: FaceLog | None = field(default=None, repr=False, compare=False)
-    """The faces of each frame, for `render` and `frame_rows`; `None` for live sources and rows of files."""
+    """The faces in each frame, for `render` and `frame_rows`; `None` for live sources and rows read from files."""
 
     @property
     def tracks(self) -> dict[int, TrackSummary]:
@@ -125,7 +125,7 @@ class Prediction:
         return summarise(self.rows, self.labels)
 
     def frame_rows(self) -> Iterator[FrameRow]:
-        """Yields one row per frame and person, and one for each frame without anyone.
+        """Yields one row per frame and person, and one for each frame without people.
 
         Raises:
             ConfigError: the prediction has no faces per frame.
@@ -155,12 +155,12 @@ class Prediction:
         blur: Blur | None = None,
         on_frame: Callable[[float], None] | None = None,
     ) -> None:
-        """Writes an MP4 video with boxes, ids, labels and probabilities, and the sound of the source.
+        """Writes an MP4 video with boxes, ids, labels and probabilities, and the source's sound.
 
         Args:
             path: a `.mp4` file.
             video: the source, if it is pixels, or a file that has been moved.
-            blur: make the faces of `"others"` than the main person, or of `"all"`, unrecognisable.
+            blur: whose faces to make unrecognisable: `"others"` (everyone but the main person) or `"all"`.
             on_frame: called with the time of each frame in seconds.
 
         Raises:

@@ -186,7 +186,7 @@ class Report:
         wanted = [((row.track_id, episode.label), row) for episode, row in peaks]
         found = pictures_of(prediction, wanted, video=video) if self._pictures else {}
         colours = label_colours(prediction.labels)
-        self._sections.write('<h3>Peaks of expressions</h3>\n<div class="people">\n')
+        self._sections.write('<h3>Expression peaks</h3>\n<div class="people">\n')
         for track, person in itertools.groupby(peaks, key=lambda pair: pair[1].track_id):
             figures = "".join(
                 _peak(episode, colours[episode.label], found.get((track, episode.label)))

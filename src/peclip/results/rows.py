@@ -67,7 +67,7 @@ class Row:
     roll: float | None = None
     """See `peclip.video.face_measures.FaceMeasures`."""
     unlike_training: tuple[str, ...] | None = None
-    """The measures outside the range of the model's training; `None` if the model has no ranges, or without a face."""
+    """The measures outside the ranges the model was trained on; `None` if it stores no ranges, or without a face."""
 
     @property
     def margin(self) -> float | None:

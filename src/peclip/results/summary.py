@@ -139,7 +139,7 @@ class Summary:
 def summarise(rows: Iterable[Row], labels: Sequence[str]) -> Summary:
     """Returns one line per source and person.
 
-    A source in which nobody is seen has one line with the track id -1.
+    A source in which no one is detected gets a single line, with the track id -1.
 
     Args:
         rows: all rows of any number of sources, in any order.

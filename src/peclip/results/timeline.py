@@ -238,7 +238,7 @@ def _remarks(lanes: Lanes) -> list[str]:
         remarks.append("; ".join(marks).capitalize() + ".")
     if lanes.num_left_out:
         more = f"{lanes.num_left_out} more {'person' if lanes.num_left_out == 1 else 'people'}"
-        remarks.append(f"Without {more}, seen for less time.")
+        remarks.append(f"Not shown: {more}, seen for less time.")
     if lanes.end_reason:
         remarks.append(f"{lanes.end_reason.capitalize()}.")
     return remarks

@@ -35,7 +35,7 @@ class FaceMeasures:
     brightness: float
     """Mean of the grey crop, 0 to 255; median over the crops."""
     yaw: float | None
-    """Turn of the head in degrees, positive where the nose points to the right of the picture; median over the
+    """Turn of the head in degrees, positive if the nose points to the right of the picture; median over the
     window; `None` without landmarks."""
     roll: float | None
     """Angle of the line between the eyes in degrees, positive clockwise; median over the window; `None` without

@@ -254,7 +254,7 @@ class TorchcodecReader(ProcessBound):
             raise Broken(failure)
         if not failures and index < len(self):
             logger.warning(
-                "%s: torchcodec gave %d of %d frames. Reading the rest with PyAV.",
+                "%s: torchcodec returned only %d of %d frames. Reading the rest with PyAV.",
                 self._name,
                 index,
                 len(self),

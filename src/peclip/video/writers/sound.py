@@ -94,7 +94,9 @@ class Sound:
         except (av.FFmpegError, ValueError) as error:
             self._packets = iter(())
             logger.warning(
-                "%s: the sound is left out from some point on: %s.", self._source, reason(error)
+                "%s: part of the sound is left out, because it cannot be read or written: %s.",
+                self._source,
+                reason(error),
             )
 
     def finish(self) -> None:
