@@ -110,7 +110,12 @@ def test_a_video_without_a_face_names_the_faces_that_are_not_found(
     sized = ["--detect-size", "640", "--detector", "haar", "-m", "debug"]
     assert run(["predict", str(tmp_path / "0.png"), *sized]) == 0
     hint = capsys.readouterr().err
-    for expected in ("no face found", "less than about 36 pixels", "--detect-size", "--min-face"):
+    for expected in (
+        "no face found",
+        "smaller than about 36 pixels",
+        "--detect-size",
+        "--min-face",
+    ):
         assert expected in hint
     assert "--face-threshold" in hint
     assert "frontal" in hint, "a property of the Haar cascade"

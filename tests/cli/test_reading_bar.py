@@ -59,7 +59,8 @@ def test_one_source_has_one_bar() -> None:
 
 
 def row(track: int, label: str | None = "anger") -> Row:
-    return Row("a", "m", "", track, 0, 0.0, 1.0, 0, 3, 4, 1, "ok", label=label)
+    scores = {} if label is None else {label: 1.0}
+    return Row("a", "m", "", track, 0, 0.0, 1.0, 0, 3, 4, 1, "ok", label=label, scores=scores)
 
 
 def test_counts() -> None:

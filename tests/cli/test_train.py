@@ -347,7 +347,7 @@ def test_all_folds_without_anything_to_report(tmp_path: Path, capsys: Output) ->
     assert [fold["epochs"] for fold in report["folds"]] == [1] * 5
     assert run(["train", "--resume", str(out), "--device", "cpu"]) == 0
     lines = [line.split() for line in capsys.readouterr().out.splitlines()]
-    assert lines[1:] == [["-", "1", "-", "-"]] * 5, "no mean of nothing"
+    assert lines[1:] == [["-", "1", "-", "-", "-"]] * 5, "no mean of nothing"
 
 
 def test_invalid_usage_is_a_one_line_error(

@@ -204,7 +204,7 @@ def test_an_invalid_csv_file(content: str | bytes, expected: str, tmp_path: Path
         ('{"source": "a", "target": "sad"}\n', "line 1 lacks label"),
         (
             '{"source": "a", "target": 3, "label": "sad"}\n',
-            "line 1 has the target 3, but non-empty text",
+            "line 1 has the target 3, expected non-empty text",
         ),
         ('{"source": "a", "target": "sad", "label": null}\n', "line 1 has the label None"),
         (
