@@ -42,6 +42,7 @@ nano: $(READY)  ## train the embedded model anew, in runs/, and put it into the 
 	.venv/bin/python recipes/nano_card.py --data runs --votes $(DATA)/fer2013_ferplus_votes.csv --clips $(DATA)/clips \
 		--model runs/nano/model --pooled runs/nano-backbone/model --out src/peclip/assets/nano \
 		--stages $(addprefix runs/,nano-face nano-backbone nano) $(if $(ablations),--ablation $(ablations)) $(CARD)
+	.venv/bin/python recipes/nano_ranges.py --data runs --model src/peclip/assets/nano --write
 # More for the card: --previous CHECKOUT with an earlier model, --peers FILE of benchmarks/peers.py.
 CARD ?=
 ablations = $(foreach run,$(wildcard runs/ablation-*),$(patsubst runs/ablation-%,%,$(run))=$(run))
