@@ -44,7 +44,7 @@ def test_pieces_in_two_splits() -> None:
     said = str(shared_recording_warning([train, val]))
     assert "'happiness/interview_ann_1.mp4' in train" in said
     assert "'sadness/interview_ann_2.mp4' in val" in said
-    assert "column subject" in said
+    assert "subject column" in said
 
 
 def test_whole_recordings_in_each_split() -> None:

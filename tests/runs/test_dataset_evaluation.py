@@ -191,6 +191,7 @@ def ask_in_ranks(rank: int, root: str, model: str, port: int, out: str) -> None:
         Path(out).write_text(json.dumps(found.to_dict()))
 
 
+@pytest.mark.slow  # two processes import torch; the training of two ranks is tested by default
 def test_two_ranks_equal_one(root: Path, model: Path, tmp_path: Path) -> None:
     """An odd number of videos, nothing padded; a probability may differ by the rounding of its batch."""
     out = tmp_path / "two.txt"
