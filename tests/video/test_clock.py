@@ -300,3 +300,17 @@ def test_a_video_that_starts_after_its_sound(decoder: str, name: str, tmp_path: 
 def test_the_file_whose_video_starts_at_two_seconds(decoder: str, shared_data: Path) -> None:
     with open_video(shared_data / "hard" / "video_starts_at_2s.mp4", decoder=decoder) as reader:
         assert reader.metadata.start_s == pytest.approx(2.0, abs=1e-6)
+
+
+def test_times_that_were_never_set_give_one_warning(
+    shared_data: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """1,000 frames, 1/90,000 s apart."""
+    with open_video(shared_data / "hard/unset_timestamps_90000fps.mp4", decoder="pyav") as reader:
+        assert len(reader) == 1000
+        with caplog.at_level(logging.WARNING):
+            caplog.clear()
+            found = [chunk.timestamps for chunk in reader.chunks()]
+    assert sum(map(len, found)) == 1000
+    assert found[-1][-1] == pytest.approx(999 / 90_000, abs=1e-3)
+    assert sum("implausible" in message for message in caplog.messages) == 1
