@@ -272,7 +272,7 @@ def test_ctrl_c_during_an_import_ends_without_a_traceback(module: str, tmp_path:
         "sys.meta_path.insert(0, Finder())\n"
     )
     path = os.pathsep.join([str(tmp_path), *filter(None, [os.environ.get("PYTHONPATH")])])
-    arguments = ["predict", str(tmp_path), "-m", "debug", "--device", "cpu"]
+    arguments = ["predict", str(tmp_path / "a.mp4"), "-m", "debug", "--device", "cpu"]
     (tmp_path / "a.mp4").touch()
     done = subprocess.run(
         [sys.executable, "-m", "peclip", *arguments],
