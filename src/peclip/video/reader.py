@@ -153,11 +153,10 @@ def _open_file(
     probe = pyav_probe.probe(source)
     if isinstance(source, str) and probe.container in pyav_probe.LIVE_CONTAINERS:
         return _open_live(source, num_threads, live)
-    if decoder == "pyav" or problem is not None:
+    exact = torchcodec.reads_exactly(source, probe)
+    if decoder == "pyav" or problem is not None or (decoder == "auto" and not exact):
         return pyav.PyAVReader(source, probe, num_threads=num_threads)
-    if decoder == "auto" and not torchcodec.reads_exactly(source, probe):
-        return pyav.PyAVReader(source, probe, num_threads=num_threads)
-    if torchcodec.reads_exactly(source, probe):
+    if exact:
         assert isinstance(source, Path)
         changes = pyav_changes.hidden_changes(source, probe)
         if changes is not None:

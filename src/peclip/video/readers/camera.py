@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import cv2
 import numpy as np
 
-from peclip.errors import DeviceError, VideoError
-from peclip.video.frames import Frames
+from peclip.errors import DeviceError
 from peclip.video.interface import VideoMetadata
-from peclip.video.readers.streaming import CHUNK_SECONDS, Image, ProcessBound, in_chunks, stopped
+from peclip.video.readers.streaming import Endless, Image, stopped
 
 
-class CameraReader(ProcessBound):
+class CameraReader(Endless):
     """Reads a webcam; times are those of the machine's monotonic clock when a frame arrived.
 
     Args:
@@ -44,16 +43,6 @@ class CameraReader(ProcessBound):
     @property
     def metadata(self) -> VideoMetadata:
         return self._metadata
-
-    def __len__(self) -> int:
-        raise TypeError(f"{self._name} has no length; use chunks().")
-
-    def chunks(self, max_frames: int = 16) -> Iterator[Frames]:
-        self._check_process()
-        return in_chunks(self._images(), max_frames, CHUNK_SECONDS)
-
-    def read(self, indices: Sequence[int]) -> Frames:
-        raise VideoError(f"{self._name} does not support access by frame number; use chunks().")
 
     def close(self) -> None:
         self._capture.release()

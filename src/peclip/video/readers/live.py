@@ -10,23 +10,16 @@ from __future__ import annotations
 import logging
 import queue
 import threading
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator
 from contextlib import closing, suppress
 from time import monotonic
 
 from peclip.downloads.address import without_password
 from peclip.errors import VideoError
-from peclip.video.frames import Frames
 from peclip.video.interface import DEFAULT_LIVE_OPTIONS, LiveOptions, VideoMetadata
 from peclip.video.readers.live_connection import LiveConnection, Lost
 from peclip.video.readers.reference_frame import fit
-from peclip.video.readers.streaming import (
-    CHUNK_SECONDS,
-    Image,
-    ProcessBound,
-    in_chunks,
-    stopped,
-)
+from peclip.video.readers.streaming import Endless, Image, stopped
 
 logger = logging.getLogger(__name__)
 
@@ -36,7 +29,7 @@ RETRY_PAUSE_SECONDS = 1.0
 _QUEUED_PICTURES = 2
 
 
-class LiveReader(ProcessBound):
+class LiveReader(Endless):
     """Reads a live source once; `chunks` continues where the last call stopped.
 
     Times are the stream's timestamps. MJPEG has none, so the arrival times of frames on this machine's monotonic
@@ -80,16 +73,6 @@ class LiveReader(ProcessBound):
         height, width, _ = self._shape
         rate = probe.frame_rate if probe.container != "mpjpeg" else None
         return VideoMetadata(width, height, rate, probe.duration_s, None, "pyav", live=True)
-
-    def __len__(self) -> int:
-        raise TypeError(f"{self._name} has no length; use chunks().")
-
-    def chunks(self, max_frames: int = 16) -> Iterator[Frames]:
-        self._check_process()
-        return in_chunks(self._images(), max_frames, CHUNK_SECONDS)
-
-    def read(self, indices: Sequence[int]) -> Frames:
-        raise VideoError(f"{self._name} does not support access by frame number; use chunks().")
 
     def stop(self) -> None:
         self._stopped.set()

@@ -59,40 +59,34 @@ class LiveConnection:
         with self._open() as container:
             stream = self._stream(container)
             assert self.probe is not None
-            lost: list[Lost] = []
-            pictures = self._decoded(container, stream, lost)
+            pictures = self._decoded(container, stream)
             if self.probe.container == "mpjpeg":
                 yield from _timed_by_arrival(pictures)
             else:
                 clock = Clock(self._name, self.probe.frame_rate)
                 timed = ((shown, time, None) for shown, time in pictures)
                 yield from ((image, seconds) for (image, _), seconds, _ in clock.timed(timed))
-            if lost:  # after the picture that the clock held back
-                raise lost[0]
 
     def _decoded(
-        self, container: InputContainer, stream: VideoStream, lost: list[Lost]
+        self, container: InputContainer, stream: VideoStream
     ) -> Iterator[tuple[tuple[Image, float], float | None]]:
-        """Yields pictures with the time of their arrival, and their timestamp; adds why they end to `lost`."""
+        """Yields pictures with the time of their arrival, and their timestamp."""
         assert self._to_rgb is not None
         shown = monotonic()
-        try:
-            for packet, now in self._packets(container, stream):
+        for packet, now in self._packets(container, stream):
+            try:
+                frames = stream.decode(packet)
+            except (av.FFmpegError, OSError):  # damaged; players skip it too
+                frames = []
+            for frame in frames:
                 try:
-                    frames = stream.decode(packet)
-                except (av.FFmpegError, OSError):  # damaged; players skip it too
-                    frames = []
-                for frame in frames:
-                    try:
-                        image = self._to_rgb(frame)
-                    except (av.FFmpegError, OSError, ValueError) as error:
-                        raise Lost(reason(error)) from error
-                    yield (image, now), None if frame.time is None else float(frame.time)
-                    shown = monotonic()  # not `now`: the model may have taken its time
-                if packet is not None and now - shown > self._options.timeout_s:
-                    raise Lost(f"no frame for {self._options.timeout_s:g} s")
-        except Lost as error:
-            lost.append(error)
+                    image = self._to_rgb(frame)
+                except (av.FFmpegError, OSError, ValueError) as error:
+                    raise Lost(reason(error)) from error
+                yield (image, now), None if frame.time is None else float(frame.time)
+                shown = monotonic()  # not `now`: the model may have taken its time
+            if packet is not None and now - shown > self._options.timeout_s:
+                raise Lost(f"no frame for {self._options.timeout_s:g} s")
 
     def _open(self) -> InputContainer:
         scheme = self._address.partition(":")[0].lower()

@@ -186,3 +186,21 @@ class ProcessBound(Closing):
             f"The open reader for {self._name} cannot be pickled. Pass the path to the worker, and call "
             "open_video there."
         )
+
+
+class Endless(ProcessBound):
+    """A source that is read once, as its frames arrive, and may have no end."""
+
+    def __len__(self) -> int:
+        raise TypeError(f"{self._name} has no length; use chunks().")
+
+    def chunks(self, max_frames: int = 16) -> Iterator[Frames]:
+        self._check_process()
+        return in_chunks(self._images(), max_frames, CHUNK_SECONDS)
+
+    def read(self, indices: Sequence[int]) -> Frames:
+        raise VideoError(f"{self._name} does not support access by frame number; use chunks().")
+
+    def _images(self) -> Iterator[tuple[Image, float]]:
+        """Yields the frames with their times in seconds."""
+        raise NotImplementedError
