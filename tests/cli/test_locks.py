@@ -12,14 +12,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from canned import CannedEngine, CannedReading, opener
+from canned import CannedEngine, CannedReading
 from command_line import Output, command, refused
 
 from peclip.cli.app import run
 from peclip.data.preparation.crop_record import CropConfig
 from peclip.data.preparation.face_crops import prepare
 from peclip.data.samples import Sample
-from peclip.engines.registry import ENGINES
 from peclip.errors import ConfigError, TrainingError
 from peclip.files import locked
 from peclip.runs.run_folder import CONFIG, RunFolder
@@ -72,13 +71,6 @@ def test_what_is_not_a_file_is_not_locked(
     monkeypatch.chdir(tmp_path)
     with locked(Path(name), None), locked(Path(name)):
         assert list(tmp_path.iterdir()) == []
-
-
-@pytest.fixture
-def engine(monkeypatch: pytest.MonkeyPatch) -> CannedEngine:
-    engine = CannedEngine()
-    monkeypatch.setitem(ENGINES, "local", opener(engine))
-    return engine
 
 
 @pytest.fixture

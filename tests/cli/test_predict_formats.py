@@ -5,23 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from canned import CannedEngine, opener
 
 from peclip.cli.app import run
-from peclip.engines.registry import ENGINES
 
 Output = pytest.CaptureFixture[str]
 
-
-@pytest.fixture
-def videos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Three windows of a second with anger per source."""
-    monkeypatch.setitem(ENGINES, "local", opener(CannedEngine()))
-    folder = tmp_path / "videos"
-    folder.mkdir()
-    for name in ("a.mp4", "b.mp4", "bad.mp4"):
-        (folder / name).touch()
-    return folder
+pytestmark = pytest.mark.usefixtures("engine")
 
 
 def told(capsys: Output) -> str:

@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 
 import pytest
-from canned import LABELS, CannedEngine, make_row, opener
+from canned import LABELS, CannedEngine, make_row
 
 from peclip.cli.app import run
 from peclip.engines.registry import ENGINES
@@ -15,23 +15,6 @@ from peclip.errors import UserError
 from peclip.results.prediction import Prediction
 
 Output = pytest.CaptureFixture[str]
-
-
-@pytest.fixture
-def engine(monkeypatch: pytest.MonkeyPatch) -> CannedEngine:
-    """Three windows of a second with anger 0.75 per source."""
-    engine = CannedEngine()
-    monkeypatch.setitem(ENGINES, "local", opener(engine))
-    return engine
-
-
-@pytest.fixture
-def videos(tmp_path: Path) -> Path:
-    folder = tmp_path / "videos"
-    folder.mkdir()
-    for name in ("a.mp4", "b.mp4", "bad.mp4"):
-        (folder / name).touch()
-    return folder
 
 
 @pytest.fixture
