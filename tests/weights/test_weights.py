@@ -19,6 +19,7 @@ from safetensors.torch import load_file, save_file
 
 from peclip.config import ModelConfig, PreprocessConfig
 from peclip.errors import CheckpointError, ConfigError, UserError, WeightsError
+from peclip.files import locked
 from peclip.models.base import ExpressionModel, Output
 from peclip.models.pe_clip_config import PEClipConfig
 from peclip.models.registry import untrained_configs
@@ -189,6 +190,15 @@ def test_saving_again_replaces_both_files(saved: Path, settings: Settings) -> No
     save_model(other, config, saved)
     assert torch.equal(logits(reload(saved, settings)), logits(other))
     assert len(list(saved.iterdir())) == 2
+
+
+def test_two_processes_do_not_save_into_one_folder(saved: Path, settings: Settings) -> None:
+    before = {path.name: path.read_bytes() for path in saved.iterdir()}
+    config = debug_config().derive(temperature=0.5)
+    model = fresh(config, settings, seed=9)
+    with locked(saved), pytest.raises(ConfigError, match="Another run is writing"):
+        save_model(model, config, saved)
+    assert {path.name: path.read_bytes() for path in saved.iterdir()} == before
 
 
 def test_a_failed_save_leaves_the_old_model(

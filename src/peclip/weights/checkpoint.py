@@ -20,7 +20,7 @@ from torch import Tensor
 from peclip.config import ModelConfig
 from peclip.downloads.hub import hub_cache
 from peclip.errors import CheckpointError, ConfigError
-from peclip.files import replacing
+from peclip.files import locked, replacing
 from peclip.models.base import ExpressionModel
 from peclip.models.registry import build_model, read_config
 from peclip.nn.clip import least_parameters
@@ -180,7 +180,7 @@ def save_model(
         half: store fp16; loaded models compute in fp32 again.
 
     Raises:
-        ConfigError: the folder cannot be written.
+        ConfigError: the folder cannot be written, or another process is writing to it.
     """
     if full and config.pretrained is not None:
         config = config.derive(pretrained=None)
@@ -192,11 +192,12 @@ def save_model(
     }
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with replacing(folder / TENSORS) as partial:
-            save_file(tensors, partial, metadata={"format": "pt"})
-            partial.chmod(0o644)  # safetensors makes files that only their owner can read
-        with replacing(folder / CONFIG) as partial:
-            partial.write_text(config.model_dump_json(indent=2) + "\n", encoding="utf-8")
+        with locked(folder):  # the files of two models must not be mixed
+            with replacing(folder / TENSORS) as partial:
+                save_file(tensors, partial, metadata={"format": "pt"})
+                partial.chmod(0o644)  # safetensors makes files that only their owner can read
+            with replacing(folder / CONFIG) as partial:
+                partial.write_text(config.model_dump_json(indent=2) + "\n", encoding="utf-8")
     except (OSError, SafetensorError) as error:
         raise ConfigError(f"The model cannot be saved in {str(folder)!r}: {error}") from None
 
