@@ -8,31 +8,28 @@ from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import torch
 
 from peclip import runtime
-from peclip.data.samples import Split
 from peclip.downloads.hub import push_folder
 from peclip.errors import ConfigError
 from peclip.labels import LabelSet, canonical
 from peclip.literals import Precision
 from peclip.models.registry import DEFAULT
-from peclip.nn.clip import has_closed_vocabulary
+from peclip.nn.backbone_config import has_closed_vocabulary
 from peclip.recognizers.predictor import Predictor
 from peclip.settings import Settings, load_settings
-from peclip.training.checks import batch_size_warning
-from peclip.training.config import TrainConfig
-from peclip.training.fitting import begin_training, fit
-from peclip.training.progress import Hooks
-from peclip.training.reporting import following
-from peclip.training.runtime import Runtime
-from peclip.training.state import claimed
-from peclip.training.trainer import TrainResult
 from peclip.weights.checkpoint import Checkpoint, load_model, save_model
 from peclip.weights.model_card import write_card
 from peclip.weights.resolve import resolve
+
+if TYPE_CHECKING:
+    from peclip.data.samples import Split
+    from peclip.training.config import TrainConfig
+    from peclip.training.progress import Hooks
+    from peclip.training.trainer import TrainResult
 
 log = logging.getLogger("peclip")
 
@@ -160,6 +157,14 @@ class Recognizer(Predictor):
         Raises:
             UserError: a label is unknown, a video unreadable, the loss not finite, or the disk full.
         """
+        # Here, because predicting does not need them.
+        from peclip.training.checks import batch_size_warning
+        from peclip.training.config import TrainConfig
+        from peclip.training.fitting import begin_training, fit
+        from peclip.training.reporting import following
+        from peclip.training.runtime import Runtime
+        from peclip.training.state import claimed
+
         config = config or TrainConfig()
         told = {"model": self.config.model_dump(), "train": config.model_dump()}
         if (said := batch_size_warning(self.config, config)) is not None:
