@@ -35,12 +35,7 @@ def download_repository(
         ConfigError: the repository ID is invalid.
         WeightsError: it does not exist, or is not cached and cannot be downloaded.
     """
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import (
-        HFValidationError,
-        RepositoryNotFoundError,
-        RevisionNotFoundError,
-    )
+    from huggingface_hub import errors, snapshot_download
 
     try:
         with checked_responses():
@@ -55,11 +50,11 @@ def download_repository(
             )
     except WeightsError:
         raise
-    except HFValidationError:
+    except errors.HFValidationError:
         raise ConfigError(
             f"{repo!r} is not a valid repository ID; use owner/name[@revision]."
         ) from None
-    except (RepositoryNotFoundError, RevisionNotFoundError):
+    except (errors.RepositoryNotFoundError, errors.RevisionNotFoundError):
         raise WeightsError(
             f"The hub has no repository {repo!r}{f' at {revision!r}' if revision else ''}, or it "
             "is private. Check the name; for a private repository, set HF_TOKEN to an access "

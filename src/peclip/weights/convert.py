@@ -67,9 +67,7 @@ def convert_release(
     name, _, tag = backbone.partition("/")
     base = backbone_model_config(name, tag or "openai")
     if is_published(name):  # its weights are not loaded here, so nothing else would check it
-        from peclip.nn.published import check_tag
-
-        check_tag(name, tag or "openai", quick_gelu=base.quick_gelu)
+        _check_tag(name, tag or "openai", quick_gelu=base.quick_gelu)
     layout = {
         "num_frames": 16,
         "prompt_half": True,
@@ -91,6 +89,12 @@ def convert_release(
     save_model(model, config, output, full=full)
     write_card(output, output.resolve().name, config, texts, full=full)
     return config
+
+
+def _check_tag(name: str, tag: str, *, quick_gelu: bool) -> None:
+    from peclip.nn.published import check_tag
+
+    check_tag(name, tag, quick_gelu=quick_gelu)
 
 
 def read_release(path: Path) -> dict[str, Tensor]:
