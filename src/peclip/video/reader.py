@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from peclip.downloads.address import without_password
-from peclip.errors import ConfigError, DeviceError, VideoError, source_errors
+from peclip.errors import ConfigError, DeviceError, source_errors
 from peclip.literals import DecoderName
 from peclip.video.animation_chunks import is_animation, is_gif
 from peclip.video.frames import Frames, TensorLike, is_tensor
