@@ -19,7 +19,7 @@ ARG PYTHON=3.12
 ARG TORCH_BACKEND=cpu
 ARG EXTRAS=data,plot,annotation
 
-# FFmpeg's libraries are for torchcodec; without them, peclip decodes with PyAV.
+# FFmpeg's libraries are for --decoder torchcodec; by default, peclip decodes with PyAV.
 RUN apt-get update \
     && apt-get install --yes --no-install-recommends ca-certificates ffmpeg \
     && rm -rf /var/lib/apt/lists/*

@@ -11,7 +11,7 @@ DetectorName = Literal["auto", "yunet", "haar"]
 """Face detectors: yunet, haar (OpenCV's Haar cascade), or auto (YuNet, falling back to Haar)."""
 
 DecoderName = Literal["auto", "torchcodec", "pyav"]
-"""Video decoders; auto uses torchcodec if FFmpeg is found, otherwise PyAV."""
+"""Video decoders; auto is PyAV. torchcodec requires an installed FFmpeg, and is no faster."""
 
 TimeOrigin = Literal["video", "container"]
 """Where time 0 is: at the first frame, or at the start of the container (often the start of the audio)."""

@@ -61,7 +61,7 @@ class PredictOptions(Config, use_attribute_docstrings=True):
     """Take each person's own baseline off the logits: the median over the most neutral fifth of the windows
     (neutral) or over all (median). Needs 10 windows per person; rows are then written when a source ends."""
     decoder: DecoderName = "auto"
-    """Video decoder; auto uses torchcodec if FFmpeg is found, otherwise PyAV."""
+    """Video decoder; auto is PyAV. torchcodec requires an installed FFmpeg, and is no faster."""
     frame_rate: float = Field(25.0, gt=0, le=10_000)
     """Frame rate assumed for sources without timestamps (image folders and arrays)."""
     prior_weight: float | None = Field(None, ge=0, le=1)

@@ -3,18 +3,21 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import open_clip
 import pytest
 import torch
+import torch.nn.functional as F
 from huggingface_hub.file_download import repo_folder_name
 from safetensors.torch import save_file
 from torch import Tensor
 
 from peclip.errors import CheckpointError, ConfigError, WeightsError
-from peclip.nn import clip
-from peclip.nn.clip import load_backbone
+from peclip.nn import backbone_config
+from peclip.nn.clip import _tokenizer, load_backbone
 from peclip.nn.towers import ClipBlock, TextTower, VisionTower
+from peclip.nn.transformers import Clip, LayerNorm
 
 SMALL = {
     "embed_dim": 24,
@@ -41,9 +44,59 @@ def test_tower_equals_open_clip(quick_gelu: bool, custom_text: bool) -> None:
         assert torch.allclose(text(*text.embed(TEXTS)), texts, atol=1e-5)
 
 
+@pytest.mark.parametrize("quick_gelu", [True, False])
+@pytest.mark.parametrize("custom_text", [True, False])
+@pytest.mark.parametrize("more", [{}, {"patch_size": 8, "head_width": 16, "mlp_ratio": 3.0}])
+def test_own_modules_equal_those_of_open_clip(
+    quick_gelu: bool, custom_text: bool, more: dict[str, float]
+) -> None:
+    """With the same seed: parameters of the same names and values, and the same features."""
+    config = {**SMALL, "vision_cfg": {**SMALL["vision_cfg"], **more}, "quick_gelu": quick_gelu}
+    assert backbone_config.is_plain(config)
+    torch.manual_seed(3)
+    model = (open_clip.CustomTextCLIP if custom_text else open_clip.CLIP)(**config).eval()
+    torch.manual_seed(3)
+    own = Clip(**config).eval()
+    text = model.text if custom_text else model
+    for mine, theirs in ((own.visual, model.visual), (own.text, text)):
+        values = theirs.state_dict()
+        assert mine.state_dict().keys() <= values.keys()
+        for name, value in mine.state_dict().items():
+            assert torch.equal(value, values[name]), name
+    frames = torch.randn(2, 3, 3, 32, 32)
+    tokenizer = open_clip.get_tokenizer("ViT-B-32")
+    with torch.inference_mode():
+        images = model.encode_image(frames.flatten(0, 1), normalize=True).unflatten(0, (2, 3))
+        texts = model.encode_text(tokenizer(TEXTS), normalize=True)
+        vision, encoder = VisionTower(own.visual), TextTower(own.text, _tokenizer({}))
+        seen, read = vision(frames), encoder(*encoder.embed(TEXTS))
+    torch.testing.assert_close(F.normalize(seen, dim=-1), images, atol=1e-6, rtol=0)
+    torch.testing.assert_close(F.normalize(read, dim=-1), texts, atol=1e-6, rtol=0)
+
+
+def test_a_layer_norm_keeps_the_type_under_autocast() -> None:
+    x = torch.randn(2, 8, dtype=torch.bfloat16)
+    own, theirs = LayerNorm(8), open_clip.transformer.LayerNorm(8)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert own(x).dtype == theirs(x).dtype == torch.bfloat16
+        assert torch.equal(own(x), theirs(x))
+
+
+@pytest.mark.parametrize("name", ["debug", "nano", "ViT-B-32", "ViT-L-14-quickgelu"])
+def test_plain_backbones_are_built_without_open_clip(name: str) -> None:
+    assert backbone_config.is_plain(backbone_config.backbone_config(name))
+
+
+def test_layer_scales_are_left_to_open_clip() -> None:
+    """`ViT-M-16-alt` has a layer scale, which only open_clip's modules implement."""
+    assert not backbone_config.is_plain(backbone_config.backbone_config("ViT-M-16-alt"))
+    block: Any = load_backbone("ViT-M-16-alt", None).vision.blocks[0]
+    assert isinstance(block.block.ls_1, open_clip.transformer.LayerScale)
+
+
 @pytest.mark.slow
 def test_the_paper_s_backbone_equals_open_clip() -> None:
-    config = clip.backbone_config("ViT-B-32-quickgelu")
+    config = backbone_config.backbone_config("ViT-B-32-quickgelu")
     model = open_clip.CLIP(**config).eval()
     tokenizer = open_clip.get_tokenizer("ViT-B-32")
     frames = torch.randn(1, 2, 3, 224, 224)
@@ -151,7 +204,7 @@ def cached_file(cache: Path, name: str) -> Path:
 def _small_vit_b_32(monkeypatch: pytest.MonkeyPatch) -> None:
     """ViT-B/32 with three narrow layers: its file has 1 MB instead of 600."""
     config = {**SMALL, "quick_gelu": True}
-    monkeypatch.setitem(open_clip.factory._MODEL_CONFIGS, "ViT-B-32-quickgelu", config)
+    monkeypatch.setattr(backbone_config, "published_config", lambda _: config)
 
 
 @pytest.mark.usefixtures("_small_vit_b_32")
@@ -163,7 +216,7 @@ def test_cached_weights_load_without_a_network(
     name: str, save: Callable[[dict[str, Tensor], Path], None], tmp_path: Path
 ) -> None:
     """A cache that holds the file, by either of its names, is all that is needed; half a file is named."""
-    model = open_clip.CLIP(**clip.backbone_config("ViT-B-32-quickgelu"))
+    model = open_clip.CLIP(**backbone_config.backbone_config("ViT-B-32-quickgelu"))
     path = cached_file(tmp_path, name)
     save({name: value.contiguous() for name, value in model.state_dict().items()}, path)
     backbone = load_backbone("ViT-B-32-quickgelu", "openai", cache_dir=tmp_path, offline=True)

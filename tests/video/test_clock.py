@@ -203,9 +203,7 @@ def test_wrong_stamps_in_a_row_or_on_the_first_frame(
     wrong: range, by: float, decoder: str, tmp_path: Path
 ) -> None:
     if by == 0.5 and decoder == "torchcodec":
-        decoder = (
-            "auto"  # torchcodec loses this first frame when it opens the file, and is not used
-        )
+        decoder = "auto"  # torchcodec loses this first frame when it opens the file, and rejects it
     path = with_wrong_stamps(tmp_path / "a.mkv", wrong, by)
     whole = with_wrong_stamps(tmp_path / "whole.mkv", range(0), by)
     with open_video(whole, decoder="pyav") as reader:

@@ -7,33 +7,30 @@ import logging
 import sys
 import traceback
 from collections.abc import Sequence
-from typing import Annotated
+from functools import cache
+from pkgutil import resolve_name
+from typing import Annotated, Any
 
 import typer
 
 from peclip.cli import console
-from peclip.cli.captions import captions
-from peclip.cli.convert import convert
-from peclip.cli.data import app as data
-from peclip.cli.doctor import doctor
-from peclip.cli.evaluate import evaluate
 from peclip.cli.logging_options import QuietOpt, VerboseOpt, with_logging
-from peclip.cli.models import models
 from peclip.cli.option_file import with_option_file
-from peclip.cli.predict import predict
-from peclip.cli.score import score
-from peclip.cli.summarise import summarise
-from peclip.cli.train import train
 from peclip.errors import EXIT_CODES, UserError
 
-app = typer.Typer(
-    name="peclip",
-    help="Facial expression recognition in video with CLIP.",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,  # its locals would show paths and tokens
-    context_settings={"help_option_names": ["-h", "--help"]},
-    epilog="Exit codes: " + "; ".join(f"{code} {what}" for code, what in EXIT_CODES.items()) + ".",
-)
+COMMANDS = {
+    "predict": "peclip.cli.predict:predict",
+    "train": "peclip.cli.train:train",
+    "convert": "peclip.cli.convert:convert",
+    "evaluate": "peclip.cli.evaluate:evaluate",
+    "score": "peclip.cli.score:score",
+    "summarise": "peclip.cli.summarise:summarise",
+    "captions": "peclip.cli.captions:captions",
+    "doctor": "peclip.cli.doctor:doctor",
+    "models": "peclip.cli.models:models",
+    "data": "peclip.cli.data:app",
+}
+"""Functions and groups by name, as `module:object`: only what a command line names is imported."""
 
 
 def _version(value: bool) -> None:
@@ -44,7 +41,6 @@ def _version(value: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
 def options(
     verbose: VerboseOpt = False,
     quiet: QuietOpt = False,
@@ -56,26 +52,44 @@ def options(
     console.configure_logging(quiet=quiet, verbose=verbose)
 
 
-app.command()(predict)
-app.command()(train)
-app.command()(convert)
-app.command()(evaluate)
-app.command()(score)
-app.command()(summarise)
-app.command()(captions)
-app.command()(doctor)
-app.add_typer(models, name="models")
-app.add_typer(data, name="data")
-for known in (app, models, data):
-    for command in known.registered_commands:
-        assert command.callback is not None
-        command.callback = with_option_file(with_logging(command.callback))
+@cache
+def _new_app(*names: str) -> typer.Typer:
+    """Returns the application with some of the commands."""
+    new = typer.Typer(
+        name="peclip",
+        help="Facial expression recognition in video with CLIP.",
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,  # its locals would show paths and tokens
+        context_settings={"help_option_names": ["-h", "--help"]},
+        epilog="Exit codes: "
+        + "; ".join(f"{code} {what}" for code, what in EXIT_CODES.items())
+        + ".",
+    )
+    new.callback()(options)
+    for name in names:
+        command: Any = resolve_name(COMMANDS[name])
+        if not isinstance(command, typer.Typer):
+            new.command(name)(with_option_file(with_logging(command)))
+            continue
+        for inner in command.registered_commands:
+            assert inner.callback is not None
+            inner.callback = with_option_file(with_logging(inner.callback))
+        new.add_typer(command, name=name)
+    return new
+
+
+def __getattr__(name: str) -> typer.Typer:
+    """Returns `app`, which has every command; `typer peclip.cli.app utils docs` writes its reference."""
+    if name != "app":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return _new_app(*COMMANDS)
 
 
 def run(arguments: Sequence[str]) -> int:
     """Runs a command line and returns its exit code; a user error is printed as one line."""
+    named = arguments[:1] if arguments[:1] and arguments[0] in COMMANDS else COMMANDS
     try:
-        app(list(arguments), standalone_mode=True, prog_name="peclip")
+        _new_app(*named)(list(arguments), standalone_mode=True, prog_name="peclip")
     except SystemExit as stop:
         if isinstance(stop.__context__, BrokenPipeError):
             return 0  # the reader closed the pipe (`peclip predict … | head`); typer silenced the streams

@@ -9,8 +9,9 @@ import typer
 
 from peclip.cli import console
 from peclip.cli.data import FoldOpt
+from peclip.cli.data_options import DataGroup
 from peclip.cli.field_options import from_fields
-from peclip.cli.options import DataGroup, DeviceOpt, ProgressOpt
+from peclip.cli.options import DeviceOpt, ProgressOpt
 from peclip.config import check
 from peclip.data.config import DataConfig
 from peclip.errors import SOME_FAILED, ConfigError

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from peclip.cli import console
+from peclip.cli.data_options import DataGroup
 from peclip.cli.field_options import Fields, from_fields
-from peclip.cli.options import DataGroup, ModelOpt, ProgressOpt, ReportFormatOpt, print_report
+from peclip.cli.options import ModelOpt, ProgressOpt, ReportFormatOpt, print_report
 from peclip.config import check
 from peclip.data.config import DataConfig
 from peclip.errors import SOME_FAILED

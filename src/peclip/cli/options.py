@@ -10,8 +10,6 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from peclip.cli.field_options import Fields
-from peclip.data.config import DataConfig
 from peclip.errors import ConfigError
 from peclip.literals import Precision
 
@@ -184,4 +182,3 @@ ProgressOpt = Annotated[
 OverwriteOpt = Annotated[
     bool, typer.Option("--overwrite", help="Overwrite the output file if it exists.")
 ]
-DataGroup = Annotated[dict[str, Any], Fields(DataConfig, "dataset", "root", "annotations")]

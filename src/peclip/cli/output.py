@@ -145,7 +145,7 @@ class RowOutput:
         if not self._resume:
             return list(sources), []
         from peclip.engines.journal import Journal
-        from peclip.inference.source import called
+        from peclip.inference.source_name import called
 
         journal = self._journal = Journal.resume(self._path, self._engine.fingerprint())
         if journal.lines_cut:

@@ -208,7 +208,7 @@ def _write(
 def _sources(arguments: Sequence[str], shard: str | None) -> tuple[list[Source], list[str]]:
     """Returns the sources of this process, and the names of the sources of all shards."""
     from peclip.engines.shards import read_shard
-    from peclip.inference.source import called
+    from peclip.inference.source_name import called
 
     part = None if shard is None else read_shard(shard, os.environ)
     sources = _expand(arguments)

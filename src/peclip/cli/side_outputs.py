@@ -11,9 +11,13 @@ from peclip.cli.options import check_output
 from peclip.cli.source_outputs import files_of_sources
 from peclip.errors import ConfigError
 from peclip.literals import Blur
-from peclip.results.figures import FIGURE_ENDINGS, REPORT_ENDINGS, check_matplotlib
+from peclip.results.figures import (
+    FIGURE_ENDINGS,
+    OVERLAY_ENDINGS,
+    REPORT_ENDINGS,
+    check_matplotlib,
+)
 from peclip.results.frame_file import FRAME_FILES, FrameFile, check_frame_file
-from peclip.results.overlay import OVERLAY_ENDINGS
 from peclip.results.table_file import TABLE_ENDINGS, check_table, write_table
 
 if TYPE_CHECKING:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torchvision.transforms import v2
 
 from peclip.data.augmentation_config import AugmentConfig as AugmentConfig
 
@@ -25,6 +24,9 @@ class Augmentation:
     """
 
     def __init__(self, config: AugmentConfig, size: int) -> None:
+        # On use, because a prediction imports this file and torchvision takes as long as torch.
+        from torchvision.transforms import v2
+
         steps: list[v2.Transform] = []
         if config.rotation:
             steps.append(v2.RandomRotation(config.rotation, v2.InterpolationMode.BILINEAR))

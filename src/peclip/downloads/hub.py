@@ -1,4 +1,7 @@
-"""The model hub: downloading and uploading repositories."""
+"""The model hub: downloading and uploading repositories.
+
+huggingface_hub is imported on use, because an embedded model and one in a folder do not need it.
+"""
 
 from __future__ import annotations
 
@@ -8,14 +11,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
-
-from huggingface_hub import HfApi, get_session, snapshot_download
-from huggingface_hub.constants import REPOCARD_NAME
-from huggingface_hub.errors import (
-    HFValidationError,
-    RepositoryNotFoundError,
-    RevisionNotFoundError,
-)
 
 from peclip.errors import ConfigError, WeightsError, first_line
 from peclip.settings import Settings, load_settings
@@ -40,6 +35,8 @@ def download_repository(
         ConfigError: the repository ID is invalid.
         WeightsError: it does not exist, or is not cached and cannot be downloaded.
     """
+    from huggingface_hub import errors, snapshot_download
+
     try:
         with checked_responses():
             folder = snapshot_download(
@@ -53,11 +50,11 @@ def download_repository(
             )
     except WeightsError:
         raise
-    except HFValidationError:
+    except errors.HFValidationError:
         raise ConfigError(
             f"{repo!r} is not a valid repository ID; use owner/name[@revision]."
         ) from None
-    except (RepositoryNotFoundError, RevisionNotFoundError):
+    except (errors.RepositoryNotFoundError, errors.RevisionNotFoundError):
         raise WeightsError(
             f"The hub has no repository {repo!r}{f' at {revision!r}' if revision else ''}, or it "
             "is private. Check the name; for a private repository, set HF_TOKEN to an access "
@@ -83,6 +80,8 @@ def checked_responses() -> Iterator[None]:
 
     The client turns those names into paths.
     """
+    from huggingface_hub import get_session
+
     limit = load_settings().max_download_bytes
 
     def check(response: Any) -> None:
@@ -141,6 +140,9 @@ def push_folder(folder: Path, repo: str, *, private: bool, message: str, setting
         raise WeightsError(
             f"Cannot upload to {repo!r}: peclip is in offline mode. Unset PECLIP_OFFLINE."
         )
+    from huggingface_hub import HfApi
+    from huggingface_hub.constants import REPOCARD_NAME
+
     api = HfApi(token=_token(settings))
     try:
         api.create_repo(repo, private=private, exist_ok=True)

@@ -29,7 +29,7 @@ from peclip.errors import (
     VideoError,
 )
 from peclip.inference.session import Session
-from peclip.inference.source import called
+from peclip.inference.source_name import called
 from peclip.results.prediction import Prediction
 from peclip.results.rows import Row
 from peclip.video.sources import Source, is_live_address

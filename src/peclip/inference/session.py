@@ -22,7 +22,8 @@ from peclip.errors import (
 from peclip.inference.baseline import Baseline
 from peclip.inference.longest_seen import LongestSeen
 from peclip.inference.prefetch import in_turn, run_ahead
-from peclip.inference.source import OpenedSource, Video, called
+from peclip.inference.source import OpenedSource, Video
+from peclip.inference.source_name import called
 from peclip.inference.window_row import window_row
 from peclip.labels import LabelSet, effective_prior_weight
 from peclip.predict_options import PredictOptions

@@ -9,9 +9,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from peclip.downloads.address import LiveStream, without_password
+from peclip.downloads.address import LiveStream
 from peclip.downloads.direct import check_online, open_remote
 from peclip.errors import VideoError
+from peclip.inference.source_name import called
 from peclip.predict_options import PredictOptions
 from peclip.settings import Settings
 from peclip.video.frames import Frames, TensorLike
@@ -22,15 +23,6 @@ from peclip.video.sources import is_address, is_live_address
 Video = str | Path | int | NDArray[np.uint8] | TensorLike | Frames
 """A file, a folder of frames, an http(s) or rtsp(s) URL, a webcam index, or pixels: numpy uint8 (T, H, W, 3) or
 torch uint8 (T, 3, H, W), RGB."""
-
-
-def called(video: Video) -> str:
-    """Returns a source's name in rows: text without passwords that can be written to any file or terminal."""
-    if not isinstance(video, str | Path | int):
-        return "array"
-    # A name that is not UTF-8 contains surrogates, which cannot be encoded.
-    name = str(video).encode("utf-8", "backslashreplace").decode("utf-8")
-    return without_password(name) if is_address(name) else name
 
 
 class OpenedSource:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -69,10 +70,16 @@ class TokenGRU(nn.GRU):
     def __init__(self, width: int) -> None:
         super().__init__(width, width, batch_first=True)
 
-    # torch.compile breaks the graph at a GRU, and fails in a subclass of it.
-    @torch.compiler.disable  # type: ignore[untyped-decorator]
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]
         """Maps (B, T, L, W) to the same shape: one sequence per video and token."""
+        if torch.compiler.is_compiling():
+            # torch.compile breaks the graph at a GRU, and fails in a subclass of it. As a decorator, this would
+            # import torch._dynamo, which takes longer than torch.
+            uncompiled = torch.compiler.disable(self._over_frames)  # type: ignore[no-untyped-call]
+            return cast(Tensor, uncompiled(x))
+        return self._over_frames(x)
+
+    def _over_frames(self, x: Tensor) -> Tensor:
         B, T, L, W = x.shape
         states, _ = super().forward(x.transpose(1, 2).reshape(B * L, T, W))
         return states.view(B, L, T, W).transpose(1, 2)

@@ -8,31 +8,28 @@ from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import torch
 
 from peclip import runtime
-from peclip.data.samples import Split
 from peclip.downloads.hub import push_folder
 from peclip.errors import ConfigError
 from peclip.labels import LabelSet, canonical
 from peclip.literals import Precision
 from peclip.models.registry import DEFAULT
-from peclip.nn.clip import has_closed_vocabulary
+from peclip.nn.backbone_config import has_closed_vocabulary
 from peclip.recognizers.predictor import Predictor
 from peclip.settings import Settings, load_settings
-from peclip.training.checks import batch_size_warning
 from peclip.training.config import TrainConfig
-from peclip.training.fitting import begin_training, fit
-from peclip.training.progress import Hooks
-from peclip.training.reporting import following
-from peclip.training.runtime import Runtime
-from peclip.training.state import claimed
-from peclip.training.trainer import TrainResult
 from peclip.weights.checkpoint import Checkpoint, load_model, save_model
 from peclip.weights.model_card import write_card
 from peclip.weights.resolve import resolve
+
+if TYPE_CHECKING:
+    from peclip.data.samples import Split
+    from peclip.training.progress import Hooks
+    from peclip.training.trainer import TrainResult
 
 log = logging.getLogger("peclip")
 
@@ -160,17 +157,20 @@ class Recognizer(Predictor):
         Raises:
             UserError: a label is unknown, a video unreadable, the loss not finite, or the disk full.
         """
+        from peclip.training import checks, fitting, reporting, state  # predicting needs none
+        from peclip.training.runtime import Runtime
+
         config = config or TrainConfig()
         told = {"model": self.config.model_dump(), "train": config.model_dump()}
-        if (said := batch_size_warning(self.config, config)) is not None:
+        if (said := checks.batch_size_warning(self.config, config)) is not None:
             log.warning(said)
-        claim = nullcontext() if run_dir is None else claimed(Path(run_dir))
-        with claim, following(report_to, run_dir, told, hooks, resume=resume) as followed:
+        claim = nullcontext() if run_dir is None else state.claimed(Path(run_dir))
+        with claim, reporting.following(report_to, run_dir, told, hooks, resume=resume) as followed:
             # Before training, so that an interrupted model is not mistaken for the published one.
-            self.loaded = begin_training(self.loaded, config)
+            self.loaded = fitting.begin_training(self.loaded, config)
             done = f", trained on {train.title}"
             self.name, self.revision = self.name.removesuffix(done) + done, ""
-            result = fit(
+            result = fitting.fit(
                 self.loaded,
                 (train, val),
                 config,

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 FIGURE_ENDINGS = (".png", ".pdf", ".svg")
 REPORT_ENDINGS = (".html", ".htm")
 """Of reports, which contain figures."""
+OVERLAY_ENDINGS = (".mp4",)
+"""Of videos with boxes and labels."""
 
 # Okabe and Ito's palette, which is safe for colour blindness, and three greys; in the order of `EMOTIONS`.
 PALETTE = (

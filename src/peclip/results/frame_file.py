@@ -9,11 +9,13 @@ from contextlib import ExitStack, contextmanager, suppress
 from itertools import islice
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from peclip.errors import ConfigError, MissingExtraError
 from peclip.files import replacing
-from peclip.results.frame_rows import FrameRow, frame_columns
+
+if TYPE_CHECKING:
+    from peclip.results.frame_rows import FrameRow
 
 _BLOCK = 10_000
 """Rows in memory at a time, and in a row group of a parquet file."""
@@ -37,6 +39,8 @@ class FrameFile:
     """
 
     def __init__(self, path: Path, labels: Sequence[str]) -> None:
+        from peclip.results.frame_rows import frame_columns  # imports OpenCV
+
         check_frame_file(path)
         self._path, self._labels = path, labels
         self._stack = ExitStack()

@@ -21,6 +21,7 @@ from peclip.files import replacing
 from peclip.literals import Blur
 from peclip.results.face_blur import blur_faces, bridged
 from peclip.results.face_tags import Tag, TagPainter
+from peclip.results.figures import OVERLAY_ENDINGS
 from peclip.results.frame_rows import NearestRows, faces_of
 from peclip.results.interface import LoggedResult
 from peclip.video.face_log import LoggedFace, LoggedFrame
@@ -31,8 +32,6 @@ from peclip.video.reader import open_video
 from peclip.video.sources import is_address
 from peclip.video.writers.sound import Sound, open_sound
 from peclip.video.writers.video_file import VideoFile, time_steps
-
-OVERLAY_ENDINGS = (".mp4",)
 
 Video = str | Path | NDArray[np.uint8] | TensorLike | Frames
 

@@ -1,7 +1,7 @@
 """`open_video` picks a reader by the kind of the source, and a decoder for files.
 
-Both decoders give the same frames at the same times, as `tests/video/test_reader.py` verifies.
-torchcodec is faster, but needs an installed FFmpeg; PyAV bundles one.
+Both decoders give the same frames at the same times, as `tests/video/test_reader.py` verifies, in the same CPU
+time (docs/performance.md). PyAV is the default: it bundles FFmpeg, and importing torchcodec takes as long as torch.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from peclip.downloads.address import without_password
-from peclip.errors import ConfigError, DeviceError, VideoError, source_errors
+from peclip.errors import ConfigError, DeviceError, source_errors
 from peclip.literals import DecoderName
 from peclip.video.animation_chunks import is_animation, is_gif
 from peclip.video.frames import Frames, TensorLike, is_tensor
@@ -40,9 +40,9 @@ def open_video(
     Args:
         source: a video file, an image file, a folder of images, an http(s) or rtsp(s) URL, the index of a
             camera, a numpy array (T, H, W, 3), a tensor (T, 3, H, W) or `Frames`; uint8 RGB.
-        decoder: `auto` selects torchcodec if its FFmpeg is installed and it can decode the container exactly
-            (MP4, MOV, Matroska, WebM, AVI, GIF, with square pixels), and PyAV otherwise; a file that torchcodec
-            cannot open is read with PyAV, which is logged. `metadata.decoder` states the decoder used.
+        decoder: `auto` is PyAV. torchcodec requires an installed FFmpeg, and a local file in a container that
+            it decodes exactly (MP4, MOV, Matroska, WebM, AVI, GIF, with square pixels). `metadata.decoder` states
+            the decoder used.
         frame_rate: frames per second for images and arrays, which have no timestamps.
         num_threads: number of decoding threads; 0 uses all cores, and 1 is best in worker processes.
         live: timeout and reconnection settings for live sources.
@@ -111,31 +111,32 @@ def _is_images(path: Path) -> bool:
 
 
 def available_decoders() -> dict[str, str]:
-    """Returns the decoders that work on this machine, with their versions, best first."""
+    """Returns the decoders that work on this machine, with their versions, the default first."""
     from peclip.video.readers import pyav_probe, torchcodec
 
     decoders = {"pyav": pyav_probe.version()}
     if torchcodec.load_problem() is None:
-        decoders = {"torchcodec": torchcodec.version(), **decoders}
+        decoders["torchcodec"] = torchcodec.version()
     return decoders
 
 
-def check_decoder(decoder: DecoderName) -> str | None:
-    """Returns the reason torchcodec cannot be used, if `decoder` would use it.
+def check_decoder(decoder: DecoderName) -> None:
+    """Checks that a decoder can be used on this machine.
 
     Raises:
         DeviceError: torchcodec was requested but cannot be used.
     """
+    if decoder != "torchcodec":
+        return
     from peclip.video.readers import torchcodec
 
-    problem = torchcodec.load_problem() if decoder != "pyav" else None
-    if decoder == "torchcodec" and problem is not None:
+    problem = torchcodec.load_problem()
+    if problem is not None:
         raise DeviceError(
             f"torchcodec cannot be used: {problem}. Install FFmpeg (apt install ffmpeg, brew "
             "install ffmpeg or conda install -c conda-forge ffmpeg), or use the pyav decoder, "
             "which does not need it."
         )
-    return problem
 
 
 def _open_live(address: str, num_threads: int, live: LiveOptions) -> VideoReader:
@@ -147,27 +148,20 @@ def _open_live(address: str, num_threads: int, live: LiveOptions) -> VideoReader
 def _open_file(
     source: Path | str, decoder: DecoderName, num_threads: int, live: LiveOptions
 ) -> VideoReader:
-    from peclip.video.readers import pyav, pyav_changes, pyav_probe, torchcodec
+    from peclip.video.readers import pyav, pyav_changes, pyav_probe
 
-    problem = check_decoder(decoder)
+    check_decoder(decoder)
     probe = pyav_probe.probe(source)
     if isinstance(source, str) and probe.container in pyav_probe.LIVE_CONTAINERS:
         return _open_live(source, num_threads, live)
-    exact = torchcodec.reads_exactly(source, probe)
-    if decoder == "pyav" or problem is not None or (decoder == "auto" and not exact):
+    if decoder != "torchcodec":
         return pyav.PyAVReader(source, probe, num_threads=num_threads)
-    if exact:
+    from peclip.video.readers import torchcodec
+
+    if torchcodec.reads_exactly(source, probe):
         assert isinstance(source, Path)
         changes = pyav_changes.hidden_changes(source, probe)
         if changes is not None:
-            if decoder == "torchcodec":
-                logger.warning("%s: %s. Reading it with PyAV instead.", source, changes)
+            logger.warning("%s: %s. Reading it with PyAV instead.", source, changes)
             return pyav.PyAVReader(source, probe, num_threads=num_threads)
-    try:
-        with source_errors(str(source)):
-            return torchcodec.TorchcodecReader(source, probe, num_threads=num_threads)
-    except VideoError as error:
-        if decoder == "torchcodec":
-            raise
-        logger.warning("%s Reading it with PyAV instead.", error)
-        return pyav.PyAVReader(source, probe, num_threads=num_threads)
+    return torchcodec.TorchcodecReader(source, probe, num_threads=num_threads)

@@ -23,7 +23,7 @@ from peclip.errors import CheckpointError, ConfigError
 from peclip.files import locked, replacing
 from peclip.models.base import ExpressionModel
 from peclip.models.registry import build_model, read_config
-from peclip.nn.clip import least_parameters
+from peclip.nn.backbone_config import least_parameters
 from peclip.nn.tensor_file import copy_tensors, count_numbers, counted, read_tensors
 from peclip.settings import Settings
 from peclip.text.bounds import read_text

@@ -25,7 +25,7 @@ from peclip.labels import LabelSet
 from peclip.models.descriptions import STYLES, load_descriptions
 from peclip.models.pe_clip import PEClipModel, build_pe_clip
 from peclip.models.pe_clip_config import PEClipConfig
-from peclip.nn.clip import check_tag, is_published
+from peclip.nn.backbone_config import is_published
 from peclip.nn.tensor_file import copy_tensors
 from peclip.weights.checkpoint import misfit, save_model
 from peclip.weights.model_card import write_card
@@ -67,7 +67,7 @@ def convert_release(
     name, _, tag = backbone.partition("/")
     base = backbone_model_config(name, tag or "openai")
     if is_published(name):  # its weights are not loaded here, so nothing else would check it
-        check_tag(name, tag or "openai", quick_gelu=base.quick_gelu)
+        _check_tag(name, tag or "openai", quick_gelu=base.quick_gelu)
     layout = {
         "num_frames": 16,
         "prompt_half": True,
@@ -89,6 +89,12 @@ def convert_release(
     save_model(model, config, output, full=full)
     write_card(output, output.resolve().name, config, texts, full=full)
     return config
+
+
+def _check_tag(name: str, tag: str, *, quick_gelu: bool) -> None:
+    from peclip.nn.published import check_tag
+
+    check_tag(name, tag, quick_gelu=quick_gelu)
 
 
 def read_release(path: Path) -> dict[str, Tensor]:

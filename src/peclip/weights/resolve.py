@@ -7,13 +7,11 @@ from collections.abc import Callable
 from importlib import resources
 from pathlib import Path
 
-from huggingface_hub import constants
-
 from peclip.config import BackboneSizes, ModelConfig, PreprocessConfig
 from peclip.downloads.hub import download_repository, hub_cache
 from peclip.errors import ConfigError
 from peclip.models.registry import DEFAULT, untrained_configs
-from peclip.nn.clip import backbone_config, is_published, normalisation
+from peclip.nn.backbone_config import backbone_config, is_published
 from peclip.settings import Settings
 from peclip.weights.checkpoint import CONFIG, TENSORS, Checkpoint, model_folder, read_checkpoint
 from peclip.weights.model_card import CARD
@@ -149,13 +147,21 @@ def backbone_model_config(
     """
     config = backbone_config(backbone)
     vision, text = config["vision_cfg"], config["text_cfg"]
-    mean, std = normalisation(backbone, tag)
     sizes = BackboneSizes(
         layers=min(vision["layers"], text["layers"]),
-        preprocess=PreprocessConfig(image_size=vision["image_size"], mean=mean, std=std),
+        preprocess=_preprocess(backbone, tag, vision["image_size"]),
         quick_gelu=bool(config.get("quick_gelu", False)),
     )
     return untrained_configs()[architecture].for_backbone(backbone, tag, sizes)
+
+
+def _preprocess(backbone: str, tag: str | None, image_size: int) -> PreprocessConfig:
+    if tag is None:
+        return PreprocessConfig(image_size=image_size)
+    from peclip.nn.published import normalisation
+
+    mean, std = normalisation(backbone, tag)
+    return PreprocessConfig(image_size=image_size, mean=mean, std=std)
 
 
 def locate(name: str, *, settings: Settings) -> Path:
@@ -168,4 +174,6 @@ def locate(name: str, *, settings: Settings) -> Path:
     checkpoint = resolve(name, settings=settings)
     if checkpoint.tensors is not None:
         return checkpoint.tensors.parent
+    from huggingface_hub import constants  # takes as long as everything else here
+
     return hub_cache(settings) or Path(constants.HF_HUB_CACHE)

@@ -1,0 +1,117 @@
+"""The sizes of backbones, read from JSON files of peclip and of open_clip, without importing open_clip or torch."""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+from importlib import resources
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from peclip.errors import ConfigError
+
+_PLAIN = {"embed_dim", "vision_cfg", "text_cfg", "quick_gelu", "custom_text"} | {
+    "stem",
+    "closed_vocabulary",
+}
+_PLAIN_VISION = {"image_size", "patch_size", "width", "layers", "head_width", "mlp_ratio"}
+_PLAIN_TEXT = {"context_length", "vocab_size", "width", "heads", "layers", "mlp_ratio"}
+
+
+def backbone_config(name: str) -> dict[str, Any]:
+    """Returns the sizes of a backbone in open_clip's format, from peclip's or open_clip's files.
+
+    Raises:
+        ConfigError: the name is unknown, or is not a ViT with a plain text transformer.
+    """
+    own = resources.files("peclip.nn") / "backbones" / f"{name}.json"
+    if name in own_backbones():
+        return dict(json.loads(own.read_text(encoding="utf-8")))
+    if not is_published(name):
+        close = [known for known in _published() if known.startswith("ViT-B")]
+        raise ConfigError(
+            f"Unknown backbone {name!r}. Use one of {', '.join(own_backbones())}, or a ViT model "
+            f"of open_clip, such as {', '.join(close[:4])}."
+        )
+    config = published_config(name)
+    vision, text = config["vision_cfg"], config["text_cfg"]
+    if (
+        "timm_model_name" in vision
+        or "hf_model_name" in text
+        or "hf_tokenizer_name" in text
+        or "multimodal_cfg" in config
+        or not isinstance(vision["layers"], int)
+    ):
+        raise ConfigError(
+            f"The backbone {name!r} is not a plain CLIP ViT, so adapters cannot be added to it. "
+            "Choose a CLIP ViT, such as ViT-B-16-quickgelu, ViT-B-32-quickgelu or "
+            "ViT-L-14-quickgelu."
+        )
+    return config
+
+
+def published_config(name: str) -> dict[str, Any]:
+    """Returns the sizes of a model of open_clip, which may be unsupported."""
+    return dict(json.loads(_published()[name].read_text(encoding="utf-8")))
+
+
+def is_published(name: str) -> bool:
+    """Returns whether open_clip has a model of this name, which may still be unsupported."""
+    return name in _published()  # open_clip itself would also follow hf-hub: and local-dir:
+
+
+def is_plain(config: dict[str, Any]) -> bool:
+    """Returns whether a configuration only has what `nn.transformers.Clip` implements."""
+    vision = config["vision_cfg"]
+    return (
+        config.keys() <= _PLAIN
+        and vision.keys() <= _PLAIN_VISION
+        and config["text_cfg"].keys() <= _PLAIN_TEXT
+        and all(isinstance(vision.get(size, 0), int) for size in ("image_size", "patch_size"))
+    )
+
+
+def least_parameters(name: str) -> int:
+    """Returns a lower bound on a backbone's parameter count, computed from the matrices of its layers.
+
+    Raises:
+        ConfigError: as for `backbone_config`.
+    """
+    config = backbone_config(name)
+    towers = (config["vision_cfg"], config["text_cfg"])
+    return sum(
+        int(tower["layers"] * tower["width"] ** 2 * (4 + 2 * tower.get("mlp_ratio", 4)))
+        for tower in towers
+    )
+
+
+def has_closed_vocabulary(name: str) -> bool:
+    """Returns whether the text encoder of a backbone has learned only the label texts of its training.
+
+    Raises:
+        ConfigError: as `backbone_config`.
+    """
+    return bool(backbone_config(name).get("closed_vocabulary", False))
+
+
+def own_backbones() -> tuple[str, ...]:
+    """Returns the names of the backbones that peclip defines."""
+    files = (resources.files("peclip.nn") / "backbones").iterdir()
+    return tuple(
+        sorted(file.name.removesuffix(".json") for file in files if file.name.endswith(".json"))
+    )
+
+
+def open_clip_folder() -> Path:
+    """Returns the folder of the installed open_clip, which is not imported: that takes seconds."""
+    found = find_spec("open_clip")
+    assert found is not None, "a dependency of peclip"
+    assert found.origin is not None
+    return Path(found.origin).parent
+
+
+@cache
+def _published() -> dict[str, Path]:
+    files = (open_clip_folder() / "model_configs").glob("*.json")
+    return {file.stem: file for file in sorted(files)}
