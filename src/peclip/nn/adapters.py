@@ -13,6 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from peclip.nn.gru import gru
+
 
 class Bottleneck(nn.Module):
     """`up(gelu(down(x)))`, without a residual.
@@ -69,13 +71,19 @@ class TokenGRU(nn.GRU):
     def __init__(self, width: int) -> None:
         super().__init__(width, width, batch_first=True)
 
-    # torch.compile breaks the graph at a GRU, and fails in a subclass of it.
-    @torch.compiler.disable  # type: ignore[untyped-decorator]
     def forward(self, x: Tensor) -> Tensor:
-        """Maps (B, T, L, W) to the same shape: one sequence per video and token."""
+        """Maps (B, T, L, W) to the same shape and type: one sequence per video and token."""
         B, T, L, W = x.shape
-        states, _ = super().forward(x.transpose(1, 2).reshape(B * L, T, W))
-        return states.view(B, L, T, W).transpose(1, 2)
+        rows = x.transpose(1, 2).reshape(B * L, T, W)
+        # autocast would compute in fp16 whatever the precision, and lay out cuDNN's weights anew at every call.
+        with torch.autocast(x.device.type, enabled=False):
+            rows = rows.to(self.weight_ih_l0.dtype)  # of the weights alone, fp32
+            if torch.compiler.is_compiling() and not torch.compiler.is_exporting():
+                weights = (self.weight_ih_l0, self.weight_hh_l0, self.bias_ih_l0, self.bias_hh_l0)
+                states = gru(rows, *weights)
+            else:
+                states, _ = super().forward(rows)
+        return states.to(x.dtype).view(B, L, T, W).transpose(1, 2)
 
 
 class TemporalDynamicAdapter(nn.Module):

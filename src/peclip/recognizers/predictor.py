@@ -21,7 +21,7 @@ from peclip.labels import LabelSet, effective_prior_weight
 from peclip.models.base import ExpressionModel
 from peclip.models.frozen import FrozenModel
 from peclip.models.loaded import LoadedModel
-from peclip.nn.preprocess import Preprocess, as_tensor
+from peclip.nn.preprocess import Preprocess, stack_on
 from peclip.predict_options import PredictOptions
 from peclip.results.prediction import Prediction
 from peclip.results.rows import Row
@@ -44,7 +44,7 @@ class Predictor:
         name: the model name in the rows.
         revision: the model revision in the rows.
         device: of the computation.
-        precision: `"fp32"`, `"bf16"` or `"fp16"`.
+        precision: `"fp32"`, `"tf32"`, `"bf16"` or `"fp16"`.
     """
 
     def __init__(
@@ -202,8 +202,7 @@ class Predictor:
 
     def batch(self, windows: Sequence[FaceWindow]) -> Batch:
         """Returns the frames of windows as model input, without other streams."""
-        crops = torch.stack([as_tensor(window.crops) for window in windows])
-        return Batch(self.preprocess(crops.to(self.device)))
+        return Batch(self.preprocess(stack_on(self.device, [window.crops for window in windows])))
 
     def score(self, windows: Sequence[FaceWindow]) -> list[list[float]]:
         """Returns the probabilities of windows of the same T, each in the order of the labels."""

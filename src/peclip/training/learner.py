@@ -16,6 +16,7 @@ from peclip.data.dataset import Videos
 from peclip.errors import TrainingError
 from peclip.models.descriptions import describe
 from peclip.models.loaded import LoadedModel
+from peclip.nn.gru import compile_encoder
 from peclip.runtime import autocast, compiler_errors, training_kernels
 from peclip.training.collate import to_batch
 from peclip.training.config import TrainConfig
@@ -73,7 +74,7 @@ class Learner:
         if config.compile:
             # On a CPU in bf16 a teacher uses packed encoders instead, which are not compiled.
             for module in (*model.encoders(), *(teacher.model.encoders() if teacher else ())):
-                module.compile()
+                compile_encoder(module)
 
     def step(
         self,
