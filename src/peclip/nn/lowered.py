@@ -1,21 +1,34 @@
-"""Vision towers for prediction on CUDA in bf16 or fp16, with their weights in that type.
+"""Towers on CUDA in bf16 or fp16, with their frozen weights in that type.
 
-autocast would convert all weights at every call, compute norms in fp32 and run QuickGELU as three passes over the
+For prediction, autocast would convert all weights at every call, compute norms in fp32 and run QuickGELU as three passes over the
 largest activations. Here the weights are converted once, norms read and write the lower type (with sums in fp32), and
-QuickGELU is one pass.
+QuickGELU is one pass. For training, only the matrices that autocast would convert are lowered, and nothing else changes.
 """
 
 from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from peclip.nn.adapters import TokenGRU
-from peclip.nn.towers import ClipBlock, QuickGELU, VisionTower
+from peclip.nn.stem import stems_of
+from peclip.nn.towers import ClipBlock, QuickGELU, TextTower, VisionTower
+
+Network = TypeVar("Network", bound=nn.Module)
+
+_MATRICES: dict[type[nn.Module], tuple[str, ...]] = {
+    nn.Linear: ("weight", "bias"),
+    nn.modules.linear.NonDynamicallyQuantizableLinear: ("weight", "bias"),
+    nn.Conv2d: ("weight", "bias"),
+    nn.MultiheadAttention: ("in_proj_weight", "in_proj_bias"),
+    VisionTower: ("projection",),
+    TextTower: ("projection",),
+}
+"""Parameters of modules that autocast converts: factors of products, and what is added to these."""
 
 
 def can_lower(device: torch.device, dtype: torch.dtype) -> bool:
@@ -26,6 +39,27 @@ def can_lower(device: torch.device, dtype: torch.dtype) -> bool:
 def lower(encoder: nn.Module, dtype: torch.dtype) -> nn.Module:
     """Returns an untrainable copy of a vision tower with weights of another type; another encoder as it is."""
     return LoweredTower(encoder, dtype) if isinstance(encoder, VisionTower) else encoder
+
+
+def lower_frozen(model: Network, dtype: torch.dtype) -> Network:
+    """Returns a copy of a model for training under autocast, whose frozen matrices autocast need not convert.
+
+    It computes exactly what the model does. All other parameters and buffers are shared, and the model is unchanged.
+    """
+    towers = [part for part in model.modules() if isinstance(part, VisionTower | TextTower)]
+    stems = {part for stem in stems_of(model) for part in stem.modules()}  # partly in fp32
+    copied: dict[int, object] = {
+        id(tower.tokenizer): tower.tokenizer for tower in towers if isinstance(tower, TextTower)
+    }
+    for module in (part for tower in towers for part in tower.modules() if part not in stems):
+        for name in _MATRICES.get(type(module), ()):
+            parameter = getattr(module, name)
+            if parameter is not None and not parameter.requires_grad:
+                lowered = nn.Parameter(parameter.detach().to(dtype), requires_grad=False)
+                copied[id(parameter)] = lowered
+    for tensor in (*model.parameters(), *model.buffers()):
+        copied.setdefault(id(tensor), tensor)
+    return copy.deepcopy(model, copied)
 
 
 class LoweredTower(VisionTower):
