@@ -14,7 +14,11 @@ from peclip.runtime import (
     choose_precision,
     compiler_errors,
     device_name,
+    fp32_products,
     memory_errors,
+    on_device,
+    sources_at_once,
+    windows_at_once,
 )
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
@@ -100,7 +104,7 @@ def test_a_precision_is_chosen_by_name() -> None:
     assert choose_precision("fp16", CUDA) == "fp16"
     with pytest.raises(DeviceError, match="fp16.*CPU.*bf16 or fp32"):
         choose_precision("fp16", CPU)
-    with pytest.raises(ConfigError, match="'int8'.*auto or one of fp32, bf16, fp16"):
+    with pytest.raises(ConfigError, match="'int8'.*auto or one of fp32, tf32, bf16, fp16"):
         choose_precision("int8", CPU)  # type: ignore[arg-type]
 
 
@@ -145,3 +149,47 @@ def test_running_out_of_memory_is_a_one_line_error(kind: type[UserError]) -> Non
         raise torch.OutOfMemoryError("CUDA out of memory.\nTried to allocate 2 GiB.")
     with pytest.raises(RuntimeError, match="shapes"), memory_errors(CUDA, "Give less."):
         raise RuntimeError("shapes do not fit")
+
+
+def tf32_flags() -> tuple[bool, bool]:
+    """Whether products, and whether cuDNN's convolutions and GRUs may use TF32."""
+    return torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
+
+
+@pytest.mark.parametrize(
+    ("precision", "expected"),
+    [("fp32", (False, False)), ("tf32", (True, True)), ("bf16", (False, True))],
+)
+def test_tf32_is_used_where_the_precision_says_so(
+    precision: str, expected: tuple[bool, bool]
+) -> None:
+    before = tf32_flags()
+    with fp32_products(CUDA, precision):
+        assert tf32_flags() == expected
+        with fp32_products(CUDA, "fp32"):  # as for the label features
+            assert tf32_flags() == (False, False)
+        assert tf32_flags() == expected
+    assert tf32_flags() == before
+    with fp32_products(CPU, precision):
+        assert tf32_flags() == before
+
+
+def test_a_large_gpu_gets_large_batches_and_several_sources(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert (windows_at_once(CPU), sources_at_once(CPU)) == (8, 1)
+    monkeypatch.setattr("os.cpu_count", lambda: 12)
+    assert sources_at_once(CUDA) == 12
+    for gigabytes, windows in ((1, 8), (8, 32), (139, 64)):
+
+        class Properties:
+            total_memory = gigabytes * 2**30
+
+        monkeypatch.setattr("torch.cuda.get_device_properties", lambda device: Properties)
+        assert windows_at_once(CUDA) == windows
+
+
+def test_values_for_another_device_than_cuda_are_copied_as_they_are() -> None:
+    values = torch.arange(3)
+    assert on_device(values, CPU) is values
+    assert on_device(values, torch.device("meta")).shape == (3,)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-Precision = Literal["auto", "fp32", "bf16", "fp16"]
+Precision = Literal["auto", "fp32", "tf32", "bf16", "fp16"]
 """Precision of model computations; `auto` depends on the device."""
 
 DetectorName = Literal["auto", "yunet", "haar"]

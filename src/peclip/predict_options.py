@@ -74,7 +74,8 @@ class PredictOptions(Config, use_attribute_docstrings=True):
     captions: Path | None = None
     """Caption file written by `peclip captions`, for models that read captions."""
     batch_size: int | None = Field(None, ge=1, le=10_000)
-    """Windows per forward pass; defaults to 8, or to 1 for a live source, so that rows appear immediately."""
+    """Windows per forward pass; defaults to 8 (on a GPU to up to 64), or to 1 for a live source, so that rows
+    appear immediately."""
 
     @field_validator("end")
     @classmethod

@@ -19,7 +19,15 @@ COMPUTE_IN_FP32 = (
 )
 """Remedy for NaN or infinite model output."""
 
-_DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+_DTYPES = {
+    "fp32": torch.float32,
+    "tf32": torch.float32,
+    "bf16": torch.bfloat16,
+    "fp16": torch.float16,
+}
+
+_WINDOW_BYTES = 256 * 2**20
+"""Of a GPU's memory for each window of a batch: ViT-L/14 needs a third of it for 16 frames."""
 
 
 def choose_device(name: str = "auto") -> torch.device:
@@ -68,9 +76,10 @@ def as_numbers(probabilities: Tensor, precision: str) -> list[list[float]]:
 
 
 def choose_precision(name: Precision, device: torch.device) -> str:
-    """Returns `"fp32"`, `"bf16"` or `"fp16"`.
+    """Returns `"fp32"`, `"tf32"`, `"bf16"` or `"fp16"`.
 
-    `"auto"` is bf16 on CUDA devices that support it, fp16 on other CUDA devices, and fp32 elsewhere, so
+    `"fp32"` is exact on every device. `"tf32"` lets the matrix units of a CUDA device round the factors of a
+    product to 10 bits, with everything else in fp32. `"auto"` is bf16 on CUDA devices that support it, fp16 on other CUDA devices, and fp32 elsewhere, so
     that a CPU gives the same numbers on every machine.
 
     Raises:
@@ -87,12 +96,64 @@ def choose_precision(name: Precision, device: torch.device) -> str:
         return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
     if name == "fp16" and device.type == "cpu":
         raise DeviceError("Precision fp16 is unsupported on a CPU. Use bf16 or fp32.")
+    if name == "tf32" and device.type != "cuda":
+        raise DeviceError(f"Precision tf32 is unsupported on {device.type}. Use fp32.")
     return name
 
 
-def autocast(device: torch.device, precision: str) -> AbstractContextManager[object]:
-    """Returns the autocast context of a precision."""
-    return torch.autocast(device.type, _DTYPES[precision], enabled=precision != "fp32")
+def compute_type(precision: str) -> torch.dtype:
+    """Returns the type of matrix products in a precision."""
+    return _DTYPES[precision]
+
+
+@contextmanager
+def autocast(device: torch.device, precision: str) -> Iterator[None]:
+    """Computes in a precision during the block: by autocast, and on CUDA by the use of TF32."""
+    dtype = _DTYPES[precision]
+    lower = torch.autocast(device.type, dtype, enabled=dtype != torch.float32)
+    with lower, fp32_products(device, precision):
+        yield
+
+
+@contextmanager
+def fp32_products(device: torch.device, precision: str) -> Iterator[None]:
+    """Decides how CUDA computes products of fp32 tensors during the block, and then restores the settings.
+
+    In tf32 all of them use TF32. In bf16 and fp16 only those of cuDNN do, which are GRUs, because the cosines with
+    the labels must be exact. In fp32 none does, whereas torch by itself computes convolutions and GRUs in TF32.
+    """
+    if device.type != "cuda":
+        yield
+        return
+    # The older names, which torch._dynamo and older versions of torch read; both kinds must not be mixed.
+    products, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
+    before = products.allow_tf32, cudnn.allow_tf32
+    products.allow_tf32, cudnn.allow_tf32 = precision == "tf32", precision != "fp32"
+    try:
+        yield
+    finally:
+        products.allow_tf32, cudnn.allow_tf32 = before
+
+
+def windows_at_once(device: torch.device) -> int:
+    """Returns the default number of windows in a batch: 8, or as many as keep a CUDA device busy, up to 64."""
+    if device.type != "cuda":
+        return 8
+    memory = torch.cuda.get_device_properties(device).total_memory
+    return max(8, min(64, memory // _WINDOW_BYTES))
+
+
+def sources_at_once(device: torch.device) -> int:
+    """Returns how many sources are read at the same time: 1, or as many as the cores can decode for a CUDA device."""
+    return max(1, min(16, os.cpu_count() or 1)) if device.type == "cuda" else 1
+
+
+def on_device(values: Tensor, device: torch.device) -> Tensor:
+    """Copies a tensor of the CPU to a device; to CUDA through pinned memory, without waiting for its work."""
+    if device.type != "cuda" or values.device.type != "cpu":
+        return values.to(device)
+    pinned = values if values.is_pinned() else values.pin_memory()
+    return pinned.to(device, non_blocking=True)
 
 
 def stages_overlap(device: torch.device) -> bool:

@@ -19,6 +19,7 @@ from peclip.data import Sample, Split
 from peclip.data.augmentation import NO_AUGMENTATION, AugmentConfig
 from peclip.data.dataset import Draw, Item, Unreadable, VideoDataset
 from peclip.data.loader import (
+    VideoLoader,
     batches_of,
     epoch_draws,
     load_batches,
@@ -225,6 +226,30 @@ def test_loading(split: Split) -> None:
     again = next(load_batches(data, batches, workers=1))
     assert again is not None
     assert torch.equal(first.crops, again.crops), "workers change nothing"
+
+
+class NamesItsProcess(VideoDataset):
+    """Reads nothing; the target is the process."""
+
+    def __getitem__(self, draw: Draw | int) -> Item:
+        assert isinstance(draw, Draw)
+        crops = torch.full((4, 3, 8, 8), draw.epoch, dtype=torch.uint8)
+        return Item(crops, os.getpid(), torch.ones(2), draw.video, {})
+
+
+def test_workers_live_as_long_as_their_loader(split: Split) -> None:
+    loader = VideoLoader(NamesItsProcess(split, SMALL, 4, train=False), workers=1)
+    processes = set()
+    for epoch in range(3):
+        batches = [[Draw(epoch, 1)], [Draw(epoch, 0), Draw(epoch, 2)]][: 2 - epoch % 2]
+        read = list(loader.read(batches))
+        assert [one.indices.tolist() for one in read if one] == [
+            [draw.video for draw in batch] for batch in batches
+        ]
+        assert all(one is not None and int(one.crops.max()) == epoch for one in read)
+        processes |= {int(one.targets[0]) for one in read if one}
+    assert len(processes) == 1
+    assert os.getpid() not in processes
 
 
 def test_an_unreadable_video_is_a_one_line_error(split: Split) -> None:

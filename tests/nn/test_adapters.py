@@ -5,7 +5,8 @@ import torch
 import torch.nn.functional as F
 
 from peclip.models.registry import build_model
-from peclip.nn.adapters import Adapter, IdentityAdapter, TemporalDynamicAdapter
+from peclip.nn import gru
+from peclip.nn.adapters import Adapter, IdentityAdapter, TemporalDynamicAdapter, TokenGRU
 from peclip.weights.resolve import debug_config
 
 
@@ -76,11 +77,59 @@ def test_a_token_with_scale_zero_is_unchanged() -> None:
     assert torch.equal(adapter(x, 4), x)
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_a_gru_computes_in_the_type_of_its_weights_and_not_of_autocast(dtype: torch.dtype) -> None:
+    """Autocast would take it to fp16 on CUDA, even in bf16."""
+    gru, x = TokenGRU(8), torch.randn(1, 3, 2, 8).to(dtype)
+    expected = gru(x.float())
+    with torch.autocast("cpu", torch.bfloat16):
+        states = gru(x)
+    assert torch.equal(states, expected.to(dtype))
+
+
+def test_the_operator_of_compiled_grus_and_its_gradient() -> None:
+    module, x = TokenGRU(8), torch.randn(5, 7, 8, requires_grad=True)
+    expected, _ = torch.nn.GRU.forward(module, x)
+    weights = list(module.parameters())
+    states = gru.gru(x, *weights)
+    assert torch.equal(states, expected)
+    factors = torch.randn_like(states)
+    found, wanted = (
+        torch.autograd.grad((values * factors).sum(), [x, *weights])
+        for values in (states, expected)
+    )
+    for one, other in zip(found, wanted, strict=True):
+        torch.testing.assert_close(one, other)
+
+
 @pytest.mark.slow
-def test_a_tower_with_grus_can_be_compiled() -> None:
+@pytest.mark.parametrize("checkpointed", [False, True])
+def test_a_compiled_tower_is_one_graph(*, checkpointed: bool) -> None:
+    """Formerly it broke three times in each layer, at its GRU."""
+    dynamo = pytest.importorskip("torch._dynamo")
     model = build_model(debug_config("pe-clip")).eval()
+    model.checkpoint_activations(checkpointed)
     frames = torch.rand(1, 3, 3, 32, 32)
-    with torch.no_grad():
-        expected = model.vision(frames)
-        model.vision.compile(backend="eager")
-        torch.testing.assert_close(model.vision(frames), expected)
+    with dynamo.config.patch(allow_rnn=True), torch.autocast("cpu", torch.bfloat16):
+        prompts = [prompt.detach() for prompt in model.prompts()[1]]
+        explanation = dynamo.explain(model.vision)(frames, prompts)
+    assert explanation.graph_break_count == 0, explanation.break_reasons
+    assert explanation.graph_count == 1
+
+
+@pytest.mark.slow
+def test_a_compiled_tower_computes_and_learns_the_same() -> None:
+    model = build_model(debug_config("pe-clip")).eval()
+    randomise(model, 0.1)
+    trained = [p for n, p in model.vision.named_parameters() if "gru" in n]
+    frames = torch.rand(1, 3, 3, 32, 32)
+    expected = model.vision(frames)
+    gradients = torch.autograd.grad(expected.square().sum(), trained)
+    dynamo = pytest.importorskip("torch._dynamo")
+    with dynamo.config.patch(allow_rnn=True):
+        model.vision.compile(backend="aot_eager", fullgraph=True)
+        found = model.vision(frames)
+        torch.testing.assert_close(found, expected)
+        again = torch.autograd.grad(found.square().sum(), trained)
+    for one, other in zip(again, gradients, strict=True):
+        torch.testing.assert_close(one, other)

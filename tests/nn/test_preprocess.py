@@ -3,9 +3,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from operations import Operations
 
 from peclip.errors import ConfigError
-from peclip.nn.preprocess import Preprocess, as_tensor
+from peclip.nn.preprocess import Preprocess, as_tensor, stack_on
 
 
 def test_pixels_are_scaled_and_normalised() -> None:
@@ -39,3 +40,24 @@ def test_leading_dimensions_are_kept_and_do_not_mix() -> None:
 def test_another_size_is_an_error() -> None:
     with pytest.raises(ConfigError, match="32x32 pixels; got 4x4"):
         Preprocess(32, (0,) * 3, (1,) * 3)(torch.zeros(1, 3, 4, 4, dtype=torch.uint8))
+
+
+def test_windows_are_stacked_with_channels_before_rows() -> None:
+    windows = [np.full((2, 4, 5, 3), level, np.uint8) for level in (1, 2)]
+    windows[1][1, 3, 0, 2] = 9
+    stacked = stack_on(torch.device("cpu"), windows)
+    assert stacked.shape == (2, 2, 3, 4, 5)
+    assert (stacked[0, 0, 0, 0, 0], stacked[1, 1, 2, 3, 0]) == (1, 9)
+
+
+@pytest.mark.parametrize("grayscale", [False, True])
+def test_constants_are_copied_to_a_device_once(*, grayscale: bool) -> None:
+    preprocess = Preprocess(2, (0.5,) * 3, (0.5,) * 3, grayscale=grayscale)
+    crops = torch.zeros(1, 3, 2, 2, dtype=torch.uint8, device="meta")
+    with torch.inference_mode(), Operations() as first:
+        preprocess(crops)
+    assert first.count("_to_copy") == 3
+    with Operations() as later:
+        later_batch = preprocess(crops)
+    assert later.count("_to_copy") == 0
+    assert not later_batch.is_inference()  # training may follow a prediction

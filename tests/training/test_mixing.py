@@ -19,7 +19,7 @@ def batch() -> Batch:
 
 def test_mixup_by_hand() -> None:
     plain = batch()
-    mixed = mixup(plain, [1, 0, 3, 2], 0.7)
+    mixed = mixup(plain, torch.tensor([1, 0, 3, 2]), 0.7)
     assert torch.allclose(mixed.frames[2], 0.7 * plain.frames[2] + 0.3 * plain.frames[3])
     assert mixed.targets is not None
     assert mixed.targets[0].tolist() == pytest.approx([0.7, 0.3, 0, 0, 0])
@@ -32,7 +32,7 @@ def test_mixup_by_hand() -> None:
 def test_fmix_shows_one_of_two_videos_in_every_pixel_of_all_frames() -> None:
     plain = batch()
     mask = fourier_mask((16, 16), 0.4, 3.0, seed=5)
-    mixed = fmix(plain, [1, 0, 3, 2], mask)
+    mixed = fmix(plain, torch.tensor([1, 0, 3, 2]), mask)
     inside = mask.bool()
     assert torch.equal(mixed.frames[0][..., inside], plain.frames[0][..., inside])
     assert torch.equal(mixed.frames[0][..., ~inside], plain.frames[1][..., ~inside])

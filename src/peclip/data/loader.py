@@ -128,6 +128,60 @@ def share(batches: Sequence[Sequence[Draw]], rank: int, world_size: int) -> list
     return [list(batch[rank::world_size]) for batch in batches]
 
 
+class VideoLoader:
+    """Reads batches of videos, prefetching with workers, which live as long as the loader.
+
+    Starting new workers in every epoch would leave a GPU idle until they have read the first batches.
+
+    Args:
+        dataset: of the videos.
+        workers: processes that read.
+        pin_memory: for asynchronous copies to CUDA.
+    """
+
+    def __init__(
+        self, dataset: VideoDataset, *, workers: int = 0, pin_memory: bool = False
+    ) -> None:
+        self._batches: list[list[Draw]] = []
+        self._loader: DataLoader[Any] = DataLoader(
+            dataset,
+            batch_sampler=self._batches,
+            collate_fn=collate,
+            num_workers=workers,
+            pin_memory=pin_memory,
+            persistent_workers=workers > 0,
+            # Without a separate generator the loader would draw from the global one.
+            generator=torch.Generator().manual_seed(0),
+        )
+
+    def read(
+        self, batches: Sequence[Sequence[Draw]], *, skipped: list[Unreadable] | None = None
+    ) -> Iterator[Videos | None]:
+        """Reads batches in order; at most one such iterator may be in use.
+
+        Args:
+            batches: which videos.
+            skipped: collects the unreadable videos; with `None` the first one raises an error.
+
+        Yields:
+            The videos of each batch; `None` for a batch without any.
+
+        Raises:
+            DatasetError: a video cannot be read.
+            RuntimeError: a worker process died; `reader_errors` turns it into a one-line error.
+        """
+        self._batches[:] = [list(batch) for batch in batches]  # which the loader's sampler is
+        for videos, unreadable in self._loader:
+            if unreadable and skipped is None:
+                raise DatasetError(
+                    f"{unreadable[0].reason} Download the video again, or remove it from the data "
+                    "set. To find all unreadable videos, run peclip data check."
+                )
+            if skipped is not None:
+                skipped += unreadable
+            yield videos
+
+
 def load_batches(
     dataset: VideoDataset,
     batches: Sequence[Sequence[Draw]],
@@ -136,40 +190,9 @@ def load_batches(
     pin_memory: bool = False,
     skipped: list[Unreadable] | None = None,
 ) -> Iterator[Videos | None]:
-    """Reads batches in order, prefetching with workers.
-
-    Args:
-        dataset: of the videos.
-        batches: which of them.
-        workers: processes that read.
-        pin_memory: for asynchronous copies to CUDA.
-        skipped: collects the unreadable videos; with `None` the first one raises an error.
-
-    Yields:
-        The videos of each batch; `None` for a batch without any.
-
-    Raises:
-        DatasetError: a video cannot be read.
-        RuntimeError: a worker process died; `reader_errors` turns it into a one-line error.
-    """
-    loader: DataLoader[Any] = DataLoader(
-        dataset,
-        batch_sampler=[list(batch) for batch in batches],
-        collate_fn=collate,
-        num_workers=workers,
-        pin_memory=pin_memory,
-        # Without a separate generator the loader would draw from the global one.
-        generator=torch.Generator().manual_seed(0),
-    )
-    for videos, unreadable in loader:
-        if unreadable and skipped is None:
-            raise DatasetError(
-                f"{unreadable[0].reason} Download the video again, or remove it from the data "
-                "set. To find all unreadable videos, run peclip data check."
-            )
-        if skipped is not None:
-            skipped += unreadable
-        yield videos
+    """Reads batches once; see `VideoLoader`."""
+    loader = VideoLoader(dataset, workers=workers, pin_memory=pin_memory)
+    return loader.read(batches, skipped=skipped)
 
 
 @contextmanager

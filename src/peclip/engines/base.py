@@ -65,8 +65,15 @@ UNRELATED = frozenset({"batch_size", "stream_timeout", "reconnect"})
 class Reading(Protocol):
     """One source: iterate `rows()` once; then the other members are complete."""
 
-    position_s: float
-    duration_s: float | None
+    @property
+    def position_s(self) -> float:
+        """Time up to which the source was decoded, in seconds."""
+        ...
+
+    @property
+    def duration_s(self) -> float | None:
+        """Length of the source in seconds, if it is known."""
+        ...
 
     @property
     def source(self) -> str:

@@ -42,8 +42,8 @@ ScoreFn = Callable[[list[FaceWindow]], list[list[float]]]
 """Windows with crops → probabilities, each in label order."""
 
 _BATCH = 8
-_BATCH_PIXELS = MAX_WINDOW_PIXELS
-"""Default number of pixels in a batch: windows with many or large frames are processed one by one."""
+_WINDOW_PIXELS = MAX_WINDOW_PIXELS // _BATCH
+"""Default number of pixels for each window of a batch: fewer windows with many or large frames are processed together."""
 
 logger = logging.getLogger(__name__)
 
@@ -64,6 +64,7 @@ class Session:
         keep_rows: false for endless sources; `prediction()` is then unavailable.
         keep_faces: keep the faces of each frame for `Prediction.faces`, except for live sources.
         overlap: decode, detect and predict concurrently, in threads.
+        windows_at_once: default size of a batch.
 
     Raises (while iterating):
         VideoError: the source cannot be read at all. An error in the middle ends the rows with one of
@@ -85,6 +86,7 @@ class Session:
         keep_rows: bool = True,
         keep_faces: bool = False,
         overlap: bool = True,
+        windows_at_once: int = _BATCH,
     ) -> None:
         self.source = called(video)
         self._opened = OpenedSource(video, options, settings)
@@ -98,7 +100,7 @@ class Session:
         self._model, self._revision = model
         self._metadata = metadata
         self._keep_rows, self._live = keep_rows, False
-        self._overlap = overlap
+        self._overlap, self._at_once = overlap, windows_at_once
         self._left = threading.Event()
         self._rows: list[Row] = []
         self._faces = FaceLog() if keep_faces else None
@@ -183,7 +185,8 @@ class Session:
 
     def _batches(self, windows: Iterable[list[FaceWindow]]) -> Iterator[list[FaceWindow]]:
         """Batches windows for the model; those of a live source do not wait for each other."""
-        fitting = min(_BATCH, max(1, _BATCH_PIXELS // self._config.window_pixels))
+        pixels = self._at_once * _WINDOW_PIXELS
+        fitting = min(self._at_once, max(1, pixels // self._config.window_pixels))
         size = self._options.batch_size or (1 if self._live else fitting)
         waiting: list[FaceWindow] = []
         for people in windows:

@@ -26,6 +26,7 @@ from peclip.nn.clip import load_backbone
 from peclip.nn.contrast import align, polarity_cosines
 from peclip.nn.fusion import AdaptiveWeights, FixedWeights
 from peclip.nn.towers import ClipBlock, Layout, TextTower, VisionTower
+from peclip.runtime import on_device
 from peclip.types import Batch
 
 
@@ -151,10 +152,13 @@ class FineCLIPERModel(ExpressionModel):
             dtype = torch.promote_types(visual.dtype, torch.float32)
             features = F.normalize(visual.to(dtype), dim=-1)  # (B, M, D)
             if self.reads_captions:
-                known = torch.tensor([bool(text) for text in texts]).to(present.device)
+                known = on_device(torch.tensor([bool(text) for text in texts]), present.device)
                 described = torch.zeros_like(features[:, 0])
                 if captions is not None:
-                    described[known] = F.normalize(captions.to(dtype), dim=-1)
+                    # Numbers, not `known`, for whose length torch would wait for the device.
+                    numbers = torch.tensor([n for n, text in enumerate(texts) if text])
+                    spoken_by = on_device(numbers, present.device)
+                    described[spoken_by] = F.normalize(captions.to(dtype), dim=-1)
                 features = torch.cat([features, described[:, None]], dim=1)
                 present = torch.cat([present, known[:, None]], dim=1)
             weights = self.weights(features, present)

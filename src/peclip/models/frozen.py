@@ -10,9 +10,10 @@ from torch import Tensor
 
 from peclip.labels import prior_factors
 from peclip.models.base import ExpressionModel
+from peclip.nn.lowered import can_lower, lower
 from peclip.nn.packed import pack
 from peclip.nn.prompts import ComputedPrompts, CoupledPrompts
-from peclip.runtime import autocast
+from peclip.runtime import autocast, compute_type
 from peclip.types import Batch
 
 
@@ -24,7 +25,7 @@ class FrozenModel:
     Args:
         model: on the device, in eval mode.
         device: of the computation.
-        precision: `"fp32"`, `"bf16"` or `"fp16"`.
+        precision: `"fp32"`, `"tf32"`, `"bf16"` or `"fp16"`.
     """
 
     def __init__(self, model: ExpressionModel, device: torch.device, precision: str) -> None:
@@ -32,6 +33,7 @@ class FrozenModel:
         self._device = device
         self._precision = precision
         self._stamp = _stamp(model)
+        self._shift: tuple[tuple[float, ...], Tensor] | None = None
 
     def __reduce__(self) -> tuple[type[FrozenModel], tuple[object, ...]]:
         """Copies and pickles only the arguments, because packed weights support neither."""
@@ -39,7 +41,7 @@ class FrozenModel:
 
     @property
     def network(self) -> ExpressionModel:
-        """The model with computed prompts, and packed encoders where they are faster; not for training.
+        """The model with computed prompts, and packed or lowered encoders where they are faster; not for training.
 
         Everything else is shared with the model.
         """
@@ -61,11 +63,14 @@ class FrozenModel:
     @cached_property
     def _network(self) -> ExpressionModel:
         parts: dict[int, object] = {id(child): child for child in self._model.children()}
+        lowered = can_lower(self._device, dtype := compute_type(self._precision))
         for child in self._model.children():
             if isinstance(child, CoupledPrompts):
-                parts[id(child)] = ComputedPrompts(child)
+                parts[id(child)] = ComputedPrompts(child, dtype if lowered else torch.float32)
         for encoder in self._model.encoders():
-            parts[id(encoder)] = pack(encoder, self._device, self._precision)
+            parts[id(encoder)] = (
+                lower(encoder, dtype) if lowered else pack(encoder, self._device, self._precision)
+            )
         return copy.deepcopy(self._model, parts)
 
     @cached_property
@@ -98,8 +103,10 @@ class FrozenModel:
         prior, frequencies = self._model.prior, self._model.label_frequencies
         if prior is None or frequencies is None or weight is None:
             return logits
-        factors = prior_factors(self._model.labels, prior, frequencies, weight)
-        return logits + torch.tensor(factors, device=logits.device).log()
+        factors = tuple(prior_factors(self._model.labels, prior, frequencies, weight))
+        if self._shift is None or self._shift[0] != factors:
+            self._shift = factors, torch.tensor(factors).log().to(logits.device)
+        return logits + self._shift[1]
 
 
 def _stamp(model: ExpressionModel) -> tuple[object, ...]:

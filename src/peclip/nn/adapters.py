@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from typing import cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from peclip.nn.gru import gru
 
 
 class Bottleneck(nn.Module):
@@ -70,19 +71,19 @@ class TokenGRU(nn.GRU):
     def __init__(self, width: int) -> None:
         super().__init__(width, width, batch_first=True)
 
-    def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]
-        """Maps (B, T, L, W) to the same shape: one sequence per video and token."""
-        if torch.compiler.is_compiling():
-            # torch.compile breaks the graph at a GRU, and fails in a subclass of it. As a decorator, this would
-            # import torch._dynamo, which takes longer than torch.
-            uncompiled = torch.compiler.disable(self._over_frames)  # type: ignore[no-untyped-call]
-            return cast(Tensor, uncompiled(x))
-        return self._over_frames(x)
-
-    def _over_frames(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor) -> Tensor:
+        """Maps (B, T, L, W) to the same shape and type: one sequence per video and token."""
         B, T, L, W = x.shape
-        states, _ = super().forward(x.transpose(1, 2).reshape(B * L, T, W))
-        return states.view(B, L, T, W).transpose(1, 2)
+        rows = x.transpose(1, 2).reshape(B * L, T, W)
+        # autocast would compute in fp16 whatever the precision, and lay out cuDNN's weights anew at every call.
+        with torch.autocast(x.device.type, enabled=False):
+            rows = rows.to(self.weight_ih_l0.dtype)  # of the weights alone, fp32
+            if torch.compiler.is_compiling() and not torch.compiler.is_exporting():
+                weights = (self.weight_ih_l0, self.weight_hh_l0, self.bias_ih_l0, self.bias_hh_l0)
+                states = gru(rows, *weights)
+            else:
+                states, _ = super().forward(rows)
+        return states.to(x.dtype).view(B, L, T, W).transpose(1, 2)
 
 
 class TemporalDynamicAdapter(nn.Module):

@@ -8,6 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from peclip.runtime import on_device
+
 
 def polarity_cosines(features: Tensor, label_features: Tensor) -> Tensor:
     """Returns how much closer features are to the positive text of each label than to its negative text.
@@ -47,9 +49,10 @@ def align(
         nothing: Tensor = videos.sum() * 0  # a zero loss with a gradient, for the sum over ranks
         return nothing
     own = [texts[place] for place in known]
-    same = torch.tensor([[a == b for b in own] for a in own], device=videos.device)
+    same = on_device(torch.tensor([[a == b for b in own] for a in own]), videos.device)
+    places = on_device(torch.tensor(known), videos.device)
     targets = same / same.sum(1, keepdim=True)
     dtype = torch.promote_types(videos.dtype, torch.float32)
     with torch.autocast(videos.device.type, enabled=False):
-        logits = videos[known].to(dtype) @ captions[known].to(dtype).T / temperature
+        logits = videos[places].to(dtype) @ captions[places].to(dtype).T / temperature
         return (F.cross_entropy(logits, targets) + F.cross_entropy(logits.T, targets)) / 2

@@ -19,6 +19,19 @@ def as_tensor(pixels: NDArray[np.uint8]) -> Tensor:
     return torch.from_numpy(pixels).movedim(-1, -3)
 
 
+def stack_on(device: torch.device, pixels: Sequence[NDArray[np.uint8]]) -> Tensor:
+    """Returns pixels of B windows, each (T, S, S, 3), as a tensor (B, T, 3, S, S) on a device.
+
+    To CUDA they are copied as they are, through pinned memory, so that nothing waits for the copy.
+    """
+    if device.type != "cuda":
+        return torch.stack([as_tensor(window) for window in pixels]).to(device)
+    shape = (len(pixels), *pixels[0].shape)
+    pinned = torch.empty(shape, dtype=torch.uint8, pin_memory=True)
+    torch.stack([torch.from_numpy(window) for window in pixels], out=pinned)
+    return pinned.to(device, non_blocking=True).movedim(-1, -3)
+
+
 class Preprocess:
     """Scales pixels to 0 to 1 and normalises them.
 
@@ -39,8 +52,9 @@ class Preprocess:
     ) -> None:
         self.image_size = image_size
         self.grayscale = grayscale
-        self._mean = torch.tensor(mean).view(3, 1, 1)
-        self._std = torch.tensor(std).view(3, 1, 1)
+        given = (mean, std, _LUMA)
+        self._constants = tuple(torch.tensor(values).view(3, 1, 1) for values in given)
+        self._moved: dict[torch.device, tuple[Tensor, ...]] = {}
 
     def __call__(self, crops: Tensor) -> Tensor:
         """Maps uint8 (…, 3, S, S) to float32 of the same shape.
@@ -53,9 +67,15 @@ class Preprocess:
                 f"The model expects crops of {self.image_size}x{self.image_size} pixels; got "
                 f"{crops.shape[-1]}x{crops.shape[-2]}."
             )
-        x = crops.float() / 255
+        mean, std, luma = self._on(crops.device)
+        x = crops / 255  # float32, in one pass
         if self.grayscale:
-            luma = torch.tensor(_LUMA, device=x.device).view(3, 1, 1)
-            x = (x * luma).sum(-3, keepdim=True).expand_as(x)
-        normalised: Tensor = (x - self._mean.to(x.device)) / self._std.to(x.device)
-        return normalised
+            return ((x * luma).sum(-3, keepdim=True).expand_as(x) - mean) / std
+        return x.sub_(mean).div_(std)
+
+    def _on(self, device: torch.device) -> tuple[Tensor, ...]:
+        """Returns mean, deviation and luma on a device, copied there once: every copy waits for its work."""
+        if device not in self._moved:
+            with torch.inference_mode(False):  # training may use them later
+                self._moved[device] = tuple(values.to(device) for values in self._constants)
+        return self._moved[device]

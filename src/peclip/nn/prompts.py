@@ -45,13 +45,14 @@ class CoupledPrompts(nn.Module):
 
 
 class ComputedPrompts(nn.Module):
-    """Precomputed output of `CoupledPrompts`, whose weights must not change."""
+    """Precomputed output of `CoupledPrompts`, whose weights must not change, in some type."""
 
-    def __init__(self, prompts: CoupledPrompts) -> None:
+    def __init__(self, prompts: CoupledPrompts, dtype: torch.dtype = torch.float32) -> None:
         super().__init__()
         self.length = prompts.length
         with torch.no_grad():
-            self._computed = prompts()
+            text, vision = prompts()
+        self._computed = [p.to(dtype) for p in text], [p.to(dtype) for p in vision]
 
     def forward(self) -> tuple[list[Tensor], list[Tensor]]:
         """As `CoupledPrompts.forward`."""

@@ -47,7 +47,8 @@ class SeparableStem(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Maps images (N, 3, S, S) to a grid (N, W, S/P, S/P) for patches of P pixels."""
-        x = self.first(self.prepare(x).contiguous(memory_format=torch.channels_last))
+        x = self.prepare(x).to(self.first.conv.weight.dtype)
+        x = self.first(x.contiguous(memory_format=torch.channels_last))
         grid: Tensor = self.projection(self.layers(x))
         return grid
 

@@ -15,6 +15,8 @@ from peclip.errors import ConfigError
 _PART_BYTES = 20 * 2**20
 """Of the hidden values of an MLP on a CPU, where no gradient is wanted: glibc gives larger blocks back to the system
 after every layer, and their pages cost more than the activation."""
+_MOST_TEXTS = 256
+"""Sets of texts whose tokens are kept on the device; training draws a set in every step."""
 
 
 class Tokenizer(Protocol):
@@ -176,6 +178,7 @@ class TextTower(nn.Module):
         self.ln_final: nn.Module = parts.ln_final
         self.projection: nn.Parameter = parts.text_projection
         self.register_buffer("causal_mask", parts.attn_mask, persistent=False)
+        self._tokens: dict[object, tuple[Tensor, Tensor]] = {}
 
     def embed(
         self, texts: Sequence[str], prompt_length: int = 0, *, cut: bool = False
@@ -196,6 +199,20 @@ class TextTower(nn.Module):
         Raises:
             ConfigError: a text exceeds the context of the text encoder.
         """
+        device = self.token_embedding.weight.device
+        key = (tuple(texts), prompt_length, cut, device)
+        if key not in self._tokens:
+            if len(self._tokens) >= _MOST_TEXTS:
+                self._tokens.clear()
+            with torch.inference_mode(False):  # training may use them later
+                self._tokens[key] = self._tokenised(texts, prompt_length, cut=cut, device=device)
+        tokens, ends = self._tokens[key]
+        return self.token_embedding(tokens), ends
+
+    def _tokenised(
+        self, texts: Sequence[str], prompt_length: int, *, cut: bool, device: torch.device
+    ) -> tuple[Tensor, Tensor]:
+        """Returns the tokens of texts, (C, L), and the positions of the end tokens, (C,)."""
         context = self.positional_embedding.shape[0]
         start, end = self.tokenizer.all_special_ids
         rows = []
@@ -211,10 +228,9 @@ class TextTower(nn.Module):
                 )
             rows.append(row)
         longest = max(len(row) for row in rows)
-        device = self.token_embedding.weight.device
         tokens = torch.tensor([row + [0] * (longest - len(row)) for row in rows], device=device)
         ends = torch.tensor([len(row) - 1 for row in rows], device=device)
-        return self.token_embedding(tokens), ends
+        return tokens, ends
 
     def forward(
         self,

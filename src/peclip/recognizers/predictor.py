@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -21,7 +22,7 @@ from peclip.labels import LabelSet, effective_prior_weight
 from peclip.models.base import ExpressionModel
 from peclip.models.frozen import FrozenModel
 from peclip.models.loaded import LoadedModel
-from peclip.nn.preprocess import Preprocess, as_tensor
+from peclip.nn.preprocess import Preprocess, stack_on
 from peclip.predict_options import PredictOptions
 from peclip.results.prediction import Prediction
 from peclip.results.rows import Row
@@ -44,7 +45,7 @@ class Predictor:
         name: the model name in the rows.
         revision: the model revision in the rows.
         device: of the computation.
-        precision: `"fp32"`, `"bf16"` or `"fp16"`.
+        precision: `"fp32"`, `"tf32"`, `"bf16"` or `"fp16"`.
     """
 
     def __init__(
@@ -63,7 +64,7 @@ class Predictor:
         self.device = device
         self.precision = precision
         self._frozen = FrozenModel(model, device, precision)
-        self._detectors: dict[tuple[str, float], FaceDetector] = {}
+        self._detectors: dict[tuple[int, str, float], FaceDetector] = {}
         self._streams: dict[str, VideoStream] = {}
 
     def __repr__(self) -> str:
@@ -131,11 +132,15 @@ class Predictor:
         *,
         keep_rows: bool = True,
         keep_faces: bool = False,
+        score: ScoreFn | None = None,
     ) -> Session:
-        """Returns the session of a source: iterate over its rows, then call `prediction()`."""
+        """Returns the session of a source: iterate over its rows, then call `prediction()`.
+
+        With `score`, sessions in several threads share it (see `SharedScorer`).
+        """
         return Session(
             video,
-            self.scorer(video, options),
+            self.scorer(video, options) if score is None else score,
             self.detector(options),
             config=self.config,
             labels=self.labels,
@@ -146,6 +151,7 @@ class Predictor:
             keep_rows=keep_rows,
             keep_faces=keep_faces,
             overlap=runtime.stages_overlap(self.device),
+            windows_at_once=runtime.windows_at_once(self.device),
         )
 
     def prepare(self, options: PredictOptions) -> None:
@@ -187,14 +193,16 @@ class Predictor:
         return score
 
     def detector(self, options: PredictOptions) -> FaceDetector | None:
-        """Returns the face detector for some options, loaded once; `None` for whole frames.
+        """Returns the face detector for some options, loaded once in each thread; `None` for whole frames.
 
         Raises:
             WeightsError: YuNet was requested but is unavailable.
         """
         if not options.face_crop:
             return None
-        if (key := (options.detector, options.face_threshold)) not in self._detectors:
+        # Threads that read several sources would otherwise wait for each other's faces.
+        key = (threading.get_ident(), options.detector, options.face_threshold)
+        if key not in self._detectors:
             self._detectors[key] = load_detector(
                 options.detector, settings=load_settings(), threshold=options.face_threshold
             )
@@ -202,8 +210,7 @@ class Predictor:
 
     def batch(self, windows: Sequence[FaceWindow]) -> Batch:
         """Returns the frames of windows as model input, without other streams."""
-        crops = torch.stack([as_tensor(window.crops) for window in windows])
-        return Batch(self.preprocess(crops.to(self.device)))
+        return Batch(self.preprocess(stack_on(self.device, [window.crops for window in windows])))
 
     def score(self, windows: Sequence[FaceWindow]) -> list[list[float]]:
         """Returns the probabilities of windows of the same T, each in the order of the labels."""

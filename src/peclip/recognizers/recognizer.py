@@ -56,7 +56,7 @@ class Recognizer(Predictor):
                 and weight tag, a directory, a hub repository `"owner/name[@revision]"`, or `"debug"`.
             revision: of a hub repository.
             device: `"auto"`, `"cpu"`, `"cuda"`, `"cuda:N"` or `"mps"`.
-            precision: `"auto"`, `"fp32"`, `"bf16"` or `"fp16"`.
+            precision: `"auto"`, `"fp32"`, `"tf32"` (CUDA), `"bf16"` or `"fp16"`.
 
         Raises:
             ConfigError: the name is unknown, or it is a model of another class.

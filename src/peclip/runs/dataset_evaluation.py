@@ -31,6 +31,7 @@ from peclip.metrics.scoring import Evaluation, FoldReport, score, together
 from peclip.recognizers.recognizer import Recognizer
 from peclip.runs.evaluate_options import EvaluateOptions
 from peclip.runs.fold_models import load_fold_models
+from peclip.runtime import windows_at_once
 from peclip.training.distributed import SINGLE, World
 from peclip.training.evaluate import evaluate_views
 from peclip.training.frame_orders import AS_RECORDED, AUGMENTATIONS, FRAME_ORDERS
@@ -199,7 +200,11 @@ def _predict(
             on_batch(known.title, done, len(known))
 
     runtime = Runtime(
-        recognizer.device, recognizer.precision, world, options.batch_size, options.workers
+        recognizer.device,
+        recognizer.precision,
+        world,
+        options.batch_size or windows_at_once(recognizer.device),
+        options.workers,
     )
     return evaluate_views(
         recognizer.loaded,

@@ -28,8 +28,8 @@ class EvaluateOptions(Config, use_attribute_docstrings=True):
     uniform prior, or a value in between to interpolate. Defaults to the value stored in the model."""
     seed: int = Field(0, ge=0, lt=2**63)
     """Random seed for the bootstrap and for frame shuffling."""
-    batch_size: int = Field(8, ge=1, le=10_000)
-    """Videos per forward pass."""
+    batch_size: int | None = Field(None, ge=1, le=10_000)
+    """Videos per forward pass; defaults to 8, or on a GPU to as many as keep it busy, up to 64."""
     workers: int = Field(default_factory=default_readers, ge=0, le=MAX_WORKERS)
     """Number of data-loading processes; by default, one per core, up to 4."""
     resamples: int = Field(RESAMPLES, ge=0, le=1_000_000)

@@ -16,7 +16,7 @@ from peclip.labels import LabelSet
 from peclip.metrics.prediction_table import PredictionTable
 from peclip.models.frozen import FrozenModel
 from peclip.models.loaded import LoadedModel
-from peclip.runtime import COMPUTE_IN_FP32, memory_errors
+from peclip.runtime import COMPUTE_IN_FP32, memory_errors, on_device
 from peclip.training.collate import to_batch
 from peclip.training.frame_orders import View, as_recorded
 from peclip.training.runtime import Runtime
@@ -93,7 +93,7 @@ def evaluate_views(
             with memory_errors(device, "Use a smaller batch size (-b 1)."):
                 seen = to_batch(videos, loaded.preprocess, device)
                 shown = [view(predict, seen, ids, seed) for view in views]
-                found[:, videos.indices.to(device)] = torch.stack(shown)
+                found[:, on_device(videos.indices, device)] = torch.stack(shown)
         on_batch(count)
     # Every row is 0 on all ranks but one, so the sum is exact.
     probabilities = world.sum(found).cpu().double()

@@ -16,7 +16,16 @@ from peclip.data.dataset import Videos
 from peclip.errors import TrainingError
 from peclip.models.descriptions import describe
 from peclip.models.loaded import LoadedModel
-from peclip.runtime import autocast, compiler_errors, training_kernels
+from peclip.nn.gru import compile_encoder
+from peclip.nn.lowered import can_lower, lower_frozen
+from peclip.runtime import (
+    autocast,
+    compiler_errors,
+    compute_type,
+    fp32_products,
+    on_device,
+    training_kernels,
+)
 from peclip.training.collate import to_batch
 from peclip.training.config import TrainConfig
 from peclip.training.ema import Ema
@@ -66,14 +75,18 @@ class Learner:
         self._ema = None if config.ema is None else Ema(self.trained, config.ema)
         self._weights = class_weights(class_counts, config).to(device)
         self._teacher = teacher
+        self._network, dtype = model, compute_type(self._precision)
+        if can_lower(device, dtype):
+            self._network = lower_frozen(model, dtype)
         self._texts = model.texts
         self._styles = [
             describe(model.labels, style, model.own_texts) for style in config.text_styles
         ]
         if config.compile:
             # On a CPU in bf16 a teacher uses packed encoders instead, which are not compiled.
-            for module in (*model.encoders(), *(teacher.model.encoders() if teacher else ())):
-                module.compile()
+            taught = teacher.encoders() if teacher else []
+            for module in (*self._network.encoders(), *taught):
+                compile_encoder(module)
 
     def step(
         self,
@@ -113,32 +126,38 @@ class Learner:
                 random = Random(f"{self.config.seed}:{epoch}:{step}:{number}:mix")
                 seen += self._backward(videos, random, num_videos)
         self.runtime.world.sum_gradients(self.trained.values())
-        loss_sum, *counts = self.runtime.world.sum(seen).tolist()
+        norm = self._clip()
+        # The only value that waits for the device, so that it always has work but once per step.
+        norm_now, loss_sum, *counts = torch.cat([norm, self.runtime.world.sum(seen)]).tolist()
         self._check(loss_sum, "loss", epoch, step, rates)
-        self._update(epoch, step, rates)
+        self._update(norm_now, epoch, step, rates)
         running_metrics.add(loss_sum, np.array(counts, np.int64).reshape(num_classes, num_classes))
         return rates
 
     def _backward(self, videos: Videos, random: Random, num_videos: int) -> Tensor:
         """Adds the gradients of a pass; returns its summed loss and its counts in one row."""
-        targets = videos.targets.to(self._device)
+        targets = on_device(videos.targets, self._device)
         num_classes = len(self.model.labels)
-        soft_targets = videos.soft_targets.to(self._device)
+        soft_targets = on_device(videos.soft_targets, self._device)
         read = to_batch(videos, self.loaded.preprocess, self._device, soft_targets)
         batch = mix(read, self.config.mixing, random)
         assert batch.targets is not None, "a mixed batch has targets"
         kernels = training_kernels(self._device, self._precision, self.model.num_tokens)
+        products = fp32_products(self._device, self._precision)
         # Including backward: checkpointed activations are recomputed there, by the same kernels.
-        with kernels, compiler_errors():
+        with kernels, products, compiler_errors():
             with autocast(self._device, self._precision):
-                output = self.model(batch)
-                loss = self.model.loss(output, self._soften(batch, batch.targets))
+                output = self._network(batch)
+                loss = self._network.loss(output, self._soften(batch, batch.targets))
             if self.config.spread:
                 loss = loss + self.config.spread * mean_squared_cosine(output.label_features)
             total = loss.float() * len(targets)
             self._scaler.scale(total / num_videos).backward()  # type: ignore[no-untyped-call]
         cells = targets * num_classes + output.logits.detach().argmax(-1)
-        counts = torch.bincount(cells, minlength=num_classes**2).float()
+        # As `bincount`, which waits for the device to learn the length of its result.
+        counts = total.new_zeros(num_classes**2).scatter_add_(
+            0, cells, torch.ones_like(cells, dtype=total.dtype)
+        )
         return torch.cat([total.detach().view(1), counts])
 
     def _soften(self, batch: Batch, targets: Tensor) -> Tensor:
@@ -153,18 +172,22 @@ class Learner:
         """Draws a text style for every label for the next step, if there are several."""
         if self._styles:
             ways = zip(*self._styles, strict=True)
-            self.model.texts = tuple(random.choice(texts) for texts in ways)
+            self._network.texts = tuple(random.choice(texts) for texts in ways)
 
-    def _update(self, epoch: int, step: int, rates: Mapping[str, float]) -> None:
+    def _clip(self) -> Tensor:
+        """Unscales and clips the gradients; returns their norm before that, (1,), on the device."""
         for optimizer in self.optimizers:
             self._scaler.unscale_(optimizer)
         longest = self.config.clip_grad or math.inf
         norm = torch.nn.utils.clip_grad_norm_(self.trained.values(), longest)
+        return norm.view(1).float()
+
+    def _update(self, norm: float, epoch: int, step: int, rates: Mapping[str, float]) -> None:
         # In fp16 such a step is skipped and the scale is reduced, which helps within a few steps or never. All
         # optimisers skip it: the norm is of all gradients, and clipping has spread it over them.
-        self._skipped = self._skipped + 1 if not math.isfinite(norm.item()) else 0
+        self._skipped = self._skipped + 1 if not math.isfinite(norm) else 0
         if self._skipped > (_MOST_SKIPPED if self._precision == "fp16" else 0):
-            self._check(norm.item(), "gradient", epoch, step, rates)
+            self._check(norm, "gradient", epoch, step, rates)
         if not self._skipped:
             for optimizer in self.optimizers:
                 self._scaler.step(optimizer)
@@ -204,9 +227,9 @@ class Learner:
 
     def training(self) -> None:
         """Puts trained modules into training mode, as cuDNN's GRU requires; frozen ones stay in eval mode."""
-        self.model.eval()
-        self.model.checkpoint_activations(self.config.checkpoint_activations)
-        for module in self.model.modules():
+        self._network.eval()
+        self._network.checkpoint_activations(self.config.checkpoint_activations)
+        for module in self._network.modules():
             if any(parameter.requires_grad for parameter in module.parameters(recurse=False)):
                 module.training = True
 

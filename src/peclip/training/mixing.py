@@ -11,6 +11,7 @@ from random import Random
 import torch
 from torch import Tensor
 
+from peclip.runtime import on_device
 from peclip.training.config import MixingConfig
 from peclip.types import Batch
 
@@ -36,14 +37,14 @@ def mix(batch: Batch, config: MixingConfig, random: Random) -> Batch:
     return batch
 
 
-def partners(batch: Batch, random: Random) -> list[int]:
-    """Returns the partner of each video; some may be their own partner."""
+def partners(batch: Batch, random: Random) -> Tensor:
+    """Returns the partner of each video, int64 (B,); some may be their own partner."""
     order = list(range(batch.frames.shape[0]))
     random.shuffle(order)
-    return order
+    return on_device(torch.tensor(order), batch.frames.device)
 
 
-def mixup(batch: Batch, order: list[int], share: float) -> Batch:
+def mixup(batch: Batch, order: Tensor, share: float) -> Batch:
     """Blends videos (Zhang et al., 2018, "mixup"): `share * x + (1 - share) * x[order]`."""
     assert batch.targets is not None, "videos without targets are not mixed"
     return replace(
@@ -53,7 +54,7 @@ def mixup(batch: Batch, order: list[int], share: float) -> Batch:
     )
 
 
-def fmix(batch: Batch, order: list[int], mask: Tensor) -> Batch:
+def fmix(batch: Batch, order: Tensor, mask: Tensor) -> Batch:
     """Joins videos along a mask (Harris et al., 2020, "FMix"), the same one for all frames.
 
     Args:
@@ -63,7 +64,7 @@ def fmix(batch: Batch, order: list[int], mask: Tensor) -> Batch:
     """
     assert batch.targets is not None, "videos without targets are not mixed"
     share = float(mask.mean())
-    mask = mask.to(batch.frames.device, batch.frames.dtype)
+    mask = on_device(mask.to(batch.frames.dtype), batch.frames.device)
     return replace(
         batch,
         frames=mask * batch.frames + (1 - mask) * batch.frames[order],

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from peclip.errors import ConfigError
 from peclip.models.base import ExpressionModel
@@ -43,6 +43,11 @@ class Teacher:
         self._frozen = FrozenModel(model, runtime.device, runtime.precision)
         self._columns = torch.tensor(columns, device=runtime.device)
         self._config = config
+
+    def encoders(self) -> list[nn.Module]:
+        """Returns what may be compiled: on CUDA the video encoders that are used, and elsewhere those of the model."""
+        on_cuda = self._columns.device.type == "cuda"
+        return (self._frozen.network if on_cuda else self.model).encoders()
 
     @torch.no_grad()
     def soften(self, batch: Batch, targets: Tensor) -> Tensor:

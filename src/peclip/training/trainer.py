@@ -11,7 +11,7 @@ import torch
 
 from peclip.config import ModelConfig
 from peclip.data.dataset import Draw, VideoDataset
-from peclip.data.loader import batches_of, epoch_draws, load_batches, reader_errors, share
+from peclip.data.loader import VideoLoader, batches_of, epoch_draws, reader_errors, share
 from peclip.data.samples import Split
 from peclip.errors import DeviceError, TrainingError
 from peclip.metrics.prediction_table import PredictionTable
@@ -110,9 +110,12 @@ def _train_epochs(
 ) -> None:
     """Trains the remaining epochs, and ends with the selected weights."""
     data, watched = splits
+    pinned = learner.runtime.device.type == "cuda"
+    loader = VideoLoader(data, workers=learner.runtime.workers, pin_memory=pinned)
     try:
         while not progress.is_complete(learner.config):
-            train_one_epoch(learner, data, progress, hooks, checkpointer)
+            draws = training_draws(data, learner.config, progress.epoch)
+            train_one_epoch(learner, loader, draws, progress, hooks, checkpointer)
             _close_epoch(learner, watched, progress, hooks, checkpointer)
             checkpointer.save()
             hooks.on_epoch(progress)
@@ -135,20 +138,19 @@ def training_draws(data: VideoDataset, config: TrainConfig, epoch: int) -> list[
 @reader_errors()
 def train_one_epoch(
     learner: Learner,
-    data: VideoDataset,
+    loader: VideoLoader,
+    draws: list[Draw],
     progress: Progress,
     hooks: Hooks,
     checkpointer: Checkpointer,
 ) -> None:
-    """Trains from the current step to the end of the epoch."""
+    """Trains from the current step to the end of the epoch, whose videos are `draws`."""
     config, world, epoch = learner.config, learner.runtime.world, progress.epoch
-    draws = training_draws(data, config, epoch)
     size = config.batch_size * config.grad_accum
     todo = batches_of(draws, size)[progress.step :]
     passes = [batches_of(step, config.batch_size) for step in todo]
     own = share([videos for step in passes for videos in step], world.rank, world.size)
-    pinned = learner.runtime.device.type == "cuda"
-    loaded = load_batches(data, own, workers=learner.runtime.workers, pin_memory=pinned)
+    loaded = loader.read(own)
     learner.training()
     for step, parts in zip(todo, passes, strict=True):
         start, before = time.monotonic(), progress.running_metrics.loss_sum
