@@ -59,6 +59,9 @@ class GroupedAdapters(nn.Module):
 
     def forward(self, x: Tensor, groups: Sequence[int]) -> Tensor:
         """Maps (N, …, W) to the same shape; `groups` has one size per adapter, and they sum to N."""
+        if len(self.adapters) == 1:
+            whole: Tensor = self.adapters[0](x)
+            return whole
         parts = zip(self.adapters, torch.split(x, list(groups)), strict=True)
         return torch.cat([adapter(part) for adapter, part in parts if len(part)])
 
