@@ -17,6 +17,7 @@ from peclip.cli.convert import convert
 from peclip.cli.data import app as data
 from peclip.cli.doctor import doctor
 from peclip.cli.evaluate import evaluate
+from peclip.cli.export import export
 from peclip.cli.logging_options import QuietOpt, VerboseOpt, with_logging
 from peclip.cli.models import models
 from peclip.cli.option_file import with_option_file
@@ -59,6 +60,7 @@ def options(
 app.command()(predict)
 app.command()(train)
 app.command()(convert)
+app.command()(export)
 app.command()(evaluate)
 app.command()(score)
 app.command()(summarise)

@@ -6,12 +6,14 @@ import os
 from collections.abc import Callable
 from importlib import resources
 from pathlib import Path
+from typing import get_args
 
 from huggingface_hub import constants
 
 from peclip.config import BackboneSizes, ModelConfig, PreprocessConfig
 from peclip.downloads.hub import download_repository, hub_cache
 from peclip.errors import ConfigError
+from peclip.literals import ExportFormat
 from peclip.models.registry import DEFAULT, untrained_configs
 from peclip.nn.clip import backbone_config, is_published, normalisation
 from peclip.settings import Settings
@@ -36,6 +38,9 @@ BACKBONES = {
     "ViT-L-14-quickgelu/openai": "PE-CLIP on CLIP ViT-L/14, untrained, with randomly initialised prompts",
 }
 """Untrained models by name; any other open_clip ViT works in the same form."""
+
+
+_EXPORTED = tuple(f".{form}" for form in get_args(ExportFormat))
 
 
 def resolve(
@@ -68,6 +73,11 @@ def resolve(
         raise ConfigError(
             f"The revision {revision!r} was passed for {text!r}, but only hub repositories have "
             "revisions. Remove the revision."
+        )
+    if text.lower().endswith(_EXPORTED):
+        raise ConfigError(
+            f"{text!r} is an exported model, which only predicts: use it with peclip predict -m or "
+            "peclip.load. Everything else requires the original model."
         )
     if text in EMBEDDED:
         folder = resources.files("peclip") / "assets" / text
