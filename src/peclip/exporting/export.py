@@ -32,8 +32,7 @@ def export_model(
 ) -> float:
     """Writes a model to a file that predicts without torch (`peclip.load(FILE)`), and checks it.
 
-    The file is written only if its logits are within 1e-4 of the network's, for windows of noise and of a face
-    in batches of several sizes.
+    It is written only if its logits are within 1e-4 of the network's (see `largest_difference`).
 
     Args:
         name: of the model, as in `Recognizer.from_pretrained`.
@@ -45,8 +44,7 @@ def export_model(
         The largest difference of a logit.
 
     Raises:
-        ConfigError: the name is unknown, the file has another suffix or cannot be written, or the model reads
-            other inputs than frames.
+        ConfigError: the name is unknown, the file cannot be written, or the model reads more than frames.
         WeightsError: the weights are unavailable.
         ExportError: the model cannot be exported, or its file computes something else.
         MissingExtraError: a package is missing.
