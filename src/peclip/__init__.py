@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from peclip.data.config import DataConfig
     from peclip.errors import PEClipError, UserError
+    from peclip.exporting.export import export_model
     from peclip.labels import LabelSet
     from peclip.models.fine_cliper_config import FineCLIPERConfig
     from peclip.models.pe_clip_config import PEClipConfig
@@ -46,6 +47,7 @@ _HOMES = {
     "TrainConfig": "peclip.training.config",
     "UserError": "peclip.errors",
     "evaluate_dataset": "peclip.runs.dataset_evaluation",
+    "export_model": "peclip.exporting.export",
     "load": "peclip.recognizers.loading",
 }
 
@@ -66,6 +68,7 @@ __all__ = [
     "TrainConfig",
     "UserError",
     "evaluate_dataset",
+    "export_model",
     "load",
 ]
 

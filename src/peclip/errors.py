@@ -126,6 +126,12 @@ class TrainingError(UserError):
     exit_code = 7
 
 
+class ExportError(UserError):
+    """A model cannot be exported, or the exported model computes something else."""
+
+    exit_code = SOME_FAILED
+
+
 _PACKAGE = os.path.dirname(__file__) + os.sep
 
 

@@ -25,6 +25,9 @@ EngineName = Literal["local", "ray"]
 RowFormat = Literal["csv", "jsonl", "json", "parquet", "srt", "vtt", "tsv", "textgrid", "eaf"]
 """File formats for rows and, from srt onwards, for episodes."""
 
+ExportFormat = Literal["onnx"]
+"""File formats of exported models."""
+
 BaselineName = Literal["neutral", "median"]
 """What a person's own baseline is taken from: the most neutral windows, or all."""
 

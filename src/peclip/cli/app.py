@@ -22,6 +22,7 @@ COMMANDS = {
     "predict": "peclip.cli.predict:predict",
     "train": "peclip.cli.train:train",
     "convert": "peclip.cli.convert:convert",
+    "export": "peclip.cli.export:export",
     "evaluate": "peclip.cli.evaluate:evaluate",
     "score": "peclip.cli.score:score",
     "summarise": "peclip.cli.summarise:summarise",

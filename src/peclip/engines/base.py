@@ -7,15 +7,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
-import torch
-from torch import nn
-
 from peclip.errors import PEClipError
+from peclip.inference.predictor import VideoPredictor
 from peclip.labels import effective_prior_weight
 from peclip.literals import Precision
 from peclip.predict_options import PredictOptions
 from peclip.recognizers.loading import load
-from peclip.recognizers.recognizer import Recognizer
 from peclip.results.prediction import Prediction
 from peclip.results.rows import Row
 from peclip.version import VERSION
@@ -49,7 +46,7 @@ class Job:
     keep_faces: bool = False
     """Whether `Reading.prediction()` has the faces in each frame; `local` engine only."""
 
-    def load(self) -> Recognizer:
+    def load(self) -> VideoPredictor:
         """Loads the model; raises as `peclip.load`."""
         recognizer = load(self.model, device=self.device, precision=self.precision)
         if self.labels is not None:
@@ -107,7 +104,7 @@ class Engine(Protocol):
         ...
 
     def describe(self) -> dict[str, Any]:
-        """Returns `Recognizer.describe()`."""
+        """Returns `VideoPredictor.describe()`."""
         ...
 
     def fingerprint(self) -> dict[str, Any]:
@@ -119,7 +116,7 @@ class Engine(Protocol):
         ...
 
 
-def fingerprint(recognizer: Recognizer, options: PredictOptions) -> dict[str, Any]:
+def fingerprint(recognizer: VideoPredictor, options: PredictOptions) -> dict[str, Any]:
     """Returns the model, its weights, the preprocessing, the options and the version, as JSON values.
 
     Device, batch size and network options are excluded: a run may be resumed elsewhere.
@@ -131,7 +128,7 @@ def fingerprint(recognizer: Recognizer, options: PredictOptions) -> dict[str, An
     told = options.captions
     return {
         **facts,
-        "weights_sha256": _digest(recognizer.model),
+        "weights_sha256": recognizer.weights_sha256(),
         "labels": list(recognizer.labels.names),
         "face_detector": None if detector is None else detector.name,
         **asked,
@@ -151,12 +148,3 @@ def pinned(job: Job, made: Mapping[str, Any]) -> Job:
     chosen = {} if detector is None else {"detector": detector}
     options = job.options.model_copy(update=chosen)
     return replace(job, precision=made["precision"], options=options)
-
-
-def _digest(model: nn.Module) -> str:
-    """Returns the sha256 of all weights: the model in a folder may have changed under the same name."""
-    digest = hashlib.sha256()
-    for name, tensor in sorted(model.state_dict().items()):
-        digest.update(name.encode())
-        digest.update(tensor.detach().cpu().reshape(-1).view(torch.uint8).numpy())
-    return digest.hexdigest()

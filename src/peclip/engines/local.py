@@ -14,7 +14,6 @@ from peclip.engines.read_ahead import read_ahead
 from peclip.errors import ConfigError
 from peclip.inference.session import ScoreFn, Session
 from peclip.inference.shared_scorer import SharedScorer
-from peclip.runtime import sources_at_once, windows_at_once
 from peclip.video.sources import Source
 
 
@@ -44,7 +43,7 @@ class _Local:
         # Without streams, scores do not depend on the source.
         score = SharedScorer(
             model.scorer("", self._options),
-            self._options.batch_size or windows_at_once(model.device),
+            self._options.batch_size or model.windows_at_once,
         )
         start = partial(self._open, score=score)
         yield from read_ahead(sources, start, at_once=at_once, stop=self.stop)
@@ -63,7 +62,7 @@ class _Local:
         files = all(isinstance(source.location, Path) for source in sources)
         if not files or self._recognizer.config.streams:
             return 1
-        return min(len(sources) or 1, sources_at_once(self._recognizer.device))
+        return min(len(sources) or 1, self._recognizer.sources_at_once)
 
 
 @contextmanager

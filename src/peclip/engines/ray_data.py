@@ -35,7 +35,7 @@ from peclip.results.rows import Row
 from peclip.video.sources import Source, is_live_address
 
 Facts = tuple[tuple[str, ...], dict[str, Any], dict[str, Any]]
-"""Labels, `Recognizer.describe()`, and the fingerprint of the rows."""
+"""Labels, `VideoPredictor.describe()`, and the fingerprint of the rows."""
 
 _MAX_BLOCKS = 10_000
 """Ray tracks each block in this process, at about 1 ms; above this number, sources share a block."""

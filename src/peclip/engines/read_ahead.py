@@ -9,11 +9,12 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
+from functools import partial
 from typing import cast
 
 from peclip.engines.base import Reading
 from peclip.errors import InternalError, PEClipError
-from peclip.inference.source import called
+from peclip.inference.source_name import called
 from peclip.results.prediction import Prediction
 from peclip.results.rows import Row
 from peclip.video.sources import Source
@@ -124,7 +125,7 @@ def read_ahead(
 
         def begin(count: int) -> None:
             for source in itertools.islice(coming, count):
-                reading = AheadReading(called(source.location), lambda source=source: start(source))
+                reading = AheadReading(called(source.location), partial(start, source))
                 begun.append(reading)
                 pool.submit(reading.fill, stop)
 

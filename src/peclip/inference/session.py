@@ -41,8 +41,8 @@ from peclip.video.windows import FaceWindow, cut_windows
 ScoreFn = Callable[[list[FaceWindow]], list[list[float]]]
 """Windows with crops → probabilities, each in label order."""
 
-_BATCH = 8
-_WINDOW_PIXELS = MAX_WINDOW_PIXELS // _BATCH
+BATCH = 8
+_WINDOW_PIXELS = MAX_WINDOW_PIXELS // BATCH
 """Default number of pixels for each window of a batch: fewer windows with many or large frames are processed together."""
 
 logger = logging.getLogger(__name__)
@@ -86,7 +86,7 @@ class Session:
         keep_rows: bool = True,
         keep_faces: bool = False,
         overlap: bool = True,
-        windows_at_once: int = _BATCH,
+        windows_at_once: int = BATCH,
     ) -> None:
         self.source = called(video)
         self._opened = OpenedSource(video, options, settings)

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from peclip.downloads.address import without_password
 from peclip.video.sources import is_address
 
-if TYPE_CHECKING:
-    from peclip.inference.source import Video
 
-
-def called(video: Video) -> str:
-    """Returns a source's name in rows: text without passwords that can be written to any file or terminal."""
+def called(video: object) -> str:
+    """Returns the name of a `Video` in rows: text without passwords that can be written to any file or terminal."""
     if not isinstance(video, str | Path | int):
         return "array"
     # A name that is not UTF-8 contains surrogates, which cannot be encoded.

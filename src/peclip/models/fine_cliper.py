@@ -144,7 +144,8 @@ class FineCLIPERModel(ExpressionModel):
             label_features = self.encode_labels()
         visual, present = self._visual_streams(batch)
         spoken = batch.streams.get("captions")
-        texts = spoken.texts if isinstance(spoken, CaptionStream) else ("",) * len(visual)
+        missing = len(visual) if self.reads_captions else 0
+        texts = spoken.texts if isinstance(spoken, CaptionStream) else ("",) * missing
         captions = self._encode_captions(texts)
         with torch.autocast(
             batch.frames.device.type, enabled=False
@@ -191,7 +192,7 @@ class FineCLIPERModel(ExpressionModel):
                 )
             streams += list(parts.pictures.unbind(2))
             found += [parts.found] * (self.num_visual - 1)
-        sizes = [len(frames) for frames in streams]
+        sizes = [frames.shape[0] for frames in streams]
         features = self.vision(torch.cat(streams), groups=sizes)  # (M*B, T, D)
         seen = torch.cat(found)[..., None].to(features.dtype)
         pooled = (features * seen).sum(1) / seen.sum(1).clamp(min=1)

@@ -61,6 +61,9 @@ class GroupedAdapters(nn.Module):
 
     def forward(self, x: Tensor, groups: Sequence[int]) -> Tensor:
         """Maps (N, …, W) to the same shape; `groups` has one size per adapter, and they sum to N."""
+        if len(self.adapters) == 1:
+            whole: Tensor = self.adapters[0](x)
+            return whole
         parts = zip(self.adapters, torch.split(x, list(groups)), strict=True)
         return torch.cat([adapter(part) for adapter, part in parts if len(part)])
 
@@ -71,13 +74,13 @@ class TokenGRU(nn.GRU):
     def __init__(self, width: int) -> None:
         super().__init__(width, width, batch_first=True)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]
         """Maps (B, T, L, W) to the same shape and type: one sequence per video and token."""
         B, T, L, W = x.shape
         rows = x.transpose(1, 2).reshape(B * L, T, W)
         # autocast would compute in fp16 whatever the precision, and lay out cuDNN's weights anew at every call.
         with torch.autocast(x.device.type, enabled=False):
-            rows = rows.to(self.weight_ih_l0.dtype)  # of the weights alone, fp32
+            rows = rows.to(self.all_weights[0][0].dtype)  # of the weights alone, fp32
             if torch.compiler.is_compiling() and not torch.compiler.is_exporting():
                 weights = (self.weight_ih_l0, self.weight_hh_l0, self.bias_ih_l0, self.bias_hh_l0)
                 states = gru(rows, *weights)

@@ -101,7 +101,7 @@ class LoweredPatches(nn.Module):
 
     def __init__(self, conv: nn.Conv2d) -> None:
         super().__init__()
-        self.conv = conv.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.conv = conv.to(memory_format=torch.channels_last)
 
     def forward(self, x: Tensor) -> Tensor:
         """Maps (N, C, H, W) to (N, O, H/P, W/P) in the type of the weights, for patches of P pixels."""

@@ -273,7 +273,7 @@ def _through(block: nn.Module, x: Tensor, layout: Layout, *, checkpointed: bool)
 def _in_parts(layer: nn.Module, x: Tensor, hidden: int) -> Tensor:
     """Calls a layer on chunks of rows of (N, L, W), sized by its hidden values per token."""
     rows = max(1, _PART_BYTES // (x.shape[1] * hidden * x.element_size()))
-    if x.device.type != "cpu" or torch.is_grad_enabled() or rows >= len(x):
+    if x.device.type != "cpu" or torch.is_grad_enabled() or rows >= x.shape[0]:
         whole: Tensor = layer(x)
         return whole
     return torch.cat([layer(part) for part in torch.split(x, rows)])
@@ -282,7 +282,7 @@ def _in_parts(layer: nn.Module, x: Tensor, hidden: int) -> Tensor:
 def _end_with(x: Tensor, prompt: Tensor) -> Tensor:
     """Replaces the last tokens of (N, L, W) by a prompt (P, W)."""
     if torch.is_grad_enabled():
-        return torch.cat([x[:, : -len(prompt)], prompt.expand(len(x), -1, -1)], dim=1)
+        return torch.cat([x[:, : -len(prompt)], prompt.expand(x.shape[0], -1, -1)], dim=1)
     x[:, -len(prompt) :] = prompt
     return x
 

@@ -1,22 +1,15 @@
-"""`load`: any model by name, as the class of its architecture."""
+"""`load`: any model by name. This module does not import torch, which a file of `LOADERS` does not need."""
 
 from __future__ import annotations
 
-from pathlib import Path
+from pathlib import Path, PurePath
 from pkgutil import resolve_name
 
+from peclip.exported.registry import LOADERS
+from peclip.inference.predictor import VideoPredictor
 from peclip.literals import Precision
-from peclip.models.registry import ARCHITECTURES
-from peclip.recognizers.recognizer import Recognizer
-from peclip.runtime import choose_device, choose_precision
-from peclip.settings import load_settings
-from peclip.weights.resolve import resolve
 
-
-def recognizer_class(architecture: str) -> type[Recognizer]:
-    """Returns the public class of an architecture."""
-    kind: type[Recognizer] = resolve_name(ARCHITECTURES[architecture].recognizer)
-    return kind
+_PRETRAINED = "peclip.recognizers.pretrained:load_pretrained"
 
 
 def load(
@@ -25,9 +18,24 @@ def load(
     revision: str | None = None,
     device: str = "auto",
     precision: Precision = "auto",
-) -> Recognizer:
-    """Loads any model by name, as the class of its architecture; see `Recognizer.from_pretrained`."""
-    chosen, settings = choose_device(device), load_settings()
-    checkpoint = resolve(name, settings=settings, revision=revision)
-    kind = recognizer_class(checkpoint.config.architecture)
-    return kind.from_checkpoint(checkpoint, chosen, choose_precision(precision, chosen), settings)
+) -> VideoPredictor:
+    """Loads any model by name: as the class of its architecture, or a file written by `peclip export`.
+
+    Args:
+        name: as in `Recognizer.from_pretrained`, or a file such as `"model.onnx"`.
+        revision: of a hub repository.
+        device: `"auto"`, `"cpu"`, `"cuda"`, `"cuda:N"` or `"mps"`; an exported model runs on the CPU.
+        precision: `"auto"`, `"fp32"`, `"bf16"` or `"fp16"`; an exported model is computed in fp32.
+
+    Returns:
+        A `Recognizer`, which also trains and is saved, or an `ExportedModel`, which only predicts.
+
+    Raises:
+        ConfigError: the name is unknown, or an exported model is given a revision.
+        WeightsError: the weights are unavailable, or the file is invalid.
+        DeviceError: the device or precision is unavailable.
+    """
+    suffix = "" if name is None else PurePath(name).suffix.lower()
+    loader = resolve_name(LOADERS.get(suffix, _PRETRAINED))
+    loaded: VideoPredictor = loader(name, revision=revision, device=device, precision=precision)
+    return loaded

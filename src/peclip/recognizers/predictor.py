@@ -1,12 +1,11 @@
-"""A model that predicts videos."""
+"""A model that predicts videos with a network."""
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Iterator, Sequence
+import hashlib
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -15,29 +14,21 @@ from peclip import runtime
 from peclip.config import ModelConfig
 from peclip.data.streams.registry import STREAMS
 from peclip.data.streams.source import VideoStream
-from peclip.errors import ConfigError
-from peclip.inference.session import ScoreFn, Session
+from peclip.inference.predictor import VideoPredictor
+from peclip.inference.session import ScoreFn
 from peclip.inference.source import Video
-from peclip.labels import LabelSet, effective_prior_weight
+from peclip.labels import LabelSet
 from peclip.models.base import ExpressionModel
 from peclip.models.frozen import FrozenModel
 from peclip.models.loaded import LoadedModel
 from peclip.nn.preprocess import Preprocess, stack_on
 from peclip.predict_options import PredictOptions
-from peclip.results.prediction import Prediction
-from peclip.results.rows import Row
-from peclip.settings import load_settings
 from peclip.types import Batch
-from peclip.video.detectors.detector import FaceDetector
-from peclip.video.detectors.registry import load_detector
-from peclip.video.reader import check_decoder
 from peclip.video.windows import FaceWindow
 
-DEFAULT_OPTIONS = PredictOptions()
 
-
-class Predictor:
-    """Turns videos into predictions. Methods combine a few steps, which are also public.
+class Predictor(VideoPredictor):
+    """Turns videos into predictions with a network.
 
     Args:
         model: the network, in eval mode.
@@ -59,12 +50,10 @@ class Predictor:
         precision: str,
     ) -> None:
         self.loaded = LoadedModel.of(model.to(device), config)
-        self.name = name
-        self.revision = revision
+        super().__init__(name, revision)
         self.device = device
         self.precision = precision
         self._frozen = FrozenModel(model, device, precision)
-        self._detectors: dict[tuple[int, str, float], FaceDetector] = {}
         self._streams: dict[str, VideoStream] = {}
 
     def __repr__(self) -> str:
@@ -99,70 +88,13 @@ class Predictor:
         """The text that describes each label."""
         return dict(zip(self.model.labels, self.model.texts, strict=True))
 
-    def predict(self, video: Video, options: PredictOptions = DEFAULT_OPTIONS) -> Prediction:
-        """Recognises the expressions of everyone in a video.
-
-        The faces in each frame are kept for `Prediction.render` and `frame_rows`, except for live sources:
-        28 bytes per frame and 24 per face.
-
-        Args:
-            video: a file, a folder of frames, an address, a webcam index, or pixels (see `Video`).
-            options: windows, faces and decoding.
-
-        Raises:
-            VideoError: the source cannot be read.
-        """
-        session = self.open(video, options, keep_faces=True)
-        for _ in session:
-            pass
-        return session.prediction()
-
-    def stream(self, video: Video, options: PredictOptions = DEFAULT_OPTIONS) -> Iterator[Row]:
-        """Yields rows as they are computed, with constant memory; for long videos and webcams.
-
-        Raises:
-            VideoError: the source cannot be read.
-        """
-        yield from self.open(video, options, keep_rows=False)
-
-    def open(
-        self,
-        video: Video,
-        options: PredictOptions = DEFAULT_OPTIONS,
-        *,
-        keep_rows: bool = True,
-        keep_faces: bool = False,
-        score: ScoreFn | None = None,
-    ) -> Session:
-        """Returns the session of a source: iterate over its rows, then call `prediction()`.
-
-        With `score`, sessions in several threads share it (see `SharedScorer`).
-        """
-        return Session(
-            video,
-            self.scorer(video, options) if score is None else score,
-            self.detector(options),
-            config=self.config,
-            labels=self.labels,
-            model=(self.name, self.revision),
-            options=options,
-            settings=load_settings(),
-            metadata=self.describe(),
-            keep_rows=keep_rows,
-            keep_faces=keep_faces,
-            overlap=runtime.stages_overlap(self.device),
-            windows_at_once=runtime.windows_at_once(self.device),
-        )
-
     def prepare(self, options: PredictOptions) -> None:
         """Loads everything that prediction needs, so that errors are raised before a source is opened.
 
         Raises:
             UserError: something cannot be loaded, or an option does not fit the model.
         """
-        check_decoder(options.decoder)
-        self.detector(options)
-        self.scorer("", options)
+        super().prepare(options)
         for name in self.config.streams:
             STREAMS[name].prepare(options)
 
@@ -173,12 +105,7 @@ class Predictor:
             ConfigError: captions or a prior weight were given, but the model does not use them.
             UserError: something that a stream needs is missing.
         """
-        if options.captions is not None and not self.config.reads_captions:
-            given = f"{self.name} does not read captions, but {str(options.captions)!r} was passed"
-            raise ConfigError(
-                f"{given}. Remove the captions, or use a model trained with captions."
-            )
-        weight = effective_prior_weight(self.config, options.prior_weight)
+        weight = self.checked_prior_weight(options)
         for name in self.config.streams:
             if name not in self._streams:  # it may load a model
                 self._streams[name] = STREAMS[name].predictor(self.config)
@@ -192,29 +119,9 @@ class Predictor:
 
         return score
 
-    def detector(self, options: PredictOptions) -> FaceDetector | None:
-        """Returns the face detector for some options, loaded once in each thread; `None` for whole frames.
-
-        Raises:
-            WeightsError: YuNet was requested but is unavailable.
-        """
-        if not options.face_crop:
-            return None
-        # Threads that read several sources would otherwise wait for each other's faces.
-        key = (threading.get_ident(), options.detector, options.face_threshold)
-        if key not in self._detectors:
-            self._detectors[key] = load_detector(
-                options.detector, settings=load_settings(), threshold=options.face_threshold
-            )
-        return self._detectors[key]
-
     def batch(self, windows: Sequence[FaceWindow]) -> Batch:
         """Returns the frames of windows as model input, without other streams."""
         return Batch(self.preprocess(stack_on(self.device, [window.crops for window in windows])))
-
-    def score(self, windows: Sequence[FaceWindow]) -> list[list[float]]:
-        """Returns the probabilities of windows of the same T, each in the order of the labels."""
-        return self.scorer("", DEFAULT_OPTIONS)(list(windows))
 
     def probabilities(self, batch: Batch, weight: float | None = None) -> list[list[float]]:
         """Returns the probabilities of a batch on the device, with a prior weight, in label order."""
@@ -225,25 +132,29 @@ class Predictor:
         """Returns the text features (C, D), of FineCLIPER (2, C, D), computed once for a set of labels."""
         return self._frozen.label_features
 
-    def describe(self) -> dict[str, Any]:
-        """Returns a report's facts about the model: name, device, precision, preprocessing, texts."""
-        return {
-            "model": self.name,
-            "model_revision": self.revision,
-            "architecture": self.config.architecture,
-            "backbone": self.config.backbone,
-            "device": runtime.device_name(self.device),
-            "precision": self.precision,
-            **self.config.model_dump(
-                include={
-                    "num_frames",
-                    "prior",
-                    "label_frequencies",
-                    "prior_weight",
-                    "face_ranges",
-                    "baselines",
-                }
-            ),
-            "preprocessing": self.config.preprocess.model_dump(),
-            "label_texts": self.texts,
-        }
+    @property
+    def stages_overlap(self) -> bool:
+        """Whether it is faster to decode, detect and predict concurrently than in turn."""
+        return runtime.stages_overlap(self.device)
+
+    @property
+    def windows_at_once(self) -> int:
+        """Number of windows that are scored at once by default."""
+        return runtime.windows_at_once(self.device)
+
+    @property
+    def sources_at_once(self) -> int:
+        """Number of sources that are read at the same time."""
+        return runtime.sources_at_once(self.device)
+
+    def computation(self) -> dict[str, str]:
+        """Returns the device and the precision."""
+        return {"device": runtime.device_name(self.device), "precision": self.precision}
+
+    def weights_sha256(self) -> str:
+        """Returns the sha256 of all weights: the model in a folder may have changed under the same name."""
+        digest = hashlib.sha256()
+        for name, tensor in sorted(self.model.state_dict().items()):
+            digest.update(name.encode())
+            digest.update(tensor.detach().cpu().reshape(-1).view(torch.uint8).numpy())
+        return digest.hexdigest()

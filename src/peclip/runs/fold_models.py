@@ -12,7 +12,7 @@ from peclip.data.preparation.crop_record import crop_mismatch, left_out
 from peclip.errors import ConfigError
 from peclip.labels import effective_prior_weight
 from peclip.literals import Precision
-from peclip.recognizers.loading import load
+from peclip.recognizers.pretrained import load_pretrained
 from peclip.recognizers.recognizer import Recognizer
 from peclip.runs.leakage import run_warning
 from peclip.weights.checkpoint import MODEL, model_folder
@@ -73,7 +73,9 @@ def load_fold_models(
         run, names, loaded = model.name, (model.name,) * len(folds), {model.name: model}
     else:
         run, names = str(model), tuple(str(model_of(model, fold)) for fold in folds)
-        loaded = {n: load(n, device=device, precision=precision) for n in dict.fromkeys(names)}
+        loaded = {
+            n: load_pretrained(n, device=device, precision=precision) for n in dict.fromkeys(names)
+        }
     if labels is not None:
         loaded = {name: one.with_labels(labels) for name, one in loaded.items()}
     for one in loaded.values():

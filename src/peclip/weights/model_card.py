@@ -9,7 +9,9 @@ from pathlib import Path
 from peclip.config import ModelConfig
 from peclip.errors import ConfigError
 from peclip.files import replacing
+from peclip.text.bounds import read_text
 from peclip.text.display import markdown
+from peclip.text.parsing import parse_yaml
 
 CARD = "README.md"
 _HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
@@ -75,6 +77,18 @@ print(peclip.load("{place}").predict("video.mp4").label)
 
 {ETHICS}
 """
+
+
+def licence_of(folder: Path) -> str:
+    """Returns the licence in the metadata of a model's card, or `"unknown"`."""
+    try:
+        text = read_text(folder / CARD)
+        _, metadata, _ = text.split("---\n", 2)
+        facts = parse_yaml(metadata)
+    except ValueError:  # no card, or one that somebody wrote without metadata; a ConfigError is one
+        return "unknown"
+    facts = facts if isinstance(facts, dict) else {}
+    return " ".join(str(facts.get("license_name") or facts.get("license") or "unknown").split())
 
 
 def _stored(config: ModelConfig, full: bool, trained: bool) -> str:

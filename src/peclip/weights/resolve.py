@@ -6,10 +6,12 @@ import os
 from collections.abc import Callable
 from importlib import resources
 from pathlib import Path
+from typing import get_args
 
 from peclip.config import BackboneSizes, ModelConfig, PreprocessConfig
 from peclip.downloads.hub import download_repository, hub_cache
 from peclip.errors import ConfigError
+from peclip.literals import ExportFormat
 from peclip.models.registry import DEFAULT, untrained_configs
 from peclip.nn.backbone_config import backbone_config, is_published
 from peclip.settings import Settings
@@ -60,13 +62,13 @@ def resolve(
         WeightsError: a hub repository is not cached and cannot be downloaded.
         CheckpointError: the directory or repository does not hold a peclip model.
     """
-    text = "nano" if name is None else str(name)
-    architecture, text = _without_prefix(text, architecture)
+    architecture, text = _without_prefix("nano" if name is None else str(name), architecture)
     if revision is not None and (text.count("/") != 1 or os.path.isdir(text)):
         raise ConfigError(
             f"The revision {revision!r} was passed for {text!r}, but only hub repositories have "
             "revisions. Remove the revision."
         )
+    _check_suffix(text)
     if text in EMBEDDED:
         folder = resources.files("peclip") / "assets" / text
         return read_checkpoint(Path(str(folder)), name=text)
@@ -86,6 +88,15 @@ def resolve(
         "clip:BACKBONE/WEIGHTS for plain CLIP), a directory with a config.json, or a hub "
         "repository owner/name[@revision]. To list the models, run: peclip models list"
     )
+
+
+def _check_suffix(text: str) -> None:
+    """Raises a ConfigError for the file of an exported model, which has no network."""
+    if text.lower().endswith(tuple(f".{form}" for form in get_args(ExportFormat))):
+        raise ConfigError(
+            f"{text!r} is an exported model, which only predicts: use it with peclip predict -m or "
+            "peclip.load. Everything else requires the original model."
+        )
 
 
 def _without_prefix(text: str, architecture: str) -> tuple[str, str]:
