@@ -64,7 +64,7 @@ def test_sources_read_at_the_same_time_give_the_same_rows_in_the_same_order(
 ) -> None:
     expected = read(sources)
     assert [len(rows) for rows, _ in expected.values()][:3] == [1, 2, 1]
-    monkeypatch.setattr("peclip.engines.local.sources_at_once", lambda device: 3)
+    monkeypatch.setattr("peclip.runtime.sources_at_once", lambda device: 3)
     before = threading.active_count()
     found = read(sources)
     assert threading.active_count() == before
@@ -83,7 +83,7 @@ def test_an_interrupted_run_leaves_no_thread(
     sources: list[Source], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Also where a source has more rows than may wait, and the readings are still referred to."""
-    monkeypatch.setattr("peclip.engines.local.sources_at_once", lambda device: 3)
+    monkeypatch.setattr("peclip.runtime.sources_at_once", lambda device: 3)
     monkeypatch.setattr("peclip.engines.read_ahead._MOST_ROWS", 1)
     before = set(threading.enumerate())
     with ENGINES["local"](Job("debug", "cpu", options=OPTIONS)) as engine:
@@ -98,7 +98,7 @@ def test_an_interrupted_run_leaves_no_thread(
 def test_cameras_and_addresses_are_read_one_after_the_other(
     sources: list[Source], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("peclip.engines.local.sources_at_once", lambda device: 3)
+    monkeypatch.setattr("peclip.runtime.sources_at_once", lambda device: 3)
     monkeypatch.setattr("peclip.engines.local.read_ahead", lambda *_, **__: pytest.fail("ahead"))
     with ENGINES["local"](Job("debug", "cpu", options=OPTIONS)) as engine:
         for other in (Source("camera", 99), Source("page", "http://localhost/a.mp4")):

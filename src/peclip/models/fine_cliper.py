@@ -147,9 +147,7 @@ class FineCLIPERModel(ExpressionModel):
         missing = len(visual) if self.reads_captions else 0
         texts = spoken.texts if isinstance(spoken, CaptionStream) else ("",) * missing
         captions = self._encode_captions(texts)
-        with torch.autocast(
-            batch.frames.device.type, enabled=False
-        ):  # as `compare`: cosines in fp32
+        with torch.autocast(batch.frames.device.type, enabled=False):  # cosines in fp32
             dtype = torch.promote_types(visual.dtype, torch.float32)
             features = F.normalize(visual.to(dtype), dim=-1)  # (B, M, D)
             if self.reads_captions:
