@@ -28,6 +28,16 @@ PAPER = {
     "depth": 9,
 }
 """ViT-B/16 with the prompts of the paper."""
+SMALL = {
+    "size": 32,
+    "patch": 16,
+    "vision": (64, 2, 2),
+    "text": (32, 2, 2),
+    "vocabulary": 1024,
+    "out": 32,
+    "depth": 2,
+}
+"""The debug backbone."""
 
 
 class QuickGELU(nn.Module):

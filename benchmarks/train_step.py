@@ -25,7 +25,7 @@ from functools import partial
 
 import torch
 import torch.nn.functional as F
-from released import PAPER, release
+from released import PAPER, SMALL, release
 
 from peclip.data.dataset import Videos
 from peclip.labels import EMOTIONS
@@ -39,6 +39,9 @@ from peclip.training.running_metrics import RunningMetrics
 from peclip.training.runtime import Runtime
 from peclip.weights.resolve import backbone_model_config
 
+SIZES = {"ViT-B-16-quickgelu": PAPER, "debug": SMALL}
+"""Of the released network."""
+
 Step = Callable[[int], None]
 """Runs the training step with the given number, and returns when the device has finished."""
 
@@ -46,13 +49,14 @@ Step = Callable[[int], None]
 def baseline(arguments: argparse.Namespace, device: torch.device) -> tuple[Step, str]:
     """Returns a step of the released network, and its precision."""
     texts = [load_descriptions("action_units")[name] for name in EMOTIONS[:7]]
-    model = release("ViT-B-16-quickgelu", PAPER, texts)
+    sizes = SIZES[arguments.backbone]
+    model = release(arguments.backbone, sizes, texts)
     for name, parameter in model.named_parameters():
         parameter.requires_grad_("adapter" in name or "prompt_learner" in name)
     model.to(device).train()
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     optimizer = torch.optim.AdamW(trained, lr=1e-4)
-    size = PAPER["size"]
+    size = sizes["size"]
     frames = torch.randn(arguments.batch, arguments.frames, 3, size, size, device=device)
     targets = torch.arange(arguments.batch, device=device) % len(texts)
 
@@ -80,6 +84,7 @@ def peclip_way(
         batch_size=arguments.batch,
         precision=arguments.precision,
         checkpoint_activations=recomputed,
+        compile=arguments.compile,
     )
     num_classes, side = len(loaded.labels), config.preprocess.image_size
     runtime = Runtime.of(train, device)
@@ -144,12 +149,15 @@ def peak_mb(device: torch.device) -> float:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
-        "--backbone", default="ViT-B-16-quickgelu", help="the baseline supports only this one"
+        "--backbone",
+        default="ViT-B-16-quickgelu",
+        help=f"the baseline supports only {', '.join(SIZES)}",
     )
     parser.add_argument("--batch", type=int, default=8, help="videos")
     parser.add_argument("--frames", type=int, default=16, help="frames per video")
     parser.add_argument("--precision", default="auto", help="auto, fp32, bf16 or fp16")
     parser.add_argument("--device", default="auto")
+    parser.add_argument("--compile", action="store_true", help="train.compile, not of the baseline")
     parser.add_argument("--steps", type=int, default=5, help="number of timed steps")
     parser.add_argument("--way", choices=WAYS, help="run only this implementation, in this process")
     parsed = parser.parse_args()

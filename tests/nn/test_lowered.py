@@ -88,3 +88,13 @@ def test_weights_are_converted_once_and_grus_stay_in_fp32() -> None:
     # The frames, the input and the output of both GRUs, and the features.
     assert ours.count("_to_copy") == 6
     assert cast.count("_to_copy") > 30
+
+
+@pytest.mark.slow
+def test_a_lowered_tower_is_one_graph() -> None:
+    dynamo = pytest.importorskip("torch._dynamo")
+    tower = lower(build_model(debug_config("pe-clip")).eval().vision, torch.bfloat16)
+    frames = torch.rand(1, 3, 3, 32, 32)
+    with torch.no_grad(), dynamo.config.patch(allow_rnn=True), torch.autocast("cpu"):
+        explanation = dynamo.explain(tower)(frames)
+    assert explanation.graph_break_count == 0, explanation.break_reasons

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from released import PAPER, ReleasedPECLIP, release
+from released import PAPER, SMALL, ReleasedPECLIP, release
 
 from peclip import PEClip
 from peclip.cli.app import run
@@ -18,16 +18,6 @@ from peclip.labels import EMOTIONS
 from peclip.models.descriptions import load_descriptions
 from peclip.types import Batch
 from peclip.weights.convert import convert_release, our_name, read_release
-
-SMALL = {
-    "size": 32,
-    "patch": 16,
-    "vision": (64, 2, 2),
-    "text": (32, 2, 2),
-    "vocabulary": 1024,
-    "out": 32,
-    "depth": 2,
-}
 
 
 class RecorderMeter:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -78,12 +79,13 @@ class TokenGRU(nn.GRU):
         """Maps (B, T, L, W) to the same shape and type: one sequence per video and token."""
         B, T, L, W = x.shape
         rows = x.transpose(1, 2).reshape(B * L, T, W)
+        weights: Any = self  # whose parameters nn.GRU does not declare
         # autocast would compute in fp16 whatever the precision, and lay out cuDNN's weights anew at every call.
         with torch.autocast(x.device.type, enabled=False):
-            rows = rows.to(self.all_weights[0][0].dtype)  # of the weights alone, fp32
+            rows = rows.to(weights.weight_ih_l0.dtype)
             if torch.compiler.is_compiling() and not torch.compiler.is_exporting():
-                weights = (self.weight_ih_l0, self.weight_hh_l0, self.bias_ih_l0, self.bias_hh_l0)
-                states = gru(rows, *weights)
+                input_and_state = weights.weight_ih_l0, weights.weight_hh_l0
+                states = gru(rows, *input_and_state, weights.bias_ih_l0, weights.bias_hh_l0)
             else:
                 states, _ = super().forward(rows)
         return states.to(x.dtype).view(B, L, T, W).transpose(1, 2)
