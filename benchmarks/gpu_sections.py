@@ -24,11 +24,12 @@ from torch.utils.flop_counter import FlopCounterMode
 from videos import crowd, write_video
 
 from peclip import PEClip, PredictOptions
-from peclip.engines import local
 from peclip.engines.base import Job
+from peclip.engines.local import open_local
 from peclip.models.frozen import FrozenModel
 from peclip.models.registry import build_model
 from peclip.nn.gru import compile_encoder
+from peclip.recognizers.predictor import Predictor
 from peclip.runtime import compute_type, fp32_products
 from peclip.types import Batch
 from peclip.video.sources import Source
@@ -309,11 +310,10 @@ def many_videos(write: Write, folder: Path, *, dry: bool) -> None:
 
 def videos_at_once(job: Job, sources: Sequence[Source], at_once: int) -> dict[str, Any]:
     """Reads sources with the local engine; returns its rows, its time and the share of it in the model."""
-    before = local.sources_at_once
-    local.sources_at_once = lambda device: at_once
+    before, Predictor.sources_at_once = Predictor.sources_at_once, property(lambda self: at_once)
     busy, batches = [0.0], list[int]()
     try:
-        with local.open_local(job) as engine:
+        with open_local(job) as engine:
             model = engine._recognizer
             probabilities = model.probabilities
 
@@ -329,7 +329,7 @@ def videos_at_once(job: Job, sources: Sequence[Source], at_once: int) -> dict[st
             rows = sum(1 for reading in engine.read(sources) for _ in reading.rows())
             taken = time.perf_counter() - start
     finally:
-        local.sources_at_once = before
+        Predictor.sources_at_once = before
     mean = sum(batches) / max(1, len(batches))
     told = {"videos": len(sources), "at once": at_once, "rows": rows, "seconds": taken}
     return {**told, "windows a batch": mean, "model busy": busy[0] / taken}

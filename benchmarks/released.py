@@ -209,7 +209,10 @@ def tokenise(backbone: str, texts: list[str]) -> Tensor:
     """Tokenises texts as the release does: `X X text`, padded with zeros to a context of 77."""
     with torch.device("meta"):
         tokenizer = load_backbone(backbone, None).text.tokenizer
-    return tokenizer([f"X X {text}" for text in texts], context_length=77)
+    start, end = tokenizer.all_special_ids
+    rows = [[start, *tokenizer.encode(f"X X {text}"), end] for text in texts]
+    assert max(map(len, rows)) <= 77, "the texts of the release are not cut"
+    return torch.tensor([row + [0] * (77 - len(row)) for row in rows])
 
 
 def release(backbone: str, sizes: dict, texts: list[str]) -> ReleasedPECLIP:
