@@ -36,19 +36,13 @@ def gru_backward(
     grad: Tensor, x: Tensor, w_ih: Tensor, w_hh: Tensor, b_ih: Tensor, b_hh: Tensor
 ) -> list[Tensor]:
     """Returns the gradients of the five inputs of `gru` from the gradient of its output."""
-    with _with_autograd(), torch.enable_grad():
-        inputs = [tensor.detach().requires_grad_() for tensor in (x, w_ih, w_hh, b_ih, b_hh)]
-        states = gru_states(inputs[0], inputs[1:], train=True)
-        return [part.contiguous() for part in torch.autograd.grad(states, inputs, grad)]
 
+    def states(x: Tensor, *weights: Tensor) -> Tensor:
+        return gru_states(x, list(weights), train=True)
 
-def _with_autograd() -> Any:
-    """Returns the context in which autograd records again, which torch turns off inside operators."""
-    keys, tls = torch._C.DispatchKey, torch._C
-    excluded = tls._dispatch_tls_local_exclude_set()
-    for key in (keys.AutogradFunctionality, keys.AutogradOther, keys.ADInplaceOrView):
-        excluded = excluded.remove(key)
-    return tls._ForceDispatchKeyGuard(tls._dispatch_tls_local_include_set(), excluded)
+    # torch turns autograd off inside operators, but not torch.func.
+    pull_back = torch.func.vjp(states, x, w_ih, w_hh, b_ih, b_hh)[1]
+    return [part.contiguous() for part in pull_back(grad)]
 
 
 @gru.register_fake
