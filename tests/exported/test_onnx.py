@@ -279,10 +279,9 @@ UNNEEDED = {
     "torchcodec": "torchcodec",
     "open_clip_torch": "open_clip",
     "huggingface_hub": "huggingface_hub",
-    "safetensors": "safetensors",
 }
 """Core packages that prediction with a file does not need, and their modules."""
-BLOCKED = (*UNNEEDED.values(), "timm", "transformers", "onnx", "onnxscript")
+BLOCKED = (*UNNEEDED.values(), "safetensors", "timm", "transformers", "onnx", "onnxscript")
 PROGRAM = f"""
 import sys
 
