@@ -124,3 +124,12 @@ def mediapipe() -> None:
 def astronaut() -> Path:
     """A video of a face that ships with the project (NASA, public domain)."""
     return Path(__file__).parents[1] / "examples" / "astronaut.mp4"
+
+
+@pytest.fixture(scope="session")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An ONNX file of a model of two layers, beside the folder `trained` with the model itself."""
+    pytest.importorskip("onnxscript", reason="needs the extra: pip install 'peclip[export]'")
+    from exported_models import export_trained
+
+    return export_trained(tmp_path_factory.mktemp("exported"))

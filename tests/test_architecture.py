@@ -123,6 +123,7 @@ def test_a_package_documents_its_contents(package: Path) -> None:
         ),
         ("transformers", {"captions/transformers_model.py"}),
         ("ray", {"engines/ray_data.py"}),
+        ("onnxruntime", {"exported/onnx.py"}),
     ],
 )
 def test_a_library_has_one_home(library: str, homes: set[str]) -> None:

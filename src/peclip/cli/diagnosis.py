@@ -10,8 +10,6 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Literal
 
-import torch
-
 from peclip.downloads.direct import RemoteFile
 from peclip.settings import Settings, load_settings
 from peclip.video.detectors.registry import DETECTORS
@@ -26,6 +24,8 @@ _EXTRAS = {
     "matplotlib": ("plot", "plots"),
     "mediapipe": ("parts", "landmarks and parsing maps"),
     "transformers": ("captions", "captions from a local model"),
+    "onnxruntime": ("onnx", "exported models"),
+    "onnxscript": ("export", "peclip export"),
     "ray": ("ray", "Ray Data"),
     **{
         name: (name, "experiment tracking")
@@ -97,6 +97,11 @@ def _decoders() -> Iterator[Finding]:
 
 
 def _devices() -> Iterator[Finding]:
+    try:
+        import torch
+    except ImportError:  # not needed for exported models; `_core` tells
+        yield Finding("cpu", f"{os.cpu_count()} cores")
+        return
     if torch.cuda.is_available():
         for index in range(torch.cuda.device_count()):
             memory = torch.cuda.get_device_properties(index).total_memory / 2**30

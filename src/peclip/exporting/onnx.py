@@ -48,6 +48,8 @@ def write_onnx(model: WindowLogits, facts: ExportedFacts, path: Path) -> None:
             f"torch {torch.__version__} cannot export {facts.name!r}: {cause(error)}. Try other "
             "versions of torch and onnxscript."
         ) from error
+    for node in program.model.graph.all_nodes():
+        node.metadata_props.clear()  # stack traces, with the paths of this machine
     program.model.metadata_props[METADATA] = facts.model_dump_json()
     try:
         program.save(path)
