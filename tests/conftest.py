@@ -59,6 +59,8 @@ def _isolated(monkeypatch: pytest.MonkeyPatch, _caches: Iterator[Path]) -> None:
     cache.mkdir(parents=True)
     monkeypatch.setenv("PECLIP_CACHE_DIR", str(cache))
     monkeypatch.setenv("PECLIP_OFFLINE", "1")
+    # On a busy machine, a test may take longer than a line of progress.
+    monkeypatch.setattr("peclip.cli.progress_lines.INTERVAL_S", 3600.0)
 
 
 @pytest.fixture(autouse=True)

@@ -160,7 +160,7 @@ def stages_overlap(device: torch.device) -> bool:
     """Returns whether overlapping reading, detection and computing is faster than running them in turn.
 
     On a CPU it is faster only if waiting torch threads sleep, which requires OMP_WAIT_POLICY=passive to be
-    set before torch is imported, as `peclip predict` does. By default they spin on the cores that the
+    set before torch is imported, as the command `peclip` does. By default they spin on the cores that the
     other stages need.
     """
     return device.type != "cpu" or os.environ.get("OMP_WAIT_POLICY", "").upper() == "PASSIVE"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import logging
+import os
 import sys
 import traceback
 from collections.abc import Sequence
@@ -88,6 +89,8 @@ def __getattr__(name: str) -> typer.Typer:
 
 def run(arguments: Sequence[str]) -> int:
     """Runs a command line and returns its exit code; a user error is printed as one line."""
+    # Before a command imports torch, whose threads would spin on the cores that decoding and reading need.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     named = arguments[:1] if arguments[:1] and arguments[0] in COMMANDS else COMMANDS
     try:
         _new_app(*named)(list(arguments), standalone_mode=True, prog_name="peclip")

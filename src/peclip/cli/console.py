@@ -5,18 +5,21 @@ from __future__ import annotations
 import logging
 import sys
 import traceback
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from datetime import timedelta
+from typing import TYPE_CHECKING
 
-from rich.console import Console, RenderableType
+from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
 from peclip.results.interface import SourceResult
 from peclip.results.rows import Row
 from peclip.text.display import abridged, one_line, printable
+
+if TYPE_CHECKING:
+    from peclip.cli.progress_bar import LiveBar
 
 _bars: list[Console] = []
 """Consoles of the bars that are visible now."""
@@ -73,18 +76,6 @@ def clock(seconds: float) -> str:
     return str(timedelta(seconds=round(seconds))) if minutes >= 60 else f"{minutes}:{rest:02}"
 
 
-class LiveBar(Progress):
-    """A progress bar that asks for its state whenever it is drawn, so that it moves between two updates."""
-
-    poll: Callable[[], None] | None = None
-
-    def get_renderables(self) -> Iterator[RenderableType]:
-        """Yields the bar with the present state."""
-        if self.poll is not None:
-            self.poll()
-        yield from super().get_renderables()
-
-
 class _Warnings(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         text = escape(abridged(record.getMessage()))
@@ -106,22 +97,14 @@ def configure_logging(*, quiet: bool, verbose: bool) -> None:
 
 @contextmanager
 def progress_bar(*, enabled: bool) -> Iterator[LiveBar]:
-    """Shows a progress bar on standard error if it is a terminal."""
+    """Shows a progress bar on standard error, or lines of progress if it is not a terminal."""
+    from peclip.cli.progress_bar import new_bar
+    from peclip.cli.progress_lines import progress_lines
+
     console = err()
     visible = enabled and console.is_terminal
-    bar = LiveBar(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TextColumn("{task.fields[position]}"),
-        TimeElapsedColumn(),
-        console=console,
-        transient=True,
-        disable=not visible,
-        # rich would redirect printed data to the bar's console, away from standard output.
-        redirect_stdout=False,
-        redirect_stderr=False,
-    )
-    with bar:
+    bar = new_bar(console, visible=visible)
+    with bar, nullcontext() if visible or not enabled else progress_lines(bar, note):
         if visible:
             _bars.append(console)
         try:

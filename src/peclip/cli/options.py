@@ -177,7 +177,10 @@ ExcelOpt = Annotated[
 ]
 ProgressOpt = Annotated[
     bool,
-    typer.Option("--progress/--no-progress", help="Show a progress bar if stderr is a terminal."),
+    typer.Option(
+        "--progress/--no-progress",
+        help="Show a progress bar, or lines of progress if stderr is not a terminal.",
+    ),
 ]
 OverwriteOpt = Annotated[
     bool, typer.Option("--overwrite", help="Overwrite the output file if it exists.")

@@ -142,12 +142,12 @@ def predict(
 
     peclip predict talk.mp4 -f jsonl -o - | jq .label
     """
-    # Before torch is imported: waiting torch threads then leave the cores to the other stages.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     from peclip.cli.side_outputs import SideOutputs
     from peclip.results.formats.registry import FORMATS
 
     checked = check(PredictOptions, options)
+    _check_workers(engine, workers, worker_cpus, worker_gpus)
+    own_labels = None if labels is None else read_labels(labels)
     chosen = _format(output, form, excel=excel)
     if resume:
         check_resume(output, chosen, overwrite=overwrite)
@@ -168,7 +168,7 @@ def predict(
         model,
         device,
         precision,
-        None if labels is None else read_labels(labels),
+        own_labels,
         checked,
         Pool(workers, worker_cpus, worker_gpus),
         keep_rows=chosen is None or not FORMATS[chosen].by_row or bool(sides),
@@ -180,6 +180,14 @@ def predict(
     single, folder = (output, None) if files is None else (None, output)
     lock = partial(locked, single, *sides.paths, folder=folder)
     _write(job, engine, sources, rows, lock, len(all_names) > 1, bar=bar)
+
+
+def _check_workers(engine: EngineName, *given: float | None) -> None:
+    if engine == "local" and any(number is not None for number in given):
+        raise ConfigError(
+            "--workers, --worker-cpus and --worker-gpus require --engine ray; add it, or remove "
+            "these options."
+        )
 
 
 def _write(

@@ -13,6 +13,7 @@ from peclip.cli import console
 if TYPE_CHECKING:
     from rich.progress import TaskID
 
+    from peclip.cli.progress_bar import LiveBar
     from peclip.engines.base import Reading
 
 
@@ -24,7 +25,7 @@ class ReadingBar:
         end: seconds in each source after which it is not read.
     """
 
-    def __init__(self, bar: console.LiveBar, *, end: float | None) -> None:
+    def __init__(self, bar: LiveBar, *, end: float | None) -> None:
         self._bar, self._end = bar, end
         self._total, self._done = 0, 0
         self._overall: TaskID | None = None

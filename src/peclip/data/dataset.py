@@ -117,7 +117,8 @@ class VideoDataset(Dataset[Item | Unreadable]):
         # An evaluation split may have votes for labels missing from the model.
         self.soft_targets = _soft_targets(split, labels) if train else None
         self._seed = seed
-        self._augmentation = Augmentation(augment or AugmentConfig(), self.size)
+        # Only for training, because it imports torchvision.
+        self._augmentation = Augmentation(augment or AugmentConfig(), self.size) if train else None
 
     def __len__(self) -> int:
         return len(self.split)
@@ -188,10 +189,11 @@ class VideoDataset(Dataset[Item | Unreadable]):
             return chosen
 
         crops = torch.from_numpy(self.crops(source, choose)).permute(0, 3, 1, 2).contiguous()
-        if not self.train:
+        augmentation = self._augmentation
+        if augmentation is None:
             return Picked(crops, chosen, total, lambda pictures: pictures)
         seed = random.getrandbits(63)
-        return Picked(crops, chosen, total, lambda pictures: self._augmentation(pictures, seed))
+        return Picked(crops, chosen, total, lambda pictures: augmentation(pictures, seed))
 
     def crops(self, source: Path, choose: Callable[[int], list[int]]) -> NDArray[np.uint8]:
         """Returns frames of a video as squares, uint8 (T, S, S, 3).

@@ -11,7 +11,6 @@ from typing import Any
 
 from peclip.engines.base import Engine, Job, Pool, Reading, fingerprint
 from peclip.engines.read_ahead import read_ahead
-from peclip.errors import ConfigError
 from peclip.inference.session import ScoreFn, Session
 from peclip.inference.shared_scorer import SharedScorer
 from peclip.video.sources import Source
@@ -70,14 +69,10 @@ def open_local(job: Job) -> Iterator[Engine]:
     """Loads the model in this process; readings and rows come in order, as they are computed.
 
     Raises:
-        ConfigError: worker options were given, or the model is unknown.
+        ConfigError: the model is unknown.
         UserError: the model cannot be loaded.
     """
-    if job.pool != Pool():
-        raise ConfigError(
-            "--workers, --worker-cpus and --worker-gpus require --engine ray; add it, or remove "
-            "these options."
-        )
+    assert job.pool == Pool(), "only the ray engine has workers"
     engine = _Local(job)
     try:
         yield engine

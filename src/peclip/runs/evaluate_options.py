@@ -31,7 +31,7 @@ class EvaluateOptions(Config, use_attribute_docstrings=True):
     batch_size: int | None = Field(None, ge=1, le=10_000)
     """Videos per forward pass; defaults to 8, or on a GPU to as many as keep it busy, up to 64."""
     workers: int = Field(default_factory=default_readers, ge=0, le=MAX_WORKERS)
-    """Number of data-loading processes; by default, one per core, up to 4."""
+    """Number of data-loading processes; by default, one per core, up to 4. For still images on a CPU, at most 1."""
     resamples: int = Field(RESAMPLES, ge=0, le=1_000_000)
     """Number of bootstrap samples for the confidence intervals; 0 disables them."""
     skip_unreadable: bool = False
