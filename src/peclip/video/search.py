@@ -7,6 +7,7 @@ import math
 from peclip.video.detectors.detector import MAX_SIDE, FaceDetector
 from peclip.video.faces import FaceBox, Image
 from peclip.video.regions import Region, around, whole
+from peclip.video.reidentification import CutFinder
 from peclip.video.tracking import affinity, iou
 
 SMALLEST = 18.0
@@ -50,7 +51,7 @@ def smallest_face(longer: int, *, detect_size: int | None, min_face: float) -> i
 
 
 class FaceSearch:
-    """Detects faces in the frames of a video: in the whole frame at the full size every half second.
+    """Detects faces in the frames of a video: in the whole frame at the full size every half second and after a cut.
 
     In between, only the faces found last are detected, in the regions around them or, if that is faster, in the whole
     frame, and at a smaller size if they are large enough for it. The boxes are those of a detection in the whole frame
@@ -75,6 +76,7 @@ class FaceSearch:
         self._detector = detector
         self._detect_size, self._min_face = detect_size, min_face
         self._everywhere = everywhere
+        self._cuts = CutFinder()
         self._last_full = -math.inf
         self._known: list[FaceBox] = []
         self._lost: list[tuple[float, FaceBox]] = []  # each with the time at which it was missing
@@ -84,7 +86,8 @@ class FaceSearch:
         full = full_side(
             max(image.shape[:2]), detect_size=self._detect_size, min_face=self._min_face
         )
-        if not self._everywhere and time < self._last_full + _PERIOD - 1e-6:
+        is_due = self._everywhere or time >= self._last_full + _PERIOD - 1e-6
+        if not self._cuts.is_cut(image) and not is_due:
             self._lost = [(since, face) for since, face in self._lost if time <= since + _LOST]
             found = self._again(image, full)
             if found is not None:
