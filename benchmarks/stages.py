@@ -153,6 +153,7 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--rate", type=int, default=30)
     parser.add_argument("--people", type=int, nargs="*", default=[1])
     parser.add_argument("--video", type=Path, nargs="*", default=[], help="instead of people")
+    parser.add_argument("--clips", type=Path, nargs="*", help="videos of faces for the people")
     parser.add_argument("--against", help="a git revision")
     parser.add_argument("--model", default="nano")
     parser.add_argument("--device", default="auto")
@@ -176,13 +177,16 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         videos = list(arguments.video)
         for people in [] if videos else arguments.people:
-            from videos import crowd, write_video
+            from videos import PORTRAIT, crowd, write_video
 
+            clips = arguments.clips or [PORTRAIT]
             videos.append(Path(folder) / f"{people}_people.mp4")
             count = round(arguments.seconds * arguments.rate)
-            frames = crowd(count, people, arguments.width, arguments.height)
+            frames = crowd(count, people, arguments.width, arguments.height, clips)
             write_video(videos[-1], frames, arguments.rate)
-        ways: dict[str, tuple[Path, dict[str, Any]]] = {"full search": (ROOT, {"full_search": True})}
+        ways: dict[str, tuple[Path, dict[str, Any]]] = {
+            "full search": (ROOT, {"full_search": True})
+        }
         if arguments.against is not None:
             ways = {arguments.against[:12]: (checkout(arguments.against, Path(folder)), {})}
         ways["this code"] = (ROOT, {})

@@ -54,12 +54,30 @@ def whole(image: Image, side: int) -> Region:
 
 def around(image: Image, face: FaceBox, scale: float) -> Region:
     """Returns the region of an image in which a face is found again shortly afterwards."""
-    height, width = image.shape[:2]
     reach = face.side / 2 + max(_REACH * face.side, _CONTEXT / scale)
-    (x, y), step = face.center, _GRID / scale
-    left, right = _span(x - reach, x + reach, step, width)
-    top, bottom = _span(y - reach, y + reach, step, height)
-    return Region(left, top, right, bottom, scale)
+    x, y = face.center
+    return aligned(image, x - reach, y - reach, x + reach, y + reach, scale)
+
+
+def aligned(
+    image: Image, left: float, top: float, right: float, bottom: float, scale: float
+) -> Region:
+    """Returns the smallest region of an image that begins and ends on the grid and contains a rectangle."""
+    height, width = image.shape[:2]
+    first, end = _span(left, right, _GRID / scale, width)
+    above, below = _span(top, bottom, _GRID / scale, height)
+    return Region(first, above, end, below, scale)
+
+
+def union(regions: list[Region]) -> Region:
+    """Returns the region that contains one or more regions of the same scale."""
+    return Region(
+        min(one.left for one in regions),
+        min(one.top for one in regions),
+        max(one.right for one in regions),
+        max(one.bottom for one in regions),
+        regions[0].scale,
+    )
 
 
 def _span(first: float, end: float, step: float, length: int) -> tuple[int, int]:

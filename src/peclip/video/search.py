@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 
+from peclip.video.changes import Changes
 from peclip.video.detectors.detector import MAX_SIDE, FaceDetector
 from peclip.video.faces import FaceBox, Image
-from peclip.video.regions import Region, around, whole
+from peclip.video.regions import Region, aligned, around, union, whole
 from peclip.video.reidentification import CutFinder
 from peclip.video.tracking import affinity, iou
 
@@ -24,6 +25,14 @@ _STEP = 160
 """Sizes are multiples of this many pixels, because the detector takes time to set up for each new size."""
 _PERIOD = 0.5
 """Seconds between two detections in the whole frame at the full size, in which new faces are found."""
+_SMALL_FRAME = 40_000
+"""Scaled pixels below which a whole frame takes hardly longer than the regions around faces."""
+_WHOLE_PERIOD = 5.0
+"""Seconds in which what has not changed is left out of the whole frame: nothing was found there."""
+_ROOM = 32
+"""Scaled pixels around what has changed, which may be a part of a face."""
+_WORTH = 0.85
+"""Cost of a part of a frame, relative to the whole frame, from which on the whole frame is searched."""
 _LOST = 1.0
 """Seconds in which a face that was not found again is looked for where it was."""
 _SAME_FACE = 0.3
@@ -76,7 +85,8 @@ class FaceSearch:
         self._detector = detector
         self._detect_size, self._min_face = detect_size, min_face
         self._everywhere = everywhere
-        self._cuts = CutFinder()
+        self._cuts, self._changes = CutFinder(), Changes()
+        self._last_whole = -math.inf
         self._last_full = -math.inf
         self._known: list[FaceBox] = []
         self._lost: list[tuple[float, FaceBox]] = []  # each with the time at which it was missing
@@ -87,6 +97,7 @@ class FaceSearch:
             max(image.shape[:2]), detect_size=self._detect_size, min_face=self._min_face
         )
         is_due = self._everywhere or time >= self._last_full + _PERIOD - 1e-6
+        is_due |= whole(image, full).cost < _SMALL_FRAME
         if not self._cuts.is_cut(image) and not is_due:
             self._lost = [(since, face) for since, face in self._lost if time <= since + _LOST]
             found = self._again(image, full)
@@ -94,7 +105,7 @@ class FaceSearch:
                 self._known = found
                 return found
         self._last_full = time
-        found = self._at_full(image, full)
+        found = self._at_full(image, full, time)
         missing = [face for face in self._known if not _is_among(face, found)]
         self._lost = [(since, face) for since, face in self._lost if not _is_among(face, found)]
         self._lost += [(time, face) for face in missing]
@@ -139,14 +150,34 @@ class FaceSearch:
         wanted: float = max(_SAFE * max(image.shape[:2]) / smallest, MAX_SIDE)
         return min(full, math.ceil(wanted / _STEP) * _STEP)
 
-    def _at_full(self, image: Image, full: int) -> list[FaceBox]:
-        found = self._at(image, full)
+    def _at_full(self, image: Image, full: int, time: float) -> list[FaceBox]:
+        part = None
+        if not self._everywhere and full > MAX_SIDE:  # otherwise, the whole image takes little time
+            part = self._changed(image, full, time)
+        found = self._at(image, full) if part is None else part.detect(self._detector, image)
         if full / max(image.shape[:2]) * min(image.shape[:2]) <= _LARGEST:
             return found
         # A face that fills the frame is too large for the detector at this size.
         coarse = self._at(image, MAX_SIDE)
         more = [face for face in coarse if not _is_among(face, found)]
         return sorted([*found, *more], key=lambda face: -face.score)
+
+    def _changed(self, image: Image, full: int, time: float) -> Region | None:
+        """Returns the region with all that has changed and all known faces; `None` for the whole image."""
+        rectangle, everything = self._changes.rectangle(image), whole(image, full)
+        if time < self._last_whole + _WHOLE_PERIOD:
+            faces = [*self._known, *(face for _, face in self._lost)]
+            parts = [around(image, face, everything.scale) for face in faces]
+            if rectangle is not None:
+                left, top, right, bottom = rectangle
+                room = _ROOM / everything.scale
+                sides = left - room, top - room, right + room, bottom + room
+                parts.append(aligned(image, *sides, everything.scale))
+            part = union(parts or [aligned(image, 0, 0, 0, 0, everything.scale)])
+            if part.cost < _WORTH * everything.cost:
+                return part
+        self._last_whole = time
+        return None
 
     def _at(self, image: Image, side: int) -> list[FaceBox]:
         if min(side, max(image.shape[:2])) == min(MAX_SIDE, max(image.shape[:2])):
