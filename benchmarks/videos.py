@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
 
@@ -17,9 +17,9 @@ Image = NDArray[np.uint8]
 PORTRAIT = Path(__file__).parents[1] / "examples" / "astronaut.mp4"
 
 
-def portrait() -> list[Image]:
-    """Returns the frames of the portrait, RGB (H, W, 3)."""
-    with av.open(str(PORTRAIT)) as container:
+def portrait(path: Path = PORTRAIT) -> list[Image]:
+    """Returns the frames of the portrait or another video, RGB (H, W, 3)."""
+    with av.open(str(path)) as container:
         return [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
 
 
@@ -29,20 +29,26 @@ def repeat(frames: list[Image], count: int) -> Iterator[Image]:
         yield frames[number % len(frames)]
 
 
-def crowd(count: int, people: int, width: int, height: int) -> Iterator[Image]:
-    """Yields frames (H, W, 3) in which people move a little, each in their own cell of a grid."""
-    frames = portrait()
+def crowd(
+    count: int, people: int, width: int, height: int, clips: Sequence[Path] = (PORTRAIT,)
+) -> Iterator[Image]:
+    """Yields frames (H, W, 3) in which people move a little, each in their own cell of a grid.
+
+    The people are those of some videos in turn, which are repeated.
+    """
     columns = math.ceil(math.sqrt(people * width / height))
     rows = math.ceil(people / columns)
     cell = min(width // columns, height // rows)
     side = round(0.9 * cell)
-    small = [
-        cv2.resize(frame, (side, round(side * frame.shape[0] / frame.shape[1]))) for frame in frames
-    ]
-    small = [frame[:side] for frame in small]
+    shown = []
+    for clip in clips:
+        frames = portrait(clip)
+        size = side, round(side * frames[0].shape[0] / frames[0].shape[1])
+        shown.append([cv2.resize(frame, size)[:side] for frame in frames])
     for number in range(count):
         picture = np.full((height, width, 3), 96, np.uint8)
         for person in range(people):
+            small = shown[person % len(shown)]
             face = small[(number + 7 * person) % len(small)]
             room = cell - side
             x = round(room * (1 + math.sin(number / 20 + person)) / 2) + person % columns * cell

@@ -40,8 +40,11 @@ class PredictOptions(Config, use_attribute_docstrings=True):
     """Confidence threshold of the detector; faces below it are ignored."""
     detect_size: int | None = Field(None, ge=64, le=16_384)
     """Longer side in pixels to which frames are scaled for face detection. This size is used at least every
-    0.5 s, and a smaller one in between if all known faces are large enough. By default, it is chosen so that
+    0.5 s, and a smaller one in between for known faces that are large enough. By default, it is chosen so that
     faces of --min-face pixels are detected."""
+    full_search: bool = False
+    """Detect faces in the whole of every frame that is passed to the detector, at the full size. By default, this
+    happens every 0.5 s, and in between, known faces are detected in the regions around them."""
     max_gap: float = Field(1.0, ge=0, le=MAX_SECONDS)
     """Maximum time out of view; a person who returns later gets a new id, unless recognised by appearance."""
     reidentify: bool = True

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from peclip.inference.prefetch import run_ahead
+from peclip.inference.prefetch import frames_ahead, run_ahead
 
 
 def test_items_keep_their_order_and_iteration_ends() -> None:
@@ -32,6 +32,35 @@ def test_one_item_is_prefetched_at_a_time() -> None:
     assert second.wait(60), "nobody makes the second item while the first is used"
     assert made == [0, 1]
     assert list(items) == [1, 2, 3, 4]
+
+
+def test_several_items_are_prefetched_and_no_more() -> None:
+    made: list[int] = []
+    fourth = threading.Event()
+
+    def make() -> Iterator[int]:
+        for number in range(9):
+            made.append(number)
+            if number == 3:
+                fourth.set()
+            yield number
+
+    items = run_ahead(make(), ahead=3)
+    assert next(items) == 0
+    assert fourth.wait(60)
+    assert made == [0, 1, 2, 3]
+    assert next(items) == 1
+    items.close()
+    assert len(made) <= 5
+
+
+@pytest.mark.parametrize(
+    ("width", "height", "count"),
+    [(1280, 720, 16), (3840, 2160, 2), (16_384, 8_192, 1), (0, 0, 16)],
+)
+def test_frames_decoded_ahead_by_hand(width: int, height: int, count: int) -> None:
+    """64 MiB are 24.3 frames of 720p, 2.7 of 4K, and less than one of the largest size."""
+    assert frames_ahead(width, height) == count
 
 
 def test_an_exception_of_the_producer_follows_the_items_before_it() -> None:

@@ -264,7 +264,7 @@ def test_an_interrupt_waits_for_a_chunk_and_not_for_a_batch(
     picture = drawn(1, (10, range(1)))
 
     class Long(Breaking):
-        def chunks(self) -> Iterator[Frames]:
+        def chunks(self, max_frames: int = 16) -> Iterator[Frames]:
             for number in range(1000):
                 asked.append(False)
                 if number == 3:
@@ -278,7 +278,8 @@ def test_an_interrupt_waits_for_a_chunk_and_not_for_a_batch(
     session = debug.open("x.mp4", PredictOptions(window=math.inf))
     with pytest.raises(KeyboardInterrupt):
         list(session)
-    assert asked == [False, False, False, True, False], "one is read while one is searched"
+    assert asked[:4] == [False, False, False, True]
+    assert len(asked) <= 4 + 17, "16 frames are read while one is searched"
     assert threading.active_count() == before
 
 
@@ -363,7 +364,7 @@ def test_rows_come_before_the_video_ends(debug: PEClip, bright: None, monkeypatc
 
         def stop(self) -> None: ...
 
-        def chunks(self) -> Iterator[Frames]:
+        def chunks(self, max_frames: int = 16) -> Iterator[Frames]:
             nonlocal seen
             picture = drawn(1, (10, range(1)))
             while True:
@@ -402,7 +403,7 @@ class Breaking:
 
     def stop(self) -> None: ...
 
-    def chunks(self) -> Iterator[Frames]:
+    def chunks(self, max_frames: int = 16) -> Iterator[Frames]:
         if self._frames:
             data = drawn(self._frames, (10, range(self._frames)))
             yield Frames(data, np.arange(self._frames) / 25)
@@ -429,7 +430,7 @@ def test_a_stored_failure_holds_no_frames(
     images: list[weakref.ref[NDArray[np.uint8]]] = []
 
     class Watched(Breaking):
-        def chunks(self) -> Iterator[Frames]:
+        def chunks(self, max_frames: int = 16) -> Iterator[Frames]:
             try:
                 for frames in super().chunks():
                     images.append(weakref.ref(frames.data))

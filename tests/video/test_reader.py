@@ -170,6 +170,21 @@ def test_torchcodec_does_not_read_non_square_pixels(tmp_path):
         open_video(path, decoder="torchcodec")
 
 
+def test_a_single_image_is_not_copied():
+    image = np.zeros((4, 6, 3), np.uint8)
+    (chunk,) = streaming.in_chunks(iter([(image, 0.0)]), 1)
+    assert np.shares_memory(chunk.data, image)
+
+
+@each_decoder
+def test_single_frames_are_those_of_longer_chunks(decoder, clip):
+    """None is overwritten by a later one."""
+    with open_video(clip, decoder=decoder) as reader:
+        single = list(reader.chunks(1))
+        expected = np.concatenate([frames.data for frames in reader.chunks()])
+    assert np.array_equal(np.concatenate([frames.data for frames in single]), expected)
+
+
 @each_decoder
 def test_chunks_are_bounded_by_frames_and_by_bytes(decoder, clip, monkeypatch):
     with open_video(clip, decoder=decoder) as reader:

@@ -126,7 +126,8 @@ def test_a_person_recognised_late_has_one_id_in_the_rows() -> None:
         def detect(self, image: np.ndarray) -> list[FaceBox]:
             return [] if np.array_equal(image, frame()) else [face(40)]
 
-    observations = list(Observer(Seen(), size=8).observe([array_frames(images)]))
+    observer = Observer(Seen(), size=8, full_search=True)
+    observations = list(observer.observe([array_frames(images)]))
     assert [o.renamed for o in observations[:33]] == [{}] * 33
     ((new, earlier),) = observations[33].renamed.items()
     assert {s.track_id for o in observations[30:33] for s in o.sightings} == {new}

@@ -99,9 +99,11 @@ def test_crops_are_segment_centres_of_the_persons_frames() -> None:
     assert window.crops[:, 0, 0, 0].tolist() == [1, 3, 5, 7]
     assert window.crops.shape == (4, 2, 2, 3)
     assert window.num_frames_used == 4
+    assert window.crop_frames == (1, 3, 5, 7)
     ((short,),) = cut(observations(n / 10 for n in range(3)))
     assert short.crops[:, 0, 0, 0].tolist() == [0, 1, 2, 2]
     assert short.num_frames_used == 3
+    assert short.crop_frames == (0, 1, 2, 2)
 
 
 def test_variable_frame_rate_counts_in_seconds() -> None:

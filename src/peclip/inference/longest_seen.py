@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from peclip.results.rows import Row
-from peclip.video.observer import WHOLE_FRAME
+from peclip.video.sighting import WHOLE_FRAME
 from peclip.video.windows import FaceWindow
 
 

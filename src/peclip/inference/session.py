@@ -21,7 +21,7 @@ from peclip.errors import (
 )
 from peclip.inference.baseline import Baseline
 from peclip.inference.longest_seen import LongestSeen
-from peclip.inference.prefetch import in_turn, run_ahead
+from peclip.inference.prefetch import frames_ahead, in_turn, run_ahead
 from peclip.inference.source import OpenedSource, Video
 from peclip.inference.source_name import called
 from peclip.inference.window_row import window_row
@@ -116,7 +116,9 @@ class Session:
             self._describe(reader, detector)
             # While the model predicts, faces are detected in the next frames, decoded in the meantime.
             stage = run_ahead if self._overlap else in_turn
-            chunks = stack.enter_context(closing(stage(reader.chunks())))
+            # One frame at a time, since several are copied into one array.
+            ahead = frames_ahead(reader.metadata.width, reader.metadata.height)
+            chunks = stack.enter_context(closing(stage(reader.chunks(1), ahead=ahead)))
             made = self._batches(self._windows(chunks, detector))
             batches = stack.enter_context(closing(stage(made, self._left)))
             stack.callback(reader.stop)  # first of all, since the stages wait for their items
@@ -207,6 +209,7 @@ class Session:
             shift=preprocess.face_shift,
             align=preprocess.align,
             detect_rate=self._options.detect_rate,
+            full_search=self._options.full_search,
             detect_size=self._options.detect_size,
             min_face=self._options.min_face,
             max_gap=self._options.max_gap,

@@ -13,7 +13,7 @@ from peclip.results.figures import colour_of_person, label_colours
 from peclip.results.rows import Row
 from peclip.text.display import shortened
 from peclip.video.faces import FaceBox, Image
-from peclip.video.observer import WHOLE_FRAME
+from peclip.video.sighting import WHOLE_FRAME
 
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 _CAP_HEIGHT = 21

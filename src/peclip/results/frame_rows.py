@@ -11,7 +11,7 @@ from peclip.errors import ConfigError
 from peclip.results.interface import LoggedResult
 from peclip.results.rows import Row, Status, rounded
 from peclip.video.face_log import FaceLog, LoggedFace, LoggedFrame
-from peclip.video.observer import WHOLE_FRAME
+from peclip.video.sighting import WHOLE_FRAME
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from peclip.video.faces import FaceBox
-from peclip.video.observer import WHOLE_FRAME, Observation
+from peclip.video.observer import Observation
+from peclip.video.sighting import WHOLE_FRAME
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,6 +44,70 @@ class FaceBox:
         return max(self.width, self.height)
 
 
+@dataclass(frozen=True, slots=True)
+class FaceCrop:
+    """The square around a face, before it is cut out: what it shows of an image, and where.
+
+    `crop_face` explains the arguments of `of`.
+    """
+
+    image: Image
+    """The part of the image that the square may cover."""
+    center: Point
+    """Of the square, in pixels of `image`."""
+    side: float
+    """Of the square in pixels."""
+    angle: float
+    """Of the square in radians, positive clockwise."""
+    size: int
+    """Side of the result in pixels."""
+
+    @classmethod
+    def of(
+        cls,
+        image: Image,
+        face: FaceBox,
+        *,
+        size: int,
+        margin: float,
+        shift: float = 0.0,
+        align: bool = True,
+    ) -> FaceCrop:
+        """Returns the square around a face, with a view of the image."""
+        side = max(2.0, face.side * (1 + margin))
+        angle = _roll(face) if align else 0.0
+        center_x = face.center[0] - math.sin(angle) * shift * face.side
+        center_y = face.center[1] + math.cos(angle) * shift * face.side
+        part, left, top = _neighbourhood(image, center_x, center_y, side, angle)
+        return cls(part, (center_x - left, center_y - top), side, angle, size)
+
+    def cut(self) -> Image:
+        """Returns the square, (size, size, 3)."""
+        # Warp at a whole multiple of the size and average down: bilinear warping alone would alias.
+        multiple = max(1, min(8, round(self.side / self.size)))
+        large = self.size * multiple
+        scale = large / self.side
+        cos, sin = math.cos(self.angle) * scale, math.sin(self.angle) * scale
+        center_x, center_y = self.center
+        matrix = np.array(
+            [
+                [cos, sin, (large - 1) / 2 - cos * center_x - sin * center_y],
+                [-sin, cos, (large - 1) / 2 + sin * center_x - cos * center_y],
+            ]
+        )
+        turned = cv2.warpAffine(
+            self.image,
+            matrix,
+            (large, large),
+            flags=cv2.INTER_LINEAR,
+            borderMode=cv2.BORDER_REPLICATE,
+        )
+        if multiple > 1:
+            size = (self.size, self.size)
+            turned = cv2.resize(turned, size, interpolation=cv2.INTER_AREA)
+        return np.asarray(turned, dtype=np.uint8)
+
+
 def crop_face(
     image: Image, face: FaceBox, *, size: int, margin: float, shift: float = 0.0, align: bool = True
 ) -> Image:
@@ -60,38 +124,19 @@ def crop_face(
     Returns:
         (size, size, 3). What lies outside the image repeats its border.
     """
-    side = max(2.0, face.side * (1 + margin))
-    angle = _roll(face) if align else 0.0
-    center_x = face.center[0] - math.sin(angle) * shift * face.side
-    center_y = face.center[1] + math.cos(angle) * shift * face.side
-    if max(image.shape[:2]) > _WARPED_SIDE:
-        image, left, top = _neighbourhood(image, center_x, center_y, side)
-        center_x, center_y = center_x - left, center_y - top
-    # Warp at a whole multiple of the size and average down: bilinear warping alone would alias.
-    multiple = max(1, min(8, round(side / size)))
-    large = size * multiple
-    scale = large / side
-    cos, sin = math.cos(angle) * scale, math.sin(angle) * scale
-    matrix = np.array(
-        [
-            [cos, sin, (large - 1) / 2 - cos * center_x - sin * center_y],
-            [-sin, cos, (large - 1) / 2 + sin * center_x - cos * center_y],
-        ]
-    )
-    turned = cv2.warpAffine(
-        image, matrix, (large, large), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
-    )
-    if multiple > 1:
-        turned = cv2.resize(turned, (size, size), interpolation=cv2.INTER_AREA)
-    return np.asarray(turned, dtype=np.uint8)
+    crop = FaceCrop.of(image, face, size=size, margin=margin, shift=shift, align=align)
+    return crop.cut()
 
 
-def _neighbourhood(image: Image, x: float, y: float, side: float) -> tuple[Image, int, int]:
-    """Cuts out the region a square around a point can cover in any orientation, with its offset.
+def _neighbourhood(
+    image: Image, x: float, y: float, side: float, angle: float
+) -> tuple[Image, int, int]:
+    """Returns a view of the region that a turned square around a point covers, with its offset.
 
     It ends beyond the reach of the square or at the image border, which is replicated as usual.
     """
-    reach = min(side / math.sqrt(2) + 2, _WARPED_SIDE / 2 - 1)
+    across = side / 2 * (abs(math.cos(angle)) + abs(math.sin(angle)))
+    reach = min(across + 2, _WARPED_SIDE / 2 - 1)
     left, right = _span(x, reach, image.shape[1])
     top, bottom = _span(y, reach, image.shape[0])
     return image[top:bottom, left:right], left, top

@@ -10,28 +10,17 @@ import numpy as np
 
 from peclip.errors import VideoError
 from peclip.video.detectors.detector import FaceDetector
-from peclip.video.faces import FaceBox, Image, centre_square, crop_face, resize_frame
+from peclip.video.faces import FaceBox, FaceCrop, Image, centre_square, resize_frame
 from peclip.video.frames import Frames
 from peclip.video.search import FaceSearch
+from peclip.video.sighting import WHOLE_FRAME, Sighting
 from peclip.video.tracking import FaceTracker, interpolate
-
-WHOLE_FRAME = -1
-"""The track id of a whole-frame row, or of a window without a face."""
 
 EPSILON = 1e-6
 """Seconds; times that differ by less are equal."""
 
 WAITING_BYTES = 256 * 2**20
 """Maximum size of frames waiting for the next detection, regardless of their times: ten frames of 4K video."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Sighting:
-    """One person in one frame."""
-
-    track_id: int
-    face: FaceBox
-    crop: Image
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -74,6 +63,7 @@ class Observer:
         detect_rate: maximum frames per second passed to the detector. If a person is found in two
             consecutive ones, the box is interpolated in the frames in between, which are kept in memory until then.
             If these exceed 256 MiB, faces are detected earlier.
+        full_search: detect faces in the whole of these frames; see `FaceSearch`.
     """
 
     def __init__(
@@ -89,11 +79,14 @@ class Observer:
         detect_size: int | None = None,
         min_face: float = 24.0,
         detect_rate: float = math.inf,
+        full_search: bool = False,
     ) -> None:
         self._search = (
             None
             if detector is None
-            else FaceSearch(detector, detect_size=detect_size, min_face=min_face)
+            else FaceSearch(
+                detector, detect_size=detect_size, min_face=min_face, everywhere=full_search
+            )
         )
         self._interval = 1 / detect_rate
         self._last: tuple[float, dict[int, FaceBox]] = (-math.inf, {})
@@ -161,19 +154,21 @@ class Observer:
     def _observe(
         self, frame: _Frame, faces: Mapping[int, FaceBox], renamed: Mapping[int, int]
     ) -> Observation:
-        image = np.ascontiguousarray(frame.image)
-        crops = {
-            track_id: crop_face(
-                image,
+        sightings = tuple(
+            Sighting(
+                track_id,
                 face,
-                size=self._size,
-                margin=self._margin,
-                shift=self._shift,
-                align=self._align,
+                FaceCrop.of(
+                    frame.image,
+                    face,
+                    size=self._size,
+                    margin=self._margin,
+                    shift=self._shift,
+                    align=self._align,
+                ),
             )
             for track_id, face in faces.items()
-        }
-        sightings = tuple(Sighting(name, face, crops[name]) for name, face in faces.items())
+        )
         return Observation(
             frame.index, frame.time, sightings, duration=frame.duration, renamed=renamed
         )

@@ -14,6 +14,9 @@ MAX_KEPT = 1024
 KEPT_BYTES = 256 * 2**20
 """Maximum size of the crops in memory: 890 frames with two crops of 224x224 pixels."""
 
+WAITING_BYTES = 64 * 2**20
+"""Maximum size of the pixels from which crops have not been made yet; all crops are then made."""
+
 _MIN_KEPT = 32
 """Number of observations that are always kept, because a crowd fills the memory in a second."""
 
@@ -31,6 +34,7 @@ class Recent:
             deque()
         )  # each with its place among those added
         self._bytes = 0
+        self._waiting_bytes = 0  # at most: some crops have been made since
         self._times = _FrameTimes()
         self._every_frame = every_frame
         self._added, self._thinning = 0, 1
@@ -45,6 +49,8 @@ class Recent:
         if self._added % self._thinning == 0:
             self._kept.append((self._added, observation))
             self._bytes += _size(observation)
+            self._waiting_bytes += _waiting(observation)
+            self._make_crops()
         if self._added == 0 or self._every_frame:
             self._times.add(observation.index, observation.time)
         self._added += 1
@@ -63,6 +69,17 @@ class Recent:
         first, last = start - EPSILON, end - EPSILON
         inside = [seen for _, seen in self._kept if first <= seen.time < last]
         return inside, self._times.bounds(first, last)
+
+    def _make_crops(self) -> None:
+        """Makes the crops if too many pixels wait for that."""
+        if self._waiting_bytes <= WAITING_BYTES:
+            return
+        self._waiting_bytes = sum(_waiting(seen) for _, seen in self._kept)
+        if self._waiting_bytes <= WAITING_BYTES // 2:
+            return
+        for sighting in (one for _, seen in self._kept for one in seen.sightings):
+            _ = sighting.crop
+        self._waiting_bytes = 0
 
     def _is_full(self) -> bool:
         count = len(self._kept)
@@ -110,4 +127,8 @@ class _FrameTimes:
 
 
 def _size(observation: Observation) -> int:
-    return sum(sighting.crop.nbytes for sighting in observation.sightings)
+    return sum(sighting.crop_bytes for sighting in observation.sightings)
+
+
+def _waiting(observation: Observation) -> int:
+    return sum(sighting.waiting_bytes for sighting in observation.sightings)

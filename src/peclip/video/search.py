@@ -1,12 +1,15 @@
-"""Chooses the size at which faces are detected: small faces require large frames, which take longer."""
+"""Chooses where and at which size faces are detected: small faces require large frames, which take longer."""
 
 from __future__ import annotations
 
 import math
 
+from peclip.video.changes import Changes
 from peclip.video.detectors.detector import MAX_SIDE, FaceDetector
 from peclip.video.faces import FaceBox, Image
-from peclip.video.tracking import iou
+from peclip.video.regions import Region, aligned, around, union, whole
+from peclip.video.reidentification import CutFinder
+from peclip.video.tracking import affinity, iou
 
 SMALLEST = 18.0
 """Face size in the scaled frame, in pixels, at which YuNet detects 95 % of faces; at 12 pixels, it detects half."""
@@ -21,7 +24,17 @@ _SAFE = 24.0
 _STEP = 160
 """Sizes are multiples of this many pixels, because the detector takes time to set up for each new size."""
 _PERIOD = 0.5
-"""Seconds between two detections at the full size."""
+"""Seconds between two detections in the whole frame at the full size, in which new faces are found."""
+_SMALL_FRAME = 40_000
+"""Scaled pixels below which a whole frame takes hardly longer than the regions around faces."""
+_WHOLE_PERIOD = 5.0
+"""Seconds in which what has not changed is left out of the whole frame: nothing was found there."""
+_ROOM = 32
+"""Scaled pixels around what has changed, which may be a part of a face."""
+_WORTH = 0.85
+"""Cost of a part of a frame, relative to the whole frame, from which on the whole frame is searched."""
+_LOST = 1.0
+"""Seconds in which a face that was not found again is looked for where it was."""
 _SAME_FACE = 0.3
 """Minimum overlap at which two boxes show the same face."""
 
@@ -47,56 +60,130 @@ def smallest_face(longer: int, *, detect_size: int | None, min_face: float) -> i
 
 
 class FaceSearch:
-    """Detects faces in the frames of a video, at the full size every half second.
+    """Detects faces in the frames of a video: in the whole frame at the full size every half second and after a cut.
 
-    In between, a smaller size is used if the faces found last are large enough for it. If one of them is then
-    missing, detection is repeated at the full size.
+    In between, only the faces found last are detected, in the regions around them or, if that is faster, in the whole
+    frame, and at a smaller size if they are large enough for it. The boxes are those of a detection in the whole frame
+    at that size. If a face is missing, detection is repeated in the whole frame at the full size, and the face is
+    looked for in its region for another second.
 
     Args:
         detector: finds faces.
         detect_size: see `full_side`.
         min_face: see `full_side`.
+        everywhere: detect faces in every whole frame at the full size.
     """
 
     def __init__(
-        self, detector: FaceDetector, *, detect_size: int | None = None, min_face: float = 24.0
+        self,
+        detector: FaceDetector,
+        *,
+        detect_size: int | None = None,
+        min_face: float = 24.0,
+        everywhere: bool = False,
     ) -> None:
         self._detector = detector
         self._detect_size, self._min_face = detect_size, min_face
+        self._everywhere = everywhere
+        self._cuts, self._changes = CutFinder(), Changes()
+        self._last_whole = -math.inf
         self._last_full = -math.inf
         self._known: list[FaceBox] = []
+        self._lost: list[tuple[float, FaceBox]] = []  # each with the time at which it was missing
 
     def find(self, image: Image, time: float) -> list[FaceBox]:
         """Returns the faces in the frame at a time in seconds, in order of decreasing confidence."""
-        longer = max(image.shape[:2])
-        full = full_side(longer, detect_size=self._detect_size, min_face=self._min_face)
-        if time < self._last_full + _PERIOD - 1e-6:
-            side = self._smaller(full, longer)
-            if side < full:
-                found = self._at(image, side)
-                if len(found) >= len(self._known):
-                    self._known = found
-                    return found
+        full = full_side(
+            max(image.shape[:2]), detect_size=self._detect_size, min_face=self._min_face
+        )
+        is_due = self._everywhere or time >= self._last_full + _PERIOD - 1e-6
+        is_due |= whole(image, full).cost < _SMALL_FRAME
+        if not self._cuts.is_cut(image) and not is_due:
+            self._lost = [(since, face) for since, face in self._lost if time <= since + _LOST]
+            found = self._again(image, full)
+            if found is not None:
+                self._known = found
+                return found
         self._last_full = time
-        self._known = self._at_full(image, full)
-        return self._known
+        found = self._at_full(image, full, time)
+        missing = [face for face in self._known if not _is_among(face, found)]
+        self._lost = [(since, face) for since, face in self._lost if not _is_among(face, found)]
+        self._lost += [(time, face) for face in missing]
+        self._known = found
+        return found
 
-    def _smaller(self, full: int, longer: int) -> int:
-        """Returns the smallest size at which the known faces are found, at most the full one."""
-        smallest = min((face.side for face in self._known), default=math.inf)
-        wanted = max(_SAFE * longer / smallest, MAX_SIDE)
+    def _again(self, image: Image, full: int) -> list[FaceBox] | None:
+        """Returns the known faces, and lost ones that are back; `None` if a known one is missing."""
+        side = self._smaller(image, full, self._known)
+        regions = [self._region(image, face, side) for face in self._known]
+        if regions and sum(region.cost for region in regions) >= whole(image, side).cost:
+            found = self._at(image, side) if side < full else []
+            return found if len(found) >= len(self._known) else None
+        found = []
+        for face, region in zip(self._known, regions, strict=True):
+            same = self._same(image, face, region)
+            if same is None or _is_among(same, found):
+                return None
+            found.append(same)
+        for _, face in self._lost:
+            side = self._smaller(image, full, [face])
+            same = self._same(image, face, self._region(image, face, side))
+            if same is not None and not _is_among(same, found):
+                found.append(same)
+        return sorted(found, key=lambda face: -face.score)
+
+    def _same(self, image: Image, face: FaceBox, region: Region) -> FaceBox | None:
+        """Returns the face of a region that fits an earlier one best, if any does."""
+        near = region.detect(self._detector, image)
+        best = max(near, key=lambda one: affinity(face, one), default=None)
+        return best if best is not None and affinity(face, best) > 0 else None
+
+    def _region(self, image: Image, face: FaceBox, side: int) -> Region:
+        longer = max(image.shape[:2])
+        if face.side * side / longer > _LARGEST / 2:  # found at a small size more safely
+            side = min(side, MAX_SIDE)
+        return around(image, face, min(1.0, side / longer))
+
+    def _smaller(self, image: Image, full: int, faces: list[FaceBox]) -> int:
+        """Returns the smallest size at which some faces are found, at most the full one."""
+        smallest = min((face.side for face in faces), default=math.inf)
+        wanted: float = max(_SAFE * max(image.shape[:2]) / smallest, MAX_SIDE)
         return min(full, math.ceil(wanted / _STEP) * _STEP)
 
-    def _at_full(self, image: Image, full: int) -> list[FaceBox]:
-        found = self._at(image, full)
+    def _at_full(self, image: Image, full: int, time: float) -> list[FaceBox]:
+        part = None
+        if not self._everywhere and full > MAX_SIDE:  # otherwise, the whole image takes little time
+            part = self._changed(image, full, time)
+        found = self._at(image, full) if part is None else part.detect(self._detector, image)
         if full / max(image.shape[:2]) * min(image.shape[:2]) <= _LARGEST:
             return found
         # A face that fills the frame is too large for the detector at this size.
         coarse = self._at(image, MAX_SIDE)
-        more = [face for face in coarse if all(iou(face, other) < _SAME_FACE for other in found)]
+        more = [face for face in coarse if not _is_among(face, found)]
         return sorted([*found, *more], key=lambda face: -face.score)
+
+    def _changed(self, image: Image, full: int, time: float) -> Region | None:
+        """Returns the region with all that has changed and all known faces; `None` for the whole image."""
+        rectangle, everything = self._changes.rectangle(image), whole(image, full)
+        if time < self._last_whole + _WHOLE_PERIOD:
+            faces = [*self._known, *(face for _, face in self._lost)]
+            parts = [around(image, face, everything.scale) for face in faces]
+            if rectangle is not None:
+                left, top, right, bottom = rectangle
+                room = _ROOM / everything.scale
+                sides = left - room, top - room, right + room, bottom + room
+                parts.append(aligned(image, *sides, everything.scale))
+            part = union(parts or [aligned(image, 0, 0, 0, 0, everything.scale)])
+            if part.cost < _WORTH * everything.cost:
+                return part
+        self._last_whole = time
+        return None
 
     def _at(self, image: Image, side: int) -> list[FaceBox]:
         if min(side, max(image.shape[:2])) == min(MAX_SIDE, max(image.shape[:2])):
             return self._detector.detect(image)
         return self._detector.detect(image, max_side=side)
+
+
+def _is_among(face: FaceBox, others: list[FaceBox]) -> bool:
+    return any(iou(face, other) >= _SAME_FACE for other in others)

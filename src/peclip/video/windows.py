@@ -17,9 +17,10 @@ from numpy.typing import NDArray
 
 from peclip.video.face_measures import FaceMeasures, measure_faces
 from peclip.video.faces import FaceBox
-from peclip.video.observer import EPSILON, WHOLE_FRAME, Observation, Sighting
+from peclip.video.observer import EPSILON, Observation
 from peclip.video.recent import Recent
 from peclip.video.sampling import segment_indices
+from peclip.video.sighting import WHOLE_FRAME, Sighting
 
 _MIN_HITS = 3
 """Frames of a window in which a face must be seen: single false alarms are dropped."""
@@ -48,6 +49,8 @@ class FaceWindow:
     """People in the window; 0 without detection."""
     measures: FaceMeasures | None = None
     """Of the crops and the landmarks; `None` without a face."""
+    crop_frames: tuple[int, ...] = ()
+    """The frame of each crop: a person's crops from the same frame are equal in all windows."""
 
 
 class Span(NamedTuple):
@@ -177,7 +180,8 @@ def _people(
     people = []
     for track in sorted(seen):
         places = segment_indices(len(seen[track]), num_frames)
-        crops = np.stack([seen[track][place][1].crop for place in places])
+        used = [seen[track][place] for place in places]
+        crops = np.stack([sighting.crop for _, sighting in used])
         people.append(
             FaceWindow(
                 **span,
@@ -188,6 +192,7 @@ def _people(
                 coverage=len(seen[track]) / len(inside),
                 n_faces=len(seen.keys() - {WHOLE_FRAME}),
                 measures=measure_faces(crops, (sighting.face for _, sighting in seen[track])),
+                crop_frames=tuple(index for index, _ in used),
             )
         )
     return people

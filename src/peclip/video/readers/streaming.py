@@ -108,10 +108,10 @@ def _chunks(
 
 
 def to_frames(images: Sequence[Shown | tuple[Image, float]]) -> Frames:
-    """Stacks one or more images with their times in seconds."""
+    """Stacks one or more images with their times in seconds; a single one is not copied."""
     shown = [_shown(image) for image in images]
     return Frames(
-        np.stack([one.image for one in shown]),
+        shown[0].image[None] if len(shown) == 1 else np.stack([one.image for one in shown]),
         np.array([one.seconds for one in shown], np.float64),
         np.array([one.duration for one in shown], np.float64),
     )
