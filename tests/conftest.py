@@ -62,6 +62,12 @@ def _isolated(monkeypatch: pytest.MonkeyPatch, _caches: Iterator[Path]) -> None:
 
 
 @pytest.fixture(autouse=True)
+def _same_precision(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Predictions are fp32 on every CPU unless a test requests otherwise, so that values can be pinned."""
+    monkeypatch.setattr("peclip.runtime.cpu_prefers_bf16", lambda: False)
+
+
+@pytest.fixture(autouse=True)
 def _same_random_numbers() -> Iterator[None]:
     """Seeds torch for each test, and leaves the generator as it was."""
     with torch.random.fork_rng(devices=[]):

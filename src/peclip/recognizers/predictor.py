@@ -182,7 +182,12 @@ class Predictor:
         def score(windows: list[FaceWindow]) -> list[list[float]]:
             values = {name: stream(windows) for name, stream in streams.items()}
             prepared = {n: s.prepared(self.preprocess, self.device) for n, s in values.items()}
-            return self.probabilities(replace(self.batch(windows), streams=prepared), weight)
+            if self._frozen.shares_frames:
+                crops = [window.crops for window in windows]
+                batch = self._frozen.encode(crops, self.preprocess)
+            else:
+                batch = self.batch(windows)
+            return self.probabilities(replace(batch, streams=prepared), weight)
 
         return score
 
