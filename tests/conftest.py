@@ -61,10 +61,12 @@ def _isolated(monkeypatch: pytest.MonkeyPatch, _caches: Iterator[Path]) -> None:
     monkeypatch.setenv("PECLIP_OFFLINE", "1")
 
 
-@pytest.fixture(autouse=True)
-def _same_precision(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture(scope="session", autouse=True)
+def _same_precision() -> Iterator[None]:
     """Predictions are fp32 on every CPU unless a test requests otherwise, so that values can be pinned."""
-    monkeypatch.setattr("peclip.runtime.cpu_prefers_bf16", lambda: False)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("peclip.runtime.cpu_prefers_bf16", lambda: False)
+        yield
 
 
 @pytest.fixture(autouse=True)

@@ -112,7 +112,6 @@ def test_auto_precision_is_bf16_only_for_predictions_on_a_cpu_that_prefers_it(
 def test_a_cpu_prefers_bf16_if_its_units_are_faster_than_fp32(
     monkeypatch: pytest.MonkeyPatch, vendor: str, amx: bool, avx512_bf16: bool, prefers: bool
 ) -> None:
-    monkeypatch.undo()  # the fixture of all tests
     monkeypatch.setattr("torch.backends.mkldnn.is_available", lambda: True)
     monkeypatch.setattr("torch.cpu._is_amx_tile_supported", lambda: amx)
     monkeypatch.setattr("torch.cpu._is_avx512_bf16_supported", lambda: avx512_bf16)

@@ -34,6 +34,8 @@ from peclip.video.windows import FaceWindow
 
 DEFAULT_OPTIONS = PredictOptions()
 
+_MEMORY_ADVICE = "Use a smaller batch size (-b 1)."
+
 
 class Predictor:
     """Turns videos into predictions. Methods combine a few steps, which are also public.
@@ -182,11 +184,7 @@ class Predictor:
         def score(windows: list[FaceWindow]) -> list[list[float]]:
             values = {name: stream(windows) for name, stream in streams.items()}
             prepared = {n: s.prepared(self.preprocess, self.device) for n, s in values.items()}
-            if self._frozen.shares_frames:
-                crops = [window.crops for window in windows]
-                batch = self._frozen.encode(crops, self.preprocess)
-            else:
-                batch = self.batch(windows)
+            batch = self._encoded(windows) if self._frozen.shares_frames else self.batch(windows)
             return self.probabilities(replace(batch, streams=prepared), weight)
 
         return score
@@ -210,13 +208,18 @@ class Predictor:
         crops = torch.stack([as_tensor(window.crops) for window in windows])
         return Batch(self.preprocess(crops.to(self.device)))
 
+    def _encoded(self, windows: Sequence[FaceWindow]) -> Batch:
+        """As `batch`, with the frames encoded, each once for all windows."""
+        with runtime.memory_errors(self.device, _MEMORY_ADVICE):
+            return self._frozen.encode([window.crops for window in windows], self.preprocess)
+
     def score(self, windows: Sequence[FaceWindow]) -> list[list[float]]:
         """Returns the probabilities of windows of the same T, each in the order of the labels."""
         return self.scorer("", DEFAULT_OPTIONS)(list(windows))
 
     def probabilities(self, batch: Batch, weight: float | None = None) -> list[list[float]]:
         """Returns the probabilities of a batch on the device, with a prior weight, in label order."""
-        with runtime.memory_errors(self.device, "Use a smaller batch size (-b 1)."):
+        with runtime.memory_errors(self.device, _MEMORY_ADVICE):
             return runtime.as_numbers(self._frozen(batch, weight).softmax(-1), self.precision)
 
     def label_features(self) -> Tensor:
