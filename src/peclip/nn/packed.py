@@ -1,8 +1,9 @@
 """Encoders for prediction on a CPU: the stem and the linear layers are packed.
 
-torch's linear layer passes row-major weights on, which are repacked for the processor's units at every call, copies the bias into the result first, and runs the activation as separate passes. The operator that
-`torch.compile` uses instead avoids all of that; it is called directly here, with weights packed once, so that nothing
-is compiled and the first window is fast too. benchmarks/window.py measures it.
+torch's linear layer passes row-major weights on, which are repacked for the processor's units at every call, copies the
+bias into the result first, and runs the activation as separate passes. The operator that `torch.compile` uses instead
+avoids all of that; it is called directly here, with weights packed once, so that nothing is compiled and the first
+window is fast too. benchmarks/window.py measures it.
 """
 
 from __future__ import annotations
