@@ -63,6 +63,14 @@ def _isolated(monkeypatch: pytest.MonkeyPatch, _caches: Iterator[Path]) -> None:
     monkeypatch.setattr("peclip.cli.progress_lines.INTERVAL_S", 3600.0)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _same_precision() -> Iterator[None]:
+    """Predictions are fp32 on every CPU unless a test requests otherwise, so that values can be pinned."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("peclip.runtime.cpu_prefers_bf16", lambda: False)
+        yield
+
+
 @pytest.fixture(autouse=True)
 def _same_random_numbers() -> Iterator[None]:
     """Seeds torch for each test, and leaves the generator as it was."""

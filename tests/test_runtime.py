@@ -13,6 +13,7 @@ from peclip.runtime import (
     choose_device,
     choose_precision,
     compiler_errors,
+    cpu_prefers_bf16,
     device_name,
     fp32_products,
     memory_errors,
@@ -89,8 +90,46 @@ def test_unavailable_mps_is_reported(machine: Any) -> None:
         choose_device("mps")
 
 
-def test_auto_precision_gives_the_same_numbers_on_every_cpu(machine: Any) -> None:
-    assert choose_precision("auto", CPU) == "fp32"
+@pytest.mark.parametrize("prefers", [True, False])
+def test_auto_precision_is_bf16_only_for_predictions_on_a_cpu_that_prefers_it(
+    machine: Any, monkeypatch: pytest.MonkeyPatch, prefers: bool
+) -> None:
+    monkeypatch.setattr("peclip.runtime.cpu_prefers_bf16", lambda: prefers)
+    assert choose_precision("auto", CPU, predicting=True) == ("bf16" if prefers else "fp32")
+    assert choose_precision("fp32", CPU, predicting=True) == "fp32"
+    assert choose_precision("auto", torch.device("mps"), predicting=True) == "fp32"
+    assert (
+        choose_precision("auto", CPU) == "fp32"
+    )  # training and evaluation: the same scores everywhere
+
+
+@pytest.mark.parametrize(
+    ("vendor", "amx", "avx512_bf16", "prefers"),
+    [
+        ("GenuineIntel", True, True, True),
+        ("GenuineIntel", False, True, False),  # slower than fp32
+        ("AuthenticAMD", False, True, True),
+        ("AuthenticAMD", False, False, False),
+        ("GenuineIntel", False, False, False),
+    ],
+)
+def test_a_cpu_prefers_bf16_if_its_units_are_faster_than_fp32(
+    monkeypatch: pytest.MonkeyPatch, vendor: str, amx: bool, avx512_bf16: bool, prefers: bool
+) -> None:
+    monkeypatch.setattr("torch.backends.mkldnn.is_available", lambda: True)
+    monkeypatch.setattr("torch.cpu._is_amx_tile_supported", lambda: amx)
+    monkeypatch.setattr("torch.cpu._is_avx512_bf16_supported", lambda: avx512_bf16)
+    monkeypatch.setattr("peclip.runtime._is_amd", lambda: vendor == "AuthenticAMD")
+    monkeypatch.setattr("torch.backends.cpu.get_cpu_capability", lambda: "AVX512")
+    assert cpu_prefers_bf16() is prefers
+    monkeypatch.setattr("torch.backends.cpu.get_cpu_capability", lambda: "DEFAULT")  # ARM
+    assert not cpu_prefers_bf16()
+    monkeypatch.setattr("torch.backends.cpu.get_cpu_capability", lambda: "AVX512")
+    monkeypatch.setattr("torch.backends.mkldnn.is_available", lambda: False)
+    assert not cpu_prefers_bf16()
+
+
+def test_auto_precision_of_other_devices(machine: Any) -> None:
     assert choose_precision("auto", torch.device("mps")) == "fp32"
     assert choose_precision("auto", CUDA) == "bf16"
     machine(cuda=1, bf16=False)

@@ -88,19 +88,25 @@ class Batch:
     """Input of a model: videos, and the targets when they are known."""
 
     frames: Tensor
-    """float, (B, T, 3, S, S), normalised."""
+    """float, (B, T, 3, S, S), normalised; if `encoded`, (B, T, …)."""
     targets: Tensor | None = None
     """float, (B, C); rows sum to one, hard labels are one-hot."""
     streams: dict[str, Stream] = field(default_factory=dict)
     """The other inputs, by their name in `peclip.data.streams.registry.STREAMS`."""
+    mirror_encoded: Tensor | None = None
+    """The encoded frames of the mirror images, if `encoded`."""
+    encoded: bool = False
+    """Whether `frames` are the output of the model's `encode_frames`; their order is then fixed."""
 
     def at(self, order: Tensor) -> Batch:
         """Selects or reorders the frames of the videos; `order` is int64 (B, T')."""
+        assert not self.encoded
         streams = {name: stream.at(order) for name, stream in self.streams.items()}
         return replace(self, frames=frames_at(self.frames, order), streams=streams)
 
     def as_stills(self) -> Batch:
         """Returns every frame as a separate video: B*T videos of one frame."""
+        assert not self.encoded
         repeats = self.frames.shape[1]
         targets = None if self.targets is None else self.targets.repeat_interleave(repeats, 0)
         streams = {name: stream.as_stills(repeats) for name, stream in self.streams.items()}
@@ -109,6 +115,11 @@ class Batch:
     def mirrored(self) -> Batch:
         """Returns the mirror images of the videos."""
         streams = {name: stream.mirrored() for name, stream in self.streams.items()}
+        if self.encoded:
+            assert self.mirror_encoded is not None
+            return replace(
+                self, frames=self.mirror_encoded, mirror_encoded=self.frames, streams=streams
+            )
         return replace(self, frames=self.frames.flip(-1), streams=streams)
 
 

@@ -44,7 +44,7 @@ def test_without_support_the_encoder_itself_predicts(
 ) -> None:
     monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "SVE256")
     encoder = nn.Sequential(stem)
-    assert pack(encoder, CPU, "fp32") is encoder
+    assert pack(encoder, torch.device("cuda"), "fp32") is encoder
 
 
 @supported
@@ -110,6 +110,6 @@ def test_in_fp32_only_the_stem_of_an_encoder_is_packed() -> None:
         torch.testing.assert_close(packed(frames), tower(frames), atol=1e-5, rtol=1e-5)
 
 
-def test_an_encoder_without_a_stem_is_not_replaced_in_fp32() -> None:
+def test_an_encoder_on_another_device_is_not_replaced() -> None:
     encoder = nn.Sequential(nn.Linear(2, 2))
-    assert pack(encoder, CPU, "fp32") is encoder
+    assert pack(encoder, torch.device("cuda"), "fp32") is encoder

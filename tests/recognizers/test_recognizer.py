@@ -131,7 +131,7 @@ def test_running_out_of_memory_is_a_one_line_error(debug: PEClip) -> None:
     def full(*_: object) -> None:
         raise torch.OutOfMemoryError("CUDA out of memory.")
 
-    hook = own.model.vision.register_forward_pre_hook(full)
+    hook = own.model.vision.ln_pre.register_forward_pre_hook(full)
     try:
         with pytest.raises(DeviceError, match=r"^Out of memory on cpu\. .*-b 1"):
             own.score([window(1)])
@@ -142,7 +142,8 @@ def test_running_out_of_memory_is_a_one_line_error(debug: PEClip) -> None:
 def test_nan_probabilities_are_an_error(debug: PEClip) -> None:
     """As fp16 may give them, or a damaged weight: the first label would pass for the prediction."""
     own = debug.with_labels(["awake", "asleep"])
-    hook = own.model.vision.register_forward_hook(lambda module, args, output: output * math.inf)
+    norm = own.model.vision.ln_post
+    hook = norm.register_forward_hook(lambda module, args, output: output * math.inf)
     try:
         with pytest.raises(DeviceError, match=r"NaN or infinite in fp32\. Compute in fp32"):
             own.score([window(1)])

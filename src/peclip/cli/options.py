@@ -87,7 +87,8 @@ PrecisionOpt = Annotated[
     Precision,
     typer.Option(
         "--precision",
-        help="Precision of the model; auto selects bf16 on CUDA and fp32 on other devices.",
+        help="Precision of the model; auto selects bf16 on CUDA and, for predictions, on CPUs that are faster in it; "
+        "otherwise fp32.",
     ),
 ]
 ReportFormatOpt = Annotated[

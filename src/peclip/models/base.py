@@ -65,6 +65,22 @@ class ExpressionModel(nn.Module, ABC):
     def forward(self, batch: Batch, label_features: Tensor | None = None) -> Output:
         """Compares the videos of a batch with the labels."""
 
+    def encode_frames(self, frames: Tensor) -> Tensor:
+        """Computes what depends on each frame alone.
+
+        Args:
+            frames: (N, 3, S, S), normalised.
+
+        Returns:
+            (N, …), from which `forward` continues (`Batch.encoded`).
+        """
+        raise NotImplementedError
+
+    @property
+    def shares_frames(self) -> bool:
+        """Whether the model has `encode_frames`: predictions then compute it once per frame, for all windows."""
+        return type(self).encode_frames is not ExpressionModel.encode_frames
+
     def compare(self, features: Tensor, label_features: Tensor) -> Output:
         """Returns cosines of features (B, D) with those of the labels, divided by the temperature.
 

@@ -24,6 +24,7 @@ from peclip.models.fine_cliper_config import FineCLIPERConfig
 from peclip.nn.adapters import Adapter, Bottleneck, GroupedAdapters
 from peclip.nn.clip import load_backbone
 from peclip.nn.contrast import align, polarity_cosines
+from peclip.nn.frame_encoder import encode_frames
 from peclip.nn.fusion import AdaptiveWeights, FixedWeights
 from peclip.nn.towers import ClipBlock, Layout, TextTower, VisionTower
 from peclip.runtime import on_device
@@ -111,10 +112,8 @@ class FineCLIPERModel(ExpressionModel):
 
     def describe(self, labels: LabelSet, own: Mapping[str, str]) -> tuple[str, ...]:
         """Returns the positive text of every label."""
-        return tuple(
-            own.get(canonical(name)) or self.positive_text.replace("{label}", name)
-            for name in labels
-        )
+        template = self.positive_text
+        return tuple(own.get(canonical(n)) or template.replace("{label}", n) for n in labels)
 
     def encode_labels(self) -> Tensor:
         """Returns the features of the positive and of the negative texts, (2, C, D), unit length.
@@ -133,8 +132,8 @@ class FineCLIPERModel(ExpressionModel):
         """Compares the streams of videos with both polarities of the labels.
 
         Args:
-            batch: frames (B, T, 3, S, S), with parts and captions if the model reads them. A missing
-                stream (no face found, or no caption) gets weight 0.
+            batch: frames, with parts and captions if the model reads them. A missing stream (no face
+                found, or no caption) gets weight 0.
             label_features: output of `encode_labels`, to skip the text tower; computed if `None`.
 
         Raises:
@@ -177,10 +176,9 @@ class FineCLIPERModel(ExpressionModel):
 
     def _visual_streams(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Returns the features of the visual streams, (B, M, D), and which are present, bool (B, M)."""
-        streams, found = (
-            [batch.frames],
-            [torch.ones_like(batch.frames[:, :, 0, 0, 0], dtype=torch.bool)],
-        )
+        size, num_frames = batch.frames.shape[:2]
+        done, streams = ([batch.frames], []) if batch.encoded else ([], [batch.frames])
+        found = [torch.ones(size, num_frames, dtype=torch.bool, device=batch.frames.device)]
         if self.num_visual > 1:
             parts = batch.streams.get("parts")
             if not isinstance(parts, PartsStream):
@@ -190,12 +188,18 @@ class FineCLIPERModel(ExpressionModel):
                 )
             streams += list(parts.pictures.unbind(2))
             found += [parts.found] * (self.num_visual - 1)
-        sizes = [frames.shape[0] for frames in streams]
-        features = self.vision(torch.cat(streams), groups=sizes)  # (M*B, T, D)
+        if streams:
+            groups = [0 if batch.encoded else size, *[size] * (self.num_visual - 1)]
+            done.append(self.vision(torch.cat(streams), groups=groups))
+        features = torch.cat(done)  # (M*B, T, D)
         seen = torch.cat(found)[..., None].to(features.dtype)
         pooled = (features * seen).sum(1) / seen.sum(1).clamp(min=1)
         present = torch.stack([frames.any(1) for frames in found], dim=1)
-        return pooled.unflatten(0, (len(streams), -1)).transpose(0, 1), present
+        return pooled.view(self.num_visual, size, -1).transpose(0, 1), present
+
+    def encode_frames(self, frames: Tensor) -> Tensor:
+        """Returns the features of frames, (N, D): nothing is computed over time."""
+        return encode_frames(self.vision, frames, (), [len(frames)] + [0] * (self.num_visual - 1))
 
     def _encode_captions(self, texts: Sequence[str]) -> Tensor | None:
         """Returns the features of the existing captions, not normalised, or `None` without any."""

@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from functools import cached_property
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from peclip.labels import prior_factors
 from peclip.models.base import ExpressionModel
+from peclip.models.shared_frames import SharedFrames
 from peclip.nn.lowered import can_lower, lower
 from peclip.nn.packed import pack
+from peclip.nn.preprocess import Preprocess
 from peclip.nn.prompts import ComputedPrompts, CoupledPrompts
 from peclip.runtime import autocast, compute_type
 from peclip.types import Batch
 
 
 class FrozenModel:
-    """Computes logits of videos, and caches the label features and the packed weights.
+    """Computes logits of videos, and caches the label features, the packed weights and recent frames.
 
     The cache is rebuilt if the weights change in place, or the label texts or the temperature change.
 
@@ -49,6 +54,31 @@ class FrozenModel:
         return self._network
 
     @property
+    def shares_frames(self) -> bool:
+        """Whether `encode` is available and saves time; on a GPU, batches of equal size are faster."""
+        return self._model.shares_frames and self._device.type == "cpu"
+
+    @torch.inference_mode()
+    def encode(self, windows: Sequence[NDArray[np.uint8]], preprocess: Preprocess) -> Batch:
+        """Returns windows as an encoded batch, in which no recent frame is computed again.
+
+        Args:
+            windows: crops, uint8 (T, S, S, 3) each.
+            preprocess: of the model.
+        """
+        self._forget_the_past()
+
+        def views(crops: Tensor) -> list[Tensor]:
+            frames = preprocess(crops.to(self._device))
+            shown = [frames, frames.flip(-1)] if self._model.mirror else [frames]
+            with autocast(self._device, self._precision):
+                return [self._network.encode_frames(view) for view in shown]
+
+        encoded = self._frames.encode(windows, views)
+        mirrored = encoded[1] if self._model.mirror else None
+        return Batch(encoded[0], encoded=True, mirror_encoded=mirrored)
+
+    @property
     def label_features(self) -> Tensor:
         """Output of `encode_labels` in fp32, computed once for all predictions."""
         self._forget_the_past()
@@ -57,7 +87,7 @@ class FrozenModel:
     def _forget_the_past(self) -> None:
         if (now := _stamp(self._model)) != self._stamp:
             self._stamp = now
-            for name in ("_network", "_label_features"):
+            for name in ("_network", "_label_features", "_frames"):
                 self.__dict__.pop(name, None)
 
     @cached_property
@@ -72,6 +102,10 @@ class FrozenModel:
                 lower(encoder, dtype) if lowered else pack(encoder, self._device, self._precision)
             )
         return copy.deepcopy(self._model, parts)
+
+    @cached_property
+    def _frames(self) -> SharedFrames:
+        return SharedFrames()
 
     @cached_property
     def _label_features(self) -> Tensor:

@@ -20,12 +20,13 @@ from peclip.models.descriptions import describe
 from peclip.models.pe_clip_config import PEClipConfig
 from peclip.nn.adapters import Adapter, IdentityAdapter, TemporalDynamicAdapter
 from peclip.nn.clip import Backbone, load_backbone
+from peclip.nn.frame_encoder import TemporalBlock, encode_frames, encode_videos
 from peclip.nn.prompts import CoupledPrompts
 from peclip.nn.towers import ClipBlock, Layout, TextTower, VisionTower
 from peclip.types import Batch
 
 
-class PEClipVisionBlock(nn.Module):
+class PEClipVisionBlock(TemporalBlock):
     """A layer of the vision tower: `x + ShA(MSA(LN x))`, then `x + TDA(MLP(LN x))` (Figure 2)."""
 
     def __init__(
@@ -36,10 +37,15 @@ class PEClipVisionBlock(nn.Module):
         self.shared_adapter = shared_adapter
         self.temporal_adapter = temporal_adapter
 
-    def forward(self, x: Tensor, layout: Layout) -> Tensor:
-        """Maps (B*T, L, W) with T = `layout.num_frames` to (B*T, Q, W), Q being the output tokens of L."""
+    def each_frame(self, x: Tensor, layout: Layout) -> tuple[Tensor, Tensor]:
+        """Maps (N, L, W) to the sum after the attention and the output of the MLP, (N, Q, W) each."""
         x = x[:, : layout.wanted] + self.shared_adapter(self.block.attention(x, layout))
-        adapted: Tensor = x + self.temporal_adapter(self.block.mlp(x), layout.num_frames)
+        return x, self.block.mlp(x)
+
+    def over_time(self, parts: tuple[Tensor, Tensor], layout: Layout) -> Tensor:
+        """Maps the output of `each_frame` for B*T frames, T = `layout.num_frames`, to (B*T, Q, W)."""
+        x, mixed = parts
+        adapted: Tensor = x + self.temporal_adapter(mixed, layout.num_frames)
         return adapted
 
 
@@ -111,13 +117,24 @@ class PEClipModel(ExpressionModel):
         """Compares the videos of a batch with the labels.
 
         Args:
-            batch: frames (B, T, 3, S, S).
+            batch: frames (B, T, 3, S, S), or encoded.
             label_features: output of `encode_labels`, to skip the text tower; computed if `None`.
         """
         if label_features is None:
             label_features = self.encode_labels()
-        prompts: Sequence[Tensor] = () if self.prompts is None else self.prompts()[1]
-        return self.compare(self.vision(batch.frames, prompts).mean(dim=1), label_features)
+        prompts = self._vision_prompts()
+        if batch.encoded:
+            features = encode_videos(self.vision, batch.frames, prompts)
+        else:
+            features = self.vision(batch.frames, prompts)
+        return self.compare(features.mean(dim=1), label_features)
+
+    def encode_frames(self, frames: Tensor) -> Tensor:
+        """Computes everything before the first GRU, which reads the frames in their order."""
+        return encode_frames(self.vision, frames, self._vision_prompts())
+
+    def _vision_prompts(self) -> Sequence[Tensor]:
+        return () if self.prompts is None else self.prompts()[1]
 
     def encoders(self) -> list[nn.Module]:
         """Returns the vision tower."""

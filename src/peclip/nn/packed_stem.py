@@ -17,6 +17,10 @@ from peclip.nn.stem import ConvReLU6, SeparableConv, SeparableStem
 _IMAGES = 16
 """At a time: the activations of more do not fit into the cache, and of fewer the weights are read too often."""
 
+_FP32_CONVOLUTIONS = 7
+"""The first ones stay in fp32 where the others are in bf16. With all of them in bf16, the logits of nano differ by 0.17
+from those in fp32; with the first 7 in fp32 by 0.03, for a quarter of the time that bf16 saves."""
+
 
 def can_pack_stem(device: torch.device) -> bool:
     """Returns whether a packed stem is supported on a device and faster there."""
@@ -38,18 +42,19 @@ class PackedStem(nn.Module):
 
     Args:
         stem: with fp32 weights.
-        dtype: of the weights, of the activations and of the output.
+        dtype: of the output, and of the weights and activations from the eighth convolution on.
     """
 
     def __init__(self, stem: SeparableStem, dtype: torch.dtype = torch.float32) -> None:
         super().__init__()
-        self._dtype = dtype
         self._prepare = stem.prepare
-        layers = [PackedConv(stem.first, dtype)]
+        convolutions: list[ConvReLU6 | nn.Conv2d] = [stem.first]
         for layer in stem.layers:
             assert isinstance(layer, SeparableConv)
-            layers += [PackedConv(layer.depthwise, dtype), PackedConv(layer.pointwise, dtype)]
-        self._layers = nn.Sequential(*layers, PackedConv(stem.projection, dtype))
+            convolutions += [layer.depthwise, layer.pointwise]
+        first = [PackedConv(conv, torch.float32) for conv in convolutions[:_FP32_CONVOLUTIONS]]
+        rest = [*convolutions[_FP32_CONVOLUTIONS:], stem.projection]
+        self._layers = nn.Sequential(*first, *(PackedConv(conv, dtype) for conv in rest))
 
     def forward(self, x: Tensor) -> Tensor:
         """Maps images (N, 3, S, S) to a grid (N, W, S/P, S/P) for patches of P pixels."""
@@ -58,9 +63,7 @@ class PackedStem(nn.Module):
     def _encode(self, images: Tensor) -> Tensor:
         """Returns the turned grid of a few images."""
         turned = self._prepare(images).flip(2, 3)
-        grid: Tensor = self._layers(
-            turned.to(self._dtype).contiguous(memory_format=torch.channels_last)
-        )
+        grid: Tensor = self._layers(turned.contiguous(memory_format=torch.channels_last))
         return grid
 
 
@@ -70,6 +73,7 @@ class PackedConv(nn.Module):
     def __init__(self, module: ConvReLU6 | nn.Conv2d, dtype: torch.dtype) -> None:
         super().__init__()
         conv = module.conv if isinstance(module, ConvReLU6) else module
+        self._dtype = dtype
         self._bounds = [0.0, 6.0] if isinstance(module, ConvReLU6) else []
         self._padding = [side // 2 for side in conv.kernel_size]
         self._stride, self._groups = list(conv.stride), conv.groups
@@ -83,7 +87,7 @@ class PackedConv(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Maps (N, I, H, W) to (N, O, H/stride, W/stride), channels last."""
         y: Tensor = torch.ops.mkldnn._convolution_pointwise(
-            x,
+            x.to(self._dtype),
             self._weight,
             self._bias,
             self._padding,

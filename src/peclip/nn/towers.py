@@ -143,21 +143,36 @@ class VisionTower(nn.Module):
             Features of the frames, (B, T, D), not normalised.
         """
         num_frames = frames.shape[1]
-        x = self.patch_embedding(frames.flatten(0, 1)).flatten(2).transpose(1, 2)  # (B*T, L, W)
+        x = self.embed(frames.flatten(0, 1), prompts)
+        layout = Layout(num_frames, tuple(num_frames * videos for videos in groups))
+        features = self.through_blocks(x, layout, prompts)
+        return features.view(-1, num_frames, features.shape[1])
+
+    def embed(self, frames: Tensor, prompts: Sequence[Tensor]) -> Tensor:
+        """Maps frames (N, 3, S, S) to tokens (N, L, W)."""
+        x = self.patch_embedding(frames).flatten(2).transpose(1, 2)
         start = self.class_embedding.to(x.dtype).expand(x.shape[0], 1, -1)
         x = torch.cat([start, x], dim=1) + self.positional_embedding.to(x.dtype)
         if prompts:
             x = torch.cat([x, prompts[0].to(x.dtype).expand(x.shape[0], -1, -1)], dim=1)
-        x = self.ln_pre(x)
-        layout = Layout(num_frames, tuple(num_frames * videos for videos in groups))
-        for depth, block in enumerate(self.blocks):
+        embedded: Tensor = self.ln_pre(x)
+        return embedded
+
+    def through_blocks(
+        self, x: Tensor, layout: Layout, prompts: Sequence[Tensor], first: int = 0
+    ) -> Tensor:
+        """Maps the input of the first of these blocks, (N, L, W), to features of the frames, (N, D)."""
+        for depth, block in list(enumerate(self.blocks))[first:]:
             if 0 < depth < len(prompts):
                 x = _end_with(x, prompts[depth].to(x.dtype))
-            if depth == len(self.blocks) - 1:
-                layout = layout._replace(wanted=1)
-            x = _through(block, x, layout, checkpointed=self.checkpoint_activations)
-        features = self.ln_post(x[:, 0]) @ self.projection
-        return features.unflatten(0, (-1, num_frames))
+            place = self.layout_at(depth, layout)
+            x = _through(block, x, place, checkpointed=self.checkpoint_activations)
+        features: Tensor = self.ln_post(x[:, 0]) @ self.projection
+        return features
+
+    def layout_at(self, depth: int, layout: Layout) -> Layout:
+        """Returns the layout of a block: the last one outputs only the class token."""
+        return layout._replace(wanted=1) if depth == len(self.blocks) - 1 else layout
 
 
 class TextTower(nn.Module):

@@ -26,6 +26,8 @@ from peclip.predict_options import PredictOptions
 from peclip.types import Batch
 from peclip.video.windows import FaceWindow
 
+_MEMORY_ADVICE = "Use a smaller batch size (-b 1)."
+
 
 class Predictor(VideoPredictor):
     """Turns videos into predictions with a network.
@@ -115,7 +117,8 @@ class Predictor(VideoPredictor):
         def score(windows: list[FaceWindow]) -> list[list[float]]:
             values = {name: stream(windows) for name, stream in streams.items()}
             prepared = {n: s.prepared(self.preprocess, self.device) for n, s in values.items()}
-            return self.probabilities(replace(self.batch(windows), streams=prepared), weight)
+            batch = self._encoded(windows) if self._frozen.shares_frames else self.batch(windows)
+            return self.probabilities(replace(batch, streams=prepared), weight)
 
         return score
 
@@ -123,9 +126,14 @@ class Predictor(VideoPredictor):
         """Returns the frames of windows as model input, without other streams."""
         return Batch(self.preprocess(stack_on(self.device, [window.crops for window in windows])))
 
+    def _encoded(self, windows: Sequence[FaceWindow]) -> Batch:
+        """As `batch`, with the frames encoded, each once for all windows."""
+        with runtime.memory_errors(self.device, _MEMORY_ADVICE):
+            return self._frozen.encode([window.crops for window in windows], self.preprocess)
+
     def probabilities(self, batch: Batch, weight: float | None = None) -> list[list[float]]:
         """Returns the probabilities of a batch on the device, with a prior weight, in label order."""
-        with runtime.memory_errors(self.device, "Use a smaller batch size (-b 1)."):
+        with runtime.memory_errors(self.device, _MEMORY_ADVICE):
             return runtime.as_numbers(self._frozen(batch, weight).softmax(-1), self.precision)
 
     def label_features(self) -> Tensor:

@@ -64,7 +64,7 @@ class Recognizer(Predictor):
             DeviceError: the device or precision is unavailable.
         """
         chosen, settings = runtime.choose_device(device), load_settings()
-        computed = runtime.choose_precision(precision, chosen)
+        computed = runtime.choose_precision(precision, chosen, predicting=True)
         kind = cls.architecture or DEFAULT
         checkpoint = resolve(name, settings=settings, revision=revision, architecture=kind)
         return cls.from_checkpoint(checkpoint, chosen, computed, settings)
