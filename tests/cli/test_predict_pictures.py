@@ -91,7 +91,7 @@ def test_without_matplotlib_the_error_names_the_package_to_install(
 ) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     assert run(["predict", str(videos / "a.mp4"), option, str(tmp_path / name)]) == 5
-    assert "pip install 'peclip[plot]'" in (said := told(capsys))
+    assert 'pip install "matplotlib' in (said := told(capsys))
     assert option in said
 
 

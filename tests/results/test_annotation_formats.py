@@ -160,7 +160,7 @@ def test_without_pympi_the_error_names_the_package_to_install(
     form: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "pympi", None)
-    with pytest.raises(MissingExtraError, match=r"peclip\[annotation\]"):
+    with pytest.raises(MissingExtraError, match='pip install "pympi-ling'):
         save(tmp_path, form)
     assert not list(tmp_path.iterdir())
 
