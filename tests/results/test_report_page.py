@@ -92,7 +92,7 @@ def test_the_page_has_the_summary_the_timeline_the_settings_and_the_limits(tmp_p
     assert dict(cells)["person"] == "0"
     assert dict(cells)["seen"] == "3 s"
     assert (
-        dict(cells)["label (mean probability)"] == "<bdi>anger</bdi> 0.60"
+        dict(cells)["label (mean probability)"] == "<span><bdi>anger</bdi> 0.60</span>"
     )  # (0.8 + 0.9 + 0.1) / 3
     assert "<bdi>anger</bdi> 67%, <bdi>fear</bdi> 33%" in dict(cells)["share of time"]
     assert dict(cells)["episodes"] == "2"
@@ -213,7 +213,10 @@ def test_a_still_image_has_a_label_and_no_peaks(tmp_path: Path) -> None:
     path = tmp_path / "report.html"
     predict(row, source="a.png").save_report(path)
     page = Page(path)
-    assert 'data-name="label (mean probability)"><bdi>anger</bdi> 0.80</td>' in page.source
+    assert (
+        'data-name="label (mean probability)"><span><bdi>anger</bdi> 0.80</span></td>'
+        in page.source
+    )
     assert not page.of("figure")
 
 

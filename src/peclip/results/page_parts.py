@@ -82,7 +82,7 @@ def _cells(names: Sequence[str], line: SummaryLine, colours: Mapping[str, str], 
     values = (
         *(_key_cell(key, value, totals) for key, value in line.keys.items()),
         clock_text(totals.seen_s) if totals.seen_s else "",
-        still if label is None else f"{isolated(label)} {means[label]:.2f}",
+        f"<span>{still if label is None else f'{isolated(label)} {means[label]:.2f}'}</span>",
         _share_bar(line, colours),
         str(sum(totals.episodes.values())) if totals.seen_s else "",
         "" if quality is None else f"{quality:.0%}",
