@@ -127,7 +127,7 @@ def mediapipe() -> None:
     """MediaPipe, which the development set-up leaves out; without it, the test is skipped."""
     # Looked for, not imported: an installation that is broken must fail.
     if importlib.util.find_spec("mediapipe") is None:
-        pytest.skip("needs MediaPipe: pip install 'peclip[parts]'")
+        pytest.skip("needs MediaPipe: pip install '.[parts]'")
 
 
 @pytest.fixture(scope="session")

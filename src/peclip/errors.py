@@ -7,6 +7,7 @@ show to a user (one line in a terminal, status 400 of a web page); anything else
 from __future__ import annotations
 
 import os
+import re
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -109,15 +110,42 @@ class DeviceError(UserError):
 
 
 class MissingExtraError(UserError, ImportError):
-    """An optional package is not installed. The message contains the pip command."""
+    """An optional package is not installed. The message contains the commands that install it."""
 
     exit_code = 5
 
     def __init__(self, purpose: str, extra: str) -> None:
         super().__init__(
-            f"{purpose} requires an optional package. Install it with: pip install "
-            f"'peclip[{extra}]'"
+            f"{purpose} requires an optional package. Install it with: {install_command(extra)}"
         )
+
+
+def install_command(extra: str) -> str:
+    """Returns the commands that install the packages of an extra.
+
+    They name the packages themselves, because `peclip[extra]` needs a package index that has peclip.
+    """
+    packages = " ".join(
+        f'"{requirement}"' if re.search(r"[^\w.-]", requirement) else requirement
+        for requirement in optional_requirements().get(extra, [f"peclip[{extra}]"])
+    )
+    return f"pip install {packages} (with uv: uv pip install {packages})"
+
+
+def optional_requirements() -> dict[str, list[str]]:
+    """Returns the requirements of each extra of the installed package, such as `ray[data]>=2.60`.
+
+    The extra `dev`, which repeats others, is omitted.
+    """
+    from importlib.metadata import requires  # slow to import, and only errors need it
+
+    found = dict[str, list[str]]()
+    for text in requires("peclip") or ():
+        requirement, _, condition = text.partition(";")
+        extra = re.search(r"""extra\s*==\s*["']([\w-]+)["']""", condition)
+        if extra is not None and extra[1] != "dev":
+            found.setdefault(extra[1], []).append(requirement.strip())
+    return found
 
 
 class TrainingError(UserError):

@@ -22,7 +22,9 @@ Blur = Literal["others", "all"]
 EngineName = Literal["local", "ray"]
 """Where predictions run: in this process, or on the workers of a Ray cluster."""
 
-RowFormat = Literal["csv", "jsonl", "json", "parquet", "srt", "vtt", "tsv", "textgrid", "eaf"]
+RowFormat = Literal[
+    "csv", "jsonl", "json", "parquet", "srt", "vtt", "tsv", "textgrid", "eaf", "labelstudio"
+]
 """File formats for rows and, from srt onwards, for episodes."""
 
 ExportFormat = Literal["onnx"]

@@ -87,7 +87,7 @@ def test_faces(tmp_path: Path, astronaut: Path, capsys: pytest.CaptureFixture[st
     arguments = ["data", "check", "--dataset", "folder", "--data-root", str(tmp_path)]
     assert run([*arguments, "--detector", "haar"]) == 0
     out = capsys.readouterr().out
-    assert "\nframes: whole scenes: crop the faces (median " in out
+    assert "\nframes: whole scenes: run `peclip data prepare` before training (median " in out
     assert "6 of 6 frames with a face, haar)" in out
 
 

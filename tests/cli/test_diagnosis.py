@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import json
 import os
+import re
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -129,11 +130,20 @@ def test_the_landmarker_is_cached_or_not(cache: Path) -> None:
     assert found()["landmarker"] == Finding("landmarker", "cached")
 
 
+def test_every_package_of_the_extras_is_listed() -> None:
+    known = importlib.metadata.requires("peclip") or []
+    optional = {line.split(";")[0] for line in known if "extra ==" in line and "dev" not in line}
+    assert "pympi-ling>=1.71" in optional
+    names = {re.split(r"[\[<>=]", requirement)[0] for requirement in optional}
+    assert names <= found().keys()
+
+
 @pytest.mark.parametrize(
-    ("package", "extra"), [("mediapipe", "parts"), ("transformers", "captions"), ("ray", "ray")]
+    ("package", "requirement"),
+    [("pympi-ling", "pympi-ling>=1.71"), ("mediapipe", "mediapipe"), ("ray", "ray[data]")],
 )
-def test_each_extra_is_named_with_its_package(
-    package: str, extra: str, monkeypatch: pytest.MonkeyPatch
+def test_each_missing_package_comes_with_its_command(
+    package: str, requirement: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def version(name: str) -> str:
         if name == package:
@@ -143,7 +153,8 @@ def test_each_extra_is_named_with_its_package(
     monkeypatch.setattr("peclip.cli.diagnosis.version", version)
     finding = found()[package]
     assert (finding.value, finding.state) == ("not installed", "optional")
-    assert f"pip install 'peclip[{extra}]'" in finding.advice
+    assert f': pip install "{requirement}' in finding.advice
+    assert f'uv pip install "{requirement}' in finding.advice
 
 
 def test_an_extra_that_is_not_installed_is_optional(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -155,8 +166,8 @@ def test_an_extra_that_is_not_installed_is_optional(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr("peclip.cli.diagnosis.version", version)
     findings = found()
     assert findings["pandas"].state == findings["matplotlib"].state == "optional"
-    assert "pip install 'peclip[data]'" in findings["pandas"].advice
-    assert "pip install 'peclip[plot]'" in findings["matplotlib"].advice
+    assert 'pip install "pandas' in findings["pandas"].advice
+    assert 'pip install "matplotlib' in findings["matplotlib"].advice
     assert findings["pyarrow"] == Finding("pyarrow", "1.0")
 
 

@@ -182,7 +182,7 @@ def test_without_mediapipe_prediction_names_the_command(
     error = refused(
         capsys, "predict", str(astronaut), "-m", str(tmp_path / "model"), "--no-face-crop", code=5
     )
-    assert "pip install 'peclip[parts]'" in error
+    assert 'pip install "mediapipe' in error
 
 
 def test_a_missing_input_leaves_no_run_folder_and_no_rows(

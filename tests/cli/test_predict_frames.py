@@ -14,6 +14,7 @@ from fake_yunet import FakeYuNet, face_row, install
 from synthetic_videos import write_video
 
 from peclip.cli.app import run
+from peclip.cli.run_remarks import RunRemarks
 from peclip.results.overlay import render_overlay
 
 DEBUG = ["-m", "debug", "--device", "cpu", "--detector", "yunet"]
@@ -198,3 +199,27 @@ def test_what_cannot_be_written_is_refused_before_the_model_is_loaded(
         *(str(a), "-o", str(tmp_path / "r.jsonl"), "--resume"),
         *("--per-frame", str(tmp_path / "f.csv")),
     )
+
+
+def test_labels_that_are_shown_as_numbers_have_a_key(
+    tmp_path: Path, face: None, capsys: Output
+) -> None:
+    clip, out = write_video(tmp_path / "clip.mp4"), tmp_path / "out.mp4"
+    assert (
+        run(["predict", str(clip), *DEBUG, "--labels", "开心,sad,怒", "--save-video", str(out)])
+        == 0
+    )
+    lines = capsys.readouterr().err.splitlines()
+    assert "labels in the video: #1 开心, #3 怒" in lines
+    assert f"writing {out}" in lines
+    assert lines[-1].endswith(str(out))
+
+
+def test_people_without_a_baseline_are_named_with_the_limit(capsys: Output) -> None:
+    remarks = RunRemarks()
+    for name, tracks in (("a.mp4", [0, 2]), ("b.mp4", []), ("c.mp4", [0, 1, 2, 3, -1])):
+        remarks.add(name, {"without_baseline": tracks}, is_faceless=False)
+    remarks.print()
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("--baseline changed nothing for person 0 of a.mp4, person 2 of a.mp4, ")
+    assert "person 2 of c.mp4 and 2 more: it needs at least 10 windows" in line

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from peclip.cli import console
 from peclip.cli.app import run
 
 Output = pytest.CaptureFixture[str]
@@ -42,6 +43,23 @@ def test_the_timelines_of_several_sources_are_a_folder(
     assert "a.png" in (said := told(capsys))
     assert "--overwrite" in said
     assert run([*arguments, "--overwrite"]) == 6
+
+
+def test_the_last_line_lists_what_was_written(videos: Path, tmp_path: Path, capsys: Output) -> None:
+    rows, people, plots = tmp_path / "rows.csv", tmp_path / "people.csv", tmp_path / "plots"
+    files = ["--plot", str(plots), "--summary", str(people)]
+    assert run(["predict", str(videos), "-o", str(rows), *files]) == 6
+    last = capsys.readouterr().err.splitlines()[-1]
+    counts = "7 rows, 3 videos (1 failed), 2 people"
+    assert last == f"{counts} {console.arrow()} {rows}, {plots}/, {people}"
+    assert run(["predict", str(videos), *files, "--overwrite"]) == 6
+    assert (
+        capsys.readouterr().err.splitlines()[-1] == f"{counts} {console.arrow()} {plots}/, {people}"
+    )
+    assert run(["predict", str(videos / "a.mp4")]) == 0
+    assert console.arrow() not in capsys.readouterr().err
+    assert run(["predict", str(videos / "bad.mp4"), "--summary", str(people), "--overwrite"]) == 3
+    assert "people.csv" not in capsys.readouterr().err, "nothing was written"
 
 
 def test_several_sources_do_not_fit_into_one_plot(videos: Path, capsys: Output) -> None:
@@ -91,7 +109,7 @@ def test_without_matplotlib_the_error_names_the_package_to_install(
 ) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     assert run(["predict", str(videos / "a.mp4"), option, str(tmp_path / name)]) == 5
-    assert "pip install 'peclip[plot]'" in (said := told(capsys))
+    assert 'pip install "matplotlib' in (said := told(capsys))
     assert option in said
 
 

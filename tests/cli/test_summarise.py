@@ -151,6 +151,8 @@ def test_participants_join_and_group(rows: Path, tmp_path: Path, capsys: Output)
         ("x", "1", "3.0"),
         ("", "1", "1.0"),
     ]
+    assert run([*files, "--by", "condition"]) == 0
+    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()[1:]] == ["x", "(none)"]
     assert run([*files, "--by", "height"]) == 2
     assert "source, track_id, age, condition" in told(capsys)
 

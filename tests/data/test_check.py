@@ -245,3 +245,22 @@ def test_errors(dfew: Path) -> None:
         check_dataset("dfew", dfew, fold=9)
     with pytest.raises(DatasetError, match="Annotation list not found: .*DFEW_set_2_train"):
         check_dataset("dfew", dfew)
+
+
+@pytest.mark.parametrize(("val", "expected"), [(False, ["recording"]), (True, [])])
+def test_training_would_divide_the_pieces_of_a_recording(
+    val: bool, expected: list[str], tmp_path: Path
+) -> None:
+    root = tmp_path / "train" if val else tmp_path
+    for label, name in (("happy", "talk_ann"), ("sad", "talk_bea")):
+        for number in range(3):
+            frame_folder(root / label / f"{name}_part{number}", 16)
+        if val:
+            frame_folder(tmp_path / "val" / label / "talk_eve_part1", 16)
+    report = check_dataset("folder", tmp_path)
+    found = [finding for finding in report.findings if finding.kind == "recording"]
+    assert [finding.kind for finding in found] == expected
+    assert report.ok
+    if found:
+        assert found[0].where == "talk_ann*"
+        assert found[0].detail.startswith("happy/talk_ann_part0 and 2 more in train")

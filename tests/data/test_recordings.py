@@ -7,7 +7,12 @@ from pathlib import Path
 import pytest
 
 from peclip.data import Sample, Split
-from peclip.data.recordings import recording_stem, shared_recording, shared_recording_warning
+from peclip.data.recordings import (
+    longest_recording,
+    recording_stem,
+    shared_recording,
+    shared_recording_warning,
+)
 from peclip.labels import LabelSet
 
 
@@ -51,6 +56,13 @@ def test_whole_recordings_in_each_split() -> None:
     train = split("train", sample("interview_ann_1.mp4"), sample("interview_ann_2.mp4"))
     val = split("val", sample("interview_eve_1.mp4"), sample("interview_eve_2.mp4"))
     assert shared_recording_warning([train, val]) is None
+
+
+def test_the_recording_with_the_most_pieces() -> None:
+    names = ("interview_ann_1", "interview_bea_1", "interview_ann_2", "interview_ann_7")
+    train = split("train", *(sample(f"{name}.mp4") for name in names))
+    assert [piece.source.stem for piece in longest_recording(train)] == [names[0], *names[2:]]
+    assert longest_recording(split("train", sample("a.mp4"))) == []
 
 
 def test_known_subjects_need_no_names() -> None:

@@ -182,7 +182,7 @@ def test_without_ray_the_error_gives_the_install_command(
 ) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
     assert run(["predict", str(astronaut), *QUICK, *RAY]) == 5
-    assert "pip install 'peclip[ray]'" in capsys.readouterr().err
+    assert 'pip install "ray[data]' in capsys.readouterr().err
 
 
 def test_a_worker_predicts_as_the_local_engine(astronaut: Path, tmp_path: Path) -> None:

@@ -70,7 +70,9 @@ def test_a_person_like_the_reference_keeps_the_probabilities() -> None:
 def test_people_are_corrected_one_by_one_and_few_windows_not_at_all() -> None:
     rows = [row(window, 0.75) for window in range(10)]
     rows += [row(window, 0.75, track=1) for window in range(9)] + [row(10, None, track=-1)]
-    found = run(Baseline("median", config(median=EVEN), min_score=0.0), rows)
+    baseline = Baseline("median", config(median=EVEN), min_score=0.0)
+    found = run(baseline, rows)
+    assert baseline.metadata == {"without_baseline": [1]}
     assert found[10:] == rows[10:]
     assert found[0].scores["anger"] == pytest.approx(0.5)
 
@@ -111,3 +113,4 @@ def test_without_a_baseline_rows_are_not_held() -> None:
     one = row(0, 0.5)
     assert list(baseline.hold(one)) == [one]
     assert list(baseline.rest()) == []
+    assert baseline.metadata == {}

@@ -172,7 +172,7 @@ def test_every_fold_has_a_file() -> None:
         ("\n\n", "it is empty"),
         (HEADER, "it is empty"),
         ("source,label\na,sad\n", "line 1 lacks target; .* found 'source', 'label'"),
-        ("source;target;label\na;b;c\n", "line 1 lacks source, target, label"),
+        ("source|target|label\na|b|c\n", "line 1 lacks source, target, label"),
         ("source,target,label,label\na,b,c,c\n", "line 1 has the column 'label' twice"),
         (HEADER + "a,sad\n", "line 2 has 2 cells, but the header has 3"),
         (HEADER + "a,sad,sad\nb,c,sad,sad\n", "line 3 has 4 cells, but the header has 3"),

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import csv
+import json
 import shutil
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -160,7 +162,7 @@ def test_without_pympi_the_error_names_the_package_to_install(
     form: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "pympi", None)
-    with pytest.raises(MissingExtraError, match=r"peclip\[annotation\]"):
+    with pytest.raises(MissingExtraError, match='pip install "pympi-ling'):
         save(tmp_path, form)
     assert not list(tmp_path.iterdir())
 
@@ -231,3 +233,39 @@ def test_a_summary_for_excel(tmp_path: Path) -> None:
     assert (tmp_path / "a.csv").read_bytes() == b"\xef\xbb\xbfsource,seen_s\n'@x,-1.5\n"
     with pytest.raises(ConfigError, match=r"requires \.csv"):
         write_table(tmp_path / "a.json", [], excel=True)
+
+
+def test_label_studio_has_a_region_per_episode(tmp_path: Path) -> None:
+    # 10 frames/s, from frame 20: windows of 1 s every 0.5 s with the slots 2 to 2.75, to 3.25, to 4 s.
+    rows = [
+        replace(row(2 + n / 2, anger), start_frame=20 + 5 * n, end_frame=29 + 5 * n)
+        for n, anger in enumerate((0.9, 0.8, 0.3))
+    ]
+    path = tmp_path / "tasks.json"
+    with open_writer("labelstudio", path, LABELS) as writer:
+        writer.end_source(Prediction("a.mp4", LABELS, tuple(rows)))
+        writer.end_source(Prediction("b.mp4", LABELS, EMPTY))
+    first, second = json.loads(path.read_text(encoding="utf-8"))
+    assert first["data"] == {"video": "a.mp4"}
+    (prediction,) = first["predictions"]
+    assert prediction["model_version"] == "debug"
+    anger, joy = prediction["result"]
+    assert anger == {
+        "id": "0_0",
+        "type": "timelinelabels",
+        "from_name": "expression",
+        "to_name": "video",
+        # 2 s is frame 20, which Label Studio calls 21; frame 31 (3.1 s) or 32 (3.2 s) is the last one before 3.25 s.
+        "value": {"ranges": [{"start": 21, "end": 32}], "timelinelabels": ["anger"]},
+        "score": 0.86,  # (0.75 * 0.9 + 0.5 * 0.8) / 1.25
+        "meta": {"text": ["person 0"]},
+    }
+    assert joy["value"] == {"ranges": [{"start": 33, "end": 40}], "timelinelabels": [JOY]}
+    assert second["predictions"][0]["result"] == []
+
+
+def test_label_studio_without_sources_is_an_empty_list(tmp_path: Path) -> None:
+    path = tmp_path / "tasks.json"
+    with open_writer("labelstudio", path, LABELS):
+        pass
+    assert json.loads(path.read_text(encoding="utf-8")) == []

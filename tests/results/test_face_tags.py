@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from peclip.results.face_tags import Tag, TagPainter, rgb, written
+from peclip.results.face_tags import Tag, TagPainter, numbered, rgb, written
 from peclip.results.figures import PALETTE, colour_of_person, label_colours
 from peclip.results.rows import Row
 from peclip.video.faces import FaceBox
@@ -64,14 +64,24 @@ def test_a_box_and_its_tag_have_the_colour_of_the_person() -> None:
     image = painted(FaceBox(200, 100, 100, 120, 0.9))
     assert tuple(image[160, 200]) == rgb(colour_of_person(0))  # the left edge of the box
     assert tuple(image[160, 250]) == (128, 128, 128)  # the face itself is not covered
-    assert pixels_of(image[80:100, 200:300], 0) > 500  # the tag above it
+    tag = image[80:100, 200:300]
+    assert tuple(tag[10, 0]) == rgb(colour_of_person(0))
+    assert pixels_of(tag, 0) < 300, "only an outline, because filled colours mean labels"
+    assert tag[2:-2, 2:-2].mean() < 100, "dark"
+    assert tag[2:-2, 2:-2].min(-1).max() > 200, "with white letters"
 
 
-def test_a_low_quality_tag_is_written_on_black() -> None:
-    tag = np.s_[82:98, 200:300]
+def test_a_low_quality_tag_is_written_in_grey() -> None:
+    tag = np.s_[82:98, 202:400]
     box = FaceBox(200, 100, 100, 120, 0.9)
-    assert (painted(box)[tag] == 0).all(-1).mean() < 0.3
-    assert (painted(box, status="low_quality")[tag] == 0).all(-1).mean() > 0.5
+    good, poor = painted(box)[tag], painted(box, status="low_quality")[tag]
+    # White and grey letters, on the same ground.
+    assert good.min(-1).max() > 200
+    assert poor.min(-1).max() <= 170
+
+
+def test_numbered_labels_have_a_key() -> None:
+    assert numbered(["happy", "開心", "#3", "fröhlich", "怒"]) == {"#2": "開心", "#5": "怒"}
 
 
 def test_bars_show_the_probabilities() -> None:
@@ -104,5 +114,5 @@ def test_any_size_can_be_drawn(size: tuple[int, int]) -> None:
 def test_the_whole_frame_has_a_tag_in_the_corner_and_no_box() -> None:
     image = np.full((360, 640, 3), 128, np.uint8)
     TagPainter(LABELS, (640, 360)).draw(image, [Tag(-1, FaceBox(140, 0, 360, 360, 1.0), row())])
-    assert tuple(image[1, 1]) == rgb("#999999")
+    assert tuple(image[0, 0]) == rgb("#999999")
     assert (image[200:, 141:500] == 128).all()

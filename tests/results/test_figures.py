@@ -101,5 +101,5 @@ def test_without_matplotlib_the_confusion_matrix_is_an_error(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
-    with pytest.raises(MissingExtraError, match=r"pip install 'peclip\[plot\]'"):
+    with pytest.raises(MissingExtraError, match='pip install "matplotlib'):
         plot_confusion(Report.of(ConfusionMatrix(["a", "b"], [[1, 0], [0, 1]])))

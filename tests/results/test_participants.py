@@ -27,6 +27,12 @@ def test_a_source_is_found_by_path_name_or_stem(tmp_path: Path) -> None:
     assert remark == ""
 
 
+def test_a_table_of_excel_with_semicolons(tmp_path: Path) -> None:
+    path = table(tmp_path, "\ufeffsource;condition;age\na.mp4;control;20,5\n")
+    found, remark = read_participants(path).join(["in/a.mp4"])
+    assert (found["in/a.mp4"], remark) == ({"condition": "control", "age": "20,5"}, "")
+
+
 def test_what_does_not_match_is_counted_and_named(tmp_path: Path) -> None:
     path = table(tmp_path, "source,age\na,1\np7,2\np8,3\n")
     found, remark = read_participants(path).join(["a.mp4", "x.mp4"])

@@ -122,6 +122,25 @@ def test_a_track_is_the_mean_of_its_windows() -> None:
     assert found.scores == dict(track.scores)
 
 
+def test_overlapping_windows_are_weighted_by_their_time() -> None:
+    rows = [row(0, n, p) for n, p in enumerate([(0.8, 0.1, 0.1), (0.2, 0.7, 0.1), (0.5, 0.3, 0.2)])]
+    found = prediction(*rows)
+    # Slots of 0.75, 0.5 and 0.75 s: anger 0.75 * 0.8 + 0.5 * 0.2 + 0.75 * 0.5 = 1.075, over 2 s.
+    assert found.scores["anger"] == pytest.approx(0.5375)
+    (line,) = found.summary().rows()
+    assert line["mean_prob_anger"] == pytest.approx(0.5375)
+    assert (line["label"], found.label) == ("anger", "anger")
+
+
+def test_without_times_windows_count_alike() -> None:
+    rows = [
+        row(0, n, p, start_s=math.nan) for n, p in enumerate([(0.8, 0.1, 0.1), (0.2, 0.7, 0.1)])
+    ]
+    assert prediction(*rows).scores["anger"] == pytest.approx(0.5)
+    still = [row(0, n, (p, 1 - p, 0.0), start_s=0.0, end_s=0.0) for n, p in enumerate([0.8, 0.2])]
+    assert prediction(*still).scores["anger"] == pytest.approx(0.5)
+
+
 def test_a_poor_view_counts_only_without_a_better_one() -> None:
     good = row(0, 0, (0.6, 0.3, 0.1))
     poor = [row(0, n, (0.0, 0.0, 1.0), status="low_quality") for n in (1, 2, 3)]
@@ -344,7 +363,7 @@ def test_without_pandas_the_error_names_the_package_to_install(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setitem(sys.modules, "pandas", None)
-    with pytest.raises(MissingExtraError, match=r"pip install 'peclip\[data\]'") as caught:
+    with pytest.raises(MissingExtraError, match='pip install "pandas') as caught:
         prediction(row()).to_dataframe()
     assert caught.value.exit_code == 5
     assert isinstance(caught.value, ImportError)
@@ -354,7 +373,7 @@ def test_without_pyarrow_the_error_names_the_package_to_install(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setitem(sys.modules, "pyarrow", None)
-    with pytest.raises(MissingExtraError, match=r"pip install 'peclip\[data\]'"):
+    with pytest.raises(MissingExtraError, match='pip install "pandas'):
         prediction(row()).save(tmp_path / "rows.parquet")
     assert not list(tmp_path.iterdir())
     prediction(row()).save(tmp_path / "rows.csv")  # the others do not need it
@@ -365,7 +384,7 @@ def test_without_matplotlib_the_error_names_the_package_to_install(
 ) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
-    with pytest.raises(MissingExtraError, match=r"pip install 'peclip\[plot\]'"):
+    with pytest.raises(MissingExtraError, match='pip install "matplotlib'):
         prediction(row()).plot()
 
 

@@ -411,5 +411,5 @@ def test_a_table_for_pandas(monkeypatch: pytest.MonkeyPatch) -> None:
     table = summarise(TWO, LABELS).to_dataframe()
     assert list(table["scored_s"]) == [1.25, 1.25, 1.5]
     monkeypatch.setitem(sys.modules, "pandas", None)
-    with pytest.raises(MissingExtraError, match=r"peclip\[data\]"):
+    with pytest.raises(MissingExtraError, match='pip install "pandas'):
         summarise(TWO, LABELS).to_dataframe()

@@ -218,5 +218,5 @@ def test_without_matplotlib_the_error_names_the_package_to_install(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
-    with pytest.raises(MissingExtraError, match=r"pip install 'peclip\[plot\]'"):
+    with pytest.raises(MissingExtraError, match='pip install "matplotlib'):
         plot_timeline(predict())

@@ -260,7 +260,7 @@ def test_without_pyarrow_parquet_is_refused_at_once(
 ) -> None:
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     with (
-        pytest.raises(MissingExtraError, match=r"peclip\[data\]"),
+        pytest.raises(MissingExtraError, match='pip install "pandas'),
         open_writer("parquet", tmp_path / "rows.parquet", LABELS),
     ):
         pass

@@ -50,6 +50,29 @@ def test_a_broken_file(name: str, text: str, words: str, tmp_path: Path) -> None
         read_records(save(tmp_path, text, name))
 
 
+@pytest.mark.parametrize(
+    ("text", "age"),
+    [
+        ("source;age\na.mp4;1,5\n", "1,5"),
+        ("source\tage\na.mp4\t20\n", "20"),
+        ('\ufeff"source";"age, in years"\n"a.mp4";20\n', None),
+        ("source,age;unit\na.mp4,20\n", None),
+    ],
+)
+def test_the_header_shows_which_separator_a_csv_has(
+    text: str, age: str | None, tmp_path: Path
+) -> None:
+    ((place, cells),) = read_records(save(tmp_path, text, "a.csv"))
+    assert (place, cells["source"]) == ("line 2", "a.mp4")
+    assert cells.get("age") == age
+
+
+def test_cells_with_the_separator_must_be_quoted(tmp_path: Path) -> None:
+    path = save(tmp_path, "a;b\nx;y;z\n", "a.csv")
+    with pytest.raises(ConfigError, match="line 2 has 3 cells.*quote cells that contain a semicol"):
+        read_records(path)
+
+
 def test_a_file_without_records(tmp_path: Path) -> None:
     assert read_records(save(tmp_path, "a,b\n", "a.csv")) == []
     assert read_records(save(tmp_path, "\n", "a.jsonl")) == []

@@ -330,9 +330,7 @@ def test_a_missing_library(
     name: str, videos: Split, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, TRACKERS[name][0], None)
-    with pytest.raises(
-        MissingExtraError, match=rf"{name}.*pip install 'peclip\[{name}\]'"
-    ) as caught:
+    with pytest.raises(MissingExtraError, match=rf'{name}.*pip install "{name}') as caught:
         fresh().fit(videos, config=quick(), run_dir=tmp_path, report_to=[name])
     assert caught.value.exit_code == 5
 

@@ -224,7 +224,7 @@ def test_a_missing_landmarker_offline_is_named(monkeypatch: pytest.MonkeyPatch) 
 
 def test_without_mediapipe_it_names_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "mediapipe", None)
-    with pytest.raises(MissingExtraError, match=r"pip install 'peclip\[parts\]'"):
+    with pytest.raises(MissingExtraError, match='pip install "mediapipe'):
         load_finder("mediapipe", settings=load_settings())
 
 

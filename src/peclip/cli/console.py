@@ -50,6 +50,11 @@ def error(message: str) -> None:
     err().print(Text.assemble(("peclip: error:", "red"), " ", abridged(message)))
 
 
+def is_bar_visible() -> bool:
+    """Returns whether a progress bar shows what is being done."""
+    return bool(_bars)
+
+
 def as_markup(text: str) -> str:
     """Escapes text for a bar, which reads brackets as markup."""
     return escape(one_line(text))
@@ -135,9 +140,10 @@ class RowTable:
         label = escape(one_line(row.label or row.status.replace("_", " ")))
         score = "" if row.score is None else f"{row.score:.2f}"
         face = "" if row.face_conf is None else f"{row.face_conf:.2f}"
-        ranked = sorted(row.scores.items(), key=lambda item: -item[1])[
-            row.label is not None : self._top_k
-        ]
+        others = [item for item in row.scores.items() if item[0] != row.label]
+        # Labels whose probabilities look equal keep their order.
+        ranked = sorted(others, key=lambda item: -round(item[1], 2))
+        ranked = ranked[: self._top_k - (row.label is not None)]
         following = ", ".join(f"{name} {value:.2f}" for name, value in ranked)
         if row.status == "low_quality":
             following += "  (low quality)"

@@ -30,10 +30,12 @@ _SHOWN = 5
 """Findings of each kind shown in the table; JSON lists all."""
 
 _VERDICTS = {
-    "face": "cropped faces, like the crops {model} uses: use them with --no-face-crop",
-    "portrait": "portraits, wider than the crops {model} uses: crop the faces; do not use --no-face-crop",
-    "scene": "whole scenes: crop the faces",
-    "unclear": "unclear: inspect some frames",
+    "face": "cropped to the face, like the crops {model} uses: train on them as they are, and predict "
+    "them with --no-face-crop",
+    "portrait": "portraits that are not cropped to the face as {model} needs it: run `peclip data prepare` "
+    "before training, and predict them without --no-face-crop",
+    "scene": "whole scenes: run `peclip data prepare` before training",
+    "unclear": "unclear: inspect some frames, and run `peclip data prepare` unless they are cropped faces",
 }
 
 FoldOpt = Annotated[

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 from peclip.downloads.direct import RemoteFile
+from peclip.errors import install_command, optional_requirements
 from peclip.settings import Settings, load_settings
 from peclip.video.detectors.registry import DETECTORS
 from peclip.video.parts import LANDMARKER
@@ -18,21 +20,18 @@ from peclip.video.reader import available_decoders
 from peclip.video.readers.torchcodec import load_problem
 
 _CORE = ("peclip", "torch", "torchvision", "open_clip_torch", "opencv-python-headless")
-_EXTRAS = {
-    "pandas": ("data", "tables"),
-    "pyarrow": ("data", "tables"),
-    "matplotlib": ("plot", "plots"),
-    "mediapipe": ("parts", "landmarks and parsing maps"),
-    "transformers": ("captions", "captions from a local model"),
-    "onnxruntime": ("onnx", "exported models"),
-    "onnxscript": ("export", "peclip export"),
-    "ray": ("ray", "Ray Data"),
-    **{
-        name: (name, "experiment tracking")
-        for name in ("tensorboard", "wandb", "mlflow", "trackio")
-    },
+_PURPOSES = {
+    "annotation": "Praat and ELAN files",
+    "captions": "captions from a local model",
+    "data": "tables",
+    "export": "peclip export",
+    "onnx": "exported models",
+    "parts": "landmarks and parsing maps",
+    "plot": "plots and reports",
+    "ray": "Ray Data",
+    **dict.fromkeys(("tensorboard", "wandb", "mlflow", "trackio"), "experiment tracking"),
 }
-"""Package → its extra and purpose."""
+"""Extra → its purpose; the packages are those of the installation."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,12 +143,18 @@ def _file(name: str, file: RemoteFile, settings: Settings, about: str) -> Findin
 
 
 def _extras() -> Iterator[Finding]:
-    for package, (extra, purpose) in _EXTRAS.items():
-        try:
-            yield Finding(package, version(package))
-        except PackageNotFoundError:
-            advice = f"For {purpose}: pip install 'peclip[{extra}]'"
-            yield Finding(package, "not installed", "optional", advice)
+    known = set[str]()
+    for extra, requirements in optional_requirements().items():
+        advice = f"For {_PURPOSES.get(extra, extra)}: {install_command(extra)}"
+        for requirement in requirements:
+            package = re.split(r"[^\w.-]", requirement, maxsplit=1)[0]
+            if package in known:
+                continue
+            known.add(package)
+            try:
+                yield Finding(package, version(package))
+            except PackageNotFoundError:
+                yield Finding(package, "not installed", "optional", advice)
 
 
 def _can_be_named(folder: Path) -> bool:

@@ -145,7 +145,8 @@ SaveVideoOpt = Annotated[
     typer.Option(
         "--save-video",
         help="Also write a video with boxes, ids, labels and probabilities, and the original "
-        "sound, to this file (.mp4); for several sources, to this folder.",
+        "sound, to this file (.mp4); for several sources, to this folder. Labels in other scripts than "
+        "Latin are shown as #1, #2 and so on, which a line on standard error explains.",
     ),
 ]
 BlurOthersOpt = Annotated[

@@ -6,13 +6,13 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
 from peclip.cli import console
 from peclip.cli.options import check_output
 from peclip.cli.row_count import RowCount
+from peclip.cli.run_remarks import RunRemarks
 from peclip.errors import ConfigError
-from peclip.text.display import one_line
 
 if TYPE_CHECKING:
     from peclip.cli.side_outputs import SideOutputs
@@ -109,8 +109,7 @@ class RowOutput:
         self._writer: RowWriter | None = None
         self._journal: Journal | None = None
         self._count = RowCount()
-        self._first_faceless, self._num_faceless, self._faceless_hint = "", 0, ""
-        self._others = self._left_out = 0
+        self._remarks = RunRemarks()
 
     def __enter__(self) -> Self:
         return self
@@ -121,24 +120,27 @@ class RowOutput:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if self._num_faceless:
-            more = f" and {self._num_faceless - 1} more" if self._num_faceless > 1 else ""
-            console.note(f"{one_line(self._first_faceless)}{more}: {self._faceless_hint}")
-        if self._others:
-            counts = f"{self._left_out:,} (other people: {self._others:,})"
-            console.note(f"rows omitted because of --max-people: {counts}")
+        self._remarks.print()
         try:
             self._file.close()
-            to_file = self._format is not None and str(self._path) != "-"
-            if kind is None and self._writer is not None and to_file:
-                console.note(f"{self._count.text()} {console.arrow()} {self._path}")
             if kind is None or issubclass(kind, KeyboardInterrupt | SystemExit):
                 self._sides.close()
             else:
                 self._sides.discard()
+            if kind is None:
+                self._note_files()
         finally:
             if self._journal is not None:
                 self._journal.close(keep=self._resume or kind is not None)
+
+    def _note_files(self) -> None:
+        """Prints what was counted, and the files and folders that were written."""
+        to_file = self._format is not None and str(self._path) != "-"
+        written = [self._path] if self._writer is not None and to_file else []
+        written += self._sides.written()
+        if written:
+            names = ", ".join(f"{path}/" if path.is_dir() else str(path) for path in written)
+            console.note(f"{self._count.text()} {console.arrow()} {names}")
 
     def missing(self, sources: Sequence[Source]) -> tuple[list[Source], list[Entry]]:
         """Returns the sources still to read, and the journal entries of the others."""
@@ -192,15 +194,9 @@ class RowOutput:
         prediction = reading.prediction()
         self._writer.end_source(prediction)
         self._count.end_source(failed=reading.failure is not None)
-        left_out = prediction.metadata.get("left_out", {})
-        self._others += left_out.get("people", 0)
-        self._left_out += left_out.get("rows", 0)
+        is_faceless = reading.failure is None and faceless
+        self._remarks.add(reading.source, prediction.metadata, is_faceless=is_faceless)
         self._sides.end_source(prediction)
-        if reading.failure is None and faceless:
-            if not self._num_faceless:
-                self._first_faceless = reading.source
-                self._faceless_hint = _faceless_hint(prediction.metadata)
-            self._num_faceless += 1
         if self._journal is not None:
             failed = reading.failure is not None
             self._journal.add(reading.source, failed=failed, partly=failed and recognised)
@@ -245,25 +241,3 @@ class RowOutput:
         labels, excel = self._engine.labels, self._excel
         writer = open_writer(self._format, self._path, labels, append=self._resume, excel=excel)
         return self._file.enter_context(writer)
-
-
-def _faceless_hint(metadata: Mapping[str, Any]) -> str:
-    """Returns which faces were not found, and the options that find others."""
-    from peclip.video.search import smallest_face
-
-    video, options = metadata["video"], metadata["options"]
-    pixels = smallest_face(
-        max(video["width"], video["height"], 1),
-        detect_size=options["detect_size"],
-        min_face=options["min_face"],
-    )
-    frontal = (
-        "The Haar cascade detects only frontal faces; run `peclip models download yunet`. "
-        if metadata["face_detector"] == "haar"
-        else ""
-    )
-    return (
-        f"no face found. Faces smaller than about {pixels} pixels are not detected; to detect them, "
-        "raise --detect-size or lower --min-face. For uncertain detections, lower --face-threshold. "
-        f"{frontal}Use --no-face-crop only for videos that are already cropped to a face."
-    )

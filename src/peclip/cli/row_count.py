@@ -32,13 +32,14 @@ class RowCount:
 
     def text(self) -> str:
         """Returns the counts: `9 rows, 1 video, 1 person`; people only if faces were detected."""
-        parts = [_number(self._rows, "row"), _number(self._sources, "video")]
+        parts = [number_of(self._rows, "row"), number_of(self._sources, "video")]
         if self._failed:
             parts[-1] += f" ({self._failed:,} failed)"
         if self._people or not self._whole_frames:
-            parts.append(_number(self._people, "person", "people"))
+            parts.append(number_of(self._people, "person", "people"))
         return ", ".join(parts)
 
 
-def _number(count: int, one: str, several: str | None = None) -> str:
+def number_of(count: int, one: str, several: str | None = None) -> str:
+    """Returns a count with its noun, such as `2 videos`; the plural ends in s unless it is given."""
     return f"{count:,} {one if count == 1 else several or f'{one}s'}"

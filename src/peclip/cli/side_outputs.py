@@ -7,10 +7,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from peclip.cli import console
 from peclip.cli.options import check_output
 from peclip.cli.source_outputs import files_of_sources
 from peclip.errors import ConfigError
 from peclip.literals import Blur
+from peclip.results.face_tags import numbered
 from peclip.results.figures import (
     FIGURE_ENDINGS,
     OVERLAY_ENDINGS,
@@ -31,6 +33,9 @@ OnFrame = Callable[[float], None]
 
 class SideOutput(Protocol):
     """Receives the prediction of each source when it is complete; by default ignores it."""
+
+    has_written: bool = False
+    """Whether anything is in the file or folder, after `close`."""
 
     def draw_source(self, prediction: Prediction, on_frame: OnFrame) -> None:
         """Does the long work for one source, before `end_source`; Ctrl-C ends it at once."""
@@ -89,6 +94,7 @@ class SummaryOutput(SideOutput):
 
         if self._parts:
             write_table(self._path, joined(self._parts).rows())
+            self.has_written = True
 
 
 class VideoOutput(SideOutput):
@@ -102,7 +108,14 @@ class VideoOutput(SideOutput):
         if prediction.faces:
             path = self._request.files[prediction.source]
             path.parent.mkdir(exist_ok=True)
+            numbers = {} if self.has_written else numbered(prediction.labels)
+            if numbers:
+                names = ", ".join(f"{number} {label}" for number, label in numbers.items())
+                console.note(f"labels in the video: {names}")
+            if not console.is_bar_visible():
+                console.note(f"writing {path}")
             prediction.render(path, blur=self._request.blur, on_frame=on_frame)
+            self.has_written = True
 
 
 class FrameRowsOutput(SideOutput):
@@ -123,6 +136,7 @@ class FrameRowsOutput(SideOutput):
         """Completes the file."""
         if self._file is not None:
             self._file.close()
+            self.has_written = True
 
     def discard(self) -> None:
         """Removes the incomplete file."""
@@ -144,6 +158,7 @@ class PlotOutput(SideOutput):
             path = self._request.files[prediction.source]
             path.parent.mkdir(exist_ok=True)
             save_figure(prediction.plot(pictures=_shows_faces(self._request)), path)
+            self.has_written = True
 
 
 class ReportOutput(SideOutput):
@@ -157,6 +172,7 @@ class ReportOutput(SideOutput):
     def end_source(self, prediction: Prediction) -> None:
         """Adds the section of a source."""
         self._report.end_source(prediction)
+        self.has_written = True
 
     def close(self) -> None:
         """Writes the page."""
@@ -254,6 +270,11 @@ class SideOutputs:
         """Completes each output."""
         for output in self._open:
             output.close()
+
+    def written(self) -> list[Path]:
+        """Returns the files and folders that were written, after `close`."""
+        pairs = zip(self.paths, self._open, strict=True)
+        return [path for path, output in pairs if output.has_written]
 
     def discard(self) -> None:
         """Removes temporary files after an error."""

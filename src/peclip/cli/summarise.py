@@ -146,7 +146,7 @@ def _print(summary: Summary) -> None:
         quality = row["quality_ok"]
         lines.append(
             [
-                *("" if value is None else str(value) for value in line.keys.values()),
+                *("(none)" if value in (None, "") else str(value) for value in line.keys.values()),
                 f"{row['seen_s']:.1f}",
                 row["label"] or "",
                 ", ".join(f"{name} {shares[name]:.0%}" for name in ranked[:3]),

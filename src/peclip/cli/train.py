@@ -258,4 +258,6 @@ def _print_table(report: RunReport, folder: Path) -> None:
         console.note(note)
     if report.warning is not None:
         console.note(f"warning: {report.warning}")
-    console.note(f"run folder: {folder}")
+    if len(report.folds) == 1:
+        use = shlex.join(["peclip", "predict", "clip.mp4", "-m", str(folder)])
+        console.note(f"to use the model: {use}")

@@ -12,7 +12,7 @@ from peclip.data.benchmarks.registry import find_benchmark
 from peclip.data.check_report import CheckReport, FaceShare, Finding, SplitSummary
 from peclip.data.face_share import measure_face_share
 from peclip.data.media import count_images, is_still
-from peclip.data.recordings import shared_recording
+from peclip.data.recordings import longest_recording, recording_stem, shared_recording
 from peclip.data.samples import Sample, Split
 from peclip.data.splits import read_splits
 from peclip.errors import DatasetError, VideoError
@@ -162,10 +162,21 @@ def _check_recordings(dataset: str, splits: Sequence[Split]) -> list[Finding]:
     if find_benchmark(dataset).labels is not None:
         return []
     found = shared_recording(splits)
-    if found is None:
+    if found is not None:
+        detail = f"{found.one.id} in {found.splits[0]}, {found.other.id} in {found.splits[1]}"
+        return [Finding("recording", f"{found.stem}*", detail)]
+    train = next((split for split in splits if split.split == "train"), None)
+    if train is None or any(split.split == "val" for split in splits):
         return []
-    detail = f"{found.one.id} in {found.splits[0]}, {found.other.id} in {found.splits[1]}"
-    return [Finding("recording", f"{found.stem}*", detail)]
+    pieces = longest_recording(train)
+    if len(pieces) < 2:
+        return []
+    stem = recording_stem(pieces[0])
+    detail = (
+        f"{pieces[0].id} and {len(pieces) - 1} more in train; without a val split, training divides them "
+        "between train and val"
+    )
+    return [Finding("recording", f"{stem}*", detail)]
 
 
 def _shared(one: Iterable[str], other: Iterable[str]) -> list[str]:

@@ -30,7 +30,8 @@ KINDS: dict[Kind, str] = {
     "duplicate": "the same video appears twice in one split",
     "conflict": "the same video has two labels",
     "overlap": "the same video is in two splits that must be disjoint",
-    "recording": "names suggest that one recording is in two splits; use the table data set with subjects",
+    "recording": "names suggest that pieces of one recording are in two splits, or will be; use the table "
+    "data set with a subject column",
     "short": "fewer frames than the model samples, so some are repeated",
     "skipped": "files in the data set's folders that are not samples",
 }

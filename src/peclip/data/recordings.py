@@ -36,6 +36,28 @@ def shared_recording(splits: Sequence[Split]) -> Shared | None:
     Names such as interview_ann_part3 and interview_ann_part7 are taken for pieces of one recording, where the subject is
     unknown. A numbering of unrelated files, such as happy_001 or of most files of the data set, is not.
     """
+    stems, pieces = _recordings(splits)
+    for one, other in combinations(splits, 2):
+        first, second = _by_stem(one, stems), _by_stem(other, stems)
+        both = sorted(first.keys() & second.keys() & pieces)
+        if both:
+            stem = both[0]
+            return Shared(stem, first[stem], second[stem], len(both), (one.split, other.split))
+    return None
+
+
+def longest_recording(split: Split) -> list[Sample]:
+    """Returns the samples of a split that seem to be pieces of the recording with the most pieces; empty without one."""
+    stems, pieces = _recordings([split])
+    by_stem: dict[str, list[Sample]] = {stem: [] for stem in sorted(pieces)}
+    for sample in split.samples:
+        if (stem := stems.get(sample.id)) in by_stem:
+            by_stem[str(stem)].append(sample)
+    return max(by_stem.values(), key=len, default=[])
+
+
+def _recordings(splits: Sequence[Split]) -> tuple[dict[str, str | None], set[str]]:
+    """Returns the stem of each sample by its id, and the stems that name recordings."""
     samples = [sample for split in splits for sample in split.samples if sample.subject is None]
     stems = {sample.id: recording_stem(sample) for sample in samples}
     counts = Counter(stem for stem in stems.values() if stem is not None)
@@ -46,13 +68,7 @@ def shared_recording(splits: Sequence[Split]) -> Shared | None:
         if stem.casefold() not in labels
         and (_is_compound(stem) or (len(counts) > 2 and 2 * count < len(samples)))
     }
-    for one, other in combinations(splits, 2):
-        first, second = _by_stem(one, stems), _by_stem(other, stems)
-        both = sorted(first.keys() & second.keys() & pieces)
-        if both:
-            stem = both[0]
-            return Shared(stem, first[stem], second[stem], len(both), (one.split, other.split))
-    return None
+    return stems, pieces
 
 
 def shared_recording_warning(splits: Sequence[Split]) -> str | None:

@@ -44,6 +44,7 @@ class Baseline:
         self._kind, self._min_score = kind, min_score
         self._reference: Mapping[str, float] = {}
         self._held: list[Row] = []
+        self._unchanged: list[int] = []
         if kind is not None:
             self._reference = reference_of(kind, config)
 
@@ -51,6 +52,11 @@ class Baseline:
     def is_used(self) -> bool:
         """Whether rows are held until the end."""
         return self._kind is not None
+
+    @property
+    def metadata(self) -> dict[str, list[int]]:
+        """The people without a baseline, for `Prediction.metadata`; empty if none was requested."""
+        return {"without_baseline": list(self._unchanged)} if self.is_used else {}
 
     def hold(self, row: Row) -> Iterator[Row]:
         """Yields a row that does not change, or holds it."""
@@ -66,7 +72,8 @@ class Baseline:
         for row in held:
             if row.scores:
                 people.setdefault(row.track_id, []).append(row)
-        shifts = {track: self._shift(rows) for track, rows in people.items()}
+        shifts = {track: self._shift(rows) for track, rows in sorted(people.items())}
+        self._unchanged += [track for track, shift in shifts.items() if shift is None]
         for row in held:
             shift = shifts.get(row.track_id)
             yield row if shift is None or not row.scores else self._changed(row, shift)

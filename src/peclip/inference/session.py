@@ -146,7 +146,7 @@ class Session:
 
     def prediction(self) -> Prediction:
         """Returns the prediction from the rows so far."""
-        metadata = self._metadata | self._longest.metadata
+        metadata = self._metadata | self._longest.metadata | self._baseline.metadata
         rows = tuple(self._rows)
         if self._faces is not None:
             named = {row.track_id for row in rows}

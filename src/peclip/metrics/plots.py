@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 from peclip.errors import ConfigError
 from peclip.results.figures import PALETTE, check_matplotlib
+from peclip.results.fonts import fonts_for
 from peclip.text.display import printable, shortened
 
 MAX_PLOTTED = 100
@@ -36,6 +37,11 @@ def plot_confusion(report: Report, *, title: str | None = None) -> Figure:
             f"A plot of the confusion matrix shows at most {MAX_PLOTTED} classes; there are "
             f"{len(report.labels)}. Write the scores to a .json file instead."
         )
+    with fonts_for([*report.labels, title or ""]):
+        return _confusion_figure(report, title)
+
+
+def _confusion_figure(report: Report, title: str | None) -> Figure:
     from matplotlib.figure import Figure
 
     size = len(report.labels)

@@ -1,7 +1,7 @@
 """Reduces the rows of `peclip predict`, one per person and window, to one row per video.
 
-The rule is the same as for `peclip.results.prediction.Prediction.label`: the mean of the probabilities over
-the windows with status ok or uncertain of the person who is visible longest. Windows of low quality count where
+The rule is the same as for `peclip.results.prediction.Prediction.label`: the mean of the probabilities, weighted by
+time, over the windows with status ok or uncertain of the person who is visible longest. Windows of low quality count where
 that person has no other. A video without a face, or with uncertain windows only, has no prediction, and is excluded.
 """
 

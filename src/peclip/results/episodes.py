@@ -125,14 +125,32 @@ def timeline_of(source: str, rows: Iterable[Row]) -> Timeline:
         rows: all rows of the source, in any order.
     """
     rows = sorted(map(_as_written, rows), key=lambda row: (row.start_s, row.end_s))
-    slots = time_slots((row.start_s, row.end_s) for row in rows)
+    slots = slots_of(rows)
     by_track = dict[int, list[tuple[Row, Interval]]]()
     for row in rows:
         if row.status not in ("no_face", "decode_error"):
-            slot = slots.get((row.start_s, row.end_s), (row.start_s, row.start_s))
-            by_track.setdefault(row.track_id, []).append((row, slot))
+            by_track.setdefault(row.track_id, []).append((row, slot_of(row, slots)))
     people = [Person(source, track, tuple(seen)) for track, seen in sorted(by_track.items())]
     return Timeline(source, slots, tuple(people))
+
+
+def slots_of(rows: Iterable[Row]) -> Mapping[Interval, Interval]:
+    """Returns the slot of each window of a source, whose times are rounded as in row files.
+
+    Args:
+        rows: all rows of the source, in any order.
+    """
+    return time_slots(map(_window, rows))
+
+
+def slot_of(row: Row, slots: Mapping[Interval, Interval]) -> Interval:
+    """Returns the slot of a row's window; it is empty if the window has no duration."""
+    window = _window(row)
+    return slots.get(window, (window[0], window[0]))
+
+
+def _window(row: Row) -> Interval:
+    return round(row.start_s, _DIGITS), round(row.end_s, _DIGITS)
 
 
 def seconds(windows: Iterable[tuple[Row, Interval]]) -> float:

@@ -22,7 +22,7 @@ _CAP_HEIGHT = 21
 _SHOWN = 3
 """Labels with a bar, the most probable first."""
 
-_WHITE, _BLACK = (255, 255, 255), (0, 0, 0)
+_WHITE, _BLACK, _GROUND, _FAINT = (255, 255, 255), (0, 0, 0), (28, 28, 28), (170, 170, 170)
 _SHADE = 0.35
 """Brightness that is left of the picture behind bars."""
 
@@ -102,7 +102,9 @@ class TagPainter:
         person = "" if tag.track_id == WHOLE_FRAME else str(tag.track_id)
         texts = [person]
         if tag.row is not None and tag.row.label is not None:
-            texts.insert(0, f"{person} {self._names[tag.row.label]} {tag.row.score:.2f}".strip())
+            doubt = "" if tag.row.status == "ok" else " ?"
+            text = f"{person} {self._names[tag.row.label]} {tag.row.score:.2f}{doubt}"
+            texts.insert(0, text.strip())
         height = self._cap + 2 * self._gap
         for text in texts:
             width = self._text_width(text) + 2 * self._gap
@@ -137,11 +139,11 @@ class TagPainter:
     def _fill_head(
         self, image: Image, area: _Area, text: str, tag: Tag, colour: tuple[int, int, int]
     ) -> None:
-        sure = tag.row is None or tag.row.status == "ok"
-        # A low-quality window is written in colour on black, and any other one on the colour.
-        ground = colour if sure else _BLACK
-        cv2.rectangle(image, area[:2], (area.right - 1, area.bottom - 1), ground, cv2.FILLED)
-        ink = (_BLACK if _brightness(ground) > 110 else _WHITE) if sure else _light(colour)
+        # The person's colour only outlines the tag: a filled one would look like the bar of a label.
+        corners = area[:2], (area.right - 1, area.bottom - 1)
+        cv2.rectangle(image, *corners, _GROUND, cv2.FILLED)
+        cv2.rectangle(image, *corners, colour, self._stroke)
+        ink = _WHITE if tag.row is None or tag.row.status == "ok" else _FAINT
         self._write(image, text, area.left + self._gap, area.bottom - self._gap, ink)
 
     def _outline(self, image: Image, box: _Area, colour: tuple[int, int, int]) -> None:
@@ -217,6 +219,15 @@ def written(label: str, number: int) -> str:
     plain = unicodedata.normalize("NFKD", label.replace("ß", "ss"))
     plain = "".join(letter for letter in plain if not unicodedata.combining(letter))
     return shortened(plain, 24).replace("…", "...") if plain.isascii() else f"#{number}"
+
+
+def numbered(labels: Sequence[str]) -> dict[str, str]:
+    """Returns the labels that a video shows as their number, by that number, such as #3."""
+    return {
+        f"#{number}": label
+        for number, label in enumerate(labels, start=1)
+        if label != f"#{number}" == written(label, number)
+    }
 
 
 def rgb(colour: str) -> tuple[int, int, int]:

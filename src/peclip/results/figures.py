@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from peclip.errors import ConfigError, MissingExtraError
 from peclip.files import replacing
 from peclip.labels import EMOTIONS, canonical
+from peclip.results.fonts import missing_letters_as_warning
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -34,6 +35,13 @@ _PEOPLE = tuple(PALETTE[number] for number in (0, 4, 5, 6, 3, 1, 7))
 def colour_of_person(track_id: int) -> str:
     """Returns the colour of a person in all pictures, such as #E69F00; grey for the whole frame."""
     return PALETTE[2] if track_id < 0 else _PEOPLE[track_id % len(_PEOPLE)]
+
+
+def ink_on(colour: str) -> str:
+    """Returns black or white, whichever is easier to read on a colour."""
+    red, green, blue = bytes.fromhex(colour.removeprefix("#"))
+    # Not #000000, which the report replaces on dark screens.
+    return "#000001" if 0.299 * red + 0.587 * green + 0.114 * blue > 110 else "white"
 
 
 def check_matplotlib(purpose: str) -> None:
@@ -61,7 +69,7 @@ def save_figure(figure: Figure, path: str | Path) -> None:
             f"{', '.join(FIGURE_ENDINGS)}."
         )
     try:
-        with replacing(path) as partial:
+        with replacing(path) as partial, missing_letters_as_warning():
             figure.savefig(partial, dpi=150, format=path.suffix[1:].lower())
     except OSError as error:
         raise ConfigError(

@@ -63,9 +63,8 @@ class Lane:
         return f"{mean}{label} {self.means[label]:.2f}"
 
     def leading(self, limit: int) -> tuple[str, ...]:
-        """Returns the labels with the longest time, then those with the highest mean probability."""
-        times = self.totals.label_s
-        return tuple(sorted(self.means, key=lambda name: (-times[name], -self.means[name])))[:limit]
+        """Returns the labels with the highest mean probability."""
+        return tuple(self.means)[:limit]
 
     def runs(self) -> list[list[Cell]]:
         """Returns the cells with probabilities, divided where the person is not seen between them."""
@@ -95,6 +94,11 @@ class Lanes:
     """People without a lane, who are seen for less time than the others."""
     end_reason: str
     """Why the source could not be read to its end, or empty."""
+
+    @property
+    def is_still(self) -> bool:
+        """Whether the source has no duration, like an image."""
+        return self.end_s <= self.start_s
 
 
 @dataclass(slots=True)

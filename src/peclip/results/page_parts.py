@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Any
 import cv2
 
 from peclip.results.figures import label_colours
-from peclip.results.summary import Summary, SummaryLine
+from peclip.results.fonts import missing_letters_as_warning
+from peclip.results.summary import KEYS, Summary, SummaryLine
 from peclip.results.time_axis import clock_text
+from peclip.results.totals import Totals
 from peclip.text.display import printable
 
 if TYPE_CHECKING:
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
 
     from peclip.video.faces import Image
 
-HEADINGS = ("source", "person", "seen", "label (mean)", "share of time", "episodes", "good quality")
+_HEADINGS = ("seen", "label (mean probability)", "share of time", "episodes", "good quality")
 
 _JPEG_QUALITY = 85
 _SMALLEST_SHARE = 0.005
@@ -32,22 +34,30 @@ def text(value: object) -> str:
     return escape(printable(str(value)), quote=True)
 
 
+def isolated(label: str) -> str:
+    """Returns a label that does not change the direction of the text around it, such as one in Arabic."""
+    return f"<bdi>{text(label)}</bdi>"
+
+
 def base_name(source: str) -> str:
     """Returns the name of a source without its folder."""
     return Path(source).name or source
 
 
 def summary_table(summary: Summary, *, kind: str = "summary") -> str:
-    """Returns a table with one line per person.
+    """Returns a table with one line per person or group.
 
     Args:
         summary: the lines.
         kind: class of the table.
     """
     colours = label_colours(summary.labels)
-    heading = "".join(f'<th scope="col">{name}</th>' for name in HEADINGS)
+    keys = summary.lines[0].keys if summary.lines else KEYS
+    names = [*("person" if key == "track_id" else text(key) for key in keys), *_HEADINGS]
+    heading = "".join(f'<th scope="col">{name}</th>' for name in names)
     lines = "".join(
-        f"<tr>{_cells(line, colours, _still(line, summary))}</tr>\n" for line in summary.lines
+        f"<tr>{_cells(names, line, colours, _still(line, summary))}</tr>\n"
+        for line in summary.lines
     )
     return (
         f'<table class="{text(kind)}"><thead><tr>{heading}</tr></thead>\n'
@@ -57,33 +67,41 @@ def summary_table(summary: Summary, *, kind: str = "summary") -> str:
 
 def _still(line: SummaryLine, summary: Summary) -> str:
     """Returns the label of a person in a still image, which has no time and so no mean."""
-    if line.totals.source_s:
+    if line.totals.source_s or any(key not in line.keys for key in KEYS):
         return ""
     source, track = line.keys["source"], line.keys["track_id"]
     found = (one for one in summary.episodes if (one.source, one.track_id) == (source, track))
     episode = next(found, None)
-    return "" if episode is None else f"{text(episode.label)} {episode.apex_prob:.2f}"
+    return "" if episode is None else f"{isolated(episode.label)} {episode.apex_prob:.2f}"
 
 
-def _cells(line: SummaryLine, colours: Mapping[str, str], still: str) -> str:
-    totals, track = line.totals, line.keys["track_id"]
+def _cells(names: Sequence[str], line: SummaryLine, colours: Mapping[str, str], still: str) -> str:
+    totals = line.totals
     label, means = totals.label, totals.mean_probs
     quality = totals.status_s["ok"] / totals.seen_s if totals.seen_s else None
-    person = f"{track}" if track >= 0 else ("whole frame" if totals.people else "no face found")
-    if not totals.people and totals.failed:
-        person = "could not be read"
     values = (
-        f'<span title="{text(line.keys["source"])}">{text(base_name(line.keys["source"]))}</span>',
-        person,
+        *(_key_cell(key, value, totals) for key, value in line.keys.items()),
         clock_text(totals.seen_s) if totals.seen_s else "",
-        still if label is None else f"{text(label)} {means[label]:.2f}",
+        f"<span>{still if label is None else f'{isolated(label)} {means[label]:.2f}'}</span>",
         _share_bar(line, colours),
         str(sum(totals.episodes.values())) if totals.seen_s else "",
         "" if quality is None else f"{quality:.0%}",
     )
     return "".join(
-        f'<td data-name="{name}">{value}</td>' for name, value in zip(HEADINGS, values, strict=True)
+        f'<td data-name="{name}">{value}</td>' for name, value in zip(names, values, strict=True)
     )
+
+
+def _key_cell(key: str, value: Any, totals: Totals) -> str:
+    if key == "source":
+        return f'<span title="{text(value)}">{text(base_name(value))}</span>'
+    if key != "track_id":
+        return "(none)" if value in (None, "") else text(value)
+    if value >= 0:
+        return f"{value}"
+    if totals.people:
+        return "whole frame"
+    return "could not be read" if totals.failed else "no face found"
 
 
 def _share_bar(line: SummaryLine, colours: Mapping[str, str]) -> str:
@@ -101,7 +119,7 @@ def _share_bar(line: SummaryLine, colours: Mapping[str, str]) -> str:
             )
         left += share
     ranked = sorted((one for one in shares if shares[one] > 0), key=lambda one: -shares[one])
-    words = ", ".join(f"{text(name)} {shares[name]:.0%}" for name in ranked[:3])
+    words = ", ".join(f"{isolated(name)} {shares[name]:.0%}" for name in ranked[:3])
     return (
         '<svg class="bar" viewBox="0 0 100 10" preserveAspectRatio="none" aria-hidden="true">'
         f"{''.join(parts)}</svg><span>{words}</span>"
@@ -118,7 +136,8 @@ def jpeg(image: Image) -> str:
 def png(figure: Figure) -> str:
     """Returns a figure as the address of a PNG in the page."""
     stream = io.BytesIO()
-    figure.savefig(stream, format="png", dpi=100)
+    with missing_letters_as_warning():
+        figure.savefig(stream, format="png", dpi=100)
     return f"data:image/png;base64,{base64.b64encode(stream.getvalue()).decode()}"
 
 
@@ -129,8 +148,12 @@ def svg(figure: Figure, ink: str) -> str:
         figure: the figure.
         ink: its colour of text and axes.
     """
+    from matplotlib import rc_context
+
     stream = io.StringIO()
-    figure.savefig(stream, format="svg", transparent=True, metadata={"Date": None})
+    # Text stays text, so that the browser writes scripts that matplotlib cannot, with its own fonts.
+    with rc_context({"svg.fonttype": "none"}), missing_letters_as_warning(warns=False):
+        figure.savefig(stream, format="svg", transparent=True, metadata={"Date": None})
     drawing = stream.getvalue()
     style = (
         f"<style>svg{{color:{ink}}}"

@@ -23,7 +23,9 @@ if TYPE_CHECKING:
     from peclip.results.summary import Summary
     from peclip.video.face_log import FaceLog
 
+from peclip.results.episodes import slot_of, slots_of
 from peclip.results.rows import SCHEMA_VERSION, UNITS, Row, TrackSummary, rounded
+from peclip.results.slots import Interval
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,11 +44,12 @@ class Prediction:
     @property
     def tracks(self) -> dict[int, TrackSummary]:
         """The people of the source by their id, in the order of their appearance."""
+        slots = slots_of(self.rows)
         by_track: dict[int, list[Row]] = {}
         for row in self.rows:
             if row.scores:
                 by_track.setdefault(row.track_id, []).append(row)
-        return {track: _summarise(track, rows) for track, rows in sorted(by_track.items())}
+        return {track: _summarise(track, rows, slots) for track, rows in sorted(by_track.items())}
 
     @property
     def main_track(self) -> TrackSummary | None:
@@ -220,11 +223,17 @@ class Prediction:
         return notebook_html(self)
 
 
-def _summarise(track: int, rows: list[Row]) -> TrackSummary:
+def _summarise(track: int, rows: list[Row], slots: Mapping[Interval, Interval]) -> TrackSummary:
     # Low-quality windows count only if there are no better ones.
     good = [row for row in rows if row.status != "low_quality"] or rows
-    names = list(good[0].scores)
-    mean = {name: math.fsum(row.scores[name] for row in good) / len(good) for name in names}
+    weights = [end - start for start, end in (slot_of(row, slots) for row in good)]
+    total = math.fsum(weights)
+    if not total > 0:  # a still image, or rows without times, which are NaN
+        weights, total = [1.0] * len(good), float(len(good))
+    mean = {
+        name: math.fsum(w * row.scores[name] for w, row in zip(weights, good, strict=True)) / total
+        for name in good[0].scores
+    }
     ordered = dict(sorted(mean.items(), key=lambda item: -item[1]))
     uncertain = all(row.label is None for row in good)
     return TrackSummary(track, None if uncertain else next(iter(ordered)), ordered, tuple(rows))

@@ -21,6 +21,7 @@ from peclip.results.page_parts import (
     base_name,
     definition_list,
     flat,
+    isolated,
     jpeg,
     summary_table,
     svg,
@@ -205,9 +206,9 @@ def _peak(episode: Episode, colour: str, image: Image | None) -> str:
         alt = text(f"{_person(episode.track_id)}, {episode.label}")
         picture = f'<img src="{jpeg(image)}" alt="{alt}">'
     return (
-        f'<figure style="--label:{colour}">{picture}<figcaption><b>{text(episode.label)}</b> '
-        f"{episode.apex_prob:.2f}<br>at {clock_text(episode.apex_s)}, "
-        f"lasts {clock_text(episode.duration_s)}</figcaption></figure>\n"
+        f'<figure style="--label:{colour}">{picture}<figcaption><b>{isolated(episode.label)}</b> '
+        f"{episode.apex_prob:.2f}<br><span>at {clock_text(episode.apex_s)},</span> "
+        f"<span>lasts {clock_text(episode.duration_s)}</span></figcaption></figure>\n"
     )
 
 

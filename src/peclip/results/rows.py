@@ -134,7 +134,8 @@ class TrackSummary:
     label: str | None
     """The most likely label; `None` if all windows are uncertain."""
     scores: Mapping[str, float]
-    """Probability by label, the most likely first; the mean over the person's windows, including uncertain ones."""
+    """Probability by label, the most likely first; the mean over the person's windows, including uncertain ones, each
+    weighted by the time that belongs to it (`peclip.results.slots`), as in a summary."""
     rows: tuple[Row, ...]
 
 

@@ -126,6 +126,17 @@ class Summary:
             raise MissingExtraError("Summary.to_dataframe()", "data") from None
         return pd.DataFrame(self.rows())
 
+    def __repr__(self) -> str:
+        lines, episodes = len(self.lines), len(self.episodes)
+        counts = f"{lines} {'line' if lines == 1 else 'lines'}, {episodes} episode{'s' * (episodes != 1)}"
+        return f"Summary({counts}, labels {', '.join(self.labels)})"
+
+    def _repr_html_(self) -> str:
+        """Returns what a notebook shows: the table of a report."""
+        from peclip.results.notebook import summary_html
+
+        return summary_html(self)
+
     def save(self, path: str | Path) -> None:
         """Writes the lines to a `.csv`, `.jsonl`, `.json` or `.parquet` file.
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from peclip.results.figures import check_matplotlib, label_colours
+from peclip.results.figures import check_matplotlib, ink_on, label_colours
+from peclip.results.fonts import fonts_for
 from peclip.results.interface import SourceResult
 from peclip.results.lanes import Cell, Lane, Lanes, lanes_of
 from peclip.results.time_axis import clock_text, time_ticks
@@ -43,8 +44,8 @@ def plot_timeline(
     """Draws when each person shows which expression: one lane per person.
 
     The bands have the label, in the time that belongs to each window (`peclip.results.slots`); the lines are
-    the probabilities of the labels that a person shows longest. Time in which a person is not seen is hatched,
-    and time of low quality is grey. Long sources are drawn in cells of several seconds.
+    the probabilities of the labels with the highest mean. Time in which a person is not seen is hatched, and
+    time of low quality or without a certain label is shaded. Long sources are drawn in cells of several seconds.
 
     Args:
         prediction: the source.
@@ -62,26 +63,42 @@ def plot_timeline(
     lanes = lanes_of(prediction, max_people=max_people)
     colours = label_colours(prediction.labels)
     drawn = [name for name in prediction.labels if any(_is_drawn(name, one) for one in lanes.lanes)]
-    is_still = lanes.end_s <= lanes.start_s  # its bars have names
-    entries = [] if is_still else [(shortened(name, 24), colours[name]) for name in drawn]
+    # The bars of a still image have names.
+    entries = [] if lanes.is_still else [(shortened(name, 24), colours[name]) for name in drawn]
     remarks = _remarks(lanes)
     layout = Layout(width, lanes, [name for name, _ in entries], remarks, has_title)
     figure = Figure(figsize=(width, layout.height))
-    if has_title:
-        title = _title(prediction.source, width)
+    with fonts_for([*prediction.labels, prediction.source]):
+        _draw(figure, prediction, lanes, layout, entries, remarks, pictures or {})
+    return figure
+
+
+def _draw(
+    figure: Figure,
+    prediction: SourceResult,
+    lanes: Lanes,
+    layout: Layout,
+    entries: list[tuple[str, str]],
+    remarks: Sequence[str],
+    pictures: Mapping[int, Image],
+) -> None:
+    colours = label_colours(prediction.labels)
+    if layout.has_title:
+        title = _title(prediction.source, layout.width)
         _write(figure, MARGIN, layout.height - 0.28, title, size=12, weight="bold")
     if not lanes.lanes:
-        _write(figure, width / 2, layout.legend_top + 0.3, _note(lanes), size=14, ha="center")
+        _write(
+            figure, layout.width / 2, layout.legend_top + 0.3, _note(lanes), size=14, ha="center"
+        )
     for number, lane in enumerate(lanes.lanes):
         axes = figure.add_axes(layout.lane(number))
         _draw_lane(axes, lane, lanes, colours, inches=layout.lane_width)
-        _draw_head(figure, layout, number, lane, (pictures or {}).get(lane.track_id))
-        if not is_still:
+        _draw_head(figure, layout, number, lane, pictures.get(lane.track_id))
+        if not lanes.is_still:
             _draw_times(axes, lanes, layout, is_last=number == len(lanes.lanes) - 1)
     _draw_legend(figure, layout, entries)
     for number, remark in enumerate(reversed(remarks)):
         _write(figure, MARGIN, 0.1 + number * 0.17, remark, size=7.5)
-    return figure
 
 
 def _draw_lane(
@@ -90,7 +107,7 @@ def _draw_lane(
     axes.spines[["top", "right"]].set_visible(False)
     axes.spines[["left", "bottom"]].set_color(INK)
     axes.tick_params(colors=INK, labelsize=8)
-    if lanes.end_s <= lanes.start_s:
+    if lanes.is_still:
         _draw_bars(axes, lane, colours)
         return
     axes.set_xlim(lanes.start_s, lanes.end_s)
@@ -137,7 +154,7 @@ def _draw_bands(
         if (end - start) / seconds_per_inch > 0.15 + 0.065 * len(text):
             middle = (start + end) / 2, _BAND[0] + _BAND[1] / 2 - 0.01
             axes.text(
-                *middle, text, ha="center", va="center", size=7, color=_ink_on(colours[label]),
+                *middle, text, ha="center", va="center", size=7, color=ink_on(colours[label]),
                 parse_math=False,
             )  # fmt: skip
 
@@ -225,15 +242,15 @@ def _draw_legend(figure: Figure, layout: Layout, entries: list[tuple[str, str]])
 
 def _remarks(lanes: Lanes) -> list[str]:
     remarks = []
-    if lanes.end_s > lanes.start_s and lanes.lanes:
-        remarks.append("Bands: label. Lines: probabilities of the labels shown longest.")
+    if lanes.lanes and not lanes.is_still:
+        remarks.append("Bands: label. Lines: probabilities of the labels with the highest mean.")
     if lanes.cell_s is not None:
         remarks.append(f"Each point and each part of a band combines {clock_text(lanes.cell_s)}.")
     marks = []
     if any(lane.gaps for lane in lanes.lanes):
         marks.append("hatched: not seen")
     if any(cell.is_poor for lane in lanes.lanes for cell in lane.cells):
-        marks.append("grey: low quality or uncertain")
+        marks.append("shaded: low quality or uncertain")
     if marks:
         remarks.append("; ".join(marks).capitalize() + ".")
     if lanes.num_left_out:
@@ -246,7 +263,7 @@ def _remarks(lanes: Lanes) -> list[str]:
 
 def _note(lanes: Lanes) -> str:
     """Returns what a plot without lanes says."""
-    is_unread = bool(lanes.end_reason) and lanes.end_s <= lanes.start_s
+    is_unread = bool(lanes.end_reason) and lanes.is_still
     return "not read" if is_unread else "no face found"
 
 
@@ -274,11 +291,6 @@ def _joined(lane: Lane, *, by_quality: bool) -> list[list[Cell]]:
         else:
             series.append([cell])
     return series
-
-
-def _ink_on(colour: str) -> str:
-    red, green, blue = bytes.fromhex(colour.removeprefix("#"))
-    return "#000001" if 0.299 * red + 0.587 * green + 0.114 * blue > 110 else "white"
 
 
 def _write(figure: Figure, x: float, y: float, text: str, **style: Any) -> None:

@@ -28,9 +28,9 @@ class Layout:
         remarks: Sequence[str],
         has_title: bool,
     ) -> None:
-        self.width = width
+        self.width, self.has_title = width, has_title
         self.is_narrow = width < _NARROW
-        names_left = _STILL_LEFT if lanes.end_s <= lanes.start_s else _LEFT
+        names_left = _STILL_LEFT if lanes.is_still else _LEFT
         self.left = names_left if self.is_narrow else _HEAD_WIDTH + _LEFT
         self.lane_width = width - self.left - _RIGHT
         longest = max(map(len, names), default=0)

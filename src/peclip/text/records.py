@@ -7,12 +7,18 @@ import io
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from peclip.errors import ConfigError, MissingExtraError, first_line
 from peclip.text.parsing import NotJSONError, parse_json
 
+if TYPE_CHECKING:
+    from _csv import Reader as CsvReader
+
 _MAX_PARQUET_CELLS = 100_000_000
+
+_SEPARATORS = {",": "a comma", ";": "a semicolon", "\t": "a tab"}
+"""Of csv files, by preference; Excel writes semicolons in countries with decimal commas."""
 
 Record = tuple[str, Mapping[str, Any]]
 """The position of a record in the file, such as `line 3`, and its cells by column."""
@@ -31,6 +37,7 @@ def read_records(
 ) -> list[Record]:
     """Reads all records of a csv, jsonl, json or parquet file in UTF-8.
 
+    The cells of a csv are separated by commas, semicolons or tabs, whichever divides the header into the most columns.
     A json file is what `peclip predict` writes: a document with `rows`, or a list of such documents.
 
     Args:
@@ -76,7 +83,9 @@ def _decoded(content: bytes) -> str:
 def _csv_records(
     content: bytes, check_columns: CheckColumns, *, lowercase: bool, ragged: bool
 ) -> Iterator[Record]:
-    reader = csv.reader(io.StringIO(_decoded(content), newline=""), strict=True)
+    text = _decoded(content)
+    separator = max(_SEPARATORS, key=lambda mark: len(_first_cells(_csv_reader(text, mark))))
+    reader = _csv_reader(text, separator)
     try:
         header = [name.strip() for name in next((cells for cells in reader if cells), [])]
         if not header:
@@ -91,10 +100,22 @@ def _csv_records(
             elif cells:
                 raise ConfigError(
                     f"line {reader.line_num} has {len(cells)} cells, but the header has "
-                    f"{len(header)}; quote cells that contain a comma"
+                    f"{len(header)}; quote cells that contain {_SEPARATORS[separator]}"
                 )
     except csv.Error as error:
         raise ConfigError(f"line {reader.line_num} is not valid CSV: {error}") from None
+
+
+def _csv_reader(text: str, separator: str) -> CsvReader:
+    return csv.reader(io.StringIO(text, newline=""), strict=True, delimiter=separator)
+
+
+def _first_cells(reader: CsvReader) -> list[str]:
+    """Returns the cells of the header; none if it is invalid with this separator."""
+    try:
+        return next((cells for cells in reader if cells), [])
+    except csv.Error:
+        return []
 
 
 def _line_records(content: bytes, check_columns: CheckColumns) -> Iterator[Record]:

@@ -12,6 +12,7 @@ from peclip.results.formats.eaf import EafWriter
 from peclip.results.formats.excel import ExcelWriter
 from peclip.results.formats.json import JsonWriter
 from peclip.results.formats.jsonl import JsonLinesWriter
+from peclip.results.formats.labelstudio import LabelStudioWriter
 from peclip.results.formats.parquet import ParquetWriter
 from peclip.results.formats.srt import SrtWriter
 from peclip.results.formats.textgrid import TextGridWriter
@@ -56,6 +57,7 @@ FORMATS: dict[str, Format] = {
         TextGridWriter, per_source=True, package="pympi", extra="annotation", ending="TextGrid"
     ),
     "eaf": Format(EafWriter, per_source=True, package="pympi", extra="annotation"),
+    "labelstudio": Format(LabelStudioWriter),
 }
 """`RowFormat` has the same names; a test compares them."""
 
