@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
+import start as benchmark
 
 SLOW = (
     *("open_clip", "timm", "transformers", "torchvision", "torch._dynamo", "torch._inductor"),
@@ -56,3 +60,26 @@ def test_invalid_command_lines_are_refused_without_torch(astronaut: Path, tmp_pa
         code, found = imported(slow, "predict", *arguments)
         assert code != 0
         assert not found, (arguments, found)
+
+
+def test_the_benchmark_compares_medians_and_skips_the_first_round() -> None:
+    commands = {name: ([sys.executable, "-c", "pass"], 0) for name in ("import torch", "predict")}
+    seconds = benchmark.measure(commands, 2, os.environ)
+    assert [len(values) for values in seconds.values()] == [2, 2]
+    assert all(value > 0 for values in seconds.values() for value in values)
+    with pytest.raises(SystemExit, match="ended with 3"):
+        benchmark.cpu_seconds([sys.executable, "-c", "raise SystemExit(3)"], os.environ)
+    lines = benchmark.table(
+        {"import torch": [2.0, 1.0, 9.0], "predict": [3.0], "refused output": [0.25]}
+    ).splitlines()
+    assert lines[2] == "| import torch | 2.00 (1.00 to 9.00) |  |  |"
+    assert lines[3] == "| predict | 3.00 (3.00 to 3.00) | 1.50 x import torch | 2 |"
+    assert lines[4] == "| refused output | 0.25 (0.25 to 0.25) |  | 0.5 s |"
+
+
+@pytest.mark.slow
+def test_the_benchmark_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    benchmark.main(["--small", "--detector", "haar"])
+    lines = capsys.readouterr().out.splitlines()
+    names = [line.split("|")[1].strip() for line in lines[2:]]
+    assert names == ["import torch", "predict", "refused output", "scoring loop", "evaluate"]

@@ -69,8 +69,8 @@ def test_a_trained_published_backbone_is_stored_whole(
     videos: Split, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its weights are then no longer those that its tag names, also where the training broke off."""
-    monkeypatch.setattr("peclip.nn.clip.check_tag", lambda *_, **__: None)
-    monkeypatch.setattr("peclip.nn.clip._load_weights", lambda *_, **__: None)
+    monkeypatch.setattr("peclip.nn.published.check_tag", lambda *_, **__: None)
+    monkeypatch.setattr("peclip.nn.published.load_weights", lambda *_, **__: None)
 
     def stop(progress: object) -> None:
         raise KeyboardInterrupt

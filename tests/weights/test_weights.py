@@ -30,6 +30,7 @@ from peclip.types import Batch
 from peclip.weights.checkpoint import (
     MODEL,
     Checkpoint,
+    _Undrawn,
     load_model,
     load_tensors,
     read_checkpoint,
@@ -56,8 +57,8 @@ def settings(_isolated: None) -> Settings:
 @pytest.fixture
 def published(monkeypatch: pytest.MonkeyPatch) -> PEClipConfig:
     """A configuration whose backbone seems to have published weights; they are random here."""
-    monkeypatch.setattr("peclip.nn.clip.check_tag", lambda *_, **__: None)
-    monkeypatch.setattr("peclip.nn.clip._load_weights", lambda *_, **__: None)
+    monkeypatch.setattr("peclip.nn.published.check_tag", lambda *_, **__: None)
+    monkeypatch.setattr("peclip.nn.published.load_weights", lambda *_, **__: None)
     return debug_config().derive(pretrained="published")
 
 
@@ -167,8 +168,17 @@ def test_a_full_checkpoint_holds_everything_and_needs_no_backbone(
     assert stored.keys() == {name for name, _ in model.named_parameters()}
     checkpoint = read_checkpoint(tmp_path, name="x")
     assert checkpoint.config == published.derive(pretrained=None)
-    monkeypatch.setattr("peclip.nn.clip._load_weights", lambda *_, **__: pytest.fail("loaded"))
+    monkeypatch.setattr("peclip.nn.published.load_weights", lambda *_, **__: pytest.fail("loaded"))
     assert torch.equal(logits(load_model(checkpoint, settings=settings)), logits(model))
+
+
+def test_values_that_a_file_replaces_are_not_drawn() -> None:
+    state = torch.get_rng_state()
+    with _Undrawn():
+        layer = torch.nn.Linear(3, 2)
+        torch.nn.init.normal_(layer.weight)
+        assert torch.equal(layer(torch.zeros(1, 3)), layer.bias[None]), "everything else works"
+    assert torch.equal(torch.get_rng_state(), state)
 
 
 def test_half_is_half_the_size_and_computes_in_fp32(tmp_path: Path, settings: Settings) -> None:

@@ -12,7 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from peclip.nn.backbone_config import backbone_config, is_plain, open_clip_folder
+from peclip.nn.backbone_config import (
+    backbone_config,
+    is_plain,
+    is_published,
+    open_clip_folder,
+)
 from peclip.nn.stem import SeparableStem
 from peclip.nn.tokenizer import ClipTokenizer
 from peclip.nn.towers import TextTower, VisionTower
@@ -56,7 +61,7 @@ def load_backbone(
         from peclip.nn import published
 
         published.check_tag(name, pretrained, quick_gelu=quick_gelu)
-        model = published.build(name, config)
+        model = published.build(name, config) if is_published(name) else _build(name, config)
         published.load_weights(model, name, pretrained, cache_dir, offline)
     model.requires_grad_(False)
     tokenizer = _tokenizer(config["text_cfg"])

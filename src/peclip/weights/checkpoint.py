@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
+from torch.nn import init
+from torch.overrides import TorchFunctionMode
 
 from peclip.config import ModelConfig
 from peclip.downloads.hub import hub_cache
@@ -101,7 +104,8 @@ def load_model(
     """
     if checkpoint.tensors is not None:
         _check_size(checkpoint.config, checkpoint.tensors)
-    with _seeded(seed):
+    full = checkpoint.tensors is not None and checkpoint.config.pretrained is None
+    with _seeded(seed), _Undrawn() if full else nullcontext():
         model = build_model(
             checkpoint.config, cache_dir=hub_cache(settings), offline=settings.offline
         )
@@ -212,6 +216,28 @@ def stored_tensors(model: ExpressionModel, config: ModelConfig) -> dict[str, Ten
     }
     kept = model.state_dict() if whole else {}
     return found | {name: buffer for name, buffer in model.named_buffers() if name in kept}
+
+
+_DRAWING = (
+    Tensor.uniform_,
+    Tensor.normal_,
+    init.uniform_,
+    init.normal_,
+    init.kaiming_uniform_,
+    init.kaiming_normal_,
+    init.xavier_uniform_,
+)
+
+
+class _Undrawn(TorchFunctionMode):
+    """Leaves new parameters as they are allocated, because the file of a full model has all of them."""
+
+    def __torch_function__(
+        self, function: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
+        if function in _DRAWING:
+            return args[0] if args else kwargs["tensor"]
+        return function(*args, **(kwargs or {}))
 
 
 @contextmanager
