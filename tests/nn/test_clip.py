@@ -16,7 +16,8 @@ from torch import Tensor
 from peclip.errors import CheckpointError, ConfigError, WeightsError
 from peclip.nn import backbone_config
 from peclip.nn.clip import _tokenizer, load_backbone
-from peclip.nn.towers import ClipBlock, TextTower, VisionTower
+from peclip.nn.clip_block import ClipBlock
+from peclip.nn.towers import TextTower, VisionTower
 from peclip.nn.transformers import Clip, LayerNorm
 
 SMALL = {

@@ -7,8 +7,9 @@ import torch
 from torch import nn
 
 from peclip.models.registry import build_model
-from peclip.nn import towers
-from peclip.nn.towers import Layout, VisionTower
+from peclip.nn import clip_block
+from peclip.nn.clip_block import Layout
+from peclip.nn.towers import VisionTower
 from peclip.weights.resolve import debug_config
 
 
@@ -69,7 +70,7 @@ def test_parts_and_prompts_in_place_change_nothing(
     kept = [prompt.clone() for prompt in prompts]
     three = 3 * (len(tower.positional_embedding) + 2) * 4 * tower.width * whole.element_size()
     for size in (1, three):
-        monkeypatch.setattr(towers, "_PART_BYTES", size)
+        monkeypatch.setattr(clip_block, "_PART_BYTES", size)
         with torch.inference_mode():
             torch.testing.assert_close(tower(frames, prompts, groups=(2,)), whole)
     assert calls == [1] * 10 + [3, 3, 3, 1]

@@ -17,7 +17,7 @@ from peclip.config import ModelConfig, TowerSize
 from peclip.errors import ConfigError
 from peclip.labels import LabelSet, prior_over
 from peclip.nn.clip import Backbone
-from peclip.nn.towers import ClipBlock
+from peclip.nn.clip_block import ClipBlock
 from peclip.types import Batch
 
 MAX_ADDED = 300_000_000

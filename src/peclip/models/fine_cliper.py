@@ -20,38 +20,15 @@ from peclip.data.streams.parts import PartsStream
 from peclip.errors import ConfigError
 from peclip.labels import LabelSet, canonical
 from peclip.models.base import ExpressionModel, Output, check_fit, clip_block
+from peclip.models.fine_cliper_block import FineCLIPERBlock
 from peclip.models.fine_cliper_config import FineCLIPERConfig
-from peclip.nn.adapters import Adapter, Bottleneck, GroupedAdapters
 from peclip.nn.clip import load_backbone
 from peclip.nn.contrast import align, polarity_cosines
 from peclip.nn.frame_encoder import encode_frames
 from peclip.nn.fusion import AdaptiveWeights, FixedWeights
-from peclip.nn.towers import ClipBlock, Layout, TextTower, VisionTower
+from peclip.nn.towers import TextTower, VisionTower
 from peclip.runtime import on_device
 from peclip.types import Batch
-
-
-class FineCLIPERBlock(nn.Module):
-    """A layer of either tower: `x + A(MSA(LN x))`, then `x + MLP(LN x) + s * B(LN x)` (Figure 2).
-
-    A has an inner residual and B does not, as in AIM (Yang et al., 2023), whose layout the figure shows.
-    Every stream has a separate A and B; the rest is CLIP, frozen and shared.
-    """
-
-    def __init__(
-        self, block: ClipBlock, width: int, bottlenecks: Sequence[int], scale: float
-    ) -> None:
-        super().__init__()
-        self.block = block
-        self.scale = scale
-        self.after_attention = GroupedAdapters(Adapter(width, size) for size in bottlenecks)
-        self.beside_mlp = GroupedAdapters(Bottleneck(width, size) for size in bottlenecks)
-
-    def forward(self, x: Tensor, layout: Layout) -> Tensor:
-        """Maps (N, L, W) to (N, Q, W), the output tokens; `layout.groups` are the rows of each stream."""
-        attended = self.block.attention(x, layout)
-        x = x[:, : layout.wanted] + self.after_attention(attended, layout.groups)
-        return x + self.block.mlp(x, lambda y: self.scale * self.beside_mlp(y, layout.groups))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

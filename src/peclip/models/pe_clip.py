@@ -20,9 +20,10 @@ from peclip.models.descriptions import describe
 from peclip.models.pe_clip_config import PEClipConfig
 from peclip.nn.adapters import Adapter, IdentityAdapter, TemporalDynamicAdapter
 from peclip.nn.clip import Backbone, load_backbone
+from peclip.nn.clip_block import ClipBlock, Layout
 from peclip.nn.frame_encoder import TemporalBlock, encode_frames, encode_videos
 from peclip.nn.prompts import CoupledPrompts
-from peclip.nn.towers import ClipBlock, Layout, TextTower, VisionTower
+from peclip.nn.towers import TextTower, VisionTower
 from peclip.types import Batch
 
 

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from peclip.nn.towers import Layout, VisionTower
+from peclip.nn.clip_block import Layout
+from peclip.nn.towers import VisionTower
 
 
 class TemporalBlock(nn.Module, ABC):

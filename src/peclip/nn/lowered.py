@@ -15,8 +15,9 @@ import torch
 from torch import Tensor, nn
 
 from peclip.nn.adapters import TokenGRU
+from peclip.nn.clip_block import ClipBlock, QuickGELU
 from peclip.nn.stem import stems_of
-from peclip.nn.towers import ClipBlock, QuickGELU, TextTower, VisionTower
+from peclip.nn.towers import TextTower, VisionTower
 
 Network = TypeVar("Network", bound=nn.Module)
 

@@ -17,9 +17,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from peclip.nn.adapters import Adapter, TokenGRU
+from peclip.nn.clip_block import ClipBlock, QuickGELU
 from peclip.nn.packed_stem import PackedStem, can_pack_stem
 from peclip.nn.stem import stems_of
-from peclip.nn.towers import ClipBlock, QuickGELU
 
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 

@@ -19,7 +19,7 @@ from safetensors import SafetensorError
 
 from peclip.downloads.hub import checked_responses
 from peclip.errors import CheckpointError, ConfigError, WeightsError, first_line
-from peclip.nn.towers import QuickGELU
+from peclip.nn.clip_block import QuickGELU
 
 RGB = tuple[float, float, float]
 

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from peclip.nn.towers import QuickGELU
+from peclip.nn.clip_block import QuickGELU
 
 
 class LayerNorm(nn.LayerNorm):
@@ -25,7 +25,7 @@ class LayerNorm(nn.LayerNorm):
 
 
 class Block(nn.Module):
-    """A transformer block: attention and MLP with their norms; `nn.towers.ClipBlock` computes it."""
+    """A transformer block: attention and MLP with their norms; `nn.clip_block.ClipBlock` computes it."""
 
     def __init__(
         self, width: int, heads: int, mlp_ratio: float, activation: type[nn.Module]
