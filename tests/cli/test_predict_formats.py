@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from canned import make_row
 
 from peclip.cli.app import run
+from peclip.cli.console import RowTable
 
 Output = pytest.CaptureFixture[str]
 
@@ -65,3 +68,9 @@ def test_excel(videos: Path, tmp_path: Path, capsys: Output) -> None:
         assert "--excel requires" in told(capsys)
     assert run(["summarise", str(path), "--excel", "-o", str(tmp_path / "a.json")]) == 2
     assert "--excel requires .csv files" in told(capsys)
+
+
+def test_labels_that_look_equally_probable_keep_their_order(capsys: Output) -> None:
+    scores = {"a": 0.001, "anger": 0.9, "b": 0.003, "c": 0.096}
+    RowTable(4).write_row(replace(make_row(), label="anger", score=0.9, scores=scores))
+    assert capsys.readouterr().out.splitlines()[-1].endswith("c 0.10, a 0.00, b 0.00")

@@ -309,7 +309,8 @@ def row(source: str, track: int, window: int, happiness: float, status: str = "o
 
 
 ROWS = (
-    # Person 1 is seen in two windows with status ok, person 0 in one: (0.2 + 0.6) / 2 = 0.4 happiness.
+    # Person 1 is seen in two windows with status ok, person 0 in one. Their slots are 0.75 s and 0.5 s long, so the mean
+    # happiness is (0.75 * 0.2 + 0.5 * 0.6) / 1.25 = 0.36.
     *(row("a.mp4", 0, 0, 0.9), row("a.mp4", 1, 0, 0.2), row("a.mp4", 1, 1, 0.6)),
     row("a.mp4", 1, 2, 1.0, "low_quality"),
     row("b.mp4", 0, 0, 0.7),
@@ -346,8 +347,8 @@ def test_rows_of_predict_become_one_prediction_per_video(
     document = json.loads(out)
     assert (document["num_videos"], document["uar"], document["war"]) == (2, 100.0, 100.0)
     assert document["support"] == {"happiness": 1, "sadness": 1}
-    # Both are right, with 0.6 and 0.7, in two bins: (0.4 + 0.3) / 2.
-    assert document["ece"] == 0.35
+    # Both are right, with 0.64 and 0.7, in two bins: (0.36 + 0.3) / 2.
+    assert document["ece"] == 0.33
     note, missing = without_cautions(err)
     assert document["remarks"][0] == note
     assert note.startswith("reduced 6 rows to 2 videos")

@@ -83,9 +83,9 @@ def summarise(
 
 
 def _summary(rows: list[Path], join: Path | None, by: str) -> Summary:
+    from peclip.results.interface import KEYS
     from peclip.results.participants import read_participants
     from peclip.results.row_file import read_rows
-    from peclip.results.summary import KEYS
     from peclip.results.summary import summarise as summary_of
 
     participants = None if join is None else read_participants(join)

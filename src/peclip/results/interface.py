@@ -1,13 +1,15 @@
-"""The interfaces of writers, and of what writers and plots read; `Prediction` imports both of them."""
+"""The interfaces of writers, and of what writers, plots and pages read; `Prediction` and `Summary` import them."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 from peclip.results.rows import Row, TrackSummary
 
 if TYPE_CHECKING:
+    from peclip.results.episodes import Episode
+    from peclip.results.totals import Totals
     from peclip.video.face_log import FaceLog
 
 
@@ -60,6 +62,43 @@ class LoggedResult(SourceResult, Protocol):
     @property
     def faces(self) -> FaceLog | None:
         """The faces of each frame, if they were kept."""
+        ...
+
+
+KEYS = ("source", "track_id")
+"""The keys of a summary's lines if there is one per person."""
+
+
+class LineResult(Protocol):
+    """A line of a summary; `SummaryLine` is one."""
+
+    @property
+    def keys(self) -> Mapping[str, Any]:
+        """The identity of the line, by column."""
+        ...
+
+    @property
+    def totals(self) -> Totals:
+        """The sums over the people of the line."""
+        ...
+
+
+class SummaryResult(Protocol):
+    """What pages show of a summary; `Summary` is one."""
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The classes."""
+        ...
+
+    @property
+    def lines(self) -> Sequence[LineResult]:
+        """One per person or group."""
+        ...
+
+    @property
+    def episodes(self) -> Sequence[Episode]:
+        """Those of all people."""
         ...
 
 

@@ -4,14 +4,9 @@ from __future__ import annotations
 
 from peclip.errors import MissingExtraError
 from peclip.results.interface import SourceResult
-from peclip.results.page_parts import base_name, png, summary_table, text
-from peclip.results.summary import Summary, summarise
+from peclip.results.page_parts import base_name, png, summary_html, text
+from peclip.results.summary import summarise
 from peclip.results.timeline import plot_timeline
-
-_STYLE = (
-    "<style>.peclip svg{width:8em;height:.7em;display:block}"
-    ".peclip td,.peclip th{text-align:left;vertical-align:top;padding:.2em 1em .2em 0}</style>"
-)
 
 
 def notebook_html(prediction: SourceResult) -> str:
@@ -20,20 +15,11 @@ def notebook_html(prediction: SourceResult) -> str:
     It is made of the rows only, with silhouettes: a notebook shows it whenever a cell ends with a prediction, and
     decoding the video for the faces of `Prediction.plot` would be slow.
     """
-    table = _table(summarise(prediction.rows, prediction.labels))
+    table = summary_html(summarise(prediction.rows, prediction.labels))
     try:
         address = png(plot_timeline(prediction))
         picture = f'<img alt="timeline" style="max-width:100%" src="{address}">'
     except MissingExtraError:
         picture = ""
     name = text(base_name(prediction.source))
-    return f'<div class="peclip">{_STYLE}<b>{name}</b>{table}{picture}</div>'
-
-
-def summary_html(summary: Summary) -> str:
-    """Returns a table with one line per person or group."""
-    return f'<div class="peclip">{_STYLE}{_table(summary)}</div>'
-
-
-def _table(summary: Summary) -> str:
-    return summary_table(summary, kind="peclip-summary")
+    return f"<div><b>{name}</b>{table}{picture}</div>"

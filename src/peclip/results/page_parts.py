@@ -13,7 +13,7 @@ import cv2
 
 from peclip.results.figures import label_colours
 from peclip.results.fonts import missing_letters_as_warning
-from peclip.results.summary import KEYS, Summary, SummaryLine
+from peclip.results.interface import KEYS, LineResult, SummaryResult
 from peclip.results.time_axis import clock_text
 from peclip.results.totals import Totals
 from peclip.text.display import printable
@@ -24,6 +24,11 @@ if TYPE_CHECKING:
     from peclip.video.faces import Image
 
 _HEADINGS = ("seen", "label (mean probability)", "share of time", "episodes", "good quality")
+
+_NOTEBOOK_STYLE = (
+    "<style>.peclip svg{width:8em;height:.7em;display:block}"
+    ".peclip td,.peclip th{text-align:left;vertical-align:top;padding:.2em 1em .2em 0}</style>"
+)
 
 _JPEG_QUALITY = 85
 _SMALLEST_SHARE = 0.005
@@ -44,7 +49,7 @@ def base_name(source: str) -> str:
     return Path(source).name or source
 
 
-def summary_table(summary: Summary, *, kind: str = "summary") -> str:
+def summary_table(summary: SummaryResult, *, kind: str = "summary") -> str:
     """Returns a table with one line per person or group.
 
     Args:
@@ -65,7 +70,12 @@ def summary_table(summary: Summary, *, kind: str = "summary") -> str:
     )
 
 
-def _still(line: SummaryLine, summary: Summary) -> str:
+def summary_html(summary: SummaryResult) -> str:
+    """Returns the table of a summary with its style, for notebooks."""
+    return f'<div class="peclip">{_NOTEBOOK_STYLE}{summary_table(summary, kind="peclip-summary")}</div>'
+
+
+def _still(line: LineResult, summary: SummaryResult) -> str:
     """Returns the label of a person in a still image, which has no time and so no mean."""
     if line.totals.source_s or any(key not in line.keys for key in KEYS):
         return ""
@@ -75,7 +85,7 @@ def _still(line: SummaryLine, summary: Summary) -> str:
     return "" if episode is None else f"{isolated(episode.label)} {episode.apex_prob:.2f}"
 
 
-def _cells(names: Sequence[str], line: SummaryLine, colours: Mapping[str, str], still: str) -> str:
+def _cells(names: Sequence[str], line: LineResult, colours: Mapping[str, str], still: str) -> str:
     totals = line.totals
     label, means = totals.label, totals.mean_probs
     quality = totals.status_s["ok"] / totals.seen_s if totals.seen_s else None
@@ -104,7 +114,7 @@ def _key_cell(key: str, value: Any, totals: Totals) -> str:
     return "could not be read" if totals.failed else "no face found"
 
 
-def _share_bar(line: SummaryLine, colours: Mapping[str, str]) -> str:
+def _share_bar(line: LineResult, colours: Mapping[str, str]) -> str:
     """Returns a bar that is divided by the shares of the labels, and the three largest ones as text."""
     totals = line.totals
     if not totals.scored_s:

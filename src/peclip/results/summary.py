@@ -13,15 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 from peclip.errors import ConfigError, MissingExtraError
 from peclip.results.episodes import Episode, timeline_of
+from peclip.results.interface import KEYS
 from peclip.results.rows import Row
 from peclip.results.table_file import write_table
 from peclip.results.totals import Totals, add, totals_of
 
 if TYPE_CHECKING:
     import pandas as pd
-
-KEYS = ("source", "track_id")
-"""The keys of the lines if there is one per person."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +131,7 @@ class Summary:
 
     def _repr_html_(self) -> str:
         """Returns what a notebook shows: the table of a report."""
-        from peclip.results.notebook import summary_html
+        from peclip.results.page_parts import summary_html
 
         return summary_html(self)
 
