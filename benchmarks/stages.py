@@ -130,7 +130,7 @@ def report(runs: dict[str, list[dict[str, Any]]]) -> None:
             # Runs of the same round are compared, because the speed of the machine varies.
             ratio = median(ours / theirs for ours, theirs in zip(values, base, strict=True))
             line += f"{median(values):12.2f} s{ratio:8.2f}"
-        print(line)
+        print(line, flush=True)
     for name in others:
         print(f"{name} compared with {first}: {compare(runs[first][-1], runs[name][-1])}")
 
