@@ -39,6 +39,20 @@ _LAST_CAMERA = 2**15 - 1
 """Higher numbers are names of files that lack their suffix."""
 
 
+FileKey = tuple[int, int, int] | str
+
+
+def file_key(path: Path) -> FileKey:
+    """Returns what identifies a file or a folder, whatever its names: symbolic and hard links share it."""
+    try:
+        about = os.stat(path)
+    except (OSError, ValueError):  # reported when it is opened
+        return os.path.realpath(path)
+    # Some file systems have no inodes; the size guards against those that reuse them.
+    found = (about.st_dev, about.st_ino, about.st_size)
+    return found if about.st_ino else os.path.realpath(path)
+
+
 @dataclass(frozen=True, slots=True)
 class Source:
     """One video to read: `open_video(source.location)`."""
@@ -49,9 +63,9 @@ class Source:
     """A file, a folder of images, an http(s) or rtsp(s) URL or a webcam index."""
 
     @property
-    def key(self) -> str | int:
-        """Identical for all spellings of one path, and for links to it."""
-        return os.path.realpath(self.location) if isinstance(self.location, Path) else self.location
+    def key(self) -> FileKey | int:
+        """Identical for all spellings of one path, and for symbolic and hard links to it."""
+        return file_key(self.location) if isinstance(self.location, Path) else self.location
 
 
 def expand_sources(args: Sequence[str | Path | int]) -> list[Source]:
@@ -74,7 +88,7 @@ def expand_sources(args: Sequence[str | Path | int]) -> list[Source]:
 
 def taken_once(sources: Iterable[Source], omissions: Omissions) -> list[Source]:
     """Drops duplicates; those with another name are added to the omissions."""
-    found: dict[str | int, Source] = {}
+    found: dict[FileKey | int, Source] = {}
     for source in sources:
         kept = found.setdefault(source.key, source)
         if kept.location != source.location:
