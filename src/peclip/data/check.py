@@ -16,7 +16,7 @@ from peclip.data.recordings import shared_recording
 from peclip.data.samples import Sample, Split
 from peclip.data.splits import read_splits
 from peclip.errors import DatasetError, VideoError
-from peclip.video.sources import FileKey, file_key
+from peclip.video.file_key import FileKey, file_key
 
 if TYPE_CHECKING:
     from peclip.video.detectors.detector import FaceDetector

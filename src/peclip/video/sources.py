@@ -14,6 +14,7 @@ from pathlib import Path
 from peclip.downloads.address import is_playlist
 from peclip.errors import ConfigError, VideoError
 from peclip.video.animation_chunks import is_animation
+from peclip.video.file_key import FileKey, file_key
 from peclip.video.omissions import (
     NEXT_TO_VIDEOS,
     NOT_A_FILE,
@@ -37,20 +38,6 @@ VIDEO_SUFFIXES = frozenset({
 
 _LAST_CAMERA = 2**15 - 1
 """Higher numbers are names of files that lack their suffix."""
-
-
-FileKey = tuple[int, int, int] | str
-
-
-def file_key(path: Path) -> FileKey:
-    """Returns what identifies a file or a folder, whatever its names: symbolic and hard links share it."""
-    try:
-        about = os.stat(path)
-    except (OSError, ValueError):  # reported when it is opened
-        return os.path.realpath(path)
-    # Some file systems have no inodes; the size guards against those that reuse them.
-    found = (about.st_dev, about.st_ino, about.st_size)
-    return found if about.st_ino else os.path.realpath(path)
 
 
 @dataclass(frozen=True, slots=True)

@@ -91,10 +91,11 @@ class PyAVReader(Closing):
         chosen = checked_indices(indices, len(self), str(self._source))
         if not chosen:
             return no_frames(self._shape[0], self._shape[1])
-        images = self._sought(sorted(set(chosen)))
+        wanted = sorted(set(chosen))
+        images = self._sought(wanted) if self._can_seek(wanted[0]) else self._counted(wanted)
         if images is None:
             self._check_count()
-            images = self._counted(set(chosen))
+            images = self._counted(wanted)
         return to_frames([images[index] for index in chosen])
 
     def _to_rgb(self) -> ToRGB:
@@ -181,11 +182,15 @@ class PyAVReader(Closing):
                 f"Choose frames from 0 to {now - 1}, or repair it with: ffmpeg -i INPUT -c:v libx264 repaired.mp4"
             )
 
+    def _can_seek(self, first: int) -> bool:
+        """Returns whether frames from `first` on can be found by their times."""
+        index = self.index
+        known = index.exact and len(index.keys) > 0 and first >= index.keys[0]
+        return known and not self._probe.has_palette
+
     def _sought(self, wanted: list[int]) -> dict[int, Shown] | None:
         """Returns frames by way of seeking, or `None` if that does not find each by its exact time, undamaged."""
         index, to_rgb = self.index, self._to_rgb()
-        if not index.exact or not index.keys or wanted[0] < index.keys[0]:
-            return None
         images: dict[int, Shown] = {}
         position = -1
         frames: Iterator[VideoFrame] = iter(())
@@ -215,7 +220,7 @@ class PyAVReader(Closing):
                 position = target
         return images
 
-    def _counted(self, wanted: set[int]) -> dict[int, Shown]:
+    def _counted(self, wanted: list[int]) -> dict[int, Shown]:
         """Returns frames by counting from the start of the video."""
         images = {}
         for position, image in enumerate(self._images()):
@@ -223,7 +228,7 @@ class PyAVReader(Closing):
                 images[position] = image
             if len(images) == len(wanted):
                 return images
-        missing = min(wanted - images.keys())
+        missing = min(set(wanted) - images.keys())
         raise VideoError(
             f"The index of {self._source} lists {len(self)} frames, but frame {missing} cannot be "
             "decoded. Repair it with: ffmpeg -i INPUT -c:v libx264 repaired.mp4"

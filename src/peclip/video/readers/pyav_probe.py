@@ -57,6 +57,11 @@ class Probe:
     container_start_s: float | None = None
     """The timestamp at which the file's earliest stream, often the audio, starts."""
 
+    @property
+    def has_palette(self) -> bool:
+        """Whether frames are indices of colours, which MOV files state only with the first packet."""
+        return self.pixel_format == "pal8"
+
     def start_s(self, first: float | None) -> float:
         """Returns the seconds from the start of the container to the first frame, given its timestamp."""
         if first is None or self.container_start_s is None:

@@ -48,9 +48,6 @@ In MPEG program and transport streams torchcodec 0.17 loses the first frames or 
 time 0 after its scan, and such streams start later), and it cannot open raw streams.
 """
 
-PALETTE = "pal8"
-"""The pixel format of frames that are indices of colours."""
-
 DECODING_ERRORS = (RuntimeError, ValueError, OSError, IndexError)
 END = "no more frames left"
 OTHER_SIZES = ("Expected pre-allocated tensor of shape", "Expected output tensor of shape")
@@ -90,7 +87,7 @@ def reads_exactly(source: Path | str, probe: Probe) -> bool:
     """
     text = not any("\ud800" <= character <= "\udfff" for character in str(source))
     known = probe.container in EXACT_CONTAINERS and probe.pixel_aspect == 1
-    return isinstance(source, Path) and text and known and probe.pixel_format != PALETTE
+    return isinstance(source, Path) and text and known and not probe.has_palette
 
 
 class TorchcodecReader(ProcessBound):
