@@ -3,7 +3,9 @@
     python benchmarks/corpus.py FOLDER --decoder torchcodec pyav [--model debug]
 
 For each file and decoder: the number of frames (decoded, and `len()`), the time from the first frame to the last, the upright
-size, and whether the first picture is turned or mirrored. With `--model`, the file is also predicted. Each file is read in a
+size, whether the first picture is turned, mirrored or different, and whether the decoders agree on how long the last frame is
+shown. The truth is the stream that ffmpeg chooses by default. Times are compared if the file has any; where they jump back, the
+recordings in the file count as joined (docs/windows.md). With `--model`, the file is also predicted. Each file is read in a
 worker process for at most `--timeout` seconds, so that a crash or a hang is a verdict. A table comes at the end; the exit code
 is 1 if anything differs. Needs `ffprobe`, and `ffmpeg` for the pictures.
 """
@@ -13,10 +15,11 @@ from __future__ import annotations
 import argparse
 import math
 import multiprocessing
+import re
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -29,7 +32,13 @@ SKIPPED = frozenset({".csv", ".json", ".jsonl", ".md", ".py", ".sh", ".txt", ".y
 SIDE = 32
 """Side to which pictures are shrunk before they are compared."""
 MARGIN = 3.0
-"""Grey levels by which a turned picture has to fit better than the upright one."""
+"""Levels by which a turned picture has to fit better than the upright one."""
+DIFFERENT = 16.0
+"""Mean difference of two pictures, in levels, above which they are different, such as black."""
+SHOWN = 0.01
+"""Seconds by which the decoders may differ in how long the last frame is shown."""
+RESTART = 1.0
+"""Seconds by which times jump back where a recording follows another one, as in peclip.video.readers.clock."""
 SAME, NOT_READ, REFUSED = "ok", "neither reads it", "not for torchcodec"
 """`REFUSED`: torchcodec reads only some containers exactly; `auto` reads the others with PyAV."""
 FINE = (SAME, NOT_READ, REFUSED, "only peclip reads it", "ffprobe timed out")
@@ -40,8 +49,8 @@ class Video:
     """What was read of a file."""
 
     frames: int
-    span_s: float
-    """Presentation time of the last frame minus that of the first."""
+    span_s: float | None
+    """Presentation time of the last frame minus that of the first; `None` if the file has no times."""
     size: tuple[int, int]
     """Width and height of the first frame, upright, with square pixels."""
     picture: np.ndarray | None = field(default=None, compare=False)
@@ -50,11 +59,16 @@ class Video:
     """`len()` of the reader, where it differs from the frames."""
     rows: int | None = None
     """Rows of a prediction."""
+    last_s: float | None = None
+    """How long the last frame is shown."""
+    joined_s: float | None = None
+    """The span if recordings that start again are joined, where it differs."""
 
     def __str__(self) -> str:
         width, height = self.size
         rows = "" if self.rows is None else f", {self.rows} rows"
-        return f"{self.frames} frames, {self.span_s:.2f} s, {width}x{height}{rows}"
+        span = "no times" if self.span_s is None else f"{self.span_s:.2f} s"
+        return f"{self.frames} frames, {span}, {width}x{height}{rows}"
 
 
 Result = Video | str
@@ -80,9 +94,11 @@ class Line:
 
 
 def ffprobe(path: Path, timeout: float) -> Result:
-    """Decodes a file with ffprobe."""
+    """Decodes the stream of a file that ffmpeg chooses, with ffprobe."""
+    picture, stream_index = first_picture(path, timeout)
     command = [
-        *("ffprobe", "-v", "error", "-select_streams", "V:0", "-count_frames", "-of", "compact"),
+        *("ffprobe", "-v", "error", "-select_streams", stream_index, "-count_frames"),
+        *("-of", "compact"),
         "-show_entries",
         "frame=best_effort_timestamp_time:stream=width,height,sample_aspect_ratio,nb_read_frames"
         ":stream_side_data=rotation",
@@ -111,8 +127,17 @@ def ffprobe(path: Path, timeout: float) -> Result:
     if math.isnan(frames):
         return "no frames"
     known = [time for time in times if not math.isnan(time)]
-    span = max(known) - min(known) if known else 0.0
-    return Video(int(frames), span, upright(stream), first_picture(path, timeout))
+    span = max(known) - min(known) if known else None
+    return Video(int(frames), span, upright(stream), picture, joined_s=joined(known))
+
+
+def joined(times: Sequence[float]) -> float | None:
+    """Returns the span of times that jump back where recordings are joined; `None` if they do not."""
+    steps = np.diff(times)
+    if not (steps < -RESTART).any():
+        return None
+    usual = float(np.median(steps))
+    return float(np.where(steps < -RESTART, usual, steps).sum())
 
 
 def upright(stream: dict[str, str]) -> tuple[int, int]:
@@ -128,9 +153,13 @@ def upright(stream: dict[str, str]) -> tuple[int, int]:
     return round(width), round(height)
 
 
-def first_picture(path: Path, timeout: float) -> np.ndarray | None:
-    """Returns the first frame as ffmpeg shows it, uint8 (32, 32, 3)."""
-    command = ["ffmpeg", "-v", "error", "-nostdin", "-i", absolute(path), "-map", "0:V:0"]
+CHOSEN = re.compile(rb"Stream #0:(\d+)\S* -> #0:0 ")
+"""The line in which ffmpeg says which stream it reads."""
+
+
+def first_picture(path: Path, timeout: float) -> tuple[np.ndarray | None, str]:
+    """Returns the first frame as ffmpeg shows it, uint8 (32, 32, 3), and the stream it chooses."""
+    command = ["ffmpeg", "-hide_banner", "-nostdin", "-i", absolute(path), "-an", "-sn", "-dn"]
     command += ["-frames:v", "1", "-vf", f"scale={SIDE}:{SIDE}:flags=area"]
     try:
         done = subprocess.run(
@@ -139,10 +168,12 @@ def first_picture(path: Path, timeout: float) -> np.ndarray | None:
             timeout=timeout,
         )
     except (OSError, subprocess.TimeoutExpired):
-        return None
+        return None, "V:0"
+    chosen = CHOSEN.search(done.stderr)
+    stream = chosen[1].decode() if chosen else "V:0"
     if len(done.stdout) != SIDE * SIDE * 3:
-        return None
-    return np.frombuffer(done.stdout, np.uint8).reshape(SIDE, SIDE, 3)
+        return None, stream
+    return np.frombuffer(done.stdout, np.uint8).reshape(SIDE, SIDE, 3), stream
 
 
 def absolute(path: Path) -> str:
@@ -165,7 +196,7 @@ def read(path: Path, decoder: Any, model: str | None) -> Result:
     from peclip.errors import PEClipError
     from peclip.video.reader import open_video
 
-    count, first, last, size, picture = 0, 0.0, 0.0, (0, 0), None
+    count, first, last, size, picture, shown = 0, 0.0, 0.0, (0, 0), None, None
     try:
         with open_video(path, decoder=decoder) as reader:
             for chunk in reader.chunks():
@@ -174,12 +205,13 @@ def read(path: Path, decoder: Any, model: str | None) -> Result:
                     picture = cv2.resize(chunk.data[0], (SIDE, SIDE), interpolation=cv2.INTER_AREA)
                 count += len(chunk)
                 last = float(chunk.timestamps[-1])
+                shown = None if chunk.durations is None else float(chunk.durations[-1])
             length = len(reader)
         rows = None if model is None else predict(path, decoder, model)
     except PEClipError as error:
         return f"{type(error).__name__} after {count} frames: {' '.join(str(error).split())[:120]}"
     known = length if length != count else None
-    return Video(count, last - first, (size[0], size[1]), picture, known, rows)
+    return Video(count, last - first, (size[0], size[1]), picture, known, rows, shown)
 
 
 _models: dict[str, Any] = {}
@@ -253,8 +285,14 @@ def _serve(pipe: Any, model: str | None) -> None:
 # --- comparison ---------------------------------------------------------------------------------
 
 
-def compare(ours: Result, truth: Result) -> str:
-    """Returns `ok`, or what differs."""
+def compare(ours: Result, truth: Result, others: Mapping[str, Result] | None = None) -> str:
+    """Returns `ok`, or what differs.
+
+    Args:
+        ours: what peclip read.
+        truth: what ffprobe read.
+        others: what peclip read with other decoders, by their names.
+    """
     if isinstance(ours, str):
         if ours.startswith(("crashed", "timed out")):
             return ours.split(":")[0]
@@ -268,18 +306,30 @@ def compare(ours: Result, truth: Result) -> str:
         found.append(f"{ours.frames - truth.frames:+} frames")
     if ours.length is not None:
         found.append(f"len() is {ours.length}")
-    interval = truth.span_s / max(truth.frames - 1, 1)
-    if abs(ours.span_s - truth.span_s) > min(max(0.05, interval), 1.0):
-        found.append(f"{ours.span_s - truth.span_s:+.2f} s")
+    found.append(compare_spans(ours, truth))
     if any(abs(a - b) > 2 for a, b in zip(ours.size, truth.size, strict=True)):  # rounded to even
         found.append("size")
     if ours.picture is not None and truth.picture is not None:
-        found += [turned(ours.picture, truth.picture)]
+        found.append(turned(ours.picture, truth.picture))
+    for name, other in (others or {}).items():
+        last_s = other.last_s if isinstance(other, Video) else None
+        if ours.last_s is not None and last_s is not None and abs(ours.last_s - last_s) > SHOWN:
+            found.append(f"last frame {ours.last_s:.2f} s, with {name} {last_s:.2f} s")
     return ", ".join(filter(None, found)) or SAME
 
 
+def compare_spans(ours: Video, truth: Video) -> str:
+    """Returns the difference in time from the first frame to the last; empty without one, or without times."""
+    if ours.span_s is None or truth.span_s is None:
+        return ""
+    interval = truth.span_s / max(truth.frames - 1, 1)
+    spans = [span for span in (truth.span_s, truth.joined_s) if span is not None]
+    difference = min((ours.span_s - span for span in spans), key=abs)
+    return f"{difference:+.2f} s" if abs(difference) > min(max(0.05, interval), 1.0) else ""
+
+
 def turned(ours: np.ndarray, truth: np.ndarray) -> str:
-    """Names the turn that would make a picture upright; empty if it is."""
+    """Names the turn that would make a picture upright, or says that it is another one; empty if it fits."""
     names = [f"{'mirrored, ' * flip}{90 * turns} degrees" for flip in (0, 1) for turns in range(4)]
     errors = [
         float(np.abs(np.rot90(picture, turns).astype(float) - truth).mean())
@@ -287,7 +337,9 @@ def turned(ours: np.ndarray, truth: np.ndarray) -> str:
         for turns in range(4)
     ]
     best = int(np.argmin(errors))
-    return f"turned: {names[best]}" if errors[0] - errors[best] > MARGIN else ""
+    if errors[0] - errors[best] > MARGIN:
+        return f"turned: {names[best]}"
+    return f"picture differs by {errors[0]:.0f} levels" if errors[0] > DIFFERENT else ""
 
 
 def media(folder: Path) -> list[Path]:
@@ -305,10 +357,12 @@ def run(
     try:
         for path in media(folder):
             truth = ffprobe(path, timeout)
+            read: dict[str, Result] = {}
             for decoder in decoders:
                 ours = worker.read(path, decoder)
                 name = path.relative_to(folder).as_posix()
-                yield Line(name, decoder, ours, truth, compare(ours, truth))
+                yield Line(name, decoder, ours, truth, compare(ours, truth, read))
+                read[decoder] = ours
     finally:
         worker.close()
 

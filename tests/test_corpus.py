@@ -6,6 +6,7 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import broken_videos
 import corpus
 import numpy as np
 import pytest
@@ -41,6 +42,17 @@ def test_the_truth_of_ffprobe(folder: Path) -> None:
     assert turned.span_s == pytest.approx(0.76)
     assert uneven.span_s == pytest.approx(1.06)
     assert isinstance(corpus.ffprobe(folder / "noise.mp4", 60), str)
+
+
+@needs_ffmpeg
+def test_the_truth_is_the_stream_that_ffmpeg_chooses(tmp_path: Path) -> None:
+    """The larger of two, though it comes second; and a bare stream has no times."""
+    two = corpus.ffprobe(broken_videos.two_streams(tmp_path / "two.mkv"), 60)
+    bare = corpus.ffprobe(write_video(tmp_path / "bare.h264", pictures(20, 64, 48)), 60)
+    assert isinstance(two, Video)
+    assert isinstance(bare, Video)
+    assert two.size == (64, 48)
+    assert (bare.frames, bare.span_s) == (20, None)
 
 
 @needs_ffmpeg
@@ -80,7 +92,11 @@ GOOD = Video(20, 0.76, (64, 48), PICTURE)
         (replace(GOOD, length=21), GOOD, "len() is 21"),
         (replace(GOOD, picture=np.rot90(PICTURE)), GOOD, "turned: 270 degrees"),
         (replace(GOOD, picture=PICTURE[:, ::-1]), GOOD, "turned: mirrored, 0 degrees"),
-        (replace(GOOD, picture=PICTURE // 255 * 0), GOOD, "ok"),  # no orientation fits better
+        (replace(GOOD, picture=PICTURE * 0), GOOD, "picture differs by {black} levels"),
+        (replace(GOOD, picture=np.maximum(PICTURE, 20)), GOOD, "ok"),  # a little brighter
+        (GOOD, replace(GOOD, span_s=None), "ok"),  # a bare stream
+        (replace(GOOD, span_s=1.56), replace(GOOD, joined_s=1.56), "ok"),  # two recordings
+        (replace(GOOD, span_s=2.0), replace(GOOD, joined_s=1.56), "+0.44 s"),
         ("VideoError after 3 frames: x", GOOD, "not read"),
         ("VideoError: x", "no video stream", corpus.NOT_READ),
         ("VideoError: torchcodec cannot be used for x: …", GOOD, corpus.REFUSED),
@@ -91,7 +107,19 @@ GOOD = Video(20, 0.76, (64, 48), PICTURE)
     ],
 )
 def test_verdicts(ours: corpus.Result, truth: corpus.Result, verdict: str) -> None:
-    assert corpus.compare(ours, truth) == verdict
+    assert corpus.compare(ours, truth) == verdict.format(black=round(float(PICTURE.mean())))
+
+
+def test_decoders_are_compared_by_how_long_the_last_frame_is_shown() -> None:
+    long, short = replace(GOOD, last_s=5.0), replace(GOOD, last_s=0.04)
+    assert corpus.compare(long, GOOD, {"pyav": short}) == "last frame 5.00 s, with pyav 0.04 s"
+    for others in ({"pyav": long}, {"pyav": GOOD}, {"torchcodec": "VideoError: x"}):
+        assert corpus.compare(long, GOOD, others) == "ok"
+
+
+def test_times_that_start_again_are_joined() -> None:
+    assert corpus.joined([0, 0.04, 0.08, 0.12]) is None
+    assert corpus.joined([0, 1, 2, 3, 0, 1, 2]) == pytest.approx(6.0)  # the restart takes 1 s
 
 
 @pytest.mark.slow

@@ -30,9 +30,19 @@ EXIT_CODES = {
 """Every exit code of the command line, for `peclip --help`; docs/exit_codes.md adds the causes."""
 
 
+_QUOTED = 200
+"""Maximum number of characters of a library's or a server's message in an error."""
+
+
+def quoted(text: str) -> str:
+    """Returns the first line of a text from a library or a server, shortened: a server may send any length."""
+    line = next(iter(text.strip().splitlines()), "")
+    return line if len(line) <= _QUOTED else f"{line[: _QUOTED - 1]}…"
+
+
 def first_line(error: BaseException) -> str:
-    """Returns the first line of an exception's message, or its type if it is empty."""
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
+    """Returns the first line of an exception's message, shortened, or its type if it is empty."""
+    return quoted(str(error)) or type(error).__name__
 
 
 class PEClipError(Exception):
@@ -73,6 +83,10 @@ class VideoError(UserError):
     """A source cannot be read, or contains no video."""
 
     exit_code = 3
+
+
+class FrameCountError(VideoError):
+    """Damage was found while frames were read, so that the number of frames has changed."""
 
 
 class DatasetError(UserError):

@@ -11,6 +11,7 @@ from peclip.captions.store import Caption, CaptionStore
 from peclip.data.caption_refinement import describes_a_face, refine
 from peclip.data.samples import Sample
 from peclip.errors import EndpointError, NoCaptionError, VideoError
+from peclip.video.chosen_frames import read_chosen
 from peclip.video.frames import Frames
 from peclip.video.reader import open_video
 from peclip.video.sampling import segment_indices
@@ -130,7 +131,9 @@ def _describe_video(
     try:
         with open_video(sample.source, num_threads=1) as reader:
             # A short video is not padded: a language model needs no repeated frames.
-            frames = reader.read(sorted(set(segment_indices(len(reader), num_frames))))
+            frames = read_chosen(
+                reader, lambda count: sorted(set(segment_indices(count, num_frames)))
+            )
         text = _ask(captioner, frames)
     except VideoError as error:
         return Described(sample.id, "failed", str(error))

@@ -17,8 +17,8 @@ import requests
 from numpy.typing import NDArray
 
 from peclip.captions.prompt import PROMPT
-from peclip.downloads.problems import connection_problem, response_problem
-from peclip.errors import ConfigError, EndpointError, NoCaptionError
+from peclip.downloads.problems import connection_problem, response_problem, status_problem
+from peclip.errors import ConfigError, EndpointError, NoCaptionError, quoted
 from peclip.settings import Settings
 from peclip.text.parsing import parse_json
 from peclip.video.frames import Frames
@@ -145,14 +145,16 @@ class EndpointCaptioner:
         status = response.status_code
         if status == 200:
             return
-        said = f"the server responded with {status} {response.reason}"
+        said = status_problem(response)
         if status in {408, 409, 425, 429} or status >= 500:
             raise _TransientError(said, _seconds(response.headers.get("Retry-After", "")))
         if status in {401, 403}:
             given = "is not set" if self._key is None else "is invalid"
             raise self._problem(f"{said}: the API key in PECLIP_CAPTIONS_API_KEY {given}")
         if 300 <= status < 400:
-            raise self._problem(f"{said} and redirected to {response.headers.get('Location')}")
+            raise self._problem(
+                f"{said} and redirected to {quoted(response.headers.get('Location', ''))}"
+            )
         raise self._problem(f"{said}: {_excerpt(body)}")
 
     def _text(self, body: bytes) -> str:

@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from peclip.data.benchmarks.registry import find_benchmark
-from peclip.data.check_report import CheckReport, FaceShare, Finding, SplitSummary
+from peclip.data.check_report import CheckReport, FaceShare, Finding, Kind, SplitSummary
 from peclip.data.face_share import measure_face_share
 from peclip.data.media import count_images, is_still
 from peclip.data.recordings import longest_recording, recording_stem, shared_recording
 from peclip.data.samples import Sample, Split
 from peclip.data.splits import read_splits
 from peclip.errors import DatasetError, VideoError
+from peclip.video.file_key import FileKey, file_key
 
 if TYPE_CHECKING:
     from peclip.video.detectors.detector import FaceDetector
@@ -93,12 +94,15 @@ def check_file(sample: Sample) -> list[Finding]:
     try:
         if source.is_dir() and count_images(source) == 0:
             return [Finding("empty", sample.id, f"no frames in {source}")]
-        count = _read_frames(source)
+        count, failure = _read_frames(source)
     except (VideoError, DatasetError) as error:
         return [Finding("unreadable", sample.id, str(error))]
     if count == 0:
         return [Finding("empty", sample.id, f"no frames in {source}")]
     findings = []
+    if failure is not None:
+        detail = f"{source}: decoding stops after frame {count}: {failure}"
+        findings.append(Finding("unreadable", sample.id, detail))
     if source.is_dir() and sample.num_frames not in (None, count):
         detail = f"{count} frames in {source}, but {sample.num_frames} in the list"
         findings.append(Finding("frame_count", sample.id, detail))
@@ -107,20 +111,23 @@ def check_file(sample: Sample) -> list[Finding]:
     return findings
 
 
-def _read_frames(path: Path) -> int:
-    """Decodes the middle frames of the segments of a video, and returns its total number of frames.
+def _read_frames(path: Path) -> tuple[int, str | None]:
+    """Decodes the middle frames of the segments of a video.
+
+    Returns:
+        The number of frames of the video, and why they end early, if they do.
 
     Raises:
         VideoError: it cannot be opened, or one of the frames cannot be decoded or has another size.
     """
+    from peclip.video.chosen_frames import read_chosen
     from peclip.video.reader import open_video
     from peclip.video.sampling import segment_indices
 
     with open_video(path, num_threads=1) as reader:  # the decoder used in training
-        count = len(reader)
-        if count:
-            reader.read(segment_indices(count, FRAMES))
-        return count
+        if len(reader):
+            read_chosen(reader, lambda count: segment_indices(count, FRAMES))
+        return len(reader), reader.metadata.failure
 
 
 def _check_lists(splits: Sequence[Split]) -> list[Finding]:
@@ -133,11 +140,25 @@ def _check_lists(splits: Sequence[Split]) -> list[Finding]:
             if label != sample.label:
                 detail = f"{label} in {title}, but {sample.label} in {split.title}"
                 findings.append(Finding("conflict", sample.id, detail))
+    findings += _check_links(splits)
     for one, other in combinations(splits, 2):
         # Splits of one fold must be disjoint, and so must the test splits of folds.
         if one.fold == other.fold or one.split == other.split == "test":
             findings += _check_overlap(one, other)
     return findings
+
+
+def _check_links(splits: Sequence[Split]) -> Iterator[Finding]:
+    """Looks for samples that are links to one file."""
+    seen: dict[FileKey, tuple[Sample, Split]] = {}
+    for split in splits:
+        for sample in split.samples:
+            first, before = seen.setdefault(file_key(sample.source), (sample, split))
+            if first.source != sample.source:
+                kind: Kind = "duplicate" if before is split else "overlap"
+                kind = kind if first.label == sample.label else "conflict"
+                detail = f"the same file as {first.id} in {before.title}, under another name"
+                yield Finding(kind, sample.id, detail)
 
 
 def _check_repeats(split: Split) -> Iterator[Finding]:

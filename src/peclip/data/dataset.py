@@ -23,6 +23,7 @@ from peclip.data.streams.source import Picked
 from peclip.errors import VideoError
 from peclip.labels import LabelSet
 from peclip.types import Stream
+from peclip.video.chosen_frames import read_chosen
 from peclip.video.faces import resize_frame
 from peclip.video.reader import open_video
 from peclip.video.sampling import random_segment_indices, segment_indices
@@ -174,7 +175,7 @@ class VideoDataset(Dataset[Item | Unreadable]):
         Raises:
             VideoError: it cannot be opened, or one of its frames cannot be decoded.
         """
-        random = Random(self._key(draw))
+        random = Random()
         source = self.split.samples[draw.video].source
         chosen: list[int] = []
         total = 0
@@ -182,10 +183,11 @@ class VideoDataset(Dataset[Item | Unreadable]):
         def choose(number: int) -> list[int]:
             nonlocal total
             total = number
+            random.seed(self._key(draw))  # the same draws if damage makes it choose again
             if self.train:
-                chosen.extend(random_segment_indices(number, self.num_frames, random))
+                chosen[:] = random_segment_indices(number, self.num_frames, random)
             else:
-                chosen.extend(segment_indices(number, self.num_frames))
+                chosen[:] = segment_indices(number, self.num_frames)
             return chosen
 
         crops = torch.from_numpy(self.crops(source, choose)).permute(0, 3, 1, 2).contiguous()
@@ -200,15 +202,22 @@ class VideoDataset(Dataset[Item | Unreadable]):
 
         Args:
             source: the video.
-            choose: returns the numbers of the frames, from how many there are; they may repeat.
+            choose: returns the numbers of the frames, from how many there are; they may repeat. It is called again
+                if damage is found while the frames are read.
 
         Raises:
             VideoError: it cannot be opened, or one of its frames cannot be decoded.
         """
+        indices: list[int] = []
+        wanted: list[int] = []
+
+        def choose_once(number: int) -> list[int]:
+            indices[:] = choose(number)
+            wanted[:] = sorted(set(indices))  # a still is decoded only once
+            return wanted
+
         with open_video(source, num_threads=1) as reader:
-            indices = choose(len(reader))
-            wanted = sorted(set(indices))  # a still is decoded only once
-            frames = reader.read(wanted).data
+            frames = read_chosen(reader, choose_once).data
         squares = np.stack([resize_frame(frame, self.size) for frame in frames])
         return squares[[wanted.index(index) for index in indices]]
 

@@ -68,14 +68,17 @@ def _verdict(
     return "portrait" if share >= PORTRAIT_SHARE else "scene"
 
 
+def _some_indices(length: int) -> list[int]:
+    return sorted({length * (2 * part + 1) // (2 * _FRAMES) for part in range(_FRAMES)})
+
+
 def _some_frames(source: Path) -> list[Image]:
     """Returns frames at one, three and five sixths of a video; none if it cannot be read."""
+    from peclip.video.chosen_frames import read_chosen
     from peclip.video.reader import open_video
 
     try:
         with open_video(source, decoder="pyav", num_threads=1) as reader:
-            length = len(reader)
-            indices = sorted({length * (2 * part + 1) // (2 * _FRAMES) for part in range(_FRAMES)})
-            return list(reader.read(indices).data)
+            return list(read_chosen(reader, _some_indices).data)
     except VideoError:  # the check of files has reported it
         return []

@@ -23,7 +23,7 @@ from filelock import FileLock
 from requests.exceptions import ChunkedEncodingError
 
 from peclip.downloads.address import LiveStream, is_live, without_password
-from peclip.downloads.problems import connection_problem, response_problem
+from peclip.downloads.problems import connection_problem, response_problem, status_problem
 from peclip.downloads.time_limit import TimeLimit, TimeLimitExceeded
 from peclip.errors import ConfigError, VideoError, WeightsError, cause, is_bug
 from peclip.settings import Settings
@@ -240,7 +240,7 @@ class _Transfer:
     def _accept(self, response: requests.Response, offset: int) -> int:
         """Returns the file offset of this response, and records its total and ETag."""
         status = response.status_code
-        problem = f"the server responded with {status} {response.reason}"
+        problem = status_problem(response)
         plain = response.headers.get("Content-Encoding", "identity") == "identity"
         if status == 200:
             if self.live_allowed and is_live(

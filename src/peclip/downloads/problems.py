@@ -5,12 +5,21 @@ from __future__ import annotations
 import requests
 from requests.exceptions import ChunkedEncodingError, ContentDecodingError
 
+from peclip.errors import first_line, quoted
+
+
+def status_problem(response: requests.Response) -> str:
+    """Returns what a server responded with: its status and its reason, which may have any length."""
+    return (
+        f"the server responded with {response.status_code} {quoted(response.reason or '')}".rstrip()
+    )
+
 
 def response_problem(error: requests.RequestException) -> str:
     """Returns why a response is unusable, without the full stop and the tuples of the libraries."""
     if isinstance(error, ContentDecodingError):
         return "the response is not valid compressed data (Content-Encoding)"
-    return str(error).strip().rstrip(".")
+    return first_line(error).rstrip(".")
 
 
 def connection_problem(error: BaseException) -> str:
@@ -21,5 +30,5 @@ def connection_problem(error: BaseException) -> str:
         return "the server timed out (PECLIP_HTTP_TIMEOUT, in seconds)"
     below = error.__cause__ or error.__context__
     if isinstance(error, requests.RequestException) or not isinstance(error, OSError):
-        return connection_problem(below) if below is not None else str(error)
-    return error.strerror or str(error)
+        return connection_problem(below) if below is not None else first_line(error)
+    return quoted(error.strerror or str(error))

@@ -30,6 +30,8 @@ class VideoMetadata:
     start_s: float = 0.0
     """Seconds from the start of the container's earliest stream (usually the audio) to the first frame; 0 without a
     container."""
+    failure: str | None = None
+    """Why the frames end early, as far as the header or the frames read so far show it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +61,10 @@ class VideoReader(Protocol):
     def __len__(self) -> int:
         """Number of frames that decode. Raises TypeError for a camera.
 
-        Frames are counted from the file's packets; if packets and frames do not match one to one, the video is
-        decoded. Frames with damaged packets also count.
+        Frames are counted from the file's packets. If the packets suggest other frames (fields, hidden frames,
+        wrong time stamps, a truncated file or packet, a bare stream without a container), the video is decoded.
+        A frame with damage that only its decoding shows counts until it is decoded: after `chunks`, or after a
+        `read` that meets damage, the length is that of the decoded frames.
         """
         ...
 
@@ -82,6 +86,8 @@ class VideoReader(Protocol):
 
         Raises:
             IndexError: an index is not in 0 to `len - 1`.
+            FrameCountError: damage was found while reading, and `len` has changed; choose the frames again, as
+                `chosen_frames.read_chosen` does.
             VideoError: one of the frames cannot be decoded.
         """
         ...

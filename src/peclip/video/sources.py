@@ -14,6 +14,7 @@ from pathlib import Path
 from peclip.downloads.address import is_playlist
 from peclip.errors import ConfigError, VideoError
 from peclip.video.animation_chunks import is_animation
+from peclip.video.file_key import FileKey, file_key
 from peclip.video.omissions import (
     NEXT_TO_VIDEOS,
     NOT_A_FILE,
@@ -49,9 +50,9 @@ class Source:
     """A file, a folder of images, an http(s) or rtsp(s) URL or a webcam index."""
 
     @property
-    def key(self) -> str | int:
-        """Identical for all spellings of one path, and for links to it."""
-        return os.path.realpath(self.location) if isinstance(self.location, Path) else self.location
+    def key(self) -> FileKey | int:
+        """Identical for all spellings of one path, and for symbolic and hard links to it."""
+        return file_key(self.location) if isinstance(self.location, Path) else self.location
 
 
 def expand_sources(args: Sequence[str | Path | int]) -> list[Source]:
@@ -74,7 +75,7 @@ def expand_sources(args: Sequence[str | Path | int]) -> list[Source]:
 
 def taken_once(sources: Iterable[Source], omissions: Omissions) -> list[Source]:
     """Drops duplicates; those with another name are added to the omissions."""
-    found: dict[str | int, Source] = {}
+    found: dict[FileKey | int, Source] = {}
     for source in sources:
         kept = found.setdefault(source.key, source)
         if kept.location != source.location:

@@ -15,7 +15,7 @@ import numpy as np
 import PIL.Image
 from PIL import ImageOps
 
-from peclip.errors import VideoError, first_line
+from peclip.errors import FrameCountError, VideoError, first_line
 from peclip.video.animation_chunks import frame_delays
 from peclip.video.frames import Frames
 from peclip.video.interface import VideoMetadata
@@ -46,28 +46,37 @@ class Animation(Closing):
         check_file(path)
         self._path = path
         self._delays = list(frame_delays(path))
+        self._count = len(self._delays)
+        self._failure: str | None = None
         self._shape = next(self._images())[0].shape
 
     @property
     def metadata(self) -> VideoMetadata:
         height, width, _ = self._shape
         length, duration = len(self), sum(self._delays)
-        return VideoMetadata(width, height, length / duration, duration, length, "images")
+        rate = length / duration
+        return VideoMetadata(width, height, rate, duration, length, "images", failure=self._failure)
 
     def __len__(self) -> int:
-        return len(self._delays)
+        return self._count  # fewer after damage was found
 
     def chunks(self, max_frames: int = 16) -> Iterator[Frames]:
         return in_chunks(self._images(), max_frames)
 
     def read(self, indices: Sequence[int]) -> Frames:
-        chosen = checked_indices(indices, len(self), str(self._path))
+        before = len(self)
+        chosen = checked_indices(indices, before, str(self._path))
         if not chosen:
             return no_frames(self._shape[0], self._shape[1])
         wanted = frozenset(chosen)
         # From the start: a frame holds only what has changed since the frame before it.
         sequence = enumerate(islice(self._images(), max(wanted) + 1))
-        images = {index: image for index, image in sequence if index in wanted}
+        try:
+            images = {index: image for index, image in sequence if index in wanted}
+        except VideoError as error:
+            if len(self) == before:
+                raise
+            raise FrameCountError(str(error)) from error
         return to_frames([images[index] for index in chosen])
 
     def _images(self) -> Iterator[tuple[Image, float]]:
@@ -82,6 +91,8 @@ class Animation(Closing):
         except VideoError:
             raise
         except Exception as error:  # Pillow's decoders raise many types for corrupt bytes
+            self._failure = first_line(error)
+            self._count = count
             raise stopped(str(self._path), before, count, first_line(error)) from error
 
 

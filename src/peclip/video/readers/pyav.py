@@ -3,25 +3,20 @@
 from __future__ import annotations
 
 import bisect
-import contextlib
-import functools
 import itertools
+import logging
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import av
-from av.container import InputContainer
-from av.packet import Packet
 from av.video.frame import VideoFrame
-from av.video.stream import VideoStream
 
-from peclip.errors import VideoError
+from peclip.errors import FrameCountError, VideoError
 from peclip.video.frames import Frames
 from peclip.video.interface import VideoMetadata
 from peclip.video.readers.clock import Clock
 from peclip.video.readers.orientation import Turner
+from peclip.video.readers.pyav_decoding import Decoding, PacketCounts
 from peclip.video.readers.pyav_index import (
     FrameIndex,
     decoded_index,
@@ -31,10 +26,9 @@ from peclip.video.readers.pyav_index import (
     version_of,
 )
 from peclip.video.readers.pyav_picture import ToRGB
-from peclip.video.readers.pyav_probe import Probe, open_container, packets_of, reason, stream_of
+from peclip.video.readers.pyav_probe import Probe, open_container, packets_of, reason
 from peclip.video.readers.reference_frame import fit
 from peclip.video.readers.streaming import (
-    MAX_PIXELS,
     Broken,
     Closing,
     Image,
@@ -45,42 +39,12 @@ from peclip.video.readers.streaming import (
     to_frames,
 )
 
-Threads = Literal["AUTO", "SLICE"]
+logger = logging.getLogger(__name__)
 
 _COMPARED = 3
 """Number of decoded frames whose times are compared with the packets'; two reveal separately stored fields."""
 
 _NO_PICTURE = (av.FFmpegError, OSError, ValueError)
-
-
-@dataclass(slots=True)
-class _PacketCounts:
-    """The outcome of decoding the packets."""
-
-    packets: int = 0
-    frames: int = 0
-    errors: int = 0
-    end: int | None = None
-    """The latest time of a packet, in units of the stream's time base."""
-    last: int | None = None
-    """The time of the last frame."""
-    error: str | None = None
-
-    def note_packet(self, packet: Packet[VideoStream]) -> None:
-        if packet.size > 0 and not packet.is_discard:
-            self.packets += 1
-            if packet.pts is not None:
-                self.end = packet.pts if self.end is None else max(self.end, packet.pts)
-
-    def note_error(self, error: Exception) -> None:
-        self.errors += 1
-        self.error = reason(error)
-
-    @property
-    def failure(self) -> str | None:
-        """Why the last frames are missing; `None` if they were decoded, whatever was skipped before."""
-        came = self.last is not None and self.end is not None and self.last >= self.end
-        return None if came else self.error
 
 
 class PyAVReader(Closing):
@@ -93,7 +57,9 @@ class PyAVReader(Closing):
     def __init__(self, source: Path | str, probe: Probe, *, num_threads: int = 0) -> None:
         self._source = source
         self._probe = probe
-        self._num_threads = num_threads
+        self._decoding = Decoding(source, probe, num_threads)
+        self._index: FrameIndex | None = None
+        self._keys: set[int] = set()  # the times of the packets at which decoding can start
         self._turner = Turner(str(source))
         self._shape: tuple[int, ...] = ()
         clock = Clock(str(source), probe.frame_rate)
@@ -112,6 +78,7 @@ class PyAVReader(Closing):
             probe.num_frames,
             "pyav",
             start_s=self._start_s,
+            failure=self._index.failure if self._index is not None else probe.missing_end,
         )
 
     def __len__(self) -> int:
@@ -124,7 +91,11 @@ class PyAVReader(Closing):
         chosen = checked_indices(indices, len(self), str(self._source))
         if not chosen:
             return no_frames(self._shape[0], self._shape[1])
-        images = self._sought(sorted(set(chosen))) or self._counted(set(chosen))
+        wanted = sorted(set(chosen))
+        images = self._sought(wanted) if self._can_seek(wanted[0]) else self._counted(wanted)
+        if images is None:
+            self._check_count()
+            images = self._counted(wanted)
         return to_frames([images[index] for index in chosen])
 
     def _to_rgb(self) -> ToRGB:
@@ -145,7 +116,7 @@ class PyAVReader(Closing):
             Broken: the frames end early.
         """
         to_rgb, reference = self._to_rgb(), self._shape
-        for frame in self._decoded(skipped):
+        for frame in self._decoding.frames(skipped):
             try:
                 image = to_rgb(frame)
             except _NO_PICTURE as error:
@@ -154,95 +125,79 @@ class PyAVReader(Closing):
             image = fit(image, *reference[:2])
             yield image, _seconds(frame, frame.pts), _seconds(frame, frame.duration)
 
-    def _decoded(self, skipped: int = 0) -> Iterator[VideoFrame]:
-        """Yields every frame, or raises `Broken` where they end early."""
-        count = skipped
-        kinds: tuple[Threads, ...] = ("AUTO", "SLICE")
-        for threads in kinds:
-            counts = _PacketCounts()
-            with open_container(self._source) as container:
-                frames = self._frames(container, self._stream(container, threads), counts)
-                for frame in itertools.islice(frames, count, None):
-                    count += 1
-                    yield frame
-            # PyAV silently drops frames left in its threads if the last packets are damaged.
-            # If frames are missing without an error, a pass without such threads finds the cause.
-            if counts.packets - counts.frames - counts.errors <= 0:
-                break
-        failure = counts.failure or self._probe.missing_end
-        if failure is None and count == 0:
-            failure = "its packets contain no frames"
-        if failure is not None:
-            raise Broken(failure)
-
-    def _stream(self, container: InputContainer, threads: Threads) -> VideoStream:
-        stream = stream_of(self._probe, container, self._source)
-        stream.thread_type = threads
-        stream.codec_context.thread_count = self._num_threads
-        # The size may also change after the header.
-        stream.codec_context.options = {"max_pixels": str(MAX_PIXELS)}
-        return stream
-
-    def _frames(
-        self, container: InputContainer, stream: VideoStream, counts: _PacketCounts
-    ) -> Iterator[VideoFrame]:
-        """Yields what can be decoded from the container's position on, past damaged packets."""
-        packets = packets_of(container, stream)
-        while True:
-            decoded: list[VideoFrame] = []
-            try:
-                packet = next(packets, None)
-            except (av.FFmpegError, OSError) as error:
-                counts.note_error(error)
-                packet = None
-            try:
-                decoded = stream.decode(packet)
-            except EOFError:  # flushed already, by the empty packet with which `demux` ends
-                pass
-            except (av.FFmpegError, OSError) as error:
-                counts.note_error(error)
-            for frame in decoded:
-                counts.frames += 1
-                counts.last = frame.pts
-                yield frame
-            if packet is None:
-                return
-            counts.note_packet(packet)
-
-    @functools.cached_property
+    @property
     def index(self) -> FrameIndex:
-        """The index of the frames that decode."""
-        version = version_of(self._source)
-        known = remembered(version)
-        if known is not None:
-            return known
-        with open_container(self._source) as container:
-            stream = self._stream(container, "SLICE")
-            listed = packet_index(stream, packets_of(container, stream))
-        if listed.certain and listed.begins(self._times(_COMPARED)):
-            return listed
-        stamps = self._times(None)
-        index = decoded_index(stamps, {listed.times[key] for key in listed.keys})
-        remember(version, index)
+        """The index of the frames that decode, as far as is known: damage is found by decoding."""
+        if self._decoding.damaged is not None and not self._index_is_decoded:
+            self._set_index(self._decoding.damaged)
+        if self._index is None:
+            self._index = remembered(version_of(self._source)) or self._listed() or self._decoded()
+        return self._index
+
+    @property
+    def _index_is_decoded(self) -> bool:
+        return self._index is not None and self._index.decoded
+
+    def _set_index(self, index: FrameIndex) -> FrameIndex:
+        self._index = index
+        remember(version_of(self._source), index)
         return index
 
-    def _times(self, limit: int | None) -> list[int | None]:
-        """Returns the times of the first frames, or of all."""
-        times: list[int | None] = []
-        with contextlib.suppress(Broken):  # the frames before it count
-            times.extend(frame.pts for frame in itertools.islice(self._decoded(), limit))
-        return times
+    def _listed(self) -> FrameIndex | None:
+        """Returns the index of the packets; `None` if decoding gives other frames, as far as that is cheap to see."""
+        with open_container(self._source) as container:
+            stream = self._decoding.stream(container, "SLICE")
+            listed = packet_index(stream, packets_of(container, stream))
+        self._keys = {listed.times[key] for key in listed.keys}
+        whole = self._probe.missing_end is None and not self._probe.is_raw
+        compared = whole and listed.certain and listed.begins(self._decoding.times(_COMPARED))
+        return listed if compared else None
+
+    def _decoded(self) -> FrameIndex:
+        """Returns the index of the frames that decode, and remembers it."""
+        stamps = self._decoding.times(None)
+        damaged = self._decoding.damaged
+        if damaged is not None and damaged.failure is not None:
+            logger.warning(
+                "%s: decoding stops after frame %d: %s. Only the frames before it are used.",
+                self._source,
+                len(damaged),
+                damaged.failure,
+            )
+        return self._set_index(damaged or decoded_index(stamps, self._keys))
+
+    def _check_count(self) -> None:
+        """Counts the frames again after one of them was not where the packets put it.
+
+        Raises:
+            FrameCountError: there are more or fewer than before.
+        """
+        if self._index_is_decoded:
+            return
+        before = len(self.index)
+        now = len(self._decoded())
+        if now != before:
+            raise FrameCountError(
+                f"{self._source} is damaged: it has {before} frames in its packets, but {now} can be decoded. "
+                f"Choose frames from 0 to {now - 1}, or repair it with: ffmpeg -i INPUT -c:v libx264 repaired.mp4"
+            )
+
+    def _can_seek(self, first: int) -> bool:
+        """Returns whether frames from `first` on can be found by their times."""
+        index = self.index
+        known = index.exact and len(index.keys) > 0 and first >= index.keys[0]
+        return known and not self._probe.has_palette
 
     def _sought(self, wanted: list[int]) -> dict[int, Shown] | None:
-        """Returns frames by way of seeking, or `None` if that does not find each by its exact time."""
+        """Returns frames by way of seeking, or `None` if that does not find each by its exact time, undamaged."""
         index, to_rgb = self.index, self._to_rgb()
-        if not index.exact or not index.keys or wanted[0] < index.keys[0]:
-            return None
         images: dict[int, Shown] = {}
         position = -1
         frames: Iterator[VideoFrame] = iter(())
+        counts = PacketCounts()
+        start = 0
         with open_container(self._source) as container:
-            stream = self._stream(container, "AUTO")
+            stream = self._decoding.stream(container, "AUTO")
             for target in wanted:
                 key = index.keys[bisect.bisect_right(index.keys, target) - 1]
                 if key > position:  # cheaper than decoding all that is between
@@ -250,10 +205,11 @@ class PyAVReader(Closing):
                         container.seek(index.times[key], stream=stream)
                     except (av.FFmpegError, OSError):
                         return None
-                    frames = self._frames(container, stream, _PacketCounts())
+                    start = index.times[key]
+                    frames = self._decoding.frames_from(container, stream, counts)
                 time = index.times[target]
-                frame = next((f for f in frames if f.pts is None or f.pts >= time), None)
-                if frame is None or frame.pts != time or frame.time_base is None:
+                frame = _frame_at(frames, time, start)
+                if frame is None or frame.time_base is None or counts.errors:
                     return None
                 try:
                     image = fit(to_rgb(frame), *self._shape[:2])
@@ -264,7 +220,7 @@ class PyAVReader(Closing):
                 position = target
         return images
 
-    def _counted(self, wanted: set[int]) -> dict[int, Shown]:
+    def _counted(self, wanted: list[int]) -> dict[int, Shown]:
         """Returns frames by counting from the start of the video."""
         images = {}
         for position, image in enumerate(self._images()):
@@ -272,11 +228,22 @@ class PyAVReader(Closing):
                 images[position] = image
             if len(images) == len(wanted):
                 return images
-        missing = min(wanted - images.keys())
+        missing = min(set(wanted) - images.keys())
         raise VideoError(
             f"The index of {self._source} lists {len(self)} frames, but frame {missing} cannot be "
             "decoded. Repair it with: ffmpeg -i INPUT -c:v libx264 repaired.mp4"
         )
+
+
+def _frame_at(frames: Iterator[VideoFrame], time: int, start: int) -> VideoFrame | None:
+    """Returns the frame at a time, `None` if there is none or one from `start` on is corrupt."""
+    for frame in frames:
+        # Frames before the key frame may lack those that they refer to.
+        if frame.pts is None or (frame.pts >= start and frame.is_corrupt):
+            return None
+        if frame.pts >= time:
+            return frame if frame.pts == time else None
+    return None
 
 
 def _seconds(frame: VideoFrame, ticks: int | None) -> float | None:

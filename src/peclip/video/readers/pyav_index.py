@@ -15,6 +15,9 @@ from av.video.stream import VideoStream
 _PAUSE_S = 10
 """A longer pause may be a wrong timestamp."""
 
+_MAX_REORDERED = 16
+"""Number of frames by which decoding and presentation order differ at most, in H.264 and H.265."""
+
 _REMEMBERED = 2**20
 """Total number of frames in cached indices of decoded videos: 40 MB."""
 
@@ -31,6 +34,15 @@ class FrameIndex:
     """Whether the times increase from frame to frame, so that each time identifies a frame."""
     certain: bool
     """Whether there is no indication that decoding produces different frames."""
+    decoded: bool = False
+    """Whether the frames were counted by decoding all of them."""
+    failure: str | None = None
+    """Why the frames end early, if they do."""
+
+    @classmethod
+    def of_damaged(cls, count: int, failure: str | None) -> FrameIndex:
+        """Returns the index of a damaged file: seeking in it would give other pixels than reading from its start."""
+        return cls([0] * count, [], exact=False, certain=True, decoded=True, failure=failure)
 
     def __len__(self) -> int:
         return len(self.times)
@@ -53,20 +65,22 @@ def packet_index(stream: VideoStream, packets: Iterable[Packet[VideoStream]]) ->
     """Lists the frames in a stream from its packets, without decoding them."""
     shows = PICTURES.get(stream.codec_context.codec.canonical_name)
     found: list[_Picture] = []
+    whole = True
     try:
         for packet in packets:
             if packet.size == 0 or packet.is_discard:
                 continue
+            whole &= not packet.is_corrupt
             if shows is None or shows(memoryview(packet)):
                 time = packet.dts if packet.pts is None else packet.pts
                 found.append(_Picture(time, packet.dts, packet.is_keyframe))
     except (av.FFmpegError, OSError):
-        pass  # the frames end where the packets do; decoding reports the damage
+        whole = False  # the frames end where the packets do; decoding reports the damage
     known = sorted((one.time, one.is_key) for one in found if one.time is not None)
     times = [time for time, _ in known]
     exact = len(set(times)) == len(found) > 0
     keys = [i for i, (_, is_key) in enumerate(known) if is_key]
-    return FrameIndex(times, keys, exact, exact and _certain(stream, found, times))
+    return FrameIndex(times, keys, exact, whole and exact and _certain(stream, found, times))
 
 
 def _certain(stream: VideoStream, found: list[_Picture], times: list[int]) -> bool:
@@ -79,7 +93,23 @@ def _certain(stream: VideoStream, found: list[_Picture], times: list[int]) -> bo
     rising = all(a <= b for a, b in itertools.pairwise(decoding))
     pause = math.ceil(_PAUSE_S / stream.time_base) if stream.time_base else 1
     alike = abs(_paused(times, pause) - _paused(decoding, pause)) < pause
-    return whole and not fields and rising and alike
+    return whole and not fields and rising and alike and _in_order(stream, found, times)
+
+
+def _in_order(stream: VideoStream, found: list[_Picture], times: list[int]) -> bool:
+    """Returns whether the pictures are in the order of their times, except for B-frames.
+
+    A wrong time stamp puts a picture between two others: out of order without B-frames, and with them closer to
+    one of its neighbours than pictures usually are.
+    """
+    if all(one.time == time for one, time in zip(found, times, strict=True)):
+        return True
+    if not stream.codec_context.has_b_frames:
+        return False
+    place = {time: index for index, time in enumerate(times)}
+    moved = max(abs(place[one.time] - i) for i, one in enumerate(found) if one.time is not None)
+    steps = sorted(b - a for a, b in itertools.pairwise(times))
+    return moved <= _MAX_REORDERED and 2 * steps[0] > steps[len(steps) // 2]
 
 
 def _paused(times: list[int], pause: int) -> int:
@@ -97,9 +127,9 @@ def decoded_index(stamps: list[int | None], keys: set[int]) -> FrameIndex:
     times = [stamp for stamp in stamps if stamp is not None]
     exact = len(times) == len(stamps) and all(a < b for a, b in itertools.pairwise(times))
     if not exact:
-        return FrameIndex([0] * len(stamps), [], exact=False, certain=True)
+        return FrameIndex([0] * len(stamps), [], exact=False, certain=True, decoded=True)
     starts = [i for i, time in enumerate(times) if time in keys]
-    return FrameIndex(times, starts, exact=True, certain=True)
+    return FrameIndex(times, starts, exact=True, certain=True, decoded=True)
 
 
 # --- packets without a picture ------------------------------------------------------------------

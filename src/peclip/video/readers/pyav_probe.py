@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import av
 from av.container import InputContainer
+from av.format import Flags
 from av.packet import Packet
 from av.stream import Disposition
 from av.video.stream import VideoStream
@@ -48,8 +50,17 @@ class Probe:
     num_frames: int | None
     missing_end: str | None
     """Why the file is known to be truncated, if it is."""
+    pixel_format: str = ""
+    """FFmpeg's name for the pixel format of the first frames: `yuv420p`."""
+    is_raw: bool = False
+    """Whether it is a bare stream of coded frames, whose end does not show whether the last frame is whole."""
     container_start_s: float | None = None
     """The timestamp at which the file's earliest stream, often the audio, starts."""
+
+    @property
+    def has_palette(self) -> bool:
+        """Whether frames are indices of colours, which MOV files state only with the first packet."""
+        return self.pixel_format == "pal8"
 
     def start_s(self, first: float | None) -> float:
         """Returns the seconds from the start of the container to the first frame, given its timestamp."""
@@ -120,6 +131,8 @@ def probe_container(container: InputContainer, source: Path | str) -> Probe:
         duration_s=duration,
         num_frames=num_frames,
         missing_end=_missing_end(container, stream) if isinstance(source, Path) else None,
+        pixel_format=stream.codec_context.pix_fmt or "",
+        is_raw=_is_raw(container),
         container_start_s=(
             None if container.start_time is None else container.start_time / av.time_base
         ),
@@ -228,6 +241,11 @@ def _duration(container: InputContainer, stream: VideoStream) -> float | None:
 
 def _counted(count: int, noun: str) -> str:
     return f"{count} {noun}{'' if count == 1 else 's'}"
+
+
+def _is_raw(container: InputContainer) -> bool:
+    flags: Any = container.format.flags  # an int, which PyAV declares as `Flags`
+    return bool(flags & Flags.no_timestamps.value)
 
 
 def _missing_end(container: InputContainer, stream: VideoStream) -> str | None:

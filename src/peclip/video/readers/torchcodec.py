@@ -25,11 +25,9 @@ from peclip.video.readers.clock import Clock
 from peclip.video.readers.orientation import AS_STORED, Orientation, Turner
 from peclip.video.readers.pyav import PyAVReader
 from peclip.video.readers.pyav_changes import first_matrix
-from peclip.video.readers.pyav_index import PICTURES
 from peclip.video.readers.pyav_probe import Probe, first_stamp
 from peclip.video.readers.reference_frame import fit
 from peclip.video.readers.streaming import (
-    Broken,
     Image,
     ProcessBound,
     Shown,
@@ -85,11 +83,11 @@ def reads_exactly(source: Path | str, probe: Probe) -> bool:
 
     An address is left to PyAV as well: torchcodec reads the whole file before the first frame. So is a
     name that is not UTF-8, which torchcodec rejects, and a video with non-square pixels, which it returns
-    as stored.
+    as stored, and a video with a palette, whose frames it returns black.
     """
     text = not any("\ud800" <= character <= "\udfff" for character in str(source))
     known = probe.container in EXACT_CONTAINERS and probe.pixel_aspect == 1
-    return isinstance(source, Path) and text and known
+    return isinstance(source, Path) and text and known and not probe.has_palette
 
 
 class TorchcodecReader(ProcessBound):
@@ -109,9 +107,10 @@ class TorchcodecReader(ProcessBound):
         self._probe = probe
         if not reads_exactly(source, probe):
             raise VideoError(
-                f"torchcodec cannot be used for {source} ({probe.container}, pixel aspect ratio "
-                f"{probe.pixel_aspect:.3g}): it is supported only for local MP4, MOV, Matroska, WebM, "
-                "AVI and GIF files with square pixels. Use the auto or pyav decoder."
+                f"torchcodec cannot be used for {source} ({probe.container}, {probe.pixel_format}, pixel "
+                f"aspect ratio {probe.pixel_aspect:.3g}): it is supported only for local MP4, MOV, Matroska, "
+                "WebM, AVI and GIF files with square pixels and without a palette. Use the auto or pyav "
+                "decoder."
             )
         from torchcodec.decoders import VideoDecoder  # type: ignore[attr-defined]
 
@@ -140,7 +139,6 @@ class TorchcodecReader(ProcessBound):
         # torchcodec sorts the frames by their stamps: if the first one is late, it would come last or not at all.
         self._first_is_late = (first_stamp(source, probe) or start) > start + 1e-6
         self._num_threads = num_threads
-        self._end = self._decoder.metadata.end_stream_seconds or start
         self._orientation = self._left_to_turn(self._decoder)
         self._shape = self._upright(first.data.numpy()).shape
 
@@ -159,16 +157,17 @@ class TorchcodecReader(ProcessBound):
         )
 
     def __len__(self) -> int:
-        counted = self._counted
-        return self._length if counted is None else len(counted)
+        self._open_decoder()
+        return len(self._pyav)
 
     def chunks(self, max_frames: int = 16) -> Iterator[Frames]:
         return in_chunks(self._images(self._open_decoder()), max_frames)
 
     def read(self, indices: Sequence[int]) -> Frames:
-        decoder = self._open_decoder()
-        if self._counted is not None:
-            return self._counted.read(indices)
+        decoder, index = self._open_decoder(), self._pyav.index
+        # torchcodec sorts the frames by their stamps, which are wrong if these do not increase.
+        if self._first_is_late or not index.exact or len(index) != self._length:
+            return self._pyav.read(indices)
         chosen = checked_indices(indices, self._length, self._name)
         if not chosen:
             return no_frames(*self._shape[:2])
@@ -178,8 +177,8 @@ class TorchcodecReader(ProcessBound):
             # Damaged packets stop torchcodec; PyAV continues after them, like `chunks`. A change of size is
             # no damage, but a batch of several sizes fails as a whole.
             if not _is_other_size(error):
-                logger.warning("%s: %s. Reading it with PyAV instead.", self._name, _reason(error))
-            return PyAVReader(self._source, self._probe).read(chosen)
+                self._warn(f"{_reason(error)}. Reading it with PyAV instead.")
+            return self._pyav.read(chosen)
         images = self._upright(batch.data.numpy())
         if images.shape[1:] != self._shape:  # they have the size in the header, the first frame not
             images = np.stack([fit(image, *self._shape[:2]) for image in images])
@@ -216,77 +215,47 @@ class TorchcodecReader(ProcessBound):
     def _pictures(
         self, decoder: VideoDecoder
     ) -> Iterator[tuple[Image, float | None, float | None]]:
-        """Yields frames with their time stamps and durations in seconds, or raises `Broken`."""
+        """Yields frames with their time stamps and durations in seconds, or raises `Broken`.
+
+        Frame by frame, since a failed batch is lost as a whole.
+        """
         if self._first_is_late:
-            yield from self._by_pyav().pictures()
+            yield from self._pyav.pictures()
             return
-        index, failures = 0, 0
-        failure: str | None = None
-        end, expected = self._start, self._start
-        before = -math.inf
-        # Frame by frame, since a failed batch is lost as a whole. After a failure the same index is
-        # requested again: torchcodec then continues with the next packet instead of seeking.
-        while index < self._length and failures <= self._length:
+        index, before, expected = 0, -math.inf, self._start
+        while index < self._length:
             try:
                 frame = decoder.get_frame_at(index)
             except DECODING_ERRORS as error:
                 if END in str(error):
                     break
-                if _is_other_size(error):
-                    yield from self._by_pyav().pictures(index)
-                    return
-                failure = _reason(error)
-                failures += 1
-                continue
+                if not _is_other_size(error):
+                    self._warn(f"{_reason(error)} (frame {index}). Reading the rest with PyAV.")
+                yield from self._pyav.pictures(index)
+                return
             stamp, duration = frame.pts_seconds, frame.duration_seconds
             if index and not before < stamp < expected + _PAUSE_S:
                 # torchcodec looks for frames by their stamps, and may repeat or leave out some.
-                yield from self._by_pyav().pictures(index)
+                yield from self._pyav.pictures(index)
                 return
             yield fit(self._upright(frame.data.numpy()), *self._shape[:2]), stamp, duration
             before, expected = stamp, stamp + duration
-            end = max(end, expected)
             index += 1
-        if end >= self._end - 1e-6:  # the last frame came, so what failed was skipped
-            failure = None
-        failure = failure or self._probe.missing_end
-        if failure is not None:
-            raise Broken(failure)
-        if not failures and index < len(self):
-            logger.warning(
-                "%s: torchcodec returned only %d of %d frames. Reading the rest with PyAV.",
-                self._name,
-                index,
-                len(self),
+        if self._probe.missing_end is not None:
+            yield from self._pyav.pictures(index)
+        elif index < len(self):
+            self._warn(
+                f"torchcodec returned only {index} of {len(self)} frames. Reading the rest with PyAV."
             )
-            yield from self._by_pyav().pictures(index)
+            yield from self._pyav.pictures(index)
 
-    def _by_pyav(self) -> PyAVReader:
-        return PyAVReader(self._source, self._probe, num_threads=self._num_threads)
+    def _warn(self, text: str) -> None:
+        logger.warning("%s: %s", self._name, text)
 
     @functools.cached_property
-    def _counted(self) -> PyAVReader | None:
-        """A reader that counts decoded frames, if torchcodec's list of packets is not that of the frames."""
-        if self._probe.codec not in PICTURES and self._is_even():
-            return None
-        reader = self._by_pyav()
-        index = reader.index
-        return None if index.exact and len(index) == self._length else reader
-
-    def _is_even(self) -> bool:
-        """Returns whether nothing suggests packets without a frame, such as fields, or wrong stamps."""
-        decoder = self._open_decoder()
-        if self._first_is_late:
-            return False
-        try:
-            first = [decoder.get_frame_at(index) for index in range(min(3, self._length))]
-        except DECODING_ERRORS:
-            return True  # damaged, which reading reports
-        span = self._length / (self._probe.frame_rate or 25)
-        return self._end - self._start < 2 * span + _PAUSE_S and all(
-            0 < b.pts_seconds - a.pts_seconds < 1.5 * a.duration_seconds
-            for a, b in itertools.pairwise(first)
-        )
+    def _pyav(self) -> PyAVReader:
+        """Reads what torchcodec does not, and lists the frames."""
+        return PyAVReader(self._source, self._probe, num_threads=self._num_threads)
 
 
 def _is_other_size(error: Exception) -> bool:
