@@ -13,7 +13,7 @@ import typer.main
 from peclip.cli.app import app
 
 REFERENCE = (Path(__file__).parents[2] / "docs" / "cli.md").read_text(encoding="utf-8")
-WAY = "run: typer peclip.cli.app utils docs --name peclip --output docs/cli.md"
+WAY = "run: typer --app app peclip.cli.app utils docs --name peclip --output docs/cli.md"
 
 
 def commands(command: Any, name: str) -> Iterator[tuple[str, Any]]:

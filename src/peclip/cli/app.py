@@ -81,7 +81,7 @@ def _new_app(*names: str) -> typer.Typer:
 
 
 def __getattr__(name: str) -> typer.Typer:
-    """Returns `app`, which has every command; `typer peclip.cli.app utils docs` writes its reference."""
+    """Returns `app`, which has every command; `typer --app app peclip.cli.app utils docs` writes its reference."""
     if name != "app":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return _new_app(*COMMANDS)

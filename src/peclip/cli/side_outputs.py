@@ -12,7 +12,6 @@ from peclip.cli.options import check_output
 from peclip.cli.source_outputs import files_of_sources
 from peclip.errors import ConfigError
 from peclip.literals import Blur
-from peclip.results.face_tags import numbered
 from peclip.results.figures import (
     FIGURE_ENDINGS,
     OVERLAY_ENDINGS,
@@ -105,6 +104,8 @@ class VideoOutput(SideOutput):
 
     def draw_source(self, prediction: Prediction, on_frame: OnFrame) -> None:
         """Writes the video of one source, unless nothing of it could be read."""
+        from peclip.results.face_tags import numbered  # imports OpenCV
+
         if prediction.faces:
             path = self._request.files[prediction.source]
             path.parent.mkdir(exist_ok=True)
