@@ -153,7 +153,7 @@ def shifted(path: Path, number: int, by: float, **options: str) -> Path:
 
 @each_decoder
 @pytest.mark.parametrize("name", ["a.mp4", "a.ts"])
-@pytest.mark.parametrize("by", [1000.0, 0.3])
+@pytest.mark.parametrize("by", [1000.0, 1.0, 0.3])
 def test_one_wrong_stamp_leaves_the_other_frames(
     by: float, name: str, decoder: str, tmp_path: Path
 ) -> None:
@@ -166,10 +166,41 @@ def test_one_wrong_stamp_leaves_the_other_frames(
         found = np.concatenate([chunk.timestamps for chunk in chunks])
         np.testing.assert_allclose(found, np.arange(30) * 0.04, atol=1e-4)
         assert len(reader) == 30
-        if by > 10:
-            frames = reader.read([20, 12])
-            assert np.array_equal(frames.data, data[[20, 12]])
-            np.testing.assert_allclose(frames.timestamps, found[[20, 12]], atol=1e-4)
+    chosen = [20, 12, 15]  # 15 is between the wrong time and the right one
+    with open_video(path, decoder=decoder) as reader:
+        frames = reader.read(chosen)
+    assert np.array_equal(frames.data, data[chosen])
+    np.testing.assert_allclose(frames.timestamps, found[chosen], atol=1e-4)
+
+
+@each_decoder
+@pytest.mark.parametrize(
+    ("name", "movflags"), [("a.mkv", ""), ("a.mp4", "frag_keyframe+empty_moov"), ("a.mov", "")]
+)
+def test_a_video_behind_itself_is_read_as_it_is_streamed(
+    name: str, movflags: str, decoder: str, tmp_path: Path
+) -> None:
+    """Two recordings in one file: the times start again.
+
+    A MOV with one index ends with the first one; of fragments, FFmpeg skips some where the second one begins.
+    """
+    options = {"movflags": movflags} if movflags else {}
+    once = write_video(tmp_path / f"once-{name}", container_options=options, g="10", bf="0")
+    path = tmp_path / name
+    path.write_bytes(once.read_bytes() * 2)
+    with open_video(path, decoder=decoder) as reader:
+        chunks = list(reader.chunks())
+        data = np.concatenate([chunk.data for chunk in chunks])
+        found = np.concatenate([chunk.timestamps for chunk in chunks])
+        count = len(data)
+        assert len(reader) == count
+        assert count in {"a.mov": [30], "a.mkv": [60], "a.mp4": range(50, 61)}[name]
+        np.testing.assert_allclose(found, np.arange(count) * 0.04, atol=2e-3)
+    chosen = [count - 1, 0, 14, count // 2]
+    with open_video(path, decoder=decoder) as reader:
+        frames = reader.read(chosen)
+    assert np.array_equal(frames.data, data[chosen])
+    np.testing.assert_allclose(frames.timestamps, found[chosen], atol=1e-4)
 
 
 def with_wrong_stamps(path: Path, wrong: range, by: float) -> Path:
@@ -270,6 +301,21 @@ def test_frames_have_the_durations_of_their_container(decoder: str, tmp_path: Pa
             packet.duration = 5000
             container.mux(packet)
     assert last_durations(still, decoder) == [5.0]
+
+
+@each_decoder
+@pytest.mark.parametrize("name", ["slow.mp4", "slow.mkv", "slow.mov"])
+def test_the_last_frame_of_uneven_b_frames_is_shown_as_long_as_its_container_says(
+    name: str, decoder: str, tmp_path: Path
+) -> None:
+    """Eight frames, 5 s apart; FFmpeg gives each packet 1/25 s, and MP4 the time to the next decoding."""
+    path = write_video(
+        tmp_path / name, pictures(8, 64, 48), times_ms=[5000 * i for i in range(8)], bf="2"
+    )
+    with open_video(path, decoder=decoder) as reader:
+        (chunk,) = reader.chunks()
+    assert chunk.durations is not None
+    assert chunk.timestamps[-1] + chunk.durations[-1] == pytest.approx(35.04, abs=0.002)
 
 
 def test_arrays_keep_their_durations() -> None:

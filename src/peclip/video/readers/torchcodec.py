@@ -25,6 +25,7 @@ from peclip.video.readers.clock import Clock
 from peclip.video.readers.orientation import AS_STORED, Orientation, Turner
 from peclip.video.readers.pyav import PyAVReader
 from peclip.video.readers.pyav_changes import first_matrix
+from peclip.video.readers.pyav_decoding import Decoding
 from peclip.video.readers.pyav_probe import Probe, first_stamp
 from peclip.video.readers.reference_frame import fit
 from peclip.video.readers.streaming import (
@@ -234,6 +235,8 @@ class TorchcodecReader(ProcessBound):
                 yield from self._pyav.pictures(index)
                 return
             stamp, duration = frame.pts_seconds, frame.duration_seconds
+            if index == self._length - 1:
+                duration = self._decoding.last_duration_s() or duration
             if index and not before < stamp < expected + _PAUSE_S:
                 # torchcodec looks for frames by their stamps, and may repeat or leave out some.
                 yield from self._pyav.pictures(index)
@@ -251,6 +254,10 @@ class TorchcodecReader(ProcessBound):
 
     def _warn(self, text: str) -> None:
         logger.warning("%s: %s", self._name, text)
+
+    @property
+    def _decoding(self) -> Decoding:
+        return Decoding(self._source, self._probe, self._num_threads)
 
     @functools.cached_property
     def _pyav(self) -> PyAVReader:
