@@ -102,6 +102,7 @@ def test_a_package_documents_its_contents(package: Path) -> None:
                     "live_connection",
                     "pyav",
                     "pyav_changes",
+                    "pyav_decoding",
                     "pyav_index",
                     "pyav_picture",
                     "pyav_probe",
