@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import logging
+import tracemalloc
 from fractions import Fraction
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from decoders import each_decoder
 from PIL import Image
 from synthetic_videos import pictures, write_video
 
+from peclip import PEClip, PredictOptions
 from peclip.errors import VideoError
 from peclip.video.frames import Frames
 from peclip.video.reader import open_video
@@ -346,11 +348,12 @@ def test_the_file_whose_video_starts_at_two_seconds(decoder: str, shared_data: P
         assert reader.metadata.start_s == pytest.approx(2.0, abs=1e-6)
 
 
+@each_decoder
 def test_times_that_were_never_set_give_one_warning(
-    shared_data: Path, caplog: pytest.LogCaptureFixture
+    decoder: str, shared_data: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """1,000 frames, 1/90,000 s apart."""
-    with open_video(shared_data / "hard/unset_timestamps_90000fps.mp4", decoder="pyav") as reader:
+    with open_video(shared_data / "hard/unset_timestamps_90000fps.mp4", decoder=decoder) as reader:
         assert len(reader) == 1000
         with caplog.at_level(logging.WARNING):
             caplog.clear()
@@ -358,3 +361,41 @@ def test_times_that_were_never_set_give_one_warning(
     assert sum(map(len, found)) == 1000
     assert found[-1][-1] == pytest.approx(999 / 90_000, abs=1e-3)
     assert sum("implausible" in message for message in caplog.messages) == 1
+
+
+def unset(path: Path, count: int) -> Path:
+    """Frames that are one unit of the container's clock apart, 1/90,000 s, as if nobody had set their times."""
+    images = pictures(50, 160, 120)
+    with av.open(str(path), "w", options={"video_track_timescale": "90000"}) as container:
+        stream = container.add_stream("libx264", options={"preset": "ultrafast", "bf": "0"})
+        stream.width, stream.height, stream.pix_fmt = 160, 120, "yuv420p"
+        stream.time_base = stream.codec_context.time_base = Fraction(1, 90_000)
+        for number in range(count):
+            frame = av.VideoFrame.from_ndarray(images[number % 50], format="rgb24")
+            frame.pts, frame.time_base = number, Fraction(1, 90_000)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    return path
+
+
+@each_decoder
+@pytest.mark.parametrize("name", ["a.mov", "a.ts"])
+def test_frames_at_one_time_take_little_memory(
+    name: str, decoder: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """800 whole frames of 160x120 are 46 MB, in one window of a hundredth of a second."""
+    if decoder == "torchcodec" and name.endswith("ts"):
+        pytest.skip("torchcodec does not read MPEG-TS exactly")
+    path = unset(tmp_path / name, 800)
+    model = PEClip.from_pretrained("debug", device="cpu")
+    options = PredictOptions(decoder=decoder, face_crop=False)  # type: ignore[arg-type]
+    tracemalloc.start()
+    try:
+        rows = model.predict(path, options).rows
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert [row.end_frame for row in rows] == [799]
+    assert sum("implausible" in message for message in caplog.messages) == 1
+    print("PEAK", peak)
+    assert peak < 30e6

@@ -82,7 +82,6 @@ STOPS: dict[str, Callable[[Path], Path]] = {
 }
 """Decoding stops early, with an error."""
 SKIPS: dict[str, Callable[[Path], Path]] = {
-    "a.avi": lambda path: truncated(path, codec="mpeg4"),
     "a.obu": truncated_obu,
     "hole.mp4": holed,
     "hole.mkv": holed_packets,
