@@ -95,9 +95,9 @@ ANSWERS = {
     ),
     "status": (raw(b"HTTP/1.1 999 \xff\xfe\x1b[31m\r\n\r\n"), "responded with 999"),
     "phrase": (raw(b"HTTP/1.1 404 " + b"y" * 60_000 + b"\r\n\r\n"), "responded with 404 yyy"),
-    "ssh": (raw(b"SSH-2.0-OpenSSH\r\n"), "SSH"),
-    "http09": (raw(b"<html>" * 10_000), "not HTTP: 'SSH-2.0-OpenSSH'"),
-    "rst": (Reply(reset=True), "not HTTP: '<html><html>"),
+    "ssh": (raw(b"SSH-2.0-OpenSSH\r\n"), "not HTTP: 'SSH-2.0-OpenSSH'"),
+    "http09": (raw(b"<html>" * 10_000), "not HTTP: '<html><html>"),
+    "rst": (Reply(reset=True), "reset"),
     "playlist": (Reply(b"#EXTM3U\n#EXTINF:1,\nfile:///etc/hostname\n"), "Invalid data"),
 }
 
