@@ -24,8 +24,8 @@ from peclip.video import observer
 from peclip.video.reader import open_video
 from peclip.video.readers import pyav
 
-# The replies of ../shared/data/hard/hostile_httpd.py, and more; those that never end are in other tests here, and
-# ../shared/data/hard/endless_mjpeg_server.py is `Camera(None)` of tests/fixtures/live_sources.py.
+# The replies of hostile_httpd.py in the hard cases, and more; those that never end are in other tests here, and
+# endless_mjpeg_server.py there is `Camera(None)` of tests/fixtures/live_sources.py.
 NINES = "9" * 5000
 JUNK = bytes(range(256)) * 4
 """A body that is not a video."""
