@@ -7,6 +7,7 @@ import itertools
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import av
 import broken_videos
@@ -22,10 +23,10 @@ from peclip.downloads import direct
 from peclip.errors import VideoError
 from peclip.video import observer
 from peclip.video.reader import open_video
-from peclip.video.readers import pyav
+from peclip.video.readers import pyav, pyav_decoding
 
-# The replies of ../shared/data/hard/hostile_httpd.py, and more; those that never end are in other tests here, and
-# ../shared/data/hard/endless_mjpeg_server.py is `Camera(None)` of tests/fixtures/live_sources.py.
+# The replies of hostile_httpd.py in the hard cases, and more; those that never end are in other tests here, and
+# endless_mjpeg_server.py there is `Camera(None)` of tests/fixtures/live_sources.py.
 NINES = "9" * 5000
 JUNK = bytes(range(256)) * 4
 """A body that is not a video."""
@@ -222,14 +223,14 @@ def test_any_exception_of_a_decoder_is_the_failure_of_its_source(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     bad = broken_videos.small_video(tmp_path / "bad.ts")  # torchcodec does not read it
-    stream_of = pyav.PyAVReader._stream
+    stream_of = pyav_decoding.Decoding.stream
 
-    def stream(reader: pyav.PyAVReader, *arguments: object) -> object:
-        if reader._source == bad:
+    def stream(decoding: pyav_decoding.Decoding, *arguments: Any) -> Any:
+        if decoding._source == bad:
             raise error
-        return stream_of(reader, *arguments)  # type: ignore[arg-type]
+        return stream_of(decoding, *arguments)
 
-    monkeypatch.setattr(pyav.PyAVReader, "_stream", stream)
+    monkeypatch.setattr(pyav_decoding.Decoding, "stream", stream)
     outcome = predict(bad, video, decoder="pyav")
     assert outcome.code == 6
     (line,) = outcome.errors

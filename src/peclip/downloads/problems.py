@@ -31,7 +31,7 @@ def connection_problem(error: BaseException) -> str:
     if isinstance(error, requests.Timeout):
         return "the server timed out (PECLIP_HTTP_TIMEOUT, in seconds)"
     if isinstance(error, BadStatusLine) and not isinstance(error, RemoteDisconnected):
-        return f"the response is not HTTP: {quoted(str(error.args[0]))!r}"
+        return f"the response is not HTTP: {quoted(str(error))!r}"
     below = error.__cause__ or error.__context__
     if isinstance(error, requests.RequestException) or not isinstance(error, OSError):
         return connection_problem(below) if below is not None else first_line(error)

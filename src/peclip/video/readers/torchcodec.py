@@ -140,6 +140,7 @@ class TorchcodecReader(ProcessBound):
         # torchcodec sorts the frames by their stamps: if the first one is late, it would come last or not at all.
         self._first_is_late = (first_stamp(source, probe) or start) > start + 1e-6
         self._num_threads = num_threads
+        self._turner = Turner(self._name)
         self._orientation = self._left_to_turn(self._decoder)
         self._shape = self._upright(first.data.numpy()).shape
 
@@ -195,7 +196,7 @@ class TorchcodecReader(ProcessBound):
         if rotation is None and self._probe.container != "mov":
             return AS_STORED
         matrix = first_matrix(self._source, self._probe)
-        orientation = Turner(self._name).orientation(matrix)
+        orientation = self._turner.orientation(matrix)
         quarters = math.floor(abs(rotation or 0) / 90 + 0.5)  # unlike round, 45 degrees are one
         return orientation.after_turning_back(quarters if (rotation or 0) > 0 else -quarters)
 
@@ -262,7 +263,9 @@ class TorchcodecReader(ProcessBound):
     @functools.cached_property
     def _pyav(self) -> PyAVReader:
         """Reads what torchcodec does not, and lists the frames."""
-        return PyAVReader(self._source, self._probe, num_threads=self._num_threads)
+        return PyAVReader(
+            self._source, self._probe, num_threads=self._num_threads, turner=self._turner
+        )
 
 
 def _is_other_size(error: Exception) -> bool:
