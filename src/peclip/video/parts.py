@@ -38,7 +38,10 @@ _SMALLEST = 192  # the landmarker's own input; smaller crops are enlarged first
 # The detector wants some room around a face: of 226 stills of FER2013, which leave none, it finds 201 as
 # they are, and 216 with a second look at those without a face, with a wider border.
 _BORDERS = (0.0, 0.25)
-_UNREADABLE = (SafetensorError, OSError, ValueError, KeyError, zlib.error)
+_UNREADABLE = (
+    *(SafetensorError, OSError, ValueError, KeyError, zlib.error),
+    *(TypeError, AttributeError),  # a type that numpy lacks
+)
 _TYPES = ("F16", "F32")  # of landmarks; numpy has bfloat16 only if another package adds it
 _MAX_SIDE, _MAX_PIXELS = 4096, 2**30  # of a map, as PreprocessConfig.image_size; of a file
 _REMEMBERED = 512  # crops; overlapping windows show the same ones again
