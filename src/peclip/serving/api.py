@@ -20,6 +20,7 @@ _PAGE_FILES = {
     "/": ("index.html", "text/html"),
     "/app.js": ("app.js", "text/javascript"),
     "/drawing.js": ("drawing.js", "text/javascript"),
+    "/icon.svg": ("icon.svg", "image/svg+xml"),
     "/style.css": ("style.css", "text/css"),
     "/uplot.js": ("uplot.js", "text/javascript"),
     "/uplot.css": ("uplot.css", "text/css"),

@@ -33,7 +33,8 @@ HEADERS = {
     "Cache-Control": "no-store",
 }
 
-_OPEN = frozenset({"/", "/app.js", "/drawing.js", "/style.css", "/uplot.js", "/uplot.css"})
+_PAGE = ("app.js", "drawing.js", "icon.svg", "style.css", "uplot.js", "uplot.css")
+_OPEN = frozenset({"/", *(f"/{name}" for name in _PAGE)})
 _OPEN_TO_ALL = _OPEN | {"/health", "/v1/session"}
 """What needs no token."""
 

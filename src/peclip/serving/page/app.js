@@ -320,7 +320,7 @@ function drawChart() {
   const chart = state.chart = new uPlot({
     width, height: 220, legend: { show: false }, cursor: { drag: { x: false, y: false } },
     scales: { x: { time: false, range: () => [0, length() || 1] }, y: { range: [0, 1] } },
-    axes: [{ ...axis, values: (_, ticks) => ticks.map((tick) => `${tick} s`) }, { ...axis, size: 42 }],
+    axes: [{ ...axis, values: (_, ticks) => ticks.map((tick) => `${tick} s`) }, { ...axis, size: 46 }], padding: [null, 10, null, 0],
     series: [{}, ...labels.map((label) => ({ label, stroke: inkOf(state.model.label_colours[label]), width: 2,
       points: { show: rows.length < 3 } }))],
     hooks: { setCursor: [(plot) => { hover(plot.cursor.left >= 0 ? plot.posToVal(plot.cursor.left, "x") : null); }] },
@@ -469,11 +469,11 @@ function connect() {
   }
   $("address-send").onclick = sendAddress;
   $("address").onkeydown = (event) => { if (event.key === "Enter") sendAddress(); };
-  $("token-send").onclick = async () => {
+  $("token-form").onsubmit = async (event) => {
+    event.preventDefault();
     try { await sendToken($("token").value); $("token-error").textContent = ""; await begin(); }
     catch (error) { $("token-error").textContent = error.message; }
   };
-  $("token").onkeydown = (event) => { if (event.key === "Enter") $("token-send").click(); };
   $("remove").onclick = remove;
   $("overlay-save").onclick = (event) => withOverlay(event.target, saveOverlay);
   $("play-overlay").onclick = (event) => withOverlay(event.target, (address) => {

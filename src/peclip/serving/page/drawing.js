@@ -60,7 +60,7 @@ function drawLanes(canvas, people, options) {
   const context = canvas.getContext("2d");
   context.scale(scale, scale);
   const end = options.end || 1, room = Math.max(1, width - left - right);
-  const place = (time) => left + (time / end) * room;
+  const place = (time) => Math.round(left + (time / end) * room);
   context.font = "12px system-ui, sans-serif";
   context.textBaseline = "middle";
   people.forEach((person, number) => {
