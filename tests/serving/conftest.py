@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
-pytest.importorskip("fastapi", reason="needs the extra: pip install 'peclip[web]'")
-pytest.importorskip("uvicorn")
-pytest.importorskip("python_multipart")
-pytest.importorskip("httpx")
-
-from prediction_server import PredictionServer, prediction_server
-
 from peclip.serving.limits import ServeOptions, Timeouts
+
+if TYPE_CHECKING:
+    from prediction_server import PredictionServer
+
+
+def _has(*packages: str) -> bool:
+    return all(importlib.util.find_spec(name) for name in packages)
+
+
+# The extra `web`, and what only the tests need.
+collect_ignore = (
+    []
+    if _has("fastapi", "uvicorn", "python_multipart", "httpx")
+    else [*("test_api.py", "test_hostile.py", "test_page.py", "test_security.py")]
+)
+collect_ignore += [] if _has("playwright") else ["test_page.py"]
 
 
 @pytest.fixture(scope="session")
@@ -29,6 +40,8 @@ def offline(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 @pytest.fixture(scope="session")
 def server(offline: None) -> Iterator[PredictionServer]:
     """A server with small limits."""
+    from prediction_server import prediction_server
+
     options = ServeOptions(max_upload=1, max_seconds=30, max_pixels=640 * 480, queue=4)
     timeouts = Timeouts(headers=1.0, body_pause=1.0, stalled=600.0)
     with prediction_server(options, timeouts=timeouts) as found:

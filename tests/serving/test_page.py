@@ -9,12 +9,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import pytest
-
-playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright")
-
 import numpy as np
-from playwright.sync_api import Browser, Page, expect
+import pytest
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 from prediction_server import PredictionServer, prediction_server
 
 from peclip.cli.app import run
@@ -30,7 +27,7 @@ def browser() -> Iterator[Browser]:
     path = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, NAMES)), None)
     if path is None:
         pytest.skip("needs Chromium: install it, or set CHROMIUM to its path")
-    with playwright.sync_playwright() as started:
+    with sync_playwright() as started:
         flags = ["--no-sandbox", "--disable-gpu", *CAMERA]
         browser = started.chromium.launch(executable_path=path, args=flags)
         yield browser
