@@ -29,6 +29,7 @@ COMMANDS = {
     "score": "peclip.cli.score:score",
     "summarise": "peclip.cli.summarise:summarise",
     "captions": "peclip.cli.captions:captions",
+    "serve": "peclip.cli.serve:serve",
     "doctor": "peclip.cli.doctor:doctor",
     "models": "peclip.cli.models:models",
     "data": "peclip.cli.data:app",

@@ -24,7 +24,7 @@ FLAGS = {
 }
 """Flags by field, where they are not `--` and the field's name."""
 
-TIMES = ("window", "hop", "start", "end", "max_gap", "stream_timeout")
+TIMES = ("window", "hop", "start", "end", "max_gap", "stream_timeout", "keep")
 """Fields in seconds, which are given as a time such as 500ms."""
 
 _TECHNICAL = 2**31

@@ -24,6 +24,7 @@ from requests.exceptions import ChunkedEncodingError
 
 from peclip.downloads.address import LiveStream, is_live, without_password
 from peclip.downloads.problems import connection_problem, response_problem, status_problem
+from peclip.downloads.public_address import PrivateAddressError
 from peclip.downloads.time_limit import TimeLimit, TimeLimitExceeded
 from peclip.errors import ConfigError, VideoError, WeightsError, cause, is_bug
 from peclip.settings import Settings
@@ -96,10 +97,13 @@ def fetch(
 
 
 @contextmanager
-def open_remote(url: str, *, settings: Settings, suffix: str) -> Iterator[Path]:
+def open_remote(
+    url: str, *, settings: Settings, suffix: str, public_only: bool = False
+) -> Iterator[Path]:
     """Downloads a source video to a temporary file and deletes it at exit.
 
-    The file name ends in `suffix` (".mp4"), which some decoders rely on.
+    The file name ends in `suffix` (".mp4"), which some decoders rely on. With `public_only`, servers in
+    private networks are refused, and proxies are not used.
 
     Raises:
         ConfigError: The suffix cannot end a file name.
@@ -116,7 +120,7 @@ def open_remote(url: str, *, settings: Settings, suffix: str) -> Iterator[Path]:
     with folder:
         path = Path(folder.name) / name
         try:
-            _Transfer(url, path, settings, live_allowed=True).run()
+            _Transfer(url, path, settings, live_allowed=True, public_only=public_only).run()
         except _TransferError as error:
             problem = f"{without_password(url)} cannot be read: {error}"
             raise VideoError(f"{problem}. Check the URL, or use a local file.") from error
@@ -180,6 +184,7 @@ class _Transfer:
     progress: Progress | None = None
     live_allowed: bool = False
     """Whether a live stream raises `LiveStream`."""
+    public_only: bool = False
     total: int | None = None
     etag: str | None = None
 
@@ -209,7 +214,7 @@ class _Transfer:
         timeout = self.settings.http_timeout
         try:
             with (
-                limit.session() as session,
+                limit.session(public_only=self.public_only) as session,
                 session.get(self.url, headers=headers, stream=True, timeout=timeout) as response,
             ):
                 self._receive(response, self._accept(response, offset))
@@ -224,6 +229,8 @@ class _Transfer:
             raise error
         except (LiveStream, _TransferError):
             raise
+        except PrivateAddressError as refused:
+            raise _TransferError(str(refused)) from error
         except TimeLimitExceeded as exceeded:
             raise _TransferError(f"{exceeded} (PECLIP_DOWNLOAD_TIMEOUT)") from error
         except (requests.ConnectionError, requests.Timeout, ChunkedEncodingError) as error:

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import socket
 import threading
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from types import TracebackType
 from typing import Any, Self
 
 import requests
 from requests.adapters import HTTPAdapter
+
+from peclip.downloads.public_address import pinned
 
 
 class TimeLimitExceeded(Exception):
@@ -31,11 +33,15 @@ class TimeLimit:
         self._timer = threading.Timer(min(seconds, threading.TIMEOUT_MAX), self._shut_down)
         self._timer.daemon = True
 
-    def session(self) -> requests.Session:
-        """Returns a session whose connections are shut down when the time is up; the caller must close it."""
+    def session(self, *, public_only: bool = False) -> requests.Session:
+        """Returns a session whose connections are shut down when the time is up; the caller must close it.
+
+        With `public_only`, it connects to public addresses only, without proxies and stored passwords.
+        """
         session = requests.Session()
+        session.trust_env = not public_only
         for scheme in ("http://", "https://"):
-            session.mount(scheme, _LimitedAdapter(self))
+            session.mount(scheme, _LimitedAdapter(self, public_only=public_only))
         return session
 
     def check(self) -> None:
@@ -80,8 +86,11 @@ class TimeLimit:
 
 
 class _LimitedAdapter(HTTPAdapter):
-    def __init__(self, limit: TimeLimit) -> None:
-        self._limit = limit  # the base class makes its pools at once
+    def __init__(self, limit: TimeLimit, *, public_only: bool) -> None:
+        self._limit, self._public_only = (
+            limit,
+            public_only,
+        )  # the base class makes its pools at once
         super().__init__()
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
@@ -95,11 +104,13 @@ class _LimitedAdapter(HTTPAdapter):
 
     def _limit_pools(self, manager: Any) -> None:
         """Makes the pools of a manager, of whatever classes, watch their connections."""
-        limit = self._limit
+        limit, public_only = self._limit, self._public_only
 
         def limited(pool: Any) -> Any:
             def connect(connection: Any) -> socket.socket:
-                made: socket.socket = pool.ConnectionCls._new_conn(connection)
+                open_connection = pool.ConnectionCls._new_conn
+                with pinned(connection) if public_only else nullcontext():
+                    made: socket.socket = open_connection(connection)
                 limit.watch(made)
                 return made
 

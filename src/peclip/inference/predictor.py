@@ -125,10 +125,12 @@ class VideoPredictor(ABC):
         keep_rows: bool = True,
         keep_faces: bool = False,
         score: ScoreFn | None = None,
+        name: str | None = None,
     ) -> Session:
         """Returns the session of a source: iterate over its rows, then call `prediction()`.
 
-        With `score`, sessions in several threads share it (see `SharedScorer`).
+        With `score`, sessions in several threads share it (see `SharedScorer`). Rows and errors have the
+        source's `name`, if it is given.
         """
         return Session(
             video,
@@ -144,6 +146,7 @@ class VideoPredictor(ABC):
             keep_faces=keep_faces,
             overlap=self.stages_overlap,
             windows_at_once=self.windows_at_once,
+            name=name,
         )
 
     def prepare(self, options: PredictOptions) -> None:

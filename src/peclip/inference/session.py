@@ -65,6 +65,7 @@ class Session:
         keep_faces: keep the faces of each frame for `Prediction.faces`, except for live sources.
         overlap: decode, detect and predict concurrently, in threads.
         windows_at_once: default size of a batch.
+        name: of the source in rows and errors, if not that of the file.
 
     Raises (while iterating):
         VideoError: the source cannot be read at all. An error in the middle ends the rows with one of
@@ -87,18 +88,16 @@ class Session:
         keep_faces: bool = False,
         overlap: bool = True,
         windows_at_once: int = BATCH,
+        name: str | None = None,
     ) -> None:
-        self.source = called(video)
-        self._opened = OpenedSource(video, options, settings)
+        self.source = called(video) if name is None else name
+        self._opened = OpenedSource(video, options, settings, name)
         self.failure: PEClipError | None = None
-        self.position_s = 0.0
+        self.position_s, self._offset_s = 0.0, 0.0
         self.duration_s: float | None = None
-        self._offset_s = 0.0
-        self._score, self._labels = score, labels
-        self._detector = detector
-        self._config, self._options = config, options
+        self._score, self._labels, self._detector = score, labels, detector
+        self._config, self._options, self._metadata = config, options, metadata
         self._model, self._revision = model
-        self._metadata = metadata
         self._keep_rows, self._live = keep_rows, False
         self._overlap, self._at_once = overlap, windows_at_once
         self._left = threading.Event()
@@ -152,6 +151,10 @@ class Session:
             named = {row.track_id for row in rows}
             self._faces.name({track: n for track, n in self._ids.items() if n in named})
         return Prediction(self.source, self._labels.names, rows, metadata, faces=self._faces)
+
+    def stop(self) -> None:
+        """Ends the rows soon; other threads may call it."""
+        self._left.set()
 
     def note(self, error: str) -> None:
         """Records in the metadata why the rows end."""

@@ -26,11 +26,17 @@ torch uint8 (T, 3, H, W), RGB."""
 
 
 class OpenedSource:
-    """A source, and the temporary file from which it is read if it was downloaded."""
+    """A source, and the temporary file from which it is read if it was downloaded.
 
-    def __init__(self, video: Video, options: PredictOptions, settings: Settings) -> None:
+    With a name, errors have it instead of the path.
+    """
+
+    def __init__(
+        self, video: Video, options: PredictOptions, settings: Settings, name: str | None = None
+    ) -> None:
         self._video, self._options, self._settings = video, options, settings
-        self._downloaded: Path | None = None
+        self._name = called(video) if name is None else name
+        self._temporary = None if name is None else str(video)
 
     def open(self, stack: ExitStack) -> VideoReader:
         """Returns a reader for the source, whose temporary file exists as long as `stack`.
@@ -54,15 +60,13 @@ class OpenedSource:
 
     @contextmanager
     def errors(self) -> Iterator[None]:
-        """Makes errors name the address instead of the temporary file, which will no longer exist."""
+        """Makes errors name the address or the name instead of a temporary file."""
         try:
             yield
         except VideoError as error:
-            if self._downloaded is None:
+            if self._temporary is None:
                 raise
-            raise VideoError(
-                str(error).replace(str(self._downloaded), called(self._video))
-            ) from None
+            raise VideoError(str(error).replace(self._temporary, self._name)) from None
 
     def _download(self, address: str, stack: ExitStack) -> Path | str:
         """Returns the file at an address, or the address if it is that of a live source."""
@@ -71,7 +75,8 @@ class OpenedSource:
             return address
         try:
             file = open_remote(address, settings=self._settings, suffix="")
-            self._downloaded = stack.enter_context(file)
+            path = stack.enter_context(file)
         except LiveStream:
             return address
-        return self._downloaded
+        self._temporary = str(path)
+        return path
