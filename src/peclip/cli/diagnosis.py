@@ -27,7 +27,7 @@ _PURPOSES = {
     "export": "peclip export",
     "onnx": "exported models",
     "parts": "landmarks and parsing maps",
-    "plot": "plots and reports",
+    "plot": "plots, reports and pictures of explanations",
     "ray": "Ray Data",
     "web": "peclip serve",
     **dict.fromkeys(("tensorboard", "wandb", "mlflow", "trackio"), "experiment tracking"),
