@@ -57,6 +57,8 @@ class Clocks:
 
 def worker(video: str, options: dict[str, Any], arguments: argparse.Namespace) -> None:
     """Prints the CPU seconds of the stages and the rows; runs with the code on the path, old or new."""
+    import numpy as np
+
     import peclip
     from peclip import PredictOptions
     from peclip.inference import session
@@ -68,6 +70,10 @@ def worker(video: str, options: dict[str, Any], arguments: argparse.Namespace) -
     start = time.process_time()
     prediction = model.predict(video, given)
     total = time.process_time() - start
+    # Another model, since this one remembers what it computed for the frames of the video.
+    model = peclip.load(arguments.model, device=arguments.device, precision=arguments.precision)
+    noise = np.random.default_rng(0).integers(0, 256, (30, 64, 64, 3), np.uint8)
+    model.predict(noise, PredictOptions(face_crop=False))  # warms up, and shares no frames
     clocks, session_class = Clocks(), session.Session
     # The stages in turn, each with a clock: the functions are those that the session calls.
     session.run_ahead = session.in_turn

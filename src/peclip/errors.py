@@ -35,9 +35,14 @@ _QUOTED = 200
 
 
 def quoted(text: str) -> str:
-    """Returns the first line of a text from a library or a server, shortened: a server may send any length."""
+    """Returns the first line of a text from a library or a server; the middle of a long one is omitted.
+
+    A server may send any length. The end often states what is wrong.
+    """
     line = next(iter(text.strip().splitlines()), "")
-    return line if len(line) <= _QUOTED else f"{line[: _QUOTED - 1]}…"
+    if len(line) <= _QUOTED:
+        return line
+    return f"{line[: 2 * _QUOTED // 3]} … {line[-(_QUOTED // 3 - 3) :]}"
 
 
 def first_line(error: BaseException) -> str:

@@ -30,6 +30,11 @@ RowFormat = Literal[
 ExportFormat = Literal["onnx"]
 """File formats of exported models."""
 
+ExplainMethod = Literal[
+    "leave-one-out", "gradient", "dynamic-scale", "rollout", "occlusion", "streams", "words"
+]
+"""Methods that explain a prediction."""
+
 BaselineName = Literal["neutral", "median"]
 """What a person's own baseline is taken from: the most neutral windows, or all."""
 

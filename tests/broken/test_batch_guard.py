@@ -7,6 +7,7 @@ import itertools
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import av
 import broken_videos
@@ -22,9 +23,20 @@ from peclip.downloads import direct
 from peclip.errors import VideoError
 from peclip.video import observer
 from peclip.video.reader import open_video
-from peclip.video.readers import pyav
+from peclip.video.readers import pyav, pyav_decoding
 
+# The replies of hostile_httpd.py in the hard cases, and more; those that never end are in other tests here, and
+# endless_mjpeg_server.py there is `Camera(None)` of tests/fixtures/live_sources.py.
 NINES = "9" * 5000
+JUNK = bytes(range(256)) * 4
+"""A body that is not a video."""
+
+
+def raw(*parts: bytes) -> Reply:
+    """A whole response, with its headers."""
+    return Reply(stream=parts, raw=True)
+
+
 ANSWERS = {
     "file": (
         Reply(status=302, headers={"Location": "file:///etc/passwd"}),
@@ -54,6 +66,39 @@ ANSWERS = {
     "escape": (Reply(status=404, headers={"X": "\x1b[31m"}), "404"),
     "empty": (Reply(), "empty file"),
     "nothing": (None, "closed connection"),
+    "ftp": (Reply(status=302, headers={"Location": "ftp://127.0.0.1/x"}), "No connection adapters"),
+    "toempty": (Reply(status=302, headers={"Location": ""}), "responded with 302"),
+    "missing": (Reply(status=404), "responded with 404"),
+    "204": (Reply(status=204), "responded with 204"),
+    "huge": (Reply(JUNK, declared=10**15), "MAX_DOWNLOAD_BYTES"),
+    "negative": (Reply(JUNK, declared=-1, headers={"Content-Length": "-5"}), "Invalid data"),
+    "twolen": (
+        raw(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 7\r\n\r\n" + JUNK),
+        "Content-Length",
+    ),
+    "short": (Reply(JUNK, cut_after=10), "interrupted"),
+    "br": (
+        Reply(JUNK, headers={"Content-Encoding": "br, zstd, deflate"}),
+        "not valid compressed data",
+    ),
+    "hugechunk": (
+        Reply(b"F" * 16 + b"\r\nabc", declared=-1, headers={"Transfer-Encoding": "chunked"}),
+        "interrupted",
+    ),
+    "cookie": (Reply(JUNK, headers={"Set-Cookie": "a" * 60_000}), "Invalid data"),
+    "100": (
+        raw(b"HTTP/1.1 100 Continue\r\n\r\n" * 2000 + b"HTTP/1.1 200 OK\r\n\r\n" + JUNK),
+        "Invalid data",
+    ),
+    "ctrl": (
+        raw(b"HTTP/1.1 200 OK\x1b[31m\r\nContent-Length: 0x10\r\n\r\n" + JUNK),
+        "Invalid data",
+    ),
+    "status": (raw(b"HTTP/1.1 999 \xff\xfe\x1b[31m\r\n\r\n"), "responded with 999"),
+    "phrase": (raw(b"HTTP/1.1 404 " + b"y" * 60_000 + b"\r\n\r\n"), "responded with 404 yyy"),
+    "ssh": (raw(b"SSH-2.0-OpenSSH\r\n"), "not HTTP: 'SSH-2.0-OpenSSH'"),
+    "http09": (raw(b"<html>" * 10_000), "not HTTP: '<html><html>"),
+    "rst": (Reply(reset=True), "reset"),
     "playlist": (Reply(b"#EXTM3U\n#EXTINF:1,\nfile:///etc/hostname\n"), "Invalid data"),
 }
 
@@ -84,6 +129,7 @@ def test_every_answer_of_a_server_fails_one_source(
     for (name, (_, cause)), line in zip(ANSWERS.items(), outcome.errors, strict=True):
         assert line.startswith(f"{server.address}/{name} ")
         assert cause in line
+        assert len(line) < 400
     assert {row["source"] for row in outcome.recognised} == {str(video)}
 
 
@@ -124,11 +170,42 @@ def late_sound(path: Path) -> Path:
     return path
 
 
-@pytest.mark.parametrize("name", ["late.flv", "late.ts"])
+def late_sound_in_swf(path: Path) -> Path:
+    """Writes 50 frames as two Flash files in one, of which only the second has sound."""
+    noise = np.random.default_rng(0).integers(0, 256, (50, 240, 320, 3), np.uint8)
+    parts = []
+    for number, (frames, sound) in enumerate([(noise[:45], False), (noise[45:], True)]):
+        part = path.with_stem(f"part{number}")
+        with av.open(str(part), "w") as container:
+            stream = container.add_stream("flv", rate=25)
+            stream.width, stream.height, stream.pix_fmt = 320, 240, "yuv420p"
+            stream.bit_rate = 100_000_000
+            packets = []
+            if sound:
+                coder = container.add_stream("libmp3lame", rate=44_100)
+                second = av.AudioFrame.from_ndarray(
+                    np.zeros((2, 44_100), np.float32), "fltp", "stereo"
+                )
+                second.sample_rate = 44_100
+                packets += [*coder.encode(second), *coder.encode(None)]
+            for image in frames:
+                packets += stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24"))
+            for packet in [*packets, *stream.encode(None)]:
+                container.mux(packet)
+        parts.append(part.read_bytes())
+    assert len(parts[0]) > PROBED_BYTES
+    path.write_bytes(
+        parts[0][:-2] + parts[1][20:]
+    )  # without the end tag, and the header of 20 bytes
+    return path
+
+
+@pytest.mark.parametrize("name", ["late.flv", "late.ts", "late.swf"])
 def test_a_stream_that_appears_late_changes_nothing(
     name: str, tmp_path: Path, predict: Predict
 ) -> None:
-    path = late_sound(tmp_path / name)
+    make = late_sound_in_swf if name.endswith("swf") else late_sound
+    path = make(tmp_path / name)
     with open_video(path, decoder="pyav") as reader:
         assert sum(map(len, reader.chunks())) == 50
         assert len(reader) == 50
@@ -146,14 +223,14 @@ def test_any_exception_of_a_decoder_is_the_failure_of_its_source(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     bad = broken_videos.small_video(tmp_path / "bad.ts")  # torchcodec does not read it
-    stream_of = pyav.PyAVReader._stream
+    stream_of = pyav_decoding.Decoding.stream
 
-    def stream(reader: pyav.PyAVReader, *arguments: object) -> object:
-        if reader._source == bad:
+    def stream(decoding: pyav_decoding.Decoding, *arguments: Any) -> Any:
+        if decoding._source == bad:
             raise error
-        return stream_of(reader, *arguments)  # type: ignore[arg-type]
+        return stream_of(decoding, *arguments)
 
-    monkeypatch.setattr(pyav.PyAVReader, "_stream", stream)
+    monkeypatch.setattr(pyav_decoding.Decoding, "stream", stream)
     outcome = predict(bad, video, decoder="pyav")
     assert outcome.code == 6
     (line,) = outcome.errors

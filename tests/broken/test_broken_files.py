@@ -361,8 +361,8 @@ def test_a_file_that_changes_while_it_is_read(
         reader = readers.open_video(source, **options)
         chunks = reader.chunks
 
-        def changing() -> Iterator[Any]:
-            for number, frames in enumerate(chunks()):
+        def changing(*size: int) -> Iterator[Any]:
+            for number, frames in enumerate(chunks(*size)):
                 if number == 1 and when == "half-read":
                     HAPPENINGS[what](path)
                 yield frames

@@ -145,12 +145,11 @@ def test_a_full_disk_while_writing_output_is_a_one_line_error(
     assert os.strerror(errno.ENOSPC) in errors[0]
 
 
-def test_a_full_temporary_disk_is_a_one_line_error(
+def test_a_prediction_needs_no_temporary_file(
     video: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     with full_disk():
-        line = refusal(capfd, 4, "predict", str(video), "-m", "debug", "--device", "cpu")
-    assert "TMPDIR" in line
+        assert run(["predict", str(video), "-m", "debug", "--device", "cpu"]) == 0
 
 
 def test_a_read_only_cache_is_a_one_line_error(

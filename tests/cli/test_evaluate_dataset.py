@@ -8,6 +8,7 @@ import os
 import sys
 from pathlib import Path
 
+import broken_videos
 import numpy as np
 import pytest
 from command_line import Output, scored
@@ -211,3 +212,35 @@ def test_invalid_usage_is_a_one_line_error(
 ) -> None:
     assert run(["evaluate", *arguments]) == code
     assert message in " ".join(capsys.readouterr().err.split())
+
+
+def test_a_damaged_video_is_evaluated_with_the_frames_that_decode(
+    tmp_path: Path, capsys: Output
+) -> None:
+    """One good video, one with a damaged packet, and one that is truncated; `data check` names the last one."""
+    root = tmp_path / "data"
+    for label in ("anger", "happiness"):
+        (root / label).mkdir(parents=True)
+    broken_videos.small_video(root / "anger/good.mp4", count=30)
+    hole = broken_videos.faststart(root / "happiness/hole.mp4", count=30)
+    hole.write_bytes(broken_videos.damaged_packets(hole.read_bytes(), range(5, 6)))
+    cut = broken_videos.faststart(root / "happiness/cut.mp4", count=60)
+    cut.write_bytes(broken_videos.cut(cut.read_bytes(), 0.6))
+    files = tmp_path / "predictions.csv"
+    flags = ["-m", "debug", "--split", "all", "--save-predictions", str(files)]
+    document, told = scored(capsys, *command(root, *flags))
+    assert document["num_videos"] == 3
+    assert "decoding stops after frame" in told
+    with files.open(newline="") as stream:
+        assert len(list(csv.DictReader(stream))) == 3
+    assert run(["data", "check", "--dataset", "folder", "--data-root", str(root)]) == 6
+    out = capsys.readouterr().out
+    assert "problem: unreadable, 1" in out
+    assert "happiness/cut.mp4" in out
+    assert "hole.mp4" not in out
+    rows = tmp_path / "rows.jsonl"
+    arguments = ["-m", "debug", "--device", "cpu", "--no-face-crop", "-o", str(rows)]
+    assert run(["predict", str(root), *arguments]) == 6
+    failed = [json.loads(line) for line in rows.read_text().splitlines()]
+    failed = [row["source"] for row in failed if row["status"] == "decode_error"]
+    assert failed == [str(cut)]

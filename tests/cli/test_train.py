@@ -390,7 +390,10 @@ def test_names_and_overwriting(
     assert trained(capsys, *own, "--name", "mine", "--overwrite")["run_folder"] == "runs/mine"
     own = [argument for argument in own if argument not in ("-f", "json")]
     assert run([*own, "--name", "table"]) == 0
-    lines = capsys.readouterr().out.splitlines()
+    out, told = capsys.readouterr()
+    assert told.count("run folder: runs/table\n") == 1
+    assert "to use the model: peclip predict clip.mp4 -m runs/table\n" in told
+    lines = out.splitlines()
     interval = ["95", "%", "interval"]
     assert lines[0].split() == ["videos", "epoch", "n", "UAR", *interval, "WAR", *interval]
     assert lines[1].startswith("folder test")

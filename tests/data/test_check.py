@@ -264,3 +264,25 @@ def test_training_would_divide_the_pieces_of_a_recording(
     if found:
         assert found[0].where == "talk_ann*"
         assert found[0].detail.startswith("happy/talk_ann_part0 and 2 more in train")
+
+
+@pytest.mark.parametrize("hard", [False, True])
+def test_links_to_one_file_are_named(hard: bool, tmp_path: Path) -> None:
+    """A second name in the same label, in another label, and in another split."""
+    for place in ("train/anger", "train/fear", "test/anger"):
+        (tmp_path / place).mkdir(parents=True)
+    first = tmp_path / "train/anger/a.jpg"
+    PIL.Image.new("RGB", (32, 32), "white").save(first)
+    PIL.Image.new("RGB", (32, 32), "white").save(
+        tmp_path / "train/anger/c.jpg"
+    )  # a copy is allowed
+    links = ["train/anger/b.jpg", "train/fear/a.jpg", "test/anger/d.jpg"]
+    for name in links:
+        (tmp_path / name).hardlink_to(first) if hard else (tmp_path / name).symlink_to(first)
+    report = check_dataset("folder", tmp_path)
+    found = {
+        finding.where: finding.kind for finding in report.findings if finding.kind != "skipped"
+    }
+    assert found == dict(zip(links, ["duplicate", "conflict", "overlap"], strict=True))
+    assert not report.ok
+    assert "the same file as train/anger/a.jpg in folder train" in report.findings[0].detail

@@ -57,6 +57,7 @@ def item(data: VideoDataset, draw: Draw) -> Item:
 def test_train_and_predict_preprocess_alike(split: Split, monkeypatch: pytest.MonkeyPatch) -> None:
     """What evaluation reads of a video is what `predict --no-face-crop` shows the model, bit for bit."""
     debug = PEClip.from_pretrained("debug", device="cpu")
+    monkeypatch.setattr(type(debug.model), "shares_frames", False)  # the model gets frames
     seen: list[torch.Tensor] = []
     forward = debug.model.forward
     monkeypatch.setattr(

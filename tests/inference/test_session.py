@@ -375,7 +375,7 @@ def test_rows_come_before_the_video_ends(debug: PEClip, bright: None, monkeypatc
     monkeypatch.setattr("peclip.inference.source.open_video", lambda *_, **__: Endless())
     rows: Iterator[Row] = debug.stream(0)  # a webcam: a batch of one
     next(rows)
-    assert seen <= 42, "the next window, two frames that wait for the next look, one frame ahead"
+    assert seen <= 57, "the next window, two frames that wait for the next look, 16 frames ahead"
     tracemalloc.start()
     for _ in range(50):
         next(rows)

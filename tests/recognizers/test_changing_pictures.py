@@ -26,3 +26,11 @@ def test_one_happy_person(
     # In pixels of the reference frame, the first portrait sways and the second one is still.
     centres = [row.box[0] + row.box[2] / 2 for row in prediction.rows if row.box is not None]
     assert max(centres) - min(centres) < travel
+
+
+def test_one_wrong_time_stamp_is_one_person(shared_data: Path, yunet: Path) -> None:
+    """72 frames at 24 a second, one of them 1,000 s ahead."""
+    path = shared_data / "hard" / "one_pts_glitch.ts"
+    prediction = PEClip.from_pretrained("nano", device="cpu").predict(path)
+    assert {(row.track_id, row.status) for row in prediction.rows} == {(0, "ok")}
+    assert prediction.rows[-1].end_s == pytest.approx(3.0, abs=0.05)

@@ -380,6 +380,51 @@ def test_real_videos_become_upright_with_square_pixels(clips):
             assert reader.read([0]).data.shape == (1, 480, 270, 3)
 
 
+def with_palette(path):
+    """Twelve frames, each of one colour of a palette, of which four are key frames for seeking."""
+    palette = np.zeros((256, 4), np.uint8)
+    palette[:, 0] = 255
+    palette[:12, 1:] = COLOURS
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("rawvideo", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "pal8"
+        for number in range(12):
+            indices = np.full((48, 64), number, np.uint8)
+            frame = av.VideoFrame.from_ndarray((indices, palette), format="pal8")
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    return path
+
+
+COLOURS = [(20 * i, 255 - 20 * i, 100) for i in range(12)]
+
+
+def grey_animation(path):
+    """Twelve frames in QuickTime Animation, whose greys are a palette."""
+    frames = np.stack([np.full((48, 64, 3), 20 * i, np.uint8) for i in range(12)])
+    return write_video(path, frames, codec="qtrle", pix_fmt="gray")
+
+
+@pytest.mark.parametrize(
+    ("name", "make", "colours"),
+    [
+        ("a.avi", with_palette, COLOURS),
+        ("a.mov", with_palette, COLOURS),
+        ("grey.mov", grey_animation, [(20 * i,) * 3 for i in range(12)]),
+    ],
+)
+def test_a_palette_is_applied_to_every_frame(name, make, colours, tmp_path):
+    """MOV gives it with the first packet only; torchcodec does not apply it."""
+    path = make(tmp_path / name)
+    with open_video(path) as reader:
+        data = np.concatenate([chunk.data for chunk in reader.chunks()])
+        np.testing.assert_allclose(data.mean((1, 2)), colours, atol=3)
+        assert np.array_equal(reader.read([9, 4]).data, data[[9, 4]])
+    if "torchcodec" in DECODERS:
+        with pytest.raises(VideoError, match=r"torchcodec cannot be used.*pal8.*auto or pyav"):
+            open_video(path, decoder="torchcodec")
+
+
 # --- which decoder ------------------------------------------------------------------------------
 
 

@@ -7,6 +7,7 @@ import cv2
 import numpy as np
 import pytest
 from decoders import each_decoder
+from synthetic_videos import write_video
 
 from peclip.video.detectors.detector import MAX_SIDE
 from peclip.video.detectors.yunet import YuNetDetector
@@ -252,6 +253,26 @@ def test_people_are_those_of_a_full_search(clips: Path, yunet: Path) -> None:
             boxes = {one.track_id: one.face for one in all_of_them}
             assert {one.track_id for one in ours} == boxes.keys(), path.name
             assert all(iou(one.face, boxes[one.track_id]) > 0.75 for one in ours), path.name
+
+
+@each_decoder
+@pytest.mark.parametrize("name", ["a.mkv", "a.webm"])
+def test_the_small_face_of_a_made_video_is_found(
+    name: str, decoder: str, tmp_path: Path, yunet: Path, astronaut: Path
+) -> None:
+    """Full HD with a face of 30 pixels, which a search at 640 pixels does not see."""
+    frames = np.repeat(small_face(astronaut, 1920, 1080, 30)[None], 6, axis=0)
+    codec = {"a.mkv": "libx264", "a.webm": "libvpx"}[name]
+    path = write_video(
+        tmp_path / name, frames, codec=codec, **{"b": "4M"} if codec == "libvpx" else {}
+    )
+    for side, found in ((None, 6), (640, 0)):
+        with open_video(path, decoder=decoder) as reader:
+            observer = Observer(
+                YuNetDetector(str(yunet)), size=8, detect_rate=2.0, detect_size=side
+            )
+            seen = [o.sightings for o in observer.observe(reader.chunks())]
+        assert [s.track_id for sightings in seen for s in sightings] == [0] * found
 
 
 @each_decoder

@@ -85,6 +85,16 @@ def test_what_a_search_leaves_out_is_counted_and_named(tmp_path, caplog):
     ]
 
 
+def test_a_hard_link_is_read_once(tmp_path, caplog):
+    touch(tmp_path, "a.mp4", "c.mp4")
+    (tmp_path / "a.mp4").write_bytes(b"1")
+    (tmp_path / "b.mp4").hardlink_to(tmp_path / "a.mp4")
+    assert names(tmp_path, tmp_path) == ["a.mp4", "c.mp4"]
+    (line,) = [record.getMessage() for record in caplog.records]
+    assert line.startswith("1 source was skipped, because the same file is already read")
+    assert str(tmp_path / "b.mp4") in line
+
+
 def test_many_omissions_are_one_line(tmp_path, caplog):
     touch(tmp_path, "a.mp4", *(f"{number}.txt" for number in range(1200)))
     expand_sources([tmp_path])

@@ -24,6 +24,7 @@ COMMANDS = {
     "train": "peclip.cli.train:train",
     "convert": "peclip.cli.convert:convert",
     "export": "peclip.cli.export:export",
+    "explain": "peclip.cli.explain:explain",
     "evaluate": "peclip.cli.evaluate:evaluate",
     "score": "peclip.cli.score:score",
     "summarise": "peclip.cli.summarise:summarise",

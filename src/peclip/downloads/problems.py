@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from http.client import BadStatusLine, RemoteDisconnected
+
 import requests
 from requests.exceptions import ChunkedEncodingError, ContentDecodingError
 
@@ -28,6 +30,8 @@ def connection_problem(error: BaseException) -> str:
         return "the connection was interrupted"
     if isinstance(error, requests.Timeout):
         return "the server timed out (PECLIP_HTTP_TIMEOUT, in seconds)"
+    if isinstance(error, BadStatusLine) and not isinstance(error, RemoteDisconnected):
+        return f"the response is not HTTP: {quoted(str(error))!r}"
     below = error.__cause__ or error.__context__
     if isinstance(error, requests.RequestException) or not isinstance(error, OSError):
         return connection_problem(below) if below is not None else first_line(error)

@@ -113,6 +113,11 @@ class ExpressionModel(nn.Module, ABC):
     def num_tokens(self) -> int:
         """Tokens that attend to each other in a frame."""
 
+    @property
+    def prompt_depth(self) -> int:
+        """Layers of the video encoder, from the first on, before which the prompt tokens are new; 0 without prompts."""
+        return 0
+
     @abstractmethod
     def describe(self, labels: LabelSet, own: Mapping[str, str]) -> tuple[str, ...]:
         """Returns one text per label, in their order; custom texts take precedence."""

@@ -207,6 +207,12 @@ class FineCLIPERModel(ExpressionModel):
         assert isinstance(block, FineCLIPERBlock), "both towers are adapted"
         return len(block.beside_mlp.adapters)
 
+    @property
+    def stream_names(self) -> tuple[str, ...]:
+        """The M streams, in the order of `StreamOutput.weights`."""
+        visual = ("video", "parsing", "landmarks")[: self.num_visual]
+        return (*visual, *("captions",) * self.reads_captions)
+
     def encoders(self) -> list[nn.Module]:
         """Returns the vision tower."""
         return [self.vision]

@@ -146,6 +146,11 @@ class PEClipModel(ExpressionModel):
         """Class token, patches and prompt of a frame."""
         return len(self.vision.positional_embedding) + (self.prompts.length if self.prompts else 0)
 
+    @property
+    def prompt_depth(self) -> int:
+        """Layers with their own prompt."""
+        return 0 if self.prompts is None else len(self.prompts.text)
+
     def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
         """Returns the parameters of the backbone, ShA, TDA, TA and prompts."""
         places = {"shared_adapter": "ShA", "temporal_adapter": "TDA", "text_adapter": "TA"}

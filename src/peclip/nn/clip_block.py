@@ -67,7 +67,7 @@ class ClipBlock(nn.Module):
         heads = weights.num_heads
         q, k, v = (part.view(*part.shape[:2], heads, -1).transpose(1, 2) for part in (q, k, v))
         mask = None if layout.mask is None else layout.mask[: layout.wanted].to(q.dtype)
-        mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=mask).transpose(1, 2).flatten(2)
+        mixed = self.mix(q, k, v, mask).transpose(1, 2).flatten(2)
         attended: Tensor = block.ls_1(weights.out_proj(mixed))
         return attended
 
@@ -75,6 +75,10 @@ class ClipBlock(nn.Module):
         """Maps (N, L, W) to queries, keys and values, (N, L, 3W), or to some rows of that matrix."""
         weights: Any = self.block.attn
         return F.linear(x, weights.in_proj_weight[rows], weights.in_proj_bias[rows])
+
+    def mix(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
+        """Attends with queries (N, H, Q, D) to keys and values (N, H, L, D); returns (N, H, Q, D)."""
+        return F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
 
     def mlp(self, x: Tensor, beside: Callable[[Tensor], Tensor] | None = None) -> Tensor:
         """MLP branch `MLP(LN x)`, (N, L, W) to (N, L, W); the output of a parallel branch is added."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,7 +23,7 @@ from peclip.models.frozen import FrozenModel
 from peclip.models.loaded import LoadedModel
 from peclip.nn.preprocess import Preprocess, stack_on
 from peclip.predict_options import PredictOptions
-from peclip.types import Batch
+from peclip.types import Batch, Stream
 from peclip.video.windows import FaceWindow
 
 _MEMORY_ADVICE = "Use a smaller batch size (-b 1)."
@@ -108,19 +108,34 @@ class Predictor(VideoPredictor):
             UserError: something that a stream needs is missing.
         """
         weight = self.checked_prior_weight(options)
+        streams = self.streams(video, options)
+
+        def score(windows: list[FaceWindow]) -> list[list[float]]:
+            values = streams(windows)
+            batch = self._encoded(windows) if self._frozen.shares_frames else self.batch(windows)
+            return self.probabilities(replace(batch, streams=values), weight)
+
+        return score
+
+    def streams(
+        self, video: Video, options: PredictOptions
+    ) -> Callable[[Sequence[FaceWindow]], dict[str, Stream]]:
+        """Returns what computes the other inputs of the model for windows of a video, ready for `Batch.streams`.
+
+        Raises:
+            UserError: something that a stream needs is missing.
+        """
         for name in self.config.streams:
             if name not in self._streams:  # it may load a model
                 self._streams[name] = STREAMS[name].predictor(self.config)
         source = video if isinstance(video, str | Path) else None
         streams = {name: stream(source, options) for name, stream in self._streams.items()}
 
-        def score(windows: list[FaceWindow]) -> list[list[float]]:
-            values = {name: stream(windows) for name, stream in streams.items()}
-            prepared = {n: s.prepared(self.preprocess, self.device) for n, s in values.items()}
-            batch = self._encoded(windows) if self._frozen.shares_frames else self.batch(windows)
-            return self.probabilities(replace(batch, streams=prepared), weight)
+        def values(windows: Sequence[FaceWindow]) -> dict[str, Stream]:
+            found = {name: stream(windows) for name, stream in streams.items()}
+            return {n: s.prepared(self.preprocess, self.device) for n, s in found.items()}
 
-        return score
+        return values
 
     def batch(self, windows: Sequence[FaceWindow]) -> Batch:
         """Returns the frames of windows as model input, without other streams."""

@@ -28,6 +28,9 @@ PALETTE = (
     *("#F0E442", "#000000", "#666666", "#BBBBBB"),
 )
 
+SUPPORTS, OPPOSES = PALETTE[3], PALETTE[1]
+"""Of what raises the probability of a label, and of what lowers it."""
+
 _PEOPLE = tuple(PALETTE[number] for number in (0, 4, 5, 6, 3, 1, 7))
 """Of people: the colours of the palette, which differ from black, grey and each other on any picture."""
 

@@ -40,8 +40,9 @@ _SMALLEST = 192  # the landmarker's own input; smaller crops are enlarged first
 _BORDERS = (0.0, 0.25)
 _UNREADABLE = (
     *(SafetensorError, OSError, ValueError, KeyError, zlib.error),
-    *(TypeError, AttributeError),  # a type that numpy lacks, such as bfloat16
+    *(TypeError, AttributeError),  # a type that numpy lacks
 )
+_TYPES = ("F16", "F32")  # of landmarks; numpy has bfloat16 only if another package adds it
 _MAX_SIDE, _MAX_PIXELS = 4096, 2**30  # of a map, as PreprocessConfig.image_size; of a file
 _REMEMBERED = 512  # crops; overlapping windows show the same ones again
 
@@ -277,6 +278,9 @@ def load_parts(path: Path) -> Parts:
 
 def _read(path: Path) -> Parts:
     with safe_open(path, framework="np") as file:
+        kind = file.get_slice("landmarks").get_dtype()
+        if kind not in _TYPES:
+            raise ValueError(f"its landmarks are {kind}; {' and '.join(_TYPES)} are supported")
         landmarks = file.get_tensor("landmarks").astype(np.float32)
         found = file.get_tensor("found")
         if "maps" not in set(file.keys()):

@@ -50,17 +50,30 @@ _NO_PICTURE = (av.FFmpegError, OSError, ValueError)
 class PyAVReader(Closing):
     """Reads a video with PyAV. It holds nothing open between two calls.
 
+    Args:
+        source: a file or an address.
+        probe: what its headers state.
+        num_threads: of the decoder; 0 lets FFmpeg choose.
+        turner: of another reader of the same video, so that a warning comes once.
+
     Raises:
         VideoError: no frame can be decoded.
     """
 
-    def __init__(self, source: Path | str, probe: Probe, *, num_threads: int = 0) -> None:
+    def __init__(
+        self,
+        source: Path | str,
+        probe: Probe,
+        *,
+        num_threads: int = 0,
+        turner: Turner | None = None,
+    ) -> None:
         self._source = source
         self._probe = probe
         self._decoding = Decoding(source, probe, num_threads)
         self._index: FrameIndex | None = None
         self._keys: set[int] = set()  # the times of the packets at which decoding can start
-        self._turner = Turner(str(source))
+        self._turner = turner or Turner(str(source))
         self._shape: tuple[int, ...] = ()
         clock = Clock(str(source), probe.frame_rate)
         self._shape = next(clock.timed(self.pictures()))[0].shape

@@ -38,24 +38,29 @@ class PacketCounts:
     error: str | None = None
     final: Packet[VideoStream] | None = None
     """The last packet."""
+    latest: Packet[VideoStream] | None = None
+    """The packet that is shown last."""
     follow: bool = True
     """Whether each packet's duration is the time until the next packet is decoded."""
 
     def note_packet(self, packet: Packet[VideoStream]) -> None:
         if packet.size > 0 and not packet.is_discard:
             self.packets += 1
-            if packet.pts is not None:
-                self.end = packet.pts if self.end is None else max(self.end, packet.pts)
+            if packet.pts is not None and (self.end is None or packet.pts >= self.end):
+                self.end, self.latest = packet.pts, packet
             before, self.final = self.final, packet
             if before is not None and before.dts is not None:
                 self.follow &= before.dts + (before.duration or 0) == packet.dts
 
-    def note_frames(self, frames: list[VideoFrame], *, at_end: bool) -> None:
-        final = self.final
-        if at_end and frames and final is not None and self.follow and frames[-1].pts != final.pts:
-            # MP4 has durations in decoding order: that of the last packet belongs to the last frame
-            # shown, which is an earlier packet where frames are reordered.
-            frames[-1].duration = final.duration or 0
+    @property
+    def last_duration(self) -> int:
+        """How long the last frame is shown, in units of the stream's time base; 0 if unknown.
+
+        MP4 has durations in decoding order: that of the last packet belongs to the frame that is shown last, which is
+        an earlier packet if the frames are reordered.
+        """
+        packet = self.final if self.follow else self.latest
+        return 0 if packet is None else packet.duration or 0
 
     def note_error(self, error: Exception) -> None:
         self.errors += 1
@@ -127,6 +132,20 @@ class Decoding:
             times.extend(frame.pts for frame in itertools.islice(self.frames(), limit))
         return times
 
+    def last_duration_s(self) -> float | None:
+        """Returns how long the last frame is shown, in seconds, from the packets; `None` if unknown."""
+        counts = PacketCounts()
+        with (
+            open_container(self._source) as container,
+            contextlib.suppress(av.FFmpegError, OSError),
+        ):
+            stream = stream_of(self._probe, container, self._source)
+            for packet in packets_of(container, stream):
+                counts.note_packet(packet)
+            if stream.time_base is not None and counts.last_duration:
+                return float(counts.last_duration * stream.time_base)
+        return None
+
     def stream(self, container: InputContainer, threads: Threads) -> VideoStream:
         """Returns the probed stream of an open file, ready to decode."""
         stream = stream_of(self._probe, container, self._source)
@@ -154,7 +173,9 @@ class Decoding:
                 pass
             except (av.FFmpegError, OSError) as error:
                 counts.note_error(error)
-            counts.note_frames(decoded, at_end=packet is None or packet.size == 0)
+            at_end = packet is None or packet.size == 0
+            if at_end and decoded and counts.final is not counts.latest:
+                decoded[-1].duration = counts.last_duration
             for frame in decoded:
                 counts.frames += 1
                 counts.last = frame.pts

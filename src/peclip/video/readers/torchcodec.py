@@ -25,6 +25,7 @@ from peclip.video.readers.clock import Clock
 from peclip.video.readers.orientation import AS_STORED, Orientation, Turner
 from peclip.video.readers.pyav import PyAVReader
 from peclip.video.readers.pyav_changes import first_matrix
+from peclip.video.readers.pyav_decoding import Decoding
 from peclip.video.readers.pyav_probe import Probe, first_stamp
 from peclip.video.readers.reference_frame import fit
 from peclip.video.readers.streaming import (
@@ -139,6 +140,7 @@ class TorchcodecReader(ProcessBound):
         # torchcodec sorts the frames by their stamps: if the first one is late, it would come last or not at all.
         self._first_is_late = (first_stamp(source, probe) or start) > start + 1e-6
         self._num_threads = num_threads
+        self._turner = Turner(self._name)
         self._orientation = self._left_to_turn(self._decoder)
         self._shape = self._upright(first.data.numpy()).shape
 
@@ -194,7 +196,7 @@ class TorchcodecReader(ProcessBound):
         if rotation is None and self._probe.container != "mov":
             return AS_STORED
         matrix = first_matrix(self._source, self._probe)
-        orientation = Turner(self._name).orientation(matrix)
+        orientation = self._turner.orientation(matrix)
         quarters = math.floor(abs(rotation or 0) / 90 + 0.5)  # unlike round, 45 degrees are one
         return orientation.after_turning_back(quarters if (rotation or 0) > 0 else -quarters)
 
@@ -234,6 +236,8 @@ class TorchcodecReader(ProcessBound):
                 yield from self._pyav.pictures(index)
                 return
             stamp, duration = frame.pts_seconds, frame.duration_seconds
+            if index == self._length - 1:
+                duration = self._decoding.last_duration_s() or duration
             if index and not before < stamp < expected + _PAUSE_S:
                 # torchcodec looks for frames by their stamps, and may repeat or leave out some.
                 yield from self._pyav.pictures(index)
@@ -252,10 +256,16 @@ class TorchcodecReader(ProcessBound):
     def _warn(self, text: str) -> None:
         logger.warning("%s: %s", self._name, text)
 
+    @property
+    def _decoding(self) -> Decoding:
+        return Decoding(self._source, self._probe, self._num_threads)
+
     @functools.cached_property
     def _pyav(self) -> PyAVReader:
         """Reads what torchcodec does not, and lists the frames."""
-        return PyAVReader(self._source, self._probe, num_threads=self._num_threads)
+        return PyAVReader(
+            self._source, self._probe, num_threads=self._num_threads, turner=self._turner
+        )
 
 
 def _is_other_size(error: Exception) -> bool:

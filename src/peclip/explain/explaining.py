@@ -1,0 +1,112 @@
+"""`explain`: from a video to the explanation of one window's prediction."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from peclip import runtime
+from peclip.errors import ConfigError
+from peclip.explain.explained_window import ExplainedWindow
+from peclip.explain.explanation import Explanation
+from peclip.explain.registry import check_methods, find_all
+from peclip.explain.window_choice import choose_window
+from peclip.inference.predictor import DEFAULT_OPTIONS, VideoPredictor
+from peclip.inference.source import Video
+from peclip.literals import ExplainMethod
+from peclip.nn.backbone_config import has_closed_vocabulary
+from peclip.predict_options import PredictOptions
+from peclip.recognizers.predictor import Predictor
+from peclip.video.windows import FaceWindow
+
+
+def explain(
+    model: VideoPredictor,
+    video: Video,
+    *,
+    at: float | None = None,
+    person: int | None = None,
+    label: str | None = None,
+    methods: Sequence[ExplainMethod] = (),
+    options: PredictOptions = DEFAULT_OPTIONS,
+) -> Explanation:
+    """Explains the prediction for one person in one window of a video.
+
+    The network is computed in fp32, whatever the precision of the predictions.
+
+    Args:
+        model: a model with a network, such as `PEClip.from_pretrained()`.
+        video: a file, a folder of frames, a URL, or pixels (see `Video`).
+        at: seconds, in the time of the rows; by default, the window with the highest probability is explained.
+        person: id in the rows; by default, the person with the largest face at that moment.
+        label: the label whose probability is explained; by default the most likely one.
+        methods: names in `peclip.explain.registry.METHODS`; by default all that the model supports, except the slow
+            `occlusion`.
+        options: windows, faces and decoding, as for `predict`.
+
+    Raises:
+        ConfigError: the model has no network, the label or a method is unknown or unsupported, the source is live, or
+            nobody is visible at that moment.
+        VideoError: the source cannot be read.
+    """
+    check_methods(methods)
+    network = check_network(model)
+    index = None if label is None else model.labels.index(label)
+    chosen = choose_window(network, video, at, person, options)
+    scores = dict(zip(model.labels, chosen.probabilities, strict=True))
+    explained = max(scores, key=lambda name: scores[name])
+    if index is not None:
+        explained = model.labels.names[index]
+    found = prepare_window(network, video, chosen.window, model.labels.index(explained), options)
+    with runtime.memory_errors(network.device, "Use --device cpu."):
+        findings = find_all(found, methods)
+    return Explanation(
+        source=chosen.source,
+        model=model.name,
+        label=explained,
+        scores=scores,
+        track_id=chosen.window.track_id,
+        start_s=chosen.window.start_s,
+        end_s=chosen.window.end_s,
+        crops=chosen.window.crops,
+        frame_numbers=chosen.window.crop_frames,
+        times_s=chosen.times_s,
+        findings=findings,
+    )
+
+
+def prepare_window(
+    model: Predictor, video: Video, window: FaceWindow, label: int, options: PredictOptions
+) -> ExplainedWindow:
+    """Returns a window ready for the methods.
+
+    Args:
+        model: the model.
+        video: the source, from which streams may come.
+        window: one person, with crops.
+        label: index of the explained label.
+        options: of the prediction.
+    """
+    streams = model.streams(video, options)([window])
+    return ExplainedWindow(
+        model.model,
+        replace(model.batch([window]), streams=streams),
+        label,
+        window.crop_frames,
+        prior_weight=options.prior_weight,
+        has_closed_vocabulary=has_closed_vocabulary(model.config.backbone),
+    )
+
+
+def check_network(model: VideoPredictor) -> Predictor:
+    """Returns the model if it has a network.
+
+    Raises:
+        ConfigError: it is an exported model.
+    """
+    if isinstance(model, Predictor):
+        return model
+    raise ConfigError(
+        f"{model.name!r} is an exported model, which only predicts: its attention and gradients are unavailable. Explain "
+        "the model it was exported from."
+    )

@@ -1,0 +1,121 @@
+"""The explanation of one window's prediction. Nothing here imports torch.
+
+Shapes: `T` frames, `G` rows and columns of a map, `S` side of a crop.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+
+DIGITS = 6
+"""Of numbers in JSON."""
+
+
+@dataclass(frozen=True, slots=True)
+class Word:
+    """A text that the model compares with the video."""
+
+    text: str
+    label: str
+    """The label it describes."""
+    similarity: float
+    """The logit that the model would give a label with this text, times the temperature: for PE-CLIP a cosine."""
+    is_phrase: bool
+    """Whether it is one phrase of the label's text, and not the whole."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Finding:
+    """What one method finds."""
+
+    method: str
+    forward_passes: int
+    """Windows that went through the network; a mirror image counts too."""
+    backward_passes: int = 0
+    frames: Array | None = None
+    """(T,): importance of each frame. Above 0 supports the label, except that the scales of TDA have no direction."""
+    maps: Array | None = None
+    """(T, G, G), or (1, G, G) for all frames: the same for each part of the crop, from the top left."""
+    words: tuple[Word, ...] = ()
+    streams: Mapping[str, float] = field(default_factory=dict)
+    """Weight of each stream; the sum is 1."""
+    unit: str = ""
+    """Of `frames` and `maps`."""
+    remark: str = ""
+    """What limits the finding."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns the JSON form."""
+        return {
+            "method": self.method,
+            "forward_passes": self.forward_passes,
+            "backward_passes": self.backward_passes,
+            "unit": self.unit,
+            "frames": _numbers(self.frames),
+            "maps": _numbers(self.maps),
+            "words": [
+                {
+                    "text": word.text,
+                    "label": word.label,
+                    "similarity": round(word.similarity, DIGITS),
+                    "is_phrase": word.is_phrase,
+                }
+                for word in self.words
+            ],
+            "streams": {name: round(weight, DIGITS) for name, weight in self.streams.items()},
+            "remark": self.remark,
+        }
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Explanation:
+    """Why a model gives one person in one window its probability of a label."""
+
+    source: str
+    model: str
+    label: str
+    """The label that is explained; by default the most likely one."""
+    scores: Mapping[str, float]
+    """Probability by label, in the order of the model."""
+    track_id: int
+    start_s: float
+    end_s: float
+    crops: NDArray[np.uint8]
+    """uint8 (T, S, S, 3), RGB: the frames that the model saw."""
+    frame_numbers: tuple[int, ...]
+    """(T,): of the crops in the source; a short window repeats frames."""
+    times_s: tuple[float, ...]
+    """(T,): of the crops."""
+    findings: Mapping[str, Finding]
+    """By method."""
+
+    @property
+    def ranked(self) -> list[tuple[str, float]]:
+        """Labels and probabilities, the most likely first."""
+        return sorted(self.scores.items(), key=lambda item: -item[1])
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns the JSON form, without pixels."""
+        return {
+            "source": self.source,
+            "model": self.model,
+            "label": self.label,
+            "scores": {name: round(score, DIGITS) for name, score in self.scores.items()},
+            "track_id": self.track_id,
+            "start_s": round(self.start_s, DIGITS),
+            "end_s": round(self.end_s, DIGITS),
+            "frame_numbers": list(self.frame_numbers),
+            "times_s": [round(time, DIGITS) for time in self.times_s],
+            "findings": {name: finding.to_dict() for name, finding in self.findings.items()},
+        }
+
+
+def _numbers(values: Array | None) -> Any:
+    return None if values is None else np.round(values, DIGITS).tolist()

@@ -1,0 +1,130 @@
+"""Finds the window of a video that is to be explained."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from contextlib import closing
+from dataclasses import dataclass
+
+from peclip.errors import ConfigError
+from peclip.inference.session import Session
+from peclip.inference.source import Video
+from peclip.predict_options import PredictOptions
+from peclip.recognizers.predictor import Predictor
+from peclip.results.rows import Row
+from peclip.video.windows import FaceWindow
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ChosenWindow:
+    """A window of a video."""
+
+    source: str
+    """Name of the video."""
+    window: FaceWindow
+    probabilities: tuple[float, ...]
+    """In the order of the labels, as `predict` gives them."""
+    times_s: tuple[float, ...]
+    """(T,): of the crops."""
+
+
+def choose_window(
+    model: Predictor, video: Video, at: float | None, person: int | None, options: PredictOptions
+) -> ChosenWindow:
+    """Predicts a video up to a moment, or the whole of it, and returns one window.
+
+    Args:
+        model: predicts the windows.
+        video: the source.
+        at: seconds; the window with the nearest middle among those that contain it. Without it, the window with the
+            highest probability.
+        person: id in the rows; by default, at a given moment, the person with the largest face, and otherwise any.
+        options: windows, faces and decoding.
+
+    Raises:
+        ConfigError: the source is live, or there is no such window.
+        VideoError: the source cannot be read.
+    """
+    search = _Search(at, person)
+    score = model.scorer(video, options)
+
+    def watched(windows: list[FaceWindow]) -> list[list[float]]:
+        found = score(windows)
+        for window, probabilities in zip(windows, found, strict=True):
+            search.offer(window, probabilities)
+        return found
+
+    session = model.open(video, options, keep_faces=True, score=watched)
+    rows = _read(session, at)
+    if search.window is None:
+        raise ConfigError(_advice(session.source, at, person, rows))
+    faces = session.prediction().faces
+    assert faces is not None, "checked by `_read`"
+    wanted = set(search.window.crop_frames)
+    times = {frame.index: frame.time for frame in faces if frame.index in wanted}
+    moments = tuple(times[number] for number in search.window.crop_frames)
+    return ChosenWindow(session.source, search.window, search.probabilities, moments)
+
+
+class _Search:
+    """Keeps the best window so far, since windows hold pixels."""
+
+    def __init__(self, at: float | None, person: int | None) -> None:
+        self._at, self._person = at, person
+        self._best: tuple[float, float] | None = None
+        self.window: FaceWindow | None = None
+        self.probabilities: tuple[float, ...] = ()
+
+    def offer(self, window: FaceWindow, probabilities: list[float]) -> None:
+        """Takes a window if it is better."""
+        if self._person not in (None, window.track_id) or not _contains(window, self._at):
+            return
+        if self._at is None:
+            worth = max(probabilities), 0.0
+        else:
+            side = 0.0 if window.box is None else window.box.side
+            worth = -abs((window.start_s + window.end_s) / 2 - self._at), side
+        if self._best is None or worth > self._best:
+            self._best, self.window, self.probabilities = worth, window, tuple(probabilities)
+
+
+def _read(session: Session, at: float | None) -> list[Row]:
+    """Reads the rows of a session, until they start after a moment."""
+    rows = list[Row]()
+    with closing(iter(session)) as found:
+        for row in found:
+            rows.append(row)
+            if session.prediction().faces is None:
+                raise ConfigError(
+                    f"{session.source} is a live source, of which no window can be found again. Record it to a file, "
+                    "and explain that."
+                )
+            if at is not None and row.start_s > at:
+                break
+    return rows
+
+
+def _contains(span: FaceWindow | Row, at: float | None) -> bool:
+    return at is None or span.start_s <= at < span.end_s
+
+
+def _advice(source: str, at: float | None, person: int | None, rows: Iterable[Row]) -> str:
+    """Returns an error that names who is visible when."""
+    seen = defaultdict[int, list[Row]](list)
+    for row in rows:
+        if row.scores:
+            seen[row.track_id].append(row)
+    if not seen:
+        until = "" if at is None else f" up to {at:g} s"
+        return (
+            f"{source} has no face{until}, so there is no prediction to explain. Choose another moment, or pass "
+            "--no-face-crop if the video is already cropped to a face."
+        )
+    visible = ", ".join(
+        f"person {track} from {min(r.start_s for r in found):.2f} to {max(r.end_s for r in found):.2f} s"
+        for track, found in sorted(seen.items())
+    )
+    who = "nobody" if person is None else f"no person {person}"
+    when = "" if at is None else f" at {at:g} s"
+    return f"{source} shows {who}{when}. Visible up to there: {visible}."
