@@ -123,3 +123,5 @@ def test_rows_are_read_in_ranges_while_others_are_added(tmp_path: Path) -> None:
     assert log.read(1, 2) == ['{"a": "é1"}'.encode(), '{"a": "é2"}'.encode()]
     assert log.read(5) == log.read(99, 3) == []
     assert [len(page) for page in log.pages(2)] == [2, 2, 1]
+    (tmp_path / "rows.jsonl").unlink()
+    assert log.read() == []

@@ -25,13 +25,16 @@ class RowLog:
         self._starts.append(self._starts[-1] + len(line) + 1)
 
     def read(self, start: int = 0, count: int | None = None) -> list[bytes]:
-        """Returns rows from a number on, without line breaks."""
+        """Returns rows from a number on, without line breaks; none once the file was deleted."""
         end = len(self) if count is None else min(start + count, len(self))
         if start >= end:
             return []
-        with self._path.open("rb") as stream:
-            stream.seek(self._starts[start])
-            return stream.read(self._starts[end] - self._starts[start]).splitlines()
+        try:
+            with self._path.open("rb") as stream:
+                stream.seek(self._starts[start])
+                return stream.read(self._starts[end] - self._starts[start]).splitlines()
+        except FileNotFoundError:
+            return []
 
     def pages(self, size: int = 500) -> Iterator[list[bytes]]:
         """Yields all rows, some at a time."""
