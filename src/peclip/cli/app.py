@@ -26,6 +26,7 @@ COMMANDS = {
     "export": "peclip.cli.export:export",
     "evaluate": "peclip.cli.evaluate:evaluate",
     "score": "peclip.cli.score:score",
+    "plots": "peclip.cli.plots:plots",
     "summarise": "peclip.cli.summarise:summarise",
     "captions": "peclip.cli.captions:captions",
     "doctor": "peclip.cli.doctor:doctor",

@@ -29,6 +29,7 @@ _PURPOSES = {
     "parts": "landmarks and parsing maps",
     "plot": "plots and reports",
     "ray": "Ray Data",
+    "tsne": "t-SNE in peclip plots",
     **dict.fromkeys(("tensorboard", "wandb", "mlflow", "trackio"), "experiment tracking"),
 }
 """Extra → its purpose; the packages are those of the installation."""
