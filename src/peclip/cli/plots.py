@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -13,6 +12,7 @@ import typer
 from peclip.cli import console
 from peclip.cli.field_options import Fields, from_fields
 from peclip.cli.options import DeviceOpt, LabelsOpt, OverwriteOpt, ProgressOpt, read_labels
+from peclip.cli.plot_sources import PlotReader, compared, with_features
 from peclip.cli.score import TargetsOpt
 from peclip.config import check
 from peclip.errors import ConfigError
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from peclip.metrics.comparison import Comparison
     from peclip.metrics.figures.plot_data import PlotData
 
-FEATURES, COMPARISON = "features.npz", "comparison.json"
+COMPARISON = "comparison.json"
 
 SourceArg = Annotated[
     Path | None,
@@ -118,68 +118,33 @@ def plots(
 
     peclip plots --compare runs/nano runs/vit-b-16 -o figures
     """
+    from peclip.metrics.figures.registry import check_numbers
+
     options = check(EvaluateOptions, statistics)
-    read = _Reading(targets, None if labels is None else list(read_labels(labels)), title, options)
+    reader = PlotReader(
+        targets, None if labels is None else list(read_labels(labels)), title, options
+    )
     names = _names(source, compare, only, features, subjects)
     if "tsne" in names:
         from peclip.metrics.embedding import check_sklearn
 
         check_sklearn()
+    if data_root is not None and (only is None or "tsne" not in names or features is not None):
+        raise ConfigError("--data-root is for computing features with --only tsne; remove it.")
     _check_folder(output, names, form, overwrite=overwrite)
     if compare is not None:
-        data = _compared(compare, subjects, read)
+        data = compared(compare, subjects, reader)
     else:
         assert source is not None, "checked by _names"
-        data = read.read(source)
+        data = reader.read(source)
+    if only is not None:  # before features are computed
+        check_numbers([name for name in names if name != "tsne"], data)
     with locked(folder=output):
         if ("tsne" in names and only is not None) or features is not None:
-            data = _with_features(data, source, features, output, (data_root, device), progress)
+            data = with_features(data, source, features, output, (data_root, device), progress)
         _draw(data, names, output, form, required=only is not None)
     if data.comparison is not None:
         _print(data.comparison)
-
-
-class _Reading:
-    """How sources are read: the options that only concern prediction files, and the statistics."""
-
-    def __init__(
-        self,
-        targets: Path | None,
-        labels: list[str] | None,
-        title: str | None,
-        options: EvaluateOptions,
-    ) -> None:
-        self._own = {"--targets": targets, "--labels": labels, "--title": title}
-        self.resamples, self.seed = options.resamples, options.seed
-
-    def read(self, source: Path) -> PlotData:
-        """Reads a run folder or a prediction file.
-
-        Raises:
-            ConfigError: it is neither, or an option that only concerns files was given for a run.
-        """
-        if source.is_dir():
-            given = [flag for flag, value in self._own.items() if value is not None]
-            if given:
-                raise ConfigError(
-                    f"{given[0]} is for prediction files, but {str(source)!r} is a run folder, which "
-                    "states its videos and labels. Remove the option."
-                )
-            from peclip.runs.run_results import read_run
-
-            return read_run(source, resamples=self.resamples, seed=self.seed)
-        from peclip.metrics.figures.plot_data import of_predictions
-        from peclip.metrics.prediction_file import read_targets
-
-        targets, labels, title = self._own.values()
-        return of_predictions(
-            source,
-            targets=None if targets is None else read_targets(targets),
-            labels=labels,
-            resamples=self.resamples,
-            seed=self.seed,
-            title=title,
-        )
 
 
 def _names(
@@ -233,67 +198,6 @@ def _check_folder(folder: Path, names: Iterable[str], form: str, *, overwrite: b
             f"The figure {str(held[0])!r} already exists. Choose another folder with -o, or add "
             "--overwrite."
         )
-
-
-def _compared(sources: tuple[Path, Path], subjects: Path | None, read: _Reading) -> PlotData:
-    from peclip.metrics.comparison import compare
-    from peclip.metrics.figures.plot_data import PlotData
-    from peclip.metrics.prediction_file import read_subjects
-
-    first, second = (read.read(source) for source in sources)
-    for data, source in zip((first, second), sources, strict=True):
-        if data.table is None:
-            raise ConfigError(
-                f"The run in {str(source)!r} has no predictions yet. Finish it with: peclip train "
-                f"--resume {source}"
-            )
-    assert first.table is not None
-    assert second.table is not None
-    comparison = compare(
-        first.table,
-        second.table,
-        subjects=None if subjects is None else read_subjects(subjects),
-        resamples=read.resamples,
-        seed=read.seed,
-    )
-    titles = [
-        f"{word}: {f'{data.model}; {data.videos}' if source.is_dir() else source}"
-        for word, data, source in zip(("First", "Second"), (first, second), sources, strict=True)
-    ]
-    warnings = [data.warning for data in (first, second) if data.warning is not None]
-    return PlotData(*titles, comparison=comparison, warning=next(iter(warnings), None))
-
-
-def _with_features(
-    data: PlotData,
-    source: Path | None,
-    file: Path | None,
-    folder: Path,
-    computing: tuple[Path | None, str],
-    progress: bool,
-) -> PlotData:
-    """Returns the data with the features of a file, or with those that are computed and written to the folder."""
-    from peclip.metrics.video_features import read_features, write_features
-
-    if file is not None:
-        return replace(data, features=read_features(file))
-    if source is None or not source.is_dir():
-        return data  # drawing says what it needs
-    from peclip.cli.evaluation_bar import listener
-    from peclip.runs.run_features import run_features
-
-    with console.progress_bar(enabled=progress) as bar:
-        tell = listener(bar)
-        features = run_features(
-            source,
-            data,
-            root=computing[0],
-            device=computing[1],
-            on_batch=lambda done, videos: tell("video features", done, videos),
-        )
-    write_features(folder / FEATURES, features)
-    console.note(f"wrote {folder / FEATURES}, for --features")
-    return replace(data, features=features)
 
 
 def _draw(data: PlotData, names: Iterable[str], folder: Path, form: str, *, required: bool) -> None:

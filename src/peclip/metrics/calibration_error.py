@@ -62,7 +62,7 @@ def calibration_bins(
     return CalibrationBins(
         np.bincount(bins, minlength=num_bins),
         np.bincount(bins, weights=right, minlength=num_bins).astype(np.int64),
-        np.bincount(bins, weights=values, minlength=num_bins),
+        np.bincount(bins, weights=values, minlength=num_bins).astype(np.float64),
     )
 
 

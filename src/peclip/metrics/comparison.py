@@ -122,37 +122,50 @@ def compare(
         raise ConfigError(f"bootstrap is {resamples}; it must be 0 or more.")
     pairs, notes = _paired(first, second)
     found = {target for _, target, _, _ in pairs}
-    usual = [name for name in EMOTIONS if name in found]
+    usual = [name for name in map(canonical, first.classes or EMOTIONS) if name in found]
     names = [*usual, *sorted(found.difference(usual))]
     groups = None if subjects is None else _subjects_of([video for video, *_ in pairs], subjects)
     classes = np.array([names.index(target) for _, target, _, _ in pairs])
     right = np.array([(one == target, other == target) for _, target, one, other in pairs])
     units = _units(classes, right, len(names), groups)
-    totals = units.sum(axis=0)  # (C, 3)
-    ends = _intervals(units, resamples, seed) if resamples else None
-    observed = _scores(totals[None])[0]
-    videos = [len(pairs), len(pairs), *totals[:, 0].tolist()]
-    scores = [
-        Difference(name, n, *observed[:, i].tolist(), None if ends is None else ends[i])
-        for i, (name, n) in enumerate(zip(["uar", "war", *names], videos, strict=True))
-    ]
-    a, b = right[:, 0], right[:, 1]
+    uar, war, *recall = _differences(units, names, resamples, seed)
     num_subjects = None if groups is None else len(set(groups))
-    if (drawn := num_subjects or len(pairs)) < _FEW_UNITS:
-        what = "videos" if num_subjects is None else "subjects"
-        notes.append(
-            f"n = {drawn} {what}: with fewer than {_FEW_UNITS}, bootstrap intervals are too narrow"
-        )
+    notes += _caution(len(units), "videos" if groups is None else "subjects")
+    a, b = right[:, 0], right[:, 1]
     return Comparison(
         len(pairs),
         num_subjects,
         resamples,
-        scores[0],
-        scores[1],
-        tuple(scores[2:]),
-        *(int(n.sum()) for n in (a & b, a & ~b, ~a & b, ~a & ~b)),
-        tuple(notes),
+        uar,
+        war,
+        tuple(recall),
+        both_right=int((a & b).sum()),
+        only_first=int((a & ~b).sum()),
+        only_second=int((~a & b).sum()),
+        both_wrong=int((~a & ~b).sum()),
+        notes=tuple(notes),
     )
+
+
+def _differences(
+    units: NDArray[np.int64], names: Sequence[str], resamples: int, seed: int
+) -> list[Difference]:
+    """Returns UAR, WAR and the recall of each class, from the counts of units (units, C, 3)."""
+    totals = units.sum(axis=0)
+    (first, second) = _scores(totals[None])[0].tolist()
+    n = int(totals[:, 0].sum())
+    ends = _intervals(units, resamples, seed) if resamples else [None] * len(first)
+    videos = [n, n, *totals[:, 0].tolist()]
+    columns = zip(["uar", "war", *names], videos, first, second, ends, strict=True)
+    return [Difference(*column) for column in columns]
+
+
+def _caution(number: int, unit: str) -> list[str]:
+    if number >= _FEW_UNITS:
+        return []
+    return [
+        f"n = {number} {unit}: with fewer than {_FEW_UNITS}, bootstrap intervals are too narrow"
+    ]
 
 
 _Pair = tuple[str, str, str, str]

@@ -73,7 +73,7 @@ def read_features(path: Path) -> VideoFeatures:
         ConfigError: the file cannot be read, or an array is missing or has another shape.
     """
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
     except Exception as error:  # numpy, zipfile and zlib raise many kinds for a damaged file
         raise ConfigError(

@@ -63,17 +63,9 @@ def run_features(
             f"The run in {str(folder)!r} has no {'predictions' if data.table is None else 'model'} yet. "
             f"Finish it with: peclip train --resume {folder}"
         )
-    config = run_config(read_recipe(str(folder / CONFIG)))
-    source = config.data if root is None else config.data.model_copy(update={"root": root})
-    reported = read_run_splits(source, config.train).reported
-    predicted = set(data.table.ids)
-    samples = [] if reported is None else [s for s in reported.samples if s.id in predicted]
-    if reported is None or len(samples) != len(predicted):
-        raise ConfigError(
-            f"{len(samples):,} of the {len(predicted):,} videos with predictions are in {source.dataset} in "
-            f"{source.root}. Pass the folder that the run was trained with: --data-root DIR"
-        )
-    split = reported.with_samples(samples[i] for i in chosen(len(samples), seed=data.seed))
+    predicted = _predicted(folder, set(data.table.ids), root)
+    samples = predicted.samples
+    split = predicted.with_samples(samples[i] for i in chosen(len(samples), seed=data.seed))
     recognizer = load_pretrained(folder / MODEL, device=device, precision="fp32")
     values = features_of(recognizer, split, on_batch)
     kept = "" if len(split) == len(samples) else f" ({len(split):,} of {len(samples):,} videos)"
@@ -83,6 +75,24 @@ def run_features(
         values,
         f"{data.videos}{kept}, {data.model}",
     )
+
+
+def _predicted(folder: Path, videos: set[str], root: Path | None) -> Split:
+    """Returns the videos of the data set that have predictions.
+
+    Raises:
+        ConfigError: some of them are missing.
+    """
+    config = run_config(read_recipe(str(folder / CONFIG)))
+    source = config.data if root is None else config.data.model_copy(update={"root": root})
+    reported = read_run_splits(source, config.train).reported
+    samples = [] if reported is None else [s for s in reported.samples if s.id in videos]
+    if reported is None or len(samples) != len(videos):
+        raise ConfigError(
+            f"{len(samples):,} of the {len(videos):,} videos with predictions are in {source.dataset} in "
+            f"{source.root}. Pass the folder that the run was trained with: --data-root DIR"
+        )
+    return reported.with_samples(samples)
 
 
 @reader_errors()

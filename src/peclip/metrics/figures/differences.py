@@ -45,16 +45,20 @@ def draw(data: PlotData) -> Figure:
     as_plain_text(axes)
     people = "" if found.num_subjects is None else f" of {found.num_subjects:,} subjects"
     interval = (
-        f"95 % intervals: percentiles of {found.resamples:,} paired bootstrap draws of {found.unit}"
+        f"95 % intervals from {found.resamples:,} paired bootstrap draws of {found.unit}"
         if found.resamples
         else "no intervals were requested"
     )
     facts = [
         data.videos,
         data.model,
-        f"n = {found.num_videos:,} shared videos{people}; {interval}",
-        "; ".join(_in_words(one) for one in scores),
+        f"n = {found.num_videos:,} shared videos{people}",
+        interval,
+        *map(_in_words, scores),
+        *(f"{note}." for note in found.notes),
     ]
+    if data.warning is not None:
+        facts.append("The scores may be too high: see the warning in report.json.")
     add_title(figure, "Difference between two models", facts)
     return figure
 

@@ -51,9 +51,14 @@ def draw(data: PlotData) -> Figure:
     )
     axes = figure.subplots()
     if report.uar_ci is not None:
-        low, high = report.uar_ci
+        start, end = report.uar_ci
         axes.axvspan(
-            100 * low, 100 * high, color=_UAR, alpha=0.15, linewidth=0, label="95 % interval of UAR"
+            100 * start,
+            100 * end,
+            color=_UAR,
+            alpha=0.15,
+            linewidth=0,
+            label="95 % interval of UAR",
         )
     axes.axvline(100 * report.uar, color=_UAR, linewidth=1.2, linestyle="--", label="UAR")
     used = np.flatnonzero(recalls.videos)
@@ -62,7 +67,7 @@ def draw(data: PlotData) -> Figure:
         values, used, xerr=np.maximum([values - low, high - values], 0), fmt="o", color=_POINT, capsize=3,
         markersize=5, label="recall, 95 % interval (Wilson)",
     )  # fmt: skip
-    for place in np.flatnonzero(recalls.videos == 0):
+    for place in np.flatnonzero(recalls.videos == 0).tolist():
         axes.text(1, place, "no videos", va="center", fontsize=8, color=PALETTE[9])
     axes.set_yticks(range(size), names, fontsize=8 if size > 12 else 9)
     axes.set_ylim(size - 0.4, -0.6)

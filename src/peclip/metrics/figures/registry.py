@@ -89,6 +89,17 @@ def check_names(names: Iterable[str]) -> tuple[str, ...]:
     return tuple(name for name in FIGURES if name in given)
 
 
+def check_numbers(names: Iterable[str], data: PlotData) -> None:
+    """Checks that figures can be drawn.
+
+    Raises:
+        ConfigError: the data lack what one of them needs; the message says what that is.
+    """
+    for name in names:
+        if not FIGURES[name].has_numbers(data):
+            raise ConfigError(f"The figure {name!r} needs {FIGURES[name].needs}.")
+
+
 def draw_figure(name: str, data: PlotData) -> Figure:
     """Draws a figure.
 
@@ -96,12 +107,10 @@ def draw_figure(name: str, data: PlotData) -> Figure:
         ConfigError: the data lack what the figure needs; the message says what that is.
         MissingExtraError: matplotlib, or for t-SNE scikit-learn, is not installed.
     """
-    kind = FIGURES[name]
-    if not kind.has_numbers(data):
-        raise ConfigError(f"The figure {name!r} needs {kind.needs}.")
+    check_numbers([name], data)
     check_matplotlib("Drawing figures")
     with fonts_for(_texts(data)):
-        return kind.draw(data)
+        return FIGURES[name].draw(data)
 
 
 def _texts(data: PlotData) -> list[str]:

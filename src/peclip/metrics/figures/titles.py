@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from peclip.metrics.figures.plot_data import PlotData
+from peclip.metrics.intervals import Interval
 from peclip.metrics.report import Report
 from peclip.text.display import one_line, shortened
 
@@ -35,19 +36,29 @@ def facts_of(data: PlotData, *more: str) -> list[str]:
     """Returns the lines of a title: videos and model, n and scores with intervals, and caveats."""
     found = [", ".join(filter(None, (data.videos, data.model)))]
     if data.report is not None:
-        found.append(scores_of(data.report))
+        found += scores_of(data.report)
     found += more
     if data.warning is not None:
         found.append("The scores may be too high: see the warning in report.json.")
     return found
 
 
-def scores_of(report: Report) -> str:
-    """Returns `n = 3,394 videos; UAR 72.86 % (95 % interval 70.14 to 75.73); WAR …`."""
+def scores_of(report: Report) -> list[str]:
+    """Returns the number of videos, and UAR and WAR with their intervals."""
     n = f"n = {report.num_videos:,} video{'s' * (report.num_videos != 1)}"
     if report.dropped:
-        n += f" ({sum(report.dropped.values()):,} dropped: other labels)"
-    return f"{n}; UAR {report.in_words('uar')}; WAR {report.in_words('war')}"
+        n += f" ({sum(report.dropped.values()):,} with other labels dropped)"
+    if report.uar_ci is not None:
+        n += "; UAR and WAR with 95 % intervals (bootstrap over videos):"
+    scores = (("UAR", report.uar, report.uar_ci), ("WAR", report.war, report.war_ci))
+    return [n, ", ".join(_score(*one) for one in scores)]
+
+
+def _score(name: str, value: float, interval: Interval | None) -> str:
+    text = f"{name} {100 * value:.2f} %"
+    if interval is None:
+        return text
+    return f"{text} ({100 * interval[0]:.2f} to {100 * interval[1]:.2f})"
 
 
 def class_names(labels: Sequence[str], videos: Sequence[int] | None = None) -> list[str]:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from peclip.labels import EMOTIONS
 from peclip.metrics.embedding import chosen, embed
@@ -15,9 +16,12 @@ from peclip.results.figures import label_colours
 from peclip.text.display import shortened
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 _MARKERS = "osD^vPX<>*"
+_MANY = 12
+"""Above this number of classes, colours and markers alone are hard to tell apart."""
 
 
 def looks_of(labels: Sequence[str]) -> dict[str, tuple[str, str]]:
@@ -49,25 +53,23 @@ def draw(data: PlotData) -> Figure:
     present = set(targets.tolist())
     usual = [name for name in EMOTIONS if name in present]
     labels = [*usual, *sorted(present.difference(usual))]
-    looks = looks_of(labels)
     columns = 1 + (len(labels) - 1) // 24
-    figure = Figure((8.2 + 1.9 * (columns - 1), 7.2), layout="constrained")
+    figure = Figure((8.6 + 2.4 * (columns - 1), 7.4), layout="constrained")
     axes = figure.subplots()
-    size = float(np.clip(4000 / len(kept), 10, 60))
-    for name in labels:
-        (own,) = np.nonzero(targets == name)
-        colour, marker = looks[name]
-        axes.scatter(
-            *embedding.points[own].T, s=size, color=colour, marker=marker, alpha=0.8,
-            linewidths=0.3, edgecolors="black", label=f"{shortened(name, 24)} ({len(own):,})",
-        )  # fmt: skip
+    _draw_points(axes, embedding.points, targets, labels)
     axes.set_xticks([])
     axes.set_yticks([])
     axes.set_aspect("equal", adjustable="datalim")
-    legend = figure.legend(
-        loc="outside right upper", ncols=columns, frameon=False, fontsize=8, title="true class (videos)",
+    legend = axes.legend(
+        loc="upper left",
+        bbox_to_anchor=(1.01, 1.0),
+        borderaxespad=0,
+        ncols=columns,
+        frameon=False,
+        fontsize=8,
+        title="true class (videos)",
         title_fontsize=8,
-    )  # fmt: skip
+    )
     for text in legend.get_texts():
         text.set_parse_math(False)
     number = f"n = {len(kept):,} videos"
@@ -78,6 +80,32 @@ def draw(data: PlotData) -> Figure:
         f"initialised with PCA, seed {embedding.seed}. Neighbours have a meaning; distances between groups "
         "have none."
     )
-    about = features.about or f"{data.videos}, {data.model}"
+    about = features.about or ", ".join(filter(None, (data.videos, data.model)))
     add_title(figure, "t-SNE of video features", [about, settings])
     return figure
+
+
+def _draw_points(
+    axes: Axes, points: NDArray[np.float64], targets: NDArray[np.str_], labels: Sequence[str]
+) -> None:
+    """Draws the points of each class; with many classes, their numbers in the legend stand at their medians."""
+    looks, many = looks_of(labels), len(labels) > _MANY
+    size = float(np.clip(4000 / len(points), 10, 60))
+    for number, name in enumerate(labels, 1):
+        own = points[targets == name]
+        colour, marker = looks[name]
+        axes.scatter(
+            own[:, 0],
+            own[:, 1],
+            s=size,
+            color=colour,
+            marker=marker,
+            alpha=0.8,
+            linewidths=0.3,
+            edgecolors="black",
+            label=f"{f'{number} ' * many}{shortened(name, 28)} ({len(own):,})",
+        )
+        if many:
+            box = {"boxstyle": "round,pad=0.15", "facecolor": "white", "alpha": 0.8, "linewidth": 0}
+            x, y = np.median(own, axis=0).tolist()
+            axes.text(x, y, f"{number}", ha="center", va="center", fontsize=7, bbox=box)
