@@ -29,6 +29,7 @@ _PURPOSES = {
     "parts": "landmarks and parsing maps",
     "plot": "plots, reports and pictures of explanations",
     "ray": "Ray Data",
+    "tsne": "t-SNE in peclip plots",
     "web": "peclip serve",
     **dict.fromkeys(("tensorboard", "wandb", "mlflow", "trackio"), "experiment tracking"),
 }
