@@ -69,6 +69,22 @@ def test_the_files_of_a_prediction(server: PredictionServer, video: bytes, tmp_p
     assert page["rows"] == told["rows"][1:2]
 
 
+def test_an_explanation(server: PredictionServer, video: bytes) -> None:
+    job = server.submit(video)
+    assert server.wait(job)["state"] == "done"
+    path = f"/v1/predictions/{job}/explain"
+    found = server.client.get(path, params={"at": 1.2, "person": 0}, timeout=200).json()
+    assert (found["label"], found["track_id"]) == ("happiness", 0)
+    assert found["start_s"] <= 1.2 <= found["end_s"]
+    pytest.importorskip("matplotlib")
+    picture = server.client.get(path, params={"at": 1.2, "format": "png"}, timeout=200)
+    assert picture.content.startswith(b"\x89PNG")
+    nobody = server.client.get(path, params={"person": 7}, timeout=200)
+    assert (nobody.status_code, nobody.json()["error"]["code"]) == (409, "no_explanation")
+    assert not [*server.service.folder.glob("*/why-*")]
+    assert [row["label"] for row in server.wait(server.submit(video))["rows"]][0] == "happiness"
+
+
 def test_bytes_without_a_form(server: PredictionServer, video: bytes) -> None:
     response = server.client.post(
         "/v1/predictions?name=a.mp4&hop=1.5", content=video, headers={"Content-Type": "video/mp4"}

@@ -37,7 +37,9 @@ def create_app(service: Service, access: Access) -> FastAPI:
         access: who may use it.
     """
     # Their pages would load scripts from other servers.
-    app = FastAPI(title="peclip", version=VERSION, docs_url=None, redoc_url=None)
+    app = FastAPI(
+        title="peclip", version=VERSION, docs_url=None, redoc_url=None, redirect_slashes=False
+    )
     app.state.service, app.state.access = service, access
     add_error_handlers(app)
     app.include_router(router)

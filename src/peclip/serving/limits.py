@@ -16,8 +16,8 @@ MAX_ROWS = 100_000
 """Of a video; the worker keeps them until the prediction is deleted."""
 MAX_FINISHED = 32
 """Finished predictions that are kept; a new one takes the place of the oldest."""
-MAX_STILLS = 4
-"""Stills that are predicted or wait at a time."""
+MAX_ASKED = 4
+"""Stills and explanations that are computed or wait at a time."""
 
 
 class ServeOptions(Config, use_attribute_docstrings=True):
@@ -60,6 +60,8 @@ class Timeouts:
     """For progress of a video; then its worker process is replaced."""
     still: float = 30.0
     """For the prediction of a still."""
+    explanation: float = 180.0
+    """For an explanation."""
     start: float = 300.0
     """For a worker process to load the model."""
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import secrets
 import shutil
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.responses import FileResponse, StreamingResponse
+from starlette.background import BackgroundTask
 
 from peclip.config import check
 from peclip.downloads.address import without_password
@@ -136,8 +138,9 @@ def _fill(job: PredictionJob, upload: Upload) -> None:
         )
     given = {key: value for key, value in given.items() if value not in ("", None)}
     options = check(PredictOptions, given)
-    if options.hop < MIN_HOP:
-        raise UploadError(422, "invalid_options", f"hop must be at least {MIN_HOP} s.")
+    if options.hop < MIN_HOP or not math.isfinite(options.window):
+        message = f"hop must be at least {MIN_HOP} s, and window a number of seconds."
+        raise UploadError(422, "invalid_options", message)
     job.options = options.model_dump(mode="json", include={*given, "window", "hop"})
     job.path, job.address = upload.path, address
     job.name = upload.name if address is None else without_password(address)
@@ -229,6 +232,26 @@ async def read_portrait(job: Named, track: int) -> FileResponse:
     if track not in job.people:
         raise NotFoundError("There is no picture of this person.")
     return file_response(job.folder / f"person{track}.png", "image/png")
+
+
+@router.get("/predictions/{name}/explain", response_class=FileResponse)
+async def explain_prediction(
+    job: Named,
+    service: Served,
+    at: Annotated[float | None, Query(ge=0, le=1e9, allow_inf_nan=False)] = None,
+    person: Annotated[int | None, Query(ge=-1, le=10**9)] = None,
+    form: Annotated[Literal["json", "png"], Query(alias="format")] = "json",
+) -> FileResponse:
+    """Explain the window of a person at a time, as `peclip explain` does: as JSON, or as a picture."""
+    if not job.is_final:
+        raise UploadError(409, "not_ended", "The prediction has not ended. Try again later.")
+    output = job.folder / f"why-{secrets.token_hex(8)}.{form}"
+    error = await service.explain(job, output, at=at, person=person)
+    if error is not None:
+        raise UploadError(409, "no_explanation", error)
+    response = file_response(output, "image/png" if form == "png" else "application/json")
+    response.background = BackgroundTask(output.unlink, missing_ok=True)
+    return response
 
 
 @router.post("/frames", response_model=StillView, openapi_extra=_STILL)

@@ -15,7 +15,7 @@ from typing import Any
 
 from peclip.literals import Precision
 from peclip.serving.jobs import JobStore, PredictionJob
-from peclip.serving.limits import MAX_STILLS, ServeOptions, Timeouts
+from peclip.serving.limits import MAX_ASKED, ServeOptions, Timeouts
 from peclip.serving.metrics import Metrics, resident_bytes
 from peclip.serving.supervisor import Event, Supervisor
 
@@ -78,7 +78,7 @@ class Service:
             on_death=self._recover,
             start_s=self.timeouts.start,
         )
-        self._stills: dict[str, asyncio.Future[Event]] = {}
+        self._asked: dict[str, asyncio.Future[Event]] = {}
         self._numbers = itertools.count()
 
     @asynccontextmanager
@@ -115,19 +115,45 @@ class Service:
         Raises:
             BusyError: too many stills wait, or the worker process is not ready.
         """
-        if len(self._stills) >= MAX_STILLS or not self.worker.ready:
-            raise BusyError("Too many stills are being predicted. Try again in a second.")
-        number = f"still-{next(self._numbers)}"
+        return await self._ask("still", self.timeouts.still, path=str(path), name=name)
+
+    async def explain(
+        self, job: PredictionJob, output: Path, *, at: float | None, person: int | None
+    ) -> str | None:
+        """Explains a moment of a video; returns what went wrong.
+
+        Raises:
+            BusyError: too many stills and explanations wait, or the worker process is not ready.
+        """
+        event = await self._ask(
+            "explain",
+            self.timeouts.explanation,
+            job=job.id,
+            name=job.name,
+            folder=str(job.folder),
+            output=str(output),
+            options=job.options,
+            at=at,
+            person=person,
+        )
+        error: str | None = event["error"]
+        return error
+
+    async def _ask(self, what: str, seconds: float, **values: Any) -> Event:
+        """Sends a request to the worker, and returns the event that ends it."""
+        if len(self._asked) >= MAX_ASKED or not self.worker.ready:
+            raise BusyError("The server is busy. Try again in a second.")
+        number = f"{what}-{next(self._numbers)}"
         future: asyncio.Future[Event] = asyncio.get_running_loop().create_future()
-        self._stills[number] = future
+        self._asked[number] = future
         try:
-            self.worker.send({"do": "still", "id": number, "path": str(path), "name": name})
-            async with asyncio.timeout(self.timeouts.still):
+            self.worker.send({"do": what, "id": number, **values})
+            async with asyncio.timeout(seconds):
                 return await future
         except TimeoutError:
-            raise BusyError("The still was not predicted in time. Try again later.") from None
+            raise BusyError("The server took too long. Try again later.") from None
         finally:
-            self._stills.pop(number, None)
+            self._asked.pop(number, None)
 
     async def overlay(self, job: PredictionJob) -> str | None:
         """Writes the overlay of a prediction unless it exists; returns what went wrong."""
@@ -169,10 +195,10 @@ class Service:
 
     def _take(self, event: Event) -> None:
         """Handles an event of the worker."""
-        if event["event"] == "still":
-            future = self._stills.get(event["id"])
+        if event["event"] in ("still", "explained"):
+            self.metrics.add("peclip_stills_total", event["event"] == "still")
+            future = self._asked.get(event["id"])
             if future is not None and not future.done():
-                self.metrics.add("peclip_stills_total")
                 future.set_result(event)
             return
         job = self.jobs.find(event["id"])
@@ -223,7 +249,7 @@ class Service:
                 job.overlay.set_result(DIED)
             if job.state == "running":
                 self._finish(job, DIED)
-        for future in self._stills.values():
+        for future in self._asked.values():
             if not future.done():
                 future.set_result({"error": DIED, "rows": [], "video": {}})
 

@@ -98,6 +98,8 @@ function open(file) {
   $("error").textContent = "";
   $("result").hidden = true;
   $("unplayable").hidden = true;
+  $("why").hidden = true;
+  $("explain").disabled = true;
   $("people").replaceChildren();
   $("table").replaceChildren();
   const video = $("video");
@@ -158,6 +160,7 @@ function update(job) {
   state.events.close();
   for (const id of job.people) loadPicture(job.id, id);
   $("overlay-save").disabled = false;
+  $("explain").disabled = !state.people.size;
   redraw();
 }
 
@@ -369,6 +372,26 @@ function saveOverlay(address) {
   setTimeout(() => URL.revokeObjectURL(address), 60000);
 }
 
+async function explain() {
+  const button = $("explain"), time = $("video").currentTime || 0, job = state.job;
+  const query = new URLSearchParams({ at: time.toFixed(3), person: state.chosen, format: "png" });
+  button.disabled = true;
+  button.textContent = "Explaining…";
+  try {
+    const response = await api(`v1/predictions/${job.id}/explain?${query}`);
+    const blob = await response.blob();
+    if (state.job?.id === job.id) {
+      if ($("why-picture").src) URL.revokeObjectURL($("why-picture").src);
+      $("why-picture").src = URL.createObjectURL(blob);
+      $("why-text").textContent = `${nameOf(state.chosen)} at ${time.toFixed(1)} s: what the prediction rests on`;
+      $("why-picture").alt = $("why-text").textContent;
+      $("why").hidden = false;
+    }
+  } catch (error) { $("error").textContent = error.message; }
+  button.disabled = false;
+  button.textContent = "Explain this moment";
+}
+
 async function remove() {
   const job = state.job;
   close();
@@ -441,8 +464,11 @@ function record() {
   const button = $("camera-record");
   if (camera.recorder) { camera.recorder.stop(); return; }
   if (!camera.stream) return;
-  const pieces = [], recorder = camera.recorder = new MediaRecorder(camera.stream);
-  recorder.ondataavailable = (event) => pieces.push(event.data);
+  const pieces = [], recorder = camera.recorder = new MediaRecorder(camera.stream), begun = performance.now();
+  recorder.ondataavailable = (event) => {
+    pieces.push(event.data);
+    if (camera.recorder) button.textContent = `Stop and predict (${Math.round((performance.now() - begun) / 1000)} s)`;
+  };
   recorder.onstop = () => {
     camera.recorder = null;
     button.textContent = "Record";
@@ -450,7 +476,7 @@ function record() {
     const type = recorder.mimeType.split(";")[0];
     send(new File(pieces, type === "video/mp4" ? "webcam.mp4" : "webcam.webm", { type }));
   };
-  recorder.start();
+  recorder.start(500);
   button.textContent = "Stop and predict";
   button.setAttribute("aria-pressed", "true");
 }
@@ -475,6 +501,7 @@ function connect() {
     catch (error) { $("token-error").textContent = error.message; }
   };
   $("remove").onclick = remove;
+  $("explain").onclick = explain;
   $("overlay-save").onclick = (event) => withOverlay(event.target, saveOverlay);
   $("play-overlay").onclick = (event) => withOverlay(event.target, (address) => {
     $("video").src = address;
