@@ -34,7 +34,8 @@ def paint(picture: Image, values: Array, scale: float, *, is_directed: bool = Tr
     fine = np.asarray(cv2.resize(values, size, interpolation=cv2.INTER_LINEAR))[..., None] / scale
     colours = np.where(fine > 0, _rgb(SUPPORTS if is_directed else UNDIRECTED), _rgb(OPPOSES))
     opacity = _STRONGEST * np.clip(np.abs(fine), 0, 1)
-    return np.round(grey * (1 - opacity) + colours * opacity).astype(np.uint8)
+    painted: Image = np.round(grey * (1 - opacity) + colours * opacity).astype(np.uint8)
+    return painted
 
 
 def strongest(values: Array | None) -> float:
