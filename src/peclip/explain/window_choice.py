@@ -96,7 +96,7 @@ def _read(session: Session, at: float | None) -> list[Row]:
     with closing(cast(Generator[Row], iter(session))) as found:
         for row in found:
             rows.append(row)
-            if session.prediction().faces is None:
+            if len(rows) == 1 and session.prediction().faces is None:
                 raise ConfigError(
                     f"{session.source} is a live source, of which no window can be found again. Record it to a file, "
                     "and explain that."
