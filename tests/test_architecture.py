@@ -125,6 +125,7 @@ def test_a_package_documents_its_contents(package: Path) -> None:
         ("transformers", {"captions/transformers_model.py"}),
         ("ray", {"engines/ray_data.py"}),
         ("onnxruntime", {"exported/onnx.py"}),
+        ("sklearn", {"metrics/embedding.py"}),
     ],
 )
 def test_a_library_has_one_home(library: str, homes: set[str]) -> None:

@@ -70,6 +70,19 @@ def test_excel(videos: Path, tmp_path: Path, capsys: Output) -> None:
     assert "--excel requires .csv files" in told(capsys)
 
 
+@pytest.mark.parametrize("rows", ["rows.csv", "rows.jsonl", None])
+def test_excel_applies_to_a_summary(rows: str | None, videos: Path, tmp_path: Path) -> None:
+    people, other = tmp_path / "people.csv", tmp_path / "people.json"
+    more = [] if rows is None else ["-o", str(tmp_path / rows)]
+    assert run(["predict", str(videos), "--excel", "--summary", str(people), *more]) == 6
+    assert people.read_bytes().startswith(b"\xef\xbb\xbfsource,")
+    if rows is not None:
+        marked = (tmp_path / rows).read_bytes().startswith(b"\xef\xbb\xbf")
+        assert marked == (rows == "rows.csv")
+    if rows != "rows.csv":
+        assert run(["predict", str(videos), "--excel", "--summary", str(other), "--overwrite"]) == 2
+
+
 def test_labels_that_look_equally_probable_keep_their_order(capsys: Output) -> None:
     scores = {"a": 0.001, "anger": 0.9, "b": 0.003, "c": 0.096}
     RowTable(4).write_row(replace(make_row(), label="anger", score=0.9, scores=scores))

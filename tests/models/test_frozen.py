@@ -39,6 +39,20 @@ def test_it_predicts_as_the_model_does(architecture: str) -> None:
         )
 
 
+@pytest.mark.parametrize("mirror", [False, True])
+def test_its_features_give_the_logits(mirror: bool) -> None:
+    """The mean logits are those of the mean features, whose length a picture does not need."""
+    model = build_model(debug_config("pe-clip")).eval()
+    model.mirror = mirror
+    frozen, batch = FrozenModel(model, CPU, "fp32"), Batch(torch.randn(2, 3, 3, 32, 32))
+    features = frozen.features(batch)
+    torch.testing.assert_close(features.norm(dim=-1), torch.ones(2))
+    logits = features @ frozen.label_features.T / model.temperature
+    scale = (frozen(batch) / logits).mean(-1, keepdim=True)
+    torch.testing.assert_close(frozen(batch), logits * scale, rtol=1e-3, atol=1e-3)
+    assert (scale < 1).all() if mirror else (scale - 1).abs().max() < 1e-4
+
+
 def test_the_text_tower_is_not_copied_and_runs_once(monkeypatch: pytest.MonkeyPatch) -> None:
     model = build_model(debug_config("pe-clip")).eval()
     asked = []

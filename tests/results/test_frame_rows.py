@@ -123,6 +123,17 @@ def test_all_formats_hold_the_same_rows(tmp_path: Path) -> None:
         assert list(csv.DictReader(file)) == cells
 
 
+def test_frames_for_excel(tmp_path: Path) -> None:
+    path, log = tmp_path / "frames.csv", logged((0,))
+    prediction = Prediction("=a.mp4", LABELS, (row(0, 0.0),), faces=log)
+    with FrameFile(path, LABELS, excel=True) as file:
+        file.write(prediction.frame_rows())
+    assert path.read_bytes().startswith(b"\xef\xbb\xbfsource,frame,")
+    assert path.read_text("utf-8-sig").splitlines()[1].startswith("'=a.mp4,0,")
+    with pytest.raises(ConfigError, match=r"requires \.csv"):
+        FrameFile(tmp_path / "frames.jsonl", LABELS, excel=True)
+
+
 def test_a_failed_file_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(ZeroDivisionError), FrameFile(tmp_path / "frames.csv", LABELS):
         raise ZeroDivisionError

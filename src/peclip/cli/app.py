@@ -27,6 +27,7 @@ COMMANDS = {
     "explain": "peclip.cli.explain:explain",
     "evaluate": "peclip.cli.evaluate:evaluate",
     "score": "peclip.cli.score:score",
+    "plots": "peclip.cli.plots:plots",
     "summarise": "peclip.cli.summarise:summarise",
     "captions": "peclip.cli.captions:captions",
     "serve": "peclip.cli.serve:serve",

@@ -27,8 +27,9 @@ _PURPOSES = {
     "export": "peclip export",
     "onnx": "exported models",
     "parts": "landmarks and parsing maps",
-    "plot": "plots and reports",
+    "plot": "plots, reports and pictures of explanations",
     "ray": "Ray Data",
+    "tsne": "t-SNE in peclip plots",
     "web": "peclip serve",
     **dict.fromkeys(("tensorboard", "wandb", "mlflow", "trackio"), "experiment tracking"),
 }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast, get_args
 
 import typer
 
@@ -37,6 +37,14 @@ _PLACES = (
 )
 
 
+def _method_name(text: str) -> str:
+    """Reads a method; typer has no lists of a `Literal`."""
+    known = get_args(ExplainMethod)
+    if text not in known:
+        raise typer.BadParameter(f"Unknown method {text!r}: choose from {', '.join(known)}.")
+    return text
+
+
 @from_fields
 def explain(
     *,
@@ -64,10 +72,12 @@ def explain(
         typer.Option(help="Explain the probability of this label; by default, of the most likely."),
     ] = None,
     method: Annotated[
-        list[ExplainMethod] | None,
+        list[str] | None,
         typer.Option(
+            parser=_method_name,
+            metavar="|".join(get_args(ExplainMethod)),
             help="Method; may be repeated. By default, all that the model supports except occlusion, "
-            "which is slow."
+            "which is slow.",
         ),
     ] = None,
     output: Annotated[
@@ -117,7 +127,7 @@ def explain(
             at=at,
             person=person,
             label=label,
-            methods=method or (),
+            methods=cast(list[ExplainMethod], method or []),
             options=checked,
         )
         if output is None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
@@ -148,17 +148,23 @@ def predict(
     checked = check(PredictOptions, options)
     _check_workers(engine, workers, worker_cpus, worker_gpus)
     own_labels = None if labels is None else read_labels(labels)
-    chosen = _format(output, form, excel=excel)
+    tables = {"summary": summary, "per-frame": per_frame}
+    chosen = _format(output, form, tables.values(), excel=excel)
     if resume:
         check_resume(output, chosen, overwrite=overwrite)
     sources, all_names = _sources(source, shard)
     blur = chosen_blur(save_video, checked, others=blur_others, everyone=blur_all)
     check_frame_outputs(save_video, per_frame, sources, engine, resume=resume)
     pictured = {"plot": plot, "report": report, "save-video": save_video}
-    tables = {"summary": summary, "per-frame": per_frame}
     may_exist = overwrite or resume
     sides = SideOutputs(
-        pictured | tables, output, all_names, blur=blur, pictures=pictures, overwrite=may_exist
+        pictured | tables,
+        output,
+        all_names,
+        blur=blur,
+        pictures=pictures,
+        excel=excel,
+        overwrite=may_exist,
     )
     files = check_row_output(output, chosen, all_names, overwrite=may_exist)
     # After the checks, because these import torch.
@@ -176,6 +182,7 @@ def predict(
     )
     rows = partial(RowOutput, path=output, form=chosen, sides=sides, files=files)
     bar = progress and not _shows_rows(output)
+    excel = excel and chosen is not None and FORMATS[chosen].for_excel is not None
     rows = partial(rows, excel=excel, top_k=top_k, resume=resume)
     single, folder = (output, None) if files is None else (None, output)
     lock = partial(locked, single, *sides.paths, folder=folder)
@@ -250,14 +257,24 @@ def _expand(arguments: Sequence[str]) -> list[Source]:
     return sources
 
 
-def _format(output: Path | None, form: RowFormat | None, *, excel: bool) -> str | None:
-    """Returns the row format, or `None` for a table; fails before a model is loaded."""
+def _format(
+    output: Path | None, form: RowFormat | None, tables: Iterable[Path | None], *, excel: bool
+) -> str | None:
+    """Returns the row format, or `None` for a table; fails before a model is loaded.
+
+    With `excel`, the rows or one of the other tables must be a csv file.
+    """
     from peclip.results.formats.registry import STREAM_FORMAT
     from peclip.results.writers import STDOUT, check_format, format_of
 
+    if any(path is not None and path.suffix.lower() == ".csv" for path in tables):
+        excel = False  # it applies to that table, whatever the format of the rows
     if output is None and form is None:
         if excel:
-            raise ConfigError("--excel requires csv output: set -o FILE.csv, or remove --excel.")
+            raise ConfigError(
+                "--excel requires csv output: set -o FILE.csv, --summary FILE.csv or --per-frame "
+                "FILE.csv, or remove --excel."
+            )
         return None
     path = STDOUT if output is None else output
     chosen = form or (STREAM_FORMAT if path == STDOUT else format_of(path))

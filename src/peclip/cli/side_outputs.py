@@ -60,6 +60,8 @@ class SideRequest:
     blur: Blur | None = None
     pictures: bool = True
     """Whether plots and reports show faces."""
+    excel: bool = False
+    """Whether a csv file is for Excel; always false for other files."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +82,7 @@ class SummaryOutput(SideOutput):
     """One table of the people of all sources."""
 
     def __init__(self, request: SideRequest) -> None:
-        self._path = request.path
+        self._request = request
         self._parts: list[Summary] = []  # of each source, without its rows
 
     def end_source(self, prediction: Prediction) -> None:
@@ -92,7 +94,8 @@ class SummaryOutput(SideOutput):
         from peclip.results.summary import joined
 
         if self._parts:
-            write_table(self._path, joined(self._parts).rows())
+            rows = joined(self._parts).rows()
+            write_table(self._request.path, rows, excel=self._request.excel)
             self.has_written = True
 
 
@@ -123,14 +126,15 @@ class FrameRowsOutput(SideOutput):
     """One file of the per-frame rows of all sources."""
 
     def __init__(self, request: SideRequest) -> None:
-        self._path = request.path
+        self._request = request
         self._file: FrameFile | None = None
 
     def end_source(self, prediction: Prediction) -> None:
         """Writes the rows of one source; the first one creates the file."""
         if prediction.faces:
             if self._file is None:
-                self._file = FrameFile(self._path, prediction.labels)
+                path, excel = self._request.path, self._request.excel
+                self._file = FrameFile(path, prediction.labels, excel=excel)
             self._file.write(prediction.frame_rows())
 
     def close(self) -> None:
@@ -213,6 +217,7 @@ class SideOutputs:
         sources: the names of all sources.
         blur: whose faces are unrecognisable in videos.
         pictures: whether plots and reports show faces.
+        excel: whether csv files are for Excel.
         overwrite: whether existing files may be replaced.
 
     Raises:
@@ -228,6 +233,7 @@ class SideOutputs:
         *,
         blur: Blur | None = None,
         pictures: bool = True,
+        excel: bool = False,
         overwrite: bool,
     ) -> None:
         taken = {} if output is None else {output.absolute(): "-o"}
@@ -252,7 +258,8 @@ class SideOutputs:
                 raise ConfigError(
                     f"{other} and --{name} both write to {str(path)!r}; choose different files."
                 )
-            self._open.append(kind.open(SideRequest(path, files, blur, pictures)))
+            marked = excel and path.suffix.lower() == ".csv"
+            self._open.append(kind.open(SideRequest(path, files, blur, pictures, marked)))
 
     def __bool__(self) -> bool:
         return bool(self._open)

@@ -49,6 +49,7 @@ def find_scales(window: ExplainedWindow) -> Finding:
         frames=as_array(torch.stack(frames).mean(0)),
         maps=as_array(torch.stack(maps).mean(0)) if maps else None,
         unit=UNIT,
+        is_directed=False,
         remark=REMARK,
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import NamedTuple
@@ -12,7 +13,7 @@ from torch import Tensor
 
 from peclip import runtime
 from peclip.labels import effective_prior_weight, prior_factors
-from peclip.models.base import ExpressionModel
+from peclip.models.base import ExpressionModel, Output
 from peclip.nn.adapters import TokenGRU
 from peclip.nn.attention_maps import RecordingBlock, record_attention
 from peclip.nn.towers import VisionTower
@@ -74,7 +75,7 @@ class ExplainedWindow:
     @property
     def grid(self) -> int:
         """G, rows and columns of patches."""
-        return round((len(self.tower.positional_embedding) - 1) ** 0.5)
+        return math.isqrt(len(self.tower.positional_embedding) - 1)
 
     def views(self, batch: Batch) -> list[View]:
         """Returns a window and, if the model averages both, its mirror image."""
@@ -85,7 +86,8 @@ class ExplainedWindow:
         """Returns the logits of one view, (1, C), and counts the pass."""
         self.forward_passes += 1
         with runtime.autocast(self.batch.frames.device, "fp32"):
-            return self.network(view.batch, self.label_features).logits.float()
+            output: Output = self.network(view.batch, self.label_features)
+        return output.logits.float()
 
     def log_odds(self, logits: Sequence[Tensor]) -> Tensor:
         """Returns the log-odds of the label from the logits (1, C) of the views."""

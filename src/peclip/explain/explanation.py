@@ -40,7 +40,7 @@ class Finding:
     """Windows that went through the network; a mirror image counts too."""
     backward_passes: int = 0
     frames: Array | None = None
-    """(T,): importance of each frame. Above 0 supports the label, except that the scales of TDA have no direction."""
+    """(T,): importance of each frame; if `is_directed`, above 0 supports the label."""
     maps: Array | None = None
     """(T, G, G), or (1, G, G) for all frames: the same for each part of the crop, from the top left."""
     words: tuple[Word, ...] = ()
@@ -48,6 +48,8 @@ class Finding:
     """Weight of each stream; the sum is 1."""
     unit: str = ""
     """Of `frames` and `maps`."""
+    is_directed: bool = True
+    """Whether values support or oppose the label, by their sign."""
     remark: str = ""
     """What limits the finding."""
 
@@ -58,6 +60,7 @@ class Finding:
             "forward_passes": self.forward_passes,
             "backward_passes": self.backward_passes,
             "unit": self.unit,
+            "is_directed": self.is_directed,
             "frames": _numbers(self.frames),
             "maps": _numbers(self.maps),
             "words": [

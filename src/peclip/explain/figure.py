@@ -10,7 +10,14 @@ import numpy as np
 
 from peclip.explain.explanation import Explanation, Finding, Word
 from peclip.explain.heat import paint, strongest
-from peclip.results.figures import OPPOSES, SUPPORTS, check_matplotlib, label_colours, save_figure
+from peclip.results.figures import (
+    OPPOSES,
+    SUPPORTS,
+    UNDIRECTED,
+    check_matplotlib,
+    label_colours,
+    save_figure,
+)
 from peclip.results.fonts import fonts_for
 from peclip.text.display import printable, shortened
 
@@ -25,9 +32,9 @@ MAX_FRAMES = 8
 MAX_WORDS = 12
 """Phrases: those of the explained label, and the most similar others."""
 
-_WIDTH, _LEFT, _RIGHT = 12.0, 2.1, 0.3
+_WIDTH, _LEFT, _RIGHT = 12.0, 2.5, 0.3
 """Inches: of the figure, and of the margins beside the frames."""
-_TITLE, _BARS, _LINE, _GAP = 0.75, 0.85, 0.21, 0.34
+_TITLE, _BARS, _LINE, _GAP = 0.85, 0.85, 0.21, 0.34
 """Inches: heights of the title, of bars over time and of one word, and the space below each part."""
 
 
@@ -93,7 +100,7 @@ class _Part:
 
     def _write_name(self, figure: Figure, top: float) -> None:
         _write(figure, 0.2, top - 0.12, self._name, size=10, weight="bold")
-        for number, line in enumerate(_wrapped(self._detail, 30)):
+        for number, line in enumerate(_wrapped(self._detail, 27)):
             _write(figure, 0.2, top - 0.34 - 0.16 * number, line, size=8)
 
     def _axes(self, figure: Figure, left: float, top: float, width: float, height: float) -> Axes:
@@ -134,7 +141,12 @@ class _Frames(_Part):
                 time = self._explanation.times_s[place]
                 _write(figure, left, top + 0.1, f"{time:.2f} s", size=8)
             else:
-                picture = paint(picture, maps[min(place, len(maps) - 1)], strongest(maps))
+                picture = paint(
+                    picture,
+                    maps[min(place, len(maps) - 1)],
+                    strongest(maps),
+                    is_directed=self._finding is None or self._finding.is_directed,
+                )
             axes.imshow(picture, aspect="auto")
 
 
@@ -151,7 +163,8 @@ class _Bars(_Part):
         values = self._finding.frames
         assert values is not None, "see `_parts_of`"
         axes = self._axes(figure, _LEFT, top, _WIDTH - _LEFT - _RIGHT, self.height)
-        colours = [SUPPORTS if value > 0 else OPPOSES for value in values]
+        above = SUPPORTS if self._finding.is_directed else UNDIRECTED
+        colours = [above if value > 0 else OPPOSES for value in values]
         axes.bar(range(len(values)), values, color=colours, width=0.7)
         axes.axhline(0, color=SHADE, linewidth=0.8)
         axes.set_xlim(-0.5, len(values) - 0.5)
@@ -178,7 +191,7 @@ class _Words(_Part):
     def draw(self, figure: Figure, top: float) -> None:
         """Draws a bar per text."""
         self._write_name(figure, top)
-        left = _LEFT + 5.0
+        left = _LEFT + 4.7
         axes = self._axes(figure, left, top, _WIDTH - left - _RIGHT - 0.4, self.height)
         places = [n + (n >= self._whole) for n in range(len(self._lines))]
         texts, values, labels = zip(*self._lines, strict=True)
@@ -207,7 +220,7 @@ class _Streams(_Part):
         """Draws a bar per stream."""
         self._write_name(figure, top)
         axes = self._axes(
-            figure, _LEFT + 5.0, top, _WIDTH - _LEFT - 5.0 - _RIGHT - 0.4, self.height
+            figure, _LEFT + 4.7, top, _WIDTH - _LEFT - 4.7 - _RIGHT - 0.4, self.height
         )
         axes.barh(list(self._streams), list(self._streams.values()), color=SUPPORTS)
         axes.set_xlim(0, 1)
@@ -240,7 +253,7 @@ def _draw_title(figure: Figure, explanation: Explanation, height: float) -> None
     others = [f"{name} {score:.2f}" for name, score in ranked if name != explanation.label][:3]
     why = f"Why {explanation.label} {explanation.scores[explanation.label]:.2f}"
     _write(figure, 0.2, height - 0.25, f"{why} ({', '.join(others)})", size=12, weight="bold")
-    line = f"{title_of(explanation)}; {shortened(printable(explanation.model), 40)}. Orange supports the label, blue opposes it."
+    line = f"{title_of(explanation)}; {shortened(printable(explanation.model), 40)}. Orange supports the label, blue opposes it; green has no direction."
     _write(figure, 0.2, height - 0.48, line, size=9)
 
 

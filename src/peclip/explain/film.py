@@ -30,7 +30,7 @@ def save_film(explanation: Explanation, path: Path) -> None:
         ConfigError: no method of the explanation has maps or ranks frames, or the file cannot be written.
     """
     found = explanation.findings.values()
-    maps = [f.maps for f in found if f.maps is not None]
+    maps = [(f.maps, f.is_directed) for f in found if f.maps is not None]
     ranks = next((f.frames for f in found if f.frames is not None), None)
     if not maps and ranks is None:
         raise ConfigError(
@@ -49,12 +49,22 @@ def save_film(explanation: Explanation, path: Path) -> None:
 
 
 def draw_frame(
-    explanation: Explanation, maps: list[Array], ranks: Array | None, place: int
+    explanation: Explanation, maps: list[tuple[Array, bool]], ranks: Array | None, place: int
 ) -> Image:
-    """Returns one frame, uint8 (H, W, 3): the crop, the crop under each map, and the bars below."""
+    """Returns one frame, uint8 (H, W, 3): the crop, the crop under each map, and the bars below.
+
+    Args:
+        explanation: has the crops.
+        maps: (T or 1, G, G) each, and whether their values have a direction.
+        ranks: importance of the frames, (T,).
+        place: of the frame.
+    """
     crop = explanation.crops[place]
     pictures = [crop]
-    pictures += [paint(crop, m[min(place, len(m) - 1)], strongest(m)) for m in maps]
+    pictures += [
+        paint(crop, m[min(place, len(m) - 1)], strongest(m), is_directed=directed)
+        for m, directed in maps
+    ]
     enlarged = [
         np.asarray(cv2.resize(p, (_SIDE, _SIDE), interpolation=cv2.INTER_CUBIC), np.uint8)
         for p in pictures

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from peclip.explain.explanation import Array
-from peclip.results.figures import OPPOSES, SUPPORTS
+from peclip.results.figures import OPPOSES, SUPPORTS, UNDIRECTED
 
 Image = NDArray[np.uint8]
 
@@ -15,13 +15,14 @@ _STRONGEST = 0.75
 """Opacity of the largest value."""
 
 
-def paint(picture: Image, values: Array, scale: float) -> Image:
-    """Lays a map over a picture, interpolated: orange supports the label, blue opposes it.
+def paint(picture: Image, values: Array, scale: float, *, is_directed: bool = True) -> Image:
+    """Lays a map over a picture, interpolated: orange supports the label, blue opposes it, and green has no direction.
 
     Args:
         picture: uint8 (S, S, 3), RGB; it is shown in grey, so that only the map has colours.
         values: (G, G).
         scale: the value of the strongest colour; 0 paints nothing.
+        is_directed: whether the sign of a value says what it supports.
 
     Returns:
         uint8 (S, S, 3).
@@ -31,9 +32,10 @@ def paint(picture: Image, values: Array, scale: float) -> Image:
         return np.broadcast_to(grey, picture.shape).astype(np.uint8)
     size = picture.shape[1], picture.shape[0]
     fine = np.asarray(cv2.resize(values, size, interpolation=cv2.INTER_LINEAR))[..., None] / scale
-    colours = np.where(fine > 0, _rgb(SUPPORTS), _rgb(OPPOSES))
+    colours = np.where(fine > 0, _rgb(SUPPORTS if is_directed else UNDIRECTED), _rgb(OPPOSES))
     opacity = _STRONGEST * np.clip(np.abs(fine), 0, 1)
-    return np.round(grey * (1 - opacity) + colours * opacity).astype(np.uint8)
+    painted: Image = np.round(grey * (1 - opacity) + colours * opacity).astype(np.uint8)
+    return painted
 
 
 def strongest(values: Array | None) -> float:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Generator, Iterable
 from contextlib import closing
 from dataclasses import dataclass
+from typing import cast
 
 from peclip.errors import ConfigError
 from peclip.inference.session import Session
@@ -92,7 +93,7 @@ class _Search:
 def _read(session: Session, at: float | None) -> list[Row]:
     """Reads the rows of a session, until they start after a moment."""
     rows = list[Row]()
-    with closing(iter(session)) as found:
+    with closing(cast(Generator[Row], iter(session))) as found:
         for row in found:
             rows.append(row)
             if session.prediction().faces is None:

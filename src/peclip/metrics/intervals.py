@@ -1,8 +1,11 @@
-"""Confidence intervals of UAR and WAR by the bootstrap."""
+"""Confidence intervals: of UAR and WAR by the bootstrap, of a single proportion by Wilson's formula."""
 
 from __future__ import annotations
 
+from statistics import NormalDist
+
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from peclip.config import RESAMPLES
 from peclip.errors import ConfigError
@@ -11,7 +14,8 @@ from peclip.metrics.confusion import ConfusionMatrix
 Interval = tuple[float, float]
 LEVEL = 0.95
 """Confidence level of the intervals."""
-_MAX_DRAWN = 50_000_000  # numbers of 8 bytes, three times
+MAX_DRAWN = 50_000_000
+"""Limit of the numbers that a bootstrap draws: 8 bytes each, three times."""
 
 
 def bootstrap(
@@ -35,10 +39,10 @@ def bootstrap(
         raise ConfigError(f"bootstrap is {resamples}; it must be 0 or more.")
     if not resamples:
         return None, None
-    if resamples * len(confusion.labels) > _MAX_DRAWN:
+    if resamples * len(confusion.labels) > MAX_DRAWN:
         raise ConfigError(
             f"bootstrap is {resamples:,} for {len(confusion.labels)} classes; use at most "
-            f"{_MAX_DRAWN // len(confusion.labels):,}."
+            f"{MAX_DRAWN // len(confusion.labels):,}."
         )
     generator = np.random.default_rng(seed)
     support, hits = confusion.support, confusion.hits
@@ -49,3 +53,22 @@ def bootstrap(
     ends = [(1 - LEVEL) / 2, (1 + LEVEL) / 2]
     (uar_low, uar_high), (war_low, war_high) = (np.quantile(x, ends).tolist() for x in (uar, war))
     return (uar_low, uar_high), (war_low, war_high)
+
+
+def wilson(hits: ArrayLike, totals: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Returns the lower and upper ends of 95 % intervals of proportions (Wilson 1927), such as recalls.
+
+    Unlike a bootstrap, the interval has a width if all videos of a class are right, or none is.
+
+    Args:
+        hits: (N,) number of successes.
+        totals: (N,) number of trials; a proportion of 0 trials has the ends NaN.
+    """
+    z = NormalDist().inv_cdf((1 + LEVEL) / 2)
+    right, n = np.asarray(hits, np.float64), np.asarray(totals, np.float64)
+    with np.errstate(invalid="ignore"):
+        share = np.where(n > 0, right, np.nan) / np.maximum(n, 1)
+    n = np.maximum(n, 1)
+    centre = (share + z**2 / (2 * n)) / (1 + z**2 / n)
+    half = z / (1 + z**2 / n) * np.sqrt(share * (1 - share) / n + z**2 / (4 * n**2))
+    return np.clip(centre - half, 0, 1), np.clip(centre + half, 0, 1)

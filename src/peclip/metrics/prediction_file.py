@@ -84,6 +84,28 @@ def read_targets(path: str | Path) -> dict[str, str]:
     return targets
 
 
+def read_subjects(path: str | Path) -> dict[str, str]:
+    """Reads a file with the columns `source` and `subject`: the person in every video.
+
+    Raises:
+        ConfigError: the file cannot be read, lacks a column, or gives a source two subjects.
+    """
+    subjects = dict[str, str]()
+    try:
+        for record in read_records(
+            Path(path), partial(_check_required, required=("source", "subject"))
+        ):
+            source, subject = text_of(record, "source"), text_of(record, "subject")
+            if subjects.setdefault(source, subject) != subject:
+                raise ConfigError(
+                    f"{record[0]} gives {source!r} the subject {subject!r} after "
+                    f"{subjects[source]!r}; each source must have one subject"
+                )
+    except ConfigError as error:
+        raise ConfigError(f"The subjects file {str(path)!r} cannot be read: {error}.") from None
+    return subjects
+
+
 def prediction_paths(path: Path, folds: Sequence[int | None]) -> dict[int | None, Path]:
     """Returns the file of each fold: `a.csv`, and with several folds `a-fold-1.csv` and so on."""
     if len(folds) == 1:

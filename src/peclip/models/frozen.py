@@ -8,11 +8,12 @@ from functools import cached_property
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
 from peclip.labels import prior_factors
-from peclip.models.base import ExpressionModel
+from peclip.models.base import ExpressionModel, Output
 from peclip.models.shared_frames import SharedFrames
 from peclip.nn.lowered import can_lower, lower
 from peclip.nn.packed import pack
@@ -124,13 +125,26 @@ class FrozenModel:
             batch: on the device.
             prior_weight: overrides the model's; without a prior it has no effect.
         """
+        logits = [output.logits.float() for output in self._outputs(batch)]
+        weight = self._model.prior_weight if prior_weight is None else prior_weight
+        return self._adjust(torch.stack(logits).mean(0), weight)
+
+    @torch.inference_mode()
+    def features(self, batch: Batch) -> Tensor:
+        """Returns the video features (B, D) of a batch on the device, fp32, unit length.
+
+        With `mirror`, they are the mean over the videos and their mirror images, which gives the mean logits.
+        """
+        views = [output.video_features.float() for output in self._outputs(batch)]
+        return F.normalize(torch.stack(views).mean(0), dim=-1)
+
+    def _outputs(self, batch: Batch) -> list[Output]:
+        """Returns the output for a batch and, with `mirror`, for its mirror images."""
         self._forget_the_past()
         features = self._label_features
         views = [batch, batch.mirrored()] if self._model.mirror else [batch]
         with autocast(self._device, self._precision):
-            logits = [self._network(view, features).logits.float() for view in views]
-        weight = self._model.prior_weight if prior_weight is None else prior_weight
-        return self._adjust(torch.stack(logits).mean(0), weight)
+            return [self._network(view, features) for view in views]
 
     def _adjust(self, logits: Tensor, weight: float | None) -> Tensor:
         """Adjusts logits (B, C) to other label frequencies than those of the training targets."""

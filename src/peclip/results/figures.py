@@ -28,8 +28,8 @@ PALETTE = (
     *("#F0E442", "#000000", "#666666", "#BBBBBB"),
 )
 
-SUPPORTS, OPPOSES = PALETTE[3], PALETTE[1]
-"""Of what raises the probability of a label, and of what lowers it."""
+SUPPORTS, OPPOSES, UNDIRECTED = PALETTE[3], PALETTE[1], PALETTE[5]
+"""Of what raises the probability of a label, of what lowers it, and of what does neither."""
 
 _PEOPLE = tuple(PALETTE[number] for number in (0, 4, 5, 6, 3, 1, 7))
 """Of people: the colours of the palette, which differ from black, grey and each other on any picture."""

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from peclip.errors import ConfigError, MissingExtraError
 from peclip.files import replacing
+from peclip.results.formats.excel import BYTE_ORDER_MARK, without_formulas
 
 if TYPE_CHECKING:
     from peclip.results.frame_rows import FrameRow
@@ -32,21 +33,24 @@ class FrameFile:
     Args:
         path: with one of the endings in `FRAME_FILES`.
         labels: of the model.
+        excel: write a csv that Excel opens correctly; see `peclip.results.formats.excel`.
 
     Raises:
-        ConfigError: (from all methods) the extension is unsupported, or the file cannot be written.
+        ConfigError: (from all methods) the extension is unsupported, or is not `.csv` with `excel`, or the file
+            cannot be written.
         MissingExtraError: it is a parquet file, and pyarrow is not installed.
     """
 
-    def __init__(self, path: Path, labels: Sequence[str]) -> None:
+    def __init__(self, path: Path, labels: Sequence[str], *, excel: bool = False) -> None:
         from peclip.results.frame_rows import frame_columns  # imports OpenCV
 
-        check_frame_file(path)
+        check_frame_file(path, excel=excel)
         self._path, self._labels = path, labels
         self._stack = ExitStack()
         with _writing(path):
             partial = self._stack.enter_context(replacing(path))
-            self._writer = FRAME_FILES[path.suffix.lower()](partial, frame_columns(labels))
+            made = _ExcelCsv if excel else FRAME_FILES[path.suffix.lower()]
+            self._writer = made(partial, frame_columns(labels))
 
     def __enter__(self) -> Self:
         return self
@@ -83,11 +87,11 @@ class _Discarded(Exception):
     """Makes `replacing` remove the temporary file."""
 
 
-def check_frame_file(path: Path) -> None:
+def check_frame_file(path: Path, *, excel: bool = False) -> None:
     """Checks that per-frame rows can be written to a file with this extension.
 
     Raises:
-        ConfigError: the extension is unsupported.
+        ConfigError: the extension is unsupported, or is not `.csv` with `excel`.
         MissingExtraError: it is a parquet file, and pyarrow is not installed.
     """
     ending = path.suffix.lower()
@@ -95,6 +99,10 @@ def check_frame_file(path: Path) -> None:
         raise ConfigError(
             f"Cannot infer the format of the per-frame output {path.name!r} from its extension; use "
             f"{', '.join(FRAME_FILES)}."
+        )
+    if excel and ending != ".csv":
+        raise ConfigError(
+            f"--excel requires .csv files; got {path.name!r}. Change the extension, or remove --excel."
         )
     if ending == ".parquet":
         try:
@@ -104,8 +112,11 @@ def check_frame_file(path: Path) -> None:
 
 
 class _Csv:
+    start = ""
+
     def __init__(self, path: Path, columns: Sequence[str]) -> None:
         self._file = path.open("w", encoding="utf-8", errors="backslashreplace", newline="")
+        self._file.write(self.start)
         self._writer = csv.DictWriter(self._file, columns, lineterminator="\n")
         self._writer.writeheader()
 
@@ -114,6 +125,13 @@ class _Csv:
 
     def close(self) -> None:
         self._file.close()
+
+
+class _ExcelCsv(_Csv):
+    start = BYTE_ORDER_MARK
+
+    def write(self, rows: Sequence[Cells]) -> None:
+        super().write([without_formulas(row) for row in rows])
 
 
 class _JsonLines:
