@@ -82,7 +82,7 @@ def test_an_explanation(server: PredictionServer, video: bytes) -> None:
     nobody = server.client.get(path, params={"person": 7}, timeout=200)
     assert (nobody.status_code, nobody.json()["error"]["code"]) == (409, "no_explanation")
     assert not [*server.service.folder.glob("*/why-*")]
-    assert [row["label"] for row in server.wait(server.submit(video))["rows"]][0] == "happiness"
+    assert server.wait(server.submit(video))["rows"][0]["label"] == "happiness"
 
 
 def test_bytes_without_a_form(server: PredictionServer, video: bytes) -> None:

@@ -9,6 +9,7 @@ import typer
 
 from peclip.cli import console
 from peclip.cli.field_options import Fields, from_fields
+from peclip.cli.interruption import Interruption
 from peclip.cli.options import DeviceOpt, ModelOpt, PrecisionOpt
 from peclip.config import check
 from peclip.errors import MissingExtraError
@@ -58,6 +59,10 @@ def serve(
         console.note(f"{address} (Ctrl-C ends the server)")
 
     try:
-        asyncio.run(run(service, Access(host, token), port=port, on_start=tell))
+        with (
+            Interruption() as interruption
+        ):  # while the model is loaded; then the server handles signals
+            interruption.release()
+            asyncio.run(run(service, Access(host, token), port=port, on_start=tell))
     finally:
         service.remove_files()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
+import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -56,11 +57,22 @@ class Server(uvicorn.Server):
     Args:
         config: of uvicorn.
         on_exit: called when it is interrupted.
+        on_start: called when it accepts requests and handles signals.
     """
 
-    def __init__(self, config: uvicorn.Config, on_exit: Callable[[], object]) -> None:
+    def __init__(
+        self,
+        config: uvicorn.Config,
+        on_exit: Callable[[], object],
+        on_start: Callable[[], object] = lambda: None,
+    ) -> None:
         super().__init__(config)
-        self._on_exit = on_exit
+        self._on_exit, self.on_start = on_exit, on_start
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Starts to accept requests."""
+        await super().startup(sockets)
+        self.on_start()
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -130,7 +142,8 @@ async def serve(
                 "the program that uses it."
             ) from None
         name = f"[{access.host}]" if ":" in access.host else access.host
-        on_start(f"http://{name}:{sockets[0].getsockname()[1]}/")
+        port = sockets[0].getsockname()[1]
+        server.on_start = lambda: on_start(f"http://{name}:{port}/")
         await server.serve(sockets=sockets)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from pkgutil import resolve_name
@@ -248,7 +248,7 @@ class Worker:
                     person=request["person"],
                     options=options,
                 )
-            resolve_name(_SAVE)(found, output)
+            resolve_name(_SAVE)(replace(found, source=request["name"]), output)
         except UserError as failure:
             error = _shown(failure, Path(request["folder"]), request["name"])
         except Exception as failure:

@@ -104,8 +104,10 @@ function open(file) {
   $("table").replaceChildren();
   const video = $("video");
   if (video.src) URL.revokeObjectURL(video.src);
-  video.removeAttribute("src");
-  if (file) video.src = URL.createObjectURL(file);
+  if (video.poster) URL.revokeObjectURL(video.poster);
+  for (const name of ["src", "poster"]) video.removeAttribute(name);
+  if (file?.type.startsWith("image/")) video.poster = URL.createObjectURL(file);
+  else if (file) video.src = URL.createObjectURL(file);
   if (state.chart) { state.chart.destroy(); state.chart = null; }
   say("Sending", 0);
 }
@@ -158,6 +160,7 @@ function update(job) {
   if (!state.file && job.video && !$("video").src) $("video").src = `v1/predictions/${job.id}/video`;
   if (!ended) { redraw(); return; }
   state.events.close();
+  if ($("video").poster && state.rows.some((row) => row.end_s > 0)) $("unplayable").hidden = false;
   for (const id of job.people) loadPicture(job.id, id);
   $("overlay-save").disabled = false;
   $("explain").disabled = !state.people.size;

@@ -18,6 +18,7 @@ function boxAt(rows, time) {
 
 /** Returns a person's row whose middle is closest to a time, among those that contain it. */
 function rowAt(rows, time) {
+  if (rows.length === 1 && rows[0].start_s === rows[0].end_s) return rows[0]; // a still
   let best = null;
   for (const row of rows) {
     if (time < row.start_s - 1e-6 || time > row.end_s + 1e-6) continue;
