@@ -53,18 +53,16 @@ def explain(
     network = check_network(model)
     index = None if label is None else model.labels.index(label)
     chosen = choose_window(network, video, at, person, options)
-    scores = dict(zip(model.labels, chosen.probabilities, strict=True))
-    explained = max(scores, key=lambda name: scores[name])
-    if index is not None:
-        explained = model.labels.names[index]
-    found = prepare_window(network, video, chosen.window, model.labels.index(explained), options)
+    if index is None:
+        index = chosen.probabilities.index(max(chosen.probabilities))
+    found = prepare_window(network, video, chosen.window, index, options)
     with runtime.memory_errors(network.device, "Use --device cpu."):
         findings = find_all(found, methods)
     return Explanation(
         source=chosen.source,
         model=model.name,
-        label=explained,
-        scores=scores,
+        label=model.labels.names[index],
+        scores=dict(zip(model.labels, chosen.probabilities, strict=True)),
         track_id=chosen.window.track_id,
         start_s=chosen.window.start_s,
         end_s=chosen.window.end_s,
