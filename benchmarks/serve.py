@@ -129,7 +129,7 @@ def main() -> None:
         print(
             f"{len(videos)} videos of {length / len(videos):.1f} s, load {os.getloadavg()[0]:.1f}"
         )
-        print(f"predict            {length / seconds:6.1f} x real time, {peak:.0f} MiB")
+        print(f"predict            {length / seconds:6.1f} x real time, {peak:.0f} MiB", flush=True)
         for clients in arguments.clients:
             seconds, server, worker = serve_seconds(
                 videos, arguments.model, clients, arguments.jobs
