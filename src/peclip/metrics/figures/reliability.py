@@ -50,6 +50,7 @@ def draw(data: PlotData) -> Figure:
             fontsize=7,
         )  # fmt: skip
     below.margins(y=0.18)
+    below.yaxis.get_major_locator().set_params(integer=True)
     below.set_ylabel("videos")
     below.set_xlabel("confidence (probability of the predicted label)")
     for axes in (above, below):

@@ -54,7 +54,7 @@ def draw(data: PlotData) -> Figure:
     usual = [name for name in EMOTIONS if name in present]
     labels = [*usual, *sorted(present.difference(usual))]
     columns = 1 + (len(labels) - 1) // 24
-    figure = Figure((8.6 + 2.4 * (columns - 1), 7.4), layout="constrained")
+    figure = Figure((8.6 + 3.6 * (columns - 1), 7.4), layout="constrained")
     axes = figure.subplots()
     _draw_points(axes, embedding.points, targets, labels)
     axes.set_xticks([])
@@ -77,11 +77,11 @@ def draw(data: PlotData) -> Figure:
         number += f" drawn at random from {len(features):,}"
     settings = (
         f"{number}; features of {features.values.shape[1]} numbers, perplexity {embedding.perplexity:.3g}, "
-        f"initialised with PCA, seed {embedding.seed}. Neighbours have a meaning; distances between groups "
-        "have none."
+        f"initialised with PCA, seed {embedding.seed}"
     )
+    meaning = "Neighbouring points have similar features; distances between groups have no meaning."
     about = features.about or ", ".join(filter(None, (data.videos, data.model)))
-    add_title(figure, "t-SNE of video features", [about, settings])
+    add_title(figure, "t-SNE of video features", [about, settings, meaning])
     return figure
 
 
@@ -106,6 +106,6 @@ def _draw_points(
             label=f"{f'{number} ' * many}{shortened(name, 28)} ({len(own):,})",
         )
         if many:
-            box = {"boxstyle": "round,pad=0.15", "facecolor": "white", "alpha": 0.8, "linewidth": 0}
+            box = {"boxstyle": "round,pad=0.15", "facecolor": "white", "alpha": 0.5, "linewidth": 0}
             x, y = np.median(own, axis=0).tolist()
             axes.text(x, y, f"{number}", ha="center", va="center", fontsize=7, bbox=box)
