@@ -108,3 +108,27 @@ def test_the_last_line_counts_what_was_written(
     assert capsys.readouterr().err.splitlines()[-1] == f"6 rows, 2 videos, 2 people -> {path}"
     assert run(["predict", str(tmp_path), "-o", str(path), "--overwrite", "--quiet"]) == 0
     assert capsys.readouterr().err == ""
+
+
+def test_the_last_line_of_a_resumed_run_counts_earlier_videos(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(ENGINES, "local", opener(CannedEngine()))
+    monkeypatch.setattr(console, "arrow", lambda: "->")
+    rows, people = tmp_path / "rows.jsonl", tmp_path / "people.csv"
+    command = ["predict", str(tmp_path), "-o", str(rows), "--resume"]
+
+    def last() -> str:
+        return capsys.readouterr().err.splitlines()[-1]
+
+    (tmp_path / "a.mp4").touch()
+    assert run(command) == 0
+    assert last() == f"3 rows, 1 video, 1 person -> {rows}"
+    (tmp_path / "b.mp4").touch()
+    assert run(command) == 0
+    assert last() == f"new: 3 rows, 1 video, 1 person; 1 video from earlier runs -> {rows}"
+    assert run(command) == 0
+    assert last() == f"nothing new, 2 videos from earlier runs -> {rows}"
+    assert run([*command, "--summary", str(people)]) == 0
+    assert last() == f"nothing new, 2 videos from earlier runs -> {rows}, {people}"
+    assert len(people.read_text().splitlines()) == 3

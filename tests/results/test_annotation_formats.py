@@ -20,6 +20,7 @@ from peclip.results.writers import check_format, open_writer
 
 LABELS = ("anger", '<joy> & "co" x')
 JOY = LABELS[1]
+PLAIN_JOY = '‹joy› & "co" x'
 
 
 def row(start: float, anger: float | None, track: int = 0, source: str = "a.mp4") -> Row:
@@ -57,8 +58,8 @@ EMPTY = (row(0, None), row(0.5, None))
 TEXTS = {
     "srt": (
         "1\n01:00:00,000 --> 01:00:01,250\nperson 0: anger\n\n"
-        f"2\n01:00:00,000 --> 01:00:00,750\nperson 1: {JOY}\n\n"
-        f"3\n01:00:01,250 --> 01:00:01,750\nperson 0: {JOY}\n\n"
+        f"2\n01:00:00,000 --> 01:00:00,750\nperson 1: {PLAIN_JOY}\n\n"
+        f"3\n01:00:01,250 --> 01:00:01,750\nperson 0: {PLAIN_JOY}\n\n"
         "4\n01:00:01,750 --> 01:00:02,500\nperson 1: anger\n\n"
     ),
     "vtt": (
@@ -102,7 +103,7 @@ def test_webvtt_opens_the_subtitles(tmp_path: Path) -> None:
     assert cues[0].text == "person 0: anger"
     subtitles = webvtt.from_srt(str(save(tmp_path, "srt")))
     assert [(cue.start, cue.end) for cue in subtitles] == expected
-    assert subtitles[1].raw_text == f"person 1: {JOY}"
+    assert subtitles[1].raw_text == f"person 1: {PLAIN_JOY}"
 
 
 def test_pympi_opens_the_elan_document(tmp_path: Path) -> None:
@@ -203,6 +204,12 @@ def test_a_folder_that_is_removed_is_an_error(tmp_path: Path, *, made_again: boo
     with pytest.raises(ConfigError, match="out' was removed while it was being written"):
         writer.end_source(Prediction("b.mp4", LABELS, EMPTY))
     assert folder.exists() == made_again
+
+
+def test_labels_are_no_markup_in_subtitles(tmp_path: Path) -> None:
+    label = r"{\an8}<i>joy</i>"
+    found = replace(row(0, 0.9), label=label, scores={label: 1.0}, score=1.0)
+    assert "person 0: (\\an8)‹i›joy‹/i›\n" in save(tmp_path, "srt", (found,)).read_text("utf-8")
 
 
 # Excel ------------------------------------------------------------------------------------------

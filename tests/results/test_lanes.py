@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from peclip.results.lanes import Lane, lanes_of
@@ -81,6 +83,18 @@ def test_low_quality_counts_only_in_cells_without_better_windows() -> None:
     (lane,) = lanes(*rows, max_cells=2)
     assert [cell.scores["anger"] for cell in lane.cells] == [0.8, 0.0]
     assert [cell.is_poor for cell in lane.cells] == [False, True]
+
+
+def test_a_face_unlike_the_training_is_poor_but_counts() -> None:
+    unlike = replace(window(0, 1, 0.2), unlike_training=("yaw",))
+    alike = replace(window(1, 3, 0.8), unlike_training=())
+    (lane,) = lanes(unlike, alike)
+    assert [cell.is_poor for cell in lane.cells] == [True, False]
+    (lane,) = lanes(unlike, alike, max_cells=1)  # 2 s of 3 s are alike
+    assert [cell.is_poor for cell in lane.cells] == [False]
+    assert lane.cells[0].scores["anger"] == pytest.approx((0.2 + 2 * 0.8) / 3)
+    (lane,) = lanes(unlike, replace(alike, unlike_training=("yaw",)), max_cells=1)
+    assert [cell.is_poor for cell in lane.cells] == [True]
 
 
 def test_an_uncertain_window_has_lines_but_no_label() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import datetime
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -58,3 +60,34 @@ def test_invalid_tables(text: str, expected: str, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"participants\.csv") as caught:
         read_participants(table(tmp_path, text))
     assert expected in str(caught.value)
+
+
+def cells_of(path: Path) -> list[object]:
+    return [cells["x"] for cells in read_participants(path).rows.values()]
+
+
+def test_cells_of_parquet_and_jsonl_fit_every_table(tmp_path: Path) -> None:
+    pa, pq = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    day, noon = datetime.date(2024, 5, 17), datetime.datetime(2024, 5, 17, 12, 30)
+    columns = {
+        "date": ([day, None], ["2024-05-17", None]),
+        "time": ([noon, noon], ["2024-05-17T12:30:00"] * 2),
+        "decimal": ([Decimal("1.50"), None], [1.5, None]),
+        "nan": ([float("nan"), 7.0], [None, 7.0]),
+        "bool": ([True, False], [True, False]),
+    }
+    for name, (given, expected) in columns.items():
+        path = tmp_path / f"{name}.parquet"
+        pq.write_table(pa.table({"source": ["a", "b"], "x": given}), path)
+        assert cells_of(path) == expected, name
+    path = tmp_path / "p.jsonl"
+    path.write_text('{"source": "a", "x": NaN}\n{"source": "b", "x": 3}\n')
+    assert cells_of(path) == [None, 3]
+
+
+@pytest.mark.parametrize(("cell", "kind"), [("[1]", "a list"), ('{"y": 1}', "an object")])
+def test_a_nested_cell_is_named(cell: str, kind: str, tmp_path: Path) -> None:
+    path = tmp_path / "p.jsonl"
+    path.write_text(f'{{"source": "a", "x": 1}}\n{{"source": "b", "x": {cell}}}\n')
+    with pytest.raises(ConfigError, match=f"line 2 has {kind} in the column 'x'"):
+        read_participants(path)

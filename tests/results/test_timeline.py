@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import sys
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -106,6 +107,10 @@ def test_low_quality_is_shaded_and_explained() -> None:
     assert (shade.get_x(), shade.get_width()) == (1, 1)  # type: ignore[attr-defined]
     assert any("low quality" in text for text in texts(figure))
     assert not any("low quality" in text for text in texts(plot_timeline(predict(good))))
+    unlike = replace(poor, status="ok", unlike_training=("size",))
+    figure = plot_timeline(predict(good, unlike))
+    assert [patch.get_x() for patch in lanes(figure)[0].patches] == [1]  # type: ignore[attr-defined]
+    assert any("unlike the training" in text for text in texts(figure))
 
 
 def test_at_most_four_labels_have_lines_and_only_drawn_ones_are_in_the_legend() -> None:

@@ -109,6 +109,7 @@ class RowOutput:
         self._writer: RowWriter | None = None
         self._journal: Journal | None = None
         self._count = RowCount()
+        self._num_earlier = 0  # sources of earlier runs, which are in the file and the side outputs
         self._remarks = RunRemarks()
 
     def __enter__(self) -> Self:
@@ -136,11 +137,12 @@ class RowOutput:
     def _note_files(self) -> None:
         """Prints what was counted, and the files and folders that were written."""
         to_file = self._format is not None and str(self._path) != "-"
-        written = [self._path] if self._writer is not None and to_file else []
+        has_rows = self._writer is not None or bool(self._num_earlier)
+        written = [self._path] if has_rows and to_file else []
         written += self._sides.written()
         if written:
             names = ", ".join(f"{path}/" if path.is_dir() else str(path) for path in written)
-            console.note(f"{self._count.text()} {console.arrow()} {names}")
+            console.note(f"{self._count.text(self._num_earlier)} {console.arrow()} {names}")
 
     def missing(self, sources: Sequence[Source]) -> tuple[list[Source], list[Entry]]:
         """Returns the sources still to read, and the journal entries of the others."""
@@ -155,6 +157,7 @@ class RowOutput:
         todo = [source for source in sources if called(source.location) not in journal.done]
         names = {called(source.location) for source in sources}
         finished = [entry for name, entry in journal.done.items() if name in names]
+        self._num_earlier = len(finished)
         if finished:
             console.note(
                 f"{self._path}: {len(finished)} of {len(sources)} sources have already been "

@@ -30,13 +30,22 @@ class RowCount:
         self._people += len(self._present)
         self._present.clear()
 
-    def text(self) -> str:
-        """Returns the counts: `9 rows, 1 video, 1 person`; people only if faces were detected."""
+    def text(self, num_earlier: int = 0) -> str:
+        """Returns the counts: `9 rows, 1 video, 1 person`; people only if faces were detected.
+
+        Args:
+            num_earlier: videos of earlier runs in the same files, whose rows are not counted.
+        """
+        if num_earlier and not self._sources:
+            return f"nothing new, {number_of(num_earlier, 'video')} from earlier runs"
         parts = [number_of(self._rows, "row"), number_of(self._sources, "video")]
         if self._failed:
             parts[-1] += f" ({self._failed:,} failed)"
         if self._people or not self._whole_frames:
             parts.append(number_of(self._people, "person", "people"))
+        if num_earlier:
+            parts[0] = f"new: {parts[0]}"
+            parts[-1] += f"; {number_of(num_earlier, 'video')} from earlier runs"
         return ", ".join(parts)
 
 

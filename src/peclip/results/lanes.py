@@ -31,7 +31,7 @@ class Cell:
     label: str | None
     """Of most of its time; `None` if no window has a label."""
     is_poor: bool
-    """Whether its windows are of low quality or uncertain."""
+    """Whether its windows are of low quality or uncertain, or show a face unlike the model's training."""
     scores: Mapping[str, float]
     """Mean probabilities, weighted by time; empty if there are none."""
 
@@ -113,7 +113,7 @@ class _Sums:
 
     def add(self, row: Row, seconds: float, *, counts: bool) -> None:
         self.seen_s += seconds
-        if row.status != "ok":
+        if _is_poor(row):
             self.poor_s += seconds
         if not counts or not row.scores:
             return
@@ -191,11 +191,15 @@ def _own_cells(person: Person) -> list[Cell]:
             *slot,
             (row.start_s + row.end_s) / 2,
             row.label,
-            row.status != "ok",
+            _is_poor(row),
             row.scores,
         )
         for row, slot in person.seen
     ]
+
+
+def _is_poor(row: Row) -> bool:
+    return row.status != "ok" or bool(row.unlike_training)
 
 
 def _combined_cells(person: Person, step: float) -> list[Cell]:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import datetime
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -65,13 +68,15 @@ def read_participants(path: str | Path) -> Participants:
         path: a `.csv`, `.jsonl` or `.parquet` file.
 
     Raises:
-        ConfigError: the file cannot be read, lacks the column, has no rows, or contains a source twice.
+        ConfigError: the file cannot be read, lacks the column, has no rows, contains a source twice, or
+            has a cell that is neither text, a number, a truth value, a date nor a time.
         MissingExtraError: it is a parquet file, and pyarrow is not installed.
     """
     path = Path(path)
     rows, places = dict[str, Mapping[str, Any]](), dict[str, str]()
     try:
-        for place, cells in read_records(path, _check_columns):
+        for place, record in read_records(path, _check_columns):
+            cells = {column: _cell(place, column, cell) for column, cell in record.items()}
             name = str(cells["source"] or "").strip()
             if not name:
                 raise ConfigError(f"{place} has no source; each row must name one")
@@ -88,6 +93,26 @@ def read_participants(path: str | Path) -> Participants:
     except ConfigError as error:
         raise ConfigError(f"The participant table {str(path)!r} cannot be read: {error}.") from None
     return Participants(path, rows)
+
+
+def _cell(place: str, column: str, cell: Any) -> Any:
+    """Returns a cell that every table format can hold: dates as ISO text, `None` if it is empty."""
+    if isinstance(cell, datetime.date | datetime.time):  # a datetime is a date
+        return cell.isoformat()
+    if isinstance(cell, Decimal):
+        cell = float(cell)
+    if cell == "" or (isinstance(cell, float) and math.isnan(cell)):
+        return None  # pandas writes empty cells as NaN, which would be several groups
+    if cell is None or isinstance(cell, str | int | float):  # a bool is an int
+        return cell
+    if isinstance(cell, list | dict):
+        kind = "a list" if isinstance(cell, list) else "an object"
+    else:
+        kind = f"a value of type {type(cell).__name__}"
+    raise ConfigError(
+        f"{place} has {kind} in the column {column!r}; use text, numbers, true or false, dates or "
+        "empty cells, or remove the column"
+    )
 
 
 def _check_columns(names: Iterable[str], place: str) -> None:

@@ -45,7 +45,7 @@ def plot_timeline(
 
     The bands have the label, in the time that belongs to each window (`peclip.results.slots`); the lines are
     the probabilities of the labels with the highest mean. Time in which a person is not seen is hatched, and
-    time of low quality or without a certain label is shaded. Long sources are drawn in cells of several seconds.
+    time of low quality, uncertain or unlike the training is shaded. Long sources have cells of several seconds.
 
     Args:
         prediction: the source.
@@ -250,7 +250,7 @@ def _remarks(lanes: Lanes) -> list[str]:
     if any(lane.gaps for lane in lanes.lanes):
         marks.append("hatched: not seen")
     if any(cell.is_poor for lane in lanes.lanes for cell in lane.cells):
-        marks.append("shaded: low quality or uncertain")
+        marks.append("shaded: low quality, uncertain, or a face unlike the training")
     if marks:
         remarks.append("; ".join(marks).capitalize() + ".")
     if lanes.num_left_out:

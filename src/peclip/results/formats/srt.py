@@ -8,6 +8,9 @@ from typing import IO
 from peclip.results.interface import RowWriter, SourceResult
 from peclip.results.tiers import clock, tiers_of
 
+_PLAIN = str.maketrans("<>{}", "‹›()")
+"""SubRip has no escapes, and players take `<i>` and `{\\an8}` as markup, so similar characters replace the brackets."""
+
 
 class SrtWriter(RowWriter):
     """One subtitle per episode in a source."""
@@ -19,5 +22,6 @@ class SrtWriter(RowWriter):
         """Writes the subtitles of one source."""
         for number, (tier, episode) in enumerate(tiers_of(prediction).by_time(), start=1):
             times = f"{clock(episode.onset_s, ',')} --> {clock(episode.offset_s, ',')}"
-            self._stream.write(f"{number}\n{times}\n{tier.name}: {episode.label}\n\n")
+            text = f"{tier.name}: {episode.label.translate(_PLAIN)}"
+            self._stream.write(f"{number}\n{times}\n{text}\n\n")
         self._stream.flush()
