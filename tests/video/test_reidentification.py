@@ -43,12 +43,13 @@ def track(
     frames: list[list[tuple[int, int]]], *, rooms: list[int] | None = None, reidentify: bool = True
 ) -> list[list[int]]:
     """Returns the ids of the people in frames 0.1 s apart; renamed ones have their earlier id."""
-    tracker = FaceTracker(reidentify=reidentify)
+    tracker, cuts = FaceTracker(reidentify=reidentify), CutFinder()
     found, renamed = [], {}
     for number, people in enumerate(frames):
         image = frame(*people, room=rooms[number] if rooms else 90)
         faces = [face(x) for _, x in people]
-        found.append([name for name, _ in tracker.update(faces, number / 10, image)])
+        tracked = tracker.update(faces, number / 10, image, is_cut=cuts.is_cut(image))
+        found.append([name for name, _ in tracked])
         renamed |= tracker.renamed
     return [[renamed.get(name, name) for name in names] for names in found]
 
@@ -96,11 +97,14 @@ def test_a_new_slide_beside_a_person_keeps_the_id() -> None:
     """In a screen recording, most of the picture changes and the person does not."""
     slide = frame(A)
     slide[:, 130:] = 255
-    cuts = CutFinder()
-    assert [cuts.is_cut(image) for image in (frame(A), slide)] == [False, True]
-    tracker = FaceTracker(reidentify=True)
     images = [frame(A), frame(A), slide, slide, frame(A)]
-    seen = [tracker.update([face(40)], n / 10, image) for n, image in enumerate(images)]
+    cuts, tracker = CutFinder(), FaceTracker(reidentify=True)
+    is_cut = [cuts.is_cut(image) for image in images]
+    assert is_cut == [False, False, True, False, True]
+    seen = [
+        tracker.update([face(40)], n / 10, image, is_cut=is_cut[n])
+        for n, image in enumerate(images)
+    ]
     assert [names[0][0] for names in seen] == [0] * 5
 
 

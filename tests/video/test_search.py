@@ -12,6 +12,7 @@ from synthetic_videos import write_video
 from peclip.video.detectors.detector import MAX_SIDE
 from peclip.video.detectors.yunet import YuNetDetector
 from peclip.video.faces import FaceBox, Image
+from peclip.video.frames import Frames
 from peclip.video.observer import Observer
 from peclip.video.reader import open_video
 from peclip.video.search import FaceSearch, full_side, smallest_face
@@ -164,9 +165,11 @@ def test_a_cut_is_searched_at_once() -> None:
     """The new shot has a face where the old one had its face, and another one."""
     old, new = scene((300, 300, 200)), scene((300, 300, 200), (1500, 700, 100))
     bright = np.maximum(new, np.where(new[..., :1] > 0, 0, [0, 200, 200]).astype(np.uint8))
-    found, asked = searched([old, old, bright, bright])
-    assert [len(faces) for faces in found] == [1, 1, 2, 2]
-    assert asked[2] == [*WHOLE]
+    shots = Frames(np.stack([old, old, bright, bright]), np.arange(4) / 10)
+    detector = Faces()
+    seen = [o.sightings for o in Observer(detector, size=8).observe([shots])]
+    assert [len(sightings) for sightings in seen] == [1, 1, 2, 2]
+    assert [images for images in detector.asked if images in WHOLE] == [*WHOLE] * 2
 
 
 def test_a_face_that_was_hidden_is_found_again_at_once() -> None:
@@ -200,6 +203,20 @@ def test_a_face_that_fills_the_frame_is_found_once() -> None:
     for side in (1000, 300):
         found, _ = searched([scene((50, 50, side))] * 2)
         assert [boxes(faces) for faces in found] == [[(50, 50, side)]] * 2
+
+
+def test_a_frame_that_seems_empty_is_also_searched_at_a_small_size() -> None:
+    """Blurred faces may be found at 640 pixels only; this is not repeated while a face is known."""
+
+    class Blurred(Faces):
+        def detect(self, image: Image, max_side: int = MAX_SIDE) -> list[FaceBox]:
+            found = super().detect(image, max_side)
+            return found if max_side <= MAX_SIDE else []
+
+    frame = scene((300, 300, 200), size=(1280, 720))
+    assert boxes(FaceSearch(Blurred()).find(frame, 0.0)) == [(300, 300, 200)]
+    _, asked = searched([frame])
+    assert asked == [[(1280, 720, 960)]]
 
 
 def test_a_chosen_size_is_used_in_every_resolution() -> None:

@@ -12,6 +12,7 @@ from peclip.errors import VideoError
 from peclip.video.detectors.detector import FaceDetector
 from peclip.video.faces import FaceBox, FaceCrop, Image, centre_square, resize_frame
 from peclip.video.frames import Frames
+from peclip.video.reidentification import CutFinder
 from peclip.video.search import FaceSearch
 from peclip.video.sighting import WHOLE_FRAME, Sighting
 from peclip.video.tracking import FaceTracker, interpolate
@@ -91,6 +92,7 @@ class Observer:
         self._interval = 1 / detect_rate
         self._last: tuple[float, dict[int, FaceBox]] = (-math.inf, {})
         self._size, self._margin, self._shift, self._align = size, margin, shift, align
+        self._cuts = CutFinder()
         self._tracker = FaceTracker(max_gap=max_gap, reidentify=reidentify)
         self._index = 0
 
@@ -140,7 +142,9 @@ class Observer:
         before, known = self._last
         now = waiting[-1].time
         image = np.ascontiguousarray(waiting[-1].image)
-        faces = dict(self._tracker.update(search.find(image, now), now, image))
+        is_cut = self._cuts.is_cut(image)
+        found = search.find(image, now, is_cut=is_cut)
+        faces = dict(self._tracker.update(found, now, image, is_cut=is_cut))
         renamed = self._tracker.renamed
         known = {renamed.get(name, name): face for name, face in known.items()}
         for frame in waiting[:-1]:

@@ -8,7 +8,6 @@ from peclip.video.changes import Changes
 from peclip.video.detectors.detector import MAX_SIDE, FaceDetector
 from peclip.video.faces import FaceBox, Image
 from peclip.video.regions import Region, aligned, around, union, whole
-from peclip.video.reidentification import CutFinder
 from peclip.video.tracking import affinity, iou
 
 SMALLEST = 18.0
@@ -85,20 +84,23 @@ class FaceSearch:
         self._detector = detector
         self._detect_size, self._min_face = detect_size, min_face
         self._everywhere = everywhere
-        self._cuts, self._changes = CutFinder(), Changes()
+        self._changes = Changes()
         self._last_whole = -math.inf
         self._last_full = -math.inf
         self._known: list[FaceBox] = []
         self._lost: list[tuple[float, FaceBox]] = []  # each with the time at which it was missing
 
-    def find(self, image: Image, time: float) -> list[FaceBox]:
-        """Returns the faces in the frame at a time in seconds, in order of decreasing confidence."""
+    def find(self, image: Image, time: float, *, is_cut: bool = False) -> list[FaceBox]:
+        """Returns the faces in the frame at a time in seconds, in order of decreasing confidence.
+
+        `is_cut` states whether a new shot begins with this frame.
+        """
         full = full_side(
             max(image.shape[:2]), detect_size=self._detect_size, min_face=self._min_face
         )
-        is_due = self._everywhere or time >= self._last_full + _PERIOD - 1e-6
+        is_due = is_cut or self._everywhere or time >= self._last_full + _PERIOD - 1e-6
         is_due |= whole(image, full).cost < _SMALL_FRAME
-        if not self._cuts.is_cut(image) and not is_due:
+        if not is_due:
             self._lost = [(since, face) for since, face in self._lost if time <= since + _LOST]
             found = self._again(image, full)
             if found is not None:
@@ -155,9 +157,11 @@ class FaceSearch:
         if not self._everywhere and full > MAX_SIDE:  # otherwise, the whole image takes little time
             part = self._changed(image, full, time)
         found = self._at(image, full) if part is None else part.detect(self._detector, image)
-        if full / max(image.shape[:2]) * min(image.shape[:2]) <= _LARGEST:
+        fits = full / max(image.shape[:2]) * min(image.shape[:2]) <= _LARGEST
+        if full <= MAX_SIDE or (found and fits):
             return found
-        # A face that fills the frame is too large for the detector at this size.
+        # A face that fills the frame is too large for the detector at this size, and a blurred one may be found at a
+        # small size only.
         coarse = self._at(image, MAX_SIDE)
         more = [face for face in coarse if not _is_among(face, found)]
         return sorted([*found, *more], key=lambda face: -face.score)

@@ -9,7 +9,6 @@ from peclip.video.faces import FaceBox, Image, Point
 from peclip.video.reidentification import (
     SAME_PLACE,
     Appearance,
-    CutFinder,
     People,
     View,
     recognise,
@@ -89,17 +88,25 @@ class FaceTracker:
     def __init__(self, *, max_gap: float = 1.0, reidentify: bool = False) -> None:
         self._max_gap, self._reidentify = max_gap, reidentify
         self._tracks: list[Track] = []
-        self._people, self._cuts = People(), CutFinder()
+        self._people = People()
         self._next_id = 0
         self.renamed: dict[int, int] = {}
         """New id → earlier id of people who were recognised in the last frame, after their first one."""
 
     def update(
-        self, faces: list[FaceBox], time: float, image: Image | None = None
+        self,
+        faces: list[FaceBox],
+        time: float,
+        image: Image | None = None,
+        *,
+        is_cut: bool = False,
     ) -> list[tuple[int, FaceBox]]:
-        """Assigns the faces of the next frame, at `time` seconds, to tracks; returns (id, face)."""
+        """Assigns the faces of the next frame, at `time` seconds, to tracks; returns (id, face).
+
+        `is_cut` states whether a new shot begins with this frame, which matters only if appearances are compared.
+        """
         views = _Views(image if self._reidentify else None, faces)
-        is_cut = views.image is not None and self._cuts.is_cut(views.image)
+        is_cut = is_cut and views.image is not None
         assigned = self._follow(faces, time, views if is_cut else None)
         unseen = [track for track in self._tracks if track not in assigned.values()]
         for track in unseen:
