@@ -231,6 +231,7 @@ class RowOutput:
 
     def _new_writer(self) -> RowWriter:
         from peclip.engines.journal import Journal
+        from peclip.results.formats.registry import FORMATS
         from peclip.results.writers import open_writer
 
         if self._format is None:
@@ -241,6 +242,7 @@ class RowOutput:
             return FolderWriter(self._format, self._files, self._engine.labels)
         if self._journal is None and _takes_journal(self._path, self._format):
             self._journal = Journal.begin(self._path, self._engine.fingerprint())
-        labels, excel = self._engine.labels, self._excel
+        labels = self._engine.labels
+        excel = self._excel and FORMATS[self._format].for_excel is not None
         writer = open_writer(self._format, self._path, labels, append=self._resume, excel=excel)
         return self._file.enter_context(writer)

@@ -157,15 +157,8 @@ def predict(
     check_frame_outputs(save_video, per_frame, sources, engine, resume=resume)
     pictured = {"plot": plot, "report": report, "save-video": save_video}
     may_exist = overwrite or resume
-    sides = SideOutputs(
-        pictured | tables,
-        output,
-        all_names,
-        blur=blur,
-        pictures=pictures,
-        excel=excel,
-        overwrite=may_exist,
-    )
+    open_sides = partial(SideOutputs, blur=blur, pictures=pictures, excel=excel)
+    sides = open_sides(pictured | tables, output, all_names, overwrite=may_exist)
     files = check_row_output(output, chosen, all_names, overwrite=may_exist)
     # After the checks, because these import torch.
     from peclip.engines.base import Job, Pool
@@ -182,7 +175,6 @@ def predict(
     )
     rows = partial(RowOutput, path=output, form=chosen, sides=sides, files=files)
     bar = progress and not _shows_rows(output)
-    excel = excel and chosen is not None and FORMATS[chosen].for_excel is not None
     rows = partial(rows, excel=excel, top_k=top_k, resume=resume)
     single, folder = (output, None) if files is None else (None, output)
     lock = partial(locked, single, *sides.paths, folder=folder)
