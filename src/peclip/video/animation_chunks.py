@@ -29,9 +29,11 @@ def is_animation(path: Path) -> bool:
 
 def is_gif(path: Path) -> bool:
     """Returns whether a file's content is a GIF."""
+    if not os.path.isfile(path):  # even opening a pipe would wait
+        return False
     try:
         with path.open("rb") as file:
-            return os.path.isfile(path) and file.read(4) == b"GIF8"
+            return file.read(4) == b"GIF8"
     except OSError:
         return False
 
