@@ -487,6 +487,7 @@ def test_a_refused_resume_changes_nothing(root: Path, tmp_path: Path, capsys: Ou
     assert "is already complete; skipping training" in " ".join(text.err.split())
 
 
+@pytest.mark.slow
 def test_a_base_or_teacher_that_saw_the_reported_videos_is_reported(
     tmp_path: Path, capsys: Output
 ) -> None:

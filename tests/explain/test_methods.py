@@ -93,6 +93,7 @@ def test_frames_with_the_evidence_rank_first(
         assert sum(found) <= len(found) / 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", WHERE)
 def test_the_mass_of_a_map_is_where_the_evidence_is(
     seeing: PEClip, blind: list[ExpressionModel], method: str

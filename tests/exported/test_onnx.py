@@ -35,6 +35,7 @@ onnx = pytest.importorskip("onnx", reason="needs the extra: pip install 'peclip[
 OPTIONS = PredictOptions(detector="haar", decoder="pyav")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("weight", [None, 0.0, 1.0])
 def test_rows_are_those_of_the_network(
     exported: Path, astronaut: Path, weight: float | None

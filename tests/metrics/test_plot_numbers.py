@@ -123,7 +123,10 @@ def test_each_class_has_its_own_colour_and_marker(number: int) -> None:
 # Figures ----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("num_classes", "num_videos"), [(7, 40), (43, 90), (7, 3)])
+@pytest.mark.parametrize(
+    ("num_classes", "num_videos"),
+    [(7, 40), pytest.param(43, 90, marks=pytest.mark.slow), (7, 3)],
+)
 def test_figures_are_complete_and_state_their_facts(num_classes: int, num_videos: int) -> None:
     data = data_of(num_classes, num_videos)
     for name in FIGURES:

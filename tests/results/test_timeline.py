@@ -167,7 +167,9 @@ def test_without_a_face_the_plot_has_a_note(rows: list[Row]) -> None:
 
 
 @pytest.mark.parametrize("width", [10.0, 4.4])
-@pytest.mark.parametrize(("people", "seconds"), [(1, 5), (6, 3600), (40, 20)])
+@pytest.mark.parametrize(
+    ("people", "seconds"), [(1, 5), pytest.param(6, 3600, marks=pytest.mark.slow), (40, 20)]
+)
 def test_no_text_is_cut_off_or_covers_another_one(people: int, seconds: int, width: float) -> None:
     rows = [
         make_row(track, n, [(0.7, 0.2, 0.1), (0.1, 0.2, 0.7)][n // 7 % 2])

@@ -65,6 +65,7 @@ def split_folder(folder: Path) -> None:
     folder.rmdir()
 
 
+@pytest.mark.slow
 def test_two_ranks_equal_one(
     root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

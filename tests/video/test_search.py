@@ -254,6 +254,7 @@ def test_a_small_face_is_found_at_every_resolution(
     assert sides == pytest.approx([pixels] * 3, abs=5)
 
 
+@pytest.mark.slow
 def test_people_are_those_of_a_full_search(clips: Path, yunet: Path) -> None:
     """In all shared clips: the same ids in the same frames, and nearly the same boxes."""
     detector = YuNetDetector(str(yunet))
