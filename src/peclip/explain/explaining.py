@@ -44,8 +44,7 @@ def explain(
         options: windows, faces and decoding, as for `predict`.
 
     Raises:
-        ConfigError: the model has no network, the label or a method is unknown or unsupported, the source is live, or
-            nobody is visible at that moment.
+        ConfigError: no network, an unknown label or method, a live source, or nobody is visible at that moment.
         VideoError: the source cannot be read.
     """
     check_methods(methods)
