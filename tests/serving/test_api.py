@@ -69,6 +69,7 @@ def test_the_files_of_a_prediction(server: PredictionServer, video: bytes, tmp_p
     assert page["rows"] == told["rows"][1:2]
 
 
+@pytest.mark.slow
 def test_an_explanation(server: PredictionServer, video: bytes) -> None:
     job = server.submit(video)
     assert server.wait(job)["state"] == "done"
@@ -190,6 +191,7 @@ def test_several_videos_at_once(server: PredictionServer, video: bytes) -> None:
     assert [one["rows"][0]["source"] for one in told] == ["0.mp4", "1.mp4", "2.mp4"]
 
 
+@pytest.mark.slow
 def test_a_full_queue_and_a_killed_worker(server: PredictionServer, video: bytes) -> None:
     worker = server.service.worker
     first = worker.pid
@@ -209,6 +211,7 @@ def test_a_full_queue_and_a_killed_worker(server: PredictionServer, video: bytes
     assert "peclip_worker_restarts_total " in server.client.get("/metrics").text
 
 
+@pytest.mark.slow
 def test_a_worker_that_makes_no_progress_is_replaced(
     server: PredictionServer, video: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -234,6 +237,7 @@ def test_models_health_and_description(server: PredictionServer) -> None:
     assert described["components"]["schemas"]["PredictionView"]["examples"][0]["state"] == "running"
 
 
+@pytest.mark.slow
 def test_the_command_ends_on_sigterm_and_deletes_its_files(tmp_path: Path) -> None:
     environment = {**os.environ, "TMPDIR": str(tmp_path)}
     command = [sys.executable, "-m", "peclip", "serve", "--port", "0", "-m", "debug"]
