@@ -26,6 +26,7 @@ from videos import crowd, write_video
 from peclip import PEClip, PredictOptions
 from peclip.engines.base import Job
 from peclip.engines.local import open_local
+from peclip.models import frozen as frozen_models
 from peclip.models.frozen import FrozenModel
 from peclip.models.registry import build_model
 from peclip.nn.gru import compile_encoder
@@ -180,8 +181,9 @@ def compiled(write: Write, folder: Path, *, dry: bool) -> None:
     """torch.compile of the vision tower against the same without it, and what it takes to compile."""
     device, known = device_of(), known_rates(folder)
     backbone, batch = ("debug", 2) if dry else ("ViT-B-16-quickgelu", 32)
-    # On a CPU, bf16 has packed layers that are not meant to be compiled.
     precision = "bf16" if device.type == "cuda" else "fp32"
+    if device.type != "cuda":  # where layers are packed, which is not meant to be compiled
+        frozen_models.pack = lambda encoder, *_: encoder
     model = model_of(backbone, device, precision, 2 if dry else 16)
     work, frames = operations_of(model), model.batch(windows_of(model, batch))
     frozen = FrozenModel(model.model, device, precision)
