@@ -99,7 +99,7 @@ def test_tokens_of_a_prediction_may_be_used_in_training() -> None:
 
 
 def test_lowered_frozen_weights_give_exactly_the_same_gradients() -> None:
-    """Autocast converts the same matrices; here none is left to convert but those that are trained."""
+    """Autocast converts the same matrices; here only the trained ones are left to convert."""
     model = fresh().model.eval()
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     with torch.no_grad():

@@ -178,7 +178,7 @@ def test_a_single_image_is_not_copied():
 
 @each_decoder
 def test_single_frames_are_those_of_longer_chunks(decoder, clip):
-    """None is overwritten by a later one."""
+    """No frame is overwritten by a later one."""
     with open_video(clip, decoder=decoder) as reader:
         single = list(reader.chunks(1))
         expected = np.concatenate([frames.data for frames in reader.chunks()])

@@ -58,7 +58,7 @@ def bootstrap(
 def wilson(hits: ArrayLike, totals: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Returns the lower and upper ends of 95 % intervals of proportions (Wilson 1927), such as recalls.
 
-    Unlike a bootstrap, the interval has a width if all videos of a class are right, or none is.
+    Unlike a bootstrap interval, it has a width above 0 if all or none of a class's videos are predicted correctly.
 
     Args:
         hits: (N,) number of successes.

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Self
 from peclip.errors import ConfigError, MissingExtraError
 from peclip.files import replacing
 from peclip.results.formats.excel import BYTE_ORDER_MARK, without_formulas
+from peclip.results.table_file import check_table
 
 if TYPE_CHECKING:
     from peclip.results.frame_rows import FrameRow
@@ -94,21 +95,7 @@ def check_frame_file(path: Path, *, excel: bool = False) -> None:
         ConfigError: the extension is unsupported, or is not `.csv` with `excel`.
         MissingExtraError: it is a parquet file, and pyarrow is not installed.
     """
-    ending = path.suffix.lower()
-    if ending not in FRAME_FILES:
-        raise ConfigError(
-            f"Cannot infer the format of the per-frame output {path.name!r} from its extension; use "
-            f"{', '.join(FRAME_FILES)}."
-        )
-    if excel and ending != ".csv":
-        raise ConfigError(
-            f"--excel requires .csv files; got {path.name!r}. Change the extension, or remove --excel."
-        )
-    if ending == ".parquet":
-        try:
-            import pyarrow  # noqa: F401
-        except ImportError:
-            raise MissingExtraError("Writing parquet", "data") from None
+    check_table(path, excel=excel, what="per-frame output", endings=tuple(FRAME_FILES))
 
 
 class _Csv:

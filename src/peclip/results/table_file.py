@@ -18,18 +18,30 @@ TABLE_ENDINGS = (".csv", ".jsonl", ".json", ".parquet")
 Table = Sequence[Mapping[str, Any]]
 
 
-def check_table(path: Path, *, excel: bool = False) -> None:
+def check_table(
+    path: Path,
+    *,
+    excel: bool = False,
+    what: str = "table",
+    endings: Sequence[str] = TABLE_ENDINGS,
+) -> None:
     """Checks that a table can be written to a file with this extension, before it is computed.
+
+    Args:
+        path: the file.
+        excel: whether it is meant for Excel.
+        what: the name of the table in errors.
+        endings: the supported extensions.
 
     Raises:
         ConfigError: the extension is unsupported, or is not `.csv` with `excel`.
         MissingExtraError: it is a parquet file, and pyarrow is not installed.
     """
     ending = path.suffix.lower()
-    if ending not in TABLE_ENDINGS:
+    if ending not in endings:
         raise ConfigError(
-            f"Cannot infer the format of the table {path.name!r} from its extension; use one of "
-            f"{', '.join(TABLE_ENDINGS)}."
+            f"Cannot infer the format of the {what} {path.name!r} from its extension; use one of "
+            f"{', '.join(endings)}."
         )
     if excel and ending != ".csv":
         raise ConfigError(

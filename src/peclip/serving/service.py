@@ -263,7 +263,7 @@ class Service:
 
 
 def about(job: PredictionJob) -> dict[str, Any]:
-    """Returns what a client is told about a prediction."""
+    """Returns the state of a prediction as the API reports it."""
     duration = None if job.video is None else job.video["duration_s"]
     progress = 1.0 if job.state == "done" else None
     if progress is None and duration:
