@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Sequence
 from dataclasses import replace
@@ -145,8 +144,7 @@ def _recording(
     assert isinstance(encoder, VisionTower), "every model has the vision tower of CLIP"
     tower, blocks = record_attention(encoder)
     tower.checkpoint_activations = False
-    parts: dict[int, object] = {id(child): child for child in model.children()}
-    network = copy.deepcopy(model, parts | {id(encoder): tower})
+    network = model.with_modules({encoder: tower})
     for module in tower.modules():
         if isinstance(module, TokenGRU):
             module.train()  # cuDNN has no gradient otherwise; the output is the same

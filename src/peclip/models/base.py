@@ -118,6 +118,11 @@ class ExpressionModel(nn.Module, ABC):
         """Layers of the video encoder, from the first on, before which the prompt tokens are new; 0 without prompts."""
         return 0
 
+    def with_modules(self, replaced: Mapping[nn.Module, nn.Module]) -> Self:
+        """Returns a copy with some of its modules, such as encoders, replaced; it shares the others."""
+        parts: dict[int, object] = {id(child): child for child in self.children()}
+        return copy.deepcopy(self, parts | {id(old): new for old, new in replaced.items()})
+
     @abstractmethod
     def describe(self, labels: LabelSet, own: Mapping[str, str]) -> tuple[str, ...]:
         """Returns one text per label, in their order; custom texts take precedence."""

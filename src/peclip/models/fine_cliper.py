@@ -26,6 +26,7 @@ from peclip.nn.clip import load_backbone
 from peclip.nn.contrast import align, polarity_cosines
 from peclip.nn.frame_encoder import encode_frames
 from peclip.nn.fusion import AdaptiveWeights, FixedWeights
+from peclip.nn.pooling import MeanOverFrames
 from peclip.nn.towers import TextTower, VisionTower
 from peclip.runtime import on_device
 from peclip.types import Batch
@@ -52,6 +53,7 @@ class FineCLIPERModel(ExpressionModel):
         vision: the tower whose blocks have adapters for each visual stream, the video first.
         text: the tower whose blocks have adapters for positive texts, negative texts and captions.
         weights: of the streams.
+        pooling: maps the features of a stream's frames to that of the video; see `peclip.nn.pooling`.
         labels: the classes.
         own_texts: custom positive texts by label name.
         positive_text: template for the other labels; contains `{label}`.
@@ -67,6 +69,7 @@ class FineCLIPERModel(ExpressionModel):
         vision: VisionTower,
         text: TextTower,
         weights: nn.Module,
+        pooling: nn.Module,
         *,
         labels: LabelSet,
         own_texts: Mapping[str, str],
@@ -78,7 +81,7 @@ class FineCLIPERModel(ExpressionModel):
         alignment: float,
     ) -> None:
         super().__init__()
-        self.vision, self.text, self.weights = vision, text, weights
+        self.vision, self.text, self.weights, self.pooling = vision, text, weights, pooling
         self.labels = labels
         self.positive_text, self.negative_text = positive_text, negative_text
         self.texts = self.describe(labels, own_texts)
@@ -169,8 +172,7 @@ class FineCLIPERModel(ExpressionModel):
             groups = [0 if batch.encoded else size, *[size] * (self.num_visual - 1)]
             done.append(self.vision(torch.cat(streams), groups=groups))
         features = torch.cat(done)  # (M*B, T, D)
-        seen = torch.cat(found)[..., None].to(features.dtype)
-        pooled = (features * seen).sum(1) / seen.sum(1).clamp(min=1)
+        pooled = self.pooling(features, torch.cat(found))
         present = torch.stack([frames.any(1) for frames in found], dim=1)
         return pooled.view(self.num_visual, size, -1).transpose(0, 1), present
 
@@ -275,6 +277,7 @@ def build_fine_cliper(
         weights[
             config.fusion if len(names) > 1 else "fixed"
         ](),  # nothing to weigh, nothing to train
+        MeanOverFrames(),
         labels=config.label_set,
         own_texts=config.label_texts,
         positive_text=config.positive_text,

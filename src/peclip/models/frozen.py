@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
 from functools import cached_property
 
@@ -10,7 +9,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from peclip.labels import prior_factors
 from peclip.models.base import ExpressionModel, Output
@@ -93,16 +92,16 @@ class FrozenModel:
 
     @cached_property
     def _network(self) -> ExpressionModel:
-        parts: dict[int, object] = {id(child): child for child in self._model.children()}
+        replaced: dict[nn.Module, nn.Module] = {}
         lowered = can_lower(self._device, dtype := compute_type(self._precision))
         for child in self._model.children():
             if isinstance(child, CoupledPrompts):
-                parts[id(child)] = ComputedPrompts(child, dtype if lowered else torch.float32)
+                replaced[child] = ComputedPrompts(child, dtype if lowered else torch.float32)
         for encoder in self._model.encoders():
-            parts[id(encoder)] = (
+            replaced[encoder] = (
                 lower(encoder, dtype) if lowered else pack(encoder, self._device, self._precision)
             )
-        return copy.deepcopy(self._model, parts)
+        return self._model.with_modules(replaced)
 
     @cached_property
     def _frames(self) -> SharedFrames:

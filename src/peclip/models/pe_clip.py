@@ -22,6 +22,7 @@ from peclip.nn.adapters import Adapter, IdentityAdapter, TemporalDynamicAdapter
 from peclip.nn.clip import Backbone, load_backbone
 from peclip.nn.clip_block import ClipBlock, Layout
 from peclip.nn.frame_encoder import TemporalBlock, encode_frames, encode_videos
+from peclip.nn.pooling import MeanOverFrames
 from peclip.nn.prompts import CoupledPrompts
 from peclip.nn.towers import TextTower, VisionTower
 from peclip.types import Batch
@@ -71,13 +72,14 @@ class PEClipTextBlock(nn.Module):
 class PEClipModel(ExpressionModel):
     """A frozen CLIP with trained adapters and prompts.
 
-    The feature of a video is the mean over its frames, and the logits are cosines with the label
+    The feature of a video is pooled from those of its frames, and the logits are cosines with the label
     features, divided by the temperature.
 
     Args:
         vision: the vision tower, with adapted blocks.
         text: the text tower, with adapted blocks.
         prompts: coupled prompts for both towers, or `None`.
+        pooling: maps the features of frames to that of the video; see `peclip.nn.pooling`.
         labels: the classes.
         texts: one text per class.
         temperature: divides the cosines.
@@ -89,6 +91,7 @@ class PEClipModel(ExpressionModel):
         vision: VisionTower,
         text: TextTower,
         prompts: CoupledPrompts | None,
+        pooling: nn.Module,
         labels: LabelSet,
         texts: Sequence[str],
         temperature: float,
@@ -98,6 +101,7 @@ class PEClipModel(ExpressionModel):
         self.vision = vision
         self.text = text
         self.prompts = prompts
+        self.pooling = pooling
         self.labels = labels
         self.texts = tuple(texts)
         self.temperature = temperature
@@ -128,7 +132,7 @@ class PEClipModel(ExpressionModel):
             features = encode_videos(self.vision, batch.frames, prompts)
         else:
             features = self.vision(batch.frames, prompts)
-        return self.compare(features.mean(dim=1), label_features)
+        return self.compare(self.pooling(features), label_features)
 
     def encode_frames(self, frames: Tensor) -> Tensor:
         """Computes everything before the first GRU, which reads the frames in their order."""
@@ -194,7 +198,14 @@ def build_pe_clip(
         )
     texts = describe(config.label_set, config.descriptions, config.label_texts)
     return PEClipModel(
-        vision, text, prompts, config.label_set, texts, config.temperature, config.descriptions
+        vision,
+        text,
+        prompts,
+        MeanOverFrames(),
+        config.label_set,
+        texts,
+        config.temperature,
+        config.descriptions,
     )
 
 

@@ -68,7 +68,7 @@ class ClipBlock(nn.Module):
         q, k, v = (part.view(*part.shape[:2], heads, -1).transpose(1, 2) for part in (q, k, v))
         mask = None if layout.mask is None else layout.mask[: layout.wanted].to(q.dtype)
         mixed = self.mix(q, k, v, mask).transpose(1, 2).flatten(2)
-        attended: Tensor = block.ls_1(weights.out_proj(mixed))
+        attended: Tensor = block.ls_1(self.join(mixed))
         return attended
 
     def project(self, x: Tensor, rows: slice) -> Tensor:
@@ -80,11 +80,23 @@ class ClipBlock(nn.Module):
         """Attends with queries (N, H, Q, D) to keys and values (N, H, L, D); returns (N, H, Q, D)."""
         return F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
 
+    def join(self, mixed: Tensor) -> Tensor:
+        """Maps what the heads computed, (N, Q, W), to the output of the attention, (N, Q, W)."""
+        block: Any = self.block
+        joined: Tensor = block.attn.out_proj(mixed)
+        return joined
+
+    def feed_forward(self, x: Tensor) -> Tensor:
+        """Maps (N, L, W) through the two layers of the MLP, to (N, L, W)."""
+        block: Any = self.block
+        mixed: Tensor = block.mlp(x)
+        return mixed
+
     def mlp(self, x: Tensor, beside: Callable[[Tensor], Tensor] | None = None) -> Tensor:
         """MLP branch `MLP(LN x)`, (N, L, W) to (N, L, W); the output of a parallel branch is added."""
         block: Any = self.block
         normed = block.ln_2(x)
-        mixed: Tensor = block.ls_2(_in_parts(block.mlp, normed, block.mlp[0].out_features))
+        mixed: Tensor = block.ls_2(_in_parts(self.feed_forward, normed, block.mlp[0].out_features))
         return mixed if beside is None else mixed + beside(normed)
 
     def forward(self, x: Tensor, layout: Layout = Layout()) -> Tensor:  # noqa: B008 (a constant)
@@ -93,10 +105,9 @@ class ClipBlock(nn.Module):
         return x + self.mlp(x)
 
 
-def _in_parts(layer: nn.Module, x: Tensor, hidden: int) -> Tensor:
+def _in_parts(layer: Callable[[Tensor], Tensor], x: Tensor, hidden: int) -> Tensor:
     """Calls a layer on chunks of rows of (N, L, W), sized by its hidden values per token."""
     rows = max(1, _PART_BYTES // (x.shape[1] * hidden * x.element_size()))
     if x.device.type != "cpu" or torch.is_grad_enabled() or rows >= x.shape[0]:
-        whole: Tensor = layer(x)
-        return whole
+        return layer(x)
     return torch.cat([layer(part) for part in torch.split(x, rows)])
