@@ -6,7 +6,7 @@ import torch.nn.functional as F
 
 from peclip.models.registry import build_model
 from peclip.nn import gru
-from peclip.nn.adapters import Adapter, IdentityAdapter, TemporalDynamicAdapter, TokenGRU
+from peclip.nn.adapters import Adapter, TemporalDynamicAdapter, TokenGRU
 from peclip.weights.resolve import debug_config
 
 
@@ -20,7 +20,6 @@ def test_adapters_are_identity_at_init() -> None:
     x = torch.randn(6, 5, 16)
     assert torch.equal(Adapter(16, 2)(x), x)
     assert torch.equal(TemporalDynamicAdapter(16, 2)(x, 3), x)
-    assert torch.equal(IdentityAdapter()(x, 3), x)
     assert not torch.allclose(Adapter(16, 2, zero_init=False)(x), x)
 
 

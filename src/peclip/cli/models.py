@@ -34,7 +34,7 @@ def _print_models(known: dict[str, str]) -> None:
     console.note(
         "You can also pass any other open_clip ViT as BACKBONE/WEIGHTS, a directory, or a hub "
         "repository. For an untrained FineCLIPER model, use finecliper:BACKBONE/WEIGHTS; for "
-        "plain CLIP, use clip:BACKBONE/WEIGHTS."
+        "plain CLIP, use clip:BACKBONE/WEIGHTS, and for CLIP with LoRA, lora:BACKBONE/WEIGHTS."
     )
 
 

@@ -15,6 +15,7 @@ from peclip.labels import effective_prior_weight, prior_factors
 from peclip.models.base import ExpressionModel, Output
 from peclip.nn.adapters import TokenGRU
 from peclip.nn.attention_maps import RecordingBlock, record_attention
+from peclip.nn.lora import merge
 from peclip.nn.towers import VisionTower
 from peclip.types import Batch, FrameStream, Stream
 
@@ -142,7 +143,7 @@ def _recording(
     """Returns a copy of a model whose video encoder records attention, as `FrozenModel` makes one that is packed."""
     (encoder,) = model.encoders()
     assert isinstance(encoder, VisionTower), "every model has the vision tower of CLIP"
-    tower, blocks = record_attention(encoder)
+    tower, blocks = record_attention(merge(encoder))
     tower.checkpoint_activations = False
     network = model.with_modules({encoder: tower})
     for module in tower.modules():

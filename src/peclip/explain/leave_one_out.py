@@ -1,6 +1,7 @@
 """When, exactly: by how much the log-odds fall without each frame.
 
-The frame is removed, not blanked: the models have no position in time, so a shorter window is a valid input. Copies of a
+The frame is removed, not blanked: the models take any number of frames, so a shorter window is a valid input (a temporal
+head interpolates its positions: the frames after the one removed move by at most one place). Copies of a
 frame, with which a short window is filled up, are removed together. This takes one pass per distinct frame, and one for
 the whole window; all of it twice for a model that averages mirror images.
 """

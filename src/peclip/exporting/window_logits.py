@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from peclip.errors import ConfigError
 from peclip.models.loaded import LoadedModel
+from peclip.nn.lora import merge
 from peclip.types import Batch
 
 
@@ -32,7 +33,9 @@ class WindowLogits(nn.Module):
                 f"This model reads {' and '.join(streams)} besides frames, which cannot be exported. "
                 "Export a model that reads frames only (parts=false, captions=false)."
             )
-        self.network, self.preprocess = loaded.network, loaded.preprocess
+        merged = {encoder: merge(encoder) for encoder in loaded.network.encoders()}
+        self.network = loaded.network.with_modules(merged)
+        self.preprocess = loaded.preprocess
         self.window_shape = (
             loaded.config.num_frames,
             loaded.preprocess.image_size,

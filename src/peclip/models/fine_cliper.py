@@ -20,13 +20,13 @@ from peclip.data.streams.parts import PartsStream
 from peclip.errors import ConfigError
 from peclip.labels import LabelSet, canonical
 from peclip.models.base import ExpressionModel, Output, check_fit, clip_block
+from peclip.models.bricks import frame_pooling
 from peclip.models.fine_cliper_block import FineCLIPERBlock
 from peclip.models.fine_cliper_config import FineCLIPERConfig
 from peclip.nn.clip import load_backbone
 from peclip.nn.contrast import align, polarity_cosines
 from peclip.nn.frame_encoder import encode_frames
 from peclip.nn.fusion import AdaptiveWeights, FixedWeights
-from peclip.nn.pooling import MeanOverFrames
 from peclip.nn.towers import TextTower, VisionTower
 from peclip.runtime import on_device
 from peclip.types import Batch
@@ -225,17 +225,18 @@ class FineCLIPERModel(ExpressionModel):
         return len(self.vision.positional_embedding)
 
     def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
-        """Returns the parameters of the backbone, and of what was added for each stream."""
+        """Returns the parameters of the backbone, of what was added for each stream, and of the temporal head."""
         streams = {
             "vision": ("video", "parsing", "landmarks"),
             "text": ("positive", "negative", "captions"),
         }
         found: dict[str, list[nn.Parameter]] = {
-            part: [] for part in ("backbone", *streams["vision"], *streams["text"], "fusion")
+            part: []
+            for part in ("backbone", *streams["vision"], *streams["text"], "fusion", "head")
         }
         for name, parameter in self.named_parameters():
             steps = name.split(".")
-            part = "fusion" if steps[0] == "weights" else "backbone"
+            part = {"weights": "fusion", "pooling": "head"}.get(steps[0], "backbone")
             if "adapters" in steps:
                 part = streams[steps[0]][int(steps[steps.index("adapters") + 1])]
             found[part].append(parameter)
@@ -277,7 +278,7 @@ def build_fine_cliper(
         weights[
             config.fusion if len(names) > 1 else "fixed"
         ](),  # nothing to weigh, nothing to train
-        MeanOverFrames(),
+        frame_pooling(config.temporal_head, backbone, config),
         labels=config.label_set,
         own_texts=config.label_texts,
         positive_text=config.positive_text,

@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 
 from peclip.config import BackboneSizes, ModelConfig, TowerSize
 from peclip.labels import MAX_TEXT, check_text
+from peclip.models.brick_configs import TemporalHeadConfig
 
 MAX_BOTTLENECK = 16_384
 """Larger than the width of any CLIP tower; `added_parameters` bounds the sum of all adapters."""
@@ -56,6 +57,8 @@ class FineCLIPERConfig(ModelConfig):
     """Training signal: labels, or captions alone for zero-shot classification (Table 3)."""
     alignment: float = Field(0.1, ge=0, le=1000)
     """Weight of the loss that aligns videos with captions, relative to the classification loss."""
+    temporal_head: TemporalHeadConfig | None = None
+    """A transformer over the features of frames, shared by the visual streams, instead of their mean."""
 
     @model_validator(mode="after")
     def _check_texts(self) -> Self:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from peclip.labels import prior_factors
 from peclip.models.base import ExpressionModel, Output
 from peclip.models.shared_frames import SharedFrames
+from peclip.nn.lora import merge
 from peclip.nn.lowered import can_lower, lower
 from peclip.nn.packed import pack
 from peclip.nn.preprocess import Preprocess
@@ -46,9 +47,9 @@ class FrozenModel:
 
     @property
     def network(self) -> ExpressionModel:
-        """The model with computed prompts, and packed or lowered encoders where they are faster; not for training.
+        """The model with computed prompts, merged LoRA, and packed or lowered encoders where they are faster.
 
-        Everything else is shared with the model.
+        Everything else is shared with the model. It is not for training.
         """
         self._forget_the_past()
         return self._network
@@ -98,8 +99,9 @@ class FrozenModel:
             if isinstance(child, CoupledPrompts):
                 replaced[child] = ComputedPrompts(child, dtype if lowered else torch.float32)
         for encoder in self._model.encoders():
+            merged = merge(encoder)
             replaced[encoder] = (
-                lower(encoder, dtype) if lowered else pack(encoder, self._device, self._precision)
+                lower(merged, dtype) if lowered else pack(merged, self._device, self._precision)
             )
         return self._model.with_modules(replaced)
 

@@ -16,13 +16,13 @@ from torch import Tensor, nn
 from peclip.errors import ConfigError
 from peclip.labels import LabelSet
 from peclip.models.base import ExpressionModel, Output, check_fit, clip_block
+from peclip.models.bricks import add_lora, frame_pooling
 from peclip.models.descriptions import describe
 from peclip.models.pe_clip_config import PEClipConfig
-from peclip.nn.adapters import Adapter, IdentityAdapter, TemporalDynamicAdapter
+from peclip.nn.adapters import Adapter, TemporalDynamicAdapter
 from peclip.nn.clip import Backbone, load_backbone
 from peclip.nn.clip_block import ClipBlock, Layout
 from peclip.nn.frame_encoder import TemporalBlock, encode_frames, encode_videos
-from peclip.nn.pooling import MeanOverFrames
 from peclip.nn.prompts import CoupledPrompts
 from peclip.nn.towers import TextTower, VisionTower
 from peclip.types import Batch
@@ -52,7 +52,10 @@ class PEClipVisionBlock(TemporalBlock):
 
 
 class PEClipTextBlock(nn.Module):
-    """A layer of the text tower: `x + ShA(MSA(LN x))`, then `x + TA(MLP(LN x))` (Figure 2)."""
+    """A layer of the text tower: `x + ShA(MSA(LN x))`, then `x + TA(MLP(LN x))` (Figure 2).
+
+    Without TA, it is also a layer of a vision tower without TDA, in which no step mixes frames.
+    """
 
     def __init__(
         self, block: ClipBlock, shared_adapter: nn.Module, text_adapter: nn.Module
@@ -63,8 +66,8 @@ class PEClipTextBlock(nn.Module):
         self.text_adapter = text_adapter
 
     def forward(self, x: Tensor, layout: Layout) -> Tensor:
-        """Maps (C, L, W) to (C, L, W)."""
-        x = x + self.shared_adapter(self.block.attention(x, layout))
+        """Maps (N, L, W) to (N, Q, W)."""
+        x = x[:, : layout.wanted] + self.shared_adapter(self.block.attention(x, layout))
         adapted: Tensor = x + self.text_adapter(self.block.mlp(x))
         return adapted
 
@@ -156,16 +159,21 @@ class PEClipModel(ExpressionModel):
         return 0 if self.prompts is None else len(self.prompts.text)
 
     def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
-        """Returns the parameters of the backbone, ShA, TDA, TA and prompts."""
-        places = {"shared_adapter": "ShA", "temporal_adapter": "TDA", "text_adapter": "TA"}
-        found: dict[str, list[nn.Parameter]] = {
-            part: [] for part in ("backbone", *places.values(), "prompts")
+        """Returns the parameters of the backbone, ShA, TDA, TA and prompts and, if any, of LoRA and the head."""
+        places = {
+            "shared_adapter": "ShA",
+            "temporal_adapter": "TDA",
+            "text_adapter": "TA",
+            "prompts": "prompts",
+            "lora": "LoRA",
+            "pooling": "head",
         }
+        found: dict[str, list[nn.Parameter]] = {part: [] for part in ("backbone", *places.values())}
         for name, parameter in self.named_parameters():  # a shared adapter appears once
-            steps = name.split(".")
-            part = "prompts" if steps[0] == "prompts" else "backbone"
-            found[next((places[step] for step in steps if step in places), part)].append(parameter)
-        return found
+            part = next((places[step] for step in name.split(".") if step in places), "backbone")
+            found[part].append(parameter)
+        optional = ("LoRA", "head")
+        return {part: found[part] for part in found if found[part] or part not in optional}
 
     def checkpoint_activations(self, enabled: bool) -> None:
         """Enables or disables recomputing the activations of both towers in the backward pass."""
@@ -185,6 +193,7 @@ def build_pe_clip(
         config.backbone, config.pretrained, cache_dir=cache_dir, offline=offline
     )
     _check_fit(config, backbone)
+    add_lora(backbone, config.lora)
     _adapt(config, backbone)
     vision, text = backbone.vision, backbone.text
     prompts = None
@@ -201,7 +210,7 @@ def build_pe_clip(
         vision,
         text,
         prompts,
-        MeanOverFrames(),
+        frame_pooling(config.temporal_head, backbone, config),
         config.label_set,
         texts,
         config.temperature,
@@ -214,12 +223,14 @@ def _adapt(config: PEClipConfig, backbone: Backbone) -> None:
     vision, text = backbone.vision, backbone.text
     shared = _shared_adapters(config, vision.width, len(vision.blocks))
     wide = vision.width // config.adapter_reduction
-    temporal: dict[str, Callable[[], nn.Module]] = {
-        "gru": lambda: TemporalDynamicAdapter(vision.width, wide),
-        "none": IdentityAdapter,
+    layer: dict[str, Callable[[ClipBlock, nn.Module], nn.Module]] = {
+        "gru": lambda block, adapter: PEClipVisionBlock(
+            block, adapter, TemporalDynamicAdapter(vision.width, wide)
+        ),
+        "none": lambda block, adapter: PEClipTextBlock(block, adapter, nn.Identity()),
     }
     vision.blocks = nn.ModuleList(
-        PEClipVisionBlock(clip_block(block), adapter, temporal[config.temporal_adapter]())
+        layer[config.temporal_adapter](clip_block(block), adapter)
         for block, adapter in zip(vision.blocks, shared, strict=True)
     )
     shared = _shared_adapters(config, text.width, len(text.blocks))

@@ -1,4 +1,4 @@
-"""Configuration of PE-CLIP, and of CLIP itself as a PE-CLIP without adapters and prompts."""
+"""Configuration of PE-CLIP, and of CLIP itself and of LoRA alone as a PE-CLIP without adapters and prompts."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Literal, Self
 from pydantic import Field
 
 from peclip.config import BackboneSizes, ModelConfig
+from peclip.models.brick_configs import LoraConfig, TemporalHeadConfig
 
 
 class PEClipConfig(ModelConfig):
@@ -34,6 +35,10 @@ class PEClipConfig(ModelConfig):
     """Number of layers with their own prompt, including the first."""
     prompt_half: bool = False
     """Round the prompts to fp16, like the release; set by `peclip convert`."""
+    lora: LoraConfig | None = None
+    """LoRA in the blocks of CLIP, beside the adapters and prompts or, with these disabled, instead of them."""
+    temporal_head: TemporalHeadConfig | None = None
+    """A transformer over the features of frames, instead of their mean."""
 
     @classmethod
     def for_backbone(cls, backbone: str, pretrained: str | None, sizes: BackboneSizes) -> Self:
@@ -54,3 +59,9 @@ class PlainClipConfig(PEClipConfig):
     temporal_adapter: Literal["gru", "none"] = "none"
     text_adapter: Literal["per_layer", "none"] = "none"
     prompt_length: int = Field(0, ge=0, le=64)
+
+
+class LoraClipConfig(PlainClipConfig):
+    """CLIP with LoRA alone: a PE-CLIP without adapters and prompts, and stored as one."""
+
+    lora: LoraConfig | None = LoraConfig()

@@ -11,7 +11,7 @@ from peclip.config import ModelConfig, check
 from peclip.errors import ConfigError
 from peclip.models.base import ExpressionModel
 from peclip.models.fine_cliper_config import FineCLIPERConfig
-from peclip.models.pe_clip_config import PEClipConfig, PlainClipConfig
+from peclip.models.pe_clip_config import LoraClipConfig, PEClipConfig, PlainClipConfig
 from peclip.text.bounds import check_bounds
 from peclip.text.parsing import parse_json
 
@@ -40,7 +40,7 @@ ARCHITECTURES: dict[str, Architecture] = {
 DEFAULT = "pe-clip"
 """The architecture of an untrained model without a prefix, and of a configuration that does not name one."""
 
-VARIANTS: dict[str, type[ModelConfig]] = {"clip": PlainClipConfig}
+VARIANTS: dict[str, type[ModelConfig]] = {"clip": PlainClipConfig, "lora": LoraClipConfig}
 """Other default configurations of these architectures."""
 
 

@@ -120,11 +120,3 @@ class TemporalDynamicAdapter(nn.Module):
         states = self.gru(self.down(normed).unflatten(0, (-1, num_frames)))
         h = F.gelu(states.flatten(0, 1))
         return torch.addcmul(x, F.relu(self.scale(normed)), self.up(h))
-
-
-class IdentityAdapter(nn.Module):
-    """Replaces a `TemporalDynamicAdapter` in an ablation."""
-
-    def forward(self, x: Tensor, num_frames: int) -> Tensor:
-        """Returns (B*T, L, W) unchanged."""
-        return x

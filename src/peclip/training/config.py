@@ -25,6 +25,10 @@ class LearningRates(Config):
     """Learning rate of the adapters (ShA, TDA and TA)."""
     prompts: float = Field(3e-5, ge=0, le=1000)
     """Learning rate of the prompts of both towers, and of their coupling."""
+    lora: float = Field(2e-4, ge=0, le=1000)
+    """Learning rate of LoRA."""
+    head: float = Field(2e-4, ge=0, le=1000)
+    """Learning rate of the temporal head."""
     backbone: float = Field(0.0, ge=0, le=1000)
     """Learning rate of CLIP itself: 0 keeps it frozen, as in the papers. No weight decay is applied to its vectors
     (norms, biases)."""
@@ -33,7 +37,7 @@ class LearningRates(Config):
     `backbone`."""
 
     def peak(self, part: str) -> float:
-        """Returns the peak rate of `adapters`, `prompts`, `backbone` or `stem`."""
+        """Returns the peak rate of a part, the name of one of these fields."""
         rate = getattr(self, part)
         return self.backbone if rate is None else float(rate)
 

@@ -121,6 +121,9 @@ class Learner:
         num_classes = len(self.model.labels)
         seen = torch.zeros(1 + num_classes**2, device=self._device)
         self._draw_texts(Random(f"{self.config.seed}:{epoch}:{step}:texts"))
+        rank = self.runtime.world.rank
+        # Dropout draws from torch's generator: its state must not depend on where a run was interrupted.
+        torch.manual_seed(Random(f"{self.config.seed}:{epoch}:{step}:{rank}:drop").getrandbits(63))
         for number, videos in enumerate(passes):
             if videos is not None:
                 random = Random(f"{self.config.seed}:{epoch}:{step}:{number}:mix")

@@ -15,6 +15,8 @@ from peclip.nn.stem import stems_of
 from peclip.training.config import TrainConfig
 
 _PART = "part"
+_GROUPS = {"prompts": "prompts", "backbone": "backbone", "LoRA": "lora", "head": "head"}
+"""By part of a model: its field of `LearningRates`, if not `adapters`."""
 _HIDDEN = (nn.Linear, nn.MultiheadAttention)
 """Modules whose matrices Muon trains; it does not suit embeddings or other shapes."""
 
@@ -24,7 +26,7 @@ def make_optimizers(
 ) -> tuple[torch.optim.Optimizer, ...]:
     """Returns the optimisers of the trained parameters: AdamW, and Muon if configured.
 
-    Weights of adapters and prompts all decay, as in the release; of the backbone the matrices do. Muon
+    Weights of adapters, prompts and other added parts all decay, as in the release; of the backbone the matrices do. Muon
     (Jordan et al., 2024; its update scaled to AdamW's, Liu et al., 2025, "Muon is Scalable for LLM
     Training") takes the matrices of linear layers and attention of a trained backbone.
 
@@ -38,10 +40,12 @@ def make_optimizers(
         ("backbone", False): [],
         ("stem", True): [],
         ("stem", False): [],
+        ("lora", True): [],
+        ("head", True): [],
     }
     stem = {parameter for stem in stems_of(model) for parameter in stem.trunk()}
     for part, parameters in model.parameter_groups().items():
-        name = part if part in ("prompts", "backbone") else "adapters"
+        name = _GROUPS.get(part, "adapters")
         for parameter in parameters:
             if parameter.requires_grad:
                 own = "stem" if parameter in stem else name
@@ -56,8 +60,8 @@ def make_optimizers(
     ]
     if not groups:
         raise ConfigError(
-            "Nothing to train: the model has no adapters and no prompts, and its backbone is "
-            "frozen. Enable adapters or prompts, or set train.lr.backbone."
+            "Nothing to train: the model has no adapters, prompts, LoRA or temporal head, and its "
+            "backbone is frozen. Enable one of them, or set train.lr.backbone."
         )
     adamw = torch.optim.AdamW(groups, fused=True)  # one pass over the weights: 8 ms against 27
     if config.optimizer == "adamw":

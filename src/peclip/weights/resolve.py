@@ -51,7 +51,8 @@ def resolve(
     Args:
         name: `None` or `"nano"`, `"debug"`, `"ViT-B-16-quickgelu/openai"` (any open_clip ViT and weight
             tag), a directory, or a hub repository `"owner/name[@revision]"`. An untrained model may have an
-            architecture prefix: `"finecliper:ViT-B-16-quickgelu/openai"`, or `"clip:…"` for CLIP itself.
+            architecture prefix: `"finecliper:ViT-B-16-quickgelu/openai"`, or `"clip:…"` for CLIP itself,
+            or `"lora:…"` for CLIP with LoRA.
         settings: cache, network and token.
         revision: of a hub repository; may also follow an `@` in the name.
         architecture: of an untrained model whose name has no prefix.
@@ -85,8 +86,8 @@ def resolve(
     raise ConfigError(
         f"Unknown model {text!r}. Use one of {', '.join([*EMBEDDED, *SPECIAL])}, BACKBONE/WEIGHTS "
         "such as ViT-B-16-quickgelu/openai (finecliper:BACKBONE/WEIGHTS for FineCLIPER, "
-        "clip:BACKBONE/WEIGHTS for plain CLIP), a directory with a config.json, or a hub "
-        "repository owner/name[@revision]. To list the models, run: peclip models list"
+        "clip:BACKBONE/WEIGHTS for plain CLIP, lora:BACKBONE/WEIGHTS for CLIP with LoRA), a "
+        "directory with a config.json, or a hub repository owner/name[@revision]. To list the models, run: peclip models list"
     )
 
 
