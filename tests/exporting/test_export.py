@@ -10,6 +10,7 @@ from typing import Any, get_args
 
 import numpy as np
 import pytest
+import torch
 from exported_models import metadata_of, save_trained
 from outcomes import refusal
 
@@ -22,6 +23,7 @@ from peclip.exported.registry import LOADERS
 from peclip.exporting.parity import face_windows, noise_windows
 from peclip.exporting.registry import FORMATS, Format
 from peclip.literals import ExportFormat
+from peclip.models.registry import build_model
 from peclip.weights.model_card import licence_of
 
 onnx = pytest.importorskip("onnx", reason="needs the extra: pip install 'peclip[export]'")
@@ -141,6 +143,20 @@ def test_finecliper_is_exported(tmp_path: Path) -> None:
     assert model.labels.names == ("calm", "tense")
     assert model.texts["calm"] == "A person with an expression of calm"
     assert model.config.architecture == "finecliper"
+
+
+def test_lora_is_exported_merged_and_the_head_with_it(tmp_path: Path) -> None:
+    pytest.importorskip("onnxscript")
+    model = PEClip.from_pretrained("debug", device="cpu")
+    config = model.config.derive(lora={"rank": 16}, temporal_head={"heads": 4})
+    network = build_model(config).eval()
+    for parameter in network.parameters():
+        if parameter.requires_grad:
+            torch.nn.init.normal_(parameter, std=0.1)
+    PEClip(network, config, device=torch.device("cpu"), precision="fp32").save_pretrained(tmp_path)
+    assert export_model(tmp_path, tmp_path / "model.onnx") < 1e-4
+    shapes = [tuple(t.dims) for t in onnx.load(tmp_path / "model.onnx").graph.initializer]
+    assert not any(16 in shape and len(shape) == 2 for shape in shapes), "no matrix of rank 16"
 
 
 @pytest.mark.slow

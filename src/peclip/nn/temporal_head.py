@@ -66,7 +66,7 @@ class TemporalHead(MeanOverFrames):
         if present is not None:
             features = torch.where(present[..., None], features, mean[:, None])
         x = self.down(features) + self.positions_of(features.shape[1])
-        x = torch.cat([self.start.to(x.dtype).expand(len(x), 1, -1), x], dim=1)
+        x = torch.cat([self.start.to(x.dtype).expand(x.shape[0], 1, -1), x], dim=1)
         x = self._drop(x)
         for layer in self.layers:
             x = layer(x, Layout(wanted=1 if layer is self.layers[-1] else None))
