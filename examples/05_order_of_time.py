@@ -1,11 +1,12 @@
-"""Does the Temporal Dynamic Adapter use the order of frames? A task that only frame order can solve.
+"""Which parts of a model use the order of frames? A task that only frame order can solve.
 
     python examples/05_order_of_time.py [FOLDER]
 
 Every video is written twice, forwards (`rising`) and backwards (`falling`), so both classes contain exactly the
-same frames, and a mean over frames cannot separate them. The same network is trained twice with
-`peclip train`: with the TDA, and with the TDA replaced by the identity. The backbone is `debug`, random
-and frozen, so only adapters and prompts can learn. This takes a few minutes on two CPU cores.
+same frames, and a mean over frames cannot separate them. `peclip train` trains variants of one network:
+PE-CLIP with and without the Temporal Dynamic Adapter (TDA) and the temporal head, and LoRA with and without
+the head. The backbone is `debug`, random and frozen, so only what is added can learn. This takes several
+minutes on two CPU cores; CPU seconds are of training and testing.
 """
 
 from __future__ import annotations
@@ -13,15 +14,45 @@ from __future__ import annotations
 import csv
 import sys
 import tempfile
+import time
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from matplotlib.figure import Figure
 from PIL import Image
 
 from peclip.cli.app import run
+from peclip.metrics.intervals import wilson
+from peclip.weights.checkpoint import read_checkpoint
+from peclip.weights.parameter_counts import count_parameters
 
 TRAIN, TEST, FRAMES, SIZE = 120, 60, 8, 32
+
+WITHOUT_TDA = {"model.temporal_adapter": "none"}
+HEAD = {"model.temporal_head.heads": "4"}
+VARIANTS = {
+    "mean": ("debug", WITHOUT_TDA),
+    "TDA": ("debug", {}),
+    "head": ("debug", WITHOUT_TDA | HEAD),
+    "TDA + head": ("debug", HEAD),
+    "LoRA": ("lora:debug", {}),
+    "LoRA + head": ("lora:debug", HEAD),
+}
+"""By name: the initial model, and its settings."""
+
+
+class Result(NamedTuple):
+    """Of a variant."""
+
+    trainable: int
+    cpu_s: float
+    hits: int
+    """Correct predictions of 2 * TEST."""
+
+    @property
+    def accuracy(self) -> float:
+        return 100 * self.hits / (2 * TEST)
 
 
 def draw_video(rng: np.random.Generator) -> list[np.ndarray]:
@@ -45,20 +76,24 @@ def write_split(folder: Path, count: int, rng: np.random.Generator) -> None:
                 Image.fromarray(frame).save(place / f"{index:02d}.png")
 
 
-def accuracy(run_folder: Path) -> float:
-    """Returns the accuracy of the test predictions of a run, in per cent."""
+def result(run_folder: Path, cpu_s: float) -> Result:
+    """Returns what a run has trained, and how well."""
     rows = list(csv.DictReader((run_folder / "predictions.csv").read_text().splitlines()))
     assert len(rows) == 2 * TEST
-    return 100 * sum(row["target"] == row["label"] for row in rows) / len(rows)
+    config = read_checkpoint(run_folder / "model", name="model").config
+    hits = sum(row["target"] == row["label"] for row in rows)
+    return Result(sum(count_parameters(config)["trainable"].values()), cpu_s, hits)
 
 
-def main(folder: Path) -> dict[str, float]:
+def main(folder: Path) -> dict[str, Result]:
     rng = np.random.default_rng(0)
     write_split(folder / "data" / "train", TRAIN, rng)
     write_split(folder / "data" / "test", TEST, rng)
     settings = {
         "train.lr.adapters": "0.005",
         "train.lr.prompts": "0.001",
+        "train.lr.lora": "0.005",
+        "train.lr.head": "0.005",
         "train.warmup_epochs": "1",
         "model.temperature": "0.1",
         "train.mixing.mixup": "0",
@@ -69,27 +104,42 @@ def main(folder: Path) -> dict[str, float]:
         "train.select_on": "last",
         "model.num_frames": str(FRAMES),
     }
-    scores = {}
-    for name, adapter in {"with TDA": "gru", "without TDA": "none"}.items():
-        out = folder / adapter
-        arguments = ["--dataset", "folder", "--data-root", str(folder / "data"), "-m", "debug"]
+    results = {}
+    for name, (model, changes) in VARIANTS.items():
+        out = folder / name
+        arguments = ["--dataset", "folder", "--data-root", str(folder / "data"), "-m", model]
         arguments += ["--epochs", "25", "--batch-size", "16", "--workers", "0", "--device", "cpu"]
-        for field, value in (settings | {"model.temporal_adapter": adapter}).items():
+        for field, value in (settings | changes).items():
             arguments += ["--set", f"{field}={value}"]
+        start = time.process_time()
         if code := run(["train", *arguments, "--out", str(out)]):
             raise SystemExit(code)
-        scores[name] = accuracy(out)
-        print(f"{name}: {scores[name]:.1f} % of {2 * TEST} held-out videos", flush=True)
-    return scores
+        results[name] = result(out, time.process_time() - start)
+    return results
 
 
-def draw(scores: dict[str, float]) -> Figure:
-    figure = Figure(figsize=(5, 3), layout="constrained")
+def table(results: dict[str, Result]) -> str:
+    """Returns the results in Markdown."""
+    lines = [
+        "| variant | trainable parameters | CPU s | accuracy (95 % interval) |",
+        "|---|---|---|---|",
+    ]
+    for name, found in results.items():
+        low, high = (100 * float(end) for end in wilson(found.hits, 2 * TEST))
+        accuracy = f"{found.accuracy:.1f} % ({low:.1f} to {high:.1f})"
+        lines.append(f"| {name} | {found.trainable:,} | {found.cpu_s:.0f} | {accuracy} |")
+    return "\n".join(lines)
+
+
+def draw(results: dict[str, Result]) -> Figure:
+    figure = Figure(figsize=(6.5, 3), layout="constrained")
     axes = figure.subplots()
-    bars = axes.bar(list(scores), list(scores.values()), color=["#0072B2", "#999999"], width=0.5)
+    colours = ["#999999" if name in ("mean", "LoRA") else "#0072B2" for name in results]
+    heights = [found.accuracy for found in results.values()]
+    bars = axes.bar(list(results), heights, color=colours, width=0.5)
     axes.bar_label(bars, fmt="%.1f %%")
     axes.axhline(50, color="black", linestyle="--", linewidth=1)
-    axes.text(1.3, 51.5, "chance", ha="right", fontsize=8)
+    axes.text(0.5, 51.5, "chance", ha="center", fontsize=8)
     axes.set(ylim=(0, 108), ylabel="accuracy on held-out videos (%)")
     axes.set_title("The same frames in opposite order are two classes", fontsize=10)
     return figure
@@ -103,4 +153,5 @@ if __name__ == "__main__":
         with tempfile.TemporaryDirectory() as temporary:
             results = main(Path(temporary))
         target = Path()
+    print(table(results))
     draw(results).savefig(target / "order_of_time.png", dpi=120)

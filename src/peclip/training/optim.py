@@ -34,14 +34,9 @@ def make_optimizers(
         ConfigError: the model has no trainable parameters, or none for Muon.
     """
     members: dict[tuple[str, bool], list[nn.Parameter]] = {
-        ("adapters", True): [],
-        ("prompts", True): [],
-        ("backbone", True): [],
-        ("backbone", False): [],
-        ("stem", True): [],
-        ("stem", False): [],
-        ("lora", True): [],
-        ("head", True): [],
+        (name, decays): []
+        for name in ("adapters", "prompts", "backbone", "stem", "lora", "head")
+        for decays in (True, False)
     }
     stem = {parameter for stem in stems_of(model) for parameter in stem.trunk()}
     for part, parameters in model.parameter_groups().items():

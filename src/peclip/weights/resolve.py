@@ -51,8 +51,7 @@ def resolve(
     Args:
         name: `None` or `"nano"`, `"debug"`, `"ViT-B-16-quickgelu/openai"` (any open_clip ViT and weight
             tag), a directory, or a hub repository `"owner/name[@revision]"`. An untrained model may have an
-            architecture prefix: `"finecliper:ViT-B-16-quickgelu/openai"`, or `"clip:…"` for CLIP itself,
-            or `"lora:…"` for CLIP with LoRA.
+            prefix: `"finecliper:ViT-B-16-quickgelu/openai"`, `"clip:…"` for CLIP, `"lora:…"` with LoRA.
         settings: cache, network and token.
         revision: of a hub repository; may also follow an `@` in the name.
         architecture: of an untrained model whose name has no prefix.
