@@ -37,30 +37,34 @@ def explain(
     Args:
         model: a model with a network, such as `PEClip.from_pretrained()`.
         video: a file, a folder of frames, a URL, or pixels (see `Video`).
-        at: seconds, in the time of the rows; by default, the window with the highest probability is explained.
-        person: id in the rows; by default, the person with the largest face at that moment.
+        at: seconds, in the time of the rows; by default, the window with the highest probability is explained, which
+            is that of `label` if it is given.
+        person: id in the rows; by default any, and at a given moment the one with the largest face in the window.
         label: the label whose probability is explained; by default the most likely one.
         methods: names in `registry.METHODS`; by default all that the model supports, except `occlusion`, which is slow.
         options: windows, faces and decoding, as for `predict`.
 
     Raises:
-        ConfigError: no network, an unknown label or method, a live source, or nobody is visible at that moment.
+        ConfigError: no network, an unknown label or method, a live source, a baseline, or nobody is visible at that
+            moment.
         VideoError: the source cannot be read.
     """
     check_methods(methods)
     network = check_network(model)
     index = None if label is None else model.labels.index(label)
-    chosen = choose_window(network, video, at, person, options)
+    chosen = choose_window(network, video, at, person, options, index)
     if index is None:
         index = chosen.probabilities.index(max(chosen.probabilities))
     found = prepare_window(network, video, chosen.window, index, options)
     with runtime.memory_errors(network.device, "Use --device cpu."):
+        log_odds = float(found.predict(found.batch))
         findings = find_all(found, methods)
     return Explanation(
         source=chosen.source,
         model=model.name,
         label=model.labels.names[index],
         scores=dict(zip(model.labels, chosen.probabilities, strict=True)),
+        log_odds=log_odds,
         track_id=chosen.window.track_id,
         start_s=chosen.window.start_s,
         end_s=chosen.window.end_s,
