@@ -15,7 +15,7 @@ from evidence import (
     window_of,
 )
 
-from peclip import PEClip
+from peclip import FineCLIPER, PEClip
 from peclip.errors import ConfigError
 from peclip.explain.explained_window import ExplainedWindow
 from peclip.explain.faithfulness import randomise
@@ -38,6 +38,11 @@ def seeing() -> PEClip:
 def blind(seeing: PEClip) -> list[ExpressionModel]:
     """The same model with random weights, three times."""
     return [randomise(seeing.model, seed) for seed in range(3)]
+
+
+@pytest.fixture(scope="module")
+def fine() -> FineCLIPER:
+    return build_seeing_model("finecliper")
 
 
 def frames_that_rank_first(window: ExplainedWindow, method: str) -> set[int]:
@@ -103,6 +108,27 @@ def test_the_mass_of_a_map_is_where_the_evidence_is(
         assert share_in(window, method, quarter) > 0.75
     for model in blind:
         shares = [share_in(window, method, quarter) for quarter, window in quarters(seeing, model)]
+        assert np.mean(shares) < 0.6
+
+
+@pytest.mark.slow
+def test_finecliper_is_explained_by_its_evidence(fine: FineCLIPER) -> None:
+    """As for PE-CLIP; its adapters spread the maps more."""
+    blind = randomise(fine.model)
+    for method in WHEN:
+        for expected, window in cases(fine, fine.model):
+            assert frames_that_rank_first(window, method) == expected
+        found = [
+            frames_that_rank_first(w, method) == expected for expected, w in cases(fine, blind)
+        ]
+        assert sum(found) <= len(found) / 2
+    for method in WHERE:
+        shares = [
+            share_in(window, method, quarter) for quarter, window in quarters(fine, fine.model)
+        ]
+        assert min(shares) > 0.5
+        assert np.mean(shares) > 0.75
+        shares = [share_in(window, method, quarter) for quarter, window in quarters(fine, blind)]
         assert np.mean(shares) < 0.6
 
 

@@ -207,7 +207,7 @@ class _Words(_Part):
             text.set_parse_math(False)
         for place, value in zip(places, values, strict=True):
             axes.annotate(
-                f"{value:.2f}", (max(value, 0), place), xytext=(3, 0), textcoords="offset points",
+                f"{round(value, 2) + 0.0:.2f}", (max(value, 0), place), xytext=(3, 0), textcoords="offset points",
                 va="center", size=7, color=INK,
             )  # fmt: skip
         axes.axvline(0, color=SHADE, linewidth=0.8)

@@ -46,7 +46,7 @@ def draw(data: PlotData) -> Figure:
     as_plain_text(axes)
     people = "" if found.num_subjects is None else f" of {found.num_subjects:,} subjects"
     interval = (
-        f"95 % intervals from {found.resamples:,} paired bootstrap draws of {found.unit}"
+        f"95 % intervals from {found.resamples:,} paired bootstrap draws of {found.unit}; p by randomisation"
         if found.resamples
         else "no intervals were requested"
     )

@@ -13,6 +13,7 @@ from peclip.metrics.embedding import chosen, embed
 from peclip.metrics.figures.plot_data import PlotData
 from peclip.metrics.figures.titles import add_title, class_names
 from peclip.results.figures import label_colours
+from peclip.text.display import shortened
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -90,7 +91,8 @@ def _draw_points(
     """Draws the points of each class; with many classes, their numbers in the legend stand at their medians."""
     looks, many = looks_of(labels), len(labels) > _MANY
     size = float(np.clip(4000 / len(points), 10, 60))
-    shown = class_names(labels, limit=28)
+    # The numbers of many classes tell them apart.
+    shown = [shortened(name, 28) for name in labels] if many else class_names(labels, limit=28)
     for number, (name, short) in enumerate(zip(labels, shown, strict=True), 1):
         own = points[targets == name]
         colour, marker = looks[name]
