@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,6 +24,7 @@ from peclip.explain.film import FRAME_S, draw_frame
 from peclip.explain.heat import paint
 from peclip.explain.outputs import WRITERS, save
 from peclip.explain.window_choice import choose_window
+from peclip.inference.session import Session
 
 WHOLE = PredictOptions(face_crop=False, window=float("inf"))
 
@@ -143,6 +146,22 @@ def test_people_without_rows_are_not_explained() -> None:
 def test_unknown_methods_are_named_before_anything_is_read(seeing: PEClip) -> None:
     with pytest.raises(ConfigError, match="'grad-cam'.*rollout"):
         explain(seeing, Path("missing.mp4"), methods=["grad-cam"])  # type: ignore[list-item]
+    with pytest.raises(ConfigError, match="'streams'.*single stream.*dynamic-scale, rollout"):
+        explain(seeing, Path("missing.mp4"), methods=["words", "streams"])
+
+
+def test_the_position_in_the_video_can_be_followed(seeing: PEClip) -> None:
+    positions = []
+
+    @contextmanager
+    def follow(session: Session) -> Iterator[None]:
+        positions.append(session.position_s)
+        yield
+        positions.append(session.position_s)
+
+    video = draw_evidence(2, range(4, 8), (0, 1))
+    explain(seeing, video, methods=["rollout"], options=WHOLE, follow=follow)
+    assert positions == pytest.approx([0.0, 0.44])  # the time of the last frame
 
 
 def test_json_has_all_numbers(explanation: Explanation, tmp_path: Path) -> None:

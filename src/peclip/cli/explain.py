@@ -15,9 +15,11 @@ from peclip.cli.options import (
     LabelsOpt,
     ModelOpt,
     OverwriteOpt,
+    ProgressOpt,
     check_output,
     read_labels,
 )
+from peclip.cli.reading_bar import ReadingBar
 from peclip.config import check
 from peclip.errors import ConfigError
 from peclip.files import locked
@@ -94,6 +96,7 @@ def explain(
     labels: LabelsOpt = None,
     device: DeviceOpt = "auto",
     overwrite: OverwriteOpt = False,
+    progress: ProgressOpt = True,
 ) -> None:
     """Explain a prediction: which frames, which parts of the face and which words it rests on.
 
@@ -120,16 +123,19 @@ def explain(
     if own is not None:
         loaded = loaded.with_labels(own)
     loaded.prepare(checked)
+    end = checked.end if at is None else at
     with locked(None if stdout else output):
-        found = explain_video(
-            loaded,
-            where,
-            at=at,
-            person=person,
-            label=label,
-            methods=cast(list[ExplainMethod], method or []),
-            options=checked,
-        )
+        with console.progress_bar(enabled=progress) as bar:
+            found = explain_video(
+                loaded,
+                where,
+                at=at,
+                person=person,
+                label=label,
+                methods=cast(list[ExplainMethod], method or []),
+                options=checked,
+                follow=ReadingBar(bar, end=end).follow,
+            )
         if output is None:
             _print(found)
         elif stdout:

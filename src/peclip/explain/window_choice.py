@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Container, Generator, Iterable
-from contextlib import closing
+from collections.abc import Callable, Container, Generator, Iterable
+from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass
 from typing import NamedTuple, cast
 
@@ -16,6 +16,8 @@ from peclip.predict_options import PredictOptions
 from peclip.recognizers.predictor import Predictor
 from peclip.results.rows import Row
 from peclip.video.windows import FaceWindow
+
+Follow = Callable[[Session], AbstractContextManager[object]]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -38,6 +40,7 @@ def choose_window(
     person: int | None,
     options: PredictOptions,
     label: int | None = None,
+    follow: Follow = nullcontext,
 ) -> ChosenWindow:
     """Predicts a video up to a moment, or the whole of it, and returns one window.
 
@@ -49,6 +52,7 @@ def choose_window(
         person: id in the rows; by default any, and at a given moment the one with the largest face in the window.
         options: windows, faces and decoding.
         label: index of the label whose probability is to be the highest; by default that of any label.
+        follow: is entered with the session while the video is read.
 
     Raises:
         ConfigError: the source is live, there is no such window, or an option changes rows after the prediction.
@@ -65,7 +69,8 @@ def choose_window(
         return found
 
     session = model.open(video, options, keep_faces=True, score=watched)
-    rows = _read(session, at)
+    with follow(session):
+        rows = _read(session, at)
     best = search.best({row.track_id for row in rows})
     if best is None:
         raise ConfigError(_advice(session.source, at, person, rows))
