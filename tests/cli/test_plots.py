@@ -91,6 +91,7 @@ def test_a_comparison(predictions: Path, better: Path, tmp_path: Path, capsys: O
     assert lines[3][:5] == ["UAR", "4", "75.00", "100.00", "+25.00"]
     assert lines[4][:5] == ["WAR", "4", "75.00", "100.00", "+25.00"]
     assert lines[5][:5] == ["happiness", "2", "50.00", "100.00", "+50.00"]
+    assert lines[4][8:] == ["1.000"], "one video differs, in either direction"
     assert "only first 0, only second 1, both wrong 0" in out
     document = json.loads((folder / "comparison.json").read_text(encoding="utf-8"))
     assert (document["num_videos"], document["war"]["difference"]) == (4, 25)
@@ -99,6 +100,22 @@ def test_a_comparison(predictions: Path, better: Path, tmp_path: Path, capsys: O
     assert run([*arguments, "--overwrite", "--subjects", str(subjects)]) == 0
     assert "4 videos, 2 subjects" in capsys.readouterr().out
     assert json.loads((folder / "comparison.json").read_text())["num_subjects"] == 2
+
+
+def test_the_title_of_a_comparison_names_files_without_their_folders(
+    predictions: Path, better: Path
+) -> None:
+    from peclip.cli.plot_sources import PlotReader, compared
+    from peclip.runs.evaluate_options import EvaluateOptions
+
+    reader = PlotReader(None, None, "DFEW fold 1 test", EvaluateOptions())
+    found = compared((predictions, better), None, reader)
+    assert (found.videos, found.model) == (
+        "DFEW fold 1 test. First: predictions.csv",
+        "Second: better.csv",
+    )
+    again = compared((predictions, predictions), None, reader)
+    assert again.model == f"Second: {predictions.parent.name}/predictions.csv"
 
 
 def test_a_run_of_several_folds_is_merged(root: Path, tmp_path: Path, capsys: Output) -> None:

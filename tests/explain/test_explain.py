@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import av
@@ -15,12 +18,13 @@ from peclip import PEClip, PredictOptions
 from peclip.cli.app import run
 from peclip.cli.explain import ENDINGS
 from peclip.errors import ConfigError
-from peclip.explain import Explanation, explain
+from peclip.explain import Explanation, Finding, explain
 from peclip.explain.figure import plot_explanation, shown_frames
 from peclip.explain.film import FRAME_S, draw_frame
 from peclip.explain.heat import paint
 from peclip.explain.outputs import WRITERS, save
 from peclip.explain.window_choice import choose_window
+from peclip.inference.session import Session
 
 WHOLE = PredictOptions(face_crop=False, window=float("inf"))
 
@@ -84,9 +88,80 @@ def test_a_moment_without_the_person_names_who_is_visible(seeing: PEClip) -> Non
         choose_window(seeing, video, 9.0, None, WHOLE)
 
 
+def test_a_label_is_explained_where_it_is_most_likely(seeing: PEClip) -> None:
+    """Anger is visible in frames 5 to 8, from 0.16 to 0.32 s; at the end, only `neutral` is likely."""
+    options = PredictOptions(face_crop=False, window=0.16, hop=0.16)
+    video = draw_evidence(2, range(4, 8), (0, 1))
+    for label in ("anger", "neutral"):
+        index = seeing.labels.index(label)
+        chosen = choose_window(seeing, video, None, None, options, index)
+        rows = seeing.predict(video, options).rows
+        best = max(rows, key=lambda row: row.scores[label])
+        assert chosen.window.start_s == best.start_s
+    assert best.start_s != pytest.approx(0.16)
+
+
+def test_the_last_moment_belongs_to_the_last_window(seeing: PEClip) -> None:
+    options = PredictOptions(face_crop=False, window=0.24, hop=0.24)
+    video = draw_evidence(2, range(4, 8), (0, 1))
+    assert choose_window(seeing, video, 0.48, None, options).window.start_s == pytest.approx(0.24)
+    assert choose_window(seeing, video, 0.24, None, options).window.start_s == pytest.approx(0.24)
+
+
+@pytest.mark.parametrize(
+    ("at", "changes", "remedy"),
+    [
+        (float("nan"), {}, "nan s; use a number of seconds"),
+        (float("inf"), {}, "inf s; use a number of seconds"),
+        (None, {"baseline": "median"}, "'median'.*Remove the option"),
+    ],
+)
+def test_refused_before_the_video_is_read(
+    seeing: PEClip, at: float | None, changes: dict[str, str], remedy: str
+) -> None:
+    options = PredictOptions(**changes)
+    with pytest.raises(ConfigError, match=remedy):
+        explain(seeing, Path("missing.mp4"), at=at, options=options)
+
+
+def test_people_without_rows_are_not_explained() -> None:
+    """Of two people, `max_people` keeps the one seen longest, although the other has the larger face."""
+    from peclip.explain.window_choice import _Search
+    from peclip.video.faces import FaceBox
+    from peclip.video.windows import FaceWindow
+
+    def window(track: int, side: float) -> FaceWindow:
+        crops = np.zeros((1, 4, 4, 3), np.uint8)
+        box = FaceBox(0, 0, side, side, 1)
+        return FaceWindow(track, 0, 0.0, 1.0, 0, 9, 1, crops, box, 1.0, 2)
+
+    search = _Search(0.5, None, None)
+    for track, side in ((0, 20), (1, 80)):
+        search.offer(window(track, side), [0.5, 0.5])
+    assert search.best({0, 1}).window.track_id == 1
+    assert search.best({0}).window.track_id == 0
+    assert search.best(set()) is None
+
+
 def test_unknown_methods_are_named_before_anything_is_read(seeing: PEClip) -> None:
     with pytest.raises(ConfigError, match="'grad-cam'.*rollout"):
         explain(seeing, Path("missing.mp4"), methods=["grad-cam"])  # type: ignore[list-item]
+    with pytest.raises(ConfigError, match="'streams'.*single stream.*dynamic-scale, rollout"):
+        explain(seeing, Path("missing.mp4"), methods=["words", "streams"])
+
+
+def test_the_position_in_the_video_can_be_followed(seeing: PEClip) -> None:
+    positions = []
+
+    @contextmanager
+    def follow(session: Session) -> Iterator[None]:
+        positions.append(session.position_s)
+        yield
+        positions.append(session.position_s)
+
+    video = draw_evidence(2, range(4, 8), (0, 1))
+    explain(seeing, video, methods=["rollout"], options=WHOLE, follow=follow)
+    assert positions == pytest.approx([0.0, 0.44])  # the time of the last frame
 
 
 def test_json_has_all_numbers(explanation: Explanation, tmp_path: Path) -> None:
@@ -98,9 +173,63 @@ def test_json_has_all_numbers(explanation: Explanation, tmp_path: Path) -> None:
         explanation.findings["leave-one-out"].frames.tolist(), abs=1e-6
     )
     assert np.shape(document["findings"]["rollout"]["maps"]) == (FRAMES, 2, 2)
+    assert document["log_odds"] == pytest.approx(explanation.log_odds, rel=1e-5)
+    p = explanation.scores["anger"]
+    assert explanation.log_odds == pytest.approx(np.log(p / (1 - p)), abs=1e-3)
     assert document["scores"] == pytest.approx(dict(explanation.scores), abs=1e-6)
     assert document["times_s"][5] == 0.2
     assert {word["text"] for word in document["findings"]["words"]["words"]} >= {"lid tightener"}
+
+
+def test_small_numbers_keep_their_digits_in_json() -> None:
+    values = np.array([1.23456789e-7, -12345.678, 0.0])
+    finding = Finding("gradient", 1, frames=values, maps=values[:, None, None])
+    document = finding.to_dict()
+    assert document["frames"] == [1.23457e-7, -12345.7, 0.0]
+    assert document["maps"] == [[[1.23457e-7]], [[-12345.7]], [[0.0]]]
+
+
+def test_a_file_of_another_kind_is_refused(explanation: Explanation, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"'why.gif'.*\.png, .*\.json"):
+        save(explanation, str(tmp_path / "why.gif"))
+
+
+@pytest.mark.filterwarnings("ignore:Glyph")  # the font for it may not be installed
+@pytest.mark.parametrize("letters", ["expression ", "表情"])
+def test_long_names_stay_inside_the_picture(explanation: Explanation, letters: str) -> None:
+    pytest.importorskip("matplotlib")
+    from matplotlib.text import Text
+
+    long = {name: f"{name} {letters * 100}"[:200] for name in explanation.scores}
+    words = explanation.findings["words"]
+    renamed = replace(
+        explanation,
+        source=f"{letters * 40}.mp4",
+        model=letters * 40,
+        label=long["anger"],
+        scores={long[name]: score for name, score in explanation.scores.items()},
+        findings={
+            "words": replace(
+                words,
+                words=tuple(
+                    replace(word, text=letters * 60, label=long[word.label]) for word in words.words
+                ),
+            )
+        },
+    )
+    figure = plot_explanation(renamed)
+    figure.draw_without_rendering()
+    for text in figure.findobj(Text):
+        if text.get_visible() and text.get_text():
+            box = text.get_window_extent()
+            assert box.x0 >= 0, text.get_text()
+            assert box.x1 <= figure.bbox.x1, text.get_text()
+
+
+def test_copies_of_a_frame_are_shown_once(explanation: Explanation) -> None:
+    short = replace(explanation, frame_numbers=(3, 3, 3, 3, 5, 5, 5, 5, 8, 8, 8, 8))
+    assert shown_frames(short) == [0, 4, 8]
+    assert shown_frames(replace(explanation, frame_numbers=(7,) * FRAMES)) == [0]
 
 
 def test_the_picture_has_a_bar_per_frame_and_a_map_per_shown_frame(
@@ -137,12 +266,14 @@ def test_the_video_shows_each_frame_for_half_a_second(
         duration = container.duration / 1e6
     assert len(frames) == FRAMES
     assert duration == pytest.approx(FRAMES * FRAME_S, abs=0.01)
-    assert (frames[0].width, frames[0].height) == (4 * 384, 384 + 72)
+    assert (frames[0].width, frames[0].height) == (4 * 384, 48 + 384 + 24 + 72)
 
 
 def test_a_bar_of_the_video_grows_with_its_value(explanation: Explanation) -> None:
     values = np.array([1.0, 0.5, *[0.0] * (FRAMES - 2)])
-    strip = draw_frame(explanation, [], values, place=11)[384:].astype(int)
+    ranking = Finding("leave-one-out", 1, frames=values)
+    frame = draw_frame(explanation, [], ranking, place=11)
+    strip = frame[48 + 384 + 24 :].astype(int)
     orange = (abs(strip - [0xD5, 0x5E, 0x00]).sum(-1) == 0).sum(0)
     width = strip.shape[1] / FRAMES
     tall, half, none = (orange[round((n + 0.5) * width)] for n in range(3))
@@ -151,6 +282,22 @@ def test_a_bar_of_the_video_grows_with_its_value(explanation: Explanation) -> No
     assert none == 0
     assert strip[0, -1].tolist() == [225] * 3  # the current frame
     assert strip[0, 0].tolist() == [255] * 3
+    undirected = draw_frame(explanation, [], replace(ranking, is_directed=False), place=11)
+    green = undirected[48 + 384 + 24 :].astype(int) - [0x00, 0x9E, 0x73]
+    assert (abs(green).sum(-1) == 0).sum(0)[round(width / 2)] == pytest.approx(60, abs=1)
+
+
+def test_a_frame_of_the_video_says_what_it_shows(explanation: Explanation) -> None:
+    """Above each column are two lines, and above the bars one, whatever the label is."""
+    rollout, ranking = explanation.findings["rollout"], explanation.findings["leave-one-out"]
+    for label in ("anger", "怒り"):
+        scores = {label if n == "anger" else n: p for n, p in explanation.scores.items()}
+        one = replace(explanation, label=label, scores=scores)
+        dark = draw_frame(one, [rollout], ranking, 0).min(-1) < 100
+        for column in (slice(384), slice(384, 768)):
+            assert dark[:24, column].any()
+            assert dark[24:48, column].any()
+        assert dark[48 + 384 : 48 + 384 + 24].any()
 
 
 def test_every_ending_has_a_writer() -> None:

@@ -9,12 +9,13 @@ from evidence import (
     FRAMES,
     LABELS,
     QUARTERS,
+    SIZE,
     build_seeing_model,
     draw_evidence,
     window_of,
 )
 
-from peclip import PEClip
+from peclip import FineCLIPER, PEClip
 from peclip.errors import ConfigError
 from peclip.explain.explained_window import ExplainedWindow
 from peclip.explain.faithfulness import randomise
@@ -37,6 +38,11 @@ def seeing() -> PEClip:
 def blind(seeing: PEClip) -> list[ExpressionModel]:
     """The same model with random weights, three times."""
     return [randomise(seeing.model, seed) for seed in range(3)]
+
+
+@pytest.fixture(scope="module")
+def fine() -> FineCLIPER:
+    return build_seeing_model("finecliper")
 
 
 def frames_that_rank_first(window: ExplainedWindow, method: str) -> set[int]:
@@ -105,6 +111,27 @@ def test_the_mass_of_a_map_is_where_the_evidence_is(
         assert np.mean(shares) < 0.6
 
 
+@pytest.mark.slow
+def test_finecliper_is_explained_by_its_evidence(fine: FineCLIPER) -> None:
+    """As for PE-CLIP; its adapters spread the maps more."""
+    blind = randomise(fine.model)
+    for method in WHEN:
+        for expected, window in cases(fine, fine.model):
+            assert frames_that_rank_first(window, method) == expected
+        found = [
+            frames_that_rank_first(w, method) == expected for expected, w in cases(fine, blind)
+        ]
+        assert sum(found) <= len(found) / 2
+    for method in WHERE:
+        shares = [
+            share_in(window, method, quarter) for quarter, window in quarters(fine, fine.model)
+        ]
+        assert min(shares) > 0.5
+        assert np.mean(shares) > 0.75
+        shares = [share_in(window, method, quarter) for quarter, window in quarters(fine, blind)]
+        assert np.mean(shares) < 0.6
+
+
 @pytest.mark.parametrize(
     ("method", "forward", "backward"),
     [
@@ -143,6 +170,33 @@ def test_leaving_a_frame_out_is_exact(seeing: PEClip) -> None:
     expected = log_odds(window.batch) - log_odds(window.batch.at(kept))
     found = METHODS["leave-one-out"].find(window).frames
     assert found[6] == pytest.approx(float(expected), abs=1e-4)
+
+
+@pytest.mark.parametrize("mirror", [False, True])
+def test_gradient_times_input_is_a_directional_derivative(seeing: PEClip, mirror: bool) -> None:
+    """Moving the tokens of a frame a little towards those of a blank one changes the log-odds by the frame's value."""
+    window = window_of(seeing, seeing.model, draw_evidence(0, range(4, 8), (1, 0)), 0)
+    window.network.mirror = mirror
+    blank = window.tower.embed(window.blank().expand(1, 3, SIZE, SIZE), ()).detach()
+    step, frame, length = 1e-2, 2, blank.shape[1]
+
+    def log_odds(sign: int) -> float:
+        def move(module: torch.nn.Module, given: tuple[torch.Tensor, ...]) -> tuple[object, ...]:
+            tokens = given[0].clone()
+            tokens[frame, :length] += sign * step * (tokens[frame, :length] - blank[0])
+            return (tokens, *given[1:])
+
+        handle = window.tower.blocks[0].register_forward_pre_hook(move)
+        try:
+            return float(window.predict(window.batch))
+        finally:
+            handle.remove()
+
+    finding = METHODS["gradient"].find(window)
+    expected = (log_odds(1) - log_odds(-1)) / (2 * step)
+    assert finding.frames[frame] == pytest.approx(expected, rel=0.01)
+    assert abs(expected) > 0.5
+    assert finding.maps.sum((1, 2)) == pytest.approx(finding.frames, abs=1e-4)  # no class token
 
 
 def test_copies_of_a_frame_are_left_out_together(seeing: PEClip) -> None:

@@ -87,3 +87,15 @@ def test_the_prior_is_part_of_the_log_odds() -> None:
     # odds 0.4 : 0.6 instead of 1 : 6, if the others keep their proportions
     expected = plain + np.log(0.4 / 0.1)
     assert float(adjusted.predict(explained.batch)) == pytest.approx(float(expected), abs=1e-4)
+
+
+def test_a_label_that_never_occurs_can_be_explained() -> None:
+    """Its prior factor is 0, and the difference of two infinite log-odds would be NaN."""
+    explained = window()
+    model = explained.network
+    names = model.labels.names
+    model.prior = dict.fromkeys(names, 1 / 7)
+    model.label_frequencies = {n: 0.0 if n == names[2] else 1 / 6 for n in names}
+    model.prior_weight = 0.0
+    never = ExplainedWindow(model, explained.batch, 2, range(4))
+    assert np.isfinite(METHODS["leave-one-out"].find(never).frames).all()

@@ -144,3 +144,36 @@ def test_a_target_that_one_model_does_not_have_is_excluded() -> None:
 def test_a_video_without_a_subject_is_named() -> None:
     with pytest.raises(ConfigError, match=r"5 of 6 videos have no subject, such as 'v1'"):
         compare(FIRST, SECOND, subjects={"v0": "one"})
+
+
+def test_p_values_are_those_of_all_exchanges() -> None:
+    """Four videos of fear gained and none lost: both models are as different in 2 of the 16 exchanges (McNemar)."""
+    first, second = (right("anger", "0110"), right("fear", "0000111"))
+    gained = (right("anger", "1010"), right("fear", "1111111"))
+    found = compare(table(first + second), table(gained[0] + gained[1]), resamples=40_000)
+    p = {one.name: one.p_value for one in (found.uar, found.war, *found.recall)}
+    assert p["fear"] == pytest.approx(2 / 16, abs=0.01)
+    assert p["anger"] == 1  # one gained and one lost: every exchange differs at least as much
+    # WAR: six videos differ, five to one; 2 * (1 + 6) of 64 exchanges are as extreme
+    assert p["war"] == pytest.approx(14 / 64, abs=0.01)
+    # UAR: fear moves by k / 7 and anger by j / 4, with |k / 7 + j / 4| >= 4 / 7
+    moves = [(k, comb(4, (k + 4) // 2)) for k in (-4, -2, 0, 2, 4)]
+    pairs = [(k, n * m, j) for k, n in moves for j, m in ((-2, 1), (0, 2), (2, 1))]
+    extreme = sum(n for k, n, j in pairs if abs(k / 7 + j / 4) >= 4 / 7 - 1e-9)
+    assert p["uar"] == pytest.approx(extreme / 64, abs=0.01)
+    assert found.to_dict()["war"]["p_value"] == pytest.approx(p["war"], abs=1e-6)
+
+
+def test_subjects_are_exchanged_as_a_whole() -> None:
+    """All four gained videos show one person: there are two exchanges, and they differ equally."""
+    people = {f"v{n}": "a" for n in range(4)}
+    found = compare(table(right("fear", "0000")), table(right("fear", "1111")), subjects=people)
+    assert found.war.p_value == 1
+
+
+def test_a_certain_difference_has_the_smallest_p_value() -> None:
+    found = compare(table(right("fear", "0" * 40)), table(right("fear", "1" * 40)), resamples=999)
+    assert found.war.p_value == pytest.approx(1 / 1000)
+    assert (found.war.p_text, compare(FIRST, FIRST).war.p_text) == ("0.001", "1.000")
+    assert compare(FIRST, SECOND, resamples=0).war.p_text == ""
+    assert compare(FIRST, SECOND, resamples=0).to_dict()["interval"] is None

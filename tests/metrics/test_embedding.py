@@ -81,7 +81,7 @@ def test_invalid_files_of_features_say_what_is_expected(tmp_path: Path) -> None:
         read_features(path)
     objects = np.array([{"a": 1}], dtype=object)
     np.savez(path, features=np.ones((1, 3)), target=objects, source=["a"], allow_pickle=True)
-    with pytest.raises(ConfigError, match="cannot be read"):
+    with pytest.raises(ConfigError, match="cannot be read: it is not a .npz file of numbers"):
         read_features(path)
 
 

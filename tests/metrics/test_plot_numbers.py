@@ -20,6 +20,7 @@ from peclip.metrics.figures.plot_data import PlotData, of_predictions
 from peclip.metrics.figures.recall import recalls_of
 from peclip.metrics.figures.registry import FIGURES, check_names, draw_figure
 from peclip.metrics.figures.reliability import bins_of
+from peclip.metrics.figures.titles import class_names
 from peclip.metrics.figures.tsne import looks_of
 from peclip.metrics.intervals import wilson
 from peclip.metrics.prediction_table import PredictionTable
@@ -150,6 +151,32 @@ def check_nothing_is_cut_off(figure: Figure, name: str) -> None:
                 box.x0 >= -2 and box.x1 <= whole.x1 + 2 and box.y0 >= -2 and box.y1 <= whole.y1 + 2
             )
             assert inside, (name, text.get_text(), box)
+
+
+def test_short_class_names_differ_from_each_other() -> None:
+    long = [f"an expression of the kind that has the number {n} of kinds" for n in (1, 2)]
+    assert class_names(["fear", "喜び"], [1200, 3]) == ["fear (1,200)", "喜び (3)"]
+    assert class_names(long, limit=41) == [
+        "an expression of the…he number 1 of kinds",
+        "an expression of the…he number 2 of kinds",
+    ]
+    same = [f"{'a' * 40}{n}{'b' * 40}" for n in (1, 2)]
+    assert [name[:4] for name in class_names(same)] == ["1. a", "2. a"]
+
+
+def test_the_curves_say_that_values_are_not_drawn() -> None:
+    history = [
+        {"epoch": 1, "train": {"loss": 1.0}},
+        {"epoch": 2, "train": {"loss": float("nan")}},
+    ]
+    title = draw_figure("curves", PlotData("a", "b", histories={"": history})).get_suptitle()
+    assert "1 of 2 values are NaN or infinite" in title.replace("\n", " ")
+
+
+def test_few_videos_are_in_the_title() -> None:
+    for name in ("recall", "reliability", "confusion"):
+        assert "fewer than 30" in draw_figure(name, data_of(7, 12)).get_suptitle()
+        assert "fewer than" not in draw_figure(name, data_of(7, 40)).get_suptitle()
 
 
 def test_a_legend_does_not_cover_the_title() -> None:

@@ -13,7 +13,17 @@ from peclip.labels import LabelSet, check_text
 from peclip.models.pe_clip_config import PEClipConfig
 from peclip.results.prediction import Prediction
 from peclip.results.rows import Row
-from peclip.text.display import MAX_SHOWN, abridged, markdown, one_line, printable, shortened
+from peclip.text.display import (
+    MAX_SHOWN,
+    abridged,
+    columns,
+    markdown,
+    one_line,
+    printable,
+    shortened,
+    shortened_inside,
+    wrapped,
+)
 
 ESCAPE = "\x1b[31mred\x1b]0;pwn\x07\x1b[2J"
 HOSTILE = (ESCAPE, "\ud800x", "a\nb", "\u202eevil", "$\\frac{1}$", "[bold]x[/]", "<b>|`x`</b>")
@@ -48,6 +58,16 @@ def test_escapes() -> None:
     assert printable("\x1b[2J\ud800\u202e\t") == "\\x1b[2J\\ud800\\u202e\\t"
     assert one_line("a\n\n b\x07") == "a b\\x07"
     assert shortened("abcdef", 4) == "abc…"
+    assert shortened_inside("abcdefg", 5) == "ab…fg"
+    assert shortened_inside("abcde", 5) == "abcde"
+
+
+def test_east_asian_letters_take_two_columns() -> None:
+    assert [columns(text) for text in ("fear", "喜び", "e\u0301")] == [4, 4, 1]
+    assert shortened("喜び悲しみ", 7) == "喜び悲…"
+    assert shortened_inside("喜び悲しみ", 9) == "喜び…しみ"
+    assert wrapped("an anger 喜び悲しみ x", 5) == ["an", "anger", "喜び", "悲し", "み x"]
+    assert wrapped(" \n ", 5) == []
 
 
 def test_a_long_message_keeps_its_beginning_and_its_remedy() -> None:

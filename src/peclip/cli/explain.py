@@ -15,9 +15,11 @@ from peclip.cli.options import (
     LabelsOpt,
     ModelOpt,
     OverwriteOpt,
+    ProgressOpt,
     check_output,
     read_labels,
 )
+from peclip.cli.reading_bar import ReadingBar
 from peclip.config import check
 from peclip.errors import ConfigError
 from peclip.files import locked
@@ -57,14 +59,14 @@ def explain(
             parser=seconds,
             metavar="TIME",
             help="Explain the window around this time, such as 3.2s; by default, the window with the "
-            "highest probability.",
+            "highest probability, which is that of --label if it is given.",
         ),
     ] = None,
     person: Annotated[
         int | None,
         typer.Option(
-            help="Id of the person, as in the rows of `peclip predict`; by default, at the given "
-            "time the person with the largest face."
+            help="Id of the person, as in the rows of `peclip predict`; by default any, and with "
+            "--at the one with the largest face in the window."
         ),
     ] = None,
     label: Annotated[
@@ -90,10 +92,11 @@ def explain(
         ),
     ] = None,
     model: ModelOpt = "nano",
-    options: Annotated[dict[str, Any], Fields(PredictOptions, without=("batch_size",))],
+    options: Annotated[dict[str, Any], Fields(PredictOptions, without=("batch_size", "baseline"))],
     labels: LabelsOpt = None,
     device: DeviceOpt = "auto",
     overwrite: OverwriteOpt = False,
+    progress: ProgressOpt = True,
 ) -> None:
     """Explain a prediction: which frames, which parts of the face and which words it rests on.
 
@@ -120,16 +123,19 @@ def explain(
     if own is not None:
         loaded = loaded.with_labels(own)
     loaded.prepare(checked)
+    end = checked.end if at is None else at
     with locked(None if stdout else output):
-        found = explain_video(
-            loaded,
-            where,
-            at=at,
-            person=person,
-            label=label,
-            methods=cast(list[ExplainMethod], method or []),
-            options=checked,
-        )
+        with console.progress_bar(enabled=progress) as bar:
+            found = explain_video(
+                loaded,
+                where,
+                at=at,
+                person=person,
+                label=label,
+                methods=cast(list[ExplainMethod], method or []),
+                options=checked,
+                follow=ReadingBar(bar, end=end).follow,
+            )
         if output is None:
             _print(found)
         elif stdout:
@@ -156,7 +162,8 @@ def _source(text: str) -> str | Path | int:
 def _summary(found: Explanation) -> str:
     who = "" if found.track_id < 0 else f"person {found.track_id}, "
     score = found.scores[found.label]
-    return f"{who}{found.start_s:.2f} to {found.end_s:.2f} s, {found.label} {score:.2f}"
+    what = f"{found.label} {score:.2f} (log-odds {found.log_odds:+.2f})"
+    return f"{who}{found.start_s:.2f} to {found.end_s:.2f} s, {what}"
 
 
 def _print(found: Explanation) -> None:
@@ -172,8 +179,9 @@ def _highest(finding: Finding, found: Explanation) -> tuple[str, str]:
     """Returns the highest values of a finding, and their unit."""
     parts = []
     if finding.frames is not None:
-        ranked = zip(finding.frames.tolist(), found.times_s, strict=True)
-        times = [f"{time:.2f} s {value:.2f}" for value, time in sorted(ranked, reverse=True)[:3]]
+        values = dict(zip(found.times_s, finding.frames.tolist(), strict=True))  # once per copy
+        ranked = sorted(values.items(), key=lambda item: -item[1])[:3]
+        times = [f"{time:.2f} s {value:.3g}" for time, value in ranked]
         parts.append(", ".join(times))
     if finding.maps is not None:
         mean = finding.maps.mean(0)

@@ -26,7 +26,7 @@ class PlotReader:
         title: str | None,
         options: EvaluateOptions,
     ) -> None:
-        self._targets, self._labels, self._title = targets, labels, title
+        self._targets, self._labels, self.title = targets, labels, title
         self.resamples, self.seed = options.resamples, options.seed
 
     def read(self, source: Path) -> PlotData:
@@ -36,7 +36,7 @@ class PlotReader:
             ConfigError: it is neither, or an option that only concerns files was given for a run.
         """
         if source.is_dir():
-            own = {"--targets": self._targets, "--labels": self._labels, "--title": self._title}
+            own = {"--targets": self._targets, "--labels": self._labels, "--title": self.title}
             given = [flag for flag, value in own.items() if value is not None]
             if given:
                 raise ConfigError(
@@ -55,7 +55,7 @@ class PlotReader:
             labels=self._labels,
             resamples=self.resamples,
             seed=self.seed,
-            title=self._title,
+            title=self.title,
         )
 
 
@@ -85,13 +85,17 @@ def compared(sources: tuple[Path, Path], subjects: Path | None, reader: PlotRead
         resamples=reader.resamples,
         seed=reader.seed,
     )
+    # Of two files, the names say which is which; whole paths tell of the computer instead.
+    places = 1 if sources[0].name != sources[1].name else 2
     named = zip((first, second), sources, strict=True)
     one, other = (
-        f"{data.model}; {data.videos}" if source.is_dir() else str(source) for data, source in named
+        f"{data.model}; {data.videos}" if source.is_dir() else "/".join(source.parts[-places:])
+        for data, source in named
     )
+    about = f"{reader.title}. " if reader.title else ""
     warnings = [data.warning for data in (first, second) if data.warning is not None]
     return PlotData(
-        f"First: {one}",
+        f"{about}First: {one}",
         f"Second: {other}",
         comparison=comparison,
         warning=next(iter(warnings), None),

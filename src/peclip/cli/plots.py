@@ -39,7 +39,7 @@ CompareOpt = Annotated[
         "--compare",
         metavar="RUN_A RUN_B",
         help="Compare two run folders or prediction files on the videos that both contain: differences "
-        "B - A with paired bootstrap intervals.",
+        "B - A with paired bootstrap intervals and p-values.",
     ),
 ]
 OnlyOpt = Annotated[
@@ -81,7 +81,8 @@ SubjectsOpt = Annotated[
 TitleOpt = Annotated[
     str | None,
     typer.Option(
-        "--title", help="Data set, fold, split and model of a prediction file, for the titles."
+        "--title",
+        help="Data set, fold, split and model of a prediction file, for the titles; with --compare, the data set.",
     ),
 ]
 StatisticsGroup = Annotated[dict[str, Any], Fields(EvaluateOptions, "resamples", "seed")]
@@ -247,8 +248,8 @@ def _print(comparison: Comparison) -> None:
         name = one.name.upper() if one in (comparison.uar, comparison.war) else one.name
         change = f"{100 * one.value:+.2f}"
         numbers = [f"{one.num_videos:>6}", percent_text(one.first), percent_text(one.second)]
-        rows.append([name, *numbers, f"{change:>10}", ends])
-    heading = ["score (%)", "videos", " first", "second", "difference", "95 % interval"]
+        rows.append([name, *numbers, f"{change:>10}", ends, one.p_text])
+    heading = ["score (%)", "videos", " first", "second", "difference", "95 % interval", "p"]
     console.print_table(heading, rows)
     people = "" if comparison.num_subjects is None else f", {comparison.num_subjects} subjects"
     typer.echo(

@@ -52,8 +52,3 @@ def find_attention(window: ExplainedWindow) -> Finding:
         maps=as_array(torch.stack(maps).mean(0)),
         unit=UNIT,
     )
-
-
-def unsupported(window: ExplainedWindow) -> str | None:
-    """Returns why the method cannot explain a window: it always can."""
-    return None

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from peclip.explain.explained_window import ExplainedWindow
 from peclip.explain.explanation import Finding
 from peclip.explain.layout import as_array, as_maps
+from peclip.models.base import ExpressionModel
 from peclip.nn.adapters import TemporalDynamicAdapter
 
 UNIT = "dynamic scale of the temporal adapters"
@@ -31,7 +32,7 @@ def find_scales(window: ExplainedWindow) -> Finding:
     frames, maps = [], []
     for view in window.views(window.batch):
         found.clear()
-        handles = [adapter.scale.register_forward_hook(keep) for adapter in _adapters(window)]
+        handles = [adapter.scale.register_forward_hook(keep) for adapter in _adapters(window.tower)]
         try:
             with torch.no_grad():
                 window.logits(view)
@@ -54,11 +55,11 @@ def find_scales(window: ExplainedWindow) -> Finding:
     )
 
 
-def _adapters(window: ExplainedWindow) -> list[TemporalDynamicAdapter]:
-    modules = window.tower.modules()
+def _adapters(network: nn.Module) -> list[TemporalDynamicAdapter]:
+    modules = network.modules()
     return [module for module in modules if isinstance(module, TemporalDynamicAdapter)]
 
 
-def unsupported(window: ExplainedWindow) -> str | None:
-    """Returns why the method cannot explain a window."""
-    return None if _adapters(window) else "the model has no temporal dynamic adapters"
+def missing_in(network: ExpressionModel) -> str | None:
+    """Returns why the method cannot explain a model."""
+    return None if _adapters(network) else "the model has no temporal dynamic adapters"

@@ -158,4 +158,5 @@ def _log_prior(model: ExpressionModel, given: float | None, like: Tensor) -> Ten
     if model.prior is None or model.label_frequencies is None or weight is None:
         return torch.zeros(len(model.labels), device=like.device)
     factors = prior_factors(model.labels, model.prior, model.label_frequencies, weight)
-    return torch.tensor(factors, device=like.device).log()
+    # A label that never occurs has the factor 0; differences of infinite log-odds would be NaN.
+    return torch.tensor(factors, device=like.device).clamp(min=torch.finfo().tiny).log()

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 
 from peclip import runtime
 from peclip.errors import ConfigError
 from peclip.explain.explained_window import ExplainedWindow
-from peclip.explain.explanation import Explanation
+from peclip.explain.explanation import Explanation, Finding
 from peclip.explain.registry import check_methods, find_all
-from peclip.explain.window_choice import choose_window
+from peclip.explain.window_choice import ChosenWindow, Follow, choose_window
 from peclip.inference.predictor import DEFAULT_OPTIONS, VideoPredictor
 from peclip.inference.source import Video
 from peclip.literals import ExplainMethod
@@ -29,6 +30,7 @@ def explain(
     label: str | None = None,
     methods: Sequence[ExplainMethod] = (),
     options: PredictOptions = DEFAULT_OPTIONS,
+    follow: Follow = nullcontext,
 ) -> Explanation:
     """Explains the prediction for one person in one window of a video.
 
@@ -37,30 +39,42 @@ def explain(
     Args:
         model: a model with a network, such as `PEClip.from_pretrained()`.
         video: a file, a folder of frames, a URL, or pixels (see `Video`).
-        at: seconds, in the time of the rows; by default, the window with the highest probability is explained.
-        person: id in the rows; by default, the person with the largest face at that moment.
+        at: seconds, in the time of the rows; by default, the window with the highest probability is explained, which
+            is that of `label` if it is given.
+        person: id in the rows; by default any, and at a given moment the one with the largest face in the window.
         label: the label whose probability is explained; by default the most likely one.
         methods: names in `registry.METHODS`; by default all that the model supports, except `occlusion`, which is slow.
         options: windows, faces and decoding, as for `predict`.
+        follow: is entered with the session while the video is read, for example to show its position.
 
     Raises:
-        ConfigError: no network, an unknown label or method, a live source, or nobody is visible at that moment.
+        ConfigError: no network, an unknown label or method, a live source, a baseline, or nobody is visible at that
+            moment.
         VideoError: the source cannot be read.
     """
-    check_methods(methods)
     network = check_network(model)
+    check_methods(methods, network.model)
     index = None if label is None else model.labels.index(label)
-    chosen = choose_window(network, video, at, person, options)
+    chosen = choose_window(network, video, at, person, options, index, follow)
     if index is None:
         index = chosen.probabilities.index(max(chosen.probabilities))
-    found = prepare_window(network, video, chosen.window, index, options)
+    window = prepare_window(network, video, chosen.window, index, options)
     with runtime.memory_errors(network.device, "Use --device cpu."):
-        findings = find_all(found, methods)
+        return _explanation(model, chosen, window, find_all(window, methods))
+
+
+def _explanation(
+    model: VideoPredictor,
+    chosen: ChosenWindow,
+    window: ExplainedWindow,
+    findings: Mapping[str, Finding],
+) -> Explanation:
     return Explanation(
         source=chosen.source,
         model=model.name,
-        label=model.labels.names[index],
+        label=model.labels.names[window.label],
         scores=dict(zip(model.labels, chosen.probabilities, strict=True)),
+        log_odds=float(window.predict(window.batch)),
         track_id=chosen.window.track_id,
         start_s=chosen.window.start_s,
         end_s=chosen.window.end_s,

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 Array = NDArray[np.float64]
 
 DIGITS = 6
-"""Of numbers in JSON."""
+"""Of numbers in JSON: significant ones, since maps of large grids have small values."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,12 +67,12 @@ class Finding:
                 {
                     "text": word.text,
                     "label": word.label,
-                    "similarity": round(word.similarity, DIGITS),
+                    "similarity": _rounded(word.similarity),
                     "is_phrase": word.is_phrase,
                 }
                 for word in self.words
             ],
-            "streams": {name: round(weight, DIGITS) for name, weight in self.streams.items()},
+            "streams": {name: _rounded(weight) for name, weight in self.streams.items()},
             "remark": self.remark,
         }
 
@@ -87,6 +87,8 @@ class Explanation:
     """The label that is explained; by default the most likely one."""
     scores: Mapping[str, float]
     """Probability by label, in the order of the model."""
+    log_odds: float
+    """The number that is explained: log(p / (1 - p)) of the label, in fp32."""
     track_id: int
     start_s: float
     end_s: float
@@ -110,7 +112,8 @@ class Explanation:
             "source": self.source,
             "model": self.model,
             "label": self.label,
-            "scores": {name: round(score, DIGITS) for name, score in self.scores.items()},
+            "scores": {name: _rounded(score) for name, score in self.scores.items()},
+            "log_odds": _rounded(self.log_odds),
             "track_id": self.track_id,
             "start_s": round(self.start_s, DIGITS),
             "end_s": round(self.end_s, DIGITS),
@@ -121,4 +124,8 @@ class Explanation:
 
 
 def _numbers(values: Array | None) -> Any:
-    return None if values is None else np.round(values, DIGITS).tolist()
+    return None if values is None else np.vectorize(_rounded, otypes=[float])(values).tolist()
+
+
+def _rounded(value: float) -> float:
+    return float(f"{value:.{DIGITS}g}")

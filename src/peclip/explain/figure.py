@@ -15,11 +15,10 @@ from peclip.results.figures import (
     SUPPORTS,
     UNDIRECTED,
     check_matplotlib,
-    label_colours,
     save_figure,
 )
 from peclip.results.fonts import fonts_for
-from peclip.text.display import printable, shortened
+from peclip.text.display import columns, shortened, wrapped
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -29,12 +28,14 @@ INK, SHADE = "#1c1c1c", "#808080"
 
 MAX_FRAMES = 8
 """Frames in a row; of more, these are evenly spaced, and the bars show all."""
+MAX_TICKS = 16
+"""Times below the bars; with more frames, only some have theirs."""
 MAX_WORDS = 12
 """Phrases: those of the explained label, and the most similar others."""
 
 _WIDTH, _LEFT, _RIGHT = 12.0, 2.5, 0.3
 """Inches: of the figure, and of the margins beside the frames."""
-_TITLE, _BARS, _LINE, _GAP = 0.85, 0.85, 0.21, 0.34
+_TITLE, _BARS, _LINE, _GAP = 1.0, 0.85, 0.21, 0.34
 """Inches: heights of the title, of bars over time and of one word, and the space below each part."""
 
 
@@ -50,7 +51,8 @@ def plot_explanation(explanation: Explanation) -> Figure:
     parts = [_Frames(explanation, None), *_parts_of(explanation)]
     height = _TITLE + sum(part.height + _GAP for part in parts)
     figure = Figure(figsize=(_WIDTH, height))
-    with fonts_for([explanation.source, *explanation.scores]):
+    texts = [word.text for finding in explanation.findings.values() for word in finding.words]
+    with fonts_for([explanation.source, explanation.model, *explanation.scores, *texts]):
         _draw_title(figure, explanation, height)
         top = height - _TITLE
         for part in parts:
@@ -71,15 +73,17 @@ def save_picture(explanation: Explanation, path: Path) -> None:
 
 def title_of(explanation: Explanation) -> str:
     """Returns what is explained, in one line."""
-    name = shortened(printable(Path(explanation.source).name or explanation.source), 50)
+    name = shortened(Path(explanation.source).name or explanation.source, 50)
     person = "" if explanation.track_id < 0 else f", person {explanation.track_id}"
     return f"{name}{person}, {explanation.start_s:.2f} to {explanation.end_s:.2f} s"
 
 
 def shown_frames(explanation: Explanation) -> list[int]:
-    """Returns the places of the frames that a row of pictures shows."""
-    count = len(explanation.crops)
-    return sorted({round(place) for place in np.linspace(0, count - 1, min(count, MAX_FRAMES))})
+    """Returns the places of the frames that a row of pictures shows: of copies, the first."""
+    numbers = explanation.frame_numbers
+    distinct = [place for place, number in enumerate(numbers) if numbers.index(number) == place]
+    count = len(distinct)
+    return [distinct[round(n)] for n in np.linspace(0, count - 1, min(count, MAX_FRAMES))]
 
 
 class _Part:
@@ -100,7 +104,7 @@ class _Part:
 
     def _write_name(self, figure: Figure, top: float) -> None:
         _write(figure, 0.2, top - 0.12, self._name, size=10, weight="bold")
-        for number, line in enumerate(_wrapped(self._detail, 27)):
+        for number, line in enumerate(wrapped(self._detail, 27)):
             _write(figure, 0.2, top - 0.34 - 0.16 * number, line, size=8)
 
     def _axes(self, figure: Figure, left: float, top: float, width: float, height: float) -> Axes:
@@ -169,12 +173,13 @@ class _Bars(_Part):
         axes.axhline(0, color=SHADE, linewidth=0.8)
         axes.set_xlim(-0.5, len(values) - 0.5)
         times = self._explanation.times_s
-        axes.set_xticks(range(len(values)), [f"{time:.2f}" for time in times])
+        places = range(0, len(values), -(-len(values) // MAX_TICKS))
+        axes.set_xticks(places, [f"{times[place]:.2f} s" for place in places])
         axes.locator_params(axis="y", nbins=4)
 
 
 class _Words(_Part):
-    """Similarities of texts, one bar each; what describes the explained label has its colour."""
+    """Similarities of texts, one bar each; those of the explained label are dark, since colours mean support."""
 
     def __init__(self, explanation: Explanation, finding: Finding) -> None:
         whole = [word for word in finding.words if not word.is_phrase]
@@ -182,8 +187,8 @@ class _Words(_Part):
         self._lines = sorted(lines, key=lambda line: -line[1])
         self._whole, self._label = len(whole), explanation.label
         self._lines += _phrases(finding.words, explanation.label)
-        self._colour = label_colours(list(explanation.scores))[explanation.label]
-        what = f"{finding.unit} of the texts of the labels, then of their phrases"
+        what = f"{finding.unit} of the texts of the labels"
+        what += ", then of their phrases" if len(self._lines) > self._whole else ""
         super().__init__(
             max(_LINE * (len(self._lines) + 1), 1.9), finding.method, f"{what}. {finding.remark}"
         )
@@ -195,14 +200,14 @@ class _Words(_Part):
         axes = self._axes(figure, left, top, _WIDTH - left - _RIGHT - 0.4, self.height)
         places = [n + (n >= self._whole) for n in range(len(self._lines))]
         texts, values, labels = zip(*self._lines, strict=True)
-        colours = [self._colour if self._label in names else SHADE for names in labels]
+        colours = [INK if self._label in names else SHADE for names in labels]
         axes.barh(places, values, color=colours)
         axes.set_yticks(places, [shortened(text, 72) for text in texts], fontsize=8)
         for text in axes.get_yticklabels():
             text.set_parse_math(False)
         for place, value in zip(places, values, strict=True):
             axes.annotate(
-                f"{value:.2f}", (max(value, 0), place), xytext=(3, 0), textcoords="offset points",
+                f"{round(value, 2) + 0.0:.2f}", (max(value, 0), place), xytext=(3, 0), textcoords="offset points",
                 va="center", size=7, color=INK,
             )  # fmt: skip
         axes.axvline(0, color=SHADE, linewidth=0.8)
@@ -249,18 +254,19 @@ def _phrases(words: Sequence[Word], label: str) -> list[tuple[str, float, list[s
 
 
 def _draw_title(figure: Figure, explanation: Explanation, height: float) -> None:
-    ranked = explanation.ranked
-    others = [f"{name} {score:.2f}" for name, score in ranked if name != explanation.label][:3]
-    why = f"Why {explanation.label} {explanation.scores[explanation.label]:.2f}"
-    _write(figure, 0.2, height - 0.25, f"{why} ({', '.join(others)})", size=12, weight="bold")
-    line = f"{title_of(explanation)}; {shortened(printable(explanation.model), 40)}. Orange supports the label, blue opposes it; green has no direction."
-    _write(figure, 0.2, height - 0.48, line, size=9)
-
-
-def _wrapped(text: str, width: int) -> list[str]:
-    from textwrap import wrap
-
-    return wrap(text, width)
+    label = explanation.label
+    why = f"Why {shortened(label, 60)} {explanation.scores[label]:.2f}"
+    others = [f"{shortened(n, 24)} {p:.2f}" for n, p in explanation.ranked if n != label][:3]
+    while others and columns(f"{why} ({', '.join(others)})") > 100:
+        others.pop()
+    why = f"{why} ({', '.join(others)})" if others else why
+    count = len(set(explanation.frame_numbers))
+    facts = f"{count} frame{'s' * (count != 1)}; {shortened(explanation.model, 40)}"
+    meaning = "Orange supports the label, blue opposes it; green has no direction."
+    number = f"Log-odds of the label: {explanation.log_odds:+.2f}"
+    _write(figure, 0.2, height - 0.25, why, size=12, weight="bold")
+    _write(figure, 0.2, height - 0.47, f"{title_of(explanation)}; {facts}", size=9)
+    _write(figure, 0.2, height - 0.65, f"{number}. {meaning}", size=9)
 
 
 def _write(figure: Figure, x: float, y: float, text: str, **style: Any) -> None:

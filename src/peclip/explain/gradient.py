@@ -59,8 +59,3 @@ def _blank_tokens(window: ExplainedWindow) -> Tensor:
     """Returns the class token and the patches of a frame of the mean colour, (1, 1 + G * G, W)."""
     frame = window.blank().expand(window.batch.frames.shape[-3:])
     return window.tower.embed(frame[None], ())
-
-
-def unsupported(window: ExplainedWindow) -> str | None:
-    """Returns why the method cannot explain a window: it always can."""
-    return None

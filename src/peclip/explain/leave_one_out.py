@@ -35,7 +35,7 @@ def find_frames(window: ExplainedWindow) -> Finding:
     )
 
 
-def unsupported(window: ExplainedWindow) -> str | None:
+def missing_in(window: ExplainedWindow) -> str | None:
     """Returns why the method cannot explain a window."""
     if len(set(window.frame_numbers)) > 1:
         return None

@@ -38,8 +38,3 @@ def find_places(window: ExplainedWindow, cells: int = CELLS) -> Finding:
 def _around(corner: int, edges: list[int]) -> slice:
     """Returns the pixels of the cells before and after a corner of the grid."""
     return slice(edges[max(corner - 1, 0)], edges[min(corner + 1, len(edges) - 1)])
-
-
-def unsupported(window: ExplainedWindow) -> str | None:
-    """Returns why the method cannot explain a window: it always can."""
-    return None

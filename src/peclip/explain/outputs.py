@@ -37,11 +37,16 @@ WRITERS: dict[str, Callable[[Explanation, Path], None]] = {
 }
 
 
-def save(explanation: Explanation, path: Path) -> None:
-    """Writes an explanation to a file whose extension is a key of `WRITERS`.
+def save(explanation: Explanation, path: str | Path) -> None:
+    """Writes an explanation to a picture (.png, .pdf or .svg), a video (.mp4) or a document with all numbers (.json).
 
     Raises:
-        ConfigError: the file cannot be written.
+        ConfigError: the extension is unsupported, or the file cannot be written.
         MissingExtraError: it is a picture, and matplotlib is not installed.
     """
+    path = Path(path)
+    if path.suffix.lower() not in WRITERS:
+        raise ConfigError(
+            f"Cannot infer the output format of {path.name!r} from its extension; use one of {', '.join(WRITERS)}."
+        )
     WRITERS[path.suffix.lower()](explanation, path)

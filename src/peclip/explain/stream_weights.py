@@ -6,13 +6,14 @@ import torch
 
 from peclip.explain.explained_window import ExplainedWindow
 from peclip.explain.explanation import Finding
+from peclip.models.base import ExpressionModel
 from peclip.models.fine_cliper import FineCLIPERModel, StreamOutput
 
 
 def find_weights(window: ExplainedWindow) -> Finding:
     """Returns the weight of each stream; a missing stream has 0."""
     network = window.network
-    assert isinstance(network, FineCLIPERModel), "see `unsupported`"
+    assert isinstance(network, FineCLIPERModel), "see `missing_in`"
     weights = []
     for view in window.views(window.batch):
         with torch.no_grad():
@@ -25,8 +26,7 @@ def find_weights(window: ExplainedWindow) -> Finding:
     return Finding("streams", len(weights), streams=streams)
 
 
-def unsupported(window: ExplainedWindow) -> str | None:
-    """Returns why the method cannot explain a window."""
-    network = window.network
+def missing_in(network: ExpressionModel) -> str | None:
+    """Returns why the method cannot explain a model."""
     several = isinstance(network, FineCLIPERModel) and len(network.stream_names) > 1
     return None if several else "the model has a single stream"

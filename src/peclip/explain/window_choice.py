@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
-from collections.abc import Generator, Iterable
-from contextlib import closing
+from collections.abc import Callable, Container, Generator, Iterable
+from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass
-from typing import cast
+from typing import NamedTuple, cast
 
 from peclip.errors import ConfigError
 from peclip.inference.session import Session
@@ -15,6 +16,8 @@ from peclip.predict_options import PredictOptions
 from peclip.recognizers.predictor import Predictor
 from peclip.results.rows import Row
 from peclip.video.windows import FaceWindow
+
+Follow = Callable[[Session], AbstractContextManager[object]]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -31,7 +34,13 @@ class ChosenWindow:
 
 
 def choose_window(
-    model: Predictor, video: Video, at: float | None, person: int | None, options: PredictOptions
+    model: Predictor,
+    video: Video,
+    at: float | None,
+    person: int | None,
+    options: PredictOptions,
+    label: int | None = None,
+    follow: Follow = nullcontext,
 ) -> ChosenWindow:
     """Predicts a video up to a moment, or the whole of it, and returns one window.
 
@@ -40,14 +49,17 @@ def choose_window(
         video: the source.
         at: seconds; the window with the nearest middle among those that contain it. Without it, the window with the
             highest probability.
-        person: id in the rows; by default, at a given moment, the person with the largest face, and otherwise any.
+        person: id in the rows; by default any, and at a given moment the one with the largest face in the window.
         options: windows, faces and decoding.
+        label: index of the label whose probability is to be the highest; by default that of any label.
+        follow: is entered with the session while the video is read.
 
     Raises:
-        ConfigError: the source is live, or there is no such window.
+        ConfigError: the source is live, there is no such window, or an option changes rows after the prediction.
         VideoError: the source cannot be read.
     """
-    search = _Search(at, person)
+    _check(at, options)
+    search = _Search(at, person, label)
     score = model.scorer(video, options)
 
     def watched(windows: list[FaceWindow]) -> list[list[float]]:
@@ -57,37 +69,62 @@ def choose_window(
         return found
 
     session = model.open(video, options, keep_faces=True, score=watched)
-    rows = _read(session, at)
-    if search.window is None:
+    with follow(session):
+        rows = _read(session, at)
+    best = search.best({row.track_id for row in rows})
+    if best is None:
         raise ConfigError(_advice(session.source, at, person, rows))
     faces = session.prediction().faces
     assert faces is not None, "checked by `_read`"
-    wanted = set(search.window.crop_frames)
+    wanted = set(best.window.crop_frames)
     times = {frame.index: frame.time for frame in faces if frame.index in wanted}
-    moments = tuple(times[number] for number in search.window.crop_frames)
-    return ChosenWindow(session.source, search.window, search.probabilities, moments)
+    moments = tuple(times[number] for number in best.window.crop_frames)
+    return ChosenWindow(session.source, best.window, best.probabilities, moments)
+
+
+def _check(at: float | None, options: PredictOptions) -> None:
+    if at is not None and not math.isfinite(at):
+        raise ConfigError(f"The time to explain is {at} s; use a number of seconds such as 3.2.")
+    if options.baseline is not None:
+        raise ConfigError(
+            f"baseline is {options.baseline!r}, but only the prediction for a single window can be explained, and "
+            "a baseline comes from all windows of a person. Remove the option."
+        )
+
+
+class _Candidate(NamedTuple):
+    worth: tuple[float, ...]
+    window: FaceWindow
+    probabilities: tuple[float, ...]
 
 
 class _Search:
-    """Keeps the best window so far, since windows hold pixels."""
+    """Keeps the best window of each person so far, since windows hold pixels."""
 
-    def __init__(self, at: float | None, person: int | None) -> None:
-        self._at, self._person = at, person
-        self._best: tuple[float, float] | None = None
-        self.window: FaceWindow | None = None
-        self.probabilities: tuple[float, ...] = ()
+    def __init__(self, at: float | None, person: int | None, label: int | None) -> None:
+        self._at, self._person, self._label = at, person, label
+        self._best: dict[int, _Candidate] = {}
 
     def offer(self, window: FaceWindow, probabilities: list[float]) -> None:
-        """Takes a window if it is better."""
+        """Takes a window if it is better than the person's others."""
         if self._person not in (None, window.track_id) or not _contains(window, self._at):
             return
+        found = _Candidate(self._worth(window, probabilities), window, tuple(probabilities))
+        before = self._best.get(window.track_id)
+        if before is None or found.worth > before.worth:
+            self._best[window.track_id] = found
+
+    def _worth(self, window: FaceWindow, probabilities: list[float]) -> tuple[float, ...]:
         if self._at is None:
-            worth = max(probabilities), 0.0
-        else:
-            side = 0.0 if window.box is None else window.box.side
-            worth = -abs((window.start_s + window.end_s) / 2 - self._at), side
-        if self._best is None or worth > self._best:
-            self._best, self.window, self.probabilities = worth, window, tuple(probabilities)
+            return (max(probabilities) if self._label is None else probabilities[self._label],)
+        side = 0.0 if window.box is None else window.box.side
+        distance = abs((window.start_s + window.end_s) / 2 - self._at)
+        return self._at < window.end_s, -distance, side
+
+    def best(self, people: Container[int]) -> _Candidate | None:
+        """Returns the best window of the people who have rows, which `max_people` limits."""
+        kept = [found for track, found in self._best.items() if track in people]
+        return max(kept, key=lambda found: found.worth, default=None)
 
 
 def _read(session: Session, at: float | None) -> list[Row]:
@@ -107,7 +144,7 @@ def _read(session: Session, at: float | None) -> list[Row]:
 
 
 def _contains(span: FaceWindow | Row, at: float | None) -> bool:
-    return at is None or span.start_s <= at < span.end_s
+    return at is None or span.start_s <= at <= span.end_s  # the end of the video, too
 
 
 def _advice(source: str, at: float | None, person: int | None, rows: Iterable[Row]) -> str:

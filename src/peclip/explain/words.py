@@ -66,8 +66,3 @@ def _similarities(window: ExplainedWindow, own: dict[str, str]) -> Tensor:
     window.forward_passes += len(outputs)
     logits = torch.stack([output.logits for output in outputs]).mean(0)[0]
     return logits.float().cpu() * network.temperature
-
-
-def unsupported(window: ExplainedWindow) -> str | None:
-    """Returns why the method cannot explain a window: it always can."""
-    return None

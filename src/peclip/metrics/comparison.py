@@ -1,8 +1,6 @@
 """Two models on the same videos: paired bootstrap of the differences in UAR, WAR and recall.
 
-Both models are scored on the same draw of videos, so that what makes a draw easy or hard for both cancels
-(Efron and Tibshirani 1993, chapter 13; Koehn 2004). Videos of one person resemble each other: where subjects
-are given, whole subjects are drawn with all their videos (cluster bootstrap; Davison and Hinkley 1997, 3.8).
+The intervals and p-values are those of `paired_draws`.
 """
 
 from __future__ import annotations
@@ -17,7 +15,8 @@ from numpy.typing import NDArray
 from peclip.config import RESAMPLES
 from peclip.errors import ConfigError
 from peclip.labels import EMOTIONS, canonical
-from peclip.metrics.intervals import LEVEL, MAX_DRAWN, Interval
+from peclip.metrics.intervals import MAX_DRAWN, Interval
+from peclip.metrics.paired_draws import intervals, p_values, scores_of
 from peclip.metrics.prediction_table import PredictionTable
 from peclip.metrics.report import percent
 
@@ -33,13 +32,22 @@ class Difference:
     num_videos: int
     first: float
     second: float
-    interval: Interval | None
+    interval: Interval | None = None
     """95 % percentile interval of second - first; `None` if not requested."""
+    p_value: float | None = None
+    """Two-sided p of the randomisation test, at least 1 / (1 + draws); `None` if not requested."""
 
     @property
     def value(self) -> float:
         """Second - first, -1 to 1."""
         return self.second - self.first
+
+    @property
+    def p_text(self) -> str:
+        """The p-value for tables, such as `0.031` or `<0.001`; empty if not requested."""
+        if self.p_value is None:
+            return ""
+        return "<0.001" if self.p_value < 0.001 else f"{self.p_value:.3f}"
 
     def to_dict(self) -> dict[str, Any]:
         """Returns the JSON form, in per cent and percentage points."""
@@ -50,6 +58,7 @@ class Difference:
             "second": percent(self.second),
             "difference": percent(self.value),
             "difference_ci": ends,
+            "p_value": None if self.p_value is None else round(self.p_value, 6),
         }
 
 
@@ -83,7 +92,9 @@ class Comparison:
         return {
             "num_videos": self.num_videos,
             "num_subjects": self.num_subjects,
-            "interval": f"95 %, percentiles of {self.resamples} paired draws of {self.unit}",
+            "interval": f"95 %, percentiles of {self.resamples} paired draws of {self.unit}"
+            if self.resamples
+            else None,
             "uar": self.uar.to_dict(),
             "war": self.war.to_dict(),
             "recall": {one.name: one.to_dict() for one in self.recall},
@@ -152,12 +163,17 @@ def _differences(
 ) -> list[Difference]:
     """Returns UAR, WAR and the recall of each class, from the counts of units (units, C, 3)."""
     totals = units.sum(axis=0)
-    (first, second) = _scores(totals[None])[0].tolist()
+    (first, second) = scores_of(totals[None])[0].tolist()
     n = int(totals[:, 0].sum())
-    ends = _intervals(units, resamples, seed) if resamples else [None] * len(first)
-    videos = [n, n, *totals[:, 0].tolist()]
-    columns = zip(["uar", "war", *names], videos, first, second, ends, strict=True)
-    return [Difference(*column) for column in columns]
+    columns: list[Sequence[Any]] = [
+        ["uar", "war", *names],
+        [n, n, *totals[:, 0].tolist()],
+        first,
+        second,
+    ]
+    if resamples:
+        columns += [intervals(units, resamples, seed), p_values(units, resamples, seed)]
+    return [Difference(*one) for one in zip(*columns, strict=True)]
 
 
 def _caution(number: int, unit: str) -> list[str]:
@@ -245,40 +261,3 @@ def _units(
     values = np.column_stack([np.ones(len(classes), np.int64), right.astype(np.int64)])
     np.add.at(units, (numbers, classes), values)
     return units
-
-
-def _intervals(units: NDArray[np.int64], resamples: int, seed: int) -> list[Interval]:
-    """Returns the intervals of the differences in UAR, WAR and each recall.
-
-    Units with equal counts are interchangeable, so that how often each kind is drawn is multinomial: the same
-    distribution as drawing units one by one.
-    """
-    kinds, number = np.unique(units.reshape(len(units), -1), axis=0, return_counts=True)
-    if resamples * (len(kinds) + kinds.shape[1]) > MAX_DRAWN:
-        raise ConfigError(
-            f"bootstrap is {resamples:,} for {len(kinds):,} kinds of units; use at most "
-            f"{MAX_DRAWN // (len(kinds) + kinds.shape[1]):,}."
-        )
-    generator = np.random.default_rng(seed)
-    drawn = generator.multinomial(len(units), number / len(units), size=resamples)
-    scores = _scores((drawn @ kinds).reshape(resamples, -1, 3))  # (R, 2, 2 + C)
-    change = scores[:, 1] - scores[:, 0]
-    ends = []
-    for column in change.T:
-        occurs = column[~np.isnan(column)]  # draws without a video of the class have no recall
-        if len(occurs):
-            low, high = np.quantile(occurs, [(1 - LEVEL) / 2, (1 + LEVEL) / 2]).tolist()
-        else:  # nothing is known from so few draws
-            low, high = -1.0, 1.0
-        ends.append((low, high))
-    return ends
-
-
-def _scores(totals: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Returns UAR, WAR and the recalls (NaN without videos) of both models: (R, C, 3) gives (R, 2, 2 + C)."""
-    videos, hits = totals[..., :1], totals[..., 1:]
-    with np.errstate(invalid="ignore"):
-        recall = hits / videos  # (R, C, 2)
-    uar = np.nansum(recall, axis=1) / (videos > 0).sum(axis=1)
-    war = hits.sum(axis=1) / videos.sum(axis=1)
-    return np.concatenate([uar[:, None], war[:, None], recall], axis=1).swapaxes(1, 2)

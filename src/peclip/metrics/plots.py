@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 from peclip.errors import ConfigError
 from peclip.results.figures import PALETTE, check_matplotlib
 from peclip.results.fonts import fonts_for
-from peclip.text.display import printable, shortened
+from peclip.text.display import columns, printable, shortened
 
 MAX_PLOTTED = 100
 """Maximum number of classes; one cell is drawn for each pair."""
@@ -46,7 +46,7 @@ def _confusion_figure(report: Report, title: str | None) -> Figure:
 
     size = len(report.labels)
     names = [shortened(name) for name in report.labels]
-    longest = max(map(len, names))
+    longest = max(map(columns, names))
     width = max(5.5, 1.4 + 0.08 * longest + 0.72 * size)
     figure = Figure((width, 1.5 + 0.05 * longest + 0.62 * size), layout="constrained")
     axes = figure.subplots()

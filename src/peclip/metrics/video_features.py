@@ -76,8 +76,11 @@ def read_features(path: Path) -> VideoFeatures:
         with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
     except Exception as error:  # numpy, zipfile and zlib raise many kinds for a damaged file
+        # numpy advises to load such a file unsafely.
+        pickled = isinstance(error, ValueError) and "pickle" in str(error)
+        reason = "it is not a .npz file of numbers and texts" if pickled else first_line(error)
         raise ConfigError(
-            f"The features file {str(path)!r} cannot be read: {first_line(error)}. Use a .npz file of "
+            f"The features file {str(path)!r} cannot be read: {reason}. Use a .npz file of "
             "numpy.savez, or compute the features from a run: peclip plots RUN --only tsne."
         ) from None
     missing = [name for name in ("features", "target", "source") if name not in arrays]

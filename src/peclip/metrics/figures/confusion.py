@@ -12,6 +12,7 @@ from peclip.metrics.figures.plot_data import PlotData
 from peclip.metrics.figures.titles import add_title, as_plain_text, class_names, facts_of
 from peclip.metrics.plots import MAX_PLOTTED
 from peclip.metrics.report import Report
+from peclip.text.display import columns
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -86,7 +87,7 @@ def _matrix(
     many = size > _MANY
     cell = 0.3 if many else 0.66
     names = class_names(report.labels)
-    longest = max(map(len, names))
+    longest = max(map(columns, names))
     width = max(6.5, 1.9 + 0.07 * longest + cell * size)
     figure = Figure((width, 2.0 + 0.06 * longest + cell * size), layout="constrained")
     axes = figure.subplots()

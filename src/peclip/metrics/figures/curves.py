@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
@@ -75,6 +76,21 @@ def _draw_curves(
 
 
 def _notes(data: PlotData) -> list[str]:
+    values = [
+        value
+        for history in data.histories.values()
+        for panel in curves_of(history).values()
+        for _, values in panel.values()
+        for value in values
+    ]
+    gaps = sum(not math.isfinite(value) for value in values)
+    notes = _selected(data)
+    if gaps:
+        notes.append(f"{gaps:,} of {len(values):,} values are NaN or infinite, and are not drawn.")
+    return notes
+
+
+def _selected(data: PlotData) -> list[str]:
     if len(data.histories) > 1:
         chosen = ", ".join(f"{name}: {epoch}" for name, epoch in data.selected.items())
         return [f"One line per fold; selected epochs: {chosen or 'none recorded'}."]

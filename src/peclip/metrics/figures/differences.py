@@ -8,6 +8,7 @@ from peclip.metrics.comparison import Difference
 from peclip.metrics.figures.plot_data import PlotData
 from peclip.metrics.figures.titles import add_title, as_plain_text, class_names
 from peclip.results.figures import PALETTE
+from peclip.text.display import columns
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -26,7 +27,7 @@ def draw(data: PlotData) -> Figure:
         [one.name for one in found.recall], [one.num_videos for one in found.recall]
     )
     figure = Figure(
-        (7.6 + 0.03 * max(map(len, names)), 2.6 + 0.32 * (2 + len(names))), layout="constrained"
+        (7.6 + 0.03 * max(map(columns, names)), 2.6 + 0.32 * (2 + len(names))), layout="constrained"
     )
     axes = figure.subplots()
     scores = [found.uar, found.war]
@@ -45,7 +46,7 @@ def draw(data: PlotData) -> Figure:
     as_plain_text(axes)
     people = "" if found.num_subjects is None else f" of {found.num_subjects:,} subjects"
     interval = (
-        f"95 % intervals from {found.resamples:,} paired bootstrap draws of {found.unit}"
+        f"95 % intervals from {found.resamples:,} paired bootstrap draws of {found.unit}; p by randomisation"
         if found.resamples
         else "no intervals were requested"
     )
@@ -82,4 +83,5 @@ def _in_words(one: Difference) -> str:
     text = f"{one.name.upper()} {100 * one.first:.2f} to {100 * one.second:.2f} % ({100 * one.value:+.2f}"
     if one.interval is None:
         return f"{text} points)"
-    return f"{text} points, {100 * one.interval[0]:+.2f} to {100 * one.interval[1]:+.2f})"
+    ends = "{:+.2f} to {:+.2f}".format(*(100 * end for end in one.interval))
+    return f"{text} points, {ends}, p = {one.p_text})".replace("= <", "< ")

@@ -13,6 +13,7 @@ from peclip.metrics.figures.titles import add_title, as_plain_text, class_names,
 from peclip.metrics.intervals import wilson
 from peclip.metrics.report import Report
 from peclip.results.figures import PALETTE
+from peclip.text.display import columns
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -47,7 +48,7 @@ def draw(data: PlotData) -> Figure:
     size = len(recalls.labels)
     names = class_names(recalls.labels, recalls.videos.tolist())
     figure = Figure(
-        (7.2 + 0.03 * max(map(len, names)), 2.0 + max(1.6, 0.3 * size)), layout="constrained"
+        (7.2 + 0.03 * max(map(columns, names)), 2.0 + max(1.6, 0.3 * size)), layout="constrained"
     )
     axes = figure.subplots()
     if report.uar_ci is not None:

@@ -56,6 +56,7 @@ def draw(data: PlotData) -> Figure:
     for axes in (above, below):
         axes.set_xlim(0, 1)
         axes.spines[["top", "right"]].set_visible(False)
+    figure.legend(loc="outside lower center", ncols=4, frameon=False, fontsize=8)
     ece = (
         f"ECE {bins.error:.4f} (0 to 1; {len(bins.counts)} bins of equal width), mean confidence "
         f"{100 * bins.confidence_sums.sum() / bins.counts.sum():.2f} %"
@@ -82,4 +83,3 @@ def _draw_accuracies(axes: Axes, bins: CalibrationBins) -> None:
     axes.plot([0, 1], [0, 1], "--", color=_LINE, linewidth=1, label="perfect calibration")
     axes.set_ylim(0, 1.02)
     axes.set_ylabel("accuracy")
-    axes.legend(frameon=False, fontsize=8, loc="upper left")

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from peclip.metrics.figures.plot_data import PlotData
 from peclip.metrics.intervals import Interval
 from peclip.metrics.report import Report
-from peclip.text.display import one_line, shortened
+from peclip.text.display import shortened, shortened_inside, wrapped
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -23,12 +22,7 @@ _WIDTH_OF_LETTER = 0.56
 def add_title(figure: Figure, heading: str, facts: Sequence[str]) -> None:
     """Adds a heading and lines of facts above a figure, wrapped to its width."""
     letters = int(72 * figure.get_figwidth() / (_FONT_SIZE * _WIDTH_OF_LETTER)) - 2
-    lines = [
-        part
-        for text in (heading, *facts)
-        if text
-        for part in textwrap.wrap(one_line(text), letters)
-    ]
+    lines = [line for text in (heading, *facts) for line in wrapped(text, letters)]
     figure.suptitle("\n".join(lines), fontsize=_FONT_SIZE, parse_math=False)
 
 
@@ -38,6 +32,8 @@ def facts_of(data: PlotData, *more: str) -> list[str]:
     if data.report is not None:
         found += scores_of(data.report)
     found += more
+    if data.report is not None and data.report.caution is not None:
+        found.append(f"{data.report.caution}.")
     if data.warning is not None:
         found.append("The scores may be too high: see the warning in report.json.")
     return found
@@ -61,12 +57,22 @@ def _score(name: str, value: float, interval: Interval | None) -> str:
     return f"{text} ({100 * interval[0]:.2f} to {100 * interval[1]:.2f})"
 
 
-def class_names(labels: Sequence[str], videos: Sequence[int] | None = None) -> list[str]:
-    """Returns class names for an axis, with their number of videos."""
-    names = [shortened(name) for name in labels]
+def class_names(
+    labels: Sequence[str], videos: Sequence[int] | None = None, limit: int = 40
+) -> list[str]:
+    """Returns class names for an axis or a legend, with their number of videos; short, and different from each other."""
+    names = _short_names(labels, limit)
     if videos is None:
         return names
     return [f"{name} ({n:,})" for name, n in zip(names, videos, strict=True)]
+
+
+def _short_names(labels: Sequence[str], limit: int) -> list[str]:
+    for shorten in (shortened, shortened_inside):
+        names = [shorten(name, limit) for name in labels]
+        if len(set(names)) == len(names):
+            return names
+    return [f"{number}. {shortened(name, limit - 4)}" for number, name in enumerate(labels, 1)]
 
 
 def as_plain_text(axes: Axes) -> None:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from peclip.labels import EMOTIONS
 from peclip.metrics.embedding import chosen, embed
 from peclip.metrics.figures.plot_data import PlotData
-from peclip.metrics.figures.titles import add_title
+from peclip.metrics.figures.titles import add_title, class_names
 from peclip.results.figures import label_colours
 from peclip.text.display import shortened
 
@@ -91,7 +91,9 @@ def _draw_points(
     """Draws the points of each class; with many classes, their numbers in the legend stand at their medians."""
     looks, many = looks_of(labels), len(labels) > _MANY
     size = float(np.clip(4000 / len(points), 10, 60))
-    for number, name in enumerate(labels, 1):
+    # The numbers of many classes tell them apart.
+    shown = [shortened(name, 28) for name in labels] if many else class_names(labels, limit=28)
+    for number, (name, short) in enumerate(zip(labels, shown, strict=True), 1):
         own = points[targets == name]
         colour, marker = looks[name]
         axes.scatter(
@@ -103,7 +105,7 @@ def _draw_points(
             alpha=0.8,
             linewidths=0.3,
             edgecolors="black",
-            label=f"{f'{number} ' * many}{shortened(name, 28)} ({len(own):,})",
+            label=f"{f'{number} ' * many}{short} ({len(own):,})",
         )
         if many:
             box = {"boxstyle": "round,pad=0.15", "facecolor": "white", "alpha": 0.5, "linewidth": 0}
