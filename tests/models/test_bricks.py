@@ -21,7 +21,8 @@ from peclip.explain.registry import METHODS
 from peclip.models.base import ExpressionModel
 from peclip.models.frozen import FrozenModel
 from peclip.models.registry import build_model, read_config
-from peclip.nn.lora import LoraBlock
+from peclip.nn.lora import LoraBlock, merge
+from peclip.nn.lowered import lower, lower_frozen
 from peclip.nn.packed import can_pack
 from peclip.nn.preprocess import Preprocess, as_tensor
 from peclip.nn.temporal_head import TemporalHead
@@ -141,6 +142,25 @@ def test_predictions_are_those_of_the_model(
     with torch.no_grad():
         changed.normal_()
     assert not torch.equal(frozen(batch), before), "changed weights are merged again"
+
+
+@pytest.mark.parametrize(("name", "changes"), [VARIANTS[2], VARIANTS[4]])
+def test_lowered_weights_compute_the_same(name: str, changes: dict[str, Any]) -> None:
+    """As on a GPU: frozen weights in bf16, in training beside updates in fp32, in prediction merged."""
+    model, batch = build(name, changes), Batch(torch.randn(2, 4, 3, 32, 32))
+    with torch.autocast("cpu", torch.bfloat16):
+        expected = model(batch).logits.detach()
+        in_training = lower_frozen(model, torch.bfloat16)
+        found = in_training(batch).logits
+    assert torch.equal(found, expected)
+    own = {id(p) for p in model.parameters() if p.requires_grad}
+    assert {id(p) for p in in_training.parameters() if p.requires_grad} == own
+    (encoder,) = model.encoders()
+    lowered = model.with_modules({encoder: lower(merge(encoder), torch.bfloat16)})
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        found = lowered(batch).logits
+    tolerance = 0.05 * float(expected.abs().max())
+    torch.testing.assert_close(found, expected, rtol=0, atol=tolerance)
 
 
 @variants
