@@ -124,9 +124,14 @@ def cpu_prefers_bf16() -> bool:
     available: Any = torch.backends.mkldnn.is_available  # without types
     if not available() or not torch.backends.cpu.get_cpu_capability().startswith("AVX512"):
         return False
-    if torch.cpu._is_amx_tile_supported():
+    if _has_units("_is_amx_tile_supported"):
         return True
-    return torch.cpu._is_avx512_bf16_supported() and _is_amd()
+    return _has_units("_is_avx512_bf16_supported") and _is_amd()
+
+
+def _has_units(check: str) -> bool:
+    """Returns the result of a check that is not public in torch; false in versions without it."""
+    return bool(getattr(torch.cpu, check, lambda: False)())
 
 
 def _is_amd() -> bool:
