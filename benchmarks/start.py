@@ -83,7 +83,8 @@ def score_stills(root: Path) -> None:
     from peclip.nn.preprocess import as_tensor
     from peclip.types import Batch
 
-    model, paths = peclip.load("nano", device="cpu"), sorted(root.glob("test/*/PrivateTest_*"))
+    model = peclip.load("nano", device="cpu", precision="fp32")  # as an evaluation
+    paths = sorted(root.glob("test/*/PrivateTest_*"))
     size, frames = model.config.preprocess.image_size, model.config.num_frames
     for start in range(0, len(paths), BATCH):
         pictures = [cv2.imread(str(path)) for path in paths[start : start + BATCH]]

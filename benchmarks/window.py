@@ -1,6 +1,6 @@
 """One window of PE-CLIP: the straightforward implementation of the release compared with peclip.
 
-    python benchmarks/window.py --frames 16 --repeat 3
+    THP_MEM_ALLOC_ENABLE=1 python benchmarks/window.py --frames 16 --repeat 3
 
 The baseline is `released.py`: attention that also returns its weights, the text tower run on all 77 positions in every
 call, fp32, one video at a time. Its random weights are converted with `peclip convert`, so that both compute the same
@@ -9,7 +9,8 @@ times the second, in CPU seconds on a CPU. The ratio is that of the medians.
 
 `share` is the arithmetic rate of a call, relative to that of a matrix product of 2048 x 2048 (on a GPU: 8192 x 8192) in
 the same precision, which is timed in the same turns: how far the implementation is from the limit of the machine.
-ONEDNN_MAX_CPU_ISA=AVX512_CORE_BF16 or AVX512_CORE emulates lesser processors.
+ONEDNN_MAX_CPU_ISA=AVX512_CORE_BF16 or AVX512_CORE emulates lesser processors. With THP_MEM_ALLOC_ENABLE=1, large tensors
+are in huge pages, as with the command `peclip`.
 """
 
 from __future__ import annotations

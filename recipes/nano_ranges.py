@@ -140,7 +140,7 @@ def main() -> None:
     parser.add_argument("--model", type=Path, default=Path("src/peclip/assets/nano"))
     parser.add_argument("--write", action="store_true", help="write both to the config.json")
     given = parser.parse_args()
-    model = PEClip.from_pretrained(given.model, device="cpu")
+    model = PEClip.from_pretrained(given.model, device="cpu", precision="fp32")
     labels = model.labels.names
     public, photographs = load_public_test(given.data), load_photographs(given.data)
     probabilities = ask(model, squares(model, public))

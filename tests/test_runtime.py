@@ -129,6 +129,14 @@ def test_a_cpu_prefers_bf16_if_its_units_are_faster_than_fp32(
     assert not cpu_prefers_bf16()
 
 
+def test_a_torch_without_the_private_checks_predicts_in_fp32(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name in ("_is_amx_tile_supported", "_is_avx512_bf16_supported"):
+        monkeypatch.delattr(f"torch.cpu.{name}")
+    assert not cpu_prefers_bf16()
+
+
 def test_auto_precision_of_other_devices(machine: Any) -> None:
     assert choose_precision("auto", torch.device("mps")) == "fp32"
     assert choose_precision("auto", CUDA) == "bf16"

@@ -141,6 +141,17 @@ def test_version(capsys: Output) -> None:
     assert capsys.readouterr().out == f"peclip {importlib.metadata.version('peclip')}\n"
 
 
+def test_how_torch_waits_and_allocates_is_set_unless_the_user_has_set_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("OMP_WAIT_POLICY", "active")
+    monkeypatch.setenv("THP_MEM_ALLOC_ENABLE", "")  # restored after the test
+    monkeypatch.delenv("THP_MEM_ALLOC_ENABLE")
+    assert run(["--version"]) == 0
+    assert os.environ["OMP_WAIT_POLICY"] == "active"
+    assert os.environ["THP_MEM_ALLOC_ENABLE"] == "1"
+
+
 @pytest.mark.parametrize(
     "code",
     [

@@ -185,8 +185,9 @@ def test_a_terminated_process_keeps_its_rows(astronaut: Path, tmp_path: Path) ->
         shutil.copy(astronaut, videos / f"{number:02}.mp4")
         (videos / f"{number:02}-bad.mp4").touch()  # says so on standard error, when its turn comes
     command = ["predict", str(videos), "-o", str(path), "-m", "debug", "--no-face-crop"]
+    command += ["--device", "cpu", "--precision", "fp32"]
     with subprocess.Popen(
-        [sys.executable, "-m", "peclip", *command, "--device", "cpu"],
+        [sys.executable, "-m", "peclip", *command],
         stderr=subprocess.PIPE,
         env=os.environ | {"PYTHONPATH": str(PACKAGE.parent)},
         text=True,
@@ -201,7 +202,7 @@ def test_a_terminated_process_keeps_its_rows(astronaut: Path, tmp_path: Path) ->
     assert "Traceback" not in rest
     before = sources_of(path)
     assert before
-    assert run([*command, "--device", "cpu", "--resume"]) == 6
+    assert run([*command, "--resume"]) == 6
     after = sources_of(path)
     assert len(set(after)) == 16
     assert len(after) == 8 * 5 + 8

@@ -26,8 +26,8 @@ from peclip.predict_options import PredictOptions
 from peclip.recognizers.recognizer import Recognizer
 from peclip.video.sources import Source
 
-QUICK = ["-m", "debug", "--device", "cpu", "--no-face-crop"]
-JOB = Job("debug", "cpu", options=PredictOptions(face_crop=False), pool=Pool(workers=2))
+QUICK = ["-m", "debug", "--device", "cpu", "--precision", "fp32", "--no-face-crop"]
+JOB = Job("debug", "cpu", "fp32", options=PredictOptions(face_crop=False), pool=Pool(workers=2))
 RAY = ["--engine", "ray", "--workers", "2"]
 
 
@@ -149,7 +149,7 @@ def test_a_source_that_crashes_its_worker_gives_an_error_row(
     names = [tmp_path / name for name in ("a.mp4", "poison.mp4", "b.mp4")]
     for name in names:
         shutil.copy(astronaut, name)
-    job = Poisoned(JOB.model, JOB.device, options=JOB.options, pool=Pool(workers=1))
+    job = Poisoned(JOB.model, JOB.device, JOB.precision, options=JOB.options, pool=Pool(workers=1))
     with ENGINES["ray"](job) as engine:
         readings = list(engine.read([Source(str(name), name) for name in names]))
     found = {Path(reading.source).name: reading for reading in readings}

@@ -305,7 +305,10 @@ def test_every_ending_has_a_writer() -> None:
 
 
 def test_the_command_writes_what_python_returns(
-    astronaut: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    astronaut: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     out = tmp_path / "why.json"
     arguments = ["explain", str(astronaut), "-m", "debug", "--detector", "haar", "--at", "1200ms"]
@@ -315,6 +318,7 @@ def test_the_command_writes_what_python_returns(
     assert document["start_s"] <= 1.2 < document["end_s"]
     assert list(document["findings"]) == ["leave-one-out", "words"]
     capsys.readouterr()
+    monkeypatch.setattr("peclip.runtime.cpu_prefers_bf16", lambda: True)  # for predictions only
     assert run([*arguments, "-o", "-"]) == 0
     assert json.loads(capsys.readouterr().out) == document
     assert run(arguments) == 0

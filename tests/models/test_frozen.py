@@ -101,6 +101,20 @@ def test_weights_changed_in_place_are_used(precision: str) -> None:
     assert torch.equal(after, FrozenModel(model, CPU, precision)(batch))
 
 
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_replaced_weights_are_used(precision: str) -> None:
+    model = build_model(debug_config("pe-clip")).eval()
+    frozen = FrozenModel(model, CPU, precision)
+    batch = Batch(torch.rand(1, 2, 3, 32, 32))
+    before = frozen(batch)
+    for _ in range(2):  # the second data may get the memory of the original
+        for parameter in model.parameters():
+            parameter.data = parameter.data + 0.1 * torch.randn_like(parameter)
+    after = frozen(batch)
+    assert not torch.equal(after, before)
+    assert torch.equal(after, FrozenModel(model, CPU, precision)(batch))
+
+
 def test_a_changed_temperature_is_used() -> None:
     model = build_model(debug_config("pe-clip")).eval()
     frozen = FrozenModel(model, CPU, "fp32")

@@ -10,9 +10,12 @@ from decoders import needs_torchcodec
 
 import peclip
 from peclip import PEClip, PredictOptions
-from peclip.engines.base import fingerprint
+from peclip.engines.base import Job, fingerprint
 from peclip.errors import ConfigError, DeviceError
 from peclip.nn.preprocess import as_tensor
+from peclip.recognizers.fine_cliper import FineCLIPER
+from peclip.recognizers.recognizer import Recognizer
+from peclip.runs.fold_models import load_fold_models
 from peclip.video.windows import FaceWindow
 from peclip.weights.checkpoint import save_model
 
@@ -160,7 +163,33 @@ def _nano_window(grey: int = 0) -> FaceWindow:
 def test_bf16_gives_nearly_the_same_probabilities() -> None:
     exact = PEClip.from_pretrained(device="cpu", precision="fp32").score([_nano_window()])[0]
     rough = PEClip.from_pretrained(device="cpu", precision="bf16").score([_nano_window()])[0]
-    assert rough == pytest.approx(exact, abs=0.06)
+    assert rough == pytest.approx(exact, abs=0.02)  # as the documentation states
+
+
+@pytest.mark.parametrize("faster", ["bf16", "fp32"])
+def test_only_predictions_use_the_faster_precision_of_a_cpu(
+    monkeypatch: pytest.MonkeyPatch, faster: str
+) -> None:
+    monkeypatch.setattr("peclip.runtime.cpu_prefers_bf16", lambda: faster == "bf16")
+    predicting = (
+        PEClip.from_pretrained("debug", device="cpu"),
+        Recognizer.from_pretrained("debug", device="cpu"),
+        peclip.load("debug", device="cpu"),
+        Job("debug", "cpu").load(),  # every engine, and `peclip serve`
+    )
+    assert {(type(one), one.computation()["precision"]) for one in predicting} == {(PEClip, faster)}
+    (evaluated,) = load_fold_models(
+        "debug", [None], labels=None, prior_weight=None, device="cpu", precision="auto"
+    ).recognizers
+    exact = PEClip.from_pretrained("debug", device="cpu", predicting=False)
+    assert evaluated.precision == exact.precision == "fp32"
+
+
+def test_a_recognizer_has_the_class_of_its_architecture() -> None:
+    found = Recognizer.from_pretrained("finecliper:debug", device="cpu")
+    assert type(found) is FineCLIPER
+    with pytest.raises(ConfigError, match=r"finecliper model, but PEClip .*peclip\.load"):
+        PEClip.from_pretrained("finecliper:debug", device="cpu")
 
 
 def test_unavailable_hardware_is_an_error() -> None:

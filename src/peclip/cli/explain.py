@@ -119,7 +119,7 @@ def explain(
     from peclip.explain.outputs import save
     from peclip.recognizers.loading import load
 
-    loaded = check_network(load(model, device=device))
+    loaded = check_network(load(model, device=device, precision="fp32"))
     if own is not None:
         loaded = loaded.with_labels(own)
     loaded.prepare(checked)

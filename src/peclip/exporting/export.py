@@ -14,7 +14,6 @@ from peclip.exporting.registry import FORMATS
 from peclip.exporting.window_logits import WindowLogits
 from peclip.files import replacing
 from peclip.literals import ExportFormat
-from peclip.recognizers.pretrained import recognizer_class
 from peclip.recognizers.recognizer import Recognizer
 from peclip.runtime import choose_device
 from peclip.settings import load_settings
@@ -79,8 +78,7 @@ def _load(name: str | Path | None) -> tuple[Recognizer, str]:
     """Returns a model on the CPU in fp32, and the licence of its weights."""
     settings = load_settings()
     checkpoint = resolve(name, settings=settings)
-    kind = recognizer_class(checkpoint.config.architecture)
-    recognizer = kind.from_checkpoint(checkpoint, choose_device("cpu"), "fp32", settings)
+    recognizer = Recognizer.from_checkpoint(checkpoint, choose_device("cpu"), "fp32", settings)
     folder = None if checkpoint.tensors is None else checkpoint.tensors.parent
     return recognizer, "unknown" if folder is None else licence_of(folder)
 

@@ -26,7 +26,8 @@ from peclip.types import Batch
 class FrozenModel:
     """Computes logits of videos, and caches the label features, the packed weights and recent frames.
 
-    The cache is rebuilt if the weights change in place, or the label texts or the temperature change.
+    The cache is rebuilt if a weight changes in place, its data are replaced (`weight.data = …`), or the label texts or
+    the temperature change. Changes made through `.data` or NumPy in place, which torch does not count, are not noticed.
 
     Args:
         model: on the device, in eval mode.
@@ -38,7 +39,7 @@ class FrozenModel:
         self._model = model
         self._device = device
         self._precision = precision
-        self._stamp = _stamp(model)
+        self._stamp, self._held = _stamp(model), _data_of(model)
         self._shift: tuple[tuple[float, ...], Tensor] | None = None
 
     def __reduce__(self) -> tuple[type[FrozenModel], tuple[object, ...]]:
@@ -87,7 +88,7 @@ class FrozenModel:
 
     def _forget_the_past(self) -> None:
         if (now := _stamp(self._model)) != self._stamp:
-            self._stamp = now
+            self._stamp, self._held = now, _data_of(self._model)
             for name in ("_network", "_label_features", "_frames"):
                 self.__dict__.pop(name, None)
 
@@ -159,7 +160,12 @@ class FrozenModel:
 
 
 def _stamp(model: ExpressionModel) -> tuple[object, ...]:
-    """Returns texts, temperature, and the version counters of a model's tensors."""
+    """Returns texts, temperature, and the addresses and version counters of a model's tensors."""
     tensors = (*model.parameters(), *model.buffers())
     versions = (0 if tensor.is_inference() else tensor._version for tensor in tensors)
-    return model.texts, model.temperature, *versions
+    return model.texts, model.temperature, *(tensor.data_ptr() for tensor in tensors), *versions
+
+
+def _data_of(model: ExpressionModel) -> list[Tensor]:
+    """Returns a model's data, which must be held so that new data cannot have the same address."""
+    return [tensor.detach() for tensor in (*model.parameters(), *model.buffers())]

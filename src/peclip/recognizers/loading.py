@@ -9,7 +9,7 @@ from peclip.exported.registry import LOADERS
 from peclip.inference.predictor import VideoPredictor
 from peclip.literals import Precision
 
-_PRETRAINED = "peclip.recognizers.pretrained:load_pretrained"
+_PRETRAINED = "peclip.recognizers.recognizer:Recognizer.from_pretrained"
 
 
 def load(
@@ -25,7 +25,7 @@ def load(
         name: as in `Recognizer.from_pretrained`, or a file such as `"model.onnx"`.
         revision: of a hub repository.
         device: `"auto"`, `"cpu"`, `"cuda"`, `"cuda:N"` or `"mps"`; an exported model runs on the CPU.
-        precision: `"auto"`, `"fp32"`, `"bf16"` or `"fp16"`; an exported model is computed in fp32.
+        precision: as in `Recognizer.from_pretrained`; an exported model is computed in fp32.
 
     Returns:
         A `Recognizer`, which also trains and is saved, or an `ExportedModel`, which only predicts.

@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from pkgutil import resolve_name
+from typing import TYPE_CHECKING, Self, cast
 
 import torch
 
@@ -17,7 +18,7 @@ from peclip.downloads.hub import push_folder
 from peclip.errors import ConfigError
 from peclip.labels import LabelSet, canonical
 from peclip.literals import Precision
-from peclip.models.registry import DEFAULT
+from peclip.models.registry import ARCHITECTURES, DEFAULT
 from peclip.nn.backbone_config import has_closed_vocabulary
 from peclip.recognizers.predictor import Predictor
 from peclip.settings import Settings, load_settings
@@ -48,8 +49,9 @@ class Recognizer(Predictor):
         revision: str | None = None,
         device: str = "auto",
         precision: Precision = "auto",
+        predicting: bool = True,
     ) -> Self:
-        """Loads a model by name.
+        """Loads a model by name; `Recognizer` itself returns the class of the model's architecture.
 
         Args:
             name: `None` or `"nano"` (embedded), `"ViT-B-16-quickgelu/openai"` or another open_clip ViT
@@ -57,6 +59,7 @@ class Recognizer(Predictor):
             revision: of a hub repository.
             device: `"auto"`, `"cpu"`, `"cuda"`, `"cuda:N"` or `"mps"`.
             precision: `"auto"`, `"fp32"`, `"tf32"` (CUDA), `"bf16"` or `"fp16"`.
+            predicting: false to let `"auto"` choose as for training and evaluation: fp32 on every CPU.
 
         Raises:
             ConfigError: the name is unknown, or it is a model of another class.
@@ -64,7 +67,7 @@ class Recognizer(Predictor):
             DeviceError: the device or precision is unavailable.
         """
         chosen, settings = runtime.choose_device(device), load_settings()
-        computed = runtime.choose_precision(precision, chosen, predicting=True)
+        computed = runtime.choose_precision(precision, chosen, predicting=predicting)
         kind = cls.architecture or DEFAULT
         checkpoint = resolve(name, settings=settings, revision=revision, architecture=kind)
         return cls.from_checkpoint(checkpoint, chosen, computed, settings)
@@ -73,7 +76,7 @@ class Recognizer(Predictor):
     def from_checkpoint(
         cls, checkpoint: Checkpoint, device: torch.device, precision: str, settings: Settings
     ) -> Self:
-        """Loads a model from a resolved checkpoint.
+        """Loads a model from a resolved checkpoint; `Recognizer` returns the class of its architecture.
 
         Raises:
             ConfigError: it is a model of another class.
@@ -85,7 +88,10 @@ class Recognizer(Predictor):
                 f"{checkpoint.name!r} is a {config.architecture} model, but {cls.__name__} loads "
                 f"only {cls.architecture} models. Load it with peclip.load({checkpoint.name!r})."
             )
-        return cls(
+        kind = cls
+        if cls is Recognizer:
+            kind = cast(type[Self], recognizer_class(config.architecture))
+        return kind(
             load_model(checkpoint, settings=settings),
             config,
             name=checkpoint.name,
@@ -213,3 +219,9 @@ class Recognizer(Predictor):
             return push_folder(
                 Path(directory), repo_id, private=private, message=message, settings=load_settings()
             )
+
+
+def recognizer_class(architecture: str) -> type[Recognizer]:
+    """Returns the public class of an architecture."""
+    kind: type[Recognizer] = resolve_name(ARCHITECTURES[architecture].recognizer)
+    return kind

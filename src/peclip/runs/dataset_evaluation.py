@@ -59,12 +59,12 @@ def evaluate_dataset(
     """Evaluates a model, or the model of every fold, on the videos in a data set.
 
     Args:
-        model: a loaded model, a name as for `-m`, or a run folder, which may contain one model per fold.
+        model: a loaded model, evaluated in its precision, a name as for `-m`, or a run folder, which may contain one model per fold.
         data: the data set.
         options: the split and the evaluation settings.
         all_folds: evaluate every fold and report the mean.
         device: to load models onto.
-        precision: to load models for.
+        precision: to load models for; `"auto"` is fp32 on every CPU.
         world: the processes that share the videos; all of them return the same scores.
         predictions_path: file for the predictions, written even if a video cannot be read; one per fold.
         on_batch: called with the progress.

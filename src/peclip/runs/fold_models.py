@@ -6,17 +6,14 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
 
 from peclip.data import DataConfig, Split
 from peclip.data.preparation.crop_record import crop_mismatch, left_out
 from peclip.errors import ConfigError
 from peclip.labels import effective_prior_weight
 from peclip.literals import Precision
-from peclip.recognizers.pretrained import load_pretrained
 from peclip.recognizers.recognizer import Recognizer
 from peclip.runs.leakage import run_warning
-from peclip.runtime import choose_device, choose_precision
 from peclip.weights.checkpoint import MODEL, model_folder
 
 
@@ -66,7 +63,7 @@ def load_fold_models(
         labels: other labels, with their texts; `None` for the model's.
         prior_weight: checked: it needs a model with a prior.
         device: to load onto.
-        precision: to load for; `"auto"` is that of `choose_precision` for an evaluation.
+        precision: to load for; `"auto"` is fp32 on every CPU.
 
     Raises:
         UserError: a model is not there, or does not take the labels or the prior weight.
@@ -74,10 +71,12 @@ def load_fold_models(
     if isinstance(model, Recognizer):
         run, names, loaded = model.name, (model.name,) * len(folds), {model.name: model}
     else:
-        precision = cast(Precision, choose_precision(precision, choose_device(device)))
         run, names = str(model), tuple(str(model_of(model, fold)) for fold in folds)
         loaded = {
-            n: load_pretrained(n, device=device, precision=precision) for n in dict.fromkeys(names)
+            name: Recognizer.from_pretrained(
+                name, device=device, precision=precision, predicting=False
+            )
+            for name in dict.fromkeys(names)
         }
     if labels is not None:
         loaded = {name: one.with_labels(labels) for name, one in loaded.items()}

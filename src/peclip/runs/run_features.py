@@ -16,7 +16,6 @@ from peclip.metrics.embedding import chosen
 from peclip.metrics.figures.plot_data import PlotData
 from peclip.metrics.video_features import VideoFeatures
 from peclip.models.frozen import FrozenModel
-from peclip.recognizers.pretrained import load_pretrained
 from peclip.recognizers.recognizer import Recognizer
 from peclip.runs.recipe import read_recipe, run_config
 from peclip.runs.run_folder import CONFIG
@@ -66,7 +65,7 @@ def run_features(
     predicted = _predicted(folder, set(data.table.ids), root)
     samples = predicted.samples
     split = predicted.with_samples(samples[i] for i in chosen(len(samples), seed=data.seed))
-    recognizer = load_pretrained(folder / MODEL, device=device, precision="fp32")
+    recognizer = Recognizer.from_pretrained(folder / MODEL, device=device, precision="fp32")
     values = features_of(recognizer, split, on_batch)
     kept = "" if len(split) == len(samples) else f" ({len(split):,} of {len(samples):,} videos)"
     return VideoFeatures(

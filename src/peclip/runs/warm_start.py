@@ -13,8 +13,7 @@ from peclip.labels import LabelSet
 from peclip.models.base import ExpressionModel
 from peclip.nn.stem import stems_of
 from peclip.nn.tensor_file import copy_tensors, read_tensors
-from peclip.recognizers.pretrained import recognizer_class
-from peclip.recognizers.recognizer import Recognizer
+from peclip.recognizers.recognizer import Recognizer, recognizer_class
 from peclip.runs.recipe import RunConfig, model_config
 from peclip.runtime import choose_precision
 from peclip.settings import load_settings
