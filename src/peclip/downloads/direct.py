@@ -98,7 +98,12 @@ def fetch(
 
 @contextmanager
 def open_remote(
-    url: str, *, settings: Settings, suffix: str, public_only: bool = False
+    url: str,
+    *,
+    settings: Settings,
+    suffix: str,
+    public_only: bool = False,
+    progress: Progress | None = None,
 ) -> Iterator[Path]:
     """Downloads a source video to a temporary file and deletes it at exit.
 
@@ -120,7 +125,10 @@ def open_remote(
     with folder:
         path = Path(folder.name) / name
         try:
-            _Transfer(url, path, settings, live_allowed=True, public_only=public_only).run()
+            transfer = _Transfer(
+                url, path, settings, progress, live_allowed=True, public_only=public_only
+            )
+            transfer.run()
         except _TransferError as error:
             problem = f"{without_password(url)} cannot be read: {error}"
             raise VideoError(f"{problem}. Check the URL, or use a local file.") from error

@@ -16,7 +16,7 @@ from starlette.background import BackgroundTask
 from peclip.config import check
 from peclip.downloads.address import without_password
 from peclip.predict_options import PredictOptions
-from peclip.serving.jobs import PredictionJob
+from peclip.serving.jobs import PredictionJob, about
 from peclip.serving.limits import MAX_FRAME_BYTES
 from peclip.serving.responses import (
     MEDIA_TYPES,
@@ -27,7 +27,7 @@ from peclip.serving.responses import (
     lines_response,
     saved_as,
 )
-from peclip.serving.service import Service, about
+from peclip.serving.service import Service
 from peclip.serving.uploads import Upload, UploadError, receive
 from peclip.serving.views import ErrorView, PredictionView, RowsView, StillView
 
@@ -257,8 +257,9 @@ async def explain_prediction(
 @router.post("/frames", response_model=StillView, openapi_extra=_STILL)
 async def create_still(request: Request, service: Served) -> Any:
     """Predict a single image, and wait for its rows."""
+    service.check_free()
     folder = service.folder / f"still-{secrets.token_hex(8)}"
-    folder.mkdir()
+    folder.mkdir(mode=0o700, parents=True)
     try:
         upload = await receive(
             request,
