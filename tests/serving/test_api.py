@@ -24,6 +24,7 @@ from prediction_server import PredictionServer
 from peclip.cli.app import run
 from peclip.serving.jobs import PredictionJob
 from peclip.serving.row_log import RowLog
+from peclip.serving.views import PredictionView
 
 
 def predicted(astronaut: Path, output: Path, monkeypatch: pytest.MonkeyPatch) -> str:
@@ -295,7 +296,22 @@ def test_models_health_and_description(server: PredictionServer) -> None:
     assert {"/v1/predictions", "/v1/frames", "/v1/predictions/{name}/events"} <= set(
         described["paths"]
     )
-    assert described["components"]["schemas"]["PredictionView"]["examples"][0]["state"] == "running"
+    example = described["components"]["schemas"]["PredictionView"]["examples"][0]
+    assert PredictionView(**example).state == "running"
+
+
+def test_every_response_is_described(server: PredictionServer) -> None:
+    """With an example, unless it is a file of bytes or one of the views, whose fields have them."""
+    paths = server.client.get("/openapi.json").json()["paths"]
+    for path, methods in paths.items():
+        for method, about in methods.items():
+            contents = [body.get("content", {}) for body in about["responses"].values()]
+            found = [one for content in contents for one in content.values()]
+            assert found, path
+            for one in found:
+                schema = one["schema"]
+                assert "$ref" in schema or schema.get("format") == "binary" or one["example"], path
+            assert method == "get" or "{name}" in path or about["requestBody"]["content"], path
 
 
 @pytest.mark.slow
