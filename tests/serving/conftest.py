@@ -23,7 +23,10 @@ def _has(*packages: str) -> bool:
 collect_ignore = (
     []
     if _has("fastapi", "uvicorn", "python_multipart", "httpx")
-    else [*("test_api.py", "test_hostile.py", "test_page.py", "test_security.py")]
+    else [
+        *("test_api.py", "test_hostile.py", "test_page.py", "test_security.py"),
+        "test_uploads.py",
+    ]
 )
 collect_ignore += [] if _has("playwright") else ["test_page.py"]
 

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import av
 import cv2
 import numpy as np
 import pytest
@@ -18,6 +22,9 @@ from http_server import FakeServer, Reply
 from prediction_server import PredictionServer
 
 from peclip.cli.app import run
+from peclip.serving.jobs import PredictionJob
+from peclip.serving.row_log import RowLog
+from peclip.serving.views import PredictionView
 
 
 def predicted(astronaut: Path, output: Path, monkeypatch: pytest.MonkeyPatch) -> str:
@@ -135,6 +142,47 @@ def test_a_still(server: PredictionServer, astronaut: Path) -> None:
     assert not [*server.service.folder.glob("still-*")]
 
 
+@pytest.mark.parametrize("container", ["avi", "h264"])  # the second one has no duration
+def test_a_video_is_no_still(
+    server: PredictionServer, astronaut: Path, tmp_path: Path, container: str
+) -> None:
+    path = tmp_path / f"a.{container}"
+    with av.open(str(astronaut)) as source, av.open(str(path), "w", format=container) as target:
+        stream = target.add_stream("libx264", rate=24, width=320, height=240)
+        for frame in source.decode(video=0):
+            target.mux(stream.encode(frame.reformat(format="yuv420p")))
+        target.mux(stream.encode())
+    response = server.client.post("/v1/frames?name=a.avi", content=path.read_bytes())
+    assert response.status_code == 422
+    assert "a.avi is not a single image" in response.json()["error"]["message"]
+
+
+def test_an_overlay_does_not_wait_for_a_worker_that_starts(
+    server: PredictionServer, video: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = server.submit(video)
+    server.wait(job)
+    monkeypatch.setattr(server.service.worker, "ready", False)
+    refused = server.client.get(f"/v1/predictions/{job}/overlay.mp4")
+    assert (refused.status_code, refused.headers["retry-after"]) == (429, "5")
+    monkeypatch.undo()
+    assert server.client.get(f"/v1/predictions/{job}/overlay.mp4").status_code == 200
+
+
+def test_a_full_disk_fails_the_prediction(
+    server: PredictionServer, video: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(log: RowLog, line: bytes) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(RowLog, "add", full)
+    told = server.wait(server.submit(video))
+    assert told["state"] == "failed"
+    assert "No space left on device" in told["error"]
+    monkeypatch.undo()
+    assert server.wait(server.submit(video))["state"] == "done"
+
+
 @pytest.mark.parametrize("content", [b"no video", b"\x00" * 5000])
 def test_a_broken_file_fails_with_one_line(server: PredictionServer, content: bytes) -> None:
     told = server.wait(server.submit(content, "broken.mp4"))
@@ -212,6 +260,20 @@ def test_a_full_queue_and_a_killed_worker(server: PredictionServer, video: bytes
 
 
 @pytest.mark.slow
+def test_a_worker_that_sends_nonsense_is_replaced(
+    server: PredictionServer, video: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def confused(job: PredictionJob, event: dict[str, Any]) -> None:
+        monkeypatch.undo()
+        raise KeyError("event")
+
+    monkeypatch.setattr(server.service, "_update", confused)
+    job = server.submit(video)
+    assert server.wait(job)["state"] == "failed"
+    assert server.wait(server.submit(video))["state"] == "done"
+
+
+@pytest.mark.slow
 def test_a_worker_that_makes_no_progress_is_replaced(
     server: PredictionServer, video: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -234,7 +296,22 @@ def test_models_health_and_description(server: PredictionServer) -> None:
     assert {"/v1/predictions", "/v1/frames", "/v1/predictions/{name}/events"} <= set(
         described["paths"]
     )
-    assert described["components"]["schemas"]["PredictionView"]["examples"][0]["state"] == "running"
+    example = described["components"]["schemas"]["PredictionView"]["examples"][0]
+    assert PredictionView(**example).state == "running"
+
+
+def test_every_response_is_described(server: PredictionServer) -> None:
+    """With an example, unless it is a file of bytes or one of the views, whose fields have them."""
+    paths = server.client.get("/openapi.json").json()["paths"]
+    for path, methods in paths.items():
+        for method, about in methods.items():
+            contents = [body.get("content", {}) for body in about["responses"].values()]
+            found = [one for content in contents for one in content.values()]
+            assert found, path
+            for one in found:
+                schema = one["schema"]
+                assert "$ref" in schema or schema.get("format") == "binary" or one["example"], path
+            assert method == "get" or "{name}" in path or about["requestBody"]["content"], path
 
 
 @pytest.mark.slow
@@ -246,7 +323,44 @@ def test_the_command_ends_on_sigterm_and_deletes_its_files(tmp_path: Path) -> No
         while "http://127.0.0.1:" not in (line := process.stderr.readline()):
             assert line, "the server ended"
         assert len([*tmp_path.iterdir()]) == 1
-        process.send_signal(signal.SIGTERM)
-        assert process.wait() == 0
+        port = int(line.split()[0].rsplit(":")[-1].strip("/"))
+        with socket.create_connection(("127.0.0.1", port)) as upload:
+            head = (
+                f"POST /v1/predictions HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nContent-Length: 9\r\n"
+            )
+            upload.sendall(
+                f"{head}Content-Type: video/mp4\r\nExpect: 100-continue\r\n\r\n".encode()
+            )
+            assert b" 100 " in upload.recv(100)  # it waits for the body
+            process.send_signal(signal.SIGTERM)
+            assert b" 503 " in upload.recv(100)
+            assert process.wait() == 0
         assert "Traceback" not in process.stderr.read()
     assert not [*tmp_path.iterdir()]
+
+
+@pytest.mark.slow
+def test_a_worker_deletes_the_files_of_a_server_that_was_killed(tmp_path: Path) -> None:
+    folder = tmp_path / "files"
+    folder.mkdir()
+    (folder / "source.mp4").write_bytes(b"private")
+    settings = {
+        "model": "debug",
+        "device": "cpu",
+        "precision": "fp32",
+        "jobs": 1,
+        "folder": str(folder),
+    }
+    command = [sys.executable, "-m", "peclip.serving.worker"]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.write(f"{json.dumps(settings)}\n")
+        process.stdin.flush()
+        assert json.loads(process.stdout.readline())["event"] == "ready"
+        assert folder.exists()
+        process.stdin.close()  # as the system does when the server ends
+        assert process.wait() == 0
+    assert not folder.exists()

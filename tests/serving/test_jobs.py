@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import pytest
@@ -106,6 +107,26 @@ def test_a_delete_cancels(tmp_path: Path) -> None:
     store.delete(job)
     store.delete(job)
     assert (job.state, forgotten) == ("cancelled", [job])
+
+
+def test_who_has_gone_is_not_kept(store: JobStore) -> None:
+    job = submitted(store)
+
+    async def wait() -> None:
+        waiting = asyncio.create_task(job.changed(60.0))
+        await asyncio.sleep(0)
+        waiting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+
+    asyncio.run(wait())
+    assert job._waiting == []
+
+
+def test_the_folder_of_a_prediction_is_private(tmp_path: Path) -> None:
+    """Also if the system has deleted the temporary folder of a server that runs for weeks."""
+    store = JobStore(tmp_path / "deleted", queue=1, at_once=1, keep=1)
+    assert store.receive().folder.stat().st_mode & 0o077 == 0
 
 
 def test_ids_cannot_be_guessed(store: JobStore) -> None:

@@ -9,9 +9,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, Route, expect, sync_playwright
 from prediction_server import PredictionServer, prediction_server
 
 from peclip.cli.app import run
@@ -20,6 +21,8 @@ NAMES = ("chromium", "chromium-browser", "google-chrome")
 CAMERA = ("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream")
 WAIT_MS = 120_000
 TOKEN = "0123456789abcdef"
+
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
@@ -155,6 +158,72 @@ def test_two_tabs_at_once(page: Page, server: PredictionServer, astronaut: Path)
         assert tab.locator("#now .best").inner_text().split() == ["happiness", "1.00"]
 
 
+def test_the_same_file_can_be_sent_again(page: Page, astronaut: Path) -> None:
+    """A browser reports no change if the file that is chosen is the one that was chosen before."""
+    send(page, astronaut)
+    assert page.eval_on_selector("#file", "(input) => input.value") == ""
+
+
+def test_numbers_are_those_of_the_video_that_is_shown(page: Page, astronaut: Path) -> None:
+    send(page, astronaut)
+    expect(page.locator("#now .best")).to_contain_text("happiness")
+
+    def swap(route: Route) -> None:
+        """Makes the second prediction another one, with the same person and window."""
+        text = route.fetch().text()
+        for old, new in (("happiness", "?"), ("sadness", "happiness"), ("?", "sadness")):
+            text = text.replace(old, new)
+        route.fulfill(body=text, content_type="text/event-stream")
+
+    page.route("**/events", swap)
+    send(page, astronaut)
+    expect(page.locator("#now .best")).to_contain_text("sadness")
+
+
+def test_a_delete_ends_the_upload(page: Page, server: PredictionServer, astronaut: Path) -> None:
+    before = {job.id for job in server.service.jobs}
+    held: list[Route] = []
+    page.route("**/v1/predictions", lambda route: held.append(route))
+    page.set_input_files("#file", astronaut)
+    expect(page.locator("#state")).to_contain_text("Sending")
+    with page.expect_event("requestfailed"):
+        page.click("#remove")
+    assert len(held) == 1
+    assert {job.id for job in server.service.jobs} == before
+    expect(page.locator("#job-panel")).to_be_hidden()
+
+
+def test_pictures_that_are_missing(page: Page, astronaut: Path) -> None:
+    errors: list[str] = []
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.route("**/people/*.png", lambda route: route.fulfill(status=404))
+    send(page, astronaut)
+    page.locator("#lanes").press("End")
+    expect(page.locator("#lanes")).to_have_attribute("aria-valuenow", "3.0")
+    expect(page.locator("#people svg")).to_have_count(1)
+    assert not errors
+
+
+def test_a_video_without_a_face(page: Page, tmp_path: Path) -> None:
+    path = tmp_path / "empty.avi"
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 10, (64, 64))
+    for _ in range(20):
+        writer.write(np.zeros((64, 64, 3), np.uint8))
+    writer.release()
+    send(page, path)
+    expect(page.locator("#state")).to_contain_text("no face")
+    expect(page.locator("#people-title")).to_be_hidden()
+    expect(page.locator("#explain")).to_be_disabled()
+    # The browser cannot play AVI.
+    page.click("#play-overlay")
+    page.eval_on_selector(
+        "#video",
+        """(video) => new Promise((played) => {
+            if (video.readyState > 1) played(); else video.addEventListener("loadeddata", played);
+        })""",
+    )
+
+
 def test_the_webcam(page: Page) -> None:
     page.click("#camera-start")
     expect(page.locator("#camera-state")).to_have_text(
@@ -171,11 +240,16 @@ def test_the_webcam(page: Page) -> None:
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_a_phone(browser: Browser, server: PredictionServer, astronaut: Path, scheme: Any) -> None:
+def test_a_phone(
+    browser: Browser, server: PredictionServer, astronaut: Path, tmp_path: Path, scheme: Any
+) -> None:
     context = browser.new_context(viewport={"width": 390, "height": 800}, color_scheme=scheme)
     page = opened(context, server.address)
-    send(page, astronaut)
+    send(page, shutil.copy(astronaut, tmp_path / f"{'x' * 110}.mp4"))
+    page.click("#table-box summary")
     assert page.evaluate("document.documentElement.scrollWidth") == 390
+    table = page.locator("#table-box .scroll")
+    assert table.evaluate("(box) => box.scrollWidth <= box.clientWidth")
     background = page.eval_on_selector("body", "(body) => getComputedStyle(body).backgroundColor")
     levels = [int(number) for number in re.findall(r"\d+", background)[:3]]
     assert (sum(levels) > 3 * 128) is (scheme == "light")

@@ -98,12 +98,17 @@ def fetch(
 
 @contextmanager
 def open_remote(
-    url: str, *, settings: Settings, suffix: str, public_only: bool = False
+    url: str,
+    *,
+    settings: Settings,
+    suffix: str,
+    public_only: bool = False,
+    progress: Progress | None = None,
 ) -> Iterator[Path]:
     """Downloads a source video to a temporary file and deletes it at exit.
 
     The file name ends in `suffix` (".mp4"), which some decoders rely on. With `public_only`, servers in
-    private networks are refused, and proxies are not used.
+    private networks are refused, and proxies are not used. An exception of `progress` ends the download.
 
     Raises:
         ConfigError: The suffix cannot end a file name.
@@ -120,7 +125,9 @@ def open_remote(
     with folder:
         path = Path(folder.name) / name
         try:
-            _Transfer(url, path, settings, live_allowed=True, public_only=public_only).run()
+            _Transfer(
+                url, path, settings, progress, live_allowed=True, public_only=public_only
+            ).run()
         except _TransferError as error:
             problem = f"{without_password(url)} cannot be read: {error}"
             raise VideoError(f"{problem}. Check the URL, or use a local file.") from error
@@ -151,9 +158,8 @@ def _no_room(url: str, error: OSError) -> VideoError:
 
 def _plain(name: str) -> str:
     if name in {"", ".", ".."} or any(character in name for character in "/\\:\0"):
-        problem = f"Invalid download file name {name!r}"
         raise ConfigError(
-            f"{problem}. Use a plain file name without folders, drive letters or '..'."
+            f"Invalid download file name {name!r}. Use a plain file name without folders, drive letters or '..'."
         )
     return name
 
@@ -238,9 +244,7 @@ class _Transfer:
         except requests.RequestException as error:
             raise _TransferError(response_problem(error)) from error
         except Exception as error:
-            if isinstance(error, OSError) or is_bug(
-                error
-            ):  # an OSError is of the file that is written
+            if isinstance(error, OSError) or is_bug(error):  # the first is of the file written
                 raise
             raise _TransferError(cause(error)) from error
 

@@ -8,6 +8,7 @@ from typing import Any
 from fastapi import APIRouter, FastAPI, Response
 from fastapi.responses import FileResponse, PlainTextResponse
 
+from peclip.serving.description import METRICS, sends
 from peclip.serving.prediction_routes import Served, router
 from peclip.serving.responses import add_error_handlers, error_response
 from peclip.serving.security import COOKIE, Access, Guard
@@ -74,7 +75,7 @@ async def read_health(service: Served, response: Response) -> Any:
     return {"status": "ok" if service.worker.ready else "starting", "version": VERSION}
 
 
-@general.get("/metrics", response_class=PlainTextResponse)
+@general.get("/metrics", response_class=PlainTextResponse, responses=sends("text/plain", METRICS))
 async def read_metrics(service: Served) -> PlainTextResponse:
     """Get counts in the text format of Prometheus."""
     text = service.metrics.text(service.gauges())

@@ -16,6 +16,8 @@ from peclip.serving.row_log import RowLog
 
 State = Literal["receiving", "queued", "running", "done", "failed", "cancelled"]
 FINAL = frozenset({"done", "failed", "cancelled"})
+SOURCE = "source"
+"""Name of the video in the folder of its prediction, before its suffix."""
 
 
 class QueueFullError(Exception):
@@ -71,8 +73,9 @@ class PredictionJob:
             await asyncio.wait_for(future, seconds)
             return True
         except TimeoutError:
-            self._waiting = [one for one in self._waiting if one is not future]
             return False
+        finally:  # also when the client has gone
+            self._waiting = [one for one in self._waiting if one is not future]
 
 
 class JobStore:
@@ -130,7 +133,7 @@ class JobStore:
         self._make_room()
         name = secrets.token_urlsafe(16)
         folder = self._folder / name
-        folder.mkdir(parents=True)
+        folder.mkdir(mode=0o700, parents=True)
         job = PredictionJob(name, folder, RowLog(folder / "rows.jsonl"), time.time())
         self._jobs[name] = job
         return job
@@ -189,3 +192,24 @@ class JobStore:
         finished.sort(key=lambda job: job.finished or 0.0)
         for job in finished[: max(0, len(finished) - MAX_FINISHED + 1)]:
             self.delete(job)
+
+
+def about(job: PredictionJob) -> dict[str, Any]:
+    """Returns the state of a prediction as the API reports it."""
+    duration = None if job.video is None else job.video["duration_s"]
+    progress = 1.0 if job.state == "done" else None
+    if progress is None and duration:
+        progress = min(1.0, job.position_s / duration)
+    return {
+        "id": job.id,
+        "state": job.state,
+        "name": job.name,
+        "error": job.error,
+        "created": job.created,
+        "options": job.options,
+        "video": job.video,
+        "position_s": round(job.position_s, 3),
+        "progress": None if progress is None else round(progress, 4),
+        "num_rows": len(job.rows),
+        "people": job.people,
+    }

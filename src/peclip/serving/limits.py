@@ -12,6 +12,8 @@ from peclip.video.interface import VideoMetadata
 
 MAX_FRAME_BYTES = 16 * 2**20
 """Of a single still."""
+STILL_S = 1.0
+"""Maximum length of a still in seconds: readers give an image the duration of one frame."""
 MAX_ROWS = 100_000
 """Of a video; the worker keeps them until the prediction is deleted."""
 MAX_FINISHED = 32

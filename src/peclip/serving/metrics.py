@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from contextlib import suppress
 from pathlib import Path
@@ -48,5 +49,5 @@ def resident_bytes(pid: int | None) -> float | None:
     """Returns the memory of a process, where the system tells it."""
     with suppress(OSError, ValueError, IndexError):
         pages = int(Path(f"/proc/{pid}/statm").read_text(encoding="ascii").split()[1])
-        return pages * 4096.0
+        return float(pages * os.sysconf("SC_PAGE_SIZE"))
     return None

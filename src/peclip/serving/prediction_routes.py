@@ -16,7 +16,8 @@ from starlette.background import BackgroundTask
 from peclip.config import check
 from peclip.downloads.address import without_password
 from peclip.predict_options import PredictOptions
-from peclip.serving.jobs import PredictionJob
+from peclip.serving.description import ACCEPTED, CSV, EVENTS, EXPLANATION, ROW, STILL, UPLOAD, sends
+from peclip.serving.jobs import PredictionJob, about
 from peclip.serving.limits import MAX_FRAME_BYTES
 from peclip.serving.responses import (
     MEDIA_TYPES,
@@ -27,47 +28,14 @@ from peclip.serving.responses import (
     lines_response,
     saved_as,
 )
-from peclip.serving.service import Service, about
+from peclip.serving.service import Service
 from peclip.serving.uploads import Upload, UploadError, receive
 from peclip.serving.views import ErrorView, PredictionView, RowsView, StillView
 
-ACCEPTED = ("window", "hop", "start", "end", "max_people", "min_score")
-"""Options of `peclip predict` that a client may set."""
 MIN_HOP = 0.05
 """Seconds: a shorter one would make more work than a video of the same length may."""
 
 router = APIRouter(prefix="/v1", responses={"4XX": {"model": ErrorView}})
-
-_FILE = {"type": "string", "format": "binary", "description": "The video."}
-_NUMBERS = {name: {"type": "number"} for name in ACCEPTED}
-_UPLOAD = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            "multipart/form-data": {
-                "schema": {"type": "object", "properties": {"file": _FILE, **_NUMBERS}},
-            },
-            "application/json": {
-                "schema": {
-                    "type": "object",
-                    "required": ["address"],
-                    "properties": {"address": {"type": "string"}, **_NUMBERS},
-                },
-                "example": {"address": "https://example.org/talk.mp4", "window": 2, "hop": 1},
-            },
-            "application/octet-stream": {"schema": _FILE},
-        },
-    }
-}
-_STILL = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            "image/jpeg": {"schema": _FILE},
-            "multipart/form-data": {"schema": {"type": "object", "properties": {"file": _FILE}}},
-        },
-    }
-}
 
 
 def service_of(request: Request) -> Service:
@@ -94,7 +62,7 @@ def job_of(name: str, service: Served) -> PredictionJob:
 Named = Annotated[PredictionJob, Depends(job_of)]
 
 
-@router.post("/predictions", status_code=202, response_model=PredictionView, openapi_extra=_UPLOAD)
+@router.post("/predictions", status_code=202, response_model=PredictionView, openapi_extra=UPLOAD)
 async def create_prediction(request: Request, response: Response, service: Served) -> Any:
     """Predict a video: its file, its bytes, or its http(s) address."""
     job = service.jobs.receive()
@@ -171,7 +139,11 @@ async def delete_prediction(job: Named, service: Served) -> Response:
     return Response(status_code=204)
 
 
-@router.get("/predictions/{name}/events", response_class=StreamingResponse)
+@router.get(
+    "/predictions/{name}/events",
+    response_class=StreamingResponse,
+    responses=sends("text/event-stream", EVENTS),
+)
 async def read_events(job: Named, service: Served, request: Request) -> StreamingResponse:
     """Follow a prediction by server-sent events: `rows` and `state`."""
     last = request.headers.get("last-event-id", "")
@@ -179,44 +151,61 @@ async def read_events(job: Named, service: Served, request: Request) -> Streamin
     return events_response(job, service.jobs, start)
 
 
-@router.get("/predictions/{name}/rows.csv", response_class=StreamingResponse)
+@router.get(
+    "/predictions/{name}/rows.csv",
+    response_class=StreamingResponse,
+    responses=sends("text/csv", CSV),
+)
 async def read_csv(job: Named, service: Served) -> StreamingResponse:
     """Get the rows so far, as `peclip predict -o rows.csv` writes them."""
     model = service.worker.model or {"labels": []}
     return csv_response(job, model["labels"])
 
 
-@router.get("/predictions/{name}/rows.jsonl", response_class=StreamingResponse)
+@router.get(
+    "/predictions/{name}/rows.jsonl",
+    response_class=StreamingResponse,
+    responses=sends("application/jsonl", f"{json.dumps(ROW)}\n"),
+)
 async def read_lines(job: Named) -> StreamingResponse:
     """Get the rows so far as JSON Lines."""
     return lines_response(job)
 
 
-@router.get("/predictions/{name}/prediction.json", response_class=FileResponse)
+@router.get(
+    "/predictions/{name}/prediction.json",
+    response_class=FileResponse,
+    responses=sends("application/json", {"label": "happiness", "rows": [ROW]}),
+)
 async def read_document(job: Named) -> FileResponse:
     """Get the whole prediction, as `peclip predict -o prediction.json` writes it."""
     path = job.folder / "prediction.json"
     return file_response(path, "application/json", saved_as(job, ".json"))
 
 
-@router.get("/predictions/{name}/summary.csv", response_class=FileResponse)
+@router.get(
+    "/predictions/{name}/summary.csv", response_class=FileResponse, responses=sends("text/csv")
+)
 async def read_summary(job: Named) -> FileResponse:
     """Get one line per person, as `peclip predict --summary` writes it."""
     return file_response(job.folder / "summary.csv", "text/csv", saved_as(job, "-summary.csv"))
 
 
-@router.get("/predictions/{name}/overlay.mp4", response_class=FileResponse)
+@router.get(
+    "/predictions/{name}/overlay.mp4", response_class=FileResponse, responses=sends("video/mp4")
+)
 async def read_overlay(job: Named, service: Served) -> FileResponse:
     """Get the video with boxes and labels; the first request waits until it is written."""
     if not job.is_final:
         raise UploadError(409, "not_ended", "The prediction has not ended. Try again later.")
     error = await service.overlay(job)
+    job_of(job.id, service)  # which may have been deleted in the meantime
     if error is not None:
         raise UploadError(409, "no_overlay", error)
     return file_response(job.folder / "overlay.mp4", "video/mp4", saved_as(job, "-overlay.mp4"))
 
 
-@router.get("/predictions/{name}/video", response_class=FileResponse)
+@router.get("/predictions/{name}/video", response_class=FileResponse, responses=sends("video/*"))
 async def read_video(job: Named) -> FileResponse:
     """Get the video itself."""
     if job.path is None:
@@ -226,7 +215,11 @@ async def read_video(job: Named) -> FileResponse:
     )
 
 
-@router.get("/predictions/{name}/people/{track}.png", response_class=FileResponse)
+@router.get(
+    "/predictions/{name}/people/{track}.png",
+    response_class=FileResponse,
+    responses=sends("image/png"),
+)
 async def read_portrait(job: Named, track: int) -> FileResponse:
     """Get the picture of a person."""
     if track not in job.people:
@@ -234,7 +227,7 @@ async def read_portrait(job: Named, track: int) -> FileResponse:
     return file_response(job.folder / f"person{track}.png", "image/png")
 
 
-@router.get("/predictions/{name}/explain", response_class=FileResponse)
+@router.get("/predictions/{name}/explain", response_class=FileResponse, responses=EXPLANATION)
 async def explain_prediction(
     job: Named,
     service: Served,
@@ -247,6 +240,7 @@ async def explain_prediction(
         raise UploadError(409, "not_ended", "The prediction has not ended. Try again later.")
     output = job.folder / f"why-{secrets.token_hex(8)}.{form}"
     error = await service.explain(job, output, at=at, person=person)
+    job_of(job.id, service)  # which may have been deleted in the meantime
     if error is not None:
         raise UploadError(409, "no_explanation", error)
     response = file_response(output, "image/png" if form == "png" else "application/json")
@@ -254,11 +248,12 @@ async def explain_prediction(
     return response
 
 
-@router.post("/frames", response_model=StillView, openapi_extra=_STILL)
+@router.post("/frames", response_model=StillView, openapi_extra=STILL)
 async def create_still(request: Request, service: Served) -> Any:
     """Predict a single image, and wait for its rows."""
+    service.check_free()
     folder = service.folder / f"still-{secrets.token_hex(8)}"
-    folder.mkdir()
+    folder.mkdir(mode=0o700, parents=True)
     try:
         upload = await receive(
             request,

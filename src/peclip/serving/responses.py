@@ -15,8 +15,8 @@ from starlette.exceptions import HTTPException
 
 from peclip.errors import ConfigError
 from peclip.results.formats.csv import CsvWriter
-from peclip.serving.jobs import JobStore, PredictionJob, QueueFullError
-from peclip.serving.service import BusyError, about
+from peclip.serving.jobs import JobStore, PredictionJob, QueueFullError, about
+from peclip.serving.service import BusyError
 from peclip.serving.uploads import UploadError
 
 _EVENT_ROWS = 200

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import secrets
 from dataclasses import dataclass, field
@@ -87,8 +88,9 @@ class Access:
             return 400, "unknown_host", "The Host header does not name this server."
         origin = headers.get("origin")
         foreign = origin is not None and origin.lower().partition("//")[2] != host.lower()
-        # A link on another site may lead to the page, but not to anything with an effect.
-        foreign |= headers.get("sec-fetch-site") == "cross-site" and scope["path"] not in _OPEN
+        # A link on another site, or on another port, may lead to the page, but not to anything with an effect.
+        site = headers.get("sec-fetch-site", "none")
+        foreign |= site in ("cross-site", "same-site") and scope["path"] not in _OPEN
         if foreign:
             return 403, "foreign_page", "Pages of other sites may not use this server."
         if self.token is None or scope["path"] in _OPEN_TO_ALL or self._is_known(headers):
@@ -134,8 +136,12 @@ class Guard:
             await self._app(scope, receive, send)
             return
 
+        started = False
+
         async def send_guarded(message: Message) -> None:
+            nonlocal started
             if message["type"] == "http.response.start":
+                started = True
                 headers = MutableHeaders(scope=message)
                 for name, value in HEADERS.items():
                     headers.setdefault(name, value)
@@ -143,10 +149,14 @@ class Guard:
             await send(message)
 
         refused = self._access.refusal(scope)
-        if refused is None:
-            await self._app(scope, receive, send_guarded)
-        else:
+        if refused is not None:
             await _refuse(send_guarded, *refused)
+            return
+        try:
+            await self._app(scope, receive, send_guarded)
+        except asyncio.CancelledError:  # by uvicorn, whose log would have a traceback
+            if not started:
+                await _refuse(send_guarded, 503, "closing", "The server is shutting down.")
 
 
 async def _refuse(send: Send, status: int, code: str, message: str) -> None:

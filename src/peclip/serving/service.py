@@ -9,12 +9,12 @@ import os
 import shutil
 import tempfile
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 from peclip.literals import Precision
-from peclip.serving.jobs import JobStore, PredictionJob
+from peclip.serving.jobs import SOURCE, JobStore, PredictionJob
 from peclip.serving.limits import MAX_ASKED, ServeOptions, Timeouts
 from peclip.serving.metrics import Metrics, resident_bytes
 from peclip.serving.supervisor import Event, Supervisor
@@ -23,6 +23,7 @@ DIED = (
     "The worker process ended while it read this video, which may be damaged or need too much memory. "
     "Convert it, or submit it again."
 )
+_BUSY = "The server is busy. Try again in a second."
 _LOOK_S = 1.0
 """Between two searches for what has expired or stalled."""
 
@@ -72,6 +73,7 @@ class Service:
                 "max_seconds": options.max_seconds,
                 "allow_private": options.allow_private,
                 "download_s": self.timeouts.download,
+                "folder": str(self.folder),
             },
             folder=str(self.folder),
             on_event=self._take,
@@ -115,7 +117,9 @@ class Service:
         Raises:
             BusyError: too many stills wait, or the worker process is not ready.
         """
-        return await self._ask("still", self.timeouts.still, path=str(path), name=name)
+        folder = str(path.parent)
+        seconds = self.timeouts.still
+        return await self._ask("still", seconds, path=str(path), folder=folder, name=name)
 
     async def explain(
         self, job: PredictionJob, output: Path, *, at: float | None, person: int | None
@@ -139,10 +143,18 @@ class Service:
         error: str | None = event["error"]
         return error
 
+    def check_free(self) -> None:
+        """Checks that a still or an explanation can be computed now.
+
+        Raises:
+            BusyError: it cannot.
+        """
+        if len(self._asked) >= MAX_ASKED or not self.worker.ready:
+            raise BusyError(_BUSY)
+
     async def _ask(self, what: str, seconds: float, **values: Any) -> Event:
         """Sends a request to the worker, and returns the event that ends it."""
-        if len(self._asked) >= MAX_ASKED or not self.worker.ready:
-            raise BusyError("The server is busy. Try again in a second.")
+        self.check_free()
         number = f"{what}-{next(self._numbers)}"
         future: asyncio.Future[Event] = asyncio.get_running_loop().create_future()
         self._asked[number] = future
@@ -156,8 +168,14 @@ class Service:
             self._asked.pop(number, None)
 
     async def overlay(self, job: PredictionJob) -> str | None:
-        """Writes the overlay of a prediction unless it exists; returns what went wrong."""
+        """Writes the overlay of a prediction unless it exists; returns what went wrong.
+
+        Raises:
+            BusyError: the worker process is not ready.
+        """
         if job.overlay is None:
+            if not self.worker.ready:
+                raise BusyError(_BUSY)
             job.overlay = asyncio.get_running_loop().create_future()
             self.worker.send(
                 {"do": "overlay", "id": job.id, "folder": str(job.folder), "name": job.name}
@@ -195,8 +213,9 @@ class Service:
 
     def _take(self, event: Event) -> None:
         """Handles an event of the worker."""
-        if event["event"] in ("still", "explained"):
-            self.metrics.add("peclip_stills_total", event["event"] == "still")
+        if event["event"] in ("still", "explain"):
+            if event["event"] == "still":
+                self.metrics.add("peclip_stills_total")
             future = self._asked.get(event["id"])
             if future is not None and not future.done():
                 future.set_result(event)
@@ -211,13 +230,14 @@ class Service:
             if job.overlay is not None and not job.overlay.done():
                 job.overlay.set_result(event["error"])
             return
+        if job.state != "running":
+            return
         if kind == "row":
-            job.rows.add(json.dumps(event["row"]).encode())
-            self.metrics.add("peclip_rows_total")
+            self._add_row(job, event["row"])
         elif kind == "opened":
             job.video = event["video"]
         elif kind == "fetched":
-            job.path = Path(event["path"])
+            job.path = job.folder / SOURCE  # the worker has no say in which files are sent
         elif kind == "progress":
             position = event["position_s"]
             if position is not None and position <= job.position_s:
@@ -228,6 +248,15 @@ class Service:
             self._finish(job, event["error"])
         job.progressed = self.jobs.clock()
         job.touch()
+
+    def _add_row(self, job: PredictionJob, row: dict[str, Any]) -> None:
+        try:
+            job.rows.add(json.dumps(row).encode())
+            self.metrics.add("peclip_rows_total")
+        except OSError as error:
+            self.worker.send({"do": "forget", "id": job.id})
+            problem = f"The server cannot store the rows: {error.strerror or error}"
+            self._finish(job, f"{problem}. Free up disk space there, and submit the video again.")
 
     def _finish(self, job: PredictionJob, error: str | None) -> None:
         self.jobs.finish(job, error)
@@ -260,25 +289,3 @@ class Service:
             if self.jobs.stalled(self.timeouts.stalled):
                 self.worker.kill()
             self._start_waiting()
-
-
-def about(job: PredictionJob) -> dict[str, Any]:
-    """Returns the state of a prediction as the API reports it."""
-    duration = None if job.video is None else job.video["duration_s"]
-    progress = 1.0 if job.state == "done" else None
-    if progress is None and duration:
-        with suppress(ZeroDivisionError):
-            progress = min(1.0, job.position_s / duration)
-    return {
-        "id": job.id,
-        "state": job.state,
-        "name": job.name,
-        "error": job.error,
-        "created": job.created,
-        "options": job.options,
-        "video": job.video,
-        "position_s": round(job.position_s, 3),
-        "progress": None if progress is None else round(progress, 4),
-        "num_rows": len(job.rows),
-        "people": job.people,
-    }

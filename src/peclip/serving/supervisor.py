@@ -11,7 +11,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
-from peclip.errors import DeviceError, UserError
+from peclip.errors import DeviceError, UserError, cause
 
 logger = logging.getLogger(__name__)
 
@@ -125,14 +125,23 @@ class Supervisor:
 
     async def _watch(self) -> None:
         while True:
-            while (event := await self._next()) is not None:
-                self._on_event(event)
+            while (event := await self._next()) is not None and self._handles(event):
+                pass
             self.ready = False
             await self._end()
             logger.error("The worker process ended; starting another one.")
             self.restarts += 1
             self._on_death()
             await self._reload()
+
+    def _handles(self, event: Event) -> bool:
+        """Passes an event on; returns False if it makes no sense, since the process is then not to be trusted."""
+        try:
+            self._on_event(event)
+        except Exception as error:
+            logger.error("The worker process sent an invalid event: %s", cause(error))
+            return False
+        return True
 
     async def _reload(self) -> None:
         while True:

@@ -14,6 +14,7 @@ from typing import IO, Any
 import python_multipart.multipart as multipart
 from starlette.requests import ClientDisconnect, Request
 
+from peclip.serving.jobs import SOURCE
 from peclip.serving.limits import Timeouts
 from peclip.video.sources import IMAGE_SUFFIXES, VIDEO_SUFFIXES
 
@@ -80,7 +81,7 @@ async def receive(
         default: name of a file that has none.
 
     Raises:
-        UploadError: the body is too large, too slow, or invalid.
+        UploadError: the body is too large, too slow, or invalid, or cannot be stored.
     """
     kind, options = multipart.parse_options_header(request.headers.get("content-type", ""))
     declared = request.headers.get("content-length", "")
@@ -100,6 +101,9 @@ async def receive(
         return await _bytes(body, request, folder, max_bytes, default)
     except ClientDisconnect:
         raise UploadError(400, "incomplete", "The body ended early.") from None
+    except OSError as error:
+        problem = f"The server cannot store the body: {error.strerror or error}"
+        raise UploadError(507, "no_space", f"{problem}. Free up disk space there.") from None
 
 
 async def _timed(request: Request, timeouts: Timeouts) -> AsyncIterator[bytes]:
@@ -140,7 +144,7 @@ async def _bytes(
 ) -> Upload:
     fields: dict[str, Any] = dict(request.query_params)
     name = plain_name(str(fields.pop("name", default)))
-    upload = Upload(folder / f"source{suffix_of(name)}", name, fields=fields)
+    upload = Upload(folder / f"{SOURCE}{suffix_of(name)}", name, fields=fields)
     assert upload.path is not None
     with upload.path.open("wb") as stream:
         async for piece in body:
@@ -216,7 +220,7 @@ class _Form:
         given = options.get(b"filename", b"").decode("utf-8", "replace")
         name = plain_name(given or self._default)
         self._upload.name = name
-        self._upload.path = self._folder / f"source{suffix_of(name)}"
+        self._upload.path = self._folder / f"{SOURCE}{suffix_of(name)}"
         self._stream = self._upload.path.open("wb")
 
     def _part_data(self, data: bytes, start: int, end: int) -> None:

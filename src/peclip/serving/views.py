@@ -6,29 +6,15 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-_ROW = {
-    "source": "astronaut.mp4",
-    "track_id": 0,
-    "window": 0,
-    "start_s": 0.0,
-    "end_s": 1.0,
-    "status": "ok",
-    "label": "happiness",
-    "score": 0.93,
-    "x": 160.2,
-    "y": 48.9,
-    "w": 121.5,
-    "h": 121.5,
-    "prob_happiness": 0.93,
-}
+from peclip.serving.description import ROW
 
 
 class ErrorDetail(BaseModel):
     """Why a request was refused."""
 
-    code: str
+    code: str = Field(examples=["not_found"])
     """For programs."""
-    message: str
+    message: str = Field(examples=["There is no such prediction; it may have expired."])
     """For people: what was given, what is accepted, what to do."""
 
 
@@ -41,9 +27,9 @@ class ErrorView(BaseModel):
 class VideoView(BaseModel):
     """An opened video."""
 
-    width: int
-    height: int
-    duration_s: float | None = None
+    width: int = Field(examples=[512])
+    height: int = Field(examples=[512])
+    duration_s: float | None = Field(None, examples=[3.0])
 
 
 class PredictionView(BaseModel):
@@ -72,13 +58,13 @@ class PredictionView(BaseModel):
     id: str
     state: Literal["queued", "running", "done", "failed", "cancelled"]
     name: str
-    error: str | None
+    error: str | None = None
     created: float
     """Seconds since 1970."""
     options: dict[str, Any]
-    video: VideoView | None
+    video: VideoView | None = None
     position_s: float
-    progress: float | None
+    progress: float | None = None
     """From 0 to 1; null while the length of the video is unknown."""
     num_rows: int
     people: list[int]
@@ -88,7 +74,7 @@ class PredictionView(BaseModel):
 class RowsView(PredictionView):
     """A prediction with a range of its rows, which have the columns of the csv file."""
 
-    rows: list[dict[str, Any]] = Field(examples=[[_ROW]])
+    rows: list[dict[str, Any]] = Field(examples=[[ROW]])
     offset: int
     """Number of the first of these rows."""
 
@@ -96,25 +82,25 @@ class RowsView(PredictionView):
 class StillView(BaseModel):
     """The rows of a single image: one per face."""
 
-    name: str
+    name: str = Field(examples=["face.jpg"])
     video: VideoView
-    rows: list[dict[str, Any]] = Field(examples=[[_ROW]])
+    rows: list[dict[str, Any]] = Field(examples=[[ROW]])
 
 
 class ModelView(BaseModel):
     """The loaded model."""
 
-    name: str
-    revision: str
-    architecture: str
-    backbone: str
-    device: str
-    precision: str
-    num_frames: int
-    labels: list[str]
-    label_texts: dict[str, str]
-    label_colours: dict[str, str]
-    person_colours: list[str]
+    name: str = Field(examples=["nano"])
+    revision: str = Field(examples=[""])
+    architecture: str = Field(examples=["pe_clip"])
+    backbone: str = Field(examples=["ViT-B-16/openai"])
+    device: str = Field(examples=["cpu"])
+    precision: str = Field(examples=["fp32"])
+    num_frames: int = Field(examples=[8])
+    labels: list[str] = Field(examples=[["happiness", "sadness"]])
+    label_texts: dict[str, str] = Field(examples=[{"happiness": "cheek raiser, lip corner puller"}])
+    label_colours: dict[str, str] = Field(examples=[{"happiness": "#E69F00"}])
+    person_colours: list[str] = Field(examples=[["#E69F00", "#56B4E9"]])
     """By track id, from 0; they repeat."""
 
 
@@ -122,15 +108,15 @@ class ModelsView(BaseModel):
     """The models of this server, of which there is one."""
 
     models: list[ModelView]
-    limits: dict[str, float]
+    limits: dict[str, float] = Field(examples=[{"max_bytes": 512_000_000, "keep_s": 3600}])
     """`max_bytes`, `max_seconds`, `max_pixels` and `keep_s`."""
 
 
 class HealthView(BaseModel):
     """Whether the server can take videos."""
 
-    status: Literal["ok", "starting"]
-    version: str
+    status: Literal["ok", "starting"] = Field(examples=["ok"])
+    version: str = Field(examples=["1.0.0"])
 
 
 class TokenView(BaseModel):

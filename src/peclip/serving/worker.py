@@ -6,8 +6,10 @@ line, both as JSON, so that a decoder that was taken over cannot do more to the 
 
 from __future__ import annotations
 
+import gc
 import json
 import os
+import shutil
 import sys
 import threading
 from collections.abc import Iterator
@@ -80,6 +82,7 @@ def main() -> None:
     except Exception as error:
         output.send("unusable", message=f"The model cannot be loaded: {cause(error)}", exit_code=1)
         return
+    gc.freeze()  # the model is no garbage, and takes long to look through
     worker = Worker(predictor, settings, output)
     output.send("ready", model=about_model(predictor))
     done = threading.Event()
@@ -93,6 +96,8 @@ def main() -> None:
         worker.handle(request)
     done.set()
     worker.close()
+    # The server has ended without deleting its files: it was killed, or its terminal was closed.
+    shutil.rmtree(settings["folder"], ignore_errors=True)
     os._exit(0)  # a decoder in another thread may take minutes to return
 
 

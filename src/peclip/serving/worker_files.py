@@ -9,19 +9,23 @@ from pathlib import Path
 import cv2
 
 from peclip.downloads.address import LiveStream, without_password
-from peclip.downloads.direct import open_remote
+from peclip.downloads.direct import Progress, open_remote
 from peclip.errors import VideoError
 from peclip.results.face_pictures import portraits
 from peclip.results.prediction import Prediction
+from peclip.serving.jobs import SOURCE
 from peclip.settings import load_settings
 from peclip.video.sources import is_live_address
 
-SOURCE = "source"
-"""Name of the video, before its suffix."""
-
 
 def fetch(
-    address: str, folder: Path, *, max_bytes: int, seconds: float, allow_private: bool
+    address: str,
+    folder: Path,
+    *,
+    max_bytes: int,
+    seconds: float,
+    allow_private: bool,
+    progress: Progress | None = None,
 ) -> Path:
     """Downloads a video into the folder, and returns its path.
 
@@ -46,6 +50,7 @@ def fetch(
             settings=settings.model_copy(update=bounds),
             suffix="",
             public_only=not allow_private,
+            progress=progress,
         ) as downloaded:
             os.replace(downloaded, path)
     except LiveStream:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import copy
+import gc
+import math
 import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field, replace
-from functools import partial
 from pathlib import Path
 from pkgutil import resolve_name
 from typing import Any, Protocol, cast
@@ -18,14 +21,17 @@ from peclip.inference.session import ScoreFn, Session
 from peclip.inference.shared_scorer import SharedScorer
 from peclip.predict_options import PredictOptions
 from peclip.results.prediction import Prediction
-from peclip.serving.limits import MAX_ROWS, check_length, check_video
+from peclip.serving.limits import MAX_ROWS, STILL_S, check_length, check_video
 from peclip.serving.worker_files import fetch, save_results
 from peclip.video.reader import open_video
-from peclip.video.windows import FaceWindow
 
 _EXPLAIN = "peclip.explain.explaining:explain"
 _SAVE = "peclip.explain.outputs:save"
 """Imported when they are needed, since they import torch, which exported models do without."""
+
+
+Act = Callable[[dict[str, Any]], dict[str, Any]]
+"""Does what a request asks for, and returns the values of the event that ends it."""
 
 
 class Output(Protocol):
@@ -45,6 +51,7 @@ class Running:
     request: dict[str, Any]
     stopped: threading.Event = field(default_factory=threading.Event)
     session: Session | None = None
+    is_started: bool = False
     is_fetching: bool = False
     """Whether it is downloaded, which has a time limit of its own."""
 
@@ -53,6 +60,15 @@ class Running:
         self.stopped.set()
         if self.session is not None:
             self.session.stop()
+
+    def check(self, *_: object) -> None:
+        """Checks that the server wants the rest.
+
+        Raises:
+            Cancelled: it does not.
+        """
+        if self.stopped.is_set():
+            raise Cancelled
 
 
 class Worker:
@@ -72,9 +88,9 @@ class Worker:
         self._options = PredictOptions(detector=detector.name if detector else "auto")
         apart = bool(predictor.config.streams)  # scores then depend on the source
         at_once = predictor.windows_at_once
-        self._network = threading.Lock()
         score = predictor.scorer("", self._options)
-        self._score = None if apart else SharedScorer(partial(self._alone, score), at_once)
+        self._score = None if apart else SharedScorer(score, at_once)
+        self._explained = predictor if self._score is None else _sharing(predictor, self._score)
         self._videos = ThreadPoolExecutor(1 if apart else settings["jobs"], "peclip-video")
         # Overlays and stills do not wait for long videos.
         self._others = self._videos if apart else ThreadPoolExecutor(2, "peclip-other")
@@ -86,25 +102,24 @@ class Worker:
         name = request["id"]
         if request["do"] == "predict":
             self._running[name] = Running(request)
-            self._videos.submit(self._predict, self._running[name])
-        elif request["do"] == "explain":
-            self._others.submit(self._explain, request)
-        elif request["do"] == "still":
-            self._others.submit(self._still, request)
-        elif request["do"] == "overlay":
-            self._others.submit(self._overlay, request)
+            self._videos.submit(self._read, self._running[name])
         elif request["do"] == "forget":
             self._predictions.pop(name, None)
             if name in self._running:
                 self._running[name].stop()
+        else:
+            acts = {"still": self._still, "overlay": self._overlay, "explain": self._explain}
+            act = acts[request["do"]]
+            self._others.submit(self._respond, request["do"], act, request)
 
     def report(self) -> None:
-        """Sends how far each video was read."""
+        """Sends how far each video was read; one that waits for the end of a download has not stalled."""
+        fetches = any(running.is_fetching for running in list(self._running.values()))
         for name, running in list(self._running.items()):
             session = running.session
             if session is not None:
                 self._output.send("progress", name, position_s=session.position_s)
-            elif running.is_fetching:
+            elif running.is_fetching or (fetches and not running.is_started):
                 self._output.send("progress", name, position_s=None)
 
     def close(self) -> None:
@@ -114,16 +129,18 @@ class Worker:
         self._videos.shutdown(wait=False, cancel_futures=True)
         self._others.shutdown(wait=False, cancel_futures=True)
 
-    def _alone(self, score: ScoreFn, windows: list[FaceWindow]) -> list[list[float]]:
-        with self._network:
-            return score(windows)
+    def _read(self, running: Running) -> None:
+        self._predict(running)
+        gc.collect()  # cycles hold frames, of which Python sees few objects, and lets many gather
 
     def _predict(self, running: Running) -> None:
         request = running.request
         name, folder = request["id"], Path(request["folder"])
         failure: PEClipError | None = None
         people: list[int] = []
+        running.is_started = True
         try:
+            running.check()
             path = Path(request["path"]) if request["path"] else self._fetch(running, folder)
             session = running.session = self._session(path, request)
             self._send_rows(session, running)
@@ -135,6 +152,8 @@ class Worker:
             return
         except UserError as error:
             failure = error
+        except OSError as error:  # of the files of the prediction, since readers raise others
+            failure = _unstored(error)
         except Exception as error:
             failure = InternalError.of(request["name"], error)
         finally:
@@ -153,6 +172,7 @@ class Worker:
             max_bytes=self._settings["max_bytes"],
             seconds=self._settings["download_s"],
             allow_private=self._settings["allow_private"],
+            progress=running.check,
         )
         running.is_fetching = False
         self._output.send("fetched", running.request["id"], path=str(path))
@@ -182,8 +202,7 @@ class Worker:
         name, labels = running.request["id"], self._predictor.labels.names
         with closing(cast("Any", session.rows())) as rows:
             for count, row in enumerate(rows):
-                if running.stopped.is_set():
-                    raise Cancelled
+                running.check()
                 check_length(
                     session.position_s, session.source, max_seconds=self._settings["max_seconds"]
                 )
@@ -194,66 +213,78 @@ class Worker:
                     )
                 self._output.send("row", name, row=row.to_dict(labels))
 
-    def _still(self, request: dict[str, Any]) -> None:
-        path, error = Path(request["path"]), None
-        rows: list[dict[str, Any]] = []
-        video: dict[str, Any] = {}
+    def _respond(self, event: str, act: Act, request: dict[str, Any]) -> None:
+        """Does what a request asks for, and sends what was found, or why it failed."""
+        found: dict[str, Any] = {}
+        error = None
         try:
-            with open_video(path) as reader:
-                about = reader.metadata
-            check_video(
-                about, request["name"], max_pixels=self._settings["max_pixels"], max_seconds=1.0
-            )
-            video = {"width": about.width, "height": about.height}
-            session = self._predictor.open(
-                path, self._options, score=self._score, name=request["name"]
-            )
-            rows = [row.to_dict(self._predictor.labels.names) for row in session.rows()]
-            if session.failure is not None:
-                raise session.failure
-        except UserError as failure:
-            error = _shown(failure, path.parent, request["name"])
-        except Exception as failure:
-            error = str(InternalError.of(request["name"], failure))
-        self._output.send("still", request["id"], rows=rows, video=video, error=error)
-
-    def _overlay(self, request: dict[str, Any]) -> None:
-        name, error = request["id"], None
-        try:
-            if name not in self._predictions:
-                raise UserError("The overlay is no longer available. Submit the video again.")
-            prediction, path = self._predictions[name]
-            if not prediction.faces:
-                raise UserError("Nothing of the video could be read, so there is no overlay.")
-            prediction.render(path.parent / "overlay.mp4", video=path)
+            found = act(request)
         except UserError as failure:
             error = _shown(failure, Path(request["folder"]), request["name"])
+        except OSError as failure:  # of the files that are written, since readers raise others
+            error = str(_unstored(failure))
         except Exception as failure:
             error = str(InternalError.of(request["name"], failure))
-        self._output.send("overlay", name, error=error)
+        self._output.send(event, request["id"], error=error, **found)
 
-    def _explain(self, request: dict[str, Any]) -> None:
-        name, job, error = request["id"], request["job"], None
-        output = Path(request["output"])
-        try:
-            if job not in self._predictions:
-                raise UserError("The video is no longer available. Submit it again.")
-            _, path = self._predictions[job]
-            options = self._chosen(request["options"])
-            with self._network:  # gradients and attention are those of one caller at a time
-                found = resolve_name(_EXPLAIN)(
-                    self._predictor,
-                    path,
-                    at=request["at"],
-                    person=request["person"],
-                    options=options,
-                )
-            resolve_name(_SAVE)(replace(found, source=request["name"]), output)
-        except UserError as failure:
-            error = _shown(failure, Path(request["folder"]), request["name"])
-        except Exception as failure:
-            error = str(InternalError.of(request["name"], failure))
-        self._output.send("explained", name, error=error)
+    def _still(self, request: dict[str, Any]) -> dict[str, Any]:
+        path, name = Path(request["path"]), request["name"]
+        with open_video(path, decoder="pyav") as reader:
+            about = reader.metadata
+        check_video(about, name, max_pixels=self._settings["max_pixels"], max_seconds=math.inf)
+        if (about.duration_s or 0.0) > STILL_S:
+            raise _no_still(name)
+        session = self._predictor.open(path, self._options, score=self._score, name=name)
+        found = []
+        with closing(cast("Any", session.rows())) as rows:
+            for row in rows:
+                if session.position_s > STILL_S:  # a video whose header has no duration
+                    raise _no_still(name)
+                found.append(row.to_dict(self._predictor.labels.names))
+        if session.failure is not None:
+            raise session.failure
+        return {"rows": found, "video": {"width": about.width, "height": about.height}}
+
+    def _overlay(self, request: dict[str, Any]) -> dict[str, Any]:
+        prediction, path = self._ended(request["id"])
+        if not prediction.faces:
+            raise UserError("Nothing of the video could be read, so there is no overlay.")
+        prediction.render(path.parent / "overlay.mp4", video=path)
+        return {}
+
+    def _explain(self, request: dict[str, Any]) -> dict[str, Any]:
+        _, path = self._ended(request["job"])
+        found = resolve_name(_EXPLAIN)(
+            self._explained,
+            path,
+            at=request["at"],
+            person=request["person"],
+            options=self._chosen(request["options"]),
+        )
+        resolve_name(_SAVE)(replace(found, source=request["name"]), Path(request["output"]))
+        return {}
+
+    def _ended(self, job: str) -> tuple[Prediction, Path]:
+        """Returns a prediction and its video, which a process that has taken another's place does not have."""
+        if job not in self._predictions:
+            raise UserError("The prediction is no longer in memory. Submit the video again.")
+        return self._predictions[job]
+
+
+def _sharing(predictor: VideoPredictor, score: ScoreFn) -> VideoPredictor:
+    """Returns the predictor with a scoring function that other threads use at the same time."""
+    shared = copy.copy(predictor)
+    shared.scorer = lambda video, options: score  # type: ignore[method-assign]
+    return shared
+
+
+def _no_still(name: str) -> UserError:
+    return UserError(f"{name} is not a single image. Send videos to /v1/predictions.")
+
+
+def _unstored(error: OSError) -> UserError:
+    problem = f"The server cannot store the results: {error.strerror or error}"
+    return UserError(f"{problem}. Free up disk space there, and submit the video again.")
 
 
 def _shown(error: PEClipError, folder: Path, name: str) -> str:

@@ -3,8 +3,8 @@
 
 const $ = (id) => document.getElementById(id);
 const state = { model: null, limits: null, job: null, events: null, rows: [], people: new Map(), chosen: null,
-  chart: null, timeAt: null, pictures: new Map(), file: null, hover: null };
-const camera = { stream: null, timer: null, recorder: null, busy: false };
+  chart: null, timeAt: null, pictures: new Map(), file: null, hover: null, request: null, turn: 0 };
+const camera = { stream: null, timer: null, recorder: null, busy: false, wanted: false };
 
 async function api(path, options = {}) {
   let response;
@@ -63,10 +63,11 @@ function send(file) {
   const form = new FormData();
   for (const [name, value] of Object.entries(options())) form.append(name, value);
   form.append("file", file, file.name);
-  const request = new XMLHttpRequest(); // fetch does not tell how much was sent
+  const request = state.request = new XMLHttpRequest(); // fetch does not tell how much was sent
   request.open("POST", "v1/predictions");
   request.upload.onprogress = (event) => say(`Sending ${file.name}`, event.loaded / event.total);
   request.onload = () => {
+    state.request = null;
     let body = {};
     try { body = JSON.parse(request.responseText); } catch { /* no JSON */ }
     if (request.status === 202) follow(body);
@@ -80,11 +81,14 @@ async function sendAddress() {
   const address = $("address").value.trim();
   if (!address) return;
   open(null);
+  const turn = state.turn;
   try {
     const response = await api("v1/predictions", { method: "POST", headers: { "Content-Type": "application/json" },
       body: JSON.stringify({ address, ...options() }) });
-    follow(await response.json());
-  } catch (error) { fail(error.message); }
+    const job = await response.json();
+    if (turn === state.turn) follow(job);
+    else await api(`v1/predictions/${job.id}`, { method: "DELETE" }); // nobody waits for it any more
+  } catch (error) { if (turn === state.turn) fail(error.message); }
 }
 
 // Following
@@ -99,13 +103,14 @@ function open(file) {
   $("result").hidden = true;
   $("unplayable").hidden = true;
   $("why").hidden = true;
-  $("explain").disabled = true;
+  $("explain").disabled = $("overlay-save").disabled = true;
   $("people").replaceChildren();
   $("table").replaceChildren();
   const video = $("video");
   if (video.src) URL.revokeObjectURL(video.src);
   if (video.poster) URL.revokeObjectURL(video.poster);
   for (const name of ["src", "poster"]) video.removeAttribute(name);
+  video.load(); // otherwise the former one goes on
   if (file?.type.startsWith("image/")) video.poster = URL.createObjectURL(file);
   else if (file) video.src = URL.createObjectURL(file);
   if (state.chart) { state.chart.destroy(); state.chart = null; }
@@ -113,13 +118,17 @@ function open(file) {
 }
 
 function close() {
+  state.turn += 1;
+  if (state.request) state.request.abort();
+  state.request = null;
   if (state.events) state.events.close();
   state.events = null;
   state.job = null;
 }
 
-function say(text, progress) {
-  $("state").textContent = text;
+function say(text, progress, count = "") {
+  if ($("state").textContent !== text) $("state").textContent = text; // screen readers say each change
+  $("count").textContent = count;
   $("progress").hidden = progress === 1;
   if (progress === null) $("progress").removeAttribute("value");
   else $("progress").value = progress;
@@ -135,7 +144,11 @@ function follow(job) {
   const events = state.events = new EventSource(`v1/predictions/${job.id}/events`);
   events.addEventListener("rows", (event) => { if (state.events === events) addRows(JSON.parse(event.data)); });
   events.addEventListener("state", (event) => { if (state.events === events) update(JSON.parse(event.data)); });
-  events.onerror = () => { if (state.events === events && events.readyState === EventSource.CLOSED) lost(job.id); };
+  events.onerror = () => {
+    if (state.events !== events) return;
+    if (events.readyState === EventSource.CLOSED) lost(job.id);
+    else say("The server does not respond; trying again", null);
+  };
   for (const link of document.querySelectorAll("#downloads a")) {
     link.href = `v1/predictions/${job.id}/${link.dataset.file}`;
   }
@@ -143,8 +156,10 @@ function follow(job) {
 }
 
 async function lost(id) {
-  try { update(await (await api(`v1/predictions/${id}?limit=0`)).json()); }
-  catch (error) { fail(error.message); }
+  try {
+    const job = await (await api(`v1/predictions/${id}?limit=0`)).json();
+    if (state.job?.id === id) update(job);
+  } catch (error) { if (state.job?.id === id) fail(error.message); }
 }
 
 function update(job) {
@@ -153,8 +168,10 @@ function update(job) {
   const ended = ["done", "failed", "cancelled"].includes(job.state);
   const words = { queued: "Waiting for other videos", running: "Reading", done: "Done", failed: "Failed",
     cancelled: "Cancelled" };
-  const rows = job.num_rows ? `, ${job.num_rows} ${job.num_rows === 1 ? "row" : "rows"}` : "";
-  say(`${words[job.state]}${rows}`, ended ? 1 : job.state === "queued" ? null : job.progress);
+  const rows = job.num_rows ? `${job.num_rows} ${job.num_rows === 1 ? "row" : "rows"}` : "";
+  const nobody = job.state === "done" && !state.people.size ? ", no face" : "";
+  if (ended) say([words[job.state], rows].filter(Boolean).join(", ") + nobody, 1);
+  else say(words[job.state], job.state === "queued" ? null : job.progress, rows);
   $("error").textContent = job.error || "";
   if (job.video) $("result").hidden = false;
   if (!state.file && job.video && !$("video").src) $("video").src = `v1/predictions/${job.id}/video`;
@@ -162,9 +179,16 @@ function update(job) {
   state.events.close();
   if ($("video").poster && state.rows.some((row) => row.end_s > 0)) $("unplayable").hidden = false;
   for (const id of job.people) loadPicture(job.id, id);
-  $("overlay-save").disabled = false;
-  $("explain").disabled = !state.people.size;
+  $("people-title").hidden = !state.people.size;
+  allowRequests();
   redraw();
+}
+
+/** Lets a person ask for what is computed after the end, of the prediction that is shown. */
+function allowRequests() {
+  const ended = ["done", "failed"].includes(state.job?.state);
+  $("overlay-save").disabled = !ended || !state.job.num_rows;
+  $("explain").disabled = !ended || !state.people.size;
 }
 
 function loadPicture(job, id) {
@@ -208,6 +232,7 @@ function tableRow(row) {
 
 const colourOf = (id) => id < 0 ? "#999999"
   : state.model.person_colours[id % state.model.person_colours.length];
+const pictureOf = (id) => state.pictures.get(id)?.naturalWidth ? state.pictures.get(id) : null; // null: not loaded
 const nameOf = (id) => id < 0 ? "Whole frame" : `Person ${id}`;
 
 function square(colour) {
@@ -222,7 +247,7 @@ function square(colour) {
 
 function showPeople() {
   const ids = [...state.people.keys()].sort((a, b) => a - b);
-  const shown = ids.map((id) => `${id}:${Boolean(state.pictures.get(id)?.complete)}`).join();
+  const shown = ids.map((id) => `${id}:${Boolean(pictureOf(id))}`).join();
   if ($("people").dataset.shown === shown && $("people").children.length) return;
   $("people").dataset.shown = shown;
   const focused = document.activeElement?.name === "person";
@@ -230,10 +255,10 @@ function showPeople() {
     const label = document.createElement("label"), input = document.createElement("input");
     Object.assign(input, { type: "radio", name: "person", value: id, checked: id === state.chosen });
     input.onchange = () => choose(id);
-    const picture = state.pictures.get(id);
+    const picture = pictureOf(id);
     const text = document.createElement("span");
     text.textContent = nameOf(id);
-    label.append(input, picture?.complete ? picture.cloneNode() : square(colourOf(id)), text);
+    label.append(input, picture ? picture.cloneNode() : square(colourOf(id)), text);
     return label;
   }));
   if (focused) document.querySelector("#people input:checked")?.focus();
@@ -263,9 +288,8 @@ function redraw() {
 function drawAll() {
   const time = $("video").currentTime || 0, ids = [...state.people.keys()].sort((a, b) => a - b);
   drawOverlay(time);
-  const pictures = (id) => state.pictures.get(id)?.complete ? state.pictures.get(id) : null;
   const people = ids.map((id) => ({ rows: state.people.get(id), colour: colourOf(id), name: id < 0 ? "all" : `${id}`,
-    picture: pictures(id), chosen: id === state.chosen && ids.length > 1 }));
+    picture: pictureOf(id), chosen: id === state.chosen && ids.length > 1 }));
   state.timeAt = drawLanes($("lanes"), people, { end: length(), time, colours: state.model.label_colours,
     ink: css("--ink"), soft: css("--soft"), track: css("--track") });
   const lanes = $("lanes"), row = rowAt(state.people.get(state.chosen) || [], time);
@@ -296,7 +320,7 @@ const tagOf = (row) => row && row.label ? `${row.track_id} ${row.label} ${Math.r
 
 function showScores(time) {
   const row = rowAt(state.people.get(state.chosen) || [], time), labels = state.model.labels;
-  const key = row ? `${row.track_id} ${row.window}` : "none";
+  const key = `${state.job?.id} ${row ? `${row.track_id} ${row.window}` : "none"}`;
   if ($("now").dataset.key === key) return;
   $("now").dataset.key = key;
   $("now").replaceChildren(...labels.map((label) => {
@@ -353,24 +377,23 @@ function seek(time) {
 
 // Saving
 
-async function overlayAddress() {
-  const response = await api(`v1/predictions/${state.job.id}/overlay.mp4`);
-  return URL.createObjectURL(await response.blob());
-}
-
 async function withOverlay(button, use) {
-  const text = button.textContent;
+  const text = button.textContent, job = state.job;
   button.disabled = true;
   button.textContent = "writing…";
-  try { use(await overlayAddress()); } catch (error) { $("error").textContent = error.message; }
+  try {
+    const blob = await (await api(`v1/predictions/${job.id}/overlay.mp4`)).blob();
+    if (state.job?.id === job.id) use(URL.createObjectURL(blob), job);
+  } catch (error) { if (state.job?.id === job.id) $("error").textContent = error.message; }
   button.disabled = false;
   button.textContent = text;
+  allowRequests();
 }
 
-function saveOverlay(address) {
+function saveOverlay(address, job) {
   const link = document.createElement("a");
   link.href = address;
-  link.download = `${state.job.name.replace(/\.[^.]*$/, "")}-overlay.mp4`;
+  link.download = `${job.name.replace(/\.[^.]*$/, "")}-overlay.mp4`;
   link.click();
   setTimeout(() => URL.revokeObjectURL(address), 60000);
 }
@@ -390,18 +413,18 @@ async function explain() {
       $("why-picture").alt = $("why-text").textContent;
       $("why").hidden = false;
     }
-  } catch (error) { $("error").textContent = error.message; }
-  button.disabled = false;
+  } catch (error) { if (state.job?.id === job.id) $("error").textContent = error.message; }
   button.textContent = "Explain this moment";
+  allowRequests();
 }
 
 async function remove() {
   const job = state.job;
   close();
   $("video").removeAttribute("src");
+  $("video").load();
   $("job-panel").hidden = true;
   $("input-panel").scrollIntoView();
-  $("file").value = "";
   $("file").focus();
   if (job) await api(`v1/predictions/${job.id}`, { method: "DELETE" }).catch(() => {});
 }
@@ -409,17 +432,23 @@ async function remove() {
 // Webcam
 
 async function startCamera() {
+  if (camera.wanted) return;
   $("camera-panel").hidden = false;
   if (!navigator.mediaDevices) {
     $("camera-state").textContent = "Browsers allow the webcam only on localhost or over https.";
     return;
   }
+  camera.wanted = true;
+  let stream;
   try {
-    camera.stream = await navigator.mediaDevices.getUserMedia({ video: { width: { ideal: 640 } }, audio: false });
+    stream = await navigator.mediaDevices.getUserMedia({ video: { width: { ideal: 640 } }, audio: false });
   } catch (error) {
+    camera.wanted = false;
     $("camera-state").textContent = `The webcam cannot be used: ${error.message}`;
     return;
   }
+  if (!camera.wanted) { endStream(stream); return; } // stopped while the browser asked
+  camera.stream = stream;
   $("camera").srcObject = camera.stream;
   await $("camera").play();
   $("camera-state").textContent = "Starting";
@@ -451,13 +480,19 @@ function showStill(still) {
   canvas.height = still.video.height;
   const context = canvas.getContext("2d"), faces = still.rows.filter((row) => row.x !== null);
   for (const row of faces) drawBox(context, row, colourOf(row.track_id), tagOf(row));
-  $("camera-state").textContent = faces.length ? faces.map(tagOf).join("; ") : "No face";
+  const seen = faces.map((row) => `${row.track_id} ${row.label || row.status}`).join("; ") || "No face";
+  if ($("camera-state").textContent !== seen) $("camera-state").textContent = seen;
+}
+
+function endStream(stream) {
+  for (const track of stream.getTracks()) track.stop();
 }
 
 function stopCamera() {
   clearInterval(camera.timer);
+  camera.wanted = false;
   if (camera.recorder) camera.recorder.stop();
-  for (const track of camera.stream ? camera.stream.getTracks() : []) track.stop();
+  if (camera.stream) endStream(camera.stream);
   camera.stream = null;
   $("camera-panel").hidden = true;
   $("camera-start").focus();
@@ -487,7 +522,11 @@ function record() {
 // Events
 
 function connect() {
-  $("file").onchange = () => { if ($("file").files[0]) send($("file").files[0]); };
+  $("file").onchange = () => {
+    const [file] = $("file").files;
+    $("file").value = ""; // so that the same file can be chosen again, with other options
+    if (file) send(file);
+  };
   const drop = $("drop");
   for (const name of ["dragover", "dragleave", "drop"]) {
     document.addEventListener(name, (event) => {
