@@ -164,6 +164,11 @@ class ModelConfig(Config):
         return ()
 
     @property
+    def sound(self) -> SoundFormat | None:
+        """The sound that the model reads; `None` if it reads none."""
+        return None
+
+    @property
     def learns_from_captions(self) -> bool:
         """Whether the model is trained on descriptions alone, without labels."""
         return False
@@ -181,6 +186,10 @@ class ModelConfig(Config):
     @abstractmethod
     def for_backbone(cls, backbone: str, pretrained: str | None, sizes: BackboneSizes) -> Self:
         """Returns the default configuration on a backbone."""
+
+    def self_contained(self) -> Self:
+        """Returns the configuration of a checkpoint that stores all weights, so that none are downloaded."""
+        return self.derive(pretrained=None)
 
     def derive(self, **changes: Any) -> Self:
         """Returns a checked copy with some fields changed.
@@ -203,6 +212,15 @@ class ModelConfig(Config):
             prior_weight=self.prior_weight if prior else None,
             baselines=self.baselines if set(labels) == set(self.labels) else {},
         )
+
+
+class SoundFormat(NamedTuple):
+    """The sound that a model reads, mono."""
+
+    rate: int
+    """Samples per second."""
+    seconds: float
+    """Longest sound of a window; of a longer one, the middle is read."""
 
 
 class TowerSize(NamedTuple):

@@ -41,6 +41,9 @@ BaselineName = Literal["neutral", "median"]
 FaceMeasure = Literal["size", "sharpness", "brightness", "yaw", "roll"]
 """Measures of a face for which a model has the range of its training."""
 
+SoundUse = Literal["single", "everyone", "off"]
+"""Windows whose sound is used by models that read it: those with one person, all, or none."""
+
 FrameOrder = Literal["as-recorded", "shuffled", "reversed", "repeat-peak"]
 """Frame order in evaluation."""
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from pydantic import Field, field_validator, model_validator
 
 from peclip.config import MAX_SECONDS, Config
-from peclip.literals import BaselineName, DecoderName, DetectorName, TimeOrigin
+from peclip.literals import BaselineName, DecoderName, DetectorName, SoundUse, TimeOrigin
 
 
 class PredictOptions(Config, use_attribute_docstrings=True):
@@ -76,6 +76,9 @@ class PredictOptions(Config, use_attribute_docstrings=True):
     """Maximum number of consecutive attempts to reconnect to a live source that failed or ended."""
     captions: Path | None = None
     """Caption file written by `peclip captions`, for models that read captions."""
+    sound: SoundUse = "single"
+    """Windows whose sound is used by models that read it: those that show one person (single), all (everyone), or
+    none (off). Everyone visible in a window shares its sound: who speaks is not known."""
     batch_size: int | None = Field(None, ge=1, le=10_000)
     """Windows per forward pass; defaults to 8 (on a GPU to up to 64), or to 1 for a live source, so that rows
     appear immediately."""

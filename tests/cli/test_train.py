@@ -420,7 +420,8 @@ def test_recipes_are_complete_and_described() -> None:
 
     assert recipe_names() == [
         *(f"finecliper-{name}" for name in ("dfew", "ferv39k", "mafw")),
-        *(f"pe-clip-{name}" for name in ("afew", "dfew", "ferv39k", "mafw")),
+        *(f"pe-clip-{name}" for name in ("afew", "b16-audio-cremad", "b16-audio-ravdess")),
+        *(f"pe-clip-{name}" for name in ("dfew", "ferv39k", "mafw")),
     ]
     for name in recipe_names():
         text = (resources.files("peclip.runs") / f"recipes/{name}.yaml").read_text(encoding="utf-8")

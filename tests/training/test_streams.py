@@ -16,6 +16,7 @@ from peclip.data import Sample, Split
 from peclip.data.augmentation import NO_AUGMENTATION
 from peclip.data.dataset import Item, Unreadable, VideoDataset
 from peclip.data.streams.parts import PartsStream
+from peclip.data.streams.registry import sources_of
 from peclip.errors import ConfigError, DatasetError
 from peclip.labels import LabelSet
 from peclip.metrics.scoring import score
@@ -137,7 +138,7 @@ def test_parts_follow_their_frames_through_sampling_and_augmentation(
     splits: tuple[Split, Split],
 ) -> None:
     recognizer = fresh(parts=True)
-    preprocess, streams = recognizer.config.preprocess, recognizer.config.streams
+    preprocess, streams = recognizer.config.preprocess, sources_of(recognizer.config)
     data = VideoDataset(
         splits[0], preprocess, 2, train=True, seed=3, labels=LABELS, streams=streams
     )
@@ -170,8 +171,10 @@ def test_parts_of_other_crops_are_refused(splits: tuple[Split, Split], tmp_path:
         found = np.ones(count, np.bool_)
         save_parts(parts_path(folder), Parts(np.full((count, 478, 2), 0.5, np.float32), found))
         split = splits[0].with_samples([Sample(folder, "happiness", "v")])
-        preprocess = fresh().config.preprocess
-        data = VideoDataset(split, preprocess, 2, train=False, labels=LABELS, streams=["parts"])
+        config = fresh(parts=True).config
+        data = VideoDataset(
+            split, config.preprocess, 2, train=False, labels=LABELS, streams=sources_of(config)
+        )
         told = data[0]
         assert isinstance(told, Unreadable)
         assert f"covers {count} frames, but the video has 4" in told.reason

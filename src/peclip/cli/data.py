@@ -147,6 +147,13 @@ def prepare(
             "only supported value is mediapipe."
         ),
     ] = None,
+    sound: Annotated[
+        bool,
+        typer.Option(
+            "--sound",
+            help="Also copy the sound of every video next to its crops, for models that read it.",
+        ),
+    ] = False,
     workers: Annotated[
         int | None,
         typer.Option("-j", "--workers", min=1, help="Number of threads; by default, one per core."),
@@ -182,6 +189,7 @@ def prepare(
         threshold=options.face_threshold,
         tracking=options,
         parts=parts,
+        sound=sound,
     )
     with console.progress_bar(enabled=progress) as bar:
         task = bar.add_task(f"preparing {config.dataset}", total=len(samples), position="")
@@ -195,10 +203,14 @@ def prepare(
             workers=workers,
             on_video=lambda _: bar.advance(task),
         )
-    _print_prepared(results, num_missing=len(missing), with_parts=parts is not None)
+    _print_prepared(
+        results, num_missing=len(missing), with_parts=parts is not None, with_sound=sound
+    )
 
 
-def _print_prepared(results: list[Prepared], *, num_missing: int, with_parts: bool) -> None:
+def _print_prepared(
+    results: list[Prepared], *, num_missing: int, with_parts: bool, with_sound: bool
+) -> None:
     """Prints the outcome for the videos.
 
     Raises:
@@ -215,6 +227,9 @@ def _print_prepared(results: list[Prepared], *, num_missing: int, with_parts: bo
     if with_parts and crops:
         found = sum(result.parsed for result in results)
         typer.echo(f"parts found in {found:,} of {crops:,} new crops")
+    if with_sound:
+        heard = sum(result.has_sound for result in results)
+        typer.echo(f"sound found in {heard:,} of {len(results):,} videos")
     if counts.keys() & {"decode_error", "no_face", "missing"}:
         raise typer.Exit(SOME_FAILED)
 

@@ -8,8 +8,9 @@ everything else varies from window to window: pose, crop, light, sharpness.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping
 from random import Random
+from types import MappingProxyType
 
 import cv2
 import numpy as np
@@ -22,8 +23,7 @@ from peclip.data.animation_config import AnimateConfig as AnimateConfig
 from peclip.data.dataset import Draw, VideoDataset
 from peclip.data.samples import Split
 from peclip.data.still_effects import Frames, degrade, move, occlude
-from peclip.data.streams.registry import STREAMS
-from peclip.data.streams.source import Picked
+from peclip.data.streams.source import Picked, StreamSource
 from peclip.errors import ConfigError, DatasetError
 from peclip.labels import LabelSet
 
@@ -43,7 +43,7 @@ class AnimatedStills(VideoDataset):
         seed: of everything random.
         labels: of the model.
         animate: the animation settings.
-        streams: names of the inputs to read besides the frames.
+        streams: the inputs to read besides the frames, by name.
 
     Raises:
         ConfigError: a stream has a value for every frame.
@@ -59,9 +59,9 @@ class AnimatedStills(VideoDataset):
         seed: int,
         labels: LabelSet,
         animate: AnimateConfig,
-        streams: Sequence[str] = (),
+        streams: Mapping[str, StreamSource] = MappingProxyType({}),
     ) -> None:
-        if bare := " and ".join(name for name in streams if STREAMS[name].per_frame):
+        if bare := " and ".join(name for name, source in streams.items() if source.per_frame):
             raise ConfigError(
                 f"The model reads {bare}, but windows generated from stills do not include them. "
                 f"Remove train.animate, or set model.{bare.split()[0]} to false."

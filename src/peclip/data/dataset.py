@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from random import Random
+from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
@@ -18,8 +19,7 @@ from torch.utils.data import Dataset
 from peclip.config import PreprocessConfig
 from peclip.data.augmentation import Augmentation, AugmentConfig
 from peclip.data.samples import Split
-from peclip.data.streams.registry import STREAMS
-from peclip.data.streams.source import Picked
+from peclip.data.streams.source import Picked, StreamSource
 from peclip.errors import VideoError
 from peclip.labels import LabelSet
 from peclip.types import Stream
@@ -92,7 +92,7 @@ class VideoDataset(Dataset[Item | Unreadable]):
         seed: of everything random.
         labels: of the model, which decide the targets; by default those of the split.
         augment: augmentation in training.
-        streams: names of the inputs to read besides the frames.
+        streams: the inputs to read besides the frames, by name (see `peclip.data.streams.registry.sources_of`).
     """
 
     def __init__(
@@ -105,10 +105,10 @@ class VideoDataset(Dataset[Item | Unreadable]):
         seed: int = 0,
         labels: LabelSet | None = None,
         augment: AugmentConfig | None = None,
-        streams: Sequence[str] = (),
+        streams: Mapping[str, StreamSource] = MappingProxyType({}),
     ) -> None:
         self.split = split
-        self.streams = {name: STREAMS[name] for name in streams}
+        self.streams = dict(streams)  # workers that are spawned pickle it
         self.num_frames = num_frames
         self.train = train
         self.size = preprocess.image_size

@@ -27,9 +27,16 @@ def hub_cache(settings: Settings) -> Path | None:
 
 
 def download_repository(
-    repo: str, revision: str | None, files: Sequence[str], settings: Settings
+    repo: str,
+    revision: str | None,
+    files: Sequence[str],
+    settings: Settings,
+    *,
+    advice: str | None = None,
 ) -> Path:
     """Returns the local folder of a hub repository, downloaded if it has to be.
+
+    `advice` says how to download it; by default, as a model of peclip.
 
     Raises:
         ConfigError: the repository ID is invalid.
@@ -61,15 +68,11 @@ def download_repository(
             "token."
         ) from None
     except Exception as error:  # the client's connection errors share no narrower base class
-        reason = first_line(error)
-        state = (
-            "peclip is in offline mode"
-            if settings.offline
-            else f"the hub cannot be reached ({reason})"
-        )
+        reason = f"the hub cannot be reached ({first_line(error)})"
+        state = "peclip is in offline mode" if settings.offline else reason
         raise WeightsError(
-            f"{repo!r} is not in the cache {str(hub_cache(settings) or 'of HF_HOME')!r}, and "
-            f"{state}. Once online, download it with: peclip models download {repo}"
+            f"{repo!r} is not in the cache {str(hub_cache(settings) or 'of HF_HOME')!r}, and {state}. "
+            f"{advice or f'Once online, download it with: peclip models download {repo}'}"
         ) from error
     return Path(folder)
 

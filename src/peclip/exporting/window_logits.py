@@ -31,7 +31,7 @@ class WindowLogits(nn.Module):
         if streams := loaded.config.streams:
             raise ConfigError(
                 f"This model reads {' and '.join(streams)} besides frames, which cannot be exported. "
-                "Export a model that reads frames only (parts=false, captions=false)."
+                "Export a model that reads frames only (parts=false, captions=false, audio=null)."
             )
         merged = {encoder: merge(encoder) for encoder in loaded.network.encoders()}
         self.network = loaded.network.with_modules(merged)

@@ -53,6 +53,18 @@ class Baseline:
         """Whether rows are held until the end."""
         return self._kind is not None
 
+    def check_live(self, source: str) -> None:
+        """Checks that no baseline is needed.
+
+        Raises:
+            ConfigError: one is.
+        """
+        if self.is_used:
+            raise ConfigError(
+                f"{source} is a live source, which may never end, and baseline needs all windows of a person. "
+                "Remove the option."
+            )
+
     @property
     def metadata(self) -> dict[str, list[int]]:
         """The people without a baseline, for `Prediction.metadata`; empty if none was requested."""

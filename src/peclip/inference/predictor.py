@@ -163,12 +163,17 @@ class VideoPredictor(ABC):
         """Returns the prior weight of predictions; `None` does not adjust them.
 
         Raises:
-            ConfigError: captions or a prior weight were given, but the model does not use them.
+            ConfigError: captions, sound or a prior weight were given, but the model does not use them.
         """
         if options.captions is not None and not self.config.reads_captions:
             given = f"{self.name} does not read captions, but {str(options.captions)!r} was passed"
             raise ConfigError(
                 f"{given}. Remove the captions, or use a model trained with captions."
+            )
+        if options.sound != "single" and self.config.sound is None:
+            raise ConfigError(
+                f"{self.name} does not read sound, but sound={options.sound} was passed. Remove the option, or use a model "
+                "trained with sound."
             )
         return effective_prior_weight(self.config, options.prior_weight)
 

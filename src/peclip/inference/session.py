@@ -11,20 +11,14 @@ from dataclasses import replace
 from typing import Any
 
 from peclip.config import MAX_WINDOW_PIXELS, ModelConfig
-from peclip.errors import (
-    ConfigError,
-    InternalError,
-    PEClipError,
-    UserError,
-    VideoError,
-    without_frames,
-)
+from peclip.errors import InternalError, PEClipError, UserError, VideoError, without_frames
 from peclip.inference.baseline import Baseline
 from peclip.inference.longest_seen import LongestSeen
 from peclip.inference.prefetch import frames_ahead, in_turn, run_ahead
 from peclip.inference.source import OpenedSource, Video
 from peclip.inference.source_name import called
 from peclip.inference.window_row import window_row
+from peclip.inference.window_sound import WindowSound
 from peclip.labels import LabelSet, effective_prior_weight
 from peclip.predict_options import PredictOptions
 from peclip.results.prediction import Prediction
@@ -106,6 +100,7 @@ class Session:
         self._ids: dict[int, int] = {}
         self._longest = LongestSeen(options.max_people)
         self._baseline = Baseline(options.baseline, config, min_score=options.min_score)
+        self._sound = WindowSound(config.sound, options.sound, self.source)
 
     def __iter__(self) -> Iterator[Row]:
         """Yields rows in temporal order, as soon as their window is complete."""
@@ -113,6 +108,7 @@ class Session:
             reader = stack.enter_context(self._opened.open(stack))
             detector = self._detector
             self._describe(reader, detector)
+            self._sound.open(self._opened.file, reader.metadata.start_s - self._offset_s, stack)
             # While the model predicts, faces are detected in the next frames, decoded in the meantime.
             stage = run_ahead if self._overlap else in_turn
             # One frame at a time, since several are copied into one array.
@@ -146,6 +142,7 @@ class Session:
     def prediction(self) -> Prediction:
         """Returns the prediction from the rows so far."""
         metadata = self._metadata | self._longest.metadata | self._baseline.metadata
+        metadata |= self._sound.metadata
         rows = tuple(self._rows)
         if self._faces is not None:
             named = {row.track_id for row in rows}
@@ -165,12 +162,8 @@ class Session:
         self.duration_s, self._live = about.duration_s, about.live
         if about.live:
             self._faces = None  # the source may never end
+            self._baseline.check_live(self.source)
         self._longest.live = about.live
-        if about.live and self._baseline.is_used:
-            raise ConfigError(
-                f"{self.source} is a live source, which may never end, and baseline needs all windows of a person. "
-                "Remove the option."
-            )
         self._offset_s = about.start_s if self._options.time_origin == "container" else 0.0
         self._metadata |= {
             "decoder": about.decoder,
@@ -195,7 +188,7 @@ class Session:
         size = self._options.batch_size or (1 if self._live else fitting)
         waiting: list[FaceWindow] = []
         for people in windows:
-            waiting += self._longest.kept(people)
+            waiting += map(self._sound.add_to, self._longest.kept(people))
             while len(waiting) >= size:
                 yield waiting[:size]
                 waiting = waiting[size:]

@@ -37,6 +37,8 @@ class OpenedSource:
         self._video, self._options, self._settings = video, options, settings
         self._name = called(video) if name is None else name
         self._temporary = None if name is None else str(video)
+        self.file: object = None
+        """What is read: a path or an address, or the video as it was passed."""
 
     def open(self, stack: ExitStack) -> VideoReader:
         """Returns a reader for the source, whose temporary file exists as long as `stack`.
@@ -48,6 +50,7 @@ class OpenedSource:
         video, options = self._video, self._options
         if isinstance(video, str):
             video = self._download(video, stack) if is_address(video) else Path(video)
+        self.file = video
         with self.errors():
             return open_video(
                 video,

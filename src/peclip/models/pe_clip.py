@@ -19,6 +19,7 @@ from peclip.models.base import ExpressionModel, Output, check_fit, clip_block
 from peclip.models.bricks import add_lora, frame_pooling
 from peclip.models.descriptions import describe
 from peclip.models.pe_clip_config import PEClipConfig
+from peclip.models.sound_stream import SoundStream, audio_loss, build_sound_stream
 from peclip.nn.adapters import Adapter, TemporalDynamicAdapter
 from peclip.nn.clip import Backbone, load_backbone
 from peclip.nn.clip_block import ClipBlock, Layout
@@ -87,6 +88,7 @@ class PEClipModel(ExpressionModel):
         texts: one text per class.
         temperature: divides the cosines.
         style: of the texts of new labels.
+        audio: of the sound, or `None`.
     """
 
     def __init__(
@@ -99,6 +101,7 @@ class PEClipModel(ExpressionModel):
         texts: Sequence[str],
         temperature: float,
         style: str = "action_units",
+        audio: SoundStream | None = None,
     ) -> None:
         super().__init__()
         self.vision = vision
@@ -109,6 +112,7 @@ class PEClipModel(ExpressionModel):
         self.texts = tuple(texts)
         self.temperature = temperature
         self.style = style
+        self.audio = audio
 
     def describe(self, labels: LabelSet, own: Mapping[str, str]) -> tuple[str, ...]:
         """Returns the texts of labels in the style of this model."""
@@ -125,7 +129,7 @@ class PEClipModel(ExpressionModel):
         """Compares the videos of a batch with the labels.
 
         Args:
-            batch: frames (B, T, 3, S, S), or encoded.
+            batch: frames (B, T, 3, S, S), or encoded, with sound if the model reads it.
             label_features: output of `encode_labels`, to skip the text tower; computed if `None`.
         """
         if label_features is None:
@@ -135,7 +139,12 @@ class PEClipModel(ExpressionModel):
             features = encode_videos(self.vision, batch.frames, prompts)
         else:
             features = self.vision(batch.frames, prompts)
-        return self.compare(self.pooling(features), label_features)
+        output = self.compare(self.pooling(features), label_features)
+        return output if self.audio is None else self.audio(output, batch, self.compare)
+
+    def loss(self, output: Output, targets: Tensor) -> Tensor:
+        """Returns the cross-entropy of the logits, with that of the video alone if the model reads sound."""
+        return super().loss(output, targets) + audio_loss(output, targets)
 
     def encode_frames(self, frames: Tensor) -> Tensor:
         """Computes everything before the first GRU, which reads the frames in their order."""
@@ -159,7 +168,7 @@ class PEClipModel(ExpressionModel):
         return 0 if self.prompts is None else len(self.prompts.text)
 
     def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
-        """Returns the parameters of the backbone, ShA, TDA, TA and prompts and, if any, of LoRA and the head."""
+        """Returns the parameters of the backbone, ShA, TDA, TA and prompts, and of LoRA, head and audio, if any."""
         places = {
             "shared_adapter": "ShA",
             "temporal_adapter": "TDA",
@@ -170,10 +179,13 @@ class PEClipModel(ExpressionModel):
         }
         found: dict[str, list[nn.Parameter]] = {part: [] for part in ("backbone", *places.values())}
         for name, parameter in self.named_parameters():  # a shared adapter appears once
+            if name.startswith("audio."):
+                continue
             part = next((places[step] for step in name.split(".") if step in places), "backbone")
             found[part].append(parameter)
         optional = ("LoRA", "head")
-        return {part: found[part] for part in found if found[part] or part not in optional}
+        kept = {part: found[part] for part in found if found[part] or part not in optional}
+        return kept if self.audio is None else kept | self.audio.parameter_groups()
 
     def checkpoint_activations(self, enabled: bool) -> None:
         """Enables or disables recomputing the activations of both towers in the backward pass."""
@@ -215,6 +227,7 @@ def build_pe_clip(
         texts,
         config.temperature,
         config.descriptions,
+        build_sound_stream(config.audio, vision.projection.shape[1], offline=offline),
     )
 
 

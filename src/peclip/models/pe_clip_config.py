@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from peclip.config import BackboneSizes, ModelConfig
+from peclip.config import BackboneSizes, ModelConfig, SoundFormat
+from peclip.models.audio_config import AudioConfig
 from peclip.models.brick_configs import LoraConfig, TemporalHeadConfig
 
 
@@ -39,6 +40,30 @@ class PEClipConfig(ModelConfig):
     """LoRA in the blocks of CLIP, beside the adapters and prompts or, with these disabled, instead of them."""
     temporal_head: TemporalHeadConfig | None = None
     """A transformer over the features of frames, instead of their mean."""
+    audio: AudioConfig | None = None
+    """The stream that reads the sound of a video; `null` for the frames alone."""
+
+    @model_validator(mode="after")
+    def _check_audio(self) -> Self:
+        if self.audio is not None and self.audio.weights is None and self.pretrained is not None:
+            raise ValueError(
+                "audio.weights is null, so the checkpoint would have to store the audio encoder, but only those that store "
+                "the backbone too (pretrained: null) do. Set audio.weights to a hub repository or a folder"
+            )
+        return self
+
+    @property
+    def streams(self) -> tuple[str, ...]:
+        return () if self.audio is None else ("audio",)
+
+    @property
+    def sound(self) -> SoundFormat | None:
+        return None if self.audio is None else self.audio.sound
+
+    def self_contained(self) -> Self:
+        """Returns the configuration of a checkpoint that stores all weights, the audio encoder's included."""
+        stored = None if self.audio is None else {**self.audio.model_dump(), "weights": None}
+        return self.derive(pretrained=None, audio=stored)
 
     @classmethod
     def for_backbone(cls, backbone: str, pretrained: str | None, sizes: BackboneSizes) -> Self:

@@ -20,6 +20,7 @@ from peclip.data import (
     read_split,
 )
 from peclip.data.dataset import Unreadable
+from peclip.data.streams.audio import count_silent
 from peclip.errors import ConfigError, DatasetError
 from peclip.files import locked
 from peclip.labels import effective_prior_weight
@@ -169,7 +170,9 @@ def evaluate_fold(
         facts["notes"] = list(split.notes)
     if recognizer.config.reads_captions:
         facts |= {"captions": known.num_captions, "silent": len(known) - known.num_captions}
-    elif data.captions is not None:
+    if recognizer.config.sound is not None:
+        facts["without_sound"] = count_silent(known)
+    if data.captions is not None and not recognizer.config.reads_captions:
         _log.warning(
             "%s does not read captions, so the given captions are ignored", recognizer.name
         )

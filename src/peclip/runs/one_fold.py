@@ -14,6 +14,7 @@ import torch
 
 from peclip.data import Split
 from peclip.data.preparation.crop_record import crop_mismatch, left_out
+from peclip.data.streams.audio import silent_warning
 from peclip.metrics.scoring import score
 from peclip.recognizers.recognizer import Recognizer
 from peclip.runs.leakage import known_warning, recordings_warning, report_warning
@@ -161,6 +162,7 @@ def _log_start(
         left_out(config.data.root),
         recordings_warning(config.data, splits),
         batch_size_warning(recognizer.config, config.train, world),
+        silent_warning(recognizer.config, splits.found.values()),
     ):
         if said is not None:
             _warn(folder, said)

@@ -71,6 +71,8 @@ def load_what_fits(model: ExpressionModel, config: ModelConfig, path: Path) -> l
             fitting[name] = tensor
         elif tensor.requires_grad:
             fresh.append(name)
+        elif name.startswith("audio."):
+            continue  # the encoder has weights of its own, which are loaded
         else:
             raise CheckpointError(
                 f"{str(path)!r} has no {name} of shape {tuple(tensor.shape)}, which the frozen "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from peclip.config import ModelConfig
 from peclip.data.samples import Split
-from peclip.data.streams.registry import STREAMS
+from peclip.data.streams.registry import sources_of
 from peclip.errors import ConfigError
 from peclip.training.config import TrainConfig
 from peclip.training.distributed import SINGLE, World
@@ -47,8 +47,8 @@ def check_streams(
             is contrastive with a per-rank batch size of 1.
         DatasetError: videos have no parts.
     """
-    for name in model_config.streams:
-        STREAMS[name].check(train, [split for split in others if split is not None])
+    for source in sources_of(model_config).values():
+        source.check(train, [split for split in others if split is not None])
     if model_config.learns_from_captions and _videos_of_a_rank(config, world) < 2:
         raise ConfigError(
             "Training on captions alone contrasts the videos within a batch, but the per-rank "

@@ -5,6 +5,7 @@ from __future__ import annotations
 from peclip.data.animation import AnimatedStills
 from peclip.data.dataset import VideoDataset
 from peclip.data.samples import Split
+from peclip.data.streams.registry import sources_of
 from peclip.models.loaded import LoadedModel
 from peclip.training.config import TrainConfig
 
@@ -24,7 +25,7 @@ def videos_of(split: Split, loaded: LoadedModel, config: TrainConfig | None = No
             seed=config.seed,
             labels=loaded.labels,
             animate=config.animate,
-            streams=own.streams,
+            streams=sources_of(own),
         )
     return VideoDataset(
         split,
@@ -34,5 +35,5 @@ def videos_of(split: Split, loaded: LoadedModel, config: TrainConfig | None = No
         seed=0 if config is None else config.seed,
         labels=loaded.labels,
         augment=None if config is None else config.augment,
-        streams=own.streams,
+        streams=sources_of(own),
     )

@@ -13,7 +13,7 @@ logger = logging.getLogger(__name__)
 _SHOWN = 5
 """Number of names listed; the others are only counted."""
 
-_OWN_NAMES = frozenset({"frames.json", "left_out.json", "preprocessing.json"})
+_OWN_NAMES = frozenset({"frames.json", "left_out.json", "preprocessing.json", "sound.flac"})
 _OWN_ENDINGS = ("parts.safetensors",)
 """Files that `peclip data prepare` writes next to its crops; see `is_own`."""
 

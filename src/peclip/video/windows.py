@@ -51,6 +51,8 @@ class FaceWindow:
     """Of the crops and the landmarks; `None` without a face."""
     crop_frames: tuple[int, ...] = ()
     """The frame of each crop: a person's crops from the same frame are equal in all windows."""
+    sound: NDArray[np.float32] | None = None
+    """Samples (N,) from -1 to 1, for models that read sound; `None` if there is none, or it is masked."""
 
 
 class Span(NamedTuple):

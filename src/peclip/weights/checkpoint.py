@@ -186,8 +186,8 @@ def save_model(
     Raises:
         ConfigError: the folder cannot be written, or another process is writing to it.
     """
-    if full and config.pretrained is not None:
-        config = config.derive(pretrained=None)
+    if full or config.pretrained is None:
+        config = config.self_contained()
     tensors = {
         name: (tensor.detach().half() if half and tensor.is_floating_point() else tensor.detach())
         .to("cpu")

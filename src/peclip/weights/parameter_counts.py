@@ -12,7 +12,7 @@ from peclip.models.registry import build_model
 def outline(config: ModelConfig) -> ExpressionModel:
     """Builds the network of a configuration without any weights: its shapes, labels and texts."""
     with torch.device("meta"):
-        return build_model(config.derive(pretrained=None))
+        return build_model(config.self_contained())
 
 
 def count_parameters(config: ModelConfig) -> dict[str, dict[str, int]]:

@@ -1,7 +1,7 @@
 """RAVDESS (Livingstone and Russo, PLoS ONE 2018): 1,440 videos of acted speech, 24 actors, 8 classes.
 
 The name `02-01-06-01-02-01-12` encodes modality, channel, emotion, intensity, statement, repetition, actor.
-Speech is read; songs are skipped. Of a performance with sound (01) and without (02), the second is used.
+Speech is read; songs are skipped. Of a performance with sound (01) and without (02), the first is used.
 `calm` is a separate label: RAVDESS distinguishes it from neutral, and merging the two would make results
 incomparable.
 """
@@ -21,7 +21,7 @@ _FOLDS = tuple(_ACTORS[start : start + 4] for start in range(0, 24, 4))
 """The folds of HiCMAE (Sun et al., 2024), github.com/sunlicai/HiCMAE, saved/data/ravdess: fold k tests the
 actors 4k-3 to 4k, two men and two women."""
 _NAME = re.compile(r"(0[1-3])-(0[12])-(0[1-8])-(0[12])-(0[12])-(0[12])-(0[1-9]|1\d|2[0-4])")
-_SONG, _AUDIO_ONLY, _VIDEO_ONLY = "02", "03", "02"
+_SONG, _AUDIO_ONLY, _WITH_SOUND = "02", "03", "01"
 
 
 def parse_name(stem: str) -> ActedName | None:
@@ -38,7 +38,7 @@ def parse_name(stem: str) -> ActedName | None:
         return None
     performance = stem.split("-", 1)[1]
     label = _LABELS.names[int(emotion) - 1]
-    return ActedName(label, actor, performance, rank=0 if modality == _VIDEO_ONLY else 1)
+    return ActedName(label, actor, performance, rank=0 if modality == _WITH_SOUND else 1)
 
 
 RAVDESS = acted_benchmark(

@@ -41,6 +41,8 @@ class CropConfig(Config):
     detect_size: int | None = Field(None, ge=64, le=16_384)
     parts: str | None = None
     """The parts finder, if landmarks and parsing maps are extracted."""
+    sound: bool = False
+    """Whether the sound is copied next to the crops."""
 
     @classmethod
     def of(
@@ -52,6 +54,7 @@ class CropConfig(Config):
         threshold: float,
         tracking: PredictOptions | None = None,
         parts: str | None = None,
+        sound: bool = False,
     ) -> CropConfig:
         """Uses a model's crop geometry, and its image size unless a size is given.
 
@@ -69,6 +72,7 @@ class CropConfig(Config):
             "reidentify": tracking.reidentify,
             "detect_size": tracking.detect_size,
             "parts": parts,
+            "sound": sound,
         }
         return check(cls, values)
 
@@ -113,17 +117,18 @@ def record_crops(root: Path, output: Path, config: CropConfig) -> None:
     if record.exists():
         before = _read_record(record)
         wanted = config.model_dump()
-        if before.get("parts") is None:
-            before["parts"] = wanted["parts"]  # parts may be added to existing crops
-        elif wanted["parts"] is None:
-            wanted["parts"] = before["parts"]
+        for name in ("parts", "sound"):  # may be added to existing crops
+            if not before.get(name):
+                before[name] = wanted[name]
+            elif not wanted[name]:
+                wanted[name] = before[name]
         changed = differences(before, wanted, ignored={"peclip_version"})
         if changed:
             raise ConfigError(
                 f"{str(output)!r} contains crops made with different settings "
                 f"({', '.join(map(str, changed))}); choose another folder."
             )
-        config = check(CropConfig, config.model_dump() | {"parts": before["parts"]})
+        config = check(CropConfig, wanted)
     output.mkdir(parents=True, exist_ok=True)
     content = config.model_dump() | {"peclip_version": VERSION}
     with replacing(record) as partial:

@@ -35,6 +35,8 @@ from peclip.video.detectors.detector import FaceDetector
 from peclip.video.observer import Observer
 from peclip.video.parts import Parts, PartsFinder, joined, parts_path, save_parts
 from peclip.video.reader import open_video
+from peclip.video.sound import SOUND_FILE
+from peclip.video.writers.sound_file import write_sound
 
 ABOUT = "frames.json"
 
@@ -59,6 +61,8 @@ class Prepared:
     people: int = 0
     parsed: int = 0
     """Crops in which parts were found, if requested."""
+    has_sound: bool = False
+    """Whether sound lies next to the crops, if requested."""
     reason: str = ""
 
     def to_dict(self) -> dict[str, Any]:
@@ -161,6 +165,8 @@ class _Cropper:
             prepared = _crop(sample, target, self._config, local.detector)
             if local.finder is not None and (target / ABOUT).exists():
                 prepared = _add_parts(prepared, target, local.finder)
+            if self._config.sound and (target / ABOUT).exists():
+                prepared = _add_sound(prepared, sample.source, target / SOUND_FILE)
         return prepared
 
 
@@ -245,6 +251,15 @@ def _add_parts(prepared: Prepared, folder: Path, finder: PartsFinder) -> Prepare
     parts = joined(found)
     save_parts(path, parts)
     return replace(prepared, status="ok", crops=len(parts), parsed=int(parts.found.sum()))
+
+
+def _add_sound(prepared: Prepared, source: Path, path: Path) -> Prepared:
+    """Copies the sound of a video next to its crops, unless that is done; a video may have none."""
+    try:
+        found = path.exists() or write_sound(source, path)
+    except VideoError as error:
+        return replace(prepared, reason=str(error))
+    return replace(prepared, has_sound=found)
 
 
 def _write_crops(

@@ -50,6 +50,10 @@ class StreamSource(ABC):
             UserError: something is missing.
         """
 
+    def of(self, config: ModelConfig) -> StreamSource:
+        """Returns the source for a model. By default, it is the same for all."""
+        return self
+
     @abstractmethod
     def load(self, sample: Sample, picked: Picked) -> Stream:
         """Returns the values for the frames of one video: B is 1.
