@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import copy
 import json
 from pathlib import Path
 from typing import Any
@@ -192,6 +193,45 @@ def test_published_encoders_have_the_published_size(name: str, millions: float) 
 
 def test_every_encoder_has_a_rate_that_is_tested() -> None:
     assert {audio_preset(name).rate for name in audio_encoders()} == {16_000, 48_000}
+
+
+@pytest.mark.parametrize("name", TINY)
+def test_untrained_lora_changes_nothing_and_trained_lora_everything(name: str) -> None:
+    plain, updated = tiny(name), tiny(name, lora=(2, 4.0))
+    samples = torch.randn(1, plain.rate)
+    with torch.no_grad():
+        before = plain(samples, (plain.rate,))
+        torch.testing.assert_close(updated(samples, (plain.rate,)), before)
+    assert {id(p) for p in updated.parameters() if not p.requires_grad} == {
+        id(p) for p in updated.frozen_parameters()
+    }
+    updated(samples, (plain.rate,)).square().sum().backward()
+    trained = [p for p in updated.parameters() if p.requires_grad]
+    ups = [p for p in trained if p.shape[1] == 2]
+    assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in ups)
+    with torch.no_grad():
+        for parameter in ups:
+            parameter.normal_()
+        assert not torch.allclose(updated(samples, (plain.rate,)), before, atol=1e-3)
+    copied = copy.deepcopy(updated)
+    with torch.no_grad():
+        assert torch.equal(copied(samples, (plain.rate,)), updated(samples, (plain.rate,)))
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        # 12 layers of q, k, v and out (768 + 768 each) and of fc1 and fc2 (768 + 3072 each), times rank 8.
+        ("hubert-base", 12 * 8 * (4 * 1536 + 2 * 3840)),
+        ("wavlm-large", 24 * 8 * (4 * 2048 + 2 * 5120)),
+        # Stages of 2, 2, 6 and 2 layers of width d: 4 * 2d + 2 * 5d = 18d each.
+        ("clap-htsat-fused", 8 * 18 * (2 * 96 + 2 * 192 + 6 * 384 + 2 * 768)),
+    ],
+)
+def test_lora_adds_a_known_number_of_parameters(name: str, expected: int) -> None:
+    with torch.device("meta"):
+        encoder = build_audio_encoder(audio_preset(name), None, lora=(8, 32.0))
+    assert sum(p.numel() for p in encoder.parameters() if p.requires_grad) == expected
 
 
 def fusion(kind: str) -> AudioFusion:

@@ -24,6 +24,10 @@ class AudioConfig(Config):
     """Whether the features of video and sound are concatenated, or averaged with learned weights (FineCLIPER)."""
     layers: Literal["last", "weighted"] = "last"
     """Which layers of the encoder are read: the last one, or all, with learned weights (not with CLAP)."""
+    lora_rank: int = Field(8, ge=0, le=256)
+    """Rank of LoRA in the encoder; 0 keeps the encoder as it is."""
+    lora_alpha: float = Field(32.0, gt=0, le=10_000)
+    """LoRA's updates are scaled by lora_alpha / lora_rank."""
     seconds: float = Field(10.0, ge=0.2, le=10.0)
     """Longest sound of a window; of a longer one, the middle is read."""
     video_loss: float = Field(0.5, ge=0, le=1000)

@@ -67,7 +67,7 @@ class SoundStream(nn.Module):
 
     def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
         """Returns the parameters of the frozen encoder, and those that are added to it."""
-        frozen = list(self.fusion.encoder.network.parameters())
+        frozen = self.fusion.encoder.frozen_parameters()
         known = {id(parameter) for parameter in frozen}
         added = [parameter for parameter in self.parameters() if id(parameter) not in known]
         return {"audio encoder": frozen, "audio": added}
@@ -97,6 +97,10 @@ def build_sound_stream(
     if config is None:
         return None
     encoder = build_audio_encoder(
-        config.preset, config.weights, weighted=config.layers == "weighted", offline=offline
+        config.preset,
+        config.weights,
+        lora=(config.lora_rank, config.lora_alpha) if config.lora_rank else None,
+        weighted=config.layers == "weighted",
+        offline=offline,
     )
     return SoundStream(AudioFusion(encoder, width, config.fusion), config.video_loss)

@@ -1,4 +1,4 @@
-"""Audio encoders of `transformers`: CLAP, HuBERT, wav2vec 2.0 and WavLM, frozen.
+"""Audio encoders of `transformers`: CLAP, HuBERT, wav2vec 2.0 and WavLM, frozen, with LoRA.
 
 CLAP: Wu et al., ICASSP 2023, arXiv 2211.06687. HuBERT: Hsu et al., TASLP 2021, arXiv 2106.07447. wav2vec 2.0: Baevski et
 al., NeurIPS 2020, arXiv 2006.11477. WavLM: Chen et al., JSTSP 2022, arXiv 2110.13900.
@@ -14,11 +14,13 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.utils.parametrize import register_parametrization
 
 from peclip.downloads.hub import download_repository
 from peclip.errors import CheckpointError, MissingExtraError, WeightsError
 from peclip.nn.audio_config import AudioPreset
 from peclip.nn.log_mel import LogMel
+from peclip.nn.lora import LowRank
 from peclip.nn.tensor_file import copy_tensors, counted, read_tensors
 from peclip.runtime import on_device
 from peclip.settings import load_settings
@@ -39,13 +41,24 @@ class AudioEncoder(nn.Module):
     Args:
         network: the model of `transformers`.
         preset: its architecture.
+        lora: rank and alpha of low-rank updates (see `peclip.nn.lora`) of all matrices of attention and MLP; `None`
+            leaves the encoder as it is.
         weighted: return a learned mean of the layers (SUPERB, Yang et al., Interspeech 2021, arXiv 2105.01051)
             instead of the last one; not for CLAP, whose layers differ in width.
     """
 
-    def __init__(self, network: Any, preset: AudioPreset, *, weighted: bool = False) -> None:
+    def __init__(
+        self,
+        network: Any,
+        preset: AudioPreset,
+        *,
+        lora: tuple[int, float] | None = None,
+        weighted: bool = False,
+    ) -> None:
         super().__init__()
         self.network = network.requires_grad_(False)
+        if lora is not None:
+            _add_lora(network, *lora)
         self.rate, self.normalize = preset.rate, preset.normalize
         self.log_mel = None if preset.mel is None else LogMel(preset.mel, rate=preset.rate)
         config = network.config
@@ -53,6 +66,12 @@ class AudioEncoder(nn.Module):
         self.layers: nn.Parameter | None = None
         if weighted:
             self.layers = nn.Parameter(torch.zeros(config.num_hidden_layers + 1))
+
+    def frozen_parameters(self) -> list[nn.Parameter]:
+        """Returns the parameters of the encoder itself."""
+        updates = [module for module in self.network.modules() if isinstance(module, LowRank)]
+        added = {id(parameter) for update in updates for parameter in update.parameters()}
+        return [p for p in self.network.parameters() if id(p) not in added]
 
     def forward(self, samples: Tensor, lengths: Sequence[int]) -> Tensor:
         """Encodes sounds.
@@ -95,8 +114,40 @@ class AudioEncoder(nn.Module):
         return pooled
 
 
+class _Updated(nn.Module):
+    """The matrix of a linear layer with a low-rank update, for layers whose matrix others read, as in WavLM."""
+
+    def __init__(self, update: LowRank) -> None:
+        super().__init__()
+        self.update = update
+
+    def forward(self, weight: Tensor) -> Tensor:
+        return weight + self.update.matrix().to(weight.dtype)
+
+
+_MATRICES = frozenset(
+    {
+        *("q_proj", "k_proj", "v_proj", "out_proj", "intermediate_dense", "output_dense"),
+        *("query", "key", "value", "dense"),  # CLAP
+    }
+)
+
+
+def _add_lora(network: nn.Module, rank: int, alpha: float) -> None:
+    """Adds low-rank updates to all matrices of attention and MLP."""
+    for name, module in list(network.named_modules()):
+        if isinstance(module, nn.Linear) and name.rpartition(".")[2] in _MATRICES:
+            update = LowRank(module.in_features, module.out_features, rank, alpha)
+            register_parametrization(module, "weight", _Updated(update))
+
+
 def build_audio_encoder(
-    preset: AudioPreset, weights: str | None, *, weighted: bool = False, offline: bool = False
+    preset: AudioPreset,
+    weights: str | None,
+    *,
+    lora: tuple[int, float] | None = None,
+    weighted: bool = False,
+    offline: bool = False,
 ) -> AudioEncoder:
     """Builds an audio encoder.
 
@@ -104,6 +155,7 @@ def build_audio_encoder(
         preset: the architecture.
         weights: hub repository `owner/name[@revision]`, or a folder, with `config.json` and `model.safetensors`;
             `None` for random weights.
+        lora: see `AudioEncoder`.
         weighted: see `AudioEncoder`.
         offline: never download.
 
@@ -129,7 +181,7 @@ def build_audio_encoder(
         folder = _find_weights(weights, offline=offline)
         _check_architecture(folder, config_class, preset)
         _load(network, folder / _TENSORS)
-    return AudioEncoder(network, preset, weighted=weighted)
+    return AudioEncoder(network, preset, lora=lora, weighted=weighted)
 
 
 def _find_weights(name: str, *, offline: bool) -> Path:

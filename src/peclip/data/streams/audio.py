@@ -96,7 +96,8 @@ class AudioSource(StreamSource):
         assert self._sound is not None, "only the source of a model loads"
         sound, problem = read_whole_sound(sample.source, *self._sound)
         if problem is not None:
-            _log.warning("%s: %s, so its sound is not used.", sample.id, problem)
+            lost = "its sound is not used" if sound is None else "the rest of its sound is silent"
+            _log.warning("%s: %s; %s.", sample.id, problem, lost)
         return AudioStream.of([sound])
 
     def predictor(self, config: ModelConfig) -> VideoStream:
