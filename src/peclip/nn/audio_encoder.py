@@ -220,7 +220,7 @@ def _check_architecture(folder: Path, config_class: Any, preset: AudioPreset) ->
     expected = config_class(**preset.sizes).to_dict()
     for name in (*_ARCHITECTURE, *preset.sizes):
         if name in expected and found.get(name) != expected[name]:
-            other[name] = found.get(name)
+            other[name] = str(found.get(name))
     if other:
         told = ", ".join(f"{name} {str(value)[:60]!r}" for name, value in other.items())
         raise CheckpointError(

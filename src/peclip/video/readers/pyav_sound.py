@@ -22,6 +22,9 @@ _TOLERANCE_S = 0.01
 """Difference between the stamp of a frame and the end of the one before it, from which on there is a gap. Matroska and
 Flash round stamps to milliseconds."""
 
+_START = -(2**62)
+"""A position before every sample."""
+
 Block = tuple[int, NDArray[np.float32]]
 """The position of the first sample, counted from time 0, and the samples."""
 
@@ -49,6 +52,8 @@ class SoundReader:
         self.num_tracks = 0
         self.problem: str | None = None
         """Why sound is missing, as far as it has been read."""
+        self._held: list[Block] = []
+        self._reached = self._forgotten = _START
         self._open()
 
     def __enter__(self) -> Self:
@@ -94,8 +99,8 @@ class SoundReader:
 
     def _open(self) -> None:
         self._container = open_container(self._source)
-        self._held: list[Block] = []
-        self._reached = self._forgotten = -(2**62)
+        self._held = []
+        self._reached = self._forgotten = _START
         self._blocks: Iterator[Block] = iter(())
         tracks = self._container.streams.audio
         self.num_tracks = len(tracks)
@@ -126,7 +131,8 @@ class SoundReader:
         """Yields the sound of a track stretch by stretch, as stamped."""
         stretch: _Stretch | None = None
         for frame in self._frames(track):
-            stamp = None if frame.pts is None else float(frame.pts * frame.time_base) - origin
+            pts, base = frame.pts, frame.time_base
+            stamp = None if pts is None or base is None else float(pts * base) - origin
             if stretch is None:
                 stretch = _Stretch(frame, stamp or 0.0, self.rate)
             elif not stretch.continues(frame, stamp):
