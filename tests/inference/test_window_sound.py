@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from http_server import serving_files
 from numpy.typing import NDArray
 from sounding_videos import RATE, Track, loudest, tones, write_flac, write_sounding
 
@@ -103,6 +104,17 @@ def test_a_late_video_keeps_its_sound(model: PEClip, tmp_path: Path, origin: Any
     windows = windows_of(model, path, WHOLE.model_copy(update={"time_origin": origin}))
     assert windows[0].start_s == pytest.approx(1.0 if origin == "container" else 0.0, abs=1e-3)
     assert [round(tone_of(window)) for window in windows] == [800, 1600]
+
+
+def test_a_video_at_an_address_has_its_sound(
+    model: PEClip, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is downloaded once, and its sound is read from that file."""
+    write_sounding(tmp_path / "a.mp4", [Track(tones(HERTZ), codec="aac")])
+    monkeypatch.setenv("PECLIP_OFFLINE", "0")
+    with serving_files(tmp_path) as address:
+        windows = windows_of(model, f"{address}/a.mp4", WHOLE)
+    assert [round(tone_of(window)) for window in windows] == list(HERTZ)
 
 
 def test_the_start_option_changes_no_time(model: PEClip, tmp_path: Path) -> None:

@@ -232,7 +232,7 @@ def _check_architecture(folder: Path, config_class: Any, preset: AudioPreset) ->
 _ARCHITECTURE = (
     *("hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size", "hidden_act"),
     *("feat_extract_norm", "feat_extract_activation", "do_stable_layer_norm", "conv_bias"),
-    *("conv_dim", "conv_kernel", "conv_stride", "enable_fusion", "fusion_type", "depths"),
+    *("conv_dim", "conv_kernel", "conv_stride", "enable_fusion", "depths"),
     *("num_mel_bins", "spec_size", "window_size", "patch_size", "patch_stride"),
 )
 """Fields of a configuration that decide what is computed."""
