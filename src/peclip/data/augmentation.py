@@ -5,10 +5,14 @@ A change that differed from frame to frame would add artificial movement.
 
 from __future__ import annotations
 
+from random import Random
+
 import torch
 from torch import Tensor
 
 from peclip.data.augmentation_config import AugmentConfig as AugmentConfig
+from peclip.data.erasing import draw_rectangle, erase
+from peclip.data.rand_augment import apply_operation, draw_operations
 
 NO_AUGMENTATION = AugmentConfig(
     crop_scale=(1, 1), crop_ratio=(1, 1), flip=0, brightness=0, rotation=0
@@ -41,13 +45,21 @@ class Augmentation:
         if config.brightness:
             steps.append(v2.ColorJitter(brightness=config.brightness))
         self._transform = v2.Compose(steps) if steps else None
+        self._config, self._size = config, size
 
     def __call__(self, crops: Tensor, seed: int) -> Tensor:
         """Maps uint8 (T, 3, S, S) to the same shape; the seed alone decides what happens."""
-        if self._transform is None:
-            return crops
-        # torchvision draws from the global generator. It is left as it was, and only the CPU's is seeded.
-        with torch.random.fork_rng(devices=[]):
-            torch.default_generator.manual_seed(seed)
-            changed: Tensor = self._transform(crops)
-        return changed
+        # Each has its own generator: one that is switched on or off changes no draw of the others.
+        if (randomly := self._config.rand_augment) is not None:
+            for operation in draw_operations(randomly, Random(f"{seed}:rand_augment")):
+                crops = apply_operation(crops, operation)
+        if self._transform is not None:
+            # torchvision draws from the global generator. It is left as it was, and only the CPU's is seeded.
+            with torch.random.fork_rng(devices=[]):
+                torch.default_generator.manual_seed(seed)
+                crops = self._transform(crops)
+        if (erasing := self._config.erasing) is not None:
+            rectangle = draw_rectangle(erasing, self._size, Random(f"{seed}:erasing"))
+            if rectangle is not None:
+                crops = erase(crops, rectangle, seed)
+        return crops

@@ -18,6 +18,7 @@ from peclip.errors import ConfigError
 from peclip.labels import LabelSet, prior_over
 from peclip.nn.clip import Backbone
 from peclip.nn.clip_block import ClipBlock
+from peclip.nn.towers import VisionTower
 from peclip.types import Batch
 
 MAX_ADDED = 300_000_000
@@ -103,6 +104,21 @@ class ExpressionModel(nn.Module, ABC):
     @abstractmethod
     def checkpoint_activations(self, enabled: bool) -> None:
         """Recomputes activations in the backward pass to save memory; results are unchanged."""
+
+    def drop_path(self, rate: float) -> None:
+        """Sets the probability that a video skips the last block of the video encoders; 0 for predictions.
+
+        Raises:
+            ConfigError: there is a rate, but no block that could be skipped.
+        """
+        towers = [encoder for encoder in self.encoders() if isinstance(encoder, VisionTower)]
+        if rate and not towers:
+            raise ConfigError(
+                f"drop_path is {rate}, but {type(self).__name__} has no vision tower of CLIP, whose "
+                "blocks could be skipped. Set train.drop_path=0."
+            )
+        for tower in towers:
+            tower.drop_path = rate
 
     @abstractmethod
     def encoders(self) -> list[nn.Module]:

@@ -11,6 +11,7 @@ from torch.utils.checkpoint import checkpoint
 
 from peclip.errors import ConfigError
 from peclip.nn.clip_block import ClipBlock, Layout
+from peclip.nn.drop_path import drop_layer, layer_rate
 
 _MOST_TEXTS = 256
 """Sets of texts whose tokens are kept on the device; training draws a set in every step."""
@@ -36,6 +37,8 @@ class VisionTower(nn.Module):
 
     checkpoint_activations = False
     """Whether the backward pass recomputes the activations inside blocks instead of storing them."""
+    drop_path = 0.0
+    """Probability in training that a video skips the last block; see `nn.drop_path`."""
 
     def __init__(self, visual: nn.Module) -> None:
         super().__init__()
@@ -88,7 +91,11 @@ class VisionTower(nn.Module):
             if 0 < depth < len(prompts):
                 x = _end_with(x, prompts[depth].to(x.dtype))
             place = self.layout_at(depth, layout)
-            x = _through(block, x, place, checkpointed=self.checkpoint_activations)
+            y = _through(block, x, place, checkpointed=self.checkpoint_activations)
+            if self.drop_path:
+                rate = layer_rate(self.drop_path, depth, len(self.blocks))
+                y = drop_layer(x[:, : place.wanted], y, rate, layout.num_frames)
+            x = y
         features: Tensor = self.ln_post(x[:, 0]) @ self.projection
         return features
 

@@ -130,6 +130,9 @@ class TrainConfig(Config, use_attribute_docstrings=True):
     augment: AugmentConfig = AugmentConfig()
     animate: AnimateConfig | None = None
     """Generate windows from stills; replaces `augment`."""
+    drop_path: float = Field(0.0, ge=0, lt=1)
+    """Stochastic depth: probability that a video skips the last block of the video encoder; it grows linearly from the
+    first block on."""
     label_smoothing: float = Field(0.0, ge=0, lt=1)
     balance: Literal["none", "sampling", "loss"] = "none"
     """`sampling` draws all classes equally often; `loss` gives rare classes larger weights. With soft

@@ -226,12 +226,14 @@ class Learner:
         """Puts the model into eval mode, with the texts of its style."""
         self.model.eval()
         self.model.checkpoint_activations(False)
+        self.model.drop_path(0.0)
         self.model.texts = self._texts
 
     def training(self) -> None:
         """Puts trained modules into training mode, as cuDNN's GRU requires; frozen ones stay in eval mode."""
         self._network.eval()
         self._network.checkpoint_activations(self.config.checkpoint_activations)
+        self._network.drop_path(self.config.drop_path)
         for module in self._network.modules():
             if any(parameter.requires_grad for parameter in module.parameters(recurse=False)):
                 module.training = True
