@@ -47,8 +47,5 @@ SoundUse = Literal["single", "everyone", "off"]
 FrameOrder = Literal["as-recorded", "shuffled", "reversed", "repeat-peak"]
 """Frame order in evaluation."""
 
-ViewAverage = Literal["none", "flip"]
-"""Test-time averaging in evaluation."""
-
 Selection = Literal["val", "last", "test"]
 """Videos on which the training epoch is selected."""

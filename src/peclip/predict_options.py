@@ -9,6 +9,7 @@ from pydantic import Field, field_validator, model_validator
 
 from peclip.config import MAX_SECONDS, Config
 from peclip.literals import BaselineName, DecoderName, DetectorName, SoundUse, TimeOrigin
+from peclip.text.views import Views, parse_views
 
 
 class PredictOptions(Config, use_attribute_docstrings=True):
@@ -74,6 +75,9 @@ class PredictOptions(Config, use_attribute_docstrings=True):
     """Maximum time without data before a live source (MJPEG, HLS, RTSP) counts as failed."""
     reconnect: int = Field(0, ge=0, le=1_000_000)
     """Maximum number of consecutive attempts to reconnect to a live source that failed or ended."""
+    tta: str = "none"
+    """Test-time augmentation: views of each window whose probabilities are averaged, such as flip or
+    clips=2,crops=2,flip (8 views, so 8 times the computation)."""
     captions: Path | None = None
     """Caption file written by `peclip captions`, for models that read captions."""
     sound: SoundUse = "single"
@@ -87,6 +91,16 @@ class PredictOptions(Config, use_attribute_docstrings=True):
     @classmethod
     def _drop_infinity(cls, value: float | None) -> float | None:
         return None if value == math.inf else value
+
+    @field_validator("tta")
+    @classmethod
+    def _check_views(cls, text: str) -> str:
+        return str(parse_views(text))
+
+    @property
+    def views(self) -> Views:
+        """The views that `tta` names."""
+        return parse_views(self.tta)
 
     @model_validator(mode="after")
     def _check_range(self) -> PredictOptions:

@@ -46,6 +46,10 @@ class Stream(ABC):
         """Returns the values of the mirror images."""
         return self
 
+    def with_pictures(self, change: Callable[[Tensor], Tensor]) -> Self:
+        """Returns the values with a change, such as a crop, applied to their pictures, (…, 3, S, S), if there are any."""
+        return self
+
 
 @dataclass(frozen=True, eq=False)
 class FrameStream(Stream):
@@ -111,6 +115,12 @@ class Batch:
         targets = None if self.targets is None else self.targets.repeat_interleave(repeats, 0)
         streams = {name: stream.as_stills(repeats) for name, stream in self.streams.items()}
         return Batch(self.frames.flatten(0, 1)[:, None], targets, streams)
+
+    def with_pictures(self, change: Callable[[Tensor], Tensor]) -> Batch:
+        """Returns the videos with a change, such as a crop, applied to all pictures, (…, 3, S, S)."""
+        assert not self.encoded
+        streams = {name: stream.with_pictures(change) for name, stream in self.streams.items()}
+        return replace(self, frames=change(self.frames), streams=streams)
 
     def mirrored(self) -> Batch:
         """Returns the mirror images of the videos."""

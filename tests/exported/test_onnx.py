@@ -114,6 +114,8 @@ def test_captions_and_wrong_windows_are_refused(exported: Path, tmp_path: Path) 
     model = load_onnx(exported)
     with pytest.raises(ConfigError, match="captions"):
         model.prepare(PredictOptions(face_crop=False, captions=tmp_path / "captions.jsonl"))
+    with pytest.raises(ConfigError, match="tta is flip"):
+        model.prepare(PredictOptions(face_crop=False, tta="flip"))
     with pytest.raises(ConfigError, match=r"\(4, 32, 32, 3\)"):
         model.logits(np.zeros((1, 4, 16, 16, 3), np.uint8))
 

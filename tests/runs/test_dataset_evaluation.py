@@ -14,25 +14,32 @@ import numpy as np
 import pytest
 import torch
 import torch.multiprocessing as mp
+import torch.nn.functional as F
 import yaml
 from frame_folders import noise, write_frames
 from torch import Tensor
 
-from peclip import PEClip
+from peclip import PEClip, PredictOptions
+from peclip.config import check
 from peclip.data import DataConfig, Split
 from peclip.data.streams.parts import PartsStream
 from peclip.errors import ConfigError, DatasetError
 from peclip.labels import LabelSet
 from peclip.metrics.scoring import Evaluation, score_files
+from peclip.models.frozen import FrozenModel
+from peclip.nn.preprocess import as_tensor
 from peclip.runs.dataset_evaluation import EvaluateOptions, evaluate_dataset, evaluate_fold
 from peclip.runs.fold_models import model_of
 from peclip.runs.leakage import TEST_WARNING, config_of
 from peclip.runs.run_folder import CONFIG, MODEL
 from peclip.settings import load_settings
+from peclip.text.views import Views
 from peclip.training.distributed import SINGLE, World, joined
-from peclip.training.frame_orders import FRAME_ORDERS, repeat_peak, reverse, shuffle, with_mirror
+from peclip.training.frame_orders import FRAME_ORDERS, averaged, repeat_peak, reverse, shuffle
 from peclip.training.state import BEST
 from peclip.types import Batch
+from peclip.video.faces import resize_frame
+from peclip.video.reader import open_video
 from peclip.weights.checkpoint import Checkpoint, load_model
 from peclip.weights.resolve import debug_config
 
@@ -139,6 +146,44 @@ def test_batches_and_mirrors(root: Path, model: Path, tmp_path: Path) -> None:
     assert np.allclose(predictions("one2", frames="shuffled", batch_size=1), shuffled, atol=1e-6)
     assert not np.allclose(shuffled, plain, atol=1e-4)
     assert not np.allclose(predictions("seed", frames="shuffled", seed=5), shuffled, atol=1e-4)
+
+
+def test_several_views_by_hand(model: Path, tmp_path: Path) -> None:
+    """The mean over 2 clips, 2 crops and the mirror images, each read and predicted on its own."""
+    for number, label in enumerate(("happiness", "sadness", "anger")):
+        write_frames(tmp_path / "test" / label / "0", noise(number, 9 - 3 * number))
+    path = tmp_path / "all.csv"
+    views = {"tta": "flip, crops=2,clips=2", "batch_size": 2}
+    found = score(tmp_path, model, predictions_path=path, **views)
+    assert found.folds[0].facts["tta"] == "clips=2,crops=2,flip"
+    loaded = PEClip.from_pretrained(model, device="cpu", precision="fp32")
+    frozen = FrozenModel(loaded.model, torch.device("cpu"), "fp32")
+    # Segments of 9 / 4, 6 / 4 and 3 / 4 frames, at a quarter and at three quarters; 3 frames are padded.
+    clips = {
+        "happiness": ([0, 2, 5, 7], [1, 3, 6, 8]),
+        "sadness": ([0, 1, 3, 4], [1, 2, 4, 5]),
+        "anger": ([0, 1, 2, 2], [0, 1, 2, 2]),
+    }
+    for row in csv.DictReader(path.read_text().splitlines()):
+        with open_video(tmp_path / "test" / row["target"] / "0") as reader:
+            whole = reader.read(range(len(reader))).data
+        crops = as_tensor(np.stack([resize_frame(frame, 32) for frame in whole]))
+        shown = []
+        for numbers in clips[row["target"]]:
+            clip = loaded.preprocess(crops[numbers])
+            middle = F.interpolate(clip[..., 2:30, 2:30], size=32, mode="bilinear")
+            for frames in (clip, clip.flip(-1), middle, middle.flip(-1)):
+                shown.append(frozen(Batch(frames[None])).softmax(-1)[0])
+        mean = torch.stack(shown).mean(0).tolist()
+        assert [float(row[f"prob_{n}"]) for n in LABELS] == pytest.approx(mean, abs=1e-5)
+
+
+def test_what_is_no_view_is_refused() -> None:
+    for wrong in ("clips=11", "crops=0", "crops=7", "flop", "flip=2", "flip,flip", "", "none,flip"):
+        with pytest.raises(ConfigError, match="tta: "):
+            check(EvaluateOptions, {"tta": wrong})
+        with pytest.raises(ConfigError, match="tta: "):
+            check(PredictOptions, {"tta": wrong})
 
 
 def test_frame_order_ablations_are_reported_with_the_original_order(
@@ -427,7 +472,7 @@ def test_frame_orders_by_hand() -> None:
     assert reverse(first_frame, frames, ["a"], 0)[0, 0].item() == pytest.approx(0.7)
     # On its own the third frame gives 0.9, the second 0.8 for the other class: 0.9 is surest.
     assert repeat_peak(first_frame, frames, ["a"], 0)[0, 0].item() == pytest.approx(0.9)
-    both = with_mirror(lambda predict, x, ids, seed: x.frames[:, 0, 0, 0, :])
+    both = averaged(lambda predict, x, ids, seed: x.frames[:, 0, 0, 0, :], Views(flip=True))
     left_right = Batch(torch.tensor([[1.0, 0.0]]).view(1, 1, 1, 1, 2).expand(1, 1, 3, 2, 2))
     assert both(first_frame, left_right, ["a"], 0).tolist() == [[0.5, 0.5]]
 

@@ -3,7 +3,7 @@ import random
 import pytest
 
 from peclip.errors import ConfigError
-from peclip.video.sampling import random_segment_indices, segment_indices
+from peclip.video.sampling import clip_indices, random_segment_indices, segment_indices
 
 
 @pytest.mark.parametrize(
@@ -22,6 +22,23 @@ def test_segment_indices_equal_the_table_worked_out_by_hand(num_frames, expected
 
 def test_one_segment_is_the_middle_frame():
     assert segment_indices(9, 1) == [4]
+
+
+@pytest.mark.parametrize(
+    ("num_frames", "clips", "expected"),
+    [
+        (8, 2, [0, 2, 4, 6, 1, 3, 5, 7]),  # segments of 2 frames: at 0.5 and at 1.5
+        (12, 3, [0, 3, 6, 9, 1, 4, 7, 10, 2, 5, 8, 11]),
+        (3, 2, [0, 1, 2, 2] * 2),
+    ],
+)
+def test_clips_by_hand(num_frames, clips, expected):
+    assert clip_indices(num_frames, 4, clips) == expected
+
+
+def test_one_clip_is_the_middle_of_every_segment():
+    for num_frames in range(1, 200):
+        assert clip_indices(num_frames, 16, 1) == segment_indices(num_frames, 16)
 
 
 @pytest.mark.parametrize("num_frames", [16, 17, 31, 100])

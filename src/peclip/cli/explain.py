@@ -92,7 +92,9 @@ def explain(
         ),
     ] = None,
     model: ModelOpt = "nano",
-    options: Annotated[dict[str, Any], Fields(PredictOptions, without=("batch_size", "baseline"))],
+    options: Annotated[
+        dict[str, Any], Fields(PredictOptions, without=("batch_size", "baseline", "tta"))
+    ],
     labels: LabelsOpt = None,
     device: DeviceOpt = "auto",
     overwrite: OverwriteOpt = False,

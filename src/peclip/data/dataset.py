@@ -26,7 +26,7 @@ from peclip.types import Stream
 from peclip.video.chosen_frames import read_chosen
 from peclip.video.faces import resize_frame
 from peclip.video.reader import open_video
-from peclip.video.sampling import random_segment_indices, segment_indices
+from peclip.video.sampling import clip_indices, random_segment_indices
 
 
 class Draw(NamedTuple):
@@ -93,6 +93,7 @@ class VideoDataset(Dataset[Item | Unreadable]):
         labels: of the model, which decide the targets; by default those of the split.
         augment: augmentation in training.
         streams: the inputs to read besides the frames, by name (see `peclip.data.streams.registry.sources_of`).
+        clips: choices of frames outside training, read one after the other; see `clip_indices`.
     """
 
     def __init__(
@@ -106,8 +107,9 @@ class VideoDataset(Dataset[Item | Unreadable]):
         labels: LabelSet | None = None,
         augment: AugmentConfig | None = None,
         streams: Mapping[str, StreamSource] = MappingProxyType({}),
+        clips: int = 1,
     ) -> None:
-        self.split = split
+        self.split, self._clips = split, clips
         self.streams = dict(streams)  # workers that are spawned pickle it
         self.num_frames = num_frames
         self.train = train
@@ -187,7 +189,7 @@ class VideoDataset(Dataset[Item | Unreadable]):
             if self.train:
                 chosen[:] = random_segment_indices(number, self.num_frames, random)
             else:
-                chosen[:] = segment_indices(number, self.num_frames)
+                chosen[:] = clip_indices(number, self.num_frames, self._clips)
             return chosen
 
         crops = torch.from_numpy(self.crops(source, choose)).permute(0, 3, 1, 2).contiguous()

@@ -48,8 +48,8 @@ def explain(
         follow: is entered with the session while the video is read, for example to show its position.
 
     Raises:
-        ConfigError: no network, an unknown label or method, a live source, a baseline, or nobody is visible at that
-            moment.
+        ConfigError: no network, an unknown label or method, a live source, a baseline, several views, or nobody
+            is visible at that moment.
         VideoError: the source cannot be read.
     """
     network = check_network(model)

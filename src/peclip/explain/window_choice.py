@@ -90,6 +90,10 @@ def _check(at: float | None, options: PredictOptions) -> None:
             f"baseline is {options.baseline!r}, but only the prediction for a single window can be explained, and "
             "a baseline comes from all windows of a person. Remove the option."
         )
+    if options.views.number > 1:
+        raise ConfigError(
+            f"tta is {options.tta}, but one view of a window is explained. Remove the option."
+        )
 
 
 class _Candidate(NamedTuple):

@@ -82,9 +82,14 @@ class ExportedModel(VideoPredictor):
         """Returns the function that scores the windows of a video.
 
         Raises:
-            ConfigError: captions or a prior weight were given, but the model does not use them.
+            ConfigError: captions or a prior weight were given, but the model does not use them, or several views.
         """
         weight = self.checked_prior_weight(options)
+        if options.views.number > 1:
+            raise ConfigError(
+                f"{self._file!r} predicts one view of a window, but tta is {options.tta}. Remove the "
+                "option, or use the original model."
+            )
 
         def score(windows: list[FaceWindow]) -> list[list[float]]:
             logits = self.logits(np.stack([window.crops for window in windows]), weight)

@@ -223,6 +223,7 @@ class Session:
             hop=self._options.hop,
             num_frames=self._config.num_frames,
             size=preprocess.image_size,
+            clips=self._options.views.clips,
             ids=self._ids,
         )
 

@@ -21,11 +21,14 @@ from peclip.labels import LabelSet
 from peclip.models.base import ExpressionModel
 from peclip.models.frozen import FrozenModel
 from peclip.models.loaded import LoadedModel
+from peclip.models.views import views_of
 from peclip.nn.preprocess import Preprocess, stack_on
 from peclip.predict_options import PredictOptions
+from peclip.text.views import Views
 from peclip.types import Batch, Stream
 from peclip.video.windows import FaceWindow
 
+_ONE_VIEW = Views()
 _MEMORY_ADVICE = "Use a smaller batch size (-b 1)."
 
 
@@ -107,13 +110,14 @@ class Predictor(VideoPredictor):
             ConfigError: captions or a prior weight were given, but the model does not use them.
             UserError: something that a stream needs is missing.
         """
-        weight = self.checked_prior_weight(options)
+        weight, views = self.checked_prior_weight(options), options.views
         streams = self.streams(video, options)
+        shares_frames = self._frozen.shares_frames and views.number == 1
 
         def score(windows: list[FaceWindow]) -> list[list[float]]:
             values = streams(windows)
-            batch = self._encoded(windows) if self._frozen.shares_frames else self.batch(windows)
-            return self.probabilities(replace(batch, streams=values), weight)
+            batch = self._encoded(windows) if shares_frames else self.batch(windows)
+            return self.probabilities(replace(batch, streams=values), weight, views)
 
         return score
 
@@ -146,10 +150,13 @@ class Predictor(VideoPredictor):
         with runtime.memory_errors(self.device, _MEMORY_ADVICE):
             return self._frozen.encode([window.crops for window in windows], self.preprocess)
 
-    def probabilities(self, batch: Batch, weight: float | None = None) -> list[list[float]]:
-        """Returns the probabilities of a batch on the device, with a prior weight, in label order."""
+    def probabilities(
+        self, batch: Batch, weight: float | None = None, views: Views = _ONE_VIEW
+    ) -> list[list[float]]:
+        """Returns the mean probabilities of the views of a batch on the device, in label order."""
         with runtime.memory_errors(self.device, _MEMORY_ADVICE):
-            return runtime.as_numbers(self._frozen(batch, weight).softmax(-1), self.precision)
+            shown = [self._frozen(view, weight).softmax(-1) for view in views_of(batch, views)]
+            return runtime.as_numbers(torch.stack(shown).mean(0), self.precision)
 
     def label_features(self) -> Tensor:
         """Returns the text features (C, D), of FineCLIPER (2, C, D), computed once for a set of labels."""

@@ -35,7 +35,7 @@ from peclip.runs.fold_models import load_fold_models
 from peclip.runtime import windows_at_once
 from peclip.training.distributed import SINGLE, World
 from peclip.training.evaluate import evaluate_views
-from peclip.training.frame_orders import AS_RECORDED, AUGMENTATIONS, FRAME_ORDERS
+from peclip.training.frame_orders import AS_RECORDED, FRAME_ORDERS, averaged
 from peclip.training.runtime import Runtime
 
 _log = logging.getLogger(__name__)
@@ -192,7 +192,7 @@ def _predict(
     on_batch: BatchListener | None,
 ) -> list[PredictionTable]:
     """Returns the predictions in the order of frames that is asked for and, if it is another, as recorded."""
-    mirrored = AUGMENTATIONS[options.tta]
+    views = options.views
     wanted = list(dict.fromkeys((options.frames, AS_RECORDED)))
     done = 0
 
@@ -213,10 +213,11 @@ def _predict(
         recognizer.loaded,
         known,
         runtime,
-        [mirrored(FRAME_ORDERS[name]) for name in wanted],
+        [averaged(FRAME_ORDERS[name], views) for name in wanted],
         seed=options.seed,
         prior_weight=options.prior_weight,
         skipped=skipped,
+        clips=views.clips,
         on_batch=tell,
     )
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from peclip.config import MAX_WORKERS, RESAMPLES, Config, default_readers
-from peclip.literals import FrameOrder, ViewAverage
+from peclip.literals import FrameOrder
+from peclip.text.views import Views, parse_views
 
 
 class EvaluateOptions(Config, use_attribute_docstrings=True):
@@ -21,8 +22,9 @@ class EvaluateOptions(Config, use_attribute_docstrings=True):
     frames: FrameOrder = "as-recorded"
     """Frame order. All orders except as-recorded destroy temporal information; compare the scores with
     those of as-recorded to see whether the model uses it."""
-    tta: ViewAverage = "none"
-    """Test-time augmentation; flip averages the probabilities of a video and its mirror image."""
+    tta: str = "none"
+    """Test-time augmentation: views of each video whose probabilities are averaged, such as flip or
+    clips=2,crops=2,flip (8 views, so 8 times the computation)."""
     prior_weight: float | None = Field(None, ge=0, le=1)
     """Label prior assumed at prediction time: 0 for the label frequencies of the training videos, 1 for a
     uniform prior, or a value in between to interpolate. Defaults to the value stored in the model."""
@@ -36,3 +38,13 @@ class EvaluateOptions(Config, use_attribute_docstrings=True):
     """Number of bootstrap samples for the confidence intervals; 0 disables them."""
     skip_unreadable: bool = False
     """Skip videos that cannot be read; the report states how many."""
+
+    @field_validator("tta")
+    @classmethod
+    def _check_views(cls, text: str) -> str:
+        return str(parse_views(text))
+
+    @property
+    def views(self) -> Views:
+        """The views that `tta` names."""
+        return parse_views(self.tta)

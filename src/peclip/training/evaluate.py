@@ -60,6 +60,7 @@ def evaluate_views(
     seed: int = 0,
     prior_weight: float | None = None,
     skipped: list[Unreadable] | None = None,
+    clips: int = 1,
     on_batch: Callable[[int], None] = lambda videos: None,
 ) -> list[PredictionTable]:
     """Predicts every video of a split once, whatever the number of ranks.
@@ -72,6 +73,7 @@ def evaluate_views(
         seed: of views that draw something.
         prior_weight: instead of the model's own.
         skipped: receives unreadable videos, which get no prediction; `None`: the first is an error.
+        clips: of each video, which the views receive one after the other.
         on_batch: called with the number of videos that all ranks have done.
 
     Returns:
@@ -87,7 +89,7 @@ def evaluate_views(
     frozen = FrozenModel(loaded.network, device, runtime.precision)
     predict = partial(_probabilities, frozen, prior_weight)
     unreadable: list[Unreadable] | None = None if skipped is None else []
-    for count, videos in _read(split, loaded, runtime, unreadable):
+    for count, videos in _read(split, loaded, runtime, unreadable, clips):
         if videos is not None:
             ids = [split.samples[index].id for index in videos.indices.tolist()]
             with memory_errors(device, "Use a smaller batch size (-b 1)."):
@@ -117,7 +119,11 @@ def _tables(
 
 
 def _read(
-    split: Split, loaded: LoadedModel, runtime: Runtime, unreadable: list[Unreadable] | None
+    split: Split,
+    loaded: LoadedModel,
+    runtime: Runtime,
+    unreadable: list[Unreadable] | None,
+    clips: int,
 ) -> Iterator[tuple[int, Videos | None]]:
     """Yields for every batch its size over all ranks, and the videos of this rank."""
     world = runtime.world
@@ -126,7 +132,7 @@ def _read(
     # A still takes a fiftieth of the time that nano takes for it, so more workers would only wait.
     stills = runtime.device.type == "cpu" and all(s.num_frames == 1 for s in split.samples)
     read = load_batches(
-        videos_of(split, loaded),
+        videos_of(split, loaded, clips=clips),
         own,
         workers=min(runtime.workers, 1) if stills else runtime.workers,
         pin_memory=runtime.device.type == "cuda",

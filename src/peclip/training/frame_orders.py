@@ -1,4 +1,4 @@
-"""Frame orders for evaluation (temporal ablation), and averaging with the mirror image.
+"""Frame orders for evaluation (temporal ablation), and averaging over several views.
 
 A video model whose predictions do not change when the frames are shuffled ignores time.
 """
@@ -12,6 +12,8 @@ from random import Random
 import torch
 from torch import Tensor
 
+from peclip.models.views import views_of
+from peclip.text.views import Views
 from peclip.types import Batch
 
 Predict = Callable[[Batch], Tensor]
@@ -59,21 +61,14 @@ FRAME_ORDERS: dict[str, View] = {
 }
 
 
-def as_it_is(view: View) -> View:
-    """Returns a view unchanged."""
-    return view
+def averaged(view: View, views: Views) -> View:
+    """Returns the view whose probabilities are the mean over several views of a video; see `views_of`."""
 
+    def mean(predict: Predict, videos: Batch, ids: Sequence[str], seed: int) -> Tensor:
+        shown = [view(predict, one, ids, seed) for one in views_of(videos, views)]
+        return torch.stack(shown).mean(0)
 
-def with_mirror(view: View) -> View:
-    """Returns the view whose probabilities are the mean over a video and its mirror image."""
-
-    def both(predict: Predict, videos: Batch, ids: Sequence[str], seed: int) -> Tensor:
-        return (view(predict, videos, ids, seed) + view(predict, videos.mirrored(), ids, seed)) / 2
-
-    return both
-
-
-AUGMENTATIONS: dict[str, Callable[[View], View]] = {"none": as_it_is, "flip": with_mirror}
+    return mean
 
 
 def _disorder(length: int, key: str) -> list[int]:

@@ -10,8 +10,16 @@ from peclip.models.loaded import LoadedModel
 from peclip.training.config import TrainConfig
 
 
-def videos_of(split: Split, loaded: LoadedModel, config: TrainConfig | None = None) -> VideoDataset:
+def videos_of(
+    split: Split, loaded: LoadedModel, config: TrainConfig | None = None, *, clips: int = 1
+) -> VideoDataset:
     """Returns a split as a dataset for a model; with a training configuration, for training.
+
+    Args:
+        split: the videos.
+        loaded: the model.
+        config: of the training.
+        clips: of each video, in evaluation; see `VideoDataset`.
 
     Raises:
         ConfigError: a label is not one of the model's, or a stream is missing from animated stills.
@@ -36,4 +44,5 @@ def videos_of(split: Split, loaded: LoadedModel, config: TrainConfig | None = No
         labels=loaded.labels,
         augment=None if config is None else config.augment,
         streams=sources_of(own),
+        clips=clips,
     )

@@ -29,6 +29,26 @@ def segment_indices(num_frames: int, num_segments: int) -> list[int]:
     return [int(tick / 2 + tick * k) for k in range(num_segments)]
 
 
+def clip_indices(num_frames: int, num_segments: int, clips: int) -> list[int]:
+    """Returns the frames of several clips of a video one after the other, `num_segments` each.
+
+    Clip j of n takes the frame at `(j + 1/2) / n` of each segment, so that one clip is `segment_indices`, and two take
+    the frames at a quarter and at three quarters. All clips of a video with fewer frames than segments are the same.
+
+    Raises:
+        ConfigError: a number is less than one.
+    """
+    _check(num_frames, num_segments)
+    if num_frames < num_segments:
+        return _padded(num_frames, num_segments) * clips
+    tick = num_frames / num_segments
+    return [
+        int(tick * (2 * clip + 1) / (2 * clips) + tick * k)
+        for clip in range(clips)
+        for k in range(num_segments)
+    ]
+
+
 def random_segment_indices(num_frames: int, num_segments: int, random: Random) -> list[int]:
     """Returns one random frame of each of `num_segments` equal segments, for training.
 

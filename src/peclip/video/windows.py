@@ -19,7 +19,7 @@ from peclip.video.face_measures import FaceMeasures, measure_faces
 from peclip.video.faces import FaceBox
 from peclip.video.observer import EPSILON, Observation
 from peclip.video.recent import Recent
-from peclip.video.sampling import segment_indices
+from peclip.video.sampling import clip_indices
 from peclip.video.sighting import WHOLE_FRAME, Sighting
 
 _MIN_HITS = 3
@@ -72,6 +72,7 @@ def cut_windows(
     hop: float,
     num_frames: int,
     size: int,
+    clips: int = 1,
     ids: dict[int, int] | None = None,
 ) -> Iterator[list[FaceWindow]]:
     """Cuts a stream of observations into windows, each yielded as soon as it is complete.
@@ -87,6 +88,7 @@ def cut_windows(
         hop: seconds between the starts of windows, above 0.
         num_frames: crops per person and window, by segment-centre sampling.
         size: side of the crops.
+        clips: choices of crops per person and window, one after the other.
         ids: filled with the id in the rows of each person who has a row, by their earliest track id.
     """
     recent, people = Recent(every_frame=math.isfinite(window)), _Ids(ids)
@@ -102,7 +104,7 @@ def cut_windows(
             inside, within = recent.between(start, start + window)
             if inside and within is not None:
                 span = Span(number, start, start + window, within[0], within[-1])
-                yield _people(inside, span, num_frames, size, people)
+                yield _people(inside, span, (num_frames, clips), size, people)
                 number, covered = number + 1, within[-1]
             start += hop if within is not None else hop * max(1, int((time - start - window) / hop))
         # One window before the end is kept for the one that ends with the video.
@@ -114,7 +116,9 @@ def cut_windows(
         end = time + (newest.duration or min(step, window))
         begin = max(origin, min(end - window, time))
         rest, first = _rest(recent, begin, newest)
-        yield _people(rest, Span(number, begin, end, first, newest.index), num_frames, size, people)
+        yield _people(
+            rest, Span(number, begin, end, first, newest.index), (num_frames, clips), size, people
+        )
 
 
 def _rest(recent: Recent, begin: float, newest: Observation) -> tuple[list[Observation], int]:
@@ -153,11 +157,11 @@ class _Ids:
 def _people(
     inside: list[Observation],
     place: Span,
-    num_frames: int,
+    used: tuple[int, int],
     size: int,
     ids: _Ids,
 ) -> list[FaceWindow]:
-    """Gathers the sightings of a window by person, in the order of their ids."""
+    """Gathers the sightings of a window by person, in the order of their ids; `used` are the frames and clips."""
     by_track: dict[int, list[tuple[int, Sighting]]] = {}
     for observation in inside:
         for sighting in observation.sightings:
@@ -181,9 +185,9 @@ def _people(
         ]
     people = []
     for track in sorted(seen):
-        places = segment_indices(len(seen[track]), num_frames)
-        used = [seen[track][place] for place in places]
-        crops = np.stack([sighting.crop for _, sighting in used])
+        places = clip_indices(len(seen[track]), *used)
+        chosen = [seen[track][place] for place in places]
+        crops = np.stack([sighting.crop for _, sighting in chosen])
         people.append(
             FaceWindow(
                 **span,
@@ -194,7 +198,7 @@ def _people(
                 coverage=len(seen[track]) / len(inside),
                 n_faces=len(seen.keys() - {WHOLE_FRAME}),
                 measures=measure_faces(crops, (sighting.face for _, sighting in seen[track])),
-                crop_frames=tuple(index for index, _ in used),
+                crop_frames=tuple(index for index, _ in chosen),
             )
         )
     return people

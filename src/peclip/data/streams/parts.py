@@ -39,6 +39,10 @@ class PartsStream(FrameStream):
         """Returns the mirror images of the pictures."""
         return replace(self, pictures=self.pictures.flip(-1))
 
+    def with_pictures(self, change: Callable[[Tensor], Tensor]) -> Self:
+        """Returns the pictures with a change applied."""
+        return replace(self, pictures=change(self.pictures))
+
 
 class PartsSource(StreamSource):
     """Parts from `peclip data prepare --parts` in training, and from a finder in prediction."""
