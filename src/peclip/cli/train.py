@@ -124,16 +124,19 @@ def _configure(
     recipe: str | None, flags: dict[str, Any], fold: str | None, changes: list[str]
 ) -> RunConfig:
     """Merges recipe, flags and --set; later ones override earlier ones."""
-    from peclip.runs.recipe import assignment, merged, read_recipe, run_config
+    from peclip.runs.recipe import assignment, changed, check_reach, merged, read_recipe, run_config
 
     values: dict[str, Any] = {} if recipe is None else read_recipe(recipe)
-    values = merged(values, {key: value for key, value in flags.items() if value not in (None, {})})
+    given = {key: value for key, value in flags.items() if value not in (None, {})}
+    values = merged(values, given)
     number, all_folds = read_fold(fold)
     if fold is not None:
         values = merged(values, {"data": {"fold": number}, "all_folds": all_folds})
     for change in changes:
-        values = merged(values, assignment(change))
-    return run_config(values)
+        values, given = changed(values, change), merged(given, assignment(change))
+    config = run_config(values)
+    check_reach(config, {key: value for key, value in given.items() if key != "stages"})
+    return config
 
 
 def _names(lists: list[str] | None) -> list[str] | None:
@@ -178,9 +181,9 @@ def _run(
 ) -> RunReport | None:
     """Runs in every process of the group; returns the report in the main process."""
     from peclip.cli.training_bar import listener
-    from peclip.runs.all_folds import run
     from peclip.runs.one_fold import RunContext
     from peclip.runs.run_folder import command_line
+    from peclip.runs.stages import run
     from peclip.training.distributed import joined, world_of
 
     world = world_of()
@@ -228,9 +231,24 @@ def _print(report: RunReport, folder: Path, form: ReportFormat) -> None:
     print_report(form, document, lambda: _print_table(report, folder))
 
 
+def _print_stages(report: RunReport) -> None:
+    from peclip.cli.evaluation_table import percent_text
+
+    heading = ["stage", "data set", "epochs", "minutes", "UAR", "WAR"]
+    rows = []
+    for stage in (one.to_dict() for one in report.stages):
+        scores = [stage.get(key) for key in ("uar", "war")]
+        cells = [percent_text(None if value is None else value / 100).strip() for value in scores]
+        known = [stage["name"], stage["dataset"], str(stage["epochs"]), f"{stage['minutes']:.1f}"]
+        rows.append([*known, *cells])
+    console.print_table(heading, rows)
+
+
 def _print_table(report: RunReport, folder: Path) -> None:
     from peclip.cli.evaluation_table import interval_text, percent_text
 
+    if report.stages:
+        _print_stages(report)
     rows = []
     for part in report.folds:
         cells = [part.reported_on or "-", str(part.selected_epoch)]

@@ -25,6 +25,7 @@ def run(config: RunConfig, place: RunContext, listen: FoldListener | None = None
     Raises:
         UserError: the configuration is inconsistent, a file cannot be read or written, or training fails.
     """
+    assert not config.stages, "see peclip.runs.stages"
     for tracker in config.report_to:
         load_module(tracker)  # report a missing one before anything is read
     folds = find_benchmark(config.data.dataset).fold_numbers()
@@ -55,7 +56,7 @@ def _run_folds(
     for fold in folds:
         data = config.data.model_copy(update={"fold": fold})
         own = config.model_copy(update={"data": data, "all_folds": False})
-        name = f"{place.folder.resolve().name}-fold-{fold}"
+        name = f"{place.name or place.folder.resolve().name}-fold-{fold}"
         folder = place.folder / f"fold-{fold}"
         here = replace(place, folder=folder, name=name, overwrite=False)
         place.world.wait()  # until the first rank has made the folders

@@ -14,7 +14,7 @@ from peclip.labels import effective_prior_weight
 from peclip.literals import Precision
 from peclip.recognizers.recognizer import Recognizer
 from peclip.runs.leakage import run_warning
-from peclip.weights.checkpoint import MODEL, model_folder
+from peclip.weights.checkpoint import MODEL, last_stage, model_folder
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,9 +91,9 @@ def model_of(name: str | Path, fold: int | None) -> str | Path:
     Raises:
         ConfigError: it is the folder of a run with all folds, and this fold has no model.
     """
-    folder = Path(name)
     if not os.path.isdir(name):
         return name
+    folder = last_stage(Path(name))
     if any(folder.glob(f"fold-*/{MODEL}")):
         found = folder / f"fold-{fold}" / MODEL
         if not found.is_dir():

@@ -24,7 +24,7 @@ from peclip.runs.splits import read_run_splits
 from peclip.runtime import memory_errors, windows_at_once
 from peclip.training.collate import to_batch
 from peclip.training.videos import videos_of
-from peclip.weights.checkpoint import MODEL
+from peclip.weights.checkpoint import MODEL, last_stage
 
 _WORKERS = 2
 
@@ -52,6 +52,7 @@ def run_features(
     Raises:
         UserError: the run has several folds, no model or no predictions, or the data set cannot be read.
     """
+    folder = last_stage(folder)
     if fold_folders(folder):
         raise ConfigError(
             f"{str(folder)!r} has one model per fold, whose features cannot be compared. Pass the folder of "

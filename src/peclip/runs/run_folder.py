@@ -31,7 +31,7 @@ from peclip.text.parsing import parse_json
 from peclip.training import checkpointer
 from peclip.training.reporting import JOURNAL
 from peclip.training.state import STATE, STATES, best_weights, writing
-from peclip.weights.checkpoint import MODEL
+from peclip.weights.checkpoint import MODEL, is_stage
 
 CONFIG, COMMAND, ENVIRONMENT, HISTORY, LOG = (
     "config.yaml",
@@ -111,8 +111,9 @@ class RunFolder:
         if not (self.path / CONFIG).is_file():
             return
         begun = run_config(read_recipe(str(self.path / CONFIG)))
-        before, now = (one.model_dump(mode="json") for one in (begun, config))
-        changed = differences(before, now, ignored=MAY_CHANGE)
+        ignored = {f"stages.{stage.name}.{name}" for stage in config.stages for name in MAY_CHANGE}
+        before, now = map(_comparable, (begun, config))
+        changed = differences(before, now, ignored=MAY_CHANGE | ignored)
         if changed:
             raise ConfigError(
                 f"The run in {str(self.path)!r} was started with different settings: "
@@ -209,7 +210,20 @@ class RunFolder:
 
 
 def _is_of_a_run(name: str) -> bool:
-    return final_name(name) in _FILES or bool(re.fullmatch(r"fold-\d+", name))
+    return (
+        final_name(name) in _FILES or is_stage(Path(name)) or bool(re.fullmatch(r"fold-\d+", name))
+    )
+
+
+def _comparable(config: RunConfig) -> dict[str, Any]:
+    """Returns the settings of a run, with its stages by name."""
+    values = config.model_dump(mode="json")
+    values["stages"] = {stage["name"]: stage for stage in values["stages"]}
+    if is_stage(
+        Path(config.base)
+    ):  # the run may have moved, with the stage that this one starts from
+        values["base"] = Path(config.base).name
+    return values
 
 
 def read_report(path: Path) -> ModelReport:

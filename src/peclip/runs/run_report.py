@@ -69,10 +69,37 @@ class ModelReport:
 
 
 @dataclass(frozen=True, slots=True)
+class StageReport:
+    """One stage of a run."""
+
+    name: str
+    report: RunReport
+    minutes: float
+    """Time of all training steps, in all folds."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns the JSON form; the complete report is in the folder of the stage."""
+        first, mean = self.report.folds[0], self.report.mean
+        found: dict[str, Any] = {
+            "name": self.name,
+            "dataset": first.dataset,
+            "base": first.base,
+            "epochs": first.epochs,
+            "minutes": round(self.minutes, 2),
+        }
+        whole = self.report.to_dict()
+        if mean is None and first.scores is not None:
+            found["reported_on"] = first.reported_on
+        return found | {k: whole[k] for k in ("num_videos", "uar", "war") if k in whole}
+
+
+@dataclass(frozen=True, slots=True)
 class RunReport:
-    """All models of a run: one, or one per fold."""
+    """All models of a run: one, or one per fold. Of a run in stages, those of the last stage."""
 
     folds: tuple[ModelReport, ...]
+    stages: tuple[StageReport, ...] = ()
+    """All stages, if there are any."""
 
     @property
     def mean(self) -> FoldMean | None:
@@ -88,9 +115,11 @@ class RunReport:
     def to_dict(self) -> dict[str, Any]:
         """Returns the JSON form of the single model, or the mean over folds and the form of each fold."""
         first, *others = self.folds
+        stages = {"stages": [stage.to_dict() for stage in self.stages]} if self.stages else {}
         if not others:
-            return first.to_dict()
+            return first.to_dict() | stages
         return {
+            **stages,
             "dataset": first.dataset,
             "selected_on": first.selected_on,
             **({} if self.mean is None else self.mean.to_dict()),

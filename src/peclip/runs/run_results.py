@@ -19,6 +19,7 @@ from peclip.runs.run_folder import CONFIG, ENVIRONMENT, HISTORY, PREDICTIONS, RE
 from peclip.runs.run_report import ModelReport
 from peclip.text.bounds import read_text
 from peclip.text.parsing import parse_json
+from peclip.weights.checkpoint import last_stage
 
 
 def read_run(folder: Path, *, resamples: int = RESAMPLES, seed: int = 0) -> PlotData:
@@ -37,11 +38,12 @@ def read_run(folder: Path, *, resamples: int = RESAMPLES, seed: int = 0) -> Plot
             f"{str(folder)!r} is not a run folder, because it has no {CONFIG}. Pass the folder of a run "
             "of peclip train, or a prediction file."
         )
-    parts = fold_folders(folder) or [folder]
+    own = last_stage(folder)
+    parts = fold_folders(own) or [own]
     reports = {part: read_report(part) for part in parts if (part / REPORT).is_file()}
     files = [part / PREDICTIONS for part in parts if (part / PREDICTIONS).is_file()]
     table = _merged([read_predictions(file) for file in files])
-    names = {part: part.name if part != folder else "" for part in parts}
+    names = {part: part.name if part != own else "" for part in parts}
     return PlotData(
         videos=_videos(list(reports.values())),
         model=f"run {folder.resolve().name}{_network(parts[0], reports.get(parts[0]))}",
@@ -64,6 +66,13 @@ def fold_folders(folder: Path) -> list[Path]:
         if re.fullmatch(r"fold-\d+", entry.name) and entry.is_dir()
     }
     return [found[number] for number in sorted(found)]
+
+
+def training_minutes(folder: Path) -> float:
+    """Returns the time of all training steps of a run, or of all of its folds."""
+    files = [part / HISTORY for part in fold_folders(folder) or [folder]]
+    entries = [entry for file in files if file.is_file() for entry in _history(file)]
+    return sum(entry.get("seconds", 0.0) for entry in entries) / 60
 
 
 def _merged(tables: Sequence[PredictionTable]) -> PredictionTable | None:

@@ -7,6 +7,7 @@ backbone has no published weights stores everything. Nothing is ever unpickled.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
@@ -35,6 +36,7 @@ CONFIG, TENSORS = "config.json", "model.safetensors"
 MODEL = "model"
 """The model's subfolder in a run folder."""
 
+_STAGE = re.compile(r"stage-[0-9]{1,3}-[a-z][a-z0-9_-]*")
 _DEBUG_SEED = 20260101
 _LARGE = 2**25  # parameters: 128 MiB in fp32; less is no harm to build
 
@@ -50,11 +52,32 @@ class Checkpoint:
     """`None`: freshly initialised adapters."""
 
 
+def stage_name(number: int, name: str) -> str:
+    """Returns the name of the folder of a stage in the folder of its run; the first stage has the number 1."""
+    return f"stage-{number}-{name}"
+
+
+def is_stage(folder: Path) -> bool:
+    """Returns whether a folder is that of a stage, judging by its name."""
+    return _STAGE.fullmatch(folder.name) is not None
+
+
+def last_stage(folder: Path) -> Path:
+    """Returns the folder of the last stage of a run in stages; any other folder is returned unchanged."""
+    try:
+        stages = [entry for entry in folder.iterdir() if is_stage(entry) and entry.is_dir()]
+    except (OSError, ValueError):  # a name that is not a path, as in resolve
+        return folder
+    return max(stages, key=lambda stage: int(stage.name.split("-")[1]), default=folder)
+
+
 def model_folder(folder: Path) -> Path:
     """Returns the model folder of a run folder; any other folder is returned unchanged."""
-    inner = folder / MODEL
+    if os.path.isfile(folder / CONFIG):
+        return folder
+    inner = last_stage(folder) / MODEL
     # As in resolve: a name that is not a path is not a folder.
-    return inner if not os.path.isfile(folder / CONFIG) and os.path.isdir(inner) else folder
+    return inner if os.path.isdir(inner) else folder
 
 
 def read_checkpoint(

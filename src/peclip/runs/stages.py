@@ -1,0 +1,134 @@
+"""A run in stages, each of which starts from the model of the one before: expressions from stills, then video.
+
+S2D and S4D (Chen et al., 2024 and 2025) gain from this order; docs/training.md has the numbers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import replace
+from pathlib import Path
+
+from peclip.data import find_benchmark
+from peclip.errors import UserError
+from peclip.runs.all_folds import run as run_plain
+from peclip.runs.one_fold import FoldListener, RunContext
+from peclip.runs.recipe import (
+    RunConfig,
+    StageConfig,
+    merged,
+    model_config,
+    stage_config,
+    to_yaml,
+)
+from peclip.runs.run_folder import COMMAND, RunFolder
+from peclip.runs.run_folder import CONFIG as CONFIG_FILE
+from peclip.runs.run_report import RunReport, StageReport
+from peclip.runs.run_results import training_minutes
+from peclip.runs.splits import read_run_splits
+from peclip.settings import load_settings
+from peclip.training.state import claimed, writing
+from peclip.training.trackers import load_module
+from peclip.weights.checkpoint import stage_name
+from peclip.weights.resolve import resolve
+
+
+def run(config: RunConfig, place: RunContext, listen: FoldListener | None = None) -> RunReport:
+    """Runs a configuration to its report: each stage in a separate folder or, without stages, one run.
+
+    A resumed run leaves finished stages as they are. The report is that of the last stage, and lists all of them.
+
+    Raises:
+        UserError: the configuration is inconsistent, a file cannot be read or written, or training fails.
+    """
+    if not config.stages:
+        return run_plain(config, place, listen)
+    for tracker in config.report_to:
+        load_module(tracker)
+    top = RunFolder(place.folder)
+    if place.resume:
+        top.check_unchanged(config)
+    folders = [
+        place.folder / stage_name(number, stage.name)
+        for number, stage in enumerate(config.stages, start=1)
+    ]
+    configs = _stage_configs(config, folders)
+    # Errors in any stage are reported before a folder is touched, and before the first stage takes hours.
+    _check(configs, config.stages, folders)
+    with claimed(top.path) if place.world.is_main else nullcontext():
+        if place.world.is_main:
+            if not place.resume:
+                top.begin(overwrite=place.overwrite)
+                top.write(CONFIG_FILE, to_yaml(config))
+                top.write(COMMAND, place.command)
+            with writing(top.path):
+                for folder in folders:  # all of them: the last one is the model of the run
+                    folder.mkdir(exist_ok=True)
+        return _run_stages(configs, config.stages, place, folders, listen)
+
+
+def _stage_configs(config: RunConfig, folders: Sequence[Path]) -> list[RunConfig]:
+    """Returns the configuration of every stage; what a stage changes in the model, the next one changes back."""
+    settings = load_settings()
+    configs: list[RunConfig] = []
+    before, changed = config.base, set[str]()
+    original = own = resolve(config.base, settings=settings).config
+    for number, (stage, folder) in enumerate(zip(config.stages, folders, strict=True)):
+        with _naming(stage):
+            if stage.base is not None:
+                original = own = resolve(stage.base, settings=settings).config
+                changed = set()
+            found = stage_config(config, number, before)
+            values = original.model_dump(mode="json")
+            model = merged({key: values[key] for key in values if key in changed}, found.model)
+            own = model_config(own, model)
+        configs.append(found.model_copy(update={"model": model}))
+        before, changed = str(folder), changed | set(stage.model)
+    return configs
+
+
+def _run_stages(
+    configs: Sequence[RunConfig],
+    stages: Sequence[StageConfig],
+    place: RunContext,
+    folders: Sequence[Path],
+    listen: FoldListener | None,
+) -> RunReport:
+    done: list[StageReport] = []
+    for config, stage, folder in zip(configs, stages, folders, strict=True):
+        place.world.wait()  # until the first rank has made the folders
+        name = f"{place.folder.resolve().name}-{stage.name}"
+        report = run_plain(
+            config, replace(place, folder=folder, name=name, overwrite=False), listen
+        )
+        done.append(StageReport(stage.name, report, training_minutes(folder)))
+    whole = replace(done[-1].report, stages=tuple(done))
+    if place.world.is_main:
+        RunFolder(place.folder).write_report(whole.to_dict())
+    return whole
+
+
+def _check(
+    configs: Sequence[RunConfig], stages: Sequence[StageConfig], folders: Sequence[Path]
+) -> None:
+    """Reads the videos of all unfinished stages."""
+    for config, stage, folder in zip(configs, stages, folders, strict=True):
+        if RunFolder(folder).is_finished:
+            continue
+        with _naming(stage):
+            data = config.data
+            if config.all_folds:
+                first = find_benchmark(data.dataset).fold_numbers()[0]
+                data = data.model_copy(update={"fold": first})
+            read_run_splits(data, config.train)
+
+
+@contextmanager
+def _naming(stage: StageConfig) -> Iterator[None]:
+    """Adds the name of the stage to an error."""
+    try:
+        yield
+    except UserError as error:
+        said = str(error).removeprefix(f"Stage {stage.name}: ")
+        raise type(error)(f"Stage {stage.name}: {said}") from None
