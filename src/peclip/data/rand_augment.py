@@ -56,7 +56,7 @@ def _as_one(function: Callable[[Tensor], Tensor], pictures: Tensor) -> Tensor:
     """Applies a function to all pictures as one, so that what it measures is the same for all frames."""
     N, _, S, _ = pictures.shape
     whole = function(pictures.transpose(0, 1).flatten(1, 2))  # (3, N * S, S)
-    return whole.unflatten(1, (N, S)).transpose(0, 1).contiguous()
+    return whole.view(-1, N, S, S).transpose(0, 1).contiguous()
 
 
 def _auto_contrast(pictures: Tensor, strength: float) -> Tensor:
@@ -99,7 +99,8 @@ def _sharpness(pictures: Tensor, strength: float) -> Tensor:
 
 
 def _posterize(pictures: Tensor, strength: float) -> Tensor:
-    return pictures & (256 - 2 ** round(4 * abs(strength)))
+    kept: Tensor = pictures & (256 - 2 ** round(4 * abs(strength)))
+    return kept
 
 
 def _solarize(pictures: Tensor, strength: float) -> Tensor:

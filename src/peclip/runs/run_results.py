@@ -72,7 +72,7 @@ def training_minutes(folder: Path) -> float:
     """Returns the time of all training steps of a run, or of all of its folds."""
     files = [part / HISTORY for part in fold_folders(folder) or [folder]]
     entries = [entry for file in files if file.is_file() for entry in _history(file)]
-    return sum(entry.get("seconds", 0.0) for entry in entries) / 60
+    return float(sum(entry.get("seconds", 0) for entry in entries)) / 60
 
 
 def _merged(tables: Sequence[PredictionTable]) -> PredictionTable | None:
