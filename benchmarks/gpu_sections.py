@@ -269,6 +269,7 @@ def training(write: Write, folder: Path, *, dry: bool) -> None:
             precision=precision,
             compile=compile_it,
             backbone=backbone,
+            recipe=None,
             device=device.type,
             **sizes,
         )

@@ -1,6 +1,7 @@
 """Time and peak memory of a training step: the baseline, and peclip with stored and with recomputed activations.
 
     python benchmarks/train_step.py --device auto --batch 8 --frames 16
+    python benchmarks/train_step.py --recipe pe-clip-l14-lora-dfew --batch 1 --frames 8 --way stored
 
 The baseline is `released.py` in fp32: attention that also returns its weights, the text tower on all 77 positions, one
 video at a time, AdamW. `recomputed` means `train.checkpoint_activations`. Weights and videos are random: neither time
@@ -27,11 +28,13 @@ import torch
 import torch.nn.functional as F
 from released import PAPER, SMALL, release
 
+from peclip.config import check
 from peclip.data.dataset import Videos
 from peclip.labels import EMOTIONS
 from peclip.models.descriptions import load_descriptions
 from peclip.models.loaded import LoadedModel
 from peclip.models.registry import build_model
+from peclip.runs.recipe import model_config, read_recipe
 from peclip.runtime import choose_device, device_name
 from peclip.training.config import TrainConfig
 from peclip.training.learner import Learner
@@ -77,15 +80,19 @@ def peclip_way(
     arguments: argparse.Namespace, device: torch.device, *, recomputed: bool
 ) -> tuple[Step, str]:
     """Returns a step as run by `peclip train`, and its precision."""
-    named = backbone_model_config(arguments.backbone, "random")
-    config = named.derive(pretrained=None, num_frames=arguments.frames)  # nothing is downloaded
+    recipe = {} if arguments.recipe is None else read_recipe(arguments.recipe)
+    prefix, _, name = recipe.get("base", arguments.backbone).rpartition(":")
+    named = backbone_model_config(name.partition("/")[0], "random", prefix or "pe-clip")
+    changes = recipe.get("model", {}) | {"pretrained": None, "num_frames": arguments.frames}
+    config = model_config(named, changes)  # nothing is downloaded
     loaded = LoadedModel.of(build_model(config).to(device), config)
-    train = TrainConfig(
-        batch_size=arguments.batch,
-        precision=arguments.precision,
-        checkpoint_activations=recomputed,
-        compile=arguments.compile,
-    )
+    own = {
+        "batch_size": arguments.batch,
+        "precision": arguments.precision,
+        "checkpoint_activations": recomputed,
+        "compile": arguments.compile,
+    }
+    train = check(TrainConfig, recipe.get("train", {}) | own)
     num_classes, side = len(loaded.labels), config.preprocess.image_size
     runtime = Runtime.of(train, device)
     learner = Learner(loaded, train, runtime, torch.ones(num_classes))
@@ -153,6 +160,7 @@ if __name__ == "__main__":
         default="ViT-B-16-quickgelu",
         help=f"the baseline supports only {', '.join(SIZES)}",
     )
+    parser.add_argument("--recipe", help="take base, model and train from a recipe")
     parser.add_argument("--batch", type=int, default=8, help="videos")
     parser.add_argument("--frames", type=int, default=16, help="frames per video")
     parser.add_argument("--precision", default="auto", help="auto, fp32, bf16 or fp16")

@@ -416,18 +416,23 @@ def test_a_failed_training_gives_7(
 def test_recipes_are_complete_and_described() -> None:
     from importlib import resources
 
-    from peclip.runs.recipe import merged, read_recipe, recipe_names, run_config
+    from peclip.runs.recipe import changed, merged, read_recipe, recipe_names, run_config
 
     assert recipe_names() == [
         *(f"finecliper-{name}" for name in ("dfew", "ferv39k", "mafw")),
         *(f"pe-clip-{name}" for name in ("afew", "b16-audio-cremad", "b16-audio-ravdess")),
-        *(f"pe-clip-{name}" for name in ("dfew", "ferv39k", "mafw")),
+        *(f"pe-clip-{name}" for name in ("dfew", "ferv39k")),
+        *(f"pe-clip-l14-lora-{name}" for name in ("cremad", "dfew", "ferv39k", "mafw", "ravdess")),
+        *("pe-clip-l14-lora-stills-dfew", "pe-clip-mafw"),
     ]
     for name in recipe_names():
         text = (resources.files("peclip.runs") / f"recipes/{name}.yaml").read_text(encoding="utf-8")
         assert f"peclip train --recipe {name} --data-root DIR" in text
         assert "Published: " in text
-        config = run_config(merged(read_recipe(name), {"data": {"root": "."}}))
+        values = merged(read_recipe(name), {"data": {"root": "."}})
+        if "stages" in values:
+            values = changed(values, "stages.stills.data.root=.")
+        config = run_config(values)
         assert config.data.dataset == name.rpartition("-")[2]
         assert config.train.select_on == "val"
 
