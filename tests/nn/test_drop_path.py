@@ -12,7 +12,7 @@ from peclip.nn.towers import VisionTower
 
 
 def test_rates_by_hand() -> None:
-    """Huang et al., equation 4: the l-th of L layers is skipped with l / L * (1 - p_L)."""
+    """The rule of Huang et al.: the l-th of L layers is skipped with l / L * (1 - p_L)."""
     assert [layer_rate(0.4, depth, 4) for depth in range(4)] == pytest.approx([0.1, 0.2, 0.3, 0.4])
     assert layer_rate(0.0, 3, 4) == 0
 

@@ -55,8 +55,8 @@ def train(
     recipe: Annotated[
         str | None,
         typer.Option(
-            help="Recipe: pe-clip-{dfew,ferv39k,afew,mafw}, finecliper-{dfew,ferv39k,mafw}, or a "
-            ".yaml file."
+            help="Recipe: pe-clip-{dfew,ferv39k,afew,mafw}, finecliper-{dfew,ferv39k,mafw}, "
+            "pe-clip-l14-lora-{dfew,ferv39k,mafw,cremad,ravdess,stills-dfew}, or a .yaml file."
         ),
     ] = None,
     changes: Annotated[
@@ -64,8 +64,8 @@ def train(
         typer.Option(
             "--set",
             metavar="FIELD=VALUE",
-            help="Set any field of the configuration, e.g. train.lr.adapters=1e-4; can be "
-            "repeated.",
+            help="Set any field of the configuration, e.g. train.lr.adapters=1e-4, or of a stage, "
+            "e.g. stages.stills.train.epochs=9; can be repeated.",
         ),
     ] = None,
     training: Annotated[dict[str, Any], Fields(TrainConfig, *_TRAIN, changes=True)],

@@ -183,8 +183,8 @@ class Session:
 
     def _batches(self, windows: Iterable[list[FaceWindow]]) -> Iterator[list[FaceWindow]]:
         """Batches windows for the model; those of a live source do not wait for each other."""
-        pixels = self._at_once * _WINDOW_PIXELS
-        fitting = min(self._at_once, max(1, pixels // self._config.window_pixels))
+        own = self._config.window_pixels * self._options.views.clips
+        fitting = min(self._at_once, max(1, self._at_once * _WINDOW_PIXELS // own))
         size = self._options.batch_size or (1 if self._live else fitting)
         waiting: list[FaceWindow] = []
         for people in windows:
@@ -211,14 +211,13 @@ class Session:
             max_gap=self._options.max_gap,
             reidentify=self._options.reidentify,
         )
+        observed = observer.observe(
+            self._followed(chunks),
+            start=self._options.start,
+            end=math.inf if self._options.end is None else self._options.end,
+        )
         return cut_windows(
-            self._until_failure(
-                observer.observe(
-                    self._followed(chunks),
-                    start=self._options.start,
-                    end=math.inf if self._options.end is None else self._options.end,
-                )
-            ),
+            self._until_failure(observed),
             window=self._options.window,
             hop=self._options.hop,
             num_frames=self._config.num_frames,

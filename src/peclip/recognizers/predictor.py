@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -24,11 +25,9 @@ from peclip.models.loaded import LoadedModel
 from peclip.models.views import views_of
 from peclip.nn.preprocess import Preprocess, stack_on
 from peclip.predict_options import PredictOptions
-from peclip.text.views import Views
 from peclip.types import Batch, Stream
 from peclip.video.windows import FaceWindow
 
-_ONE_VIEW = Views()
 _MEMORY_ADVICE = "Use a smaller batch size (-b 1)."
 
 
@@ -117,7 +116,9 @@ class Predictor(VideoPredictor):
         def score(windows: list[FaceWindow]) -> list[list[float]]:
             values = streams(windows)
             batch = self._encoded(windows) if shares_frames else self.batch(windows)
-            return self.probabilities(replace(batch, streams=values), weight, views)
+            seen = views_of(replace(batch, streams=values), views)
+            shown = [self.probabilities(view, weight) for view in seen]
+            return shown[0] if len(shown) == 1 else list(np.mean(shown, axis=0).tolist())
 
         return score
 
@@ -150,13 +151,10 @@ class Predictor(VideoPredictor):
         with runtime.memory_errors(self.device, _MEMORY_ADVICE):
             return self._frozen.encode([window.crops for window in windows], self.preprocess)
 
-    def probabilities(
-        self, batch: Batch, weight: float | None = None, views: Views = _ONE_VIEW
-    ) -> list[list[float]]:
-        """Returns the mean probabilities of the views of a batch on the device, in label order."""
+    def probabilities(self, batch: Batch, weight: float | None = None) -> list[list[float]]:
+        """Returns the probabilities of a batch on the device, with a prior weight, in label order."""
         with runtime.memory_errors(self.device, _MEMORY_ADVICE):
-            shown = [self._frozen(view, weight).softmax(-1) for view in views_of(batch, views)]
-            return runtime.as_numbers(torch.stack(shown).mean(0), self.precision)
+            return runtime.as_numbers(self._frozen(batch, weight).softmax(-1), self.precision)
 
     def label_features(self) -> Tensor:
         """Returns the text features (C, D), of FineCLIPER (2, C, D), computed once for a set of labels."""

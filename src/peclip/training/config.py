@@ -134,6 +134,7 @@ class TrainConfig(Config, use_attribute_docstrings=True):
     """Stochastic depth: probability that a video skips the last block of the video encoder; it grows linearly from the
     first block on."""
     label_smoothing: float = Field(0.0, ge=0, lt=1)
+    """Share of the target that is spread evenly over all labels."""
     balance: Literal["none", "sampling", "loss"] = "none"
     """`sampling` draws all classes equally often; `loss` gives rare classes larger weights. With soft
     targets, the expected class sizes are used."""

@@ -55,6 +55,14 @@ class FaceWindow:
     """Samples (N,) from -1 to 1, for models that read sound; `None` if there is none, or it is masked."""
 
 
+class _Cut(NamedTuple):
+    """Number of crops in a clip, of clips, and the side of the crops."""
+
+    num_frames: int
+    clips: int
+    size: int
+
+
 class Span(NamedTuple):
     """Where a window lies; the fields are those of `FaceWindow`."""
 
@@ -92,6 +100,7 @@ def cut_windows(
         ids: filled with the id in the rows of each person who has a row, by their earliest track id.
     """
     recent, people = Recent(every_frame=math.isfinite(window)), _Ids(ids)
+    cut = _Cut(num_frames, clips, size)
     number, start, origin, covered, time, step = 0, 0.0, 0.0, -1, 0.0, 0.0
     newest: Observation | None = None
     for observation in people.follow(observations):
@@ -104,7 +113,7 @@ def cut_windows(
             inside, within = recent.between(start, start + window)
             if inside and within is not None:
                 span = Span(number, start, start + window, within[0], within[-1])
-                yield _people(inside, span, (num_frames, clips), size, people)
+                yield _people(inside, span, cut, people)
                 number, covered = number + 1, within[-1]
             start += hop if within is not None else hop * max(1, int((time - start - window) / hop))
         # One window before the end is kept for the one that ends with the video.
@@ -112,21 +121,22 @@ def cut_windows(
         recent.add(observation)
         newest = observation
     if newest is not None and newest.index > covered:
-        # The step excludes a pause before the last frame, which may be shown longer than a window.
-        end = time + (newest.duration or min(step, window))
-        begin = max(origin, min(end - window, time))
-        rest, first = _rest(recent, begin, newest)
-        yield _people(
-            rest, Span(number, begin, end, first, newest.index), (num_frames, clips), size, people
-        )
+        rest, span = _rest(recent, newest, number, origin, window, step)
+        yield _people(rest, span, cut, people)
 
 
-def _rest(recent: Recent, begin: float, newest: Observation) -> tuple[list[Observation], int]:
-    """Returns the observations of the last window, and the index of its first frame."""
+def _rest(
+    recent: Recent, newest: Observation, number: int, origin: float, window: float, step: float
+) -> tuple[list[Observation], Span]:
+    """Returns the observations of the last window, and where it lies."""
+    # The step excludes a pause before the last frame, which may be shown longer than a window.
+    end = newest.time + (newest.duration or min(step, window))
+    begin = max(origin, min(end - window, newest.time))
     rest, within = recent.between(begin, math.inf)
     if not rest or rest[-1] is not newest:
         rest.append(newest)  # thinned out, but the video ends with it
-    return rest, within[0] if within is not None else newest.index
+    first = within[0] if within is not None else newest.index
+    return rest, Span(number, begin, end, first, newest.index)
 
 
 class _Ids:
@@ -154,14 +164,8 @@ class _Ids:
         return self._public.setdefault(person, len(self._public))
 
 
-def _people(
-    inside: list[Observation],
-    place: Span,
-    used: tuple[int, int],
-    size: int,
-    ids: _Ids,
-) -> list[FaceWindow]:
-    """Gathers the sightings of a window by person, in the order of their ids; `used` are the frames and clips."""
+def _people(inside: list[Observation], place: Span, cut: _Cut, ids: _Ids) -> list[FaceWindow]:
+    """Gathers the sightings of a window by person, in the order of their ids."""
     by_track: dict[int, list[tuple[int, Sighting]]] = {}
     for observation in inside:
         for sighting in observation.sightings:
@@ -171,7 +175,7 @@ def _people(
     seen = {track: found for track, found in by_track.items() if len(found) >= hits}
     span = place._asdict()
     if not seen:
-        nothing = np.zeros((0, size, size, 3), np.uint8)
+        nothing = np.zeros((0, cut.size, cut.size, 3), np.uint8)
         return [
             FaceWindow(
                 **span,
@@ -185,7 +189,7 @@ def _people(
         ]
     people = []
     for track in sorted(seen):
-        places = clip_indices(len(seen[track]), *used)
+        places = clip_indices(len(seen[track]), cut.num_frames, cut.clips)
         chosen = [seen[track][place] for place in places]
         crops = np.stack([sighting.crop for _, sighting in chosen])
         people.append(
