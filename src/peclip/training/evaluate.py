@@ -69,10 +69,11 @@ def evaluate_views(
         loaded: on the device, in eval mode.
         split: its labels must be labels of the model.
         runtime: of the computation.
-        views: ways to show a video, which is read once for all of them, as `clips` clips one after the other.
+        views: ways to show a video; it is read once for all of them.
         seed: of views that draw something.
         prior_weight: instead of the model's own.
         skipped: receives unreadable videos, which get no prediction; `None`: the first is an error.
+        clips: of each video, which the views receive one after the other.
         on_batch: called with the number of videos that all ranks have done.
 
     Returns:
@@ -83,21 +84,20 @@ def evaluate_views(
         DatasetError: a video cannot be read.
         DeviceError: the memory is too small, or a prediction is NaN or infinite.
     """
-    device, world = runtime.device, runtime.world
-    found = torch.zeros(len(views), len(split), len(loaded.labels), device=device)
-    frozen = FrozenModel(loaded.network, device, runtime.precision)
+    found = torch.zeros(len(views), len(split), len(loaded.labels), device=runtime.device)
+    frozen = FrozenModel(loaded.network, runtime.device, runtime.precision)
     predict = partial(_probabilities, frozen, prior_weight)
     unreadable = None if skipped is None else list[Unreadable]()
     for count, videos in _read(split, loaded, runtime, unreadable, clips):
         if videos is not None:
             ids = [split.samples[index].id for index in videos.indices.tolist()]
-            with memory_errors(device, "Use a smaller batch size (-b 1)."):
-                seen = to_batch(videos, loaded.preprocess, device)
+            with memory_errors(runtime.device, "Use a smaller batch size (-b 1)."):
+                seen = to_batch(videos, loaded.preprocess, runtime.device)
                 shown = torch.stack([view(predict, seen, ids, seed) for view in views])
-            found[:, on_device(videos.indices, device)] = shown
+            found[:, on_device(videos.indices, runtime.device)] = shown
         on_batch(count)
-    found = world.sum(found)  # every row is 0 on all ranks but one, so the sum is exact
-    lost = sorted(world.gather(unreadable or []))
+    found = runtime.world.sum(found)  # every row is 0 on all ranks but one, so the sum is exact
+    lost = sorted(runtime.world.gather(unreadable or []))
     if skipped is not None:
         skipped += lost
     return _tables(split, lost, loaded.labels, found.cpu().double(), runtime.precision)
