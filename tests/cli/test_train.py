@@ -71,8 +71,8 @@ def test_learns_and_fills_the_run_folder(root: Path, tmp_path: Path, capsys: Out
         assert fact in card
     assert "not recorded" not in card
     config = yaml.safe_load((out / "config.yaml").read_text())
-    rates = {"adapters": 0.01, "prompts": 3e-5, "backbone": 0.0, "stem": None}
-    assert config["train"]["lr"] == rates
+    rates = {"adapters": 0.01, "prompts": 3e-5, "lora": 2e-4, "head": 2e-4}
+    assert config["train"]["lr"] == rates | {"backbone": 0.0, "stem": None}
     assert config["model"] == {}, "nothing was changed"
     assert environment["model"]["num_frames"] == 4
 
