@@ -95,9 +95,10 @@ class ModelConfig(Config):
 
     architecture: str
     backbone: str = "ViT-B-16-quickgelu"
-    """A ViT of open_clip, or one defined by peclip (`nano`, `debug`)."""
+    """A model of open_clip with a ViT, or one defined by peclip (`nano`, `debug`)."""
     pretrained: str | None = "openai"
-    """Weight tag in open_clip; `None` if the checkpoint stores the weights of the backbone."""
+    """Weight tag in open_clip, or a file (`file:PATH`, `hub:OWNER/NAME/FILE`); `None` if the checkpoint stores the
+    weights of the backbone."""
     quick_gelu: bool = True
     """Whether the backbone uses QuickGELU; must match the backbone."""
     labels: tuple[str, ...] = Field(EMOTIONS[:7], max_length=MAX_LABELS)
@@ -238,6 +239,8 @@ class BackboneSizes(NamedTuple):
     preprocess: PreprocessConfig
     """Image size and normalisation."""
     quick_gelu: bool
+    context: int = 77
+    """Longest text in tokens, with those before and after it."""
 
 
 Checked = TypeVar("Checked", bound=Config)

@@ -20,8 +20,20 @@ NameArg = Annotated[str, typer.Argument(help="Model name, as for --model.")]
 
 
 @models.command("list")
-def list_models(form: ReportFormatOpt = "table") -> None:
+def list_models(
+    form: ReportFormatOpt = "table",
+    backbones: Annotated[
+        bool,
+        typer.Option(
+            "--backbones",
+            help="List all backbones of open_clip instead: what each can do, or why it cannot be adapted.",
+        ),
+    ] = False,
+) -> None:
     """List the models that can be loaded by name."""
+    if backbones:
+        _list_backbones(form)
+        return
     from peclip.weights.resolve import BACKBONES, EMBEDDED, SPECIAL
 
     known = EMBEDDED | BACKBONES | SPECIAL
@@ -32,10 +44,49 @@ def list_models(form: ReportFormatOpt = "table") -> None:
 def _print_models(known: dict[str, str]) -> None:
     console.print_table(["name", "description"], list(known.items()))
     console.note(
-        "You can also pass any other open_clip ViT as BACKBONE/WEIGHTS, a directory, or a hub "
+        "You can also pass any other backbone of open_clip that peclip models list --backbones lists, as "
+        "BACKBONE/WEIGHTS; a file of weights, as BACKBONE/file:PATH; a directory; or a hub "
         "repository. For an untrained FineCLIPER model, use finecliper:BACKBONE/WEIGHTS; for "
         "plain CLIP, use clip:BACKBONE/WEIGHTS, and for CLIP with LoRA, lora:BACKBONE/WEIGHTS."
     )
+
+
+def _list_backbones(form: ReportFormatOpt) -> None:
+    from dataclasses import asdict
+
+    from peclip.settings import load_settings
+    from peclip.weights.backbone_list import list_backbones
+
+    shown: list[str] = []
+
+    def advance(name: str) -> None:
+        if not shown:
+            console.note("Building every backbone without its weights; this takes a minute, once.")
+        shown.append(name)
+
+    found = list_backbones(load_settings(), advance=advance)
+    columns = ["backbone", "pixels", "pooling", "positions", "text mask", "context", "tokenizer"]
+    rows = [
+        [
+            b.name,
+            str(b.image_size),
+            b.pooling,
+            b.positions,
+            b.text_mask,
+            str(b.context),
+            b.tokenizer,
+        ]
+        for b in found
+        if not b.reason
+    ]
+    refused = [[b.name, b.reason] for b in found if b.reason]
+
+    def show() -> None:
+        console.print_table(columns, rows)
+        typer.echo()
+        console.print_table(["not supported", "because"], refused)
+
+    print_report(form, [asdict(backbone) for backbone in found], show)
 
 
 @models.command()

@@ -16,7 +16,9 @@ from torch import Tensor
 from peclip.explain.explained_window import ExplainedWindow
 from peclip.explain.explanation import Finding
 from peclip.explain.layout import as_array, as_maps
+from peclip.models.base import ExpressionModel
 from peclip.nn.attention_maps import rollout
+from peclip.nn.towers import VisionTower
 
 UNIT = "gradient-weighted attention"
 
@@ -51,4 +53,14 @@ def find_attention(window: ExplainedWindow) -> Finding:
         1,
         maps=as_array(torch.stack(maps).mean(0)),
         unit=UNIT,
+    )
+
+
+def missing_in(model: ExpressionModel) -> str | None:
+    """Returns what the method needs and a model lacks: a class token that is the feature of a frame."""
+    pooled = any(isinstance(t, VisionTower) and t.pool.reads_all for t in model.encoders())
+    return (
+        "its backbone pools all patches of a frame and has no class token to follow"
+        if pooled
+        else None
     )

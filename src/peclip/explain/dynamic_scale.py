@@ -3,7 +3,8 @@
 Each TDA multiplies what its GRU computed for a token by `relu(scale(norm(x)))`, one number per token and frame: the
 paper's "informative temporal features" (Saadi et al., 2025, section 3.2). It is read with hooks, and averaged over the
 layers. It does not depend on the label, and says how much of the GRU's output is let through, not what that does to the
-prediction. The last layer has only the class token. One pass, two for a model that averages mirror images.
+prediction. The last layer has only the class token, if that is the feature. One pass, two for a model that averages
+mirror images.
 """
 
 from __future__ import annotations
@@ -40,8 +41,9 @@ def find_scales(window: ExplainedWindow) -> Finding:
             for handle in handles:
                 handle.remove()
         frames.append(torch.stack([scales.mean(1) for scales in found]).mean(0))
-        end = 1 + window.grid**2
-        inner = [as_maps(scales[:, 1:end], view) for scales in found if scales.shape[1] >= end]
+        end = window.tower.num_tokens
+        first = end - window.grid**2
+        inner = [as_maps(scales[:, first:end], view) for scales in found if scales.shape[1] >= end]
         if inner:  # a tower of one layer has only class tokens
             maps.append(torch.stack(inner).mean(0))
     return Finding(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import NamedTuple
@@ -70,12 +69,12 @@ class ExplainedWindow:
     @property
     def num_prompts(self) -> int:
         """Prompt tokens at the end of a frame's tokens."""
-        return self.network.num_tokens - len(self.tower.positional_embedding)
+        return self.network.num_tokens - self.tower.num_tokens
 
     @property
     def grid(self) -> int:
         """G, rows and columns of patches."""
-        return math.isqrt(len(self.tower.positional_embedding) - 1)
+        return self.tower.grid
 
     def views(self, batch: Batch) -> list[View]:
         """Returns a window and, if the model averages both, its mirror image."""

@@ -40,7 +40,7 @@ METHODS: dict[ExplainMethod, Method] = {
     "leave-one-out": Method(leave_one_out.find_frames, missing_in_window=leave_one_out.missing_in),
     "gradient": Method(gradient.find_gradient),
     "dynamic-scale": Method(dynamic_scale.find_scales, dynamic_scale.missing_in),
-    "rollout": Method(attention_rollout.find_attention),
+    "rollout": Method(attention_rollout.find_attention, attention_rollout.missing_in),
     "occlusion": Method(occlusion.find_places, is_default=False),  # slow
     "streams": Method(stream_weights.find_weights, stream_weights.missing_in),
     "words": Method(words.find_words),

@@ -46,7 +46,7 @@ def frame_pooling(
     """
     if head is None:
         return MeanOverFrames()
-    width = backbone.vision.projection.shape[1]
+    width = backbone.vision.feature_width
     if (inner := head.width or width) % head.heads:
         raise ConfigError(
             f"temporal_head.heads is {head.heads}, which does not divide the width of the temporal "

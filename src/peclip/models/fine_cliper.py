@@ -222,7 +222,7 @@ class FineCLIPERModel(ExpressionModel):
     @property
     def num_tokens(self) -> int:
         """Class token and patches of a frame."""
-        return len(self.vision.positional_embedding)
+        return self.vision.num_tokens
 
     def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
         """Returns the parameters of the backbone, of what was added for each stream, and of the temporal head."""
@@ -266,7 +266,7 @@ def build_fine_cliper(
             FineCLIPERBlock(clip_block(block), tower.width, sizes, config.scale)
             for block in tower.blocks
         )
-    width = backbone.vision.projection.shape[1]
+    width = backbone.vision.feature_width
     names = ["video", "parsing", "landmarks"][: len(widths.vision)] + ["captions"] * config.captions
     weights: dict[str, Callable[[], nn.Module]] = {
         "adaptive": lambda: AdaptiveWeights(width, names),

@@ -160,7 +160,7 @@ class PEClipModel(ExpressionModel):
     @property
     def num_tokens(self) -> int:
         """Class token, patches and prompt of a frame."""
-        return len(self.vision.positional_embedding) + (self.prompts.length if self.prompts else 0)
+        return self.vision.num_tokens + (self.prompts.length if self.prompts else 0)
 
     @property
     def prompt_depth(self) -> int:
@@ -227,7 +227,7 @@ def build_pe_clip(
         texts,
         config.temperature,
         config.descriptions,
-        build_sound_stream(config.audio, vision.projection.shape[1], offline=offline),
+        build_sound_stream(config.audio, vision.feature_width, offline=offline),
     )
 
 

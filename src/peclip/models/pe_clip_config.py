@@ -10,6 +10,9 @@ from peclip.config import BackboneSizes, ModelConfig, SoundFormat
 from peclip.models.audio_config import AudioConfig
 from peclip.models.brick_configs import LoraConfig, TemporalHeadConfig
 
+_LONGEST_TEXT = 32
+"""Tokens of the longest text with Action Units, in CLIP's encoding and with a prompt."""
+
 
 class PEClipConfig(ModelConfig):
     """A PE-CLIP model. The defaults are the released layout, with the corrections of docs/models/pe-clip.md."""
@@ -67,8 +70,9 @@ class PEClipConfig(ModelConfig):
 
     @classmethod
     def for_backbone(cls, backbone: str, pretrained: str | None, sizes: BackboneSizes) -> Self:
-        """Returns PE-CLIP on a backbone; prompts cannot be deeper than its towers."""
+        """Returns PE-CLIP on a backbone; prompts cannot be deeper than its towers, nor texts longer than its context."""
         return cls(
+            descriptions="action_units" if sizes.context >= _LONGEST_TEXT else "sentences",
             backbone=backbone,
             pretrained=pretrained,
             quick_gelu=sizes.quick_gelu,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from functools import cache
 from importlib import resources
 from importlib.util import find_spec
@@ -23,7 +24,8 @@ def backbone_config(name: str) -> dict[str, Any]:
     """Returns the sizes of a backbone in open_clip's format, from peclip's or open_clip's files.
 
     Raises:
-        ConfigError: the name is unknown, or is not a ViT with a plain text transformer.
+        ConfigError: the name is unknown, or its sizes alone show that it cannot be adapted; what its modules show
+            is checked when they are built (see `peclip.nn.open_clip_towers`).
     """
     own = resources.files("peclip.nn") / "backbones" / f"{name}.json"
     if name in own_backbones():
@@ -35,20 +37,31 @@ def backbone_config(name: str) -> dict[str, Any]:
             f"of open_clip, such as {', '.join(close[:4])}."
         )
     config = published_config(name)
-    vision, text = config["vision_cfg"], config["text_cfg"]
-    if (
-        "timm_model_name" in vision
-        or "hf_model_name" in text
-        or "hf_tokenizer_name" in text
-        or "multimodal_cfg" in config
-        or not isinstance(vision["layers"], int)
-    ):
-        raise ConfigError(
-            f"The backbone {name!r} is not a plain CLIP ViT, so adapters cannot be added to it. "
-            "Choose a CLIP ViT, such as ViT-B-16-quickgelu, ViT-B-32-quickgelu or "
-            "ViT-L-14-quickgelu."
-        )
+    if reason := _reason_against(config):
+        raise ConfigError(refusal(name, reason))
     return config
+
+
+def _reason_against(config: Mapping[str, Any]) -> str | None:
+    """Returns why a model of open_clip cannot be adapted, as far as its sizes show it."""
+    vision, text = config["vision_cfg"], config["text_cfg"]
+    if "multimodal_cfg" in config:
+        return "it generates captions (CoCa), and its towers pool for a text decoder"
+    if "hf_model_name" in text:
+        return f"its text encoder is {text['hf_model_name']} of the library transformers"
+    if not isinstance(vision.get("layers", 0), int):
+        return "its image encoder is a ResNet, which has no transformer blocks"
+    if "tokenizer_mode" in text:
+        return f"its tokenizer mode {text['tokenizer_mode']!r} is unknown"
+    return None
+
+
+def refusal(name: str, reason: str) -> str:
+    """Returns the message for a backbone that cannot be adapted."""
+    return (
+        f"The backbone {name!r} cannot be adapted: {reason}. To list the backbones that can, run: "
+        "peclip models list --backbones"
+    )
 
 
 def published_config(name: str) -> dict[str, Any]:
@@ -59,6 +72,11 @@ def published_config(name: str) -> dict[str, Any]:
 def is_published(name: str) -> bool:
     """Returns whether open_clip has a model of this name, which may still be unsupported."""
     return name in _published()  # open_clip itself would also follow hf-hub: and local-dir:
+
+
+def published_names() -> tuple[str, ...]:
+    """Returns the names of open_clip's models, which may be unsupported."""
+    return tuple(_published())
 
 
 def is_plain(config: dict[str, Any]) -> bool:
@@ -75,11 +93,13 @@ def is_plain(config: dict[str, Any]) -> bool:
 def least_parameters(name: str) -> int:
     """Returns a lower bound on a backbone's parameter count, computed from the matrices of its layers.
 
+    The layers of an image encoder of timm are not in the sizes, and are not counted.
+
     Raises:
         ConfigError: as for `backbone_config`.
     """
     config = backbone_config(name)
-    towers = (config["vision_cfg"], config["text_cfg"])
+    towers = [config[part] for part in ("vision_cfg", "text_cfg") if "width" in config[part]]
     return sum(
         int(tower["layers"] * tower["width"] ** 2 * (4 + 2 * tower.get("mlp_ratio", 4)))
         for tower in towers

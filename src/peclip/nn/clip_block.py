@@ -66,8 +66,12 @@ class ClipBlock(nn.Module):
             k, v = self.project(x, slice(width, None)).chunk(2, dim=-1)
         heads = weights.num_heads
         q, k, v = (part.view(*part.shape[:2], heads, -1).transpose(1, 2) for part in (q, k, v))
+        if (turn := getattr(weights, "turn", None)) is not None:  # rotary positions
+            q, k = turn(q), turn(k)
         mask = None if layout.mask is None else layout.mask[: layout.wanted].to(q.dtype)
         mixed = self.mix(q, k, v, mask).transpose(1, 2).flatten(2)
+        if (inner := getattr(weights, "inner", None)) is not None:  # a norm
+            mixed = inner(mixed)
         attended: Tensor = block.ls_1(self.join(mixed))
         return attended
 

@@ -85,8 +85,12 @@ class LoraBlock(ClipBlock):
     ) -> None:
         super().__init__(block.block)
         parts: Any = block.block
-        width, hidden = parts.attn.embed_dim, parts.mlp.c_fc.out_features
-        sizes = {"fc1": (width, hidden), "fc2": (hidden, width)}
+        width = parts.attn.embed_dim
+        # A gate halves what fc1 computes.
+        sizes = {
+            "fc1": (width, parts.mlp.c_fc.out_features),
+            "fc2": (parts.mlp.c_proj.in_features, width),
+        }
         self.lora = nn.ModuleDict(
             {
                 name: LowRank(*sizes.get(name, (width, width)), rank, alpha, dropout)
@@ -109,7 +113,9 @@ class LoraBlock(ClipBlock):
     def feed_forward(self, x: Tensor) -> Tensor:
         """As `ClipBlock.feed_forward`."""
         block: Any = self.block
-        hidden = block.mlp.gelu(self._update("fc1", x, block.mlp.c_fc(x)))
+        hidden = self._update("fc1", x, block.mlp.c_fc(x))
+        for layer in list(block.mlp)[1:-1]:  # the activation; in some backbones a gate, and a norm
+            hidden = layer(hidden)
         return self._update("fc2", hidden, block.mlp.c_proj(hidden))
 
     def _update(self, name: str, x: Tensor, y: Tensor) -> Tensor:

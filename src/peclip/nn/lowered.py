@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from peclip.nn.adapters import TokenGRU
+from peclip.nn.canonical_block import Attention
 from peclip.nn.clip_block import ClipBlock, QuickGELU
 from peclip.nn.stem import stems_of
 from peclip.nn.towers import TextTower, VisionTower
@@ -26,8 +27,9 @@ _MATRICES: dict[type[nn.Module], tuple[str, ...]] = {
     nn.modules.linear.NonDynamicallyQuantizableLinear: ("weight", "bias"),
     nn.Conv2d: ("weight", "bias"),
     nn.MultiheadAttention: ("in_proj_weight", "in_proj_bias"),
-    VisionTower: ("projection",),
-    TextTower: ("projection",),
+    Attention: ("in_proj_weight", "in_proj_bias"),
+    VisionTower: ("projection", "projection_bias"),
+    TextTower: ("projection", "projection_bias"),
 }
 """Parameters of modules that autocast converts: factors of products, and what is added to these."""
 
@@ -82,8 +84,11 @@ class LoweredTower(VisionTower):
             values = parameter.detach().to(dtype, copy=True)
             copied[id(parameter)] = nn.Parameter(values, requires_grad=False)
         self.__dict__.update(vars(copy.deepcopy(tower, copied)))
-        if isinstance(self.patch_embedding, nn.Conv2d):  # a stem standardises in fp32 first
-            self.patch_embedding = LoweredPatches(self.patch_embedding)
+        patches = self.patch_embedding
+        if isinstance(patches, nn.Conv2d):  # a stem standardises in fp32 first
+            self.patch_embedding = LoweredPatches(patches)
+        elif isinstance(patches, nn.Sequential) and isinstance(patches[0], nn.Conv2d):
+            patches[0] = LoweredPatches(patches[0])
         for module in self.modules():
             if isinstance(module, ClipBlock):
                 block: Any = module.block
@@ -116,8 +121,9 @@ def _with_silu(mlp: Any) -> nn.Module:
 
     QuickGELU, `x * sigmoid(1.702 x)`, is `silu(1.702 x) / 1.702`: both factors go into the weights.
     """
-    if not isinstance(mlp.gelu, QuickGELU):
-        return nn.Sequential(mlp.c_fc, mlp.gelu, mlp.c_proj)
+    parts = dict(mlp.named_children())
+    if parts.keys() != {"c_fc", "gelu", "c_proj"} or not isinstance(mlp.gelu, QuickGELU):
+        return nn.Sequential(*parts.values())
     mlp.c_fc.weight *= 1.702
     mlp.c_fc.bias *= 1.702
     mlp.c_proj.weight /= 1.702

@@ -204,17 +204,22 @@ def _(module: nn.Conv2d, memo: Memo, dtype: torch.dtype) -> nn.Module:
 @_packed.register
 def _(module: ClipBlock, memo: Memo, dtype: torch.dtype) -> nn.Module:
     block: Any = module.block
-    block.mlp = _packed_mlp(block.mlp, dtype)
+    block.mlp = _packed_mlp(block.mlp, memo, dtype)
     block.attn.out_proj = _packed(block.attn.out_proj, memo, dtype)
     return PackedBlock(module, dtype)
 
 
-def _packed_mlp(mlp: Any, dtype: torch.dtype) -> nn.Module:
+def _packed_mlp(mlp: Any, memo: Memo, dtype: torch.dtype) -> nn.Module:
     """Packs `c_proj(gelu(c_fc(x)))`, the activation into the first of the two products.
 
-    QuickGELU, `x * sigmoid(1.702 x)`, is `swish(1.702 x) / 1.702`: both factors go into the weights.
+    QuickGELU, `x * sigmoid(1.702 x)`, is `swish(1.702 x) / 1.702`: both factors go into the weights. Around another
+    activation, a gate or a norm, the products are packed alone.
     """
-    quick = isinstance(mlp.gelu, QuickGELU)
+    parts = dict(mlp.named_children())
+    quick = isinstance(parts.get("gelu"), QuickGELU)
+    exact = isinstance(parts.get("gelu"), nn.GELU) and mlp.gelu.approximate == "none"
+    if parts.keys() != {"c_fc", "gelu", "c_proj"} or not (quick or exact):
+        return _packed(mlp, memo, dtype)
     factor, activation = (1.702, "swish") if quick else (1.0, "gelu")
     first, second = mlp.c_fc, mlp.c_proj
     return nn.Sequential(

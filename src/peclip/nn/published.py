@@ -7,43 +7,54 @@ published weights, and for models that `nn.transformers` does not implement.
 from __future__ import annotations
 
 import copy
+from functools import cache
 from pathlib import Path
 from pickle import UnpicklingError
-from typing import Any
+from typing import Any, NamedTuple
 
 import open_clip
+import torch
 from huggingface_hub import try_to_load_from_cache
 from open_clip.transformer import QuickGELU as OpenClipQuickGELU
-from open_clip.transformer import VisionTransformer
 from safetensors import SafetensorError
 
 from peclip.downloads.hub import checked_responses
 from peclip.errors import CheckpointError, ConfigError, WeightsError, first_line
+from peclip.nn.backbone_config import backbone_config, refusal
 from peclip.nn.clip_block import QuickGELU
+from peclip.nn.open_clip_towers import text_parts, vision_parts
+from peclip.nn.tower_parts import TextParts, UnsupportedTower, VisionParts
 
 RGB = tuple[float, float, float]
 
 
-def build(name: str, config: dict[str, Any]) -> Any:
-    """Returns a model of open_clip, with its QuickGELU replaced by peclip's.
+class Outline(NamedTuple):
+    """What a backbone is made of."""
+
+    vision: VisionParts
+    text: TextParts
+
+
+@cache
+def outline(name: str) -> Outline:
+    """Builds a model of open_clip without allocating its weights, and takes it apart.
 
     Raises:
-        ConfigError: it does not use class-token pooling.
+        ConfigError: it cannot be adapted.
     """
+    try:
+        with torch.device("meta"):
+            model = build(backbone_config(name))
+            return Outline(vision_parts(model.visual), text_parts(getattr(model, "text", model)))
+    except UnsupportedTower as reason:
+        raise ConfigError(refusal(name, str(reason))) from None
+
+
+def build(config: dict[str, Any]) -> Any:
+    """Returns a model of open_clip, with its QuickGELU replaced by peclip's."""
     config = copy.deepcopy(config)
     custom_text = config.pop("custom_text", False)
     model = (open_clip.CustomTextCLIP if custom_text else open_clip.CLIP)(**config)
-    visual = model.visual
-    if (
-        not isinstance(visual, VisionTransformer)
-        or visual.attn_pool is not None
-        or visual.pool_type != "tok"
-        or not visual.transformer.batch_first
-    ):
-        raise ConfigError(
-            f"The backbone {name!r} does not use class-token pooling, unlike CLIP; choose another "
-            "ViT."
-        )
     for module in [module for module in model.modules() if hasattr(module, "gelu")]:
         if isinstance(module.gelu, OpenClipQuickGELU):
             module.gelu = QuickGELU()

@@ -45,6 +45,8 @@ class ClipTokenizer:
         self._symbols = symbols
         self._known = {word: [self._numbers[word]] for word in _SPECIAL}
         self.all_special_ids = [self._numbers[word] for word in _SPECIAL]
+        self.starts, self.ends = self.all_special_ids[:1], self.all_special_ids[1:]
+        self.padding = 0
 
     def encode(self, text: str) -> list[int]:
         """Returns the tokens of a text, without start and end."""

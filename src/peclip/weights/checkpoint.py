@@ -29,6 +29,7 @@ from peclip.models.base import ExpressionModel
 from peclip.models.registry import build_model, read_config
 from peclip.nn.backbone_config import least_parameters
 from peclip.nn.tensor_file import copy_tensors, count_numbers, counted, read_tensors
+from peclip.nn.weight_file import WeightFile
 from peclip.settings import Settings
 from peclip.text.bounds import read_text
 
@@ -108,6 +109,11 @@ def read_checkpoint(
         config = read_config(text)
     except ConfigError as error:
         raise CheckpointError(f"{str(folder / CONFIG)!r} cannot be used: {error}") from None
+    if config.pretrained is not None and _is_local(config.pretrained):
+        raise CheckpointError(
+            f"{str(folder / CONFIG)!r} cannot be used: pretrained names a file of another machine. Save the model again; "
+            "a model on the weights of a local file stores them."
+        )
     return Checkpoint(name, revision, config, folder / TENSORS)
 
 
@@ -203,13 +209,13 @@ def save_model(
         model: what to save.
         config: its configuration.
         folder: made if it does not exist.
-        full: store the backbone too, so that the folder needs no download.
+        full: store the backbone too, so that the folder needs no download; always, if its weights are a local file.
         half: store fp16; loaded models compute in fp32 again.
 
     Raises:
         ConfigError: the folder cannot be written, or another process is writing to it.
     """
-    if full or config.pretrained is None:
+    if full or config.pretrained is None or _is_local(config.pretrained):
         config = config.self_contained()
     tensors = {
         name: (tensor.detach().half() if half and tensor.is_floating_point() else tensor.detach())
@@ -227,6 +233,11 @@ def save_model(
                 partial.write_text(config.model_dump_json(indent=2) + "\n", encoding="utf-8")
     except (OSError, SafetensorError) as error:
         raise ConfigError(f"The model cannot be saved in {str(folder)!r}: {error}") from None
+
+
+def _is_local(pretrained: str) -> bool:
+    file = WeightFile.parse(pretrained)
+    return file is not None and file.is_local
 
 
 def stored_tensors(model: ExpressionModel, config: ModelConfig) -> dict[str, Tensor]:

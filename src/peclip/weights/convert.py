@@ -27,6 +27,7 @@ from peclip.models.pe_clip import PEClipModel, build_pe_clip
 from peclip.models.pe_clip_config import PEClipConfig
 from peclip.nn.backbone_config import is_published
 from peclip.nn.tensor_file import copy_tensors
+from peclip.nn.tokenizer import ClipTokenizer
 from peclip.weights.checkpoint import misfit, save_model
 from peclip.weights.model_card import write_card
 from peclip.weights.resolve import backbone_model_config
@@ -230,7 +231,12 @@ def _labels(
 def _texts(model: PEClipModel, state: Mapping[str, Tensor]) -> list[str]:
     """Reads the label texts back: each row of `token_suffix` is a row of the token embedding."""
     embedding, suffix = model.text.token_embedding.weight, state["prompt_learner.token_suffix"]
-    end = model.text.tokenizer.all_special_ids[1]
+    tokenizer = model.text.tokenizer
+    if not isinstance(tokenizer, ClipTokenizer):
+        raise ConfigError(
+            "The release has CLIP's tokenizer. Use --backbone to set the backbone of the checkpoint."
+        )
+    (end,) = tokenizer.ends
     texts = []
     for row in suffix.to(embedding.dtype):  # (L, W)
         nearest = torch.cdist(row, embedding).argmin(-1).tolist()
@@ -238,7 +244,7 @@ def _texts(model: PEClipModel, state: Mapping[str, Tensor]) -> list[str]:
             raise CheckpointError(
                 "The texts in the checkpoint have no end token, so the file is corrupt."
             )
-        texts.append(model.text.tokenizer.decode(nearest[: nearest.index(end)]).strip())
+        texts.append(tokenizer.decode(nearest[: nearest.index(end)]).strip())
     return texts
 
 

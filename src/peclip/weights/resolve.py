@@ -14,6 +14,8 @@ from peclip.errors import ConfigError
 from peclip.literals import ExportFormat
 from peclip.models.registry import DEFAULT, untrained_configs
 from peclip.nn.backbone_config import backbone_config, is_published
+from peclip.nn.clip import shorter_tower
+from peclip.nn.weight_file import WeightFile
 from peclip.settings import Settings
 from peclip.weights.checkpoint import CONFIG, TENSORS, Checkpoint, model_folder, read_checkpoint
 from peclip.weights.model_card import CARD
@@ -35,7 +37,7 @@ BACKBONES = {
     "randomly initialised prompts",
     "ViT-L-14-quickgelu/openai": "PE-CLIP on CLIP ViT-L/14, untrained, with randomly initialised prompts",
 }
-"""Untrained models by name; any other open_clip ViT works in the same form."""
+"""Untrained models by name; any other backbone of open_clip works in the same form."""
 
 
 def resolve(
@@ -50,7 +52,7 @@ def resolve(
 
     Args:
         name: `None` or `"nano"`, `"debug"`, `"ViT-B-16-quickgelu/openai"` (any open_clip ViT and weight
-            tag), a directory, or a hub repository `"owner/name[@revision]"`. An untrained model may have an
+            tag or file), a directory, or a hub repository `"owner/name[@revision]"`. An untrained model may have a
             prefix: `"finecliper:ViT-B-16-quickgelu/openai"`, `"clip:…"` for CLIP, `"lora:…"` with LoRA.
         settings: cache, network and token.
         revision: of a hub repository; may also follow an `@` in the name.
@@ -63,6 +65,7 @@ def resolve(
         CheckpointError: the directory or repository does not hold a peclip model.
     """
     architecture, text = _without_prefix("nano" if name is None else str(name), architecture)
+    named = text if architecture == DEFAULT else f"{architecture}:{text}"
     if revision is not None and (text.count("/") != 1 or os.path.isdir(text)):
         raise ConfigError(
             f"The revision {revision!r} was passed for {text!r}, but only hub repositories have "
@@ -72,13 +75,12 @@ def resolve(
     if text in EMBEDDED:
         folder = resources.files("peclip") / "assets" / text
         return read_checkpoint(Path(str(folder)), name=text)
-    named = text if architecture == DEFAULT else f"{architecture}:{text}"
     if text in SPECIAL:
         return Checkpoint(named, "", SPECIAL_CONFIGS[text](architecture), None)
     if text and os.path.isdir(text):  # unlike Path.is_dir, false for an overlong name
         return read_checkpoint(model_folder(Path(text)), name=text)
     owner, _, rest = text.partition("/")
-    if rest and "/" not in rest and is_published(owner) and revision is None:
+    if rest and is_published(owner) and _is_weights(rest) and revision is None:
         return Checkpoint(named, rest, backbone_model_config(owner, rest, architecture), None)
     if text.partition("@")[0].count("/") == 1 and not text.startswith((".", "/", "~")):
         return _read_repository(text, revision, settings, with_tensors=with_tensors)
@@ -129,7 +131,11 @@ def _read_repository(
 
 def _is_untrained(name: str) -> bool:
     backbone, _, tag = name.partition("/")
-    return name in SPECIAL or bool(tag and "/" not in tag and is_published(backbone))
+    return name in SPECIAL or bool(tag and is_published(backbone) and _is_weights(tag))
+
+
+def _is_weights(tag: str) -> bool:
+    return "/" not in tag or WeightFile.parse(tag) is not None
 
 
 def debug_config(architecture: str = DEFAULT) -> ModelConfig:
@@ -157,17 +163,17 @@ def backbone_model_config(
         ConfigError: the backbone is unknown.
     """
     config = backbone_config(backbone)
-    vision, text = config["vision_cfg"], config["text_cfg"]
     sizes = BackboneSizes(
-        layers=min(vision["layers"], text["layers"]),
-        preprocess=_preprocess(backbone, tag, vision["image_size"]),
+        layers=shorter_tower(backbone),
+        preprocess=_preprocess(backbone, tag, config["vision_cfg"]["image_size"]),
         quick_gelu=bool(config.get("quick_gelu", False)),
+        context=config["text_cfg"].get("context_length", 77),
     )
     return untrained_configs()[architecture].for_backbone(backbone, tag, sizes)
 
 
 def _preprocess(backbone: str, tag: str | None, image_size: int) -> PreprocessConfig:
-    if tag is None:
+    if tag is None or WeightFile.parse(tag) is not None:  # a file does not say: CLIP's
         return PreprocessConfig(image_size=image_size)
     from peclip.nn.published import normalisation
 

@@ -1,0 +1,179 @@
+"""Weights of a CLIP in a file: a local one, or one of a hub repository, in the layout of one of three libraries.
+
+Face CLIPs such as FaRL and FLIP are published as such files. No code in a file is run: safetensors, torch's restricted
+unpickler, and the reader of `peclip.nn.jit_archive` build nothing but tensors. The names and shapes of all tensors must
+be those of the backbone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+from torch import Tensor
+
+from peclip.downloads.hub import download_repository
+from peclip.errors import CheckpointError, ConfigError
+from peclip.nn.layouts import LAYOUTS, canonical_tensors, read_state, sizes, sizes_of_backbones
+from peclip.nn.tensor_file import copy_tensors, counted
+from peclip.settings import load_settings
+from peclip.text.bounds import read_text
+from peclip.text.parsing import parse_json
+
+_REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+")
+_DIGEST = re.compile(r"[0-9a-f]{64}")
+_FORMS = "file:PATH or hub:OWNER/NAME/FILE[@REVISION], each with an optional #SHA256"
+
+
+@dataclass(frozen=True, slots=True)
+class WeightFile:
+    """Where the weights of a backbone are: `file:PATH[#SHA256]` or `hub:OWNER/NAME/FILE[@REVISION][#SHA256]`."""
+
+    path: str
+    """Of a local file, or inside the repository."""
+    repository: str | None = None
+    revision: str | None = None
+    sha256: str | None = None
+
+    @classmethod
+    def parse(cls, text: str) -> Self | None:
+        """Returns the file that a value of `pretrained` names, or `None` for a weight tag.
+
+        Raises:
+            ConfigError: it begins like a file, but is incomplete.
+        """
+        kind, colon, rest = text.partition(":")
+        if not colon or kind not in ("file", "hub"):
+            return None
+        rest, _, digest = rest.partition("#")
+        if digest and not _DIGEST.fullmatch(digest):
+            raise ConfigError(
+                f"Invalid checksum in {text!r}: a SHA-256 has 64 digits 0-9 a-f; compute it with: sha256sum FILE"
+            )
+        if kind == "file" and rest:
+            return cls(rest, sha256=digest or None)
+        rest, _, revision = rest.partition("@")
+        owner, _, inside = rest.partition("/")
+        name, _, path = inside.partition("/")
+        if not path or not _REPOSITORY.fullmatch(f"{owner}/{name}"):
+            raise ConfigError(f"Invalid weights {text!r}; use {_FORMS}.")
+        return cls(path, f"{owner}/{name}", revision or None, digest or None)
+
+    @property
+    def is_local(self) -> bool:
+        """Whether only this machine has the file."""
+        return self.repository is None
+
+
+def load_weight_file(
+    model: Any,
+    file: WeightFile,
+    backbone: str,
+    quick_gelu: bool,
+    *,
+    offline: bool = False,
+) -> None:
+    """Loads the weights of a file into a model of open_clip or of peclip.
+
+    Raises:
+        ConfigError: the file was trained with the other activation.
+        WeightsError: it is not cached and cannot be downloaded.
+        CheckpointError: it does not exist, is damaged, or contains something else.
+    """
+    path = _located(file, backbone, offline=offline)
+    layout, found = canonical_tensors(read_state(path), path)
+    expected = {
+        name if hasattr(model, "text") or name.startswith("visual.") else f"text.{name}": tensor
+        for name, tensor in model.state_dict().items()
+        if name.rpartition(".")[2] not in ("logit_scale", "logit_bias", "num_batches_tracked")
+    }
+    if problem := _misfit(found, expected):
+        fitting = [name for name, known in sizes_of_backbones().items() if known == sizes(found)]
+        advice = (
+            f"It fits {' or '.join(fitting[:4])}." if fitting else "No plain ViT has these sizes."
+        )
+        raise CheckpointError(
+            f"{str(path)!r} contains a CLIP in the layout of {layout}, but not {backbone}: {problem}. {advice} Accepted "
+            f"are files in the layout of {', '.join(LAYOUTS)}, with the sizes of the backbone."
+        )
+    _check_activation(path, layout, backbone, quick_gelu)
+    copy_tensors(path, found, expected)
+
+
+def _located(file: WeightFile, backbone: str, *, offline: bool) -> Path:
+    if file.repository is None:
+        path = Path(file.path).expanduser()
+        if not path.is_file():
+            raise CheckpointError(f"The weights {str(path)!r} do not exist or are not a file.")
+        _check_digest(path, file.sha256)
+        return path
+    settings = load_settings()
+    settings = settings.model_copy(update={"offline": offline or settings.offline})
+    wanted = (file.path, str(Path(file.path).with_name("config.json")))
+    named = f"{backbone}/hub:{file.repository}/{file.path}"
+    advice = f"Once online, download it with: peclip models download {named}"
+    folder = download_repository(file.repository, file.revision, wanted, settings, advice=advice)
+    path = folder / file.path
+    if not path.is_file():
+        raise CheckpointError(
+            f"The hub repository {file.repository!r} has no file {file.path!r}. Look up its name on the hub."
+        )
+    blob = path.resolve().name  # the hub names a large file by its checksum
+    _check_digest(path, file.sha256 or (blob if _DIGEST.fullmatch(blob) else None))
+    return path
+
+
+def _check_digest(path: Path, expected: str | None) -> None:
+    if expected is None:
+        return
+    with path.open("rb") as content:
+        found = hashlib.file_digest(content, "sha256").hexdigest()
+    if found != expected:
+        raise CheckpointError(
+            f"{str(path)!r} has the SHA-256 {found} instead of {expected}. Delete it and download it again, or correct "
+            "the checksum."
+        )
+
+
+def _misfit(found: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> str | None:
+    """Describes how tensors differ in their names and shapes; `None` if they do not."""
+    mine, theirs = sizes(expected), sizes(found)
+    differences = [
+        f"{what} {theirs[what]} instead of {mine[what]}"
+        for what in mine
+        if what in theirs and mine[what] != theirs[what]
+    ]
+    missing, unexpected = sorted(expected.keys() - found), sorted(found.keys() - expected)
+    wrong = sorted(n for n in expected.keys() & found.keys() if expected[n].shape != found[n].shape)
+    if not (missing or unexpected or wrong):
+        return None
+    counts = [
+        counted(what, names)
+        for what, names in (
+            ("tensors missing", missing),
+            ("unexpected", unexpected),
+            ("with the wrong shape", wrong),
+        )
+        if names
+    ]
+    return ", ".join([*differences, *counts])
+
+
+def _check_activation(path: Path, layout: str, backbone: str, quick_gelu: bool) -> None:
+    """Compares the activation with that in a configuration of transformers next to the file, if there is one."""
+    config = path.with_name("config.json")
+    if layout != "Hugging Face" or not config.is_file():
+        return
+    content = parse_json(read_text(config))
+    parts = [content.get(part) or {} for part in ("vision_config", "text_config")]
+    found = {str(part.get("hidden_act", "quick_gelu")) for part in parts}
+    if found != {"quick_gelu" if quick_gelu else "gelu"}:
+        other = backbone.removesuffix("-quickgelu") if quick_gelu else f"{backbone}-quickgelu"
+        raise ConfigError(
+            f"The weights {str(path)!r} were trained with {' and '.join(sorted(found))}, but {backbone!r} uses "
+            f"{'quick_gelu' if quick_gelu else 'gelu'}. Use {other}."
+        )
