@@ -21,7 +21,8 @@ from peclip.data.preparation.face_crops import prepare
 from peclip.data.samples import Sample
 from peclip.errors import ConfigError, TrainingError
 from peclip.files import locked
-from peclip.runs.run_folder import CONFIG, RunFolder
+from peclip.runs.run_files import CONFIG
+from peclip.runs.run_folder import RunFolder
 
 HOLD = """
 import sys

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Mapping
 from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -29,12 +31,14 @@ from peclip.cli.score import PlotOpt, TargetsOpt, check_report_outputs, score
 from peclip.config import check
 from peclip.data.config import DataConfig
 from peclip.errors import ConfigError
+from peclip.labels import LabelSet, effective_prior_weight
 from peclip.literals import Precision
 from peclip.runs.evaluate_options import EvaluateOptions
 
 if TYPE_CHECKING:
     from rich.progress import Progress
 
+    from peclip.data import Split
     from peclip.metrics.scoring import Evaluation
 
 PredictionsOpt = Annotated[
@@ -119,25 +123,35 @@ def evaluate(
             overwrite=overwrite,
         )
         return
-    check_report_outputs(output, plot, overwrite=overwrite)
-    data = _changed(data, changes or [])
+    data = data if changes is None else _changed(data, changes)
     if targets is not None or not {"dataset", "root"} <= data.keys():
         raise ConfigError(
             "evaluate requires --dataset NAME and --data-root DIR. To score a prediction file "
             "instead, use peclip score FILE."
         )
+    from peclip.recognizers.early_checks import check_computation, check_model
+
+    model = model or "nano"
+    check_computation(device, precision)
+    if not os.path.isdir(model):  # the folder of a run may have a model for every fold
+        check_model(model)
+    check_report_outputs(output, plot, overwrite=overwrite)
     number, all_folds = read_fold(fold)
     config = check(DataConfig, data | {"fold": number})
     own = {} if labels is None else {"labels": read_labels(labels)}
     checked = check(EvaluateOptions, options | own)
     if save_predictions is not None:
         _check_predictions(save_predictions, config, all_folds=all_folds, overwrite=overwrite)
+    from peclip.runs.splits import read_fold_splits
+
+    splits = read_fold_splits(config, checked.split, all_folds=all_folds)
+    _check_models(model, splits, checked)
     with console.progress_bar(enabled=progress) as bar:
         found = _evaluate(
-            model or "nano",
+            model,
             config,
             checked,
-            all_folds=all_folds,
+            splits=splits,
             computing=(device, precision),
             predictions_path=save_predictions,
             bar=bar,
@@ -192,12 +206,29 @@ def _check_predictions(path: Path, data: DataConfig, *, all_folds: bool, overwri
         check_output(output, overwrite=overwrite, endings=[".csv"])
 
 
+def _check_models(model: str, splits: Mapping[int | None, Split], options: EvaluateOptions) -> None:
+    """Checks the model of every fold before torch is imported.
+
+    Raises:
+        UserError: it is unknown, or its labels or the prior weight do not fit.
+    """
+    from peclip.recognizers.early_checks import check_model
+    from peclip.runs.splits import known_samples
+    from peclip.weights.folder import model_of
+
+    for fold, split in splits.items():
+        config = check_model(model_of(model, fold))
+        if config is not None:
+            effective_prior_weight(config, options.prior_weight)
+            known_samples(split, LabelSet.of(options.labels or config.labels))
+
+
 def _evaluate(
     model: str,
     data: DataConfig,
     options: EvaluateOptions,
     *,
-    all_folds: bool,
+    splits: Mapping[int | None, Split],
     computing: tuple[str, Precision],
     predictions_path: Path | None,
     bar: Progress,
@@ -215,7 +246,7 @@ def _evaluate(
             model,
             data,
             options,
-            all_folds=all_folds,
+            splits=splits,
             device=str(device),
             precision=computing[1],
             world=world,

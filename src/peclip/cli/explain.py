@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast, get_args
 
@@ -23,6 +24,7 @@ from peclip.cli.reading_bar import ReadingBar
 from peclip.config import check
 from peclip.errors import ConfigError
 from peclip.files import locked
+from peclip.labels import LabelSet
 from peclip.literals import ExplainMethod
 from peclip.predict_options import PredictOptions
 from peclip.results.figures import FIGURE_ENDINGS, check_matplotlib
@@ -115,6 +117,7 @@ def explain(
         check_matplotlib("A picture of an explanation")
     where = _source(source)
     own = None if labels is None else read_labels(labels)
+    _check_model(model, device, checked, label, own)
     # After the checks, because these import torch.
     from peclip.explain.explaining import check_network
     from peclip.explain.explaining import explain as explain_video
@@ -146,6 +149,27 @@ def explain(
             save(found, output)
     if output is not None and not stdout:
         console.note(f"{output}: {_summary(found)}")
+
+
+def _check_model(
+    model: str,
+    device: str,
+    options: PredictOptions,
+    label: str | None,
+    own: Mapping[str, str] | None,
+) -> None:
+    """Checks the model and the explained label before torch is imported.
+
+    Raises:
+        UserError: the model is unknown, or an option does not fit it.
+    """
+    from peclip.recognizers.early_checks import check_model, check_prediction
+
+    config = check_model(model)  # first: an exported model has no network
+    check_prediction(model, device, "auto", options)
+    labels = own if own is not None else None if config is None else config.labels
+    if label is not None and labels is not None:
+        LabelSet.of(labels).index(label)
 
 
 def _source(text: str) -> str | Path | int:

@@ -161,6 +161,10 @@ def predict(
         paths, output, all_names, blur=blur, pictures=pictures, excel=excel, overwrite=may_exist
     )
     files = check_row_output(output, chosen, all_names, overwrite=may_exist)
+    from peclip.recognizers.early_checks import check_prediction
+
+    on_workers = engine != "local"  # whose devices are not those of this machine
+    check_prediction(model, "auto" if on_workers else device, precision, checked)
     # After the checks, because these import torch.
     from peclip.engines.base import Job, Pool
 

@@ -115,6 +115,7 @@ def train(
         _refuse(begun | {"--overwrite": overwrite})
         config = _configure(str(_config_of(resume)), flags, None, changes or [])
     folder = resume or _folder(config, name, out, overwrite=overwrite)
+    _check(config, folder, device, resume is not None, overwrite)
     report = _run(config, folder, device, resume is not None, overwrite, progress)
     if report is not None:
         _print(report, folder, form)
@@ -162,7 +163,7 @@ def _config_of(folder: Path) -> Path:
 
 
 def _folder(config: RunConfig, name: str | None, out: Path | None, *, overwrite: bool) -> Path:
-    from peclip.runs.run_folder import free_path
+    from peclip.runs.run_files import free_path
 
     if name is not None and out is not None:
         raise ConfigError("--name and --out both set the run folder; use only one of them.")
@@ -176,13 +177,37 @@ def _folder(config: RunConfig, name: str | None, out: Path | None, *, overwrite:
     return _RUNS / plain if overwrite else free_path(_RUNS, plain)
 
 
+def _check(config: RunConfig, folder: Path, device: str, resume: bool, overwrite: bool) -> None:
+    """Checks the model, the data and the folder before torch is imported.
+
+    Raises:
+        UserError: one of them cannot be used.
+    """
+    from peclip.data import find_benchmark
+    from peclip.recognizers.early_checks import check_computation, check_model
+    from peclip.runs.recipe import model_config
+    from peclip.runs.run_files import replaceable_files
+    from peclip.runs.splits import read_run_splits
+    from peclip.training.trackers import check_installed
+
+    check_computation(device, config.train.precision)
+    check_installed(config.report_to)
+    if (base := check_model(config.base)) is not None:
+        model_config(base, config.model)
+    folds = find_benchmark(config.data.dataset).fold_numbers() if config.all_folds else ()
+    number = folds[0] if folds else config.data.fold
+    read_run_splits(config.data.model_copy(update={"fold": number}), config.train)
+    if not resume:
+        replaceable_files(folder, overwrite=overwrite)
+
+
 def _run(
     config: RunConfig, folder: Path, device: str, resume: bool, overwrite: bool, progress: bool
 ) -> RunReport | None:
     """Runs in every process of the group; returns the report in the main process."""
     from peclip.cli.training_bar import listener
     from peclip.runs.one_fold import RunContext
-    from peclip.runs.run_folder import command_line
+    from peclip.runs.run_files import command_line
     from peclip.runs.stages import run
     from peclip.training.distributed import joined, world_of
 

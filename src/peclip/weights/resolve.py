@@ -13,9 +13,9 @@ from peclip.downloads.hub import download_repository, hub_cache
 from peclip.errors import ConfigError
 from peclip.literals import ExportFormat
 from peclip.models.registry import DEFAULT, untrained_configs
-from peclip.nn.backbone_config import backbone_config, is_published
+from peclip.nn.backbone_config import backbone_config, check_published_weights, is_published
 from peclip.settings import Settings
-from peclip.weights.checkpoint import CONFIG, TENSORS, Checkpoint, model_folder, read_checkpoint
+from peclip.weights.folder import CONFIG, TENSORS, Checkpoint, model_folder, read_checkpoint
 from peclip.weights.model_card import CARD
 
 EMBEDDED = {
@@ -80,7 +80,7 @@ def resolve(
     owner, _, rest = text.partition("/")
     if rest and "/" not in rest and is_published(owner) and revision is None:
         return Checkpoint(named, rest, backbone_model_config(owner, rest, architecture), None)
-    if text.partition("@")[0].count("/") == 1 and not text.startswith((".", "/", "~")):
+    if _is_repository(text):
         return _read_repository(text, revision, settings, with_tensors=with_tensors)
     raise ConfigError(
         f"Unknown model {text!r}. Use one of {', '.join([*EMBEDDED, *SPECIAL])}, BACKBONE/WEIGHTS "
@@ -88,6 +88,28 @@ def resolve(
         "clip:BACKBONE/WEIGHTS for plain CLIP, lora:BACKBONE/WEIGHTS for CLIP with LoRA), a "
         "directory with a config.json, or a hub repository owner/name[@revision]. To list the models, run: peclip models list"
     )
+
+
+def find_config(name: str | Path | None, *, settings: Settings) -> ModelConfig | None:
+    """Returns the configuration of a model, or `None` if that needs the network or open_clip, which imports torch.
+
+    Raises:
+        UserError: there is no such model; see `resolve`.
+    """
+    _, text = _without_prefix("nano" if name is None else str(name), DEFAULT)
+    if not os.path.isdir(text):
+        backbone, slash, tag = text.partition("/")
+        if slash and is_published(backbone):
+            backbone_config(backbone)
+            check_published_weights(backbone, tag)
+            return None
+        if _is_repository(text) and not settings.offline:
+            return None
+    return resolve(name, settings=settings).config
+
+
+def _is_repository(text: str) -> bool:
+    return text.partition("@")[0].count("/") == 1 and not text.startswith((".", "/", "~"))
 
 
 def _check_suffix(text: str) -> None:
