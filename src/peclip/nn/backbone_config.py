@@ -97,10 +97,11 @@ def _published_tags() -> dict[str, tuple[str, ...]]:
     for node in ast.parse(text).body:
         match node:
             case ast.Assign([ast.Name("_PRETRAINED")], ast.Dict(names, tables)):
-                pairs = zip(names, tables, strict=True)
-                tags |= {n.value: tags_in(t) for n, t in pairs if isinstance(n, ast.Constant)}
-            case ast.Assign([ast.Name(table)], value):
-                named[table] = tags_in(value)
+                for name, table in zip(names, tables, strict=True):
+                    if isinstance(name, ast.Constant):
+                        tags[str(name.value)] = tags_in(table)
+            case ast.Assign([ast.Name(variable)], value):
+                named[variable] = tags_in(value)
     return tags
 
 
