@@ -36,6 +36,7 @@ from peclip.runs.run_files import (
 from peclip.text.comparison import differences
 from peclip.training import checkpointer
 from peclip.training.state import STATE, STATES, best_weights, writing
+from peclip.weights.folder import is_stage
 
 MAY_CHANGE = {
     *("data.root", "data.annotations", "data.captions", "data.votes", "report_to"),
