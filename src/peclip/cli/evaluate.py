@@ -129,12 +129,8 @@ def evaluate(
             "evaluate requires --dataset NAME and --data-root DIR. To score a prediction file "
             "instead, use peclip score FILE."
         )
-    from peclip.recognizers.early_checks import check_computation, check_model
-
     model = model or "nano"
-    check_computation(device, precision)
-    if not os.path.isdir(model):  # the folder of a run may have a model for every fold
-        check_model(model)
+    _check_computation(model, device, precision)
     check_report_outputs(output, plot, overwrite=overwrite)
     number, all_folds = read_fold(fold)
     config = check(DataConfig, data | {"fold": number})
@@ -142,10 +138,7 @@ def evaluate(
     checked = check(EvaluateOptions, options | own)
     if save_predictions is not None:
         _check_predictions(save_predictions, config, all_folds=all_folds, overwrite=overwrite)
-    from peclip.runs.splits import read_fold_splits
-
-    splits = read_fold_splits(config, checked.split, all_folds=all_folds)
-    _check_models(model, splits, checked)
+    splits = _checked_splits(model, config, checked, all_folds=all_folds)
     with console.progress_bar(enabled=progress) as bar:
         found = _evaluate(
             model,
@@ -206,21 +199,38 @@ def _check_predictions(path: Path, data: DataConfig, *, all_folds: bool, overwri
         check_output(output, overwrite=overwrite, endings=[".csv"])
 
 
-def _check_models(model: str, splits: Mapping[int | None, Split], options: EvaluateOptions) -> None:
-    """Checks the model of every fold before torch is imported.
+def _check_computation(model: str, device: str, precision: Precision) -> None:
+    """Checks the model, unless it is a folder, and the device before anything else is imported.
 
     Raises:
-        UserError: it is unknown, or its labels or the prior weight do not fit.
+        UserError: the model is unknown, or this machine does not have the device.
+    """
+    from peclip.recognizers.early_checks import check_computation, check_model
+
+    check_computation(device, precision)
+    if not os.path.isdir(model):  # the folder of a run may have a model for every fold
+        check_model(model)
+
+
+def _checked_splits(
+    model: str, data: DataConfig, options: EvaluateOptions, *, all_folds: bool
+) -> dict[int | None, Split]:
+    """Reads the splits, and checks the model of every fold before torch is imported.
+
+    Raises:
+        UserError: videos are missing, a model is unknown, or its labels or the prior weight do not fit.
     """
     from peclip.recognizers.early_checks import check_model
-    from peclip.runs.splits import known_samples
+    from peclip.runs.splits import known_samples, read_fold_splits
     from peclip.weights.folder import model_of
 
+    splits = read_fold_splits(data, options.split, all_folds=all_folds)
     for fold, split in splits.items():
         config = check_model(model_of(model, fold))
         if config is not None:
             effective_prior_weight(config, options.prior_weight)
             known_samples(split, LabelSet.of(options.labels or config.labels))
+    return splits
 
 
 def _evaluate(

@@ -111,6 +111,9 @@ def explain(
     peclip explain clip.mp4 --method leave-one-out --method occlusion -o why.json
     """
     checked = check(PredictOptions, options)
+    for option, value in (("--at", at), ("--person", person)):
+        if value is not None and not value >= 0:
+            raise ConfigError(f"Invalid {option} {value:g}: use a number of at least 0.")
     stdout = output is not None and str(output) == "-"
     check_output(output, overwrite=overwrite, endings=ENDINGS)
     if output is not None and output.suffix.lower() in FIGURE_ENDINGS:
@@ -174,15 +177,22 @@ def _check_model(
 
 def _source(text: str) -> str | Path | int:
     """Returns the only source of an argument, found as `peclip predict` finds it."""
+    from peclip.downloads.address import without_password
     from peclip.video.omissions import Omissions
-    from peclip.video.sources import expand_source
+    from peclip.video.sources import expand_source, is_live_address
 
     found = expand_source(text, Omissions())
     if len(found) != 1:
         raise ConfigError(
             f"{text!r} has {len(found)} videos, and only the prediction for one can be explained. Name one of them."
         )
-    return found[0].location
+    where = found[0].location
+    if isinstance(where, int) or (isinstance(where, str) and is_live_address(where)):
+        raise ConfigError(
+            f"{without_password(str(where))} is a live source, of which no window can be found again. "
+            "Record it to a file, and explain that."
+        )
+    return where
 
 
 def _summary(found: Explanation) -> str:

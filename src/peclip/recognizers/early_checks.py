@@ -20,7 +20,7 @@ _DRIVER = "nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1"
 
 
 def check_prediction(model: str, device: str, precision: str, options: PredictOptions) -> None:
-    """Checks what a prediction is computed with. An exported model, which needs no torch, checks itself.
+    """Checks what a prediction is computed with. The file of an exported model is checked when it is loaded.
 
     Raises:
         UserError: the model is unknown, this machine does not have the device, or an option does not fit them.

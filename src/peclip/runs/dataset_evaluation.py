@@ -71,7 +71,7 @@ def evaluate_dataset(
     """
     # Missing videos of any fold are reported before the first one is evaluated.
     found = splits or read_fold_splits(data, options.split, all_folds=all_folds)
-    numbers, chosen = tuple(found), list(found.values())
+    numbers = tuple(found)
     paths = {} if predictions_path is None else prediction_paths(predictions_path, numbers)
     with locked(*paths.values() if world.is_main else ()):
         models = load_fold_models(
@@ -82,11 +82,10 @@ def evaluate_dataset(
             device=device,
             precision=precision,
         )
-        warning = models.warning(chosen, data)
-        if warning is not None and world.is_main:
+        if (warning := models.warning(list(found.values()), data)) is not None and world.is_main:
             _log.warning(warning)
-        fold_models = zip(numbers, chosen, models.recognizers, strict=True)
-        folds = _evaluate_folds(fold_models, data, options, world, paths, on_batch)
+        chosen = zip(numbers, found.values(), models.recognizers, strict=True)
+        folds = _evaluate_folds(chosen, data, options, world, paths, on_batch)
     folds = _with_warning(folds, warning)
     return together(folds, _common(folds) if len(folds) > 1 else None)
 
