@@ -214,7 +214,7 @@ def test_two_evaluations_do_not_share_their_predictions(
     root: Path, tmp_path: Path, capsys: Output
 ) -> None:
     output = tmp_path / "predictions.csv"
-    data = ["evaluate", "--dataset", "folder", "--data-root", str(root), "-m", "missing-model"]
+    data = ["evaluate", "--dataset", "folder", "--data-root", str(root), "-m", "debug"]
     with held_by_another_process(output):
         said = refused(capsys, *data, "--save-predictions", str(output))
     assert "Another run is writing" in said

@@ -140,15 +140,8 @@ def evaluate(
         _check_predictions(save_predictions, config, all_folds=all_folds, overwrite=overwrite)
     splits = _checked_splits(model, config, checked, all_folds=all_folds)
     with console.progress_bar(enabled=progress) as bar:
-        found = _evaluate(
-            model,
-            config,
-            checked,
-            splits=splits,
-            computing=(device, precision),
-            predictions_path=save_predictions,
-            bar=bar,
-        )
+        computing = device, precision
+        found = _evaluate(model, config, checked, splits, computing, save_predictions, bar)
     if found is not None:
         tell(found)
         show(found, form, output, plot)
@@ -237,7 +230,6 @@ def _evaluate(
     model: str,
     data: DataConfig,
     options: EvaluateOptions,
-    *,
     splits: Mapping[int | None, Split],
     computing: tuple[str, Precision],
     predictions_path: Path | None,

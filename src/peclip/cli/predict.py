@@ -162,7 +162,6 @@ def predict(
     )
     files = check_row_output(output, chosen, all_names, overwrite=may_exist)
     _check_model(model, device, precision, checked, engine)
-    # After the checks, because these import torch.
     from peclip.engines.base import Job, Pool
 
     job = Job(

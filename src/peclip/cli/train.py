@@ -115,7 +115,9 @@ def train(
         _refuse(begun | {"--overwrite": overwrite})
         config = _configure(str(_config_of(resume)), flags, None, changes or [])
     folder = resume or _folder(config, name, out, overwrite=overwrite)
-    _check(config, folder, device, resume is not None, overwrite)
+    from peclip.runs.early_checks import check_run
+
+    check_run(config, folder, device, resume=resume is not None, overwrite=overwrite)
     report = _run(config, folder, device, resume is not None, overwrite, progress)
     if report is not None:
         _print(report, folder, form)
@@ -175,30 +177,6 @@ def _folder(config: RunConfig, name: str | None, out: Path | None, *, overwrite:
         return out or _RUNS / str(name)
     plain = config.data.dataset
     return _RUNS / plain if overwrite else free_path(_RUNS, plain)
-
-
-def _check(config: RunConfig, folder: Path, device: str, resume: bool, overwrite: bool) -> None:
-    """Checks the model, the data and the folder before torch is imported.
-
-    Raises:
-        UserError: one of them cannot be used.
-    """
-    from peclip.data import find_benchmark
-    from peclip.recognizers.early_checks import check_computation, check_model
-    from peclip.runs.recipe import model_config
-    from peclip.runs.run_files import replaceable_files
-    from peclip.runs.splits import read_run_splits
-    from peclip.training.trackers import check_installed
-
-    check_computation(device, config.train.precision)
-    check_installed(config.report_to)
-    if (base := check_model(config.base)) is not None:
-        model_config(base, config.model)
-    folds = find_benchmark(config.data.dataset).fold_numbers() if config.all_folds else ()
-    number = folds[0] if folds else config.data.fold
-    read_run_splits(config.data.model_copy(update={"fold": number}), config.train)
-    if not resume:
-        replaceable_files(folder, overwrite=overwrite)
 
 
 def _run(

@@ -19,8 +19,7 @@ from peclip.metrics.scoring import score
 from peclip.recognizers.recognizer import Recognizer
 from peclip.runs.leakage import known_warning, recordings_warning, report_warning
 from peclip.runs.recipe import RunConfig, to_yaml
-from peclip.runs.run_files import COMMAND, read_report
-from peclip.runs.run_files import CONFIG as CONFIG_FILE
+from peclip.runs.run_files import COMMAND, CONFIG, read_report
 from peclip.runs.run_folder import RunFolder
 from peclip.runs.run_report import ModelReport
 from peclip.runs.splits import RunSplits, read_run_splits
@@ -133,7 +132,7 @@ def _begin(
     if not place.resume:
         folder.begin(overwrite=place.overwrite)
     folder.path.mkdir(parents=True, exist_ok=True)
-    folder.write(CONFIG_FILE, to_yaml(config))
+    folder.write(CONFIG, to_yaml(config))
     if not (folder.path / COMMAND).exists():  # keep the command that started a resumed run
         folder.write(COMMAND, place.command)
     folder.write_environment(
