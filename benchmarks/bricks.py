@@ -21,8 +21,8 @@ import yaml
 from peclip.cli.app import run
 from peclip.metrics.comparison import compare
 from peclip.metrics.prediction_file import read_predictions
-from peclip.runs.run_folder import PREDICTIONS, REPORT, read_report
-from peclip.weights.checkpoint import read_checkpoint
+from peclip.runs.run_files import PREDICTIONS, REPORT, read_report
+from peclip.weights.folder import read_checkpoint
 from peclip.weights.parameter_counts import count_parameters
 
 NO_ADAPTERS = {"shared_adapter": "none", "temporal_adapter": "none", "text_adapter": "none"}

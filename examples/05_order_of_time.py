@@ -24,7 +24,7 @@ from PIL import Image
 
 from peclip.cli.app import run
 from peclip.metrics.intervals import wilson
-from peclip.weights.checkpoint import read_checkpoint
+from peclip.weights.folder import read_checkpoint
 from peclip.weights.parameter_counts import count_parameters
 
 TRAIN, TEST, FRAMES, SIZE = 120, 60, 8, 32

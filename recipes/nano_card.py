@@ -48,7 +48,8 @@ import peclip
 from peclip import PEClip, PredictOptions
 from peclip.data import Split
 from peclip.metrics.report import Report
-from peclip.weights.checkpoint import CONFIG, TENSORS, save_model
+from peclip.weights.checkpoint import save_model
+from peclip.weights.folder import CONFIG, TENSORS
 from peclip.weights.model_card import ETHICS
 from peclip.weights.parameter_counts import count_parameters
 

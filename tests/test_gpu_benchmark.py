@@ -66,6 +66,15 @@ def test_the_table_has_every_column_and_row() -> None:
     ]
 
 
+def test_a_dry_run_has_no_aims(tmp_path: Path) -> None:
+    for dry in (False, True):
+        results = gpu.Results(tmp_path, SETTINGS | {"dry": dry})
+        rows_of(tmp_path, "b", {"use": 0.5})
+        results.add("b", "complete", 1)
+        assert ("Aim: 55%" in (tmp_path / "gpu.md").read_text()) is not dry
+        assert ("aims" in json.loads((tmp_path / "gpu.json").read_text())) is not dry
+
+
 SCRIPT = """
 import sys, os, time, gpu
 from pathlib import Path

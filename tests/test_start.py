@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -22,6 +23,89 @@ from peclip.cli.app import run
 code = run(sys.argv[2:])
 print(code, *sorted({*sys.argv[1].split()} & sys.modules.keys()))
 """
+
+
+REFUSED = """
+import json, os, sys
+from peclip.cli.app import run
+
+for arguments in json.loads(sys.argv[1]):
+    code = run(arguments)
+    slow = {"torch", "open_clip", "transformers", "matplotlib"} & sys.modules.keys()
+    print(json.dumps([code, *sorted(slow)]), flush=True)
+"""
+
+
+def test_wrong_uses_are_refused_before_torch_is_imported(astronaut: Path, tmp_path: Path) -> None:
+    """All in one process, in which nothing may have imported torch."""
+    for label in ("happiness", "anger"):
+        (tmp_path / "data" / "test" / label).mkdir(parents=True)
+        (tmp_path / "data" / "test" / label / "a.mp4").symlink_to(astronaut)
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "model.onnx").write_bytes(b"no model")
+    predict = ["predict", str(astronaut)]
+    data = ["--dataset", "folder", "--data-root", str(tmp_path / "data")]
+    evaluate, train = ["evaluate", *data], ["train", *data, "--out", str(tmp_path / "run")]
+    onnx = str(tmp_path / "model.onnx")
+    cases: list[tuple[int, list[str]]] = [
+        (2, [*predict, "--device", "gpu"]),
+        (2, [*predict, "--device", "cuda:x"]),
+        (5, [*predict, "--device", "cpu", "--precision", "fp16"]),
+        (5, [*predict, "--device", "cpu", "--precision", "tf32"]),
+        (2, [*predict, "-m", "nanno"]),
+        (2, [*predict, "-m", "ViT-B-16-quickgelu/opennai"]),
+        (2, [*predict, "-m", "finecliper:nano"]),
+        (4, [*predict, "-m", str(tmp_path / "empty")]),
+        (2, [*predict, "--captions", str(tmp_path / "captions.jsonl")]),
+        (2, [*predict, "-m", "debug", "--prior-weight", "0"]),
+        (3, ["predict", str(tmp_path / "empty")]),
+        (4, [*predict, "-m", onnx]),
+        (2, [*evaluate, "-m", onnx]),
+        (2, [*evaluate, "--device", "gpu"]),
+        (2, [*evaluate, "--labels", "calm, tense"]),
+        (3, ["evaluate", *data[:3], str(tmp_path / "empty")]),
+        (3, ["evaluate", *data[:3], str(tmp_path / "missing")]),
+        (3, [*evaluate, "--fold", "2"]),
+        (2, [*train, "--device", "gpu"]),
+        (2, [*train, "-m", onnx]),
+        (2, [*train, "-m", "debug", "--set", "model.unknown=1"]),
+        (3, [*train, "-m", "debug"]),
+        (2, ["export", onnx, "-o", str(tmp_path / "other.onnx")]),
+        (2, ["export", "nanno", "-o", str(tmp_path / "other.onnx")]),
+        (2, ["explain", str(astronaut), "-m", onnx]),
+        (2, ["explain", str(astronaut), "--label", "calm"]),
+        (2, ["explain", str(astronaut), "--device", "gpu"]),
+        (2, ["explain", str(astronaut), "--at", "-1s"]),
+        (2, ["explain", "rtsp://localhost/x"]),
+        (2, ["explain", "0"]),
+        (4, ["convert", str(tmp_path / "missing.pth"), str(tmp_path / "out")]),
+        (2, ["models", "info", "nanno"]),
+        (4, ["models", "info", onnx]),
+        (2, ["models", "download", onnx]),
+        (2, ["plots", str(tmp_path / "missing.csv")]),
+        (0, ["models", "list"]),
+        (0, ["models", "path", "nano"]),
+    ]
+    done = subprocess.run(
+        [sys.executable, "-c", REFUSED, json.dumps([arguments for _, arguments in cases])],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, "COLUMNS": "1000"},
+    )
+    told = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("[")]
+    assert told == [[code] for code, _ in cases]
+    errors = [line for line in done.stderr.splitlines() if line.startswith("peclip: error: ")]
+    assert len(errors) == sum(code != 0 for code, _ in cases)
+    assert "Traceback" not in done.stderr
+
+
+def test_facts_about_models_and_the_machine_import_nothing_slow() -> None:
+    slow = tuple(name for name in SLOW if name != "huggingface_hub")
+    for arguments in (["models", "info", "nano"], ["doctor"]):
+        code, found = imported(slow, *arguments)
+        assert code in (0, 5)
+        assert not found, arguments
 
 
 def imported(modules: tuple[str, ...], *arguments: str) -> tuple[int, set[str]]:

@@ -7,7 +7,15 @@ from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    FiniteFloat,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from peclip.errors import ConfigError
 from peclip.labels import (
@@ -120,10 +128,10 @@ class ModelConfig(Config):
     prior_weight: float | None = Field(None, ge=0, le=1)
     """Label prior assumed at prediction time, from `label_frequencies` (0) to a uniform prior (1); see
     `peclip.labels.prior_factors`. If `None`, predictions are not adjusted."""
-    face_ranges: dict[FaceMeasure, tuple[float | None, float | None]] = {}
+    face_ranges: dict[FaceMeasure, tuple[FiniteFloat | None, FiniteFloat | None]] = {}
     """Lowest and highest values among the faces the model was trained on, for each measured property: `size`
     (longer side of the face in pixels), `sharpness`, `brightness`, `yaw` and `roll` (absolute, in degrees)."""
-    baselines: dict[BaselineName, dict[str, float]] = {}
+    baselines: dict[BaselineName, dict[str, FiniteFloat]] = {}
     """For each kind of baseline, the median of the centred log-probabilities by label over the faces that the model was
     calibrated on; see `peclip.inference.baseline`."""
     preprocess: PreprocessConfig = PreprocessConfig()

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import csv
+import errno
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import TYPE_CHECKING, Any
 
 from peclip.errors import ConfigError
@@ -53,6 +55,22 @@ def write_rows(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
         writer = csv.DictWriter(stream, list(rows[0]), lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
+
+
+def write_problem(folder: Path) -> str | None:
+    """Returns why no file can be created in a folder, `None` if one can.
+
+    One is created for a moment, because access rights tell too little: nobody can create files in /proc.
+    """
+    if not os.access(folder, os.W_OK):
+        return os.strerror(errno.EACCES if folder.exists() else errno.ENOENT)
+    try:
+        with TemporaryFile(dir=folder):
+            return None
+    except FileNotFoundError:
+        return "no file can be created in it"
+    except OSError as error:
+        return error.strerror or str(error)
 
 
 @contextmanager
@@ -119,16 +137,20 @@ def _acquire(output: Path, place: Path) -> BaseFileLock:
     try:
         held.acquire(timeout=0)
     except Timeout:
+        if not place.exists() and (problem := write_problem(place.parent)) is not None:
+            raise ConfigError(_unwritable(place, problem)) from None
         raise ConfigError(
             f"Another run is writing to {str(output)!r}. Wait until that run has finished, or write "
             "to another output."
         ) from None
     except (OSError, NotImplementedError) as error:
-        raise ConfigError(
-            f"{place} cannot be written: {getattr(error, 'strerror', None) or error}. Choose an "
-            "output in a writable folder."
-        ) from None
+        problem = getattr(error, "strerror", None) or str(error)
+        raise ConfigError(_unwritable(place, problem)) from None
     return held
+
+
+def _unwritable(place: Path, problem: str) -> str:
+    return f"{place} cannot be written: {problem}. Choose an output in a writable folder."
 
 
 def unlock(held: BaseFileLock) -> None:

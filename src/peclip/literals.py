@@ -2,10 +2,43 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, get_args
+
+from peclip.errors import ConfigError, DeviceError
 
 Precision = Literal["auto", "fp32", "tf32", "bf16", "fp16"]
 """Precision of model computations; `auto` depends on the device."""
+
+
+def check_device_name(name: str) -> None:
+    """Checks the name of a device, which this machine may not have.
+
+    Raises:
+        ConfigError: it is invalid.
+    """
+    kind, colon, number = name.partition(":")
+    # torch stores the number in 8 bits: its cuda:256 is cuda:0.
+    counted = not colon or (number.isascii() and number.isdecimal() and len(number) < 10)
+    known = kind in ("cpu", "cuda", "mps") and (not colon or kind == "cuda")
+    if name != "auto" and not (known and counted):
+        raise ConfigError(f"Invalid device {name!r}; choose auto, cpu, cuda, cuda:N or mps.")
+
+
+def check_precision_name(name: str, device: str) -> None:
+    """Checks the name of a precision, and that a kind of device supports it.
+
+    Raises:
+        ConfigError: the name is invalid.
+        DeviceError: the device does not support it.
+    """
+    if name not in get_args(Precision):
+        known = ", ".join(get_args(Precision)[1:])
+        raise ConfigError(f"Invalid precision {name!r}; choose auto or one of {known}.")
+    if name == "fp16" and device == "cpu":
+        raise DeviceError("Precision fp16 is unsupported on a CPU. Use bf16 or fp32.")
+    if name == "tf32" and device != "cuda":
+        raise DeviceError(f"Precision tf32 is unsupported on {device}. Use fp32.")
+
 
 DetectorName = Literal["auto", "yunet", "haar"]
 """Face detectors: yunet, haar (OpenCV's Haar cascade), or auto (YuNet, falling back to Haar)."""

@@ -7,7 +7,9 @@ from pathlib import Path
 
 from pydantic import Field, field_validator, model_validator
 
-from peclip.config import MAX_SECONDS, Config
+from peclip.config import MAX_SECONDS, Config, ModelConfig
+from peclip.errors import ConfigError
+from peclip.labels import effective_prior_weight
 from peclip.literals import BaselineName, DecoderName, DetectorName, SoundUse, TimeOrigin
 from peclip.text.views import Views, parse_views
 
@@ -107,3 +109,21 @@ class PredictOptions(Config, use_attribute_docstrings=True):
         if self.end is not None and self.end <= self.start:
             raise ValueError(f"end ({self.end}) must be after start ({self.start})")
         return self
+
+    def prior_weight_for(self, model: str, config: ModelConfig) -> float | None:
+        """Returns the prior weight of predictions with a model; `None` does not adjust them.
+
+        Raises:
+            ConfigError: captions, sound or a prior weight were given, but the model does not use them.
+        """
+        if self.captions is not None and not config.reads_captions:
+            raise ConfigError(
+                f"{model} does not read captions, but {str(self.captions)!r} was passed. Remove the "
+                "captions, or use a model trained with captions."
+            )
+        if self.sound != "single" and config.sound is None:
+            raise ConfigError(
+                f"{model} does not read sound, but sound={self.sound} was passed. Remove the option, or "
+                "use a model trained with sound."
+            )
+        return effective_prior_weight(config, self.prior_weight)

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from peclip.errors import ConfigError, DeviceError, UserError, first_line
-from peclip.literals import Precision
+from peclip.errors import DeviceError, UserError, first_line
+from peclip.literals import Precision, check_device_name, check_precision_name
 
 COMPUTE_IN_FP32 = (
     "Compute in fp32 (--precision fp32); if the output is still NaN or infinite, the weights "
@@ -40,15 +40,12 @@ def choose_device(name: str = "auto") -> torch.device:
         ConfigError: the device name is invalid.
         DeviceError: this machine does not have the device.
     """
+    check_device_name(name)
     if name == "auto":
         if torch.cuda.is_available():
             return torch.device("cuda")
         return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
-    kind, colon, number = name.partition(":")
-    # torch stores the number in 8 bits: its cuda:256 is cuda:0.
-    counted = not colon or (number.isascii() and number.isdecimal() and len(number) < 10)
-    if kind not in ("cpu", "cuda", "mps") or not counted or (colon and kind != "cuda"):
-        raise ConfigError(f"Invalid device {name!r}; choose auto, cpu, cuda, cuda:N or mps.")
+    kind, _, number = name.partition(":")
     if kind == "cuda" and not torch.cuda.is_available():
         raise DeviceError(
             f"Device {name!r} is unavailable: torch cannot find a CUDA device. Use --device auto or "
@@ -98,20 +95,13 @@ def choose_precision(name: Precision, device: torch.device, *, predicting: bool 
         ConfigError: the precision name is invalid.
         DeviceError: the device does not support it.
     """
-    if name not in ("auto", *_DTYPES):
-        raise ConfigError(
-            f"Invalid precision {name!r}; choose auto or one of {', '.join(_DTYPES)}."
-        )
+    check_precision_name(name, device.type)
     if name == "auto":
         if device.type == "cpu":
             return "bf16" if predicting and cpu_prefers_bf16() else "fp32"
         if device.type != "cuda":
             return "fp32"
         return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
-    if name == "fp16" and device.type == "cpu":
-        raise DeviceError("Precision fp16 is unsupported on a CPU. Use bf16 or fp32.")
-    if name == "tf32" and device.type != "cuda":
-        raise DeviceError(f"Precision tf32 is unsupported on {device.type}. Use fp32.")
     return name
 
 

@@ -44,13 +44,14 @@ from peclip.models.registry import read_config
 from peclip.nn.tensor_file import count_numbers, read_tensors
 from peclip.predict_options import PredictOptions
 from peclip.runs.recipe import assignment, model_config, read_recipe, run_config, to_yaml
-from peclip.runs.run_folder import REPORT, read_report
+from peclip.runs.run_files import REPORT, read_report
 from peclip.runtime import choose_device
 from peclip.settings import load_settings
 from peclip.text.comparison import differences
 from peclip.text.display import MAX_SHOWN, abridged
-from peclip.training.reporting import JOURNAL, _read_journal
+from peclip.training.reporting import _read_journal
 from peclip.training.state import STATE, load_state, valid_content
+from peclip.training.trackers import JOURNAL
 from peclip.video.parts import NUM_LANDMARKS, load_parts
 from peclip.video.sources import expand_sources
 

@@ -126,7 +126,8 @@ def test_an_export_is_refused(tmp_path: Path, capsys: Output) -> None:
     audio = {"encoder": "debug-wav2vec2", "weights": None}
     config = model.config.derive(audio=audio)
     from peclip.settings import load_settings
-    from peclip.weights.checkpoint import Checkpoint, load_model, save_model
+    from peclip.weights.checkpoint import load_model, save_model
+    from peclip.weights.folder import Checkpoint
 
     network = load_model(Checkpoint("debug", "", config, None), settings=load_settings())
     save_model(network, config, tmp_path / "model")

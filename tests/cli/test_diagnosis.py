@@ -188,8 +188,8 @@ def test_a_missing_dependency_is_reported_without_a_crash(
 
 
 def test_torchcodec_that_does_not_load_is_optional(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("peclip.cli.diagnosis.available_decoders", lambda: {"pyav": "PyAV 1"})
-    monkeypatch.setattr("peclip.cli.diagnosis.load_problem", lambda: "libavutil is not there")
+    problem = None, "libavutil is not there"
+    monkeypatch.setattr("peclip.cli.diagnosis.torchcodec_state", lambda: problem)
     finding = found()["torchcodec"]
     assert finding.state == "optional"
     assert finding.value == "unavailable: libavutil is not there"

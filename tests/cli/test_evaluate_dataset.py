@@ -189,7 +189,7 @@ def test_afew_is_scored_on_what_papers_report(tmp_path: Path, capsys: Output) ->
 def test_missing_matplotlib_is_reported_before_anything_is_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Output
 ) -> None:
-    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
     plot = ["--plot", str(tmp_path / "x.png")]
     assert run(command(tmp_path / "nowhere", *plot)) == 5
     assert 'pip install "matplotlib' in " ".join(capsys.readouterr().err.split())

@@ -21,7 +21,8 @@ from peclip.data.preparation.face_crops import prepare
 from peclip.data.samples import Sample
 from peclip.errors import ConfigError, TrainingError
 from peclip.files import locked
-from peclip.runs.run_folder import CONFIG, RunFolder
+from peclip.runs.run_files import CONFIG
+from peclip.runs.run_folder import RunFolder
 
 HOLD = """
 import sys
@@ -213,7 +214,7 @@ def test_two_evaluations_do_not_share_their_predictions(
     root: Path, tmp_path: Path, capsys: Output
 ) -> None:
     output = tmp_path / "predictions.csv"
-    data = ["evaluate", "--dataset", "folder", "--data-root", str(root), "-m", "missing-model"]
+    data = ["evaluate", "--dataset", "folder", "--data-root", str(root), "-m", "debug"]
     with held_by_another_process(output):
         said = refused(capsys, *data, "--save-predictions", str(output))
     assert "Another run is writing" in said

@@ -107,7 +107,7 @@ def test_without_matplotlib_the_error_names_the_package_to_install(
     capsys: Output,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
     assert run(["predict", str(videos / "a.mp4"), option, str(tmp_path / name)]) == 5
     assert 'pip install "matplotlib' in (said := told(capsys))
     assert option in said

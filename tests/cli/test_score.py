@@ -197,7 +197,7 @@ def test_without_matplotlib_the_error_names_the_package_to_install(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
     plot = ["--plot", str(tmp_path / "confusion.png")]
     assert run(["score", str(predictions), *plot]) == 5
     assert 'pip install "matplotlib' in capsys.readouterr().err

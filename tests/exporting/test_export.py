@@ -19,7 +19,7 @@ from peclip import PEClip, export_model
 from peclip.cli.app import run
 from peclip.errors import ConfigError, ExportError
 from peclip.exported.onnx import load_onnx
-from peclip.exported.registry import LOADERS
+from peclip.exported.registry import EXPORTED
 from peclip.exporting.parity import face_windows, noise_windows
 from peclip.exporting.registry import FORMATS, Format
 from peclip.literals import ExportFormat
@@ -201,7 +201,7 @@ def test_the_windows_of_the_check_have_the_input_size() -> None:
 
 def test_every_format_is_written_and_read_and_named() -> None:
     assert FORMATS.keys() == set(get_args(ExportFormat))
-    assert {form.suffix for form in FORMATS.values()} == LOADERS.keys()
+    assert {form.suffix for form in FORMATS.values()} == EXPORTED.keys()
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,8 @@ from peclip.settings import load_settings
 from peclip.video.faces import FaceBox, Image
 from peclip.video.sound import SOUND_FILE
 from peclip.video.windows import FaceWindow
-from peclip.weights.checkpoint import Checkpoint, load_model
+from peclip.weights.checkpoint import load_model
+from peclip.weights.folder import Checkpoint
 from peclip.weights.resolve import debug_config
 
 WHOLE = PredictOptions(face_crop=False, window=1, hop=1)

@@ -28,7 +28,8 @@ from peclip.nn.preprocess import Preprocess, as_tensor
 from peclip.nn.temporal_head import TemporalHead
 from peclip.settings import load_settings
 from peclip.types import Batch
-from peclip.weights.checkpoint import load_model, read_checkpoint, save_model
+from peclip.weights.checkpoint import load_model, save_model
+from peclip.weights.folder import read_checkpoint
 from peclip.weights.parameter_counts import count_parameters
 from peclip.weights.resolve import backbone_model_config, debug_config
 

@@ -21,9 +21,10 @@ from peclip.models.registry import build_model
 from peclip.nn.clip import load_backbone
 from peclip.nn.jit_archive import is_jit_archive
 from peclip.nn.layouts import read_state, sizes_of_backbones
-from peclip.nn.weight_file import WeightFile
+from peclip.nn.weight_name import WeightFile
 from peclip.settings import load_settings
-from peclip.weights.checkpoint import CONFIG, read_checkpoint, save_model
+from peclip.weights.checkpoint import save_model
+from peclip.weights.folder import CONFIG, read_checkpoint
 from peclip.weights.resolve import backbone_model_config, resolve
 
 SMALL: dict[str, Any] = {

@@ -100,6 +100,6 @@ def test_a_figure_is_saved_in_the_format_of_its_extension(tmp_path: Path) -> Non
 def test_without_matplotlib_the_confusion_matrix_is_an_error(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
     with pytest.raises(MissingExtraError, match='pip install "matplotlib'):
         plot_confusion(Report.of(ConfusionMatrix(["a", "b"], [[1, 0], [0, 1]])))

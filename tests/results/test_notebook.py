@@ -33,7 +33,7 @@ def test_the_table_and_the_timeline_are_shown(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_without_matplotlib_there_is_the_table(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
     page = predict(3)._repr_html_()
     assert "<bdi>anger</bdi> 0.80" in page
     assert "<img" not in page

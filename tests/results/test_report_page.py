@@ -232,7 +232,7 @@ def test_what_cannot_be_written_is_an_error(
         PREDICTION.save_report(tmp_path / "report.pdf")
     with pytest.raises(ConfigError, match="existing, writable folder"):
         PREDICTION.save_report(tmp_path / "none" / "report.html")
-    monkeypatch.setitem(__import__("sys").modules, "matplotlib.figure", None)
+    monkeypatch.setitem(__import__("sys").modules, "matplotlib", None)
     with pytest.raises(MissingExtraError, match='pip install "matplotlib'):
         PREDICTION.save_report(tmp_path / "report.html")
     assert not list(tmp_path.iterdir())

@@ -29,9 +29,8 @@ from peclip.metrics.scoring import Evaluation, score_files
 from peclip.models.frozen import FrozenModel
 from peclip.nn.preprocess import as_tensor
 from peclip.runs.dataset_evaluation import EvaluateOptions, evaluate_dataset, evaluate_fold
-from peclip.runs.fold_models import model_of
 from peclip.runs.leakage import TEST_WARNING, config_of
-from peclip.runs.run_folder import CONFIG, MODEL
+from peclip.runs.run_files import CONFIG
 from peclip.settings import load_settings
 from peclip.text.views import Views
 from peclip.training.distributed import SINGLE, World, joined
@@ -40,7 +39,8 @@ from peclip.training.state import BEST
 from peclip.types import Batch
 from peclip.video.faces import resize_frame
 from peclip.video.reader import open_video
-from peclip.weights.checkpoint import Checkpoint, load_model
+from peclip.weights.checkpoint import load_model
+from peclip.weights.folder import MODEL, Checkpoint, model_of
 from peclip.weights.resolve import debug_config
 
 LABELS = ("happiness", "sadness", "anger")

@@ -11,7 +11,7 @@ import pytest
 from peclip.errors import ConfigError
 from peclip.metrics.confusion import ConfusionMatrix
 from peclip.metrics.report import Report
-from peclip.runs.run_folder import REPORT, read_report
+from peclip.runs.run_files import REPORT, read_report
 from peclip.runs.run_report import ModelReport, RunReport
 
 BARE = ModelReport(

@@ -27,7 +27,8 @@ from peclip.training.config import LearningRates, TrainConfig
 from peclip.training.evaluate import evaluate
 from peclip.training.runtime import Runtime
 from peclip.video.sound import SOUND_FILE
-from peclip.weights.checkpoint import Checkpoint, load_model
+from peclip.weights.checkpoint import load_model
+from peclip.weights.folder import Checkpoint
 from peclip.weights.resolve import debug_config
 
 LABELS = LabelSet(("happiness", "sadness"))

@@ -13,10 +13,11 @@ from peclip.data import Sample, Split
 from peclip.errors import ConfigError, TrainingError
 from peclip.models.pe_clip import PEClipModel
 from peclip.runs.recipe import RunConfig
-from peclip.runs.run_folder import CONFIG, RunFolder
+from peclip.runs.run_files import CONFIG
+from peclip.runs.run_folder import RunFolder
 from peclip.training.progress import Hooks, Progress
 from peclip.training.state import BEST
-from peclip.weights.checkpoint import CONFIG as MODEL_CONFIG
+from peclip.weights.folder import CONFIG as MODEL_CONFIG
 
 
 def with_first(split: Split, **changes: str) -> Split:

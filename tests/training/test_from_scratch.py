@@ -28,7 +28,8 @@ from peclip.training.progress import Hooks
 from peclip.training.runtime import Runtime
 from peclip.training.teacher import load_teacher
 from peclip.types import Batch
-from peclip.weights.checkpoint import Checkpoint, load_model
+from peclip.weights.checkpoint import load_model
+from peclip.weights.folder import Checkpoint
 from peclip.weights.resolve import nano_config
 
 CPU = torch.device("cpu")

@@ -27,7 +27,8 @@ from peclip.training.distributed import SINGLE, World
 from peclip.training.evaluate import evaluate
 from peclip.training.runtime import Runtime
 from peclip.video.parts import Parts, parts_path, save_parts
-from peclip.weights.checkpoint import Checkpoint, load_model
+from peclip.weights.checkpoint import load_model
+from peclip.weights.folder import Checkpoint
 from peclip.weights.resolve import debug_config
 
 LABELS = LabelSet(("happiness", "surprise"))

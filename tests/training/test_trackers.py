@@ -17,8 +17,8 @@ from small import assert_equal, fresh, quick
 from peclip.data import Split
 from peclip.errors import ConfigError, MissingExtraError, TrainingError
 from peclip.training.progress import Hooks, Progress
-from peclip.training.reporting import JOURNAL, reporting
-from peclip.training.trackers import TRACKERS, TrackedRun
+from peclip.training.reporting import reporting
+from peclip.training.trackers import JOURNAL, TRACKERS, TrackedRun
 
 Told = list[tuple[str, Any]]
 SCORES = {f"{split}/{score}" for split in ("train", "val") for score in ("loss", "uar", "war")}

@@ -2,6 +2,7 @@ import os
 import pickle
 import sys
 from fractions import Fraction
+from importlib.metadata import version
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -17,8 +18,8 @@ from synthetic_videos import pictures, write_audio, write_video
 
 from peclip.errors import ConfigError, DeviceError, VideoError
 from peclip.video.frames import Frames
-from peclip.video.reader import available_decoders, open_video
-from peclip.video.readers import camera, pyav_picture, streaming, torchcodec
+from peclip.video.reader import open_video
+from peclip.video.readers import camera, ffmpeg, pyav_picture, streaming, torchcodec
 
 
 @pytest.fixture(scope="session")
@@ -474,7 +475,6 @@ def test_without_ffmpeg_auto_is_pyav_and_torchcodec_names_the_missing_package(cl
     ) as caught:
         open_video(clip, decoder="torchcodec")
     assert caught.value.exit_code == 5
-    assert list(available_decoders()) == ["pyav"]
 
 
 def test_a_failed_torchcodec_import_is_a_reason_and_not_a_crash(monkeypatch):
@@ -482,10 +482,18 @@ def test_a_failed_torchcodec_import_is_a_reason_and_not_a_crash(monkeypatch):
     assert "torchcodec" in str(torchcodec.load_problem.__wrapped__())
 
 
-def test_available_decoders_have_versions():
-    decoders = available_decoders()
-    assert av.__version__ in decoders["pyav"]
-    assert ("torchcodec" in decoders) == (PROBLEM is None)
+def test_the_state_of_torchcodec_is_found_without_importing_it(monkeypatch):
+    about, problem = ffmpeg.torchcodec_state()
+    assert (problem is None) == (PROBLEM is None)
+    if problem is None:
+        import torchcodec as library
+
+        assert about == (
+            f"torchcodec {version('torchcodec')}, FFmpeg {library.ffmpeg_major_version}"
+        )
+    monkeypatch.setattr(ffmpeg, "_ffmpeg", lambda: None)
+    monkeypatch.setattr(sys, "platform", "linux")
+    assert ffmpeg.torchcodec_state() == (None, ffmpeg.MISSING)
 
 
 def test_an_unknown_decoder_is_refused(clip):

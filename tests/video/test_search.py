@@ -161,6 +161,26 @@ def test_a_new_face_is_found_within_half_a_second(
     assert [len(faces) - len(known) for faces in found] == [0, 0, 0, 0, 0, 1, 1]
 
 
+class Faint(Faces):
+    """Sees squares brighter than 30."""
+
+    def detect(self, image: Image, max_side: int = MAX_SIDE) -> list[FaceBox]:
+        return super().detect(np.where(image > 30, image, 0), max_side)
+
+
+@pytest.mark.parametrize("rate", [2, 5])
+def test_a_face_that_fades_in_is_found_when_it_is_bright_enough(rate: int) -> None:
+    """It gets brighter by `rate` levels per second, its left border four times as fast, beside a known face."""
+    search, still = FaceSearch(Faint()), scene((100, 100, 200), size=(1280, 720))
+    for half_seconds in range(64 // rate + 2):
+        level = rate * half_seconds / 2
+        frame = still.copy()
+        frame[400:528, 900:1028] = int(level)
+        frame[400:528, 900:916] = int(min(4 * level, 255))
+        found = search.find(frame, half_seconds / 2)
+        assert len(found) == 1 + (int(level) > 30), half_seconds
+
+
 def test_a_cut_is_searched_at_once() -> None:
     """The new shot has a face where the old one had its face, and another one."""
     old, new = scene((300, 300, 200)), scene((300, 300, 200), (1500, 700, 100))

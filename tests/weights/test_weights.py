@@ -28,14 +28,12 @@ from peclip.recognizers.pe_clip import PEClip
 from peclip.settings import Settings, load_settings
 from peclip.types import Batch
 from peclip.weights.checkpoint import (
-    MODEL,
-    Checkpoint,
-    _Undrawn,
+    Undrawn,
     load_model,
     load_tensors,
-    read_checkpoint,
     save_model,
 )
+from peclip.weights.folder import MODEL, Checkpoint, read_checkpoint
 from peclip.weights.parameter_counts import count_parameters
 from peclip.weights.resolve import (
     BACKBONES,
@@ -174,7 +172,7 @@ def test_a_full_checkpoint_holds_everything_and_needs_no_backbone(
 
 def test_values_that_a_file_replaces_are_not_drawn() -> None:
     state = torch.get_rng_state()
-    with _Undrawn():
+    with Undrawn():
         layer = torch.nn.Linear(3, 2)
         torch.nn.init.normal_(layer.weight)
         assert torch.equal(layer(torch.zeros(1, 3)), layer.bias[None]), "everything else works"

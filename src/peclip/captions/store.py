@@ -16,7 +16,7 @@ from typing import Self
 
 from peclip.data.caption_file import read_caption_rows
 from peclip.errors import ConfigError
-from peclip.files import lock, unlock
+from peclip.files import lock, unlock, write_problem
 from peclip.text.comparison import differences
 from peclip.text.parsing import parse_json
 
@@ -63,8 +63,12 @@ class CaptionStore:
                 f"Captions cannot be written to {str(path)!r}; use a .jsonl file in an existing "
                 "folder."
             )
-        if not os.access(path if path.exists() else folder, os.W_OK):
-            raise ConfigError(f"{path} is not writable; choose a file in a writable folder.")
+        problem = write_problem(folder)
+        if problem is not None or (path.exists() and not os.access(path, os.W_OK)):
+            raise ConfigError(
+                f"{path} is not writable ({problem or 'Permission denied'}); choose a file in a "
+                "writable folder."
+            )
         self.path = path
         # Locked before reading: a line being written by another run looks truncated.
         self._lock = lock(path)

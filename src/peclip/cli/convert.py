@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from peclip.cli import console
+from peclip.errors import CheckpointError
 
 
 def convert(
@@ -45,6 +46,8 @@ def convert(
 
     peclip convert PE-CLIP_BestModel.pth my-model --full
     """
+    if not checkpoint.is_file():  # before torch is imported
+        raise CheckpointError(f"{str(checkpoint)!r} does not exist or is not a file.")
     from peclip.weights.convert import convert_release
 
     names = None if labels is None else labels.split(",")

@@ -13,11 +13,12 @@ from typing import Literal
 
 from peclip.downloads.direct import RemoteFile
 from peclip.errors import install_command, optional_requirements
+from peclip.files import write_problem
 from peclip.settings import Settings, load_settings
 from peclip.video.detectors.registry import DETECTORS
 from peclip.video.parts import LANDMARKER
-from peclip.video.reader import available_decoders
-from peclip.video.readers.torchcodec import load_problem
+from peclip.video.readers import pyav_probe
+from peclip.video.readers.ffmpeg import torchcodec_state
 
 _CORE = ("peclip", "torch", "torchvision", "open_clip_torch", "opencv-python-headless")
 _PURPOSES = {
@@ -84,13 +85,14 @@ def _core() -> Iterator[Finding]:
 
 
 def _decoders() -> Iterator[Finding]:
-    found = available_decoders()
-    for name, about in found.items():
-        yield Finding(name, about)
-    if "torchcodec" not in found:
+    yield Finding("pyav", pyav_probe.version())
+    about, problem = torchcodec_state()
+    if about is not None:
+        yield Finding("torchcodec", about)
+    else:
         yield Finding(
             "torchcodec",
-            f"unavailable: {load_problem()}",
+            f"unavailable: {problem}",
             "optional",
             "PyAV is used instead. To use torchcodec, install FFmpeg: apt install ffmpeg, brew "
             "install ffmpeg, or conda install -c conda-forge ffmpeg.",
@@ -123,7 +125,7 @@ def _cache(settings: Settings) -> Iterator[Finding]:
     folder = settings.cache_dir
     # The folder may not exist yet: check its closest existing parent.
     existing = next(path for path in (folder, *folder.absolute().parents) if os.path.exists(path))
-    writable = existing.is_dir() and os.access(existing, os.W_OK) and _can_be_named(folder)
+    writable = write_problem(existing) is None and _can_be_named(folder)
     yield Finding(
         "cache",
         f"{folder} ({_megabytes(folder):.0f} MB)",

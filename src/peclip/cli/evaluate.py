@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Mapping
 from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -29,12 +31,14 @@ from peclip.cli.score import PlotOpt, TargetsOpt, check_report_outputs, score
 from peclip.config import check
 from peclip.data.config import DataConfig
 from peclip.errors import ConfigError
+from peclip.labels import LabelSet, effective_prior_weight
 from peclip.literals import Precision
 from peclip.runs.evaluate_options import EvaluateOptions
 
 if TYPE_CHECKING:
     from rich.progress import Progress
 
+    from peclip.data import Split
     from peclip.metrics.scoring import Evaluation
 
 PredictionsOpt = Annotated[
@@ -119,29 +123,25 @@ def evaluate(
             overwrite=overwrite,
         )
         return
-    check_report_outputs(output, plot, overwrite=overwrite)
-    data = _changed(data, changes or [])
+    data = data if changes is None else _changed(data, changes)
     if targets is not None or not {"dataset", "root"} <= data.keys():
         raise ConfigError(
             "evaluate requires --dataset NAME and --data-root DIR. To score a prediction file "
             "instead, use peclip score FILE."
         )
+    model = model or "nano"
+    _check_computation(model, device, precision)
+    check_report_outputs(output, plot, overwrite=overwrite)
     number, all_folds = read_fold(fold)
     config = check(DataConfig, data | {"fold": number})
     own = {} if labels is None else {"labels": read_labels(labels)}
     checked = check(EvaluateOptions, options | own)
     if save_predictions is not None:
         _check_predictions(save_predictions, config, all_folds=all_folds, overwrite=overwrite)
+    splits = _checked_splits(model, config, checked, all_folds=all_folds)
     with console.progress_bar(enabled=progress) as bar:
-        found = _evaluate(
-            model or "nano",
-            config,
-            checked,
-            all_folds=all_folds,
-            computing=(device, precision),
-            predictions_path=save_predictions,
-            bar=bar,
-        )
+        computing = device, precision
+        found = _evaluate(model, config, checked, splits, computing, save_predictions, bar)
     if found is not None:
         tell(found)
         show(found, form, output, plot)
@@ -192,12 +192,45 @@ def _check_predictions(path: Path, data: DataConfig, *, all_folds: bool, overwri
         check_output(output, overwrite=overwrite, endings=[".csv"])
 
 
+def _check_computation(model: str, device: str, precision: Precision) -> None:
+    """Checks the model, unless it is a folder, and the device before anything else is imported.
+
+    Raises:
+        UserError: the model is unknown, or this machine does not have the device.
+    """
+    from peclip.recognizers.early_checks import check_computation, check_model
+
+    check_computation(device, precision)
+    if not os.path.isdir(model):  # the folder of a run may have a model for every fold
+        check_model(model)
+
+
+def _checked_splits(
+    model: str, data: DataConfig, options: EvaluateOptions, *, all_folds: bool
+) -> dict[int | None, Split]:
+    """Reads the splits, and checks the model of every fold before torch is imported.
+
+    Raises:
+        UserError: videos are missing, a model is unknown, or its labels or the prior weight do not fit.
+    """
+    from peclip.recognizers.early_checks import check_model
+    from peclip.runs.splits import known_samples, read_fold_splits
+    from peclip.weights.folder import model_of
+
+    splits = read_fold_splits(data, options.split, all_folds=all_folds)
+    for fold, split in splits.items():
+        config = check_model(model_of(model, fold))
+        if config is not None:
+            effective_prior_weight(config, options.prior_weight)
+            known_samples(split, LabelSet.of(options.labels or config.labels))
+    return splits
+
+
 def _evaluate(
     model: str,
     data: DataConfig,
     options: EvaluateOptions,
-    *,
-    all_folds: bool,
+    splits: Mapping[int | None, Split],
     computing: tuple[str, Precision],
     predictions_path: Path | None,
     bar: Progress,
@@ -215,7 +248,7 @@ def _evaluate(
             model,
             data,
             options,
-            all_folds=all_folds,
+            splits=splits,
             device=str(device),
             precision=computing[1],
             world=world,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast, get_args
 
@@ -23,6 +24,7 @@ from peclip.cli.reading_bar import ReadingBar
 from peclip.config import check
 from peclip.errors import ConfigError
 from peclip.files import locked
+from peclip.labels import LabelSet
 from peclip.literals import ExplainMethod
 from peclip.predict_options import PredictOptions
 from peclip.results.figures import FIGURE_ENDINGS, check_matplotlib
@@ -109,12 +111,16 @@ def explain(
     peclip explain clip.mp4 --method leave-one-out --method occlusion -o why.json
     """
     checked = check(PredictOptions, options)
+    for option, value in (("--at", at), ("--person", person)):
+        if value is not None and not value >= 0:
+            raise ConfigError(f"Invalid {option} {value:g}: use a number of at least 0.")
     stdout = output is not None and str(output) == "-"
     check_output(output, overwrite=overwrite, endings=ENDINGS)
     if output is not None and output.suffix.lower() in FIGURE_ENDINGS:
         check_matplotlib("A picture of an explanation")
     where = _source(source)
     own = None if labels is None else read_labels(labels)
+    _check_model(model, device, checked, label, own)
     # After the checks, because these import torch.
     from peclip.explain.explaining import check_network
     from peclip.explain.explaining import explain as explain_video
@@ -148,17 +154,45 @@ def explain(
         console.note(f"{output}: {_summary(found)}")
 
 
+def _check_model(
+    model: str,
+    device: str,
+    options: PredictOptions,
+    label: str | None,
+    own: Mapping[str, str] | None,
+) -> None:
+    """Checks the model and the explained label before torch is imported.
+
+    Raises:
+        UserError: the model is unknown, or an option does not fit it.
+    """
+    from peclip.recognizers.early_checks import check_model, check_prediction
+
+    config = check_model(model)  # first: an exported model has no network
+    check_prediction(model, device, "auto", options)
+    labels = own if own is not None else None if config is None else config.labels
+    if label is not None and labels is not None:
+        LabelSet.of(labels).index(label)
+
+
 def _source(text: str) -> str | Path | int:
     """Returns the only source of an argument, found as `peclip predict` finds it."""
+    from peclip.downloads.address import without_password
     from peclip.video.omissions import Omissions
-    from peclip.video.sources import expand_source
+    from peclip.video.sources import expand_source, is_live_address
 
     found = expand_source(text, Omissions())
     if len(found) != 1:
         raise ConfigError(
             f"{text!r} has {len(found)} videos, and only the prediction for one can be explained. Name one of them."
         )
-    return found[0].location
+    where = found[0].location
+    if isinstance(where, int) or (isinstance(where, str) and is_live_address(where)):
+        raise ConfigError(
+            f"{without_password(str(where))} is a live source, of which no window can be found again. "
+            "Record it to a file, and explain that."
+        )
+    return where
 
 
 def _summary(found: Explanation) -> str:

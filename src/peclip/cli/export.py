@@ -31,6 +31,9 @@ def export(
     """
     check_output(output, overwrite=overwrite, endings=(f".{form}",))
     names = None if labels is None else read_labels(labels)
+    from peclip.recognizers.early_checks import check_model
+
+    check_model(model)
     from peclip.exporting.export import export_model
 
     difference = export_model(model, output, form=form, labels=names)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import PurePath
+from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -13,6 +15,7 @@ from peclip.text.display import printable
 if TYPE_CHECKING:
     from peclip.config import ModelConfig
     from peclip.downloads.direct import RemoteFile
+    from peclip.exported.facts import ExportedFacts
 
 models = typer.Typer(no_args_is_help=True, help="List, describe, download and locate models.")
 
@@ -92,13 +95,23 @@ def _list_backbones(form: ReportFormatOpt) -> None:
 @models.command()
 def info(name: NameArg, form: ReportFormatOpt = "table") -> None:
     """Show the architecture, labels and parameters of a model without downloading its backbone."""
+    if (facts := _exported_facts(name)) is not None:
+        about: dict[str, Any] = facts.model_dump(mode="json", exclude={"texts", "format_version"})
+        about |= {
+            "architecture": facts.config.architecture,
+            "backbone": facts.config.backbone,
+            "labels": {label: facts.texts[label] for label in facts.config.labels},
+        }
+        print_report(form, about, lambda: _print_facts(about, facts.config))
+        return
     from peclip.settings import load_settings
-    from peclip.weights.parameter_counts import count_parameters, outline
     from peclip.weights.resolve import resolve
 
     checkpoint = resolve(name, settings=load_settings(), with_tensors=False)
+    from peclip.weights.parameter_counts import count_parameters, outline  # imports torch
+
     config, counts = checkpoint.config, count_parameters(checkpoint.config)
-    about: dict[str, Any] = {
+    about = {
         "name": checkpoint.name,
         "revision": checkpoint.revision,
         "architecture": config.architecture,
@@ -116,18 +129,24 @@ def info(name: NameArg, form: ReportFormatOpt = "table") -> None:
     print_report(form, about, lambda: _print_info(about, config))
 
 
-def _print_info(about: dict[str, Any], config: ModelConfig) -> None:
-    for key in ("name", "architecture", "backbone", "pretrained"):
-        typer.echo(f"{key:<13} {printable(about[key] or '-')}")
-    typer.echo(f"{'frames':<13} {config.num_frames} of {config.preprocess.image_size} pixels")
+def _print_facts(about: dict[str, Any], config: ModelConfig) -> None:
+    """Prints what is known of every model, and of an exported one its licence and its version of peclip."""
+    keys = ("name", "architecture", "backbone", "pretrained", "licence", "peclip_version")
+    for key in (key for key in keys if key in about):
+        typer.echo(f"{key.replace('_', ' '):<14} {printable(about[key] or '-')}")
+    typer.echo(f"{'frames':<14} {config.num_frames} of {config.preprocess.image_size} pixels")
     if config.prior_weight is not None:
-        typer.echo(f"{'prior weight':<13} {config.prior_weight:g}")
+        typer.echo(f"{'prior weight':<14} {config.prior_weight:g}")
     typer.echo()
     columns, texts = ["label", "text"], [list(pair) for pair in about["labels"].items()]
     if config.prior is not None:
         columns.append("prior")
         texts = [[*row, f"{config.prior[row[0]]:.4f}"] for row in texts]
     console.print_table(columns, texts)
+
+
+def _print_info(about: dict[str, Any], config: ModelConfig) -> None:
+    _print_facts(about, config)
     rows = [
         [part, f"{n['total']:>14,}", f"{n['trainable']:>14,}"] for part, n in about["parts"].items()
     ]
@@ -141,13 +160,15 @@ def download(name: NameArg) -> None:
     """Download a model, the face detector `yunet` or the landmark detector `landmarker`, for offline use."""
     from peclip.downloads.direct import fetch
     from peclip.settings import load_settings
-    from peclip.weights.checkpoint import load_model
-    from peclip.weights.resolve import resolve
+    from peclip.weights.resolve import find_config, resolve
 
     settings, file = load_settings(), _file_of(name)
     if file is not None:
         typer.echo(fetch(file, settings.cache_dir, settings=settings))
         return
+    find_config(name, settings=settings)  # before torch is imported
+    from peclip.weights.checkpoint import load_model
+
     load_model(resolve(name, settings=settings), settings=settings)
     console.note(f"{name} is downloaded.")
 
@@ -155,11 +176,24 @@ def download(name: NameArg) -> None:
 @models.command()
 def path(name: NameArg) -> None:
     """Print the path where a model, `yunet` or `landmarker` is or will be cached."""
+    if _exported_facts(name) is not None:
+        typer.echo(name)
+        return
     from peclip.settings import load_settings
     from peclip.weights.resolve import locate
 
     settings, file = load_settings(), _file_of(name)
     typer.echo(locate(name, settings=settings) if file is None else settings.cache_dir / file.name)
+
+
+def _exported_facts(name: str) -> ExportedFacts | None:
+    """Returns what the file of an exported model states, `None` for any other name of a model."""
+    from peclip.exported.registry import EXPORTED
+
+    if (form := EXPORTED.get(PurePath(name).suffix.lower())) is None:
+        return None
+    facts: ExportedFacts = resolve_name(form.read_facts)(name)
+    return facts
 
 
 def _file_of(name: str) -> RemoteFile | None:

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from peclip.errors import ConfigError
+from peclip.files import write_problem
 from peclip.literals import Precision
 
 ReportFormat = Literal["table", "json"]
@@ -33,10 +34,11 @@ def check_output(output: Path | None, *, overwrite: bool, endings: Sequence[str]
         )
     # A pipe or a device, such as /dev/stdout, is written directly; a file is created in its folder.
     special = output.exists() and not output.is_file()
-    if not special and not os.access(output.absolute().parent, os.W_OK):
+    problem = None if special else write_problem(output.absolute().parent)
+    if problem is not None:
         raise ConfigError(
-            f"The folder containing the output file {str(output)!r} is not writable. Choose a "
-            "file in a writable folder."
+            f"The folder containing the output file {str(output)!r} is not writable: {problem}. "
+            "Choose a file in a writable folder."
         )
     if endings and output.suffix.lower() not in endings:
         raise ConfigError(

@@ -128,8 +128,10 @@ def plots(
     names = _names(source, compare, only, features, subjects)
     if "tsne" in names:
         from peclip.metrics.embedding import check_sklearn
+        from peclip.recognizers.early_checks import check_computation
 
         check_sklearn()
+        check_computation(device)
     if data_root is not None and (only is None or "tsne" not in names or features is not None):
         raise ConfigError("--data-root is for computing features with --only tsne; remove it.")
     _check_folder(output, names, form, overwrite=overwrite)

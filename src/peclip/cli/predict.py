@@ -41,7 +41,7 @@ from peclip.cli.reading_bar import ReadingBar
 from peclip.config import check
 from peclip.errors import ConfigError, VideoError
 from peclip.files import locked
-from peclip.literals import EngineName, RowFormat
+from peclip.literals import EngineName, Precision, RowFormat
 from peclip.predict_options import PredictOptions
 
 if TYPE_CHECKING:
@@ -161,7 +161,7 @@ def predict(
         paths, output, all_names, blur=blur, pictures=pictures, excel=excel, overwrite=may_exist
     )
     files = check_row_output(output, chosen, all_names, overwrite=may_exist)
-    # After the checks, because these import torch.
+    _check_model(model, device, precision, checked, engine)
     from peclip.engines.base import Job, Pool
 
     job = Job(
@@ -180,6 +180,15 @@ def predict(
     single, folder = (output, None) if files is None else (None, output)
     lock = partial(locked, single, *sides.paths, folder=folder)
     _write(job, engine, sources, rows, lock, len(all_names) > 1, bar=bar)
+
+
+def _check_model(
+    model: str, device: str, precision: Precision, options: PredictOptions, engine: EngineName
+) -> None:
+    """Checks what can be checked before torch is imported; the devices of workers are not those of this machine."""
+    from peclip.recognizers.early_checks import check_prediction
+
+    check_prediction(model, device if engine == "local" else "auto", precision, options)
 
 
 def _check_workers(engine: EngineName, *given: float | None) -> None:

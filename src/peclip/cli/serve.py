@@ -13,6 +13,7 @@ from peclip.cli.interruption import Interruption
 from peclip.cli.options import DeviceOpt, ModelOpt, PrecisionOpt
 from peclip.config import check
 from peclip.errors import MissingExtraError
+from peclip.predict_options import PredictOptions
 from peclip.serving.limits import ServeOptions
 
 
@@ -52,6 +53,9 @@ def serve(
     except ImportError:
         raise MissingExtraError("peclip serve", "web") from None
     check_access(host, token)
+    from peclip.recognizers.early_checks import check_prediction
+
+    check_prediction(model, device, precision, PredictOptions())
     service = Service(checked, model=model, device=device, precision=precision)
     console.note(f"loading {model}")
 

@@ -115,6 +115,9 @@ def train(
         _refuse(begun | {"--overwrite": overwrite})
         config = _configure(str(_config_of(resume)), flags, None, changes or [])
     folder = resume or _folder(config, name, out, overwrite=overwrite)
+    from peclip.runs.early_checks import check_run
+
+    check_run(config, folder, device, resume=resume is not None, overwrite=overwrite)
     report = _run(config, folder, device, resume is not None, overwrite, progress)
     if report is not None:
         _print(report, folder, form)
@@ -162,7 +165,7 @@ def _config_of(folder: Path) -> Path:
 
 
 def _folder(config: RunConfig, name: str | None, out: Path | None, *, overwrite: bool) -> Path:
-    from peclip.runs.run_folder import free_path
+    from peclip.runs.run_files import free_path
 
     if name is not None and out is not None:
         raise ConfigError("--name and --out both set the run folder; use only one of them.")
@@ -182,7 +185,7 @@ def _run(
     """Runs in every process of the group; returns the report in the main process."""
     from peclip.cli.training_bar import listener
     from peclip.runs.one_fold import RunContext
-    from peclip.runs.run_folder import command_line
+    from peclip.runs.run_files import command_line
     from peclip.runs.stages import run
     from peclip.training.distributed import joined, world_of
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import field_validator, model_validator
+from pydantic import AfterValidator, model_validator
 
 from peclip.config import BackboneSizes, Config, ModelConfig, check
 from peclip.errors import CheckpointError, ConfigError
@@ -15,8 +15,23 @@ from peclip.text.parsing import parse_json
 _MAX_FACT = 1000
 
 
+def _check_fact(value: str) -> str:
+    if not value.strip():
+        raise ValueError("is empty")
+    check_text("It", value, limit=_MAX_FACT)
+    return value
+
+
+Fact = Annotated[str, AfterValidator(_check_fact)]
+"""A text that can be printed and is not empty."""
+
+
 class ExportedConfig(ModelConfig):
     """The fields that all architectures share: those of a network's construction are not needed any more."""
+
+    architecture: Fact
+    backbone: Fact = ModelConfig.model_fields["backbone"].default
+    pretrained: Fact | None = ModelConfig.model_fields["pretrained"].default
 
     @classmethod
     def for_backbone(cls, backbone: str, pretrained: str | None, sizes: BackboneSizes) -> Self:
@@ -29,30 +44,26 @@ class ExportedFacts(Config):
 
     format_version: Literal[1] = 1
     """Version of these facts."""
-    name: str
+    name: Fact
     """Of the model that was exported; the model name in the rows."""
-    revision: str = ""
+    revision: Annotated[str, AfterValidator(lambda text: text and _check_fact(text))] = ""
     """Of that model, if it is from a hub repository."""
-    licence: str = "unknown"
+    licence: Fact = "unknown"
     """Licence of the weights, from the model card."""
-    peclip_version: str
+    peclip_version: Fact
     """The version that wrote the file."""
     texts: dict[str, str]
     """The text whose features stand for each label."""
     config: ExportedConfig
     """Labels, frames, preprocessing, crop geometry, prior, face ranges and baselines."""
 
-    @field_validator("name", "revision", "licence", "peclip_version")
-    @classmethod
-    def _check_fact(cls, value: str) -> str:
-        check_text("It", value, limit=_MAX_FACT)
-        return value
-
     @model_validator(mode="after")
     def _check_texts(self) -> Self:
         if set(self.texts) != set(self.config.labels):
             raise ValueError("texts must have one text for each of the labels")
-        for text in self.texts.values():
+        for label, text in self.texts.items():
+            if not text.strip():
+                raise ValueError(f"the text of {label!r} is empty")
             check_text("The label text", " ".join(text.split()), limit=MAX_TEXT)
         return self
 

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 METADATA = "peclip"
 """Key of the facts in the metadata of a file."""
 INPUT, OUTPUT = "crops", "logits"
+_FATAL = 4
+"""Severity of the messages that onnxruntime prints."""
 _MAX_BYTES = 2**31 - 1
 """No protocol buffer is larger."""
 
@@ -48,14 +50,7 @@ def load_onnx(
         MissingExtraError: onnxruntime is not installed.
     """
     _check_choices(str(name), revision, device, precision)
-    content = _read(Path(name))
-    file = ONNXFile(content, str(name))
-    if METADATA not in file.metadata:
-        raise CheckpointError(
-            f"{str(name)!r} does not state its labels and its preprocessing. Use a file written by "
-            "peclip export."
-        )
-    facts = ExportedFacts.read(file.metadata[METADATA], str(name))
+    content, facts = _read(Path(name))
     session, version = _open(content, str(name))
     _check_shapes(session, facts.config, str(name))
 
@@ -93,7 +88,29 @@ def _check_choices(name: str, revision: str | None, device: str, precision: str)
         )
 
 
-def _read(path: Path) -> bytes:
+def read_facts(name: str | Path) -> ExportedFacts:
+    """Returns what a file states about its model, which needs neither torch nor onnxruntime.
+
+    Raises:
+        ConfigError: there is no such file.
+        CheckpointError: the file is corrupt, too large, or was not written by `peclip export`.
+    """
+    return _read(Path(name))[1]
+
+
+def _read(path: Path) -> tuple[bytes, ExportedFacts]:
+    """Returns the content of a file, and what it states about its model."""
+    content = _content(path)
+    file = ONNXFile(content, str(path))
+    if METADATA not in file.metadata:
+        raise CheckpointError(
+            f"{str(path)!r} does not state its labels and its preprocessing. Use a file written by "
+            "peclip export."
+        )
+    return content, ExportedFacts.read(file.metadata[METADATA], str(path))
+
+
+def _content(path: Path) -> bytes:
     try:
         if path.stat().st_size > _MAX_BYTES:
             raise CheckpointError(
@@ -117,14 +134,21 @@ def _open(content: bytes, name: str) -> tuple[InferenceSession, str]:
     except ImportError:
         raise MissingExtraError("A model in an ONNX file", "onnx") from None
     options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3  # errors, which are raised as well
+    # What it would print is also raised.
+    options.log_severity_level = _FATAL
+    onnxruntime.set_default_logger_severity(_FATAL)
     # Threads that wait would spin on the cores that decoding and face detection need.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     threads = os.environ.get("OMP_NUM_THREADS", "")
     if threads.isdecimal() and 0 < int(threads) <= 1024:
         options.intra_op_num_threads = int(threads)  # otherwise one per core
     try:
-        session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+        session = onnxruntime.InferenceSession(
+            content,
+            options,
+            providers=["CPUExecutionProvider"],
+            enable_fallback=0,  # to the same provider, with a message on standard output
+        )
     except Exception as error:  # they have no common base
         raise CheckpointError(f"onnxruntime cannot load {name!r}: {cause(error)}.") from None
     return session, onnxruntime.__version__

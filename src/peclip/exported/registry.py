@@ -2,5 +2,18 @@
 
 from __future__ import annotations
 
-LOADERS: dict[str, str] = {".onnx": "peclip.exported.onnx:load_onnx"}
-"""Function that loads such a file, as `module:object`, imported when it is needed."""
+from typing import NamedTuple
+
+
+class ExportedFormat(NamedTuple):
+    """How a file is read, by functions that are named as `module:object` and imported when they are needed."""
+
+    load: str
+    """Returns the `ExportedModel`."""
+    read_facts: str
+    """Returns the `ExportedFacts` without loading the model."""
+
+
+EXPORTED: dict[str, ExportedFormat] = {
+    ".onnx": ExportedFormat("peclip.exported.onnx:load_onnx", "peclip.exported.onnx:read_facts")
+}

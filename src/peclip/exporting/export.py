@@ -8,7 +8,7 @@ from pkgutil import resolve_name
 
 from peclip.errors import ConfigError, ExportError
 from peclip.exported.facts import ExportedFacts
-from peclip.exported.registry import LOADERS
+from peclip.exported.registry import EXPORTED
 from peclip.exporting.parity import TOLERANCE, largest_difference
 from peclip.exporting.registry import FORMATS
 from peclip.exporting.window_logits import WindowLogits
@@ -85,7 +85,7 @@ def _load(name: str | Path | None) -> tuple[Recognizer, str]:
 
 def _check(recognizer: Recognizer, path: Path, suffix: str) -> float:
     """Returns the largest difference between the logits of a file and those of its network."""
-    found = largest_difference(recognizer.loaded, resolve_name(LOADERS[suffix])(path))
+    found = largest_difference(recognizer.loaded, resolve_name(EXPORTED[suffix].load)(path))
     if not found <= TOLERANCE:  # a NaN as well
         raise ExportError(
             f"The exported model differs from {recognizer.name!r} by {found:.2g} in a logit, but at most "

@@ -13,7 +13,7 @@ from peclip.literals import ExportFormat
 
 
 class Format(NamedTuple):
-    """How a format is written; `peclip.exported.registry.LOADERS` reads it by its suffix."""
+    """How a format is written; `peclip.exported.registry.EXPORTED` reads it by its suffix."""
 
     suffix: str
     write: Callable[[WindowLogits, ExportedFacts, Path], None]

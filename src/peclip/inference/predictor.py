@@ -8,10 +8,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Self
 
 from peclip.config import ModelConfig
-from peclip.errors import ConfigError
 from peclip.inference.session import BATCH, ScoreFn, Session
 from peclip.inference.source import Video
-from peclip.labels import LabelSet, effective_prior_weight
+from peclip.labels import LabelSet
 from peclip.predict_options import PredictOptions
 from peclip.results.prediction import Prediction
 from peclip.results.rows import Row
@@ -165,17 +164,7 @@ class VideoPredictor(ABC):
         Raises:
             ConfigError: captions, sound or a prior weight were given, but the model does not use them.
         """
-        if options.captions is not None and not self.config.reads_captions:
-            given = f"{self.name} does not read captions, but {str(options.captions)!r} was passed"
-            raise ConfigError(
-                f"{given}. Remove the captions, or use a model trained with captions."
-            )
-        if options.sound != "single" and self.config.sound is None:
-            raise ConfigError(
-                f"{self.name} does not read sound, but sound={options.sound} was passed. Remove the option, or use a model "
-                "trained with sound."
-            )
-        return effective_prior_weight(self.config, options.prior_weight)
+        return options.prior_weight_for(self.name, self.config)
 
     def detector(self, options: PredictOptions) -> FaceDetector | None:
         """Returns the face detector for some options, loaded once in each thread; `None` for whole frames.

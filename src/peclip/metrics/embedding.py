@@ -7,6 +7,7 @@ classes, which already contain the decision; here, the features are embedded tha
 from __future__ import annotations
 
 from dataclasses import dataclass
+from importlib.util import find_spec
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,10 +36,8 @@ def check_sklearn() -> None:
     Raises:
         MissingExtraError: scikit-learn is not installed.
     """
-    try:
-        import sklearn  # noqa: F401
-    except ImportError:
-        raise MissingExtraError("t-SNE", "tsne") from None
+    if find_spec("sklearn") is None:
+        raise MissingExtraError("t-SNE", "tsne")
 
 
 def chosen(number: int, limit: int = MAX_EMBEDDED, *, seed: int = 0) -> NDArray[np.int64]:

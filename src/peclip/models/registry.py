@@ -1,19 +1,21 @@
-"""The models by the name of their architecture: one entry each."""
+"""The models by the name of their architecture: one entry each. Nothing here imports torch before `build_model`."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
 from pkgutil import resolve_name
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from peclip.config import ModelConfig, check
 from peclip.errors import ConfigError
-from peclip.models.base import ExpressionModel
 from peclip.models.fine_cliper_config import FineCLIPERConfig
 from peclip.models.pe_clip_config import LoraClipConfig, PEClipConfig, PlainClipConfig
 from peclip.text.bounds import check_bounds
 from peclip.text.parsing import parse_json
+
+if TYPE_CHECKING:
+    from peclip.models.base import ExpressionModel  # imports torch
 
 
 class Architecture(NamedTuple):

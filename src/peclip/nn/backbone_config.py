@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib import resources
 from importlib.util import find_spec
@@ -79,7 +80,49 @@ def published_names() -> tuple[str, ...]:
     return tuple(_published())
 
 
-def is_plain(config: dict[str, Any]) -> bool:
+def check_published_weights(name: str, tag: str) -> None:
+    """Checks that open_clip may have weights of this name for one of its models.
+
+    Raises:
+        ConfigError: it has not.
+    """
+    tags = _published_tags().get(name.removesuffix("-quickgelu"), ())
+    if tags and tag not in tags:
+        raise unknown_weights(name, tag, tags)
+
+
+def unknown_weights(name: str, tag: str, tags: Sequence[str]) -> ConfigError:
+    """Returns the error about a weight tag that is none of the tags of a backbone."""
+    known = f"choose one of {', '.join(tags)}" if tags else "it has none, so use another backbone"
+    return ConfigError(f"Unknown weights {tag!r} for the backbone {name!r}; {known}.")
+
+
+@cache
+def _published_tags() -> dict[str, tuple[str, ...]]:
+    """Returns the weight tags of open_clip's models, with both activations, from its code, which is not run.
+
+    A model is missing if the code states its tags in another form.
+    """
+    text = (open_clip_folder() / "pretrained.py").read_text(encoding="utf-8")
+    named, tags = dict[str, tuple[str, ...]](), dict[str, tuple[str, ...]]()
+
+    def tags_in(table: ast.expr) -> tuple[str, ...]:
+        if isinstance(table, ast.Name):
+            return named.get(table.id, ())
+        return tuple(row.arg for row in getattr(table, "keywords", ()) if row.arg)
+
+    for node in ast.parse(text).body:
+        match node:
+            case ast.Assign([ast.Name("_PRETRAINED")], ast.Dict(names, tables)):
+                for name, table in zip(names, tables, strict=True):
+                    if isinstance(name, ast.Constant):
+                        tags[str(name.value)] = tags_in(table)
+            case ast.Assign([ast.Name(variable)], value):
+                named[variable] = tags_in(value)
+    return tags
+
+
+def is_plain(config: Mapping[str, Any]) -> bool:
     """Returns whether a configuration only has what `nn.transformers.Clip` implements."""
     vision = config["vision_cfg"]
     return (

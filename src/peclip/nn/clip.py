@@ -26,7 +26,8 @@ from peclip.nn.tokenizer import ClipTokenizer
 from peclip.nn.tower_parts import UnsupportedTower
 from peclip.nn.towers import TextTower, VisionTower
 from peclip.nn.transformers import Clip
-from peclip.nn.weight_file import WeightFile, load_weight_file
+from peclip.nn.weight_file import load_weight_file
+from peclip.nn.weight_name import WeightFile
 
 _VOCABULARY = 49408
 _MERGES = "bpe_simple_vocab_16e6.txt.gz"
@@ -95,21 +96,6 @@ def towers(name: str, model: Any, tokenizer: Any) -> tuple[VisionTower, TextTowe
         return VisionTower(model.visual), TextTower(getattr(model, "text", model), tokenizer)
     except UnsupportedTower as reason:
         raise ConfigError(refusal(name, str(reason))) from None
-
-
-def shorter_tower(name: str) -> int:
-    """Returns the number of layers of a backbone's shorter tower.
-
-    Raises:
-        ConfigError: as for `backbone_config`, or the backbone cannot be adapted.
-    """
-    config = backbone_config(name)
-    if is_plain(config):
-        return min(int(config[part]["layers"]) for part in ("vision_cfg", "text_cfg"))
-    from peclip.nn import published
-
-    vision, text = published.outline(name)
-    return min(len(vision.blocks), len(text.blocks))
 
 
 def _build(name: str, config: dict[str, Any]) -> Any:

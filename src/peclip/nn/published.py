@@ -20,7 +20,7 @@ from safetensors import SafetensorError
 
 from peclip.downloads.hub import checked_responses
 from peclip.errors import CheckpointError, ConfigError, WeightsError, first_line
-from peclip.nn.backbone_config import backbone_config, refusal
+from peclip.nn.backbone_config import backbone_config, refusal, unknown_weights
 from peclip.nn.clip_block import QuickGELU
 from peclip.nn.open_clip_towers import text_parts, vision_parts
 from peclip.nn.tower_parts import TextParts, UnsupportedTower, VisionParts
@@ -77,10 +77,7 @@ def check_tag(name: str, tag: str, *, quick_gelu: bool) -> None:
     """
     tags = open_clip.list_pretrained_tags_by_model(name)
     if tag not in tags:
-        known = (
-            f"choose one of {', '.join(tags)}" if tags else "it has none, so use another backbone"
-        )
-        raise ConfigError(f"Unknown weights {tag!r} for the backbone {name!r}; {known}.")
+        raise unknown_weights(name, tag, tags)
     trained_with = bool(open_clip.get_pretrained_cfg(name, tag).get("quick_gelu", False))
     if trained_with != quick_gelu:
         # open_clip only warns here, and the features are then silently wrong.

@@ -8,11 +8,9 @@ be those of the backbone.
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 from torch import Tensor
 
@@ -20,53 +18,10 @@ from peclip.downloads.hub import download_repository
 from peclip.errors import CheckpointError, ConfigError
 from peclip.nn.layouts import LAYOUTS, canonical_tensors, read_state, sizes, sizes_of_backbones
 from peclip.nn.tensor_file import copy_tensors, counted
+from peclip.nn.weight_name import DIGEST, WeightFile
 from peclip.settings import load_settings
 from peclip.text.bounds import read_text
 from peclip.text.parsing import parse_json
-
-_REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+")
-_DIGEST = re.compile(r"[0-9a-f]{64}")
-_FORMS = "file:PATH or hub:OWNER/NAME/FILE[@REVISION], each with an optional #SHA256"
-
-
-@dataclass(frozen=True, slots=True)
-class WeightFile:
-    """Where the weights of a backbone are: `file:PATH[#SHA256]` or `hub:OWNER/NAME/FILE[@REVISION][#SHA256]`."""
-
-    path: str
-    """Of a local file, or inside the repository."""
-    repository: str | None = None
-    revision: str | None = None
-    sha256: str | None = None
-
-    @classmethod
-    def parse(cls, text: str) -> Self | None:
-        """Returns the file that a value of `pretrained` names, or `None` for a weight tag.
-
-        Raises:
-            ConfigError: it begins like a file, but is incomplete.
-        """
-        kind, colon, rest = text.partition(":")
-        if not colon or kind not in ("file", "hub"):
-            return None
-        rest, _, digest = rest.partition("#")
-        if digest and not _DIGEST.fullmatch(digest):
-            raise ConfigError(
-                f"Invalid checksum in {text!r}: a SHA-256 has 64 digits 0-9 a-f; compute it with: sha256sum FILE"
-            )
-        if kind == "file" and rest:
-            return cls(rest, sha256=digest or None)
-        rest, _, revision = rest.partition("@")
-        owner, _, inside = rest.partition("/")
-        name, _, path = inside.partition("/")
-        if not path or not _REPOSITORY.fullmatch(f"{owner}/{name}"):
-            raise ConfigError(f"Invalid weights {text!r}; use {_FORMS}.")
-        return cls(path, f"{owner}/{name}", revision or None, digest or None)
-
-    @property
-    def is_local(self) -> bool:
-        """Whether only this machine has the file."""
-        return self.repository is None
 
 
 def load_weight_file(
@@ -123,7 +78,7 @@ def _located(file: WeightFile, backbone: str, *, offline: bool) -> Path:
             f"The hub repository {file.repository!r} has no file {file.path!r}. Look up its name on the hub."
         )
     blob = path.resolve().name  # the hub names a large file by its checksum
-    _check_digest(path, file.sha256 or (blob if _DIGEST.fullmatch(blob) else None))
+    _check_digest(path, file.sha256 or (blob if DIGEST.fullmatch(blob) else None))
     return path
 
 

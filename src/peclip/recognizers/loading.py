@@ -1,11 +1,11 @@
-"""`load`: any model by name. This module does not import torch, which a file of `LOADERS` does not need."""
+"""`load`: any model by name. This module does not import torch, which a file of `EXPORTED` does not need."""
 
 from __future__ import annotations
 
 from pathlib import Path, PurePath
 from pkgutil import resolve_name
 
-from peclip.exported.registry import LOADERS
+from peclip.exported.registry import EXPORTED
 from peclip.inference.predictor import VideoPredictor
 from peclip.literals import Precision
 
@@ -36,6 +36,6 @@ def load(
         DeviceError: the device or precision is unavailable.
     """
     suffix = "" if name is None else PurePath(name).suffix.lower()
-    loader = resolve_name(LOADERS.get(suffix, _PRETRAINED))
+    loader = resolve_name(EXPORTED[suffix].load if suffix in EXPORTED else _PRETRAINED)
     loaded: VideoPredictor = loader(name, revision=revision, device=device, precision=precision)
     return loaded

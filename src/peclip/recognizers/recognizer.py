@@ -23,7 +23,8 @@ from peclip.nn.backbone_config import has_closed_vocabulary
 from peclip.recognizers.predictor import Predictor
 from peclip.settings import Settings, load_settings
 from peclip.training.config import TrainConfig
-from peclip.weights.checkpoint import Checkpoint, load_model, save_model
+from peclip.weights.checkpoint import load_model, save_model
+from peclip.weights.folder import Checkpoint
 from peclip.weights.model_card import write_card
 from peclip.weights.resolve import resolve
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from importlib.util import find_spec
 from itertools import cycle
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -48,15 +49,13 @@ def ink_on(colour: str) -> str:
 
 
 def check_matplotlib(purpose: str) -> None:
-    """Checks that figures can be drawn, before a long computation for one.
+    """Checks that figures can be drawn, before a long computation for one, without importing matplotlib.
 
     Raises:
         MissingExtraError: matplotlib is not installed; the message names the purpose.
     """
-    try:
-        import matplotlib.figure  # noqa: F401
-    except ImportError:
-        raise MissingExtraError(purpose, "plot") from None
+    if find_spec("matplotlib") is None:
+        raise MissingExtraError(purpose, "plot")
 
 
 def save_figure(figure: Figure, path: str | Path) -> None:

@@ -9,8 +9,9 @@ from dataclasses import replace
 from peclip.data import find_benchmark
 from peclip.runs.one_fold import FoldListener, RunContext, run_fold
 from peclip.runs.recipe import RunConfig, to_yaml
-from peclip.runs.run_folder import COMMAND, RunFolder
-from peclip.runs.run_folder import CONFIG as CONFIG_FILE
+from peclip.runs.run_files import COMMAND
+from peclip.runs.run_files import CONFIG as CONFIG_FILE
+from peclip.runs.run_folder import RunFolder
 from peclip.runs.run_report import RunReport
 from peclip.runs.splits import read_run_splits
 from peclip.settings import load_settings

@@ -10,18 +10,10 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from peclip.data import (
-    DataConfig,
-    Sample,
-    Split,
-    check_captions,
-    check_missing,
-    find_benchmark,
-    read_split,
-)
+from peclip.data import DataConfig, Sample, Split
 from peclip.data.dataset import Unreadable
 from peclip.data.streams.audio import count_silent
-from peclip.errors import ConfigError, DatasetError
+from peclip.errors import DatasetError
 from peclip.files import locked
 from peclip.labels import effective_prior_weight
 from peclip.literals import Precision
@@ -32,6 +24,7 @@ from peclip.metrics.scoring import Evaluation, FoldReport, score, together
 from peclip.recognizers.recognizer import Recognizer
 from peclip.runs.evaluate_options import EvaluateOptions
 from peclip.runs.fold_models import load_fold_models
+from peclip.runs.splits import known_samples, read_fold_splits
 from peclip.runtime import windows_at_once
 from peclip.training.distributed import SINGLE, World
 from peclip.training.evaluate import evaluate_views
@@ -50,6 +43,7 @@ def evaluate_dataset(
     data: DataConfig,
     options: EvaluateOptions,
     *,
+    splits: Mapping[int | None, Split] | None = None,
     all_folds: bool = False,
     device: str = "auto",
     precision: Precision = "auto",
@@ -63,6 +57,7 @@ def evaluate_dataset(
         model: a loaded model, evaluated in its precision, a name as for `-m`, or a run folder, which may contain one model per fold.
         data: the data set.
         options: the split and the evaluation settings.
+        splits: those of `read_fold_splits`, if they have been read.
         all_folds: evaluate every fold and report the mean.
         device: to load models onto.
         precision: to load models for; `"auto"` is fp32 on every CPU.
@@ -74,12 +69,11 @@ def evaluate_dataset(
         UserError: the model or the data set is missing, they have no label in common, a video cannot be
             read and `skip_unreadable` is false, or all folds are to be evaluated on the split `all`.
     """
-    benchmark = find_benchmark(data.dataset)
-    numbers = benchmark.fold_numbers() if all_folds else (data.fold,)
+    # Missing videos of any fold are reported before the first one is evaluated.
+    found = splits or read_fold_splits(data, options.split, all_folds=all_folds)
+    numbers = tuple(found)
     paths = {} if predictions_path is None else prediction_paths(predictions_path, numbers)
     with locked(*paths.values() if world.is_main else ()):
-        # Missing videos of any fold are reported before the first one is evaluated.
-        splits = _read_splits(data, options.split or benchmark.test_split, numbers)
         models = load_fold_models(
             model,
             numbers,
@@ -88,11 +82,10 @@ def evaluate_dataset(
             device=device,
             precision=precision,
         )
-        warning = models.warning(splits, data)
-        if warning is not None and world.is_main:
+        if (warning := models.warning(list(found.values()), data)) is not None and world.is_main:
             _log.warning(warning)
-        fold_models = zip(numbers, splits, models.recognizers, strict=True)
-        folds = _evaluate_folds(fold_models, data, options, world, paths, on_batch)
+        chosen = zip(numbers, found.values(), models.recognizers, strict=True)
+        folds = _evaluate_folds(chosen, data, options, world, paths, on_batch)
     folds = _with_warning(folds, warning)
     return together(folds, _common(folds) if len(folds) > 1 else None)
 
@@ -155,12 +148,7 @@ def evaluate_fold(
         ConfigError: the model has none of the labels of the split.
     """
     present = split.without_missing()
-    known = present.with_samples(s for s in present.samples if s.label in recognizer.labels.names)
-    if not len(known):
-        raise ConfigError(
-            f"None of the labels of {split.title} ({', '.join(split.labels)}) is a label of the "
-            f"model ({', '.join(recognizer.labels)}). Pass matching labels with --labels."
-        )
+    known = known_samples(split, recognizer.labels)
     tables = _predict(recognizer, known, options, world, skipped, on_batch)
     if not len(tables[0]):
         return None
@@ -220,20 +208,6 @@ def _predict(
         clips=views.clips,
         on_batch=tell,
     )
-
-
-def _read_splits(data: DataConfig, name: str, folds: Sequence[int | None]) -> list[Split]:
-    """Reads a split of every fold, with what is missing in it: an error unless `allow_missing` is set."""
-    if name == "all" and len(folds) > 1:
-        raise ConfigError(
-            f"The split 'all' of {data.dataset} contains the same videos in every fold, so each "
-            f"video would be counted {len(folds)} times. Use a single --fold, or another --split."
-        )
-    splits = [read_split(data.model_copy(update={"fold": fold, "split": name})) for fold in folds]
-    for split in splits:
-        check_captions(split, data)
-        check_missing(split, data)
-    return splits
 
 
 def _facts(recognizer: Recognizer, split: Split, options: EvaluateOptions) -> dict[str, Any]:

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from peclip.data import DataConfig, Split
 from peclip.data.preparation.crop_record import crop_mismatch, left_out
-from peclip.errors import ConfigError
 from peclip.labels import effective_prior_weight
 from peclip.literals import Precision
 from peclip.recognizers.recognizer import Recognizer
 from peclip.runs.leakage import run_warning
-from peclip.weights.checkpoint import MODEL, last_stage, model_folder
+from peclip.weights.folder import model_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,24 +81,3 @@ def load_fold_models(
     for one in loaded.values():
         effective_prior_weight(one.config, prior_weight)
     return FoldModels(run, names, loaded)
-
-
-def model_of(name: str | Path, fold: int | None) -> str | Path:
-    """Returns the model of a fold: the one in the run folder, or the name itself if it is not a run.
-
-    Raises:
-        ConfigError: it is the folder of a run with all folds, and this fold has no model.
-    """
-    if not os.path.isdir(name):
-        return name
-    folder = last_stage(Path(name))
-    if any(folder.glob(f"fold-*/{MODEL}")):
-        found = folder / f"fold-{fold}" / MODEL
-        if not found.is_dir():
-            raise ConfigError(
-                f"{str(name)!r} has one model per fold, but none for fold {fold}. Use --fold all "
-                "or the number of a finished fold, or finish the run: peclip train --resume."
-            )
-        return found
-    found = model_folder(folder)
-    return name if found == folder else found

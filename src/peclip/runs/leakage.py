@@ -10,11 +10,11 @@ from typing import Any
 from peclip.data import DataConfig, Split, find_benchmark
 from peclip.data.recordings import shared_recording_warning
 from peclip.runs.recipe import read_recipe
-from peclip.runs.run_folder import CONFIG
+from peclip.runs.run_files import CONFIG
 from peclip.runs.splits import RunSplits
 from peclip.training.config import TrainConfig
 from peclip.training.state import BEST
-from peclip.weights.checkpoint import MODEL, model_folder
+from peclip.weights.folder import MODEL, model_folder
 
 TEST_WARNING = (
     "The epoch was selected on the test videos, as in many papers, so the scores are optimistic. "

@@ -19,8 +19,8 @@ from peclip.metrics.scoring import score
 from peclip.recognizers.recognizer import Recognizer
 from peclip.runs.leakage import known_warning, recordings_warning, report_warning
 from peclip.runs.recipe import RunConfig, to_yaml
-from peclip.runs.run_folder import COMMAND, RunFolder, read_report
-from peclip.runs.run_folder import CONFIG as CONFIG_FILE
+from peclip.runs.run_files import COMMAND, CONFIG, read_report
+from peclip.runs.run_folder import RunFolder
 from peclip.runs.run_report import ModelReport
 from peclip.runs.splits import RunSplits, read_run_splits
 from peclip.runs.warm_start import base_recognizer
@@ -35,7 +35,8 @@ from peclip.training.runtime import Runtime
 from peclip.training.state import claimed, writing
 from peclip.training.trackers import TrackedRun
 from peclip.training.trainer import TrainResult
-from peclip.weights.checkpoint import MODEL, save_model
+from peclip.weights.checkpoint import save_model
+from peclip.weights.folder import MODEL
 from peclip.weights.model_card import write_card
 
 _log = logging.getLogger(__name__)
@@ -131,7 +132,7 @@ def _begin(
     if not place.resume:
         folder.begin(overwrite=place.overwrite)
     folder.path.mkdir(parents=True, exist_ok=True)
-    folder.write(CONFIG_FILE, to_yaml(config))
+    folder.write(CONFIG, to_yaml(config))
     if not (folder.path / COMMAND).exists():  # keep the command that started a resumed run
         folder.write(COMMAND, place.command)
     folder.write_environment(

@@ -18,13 +18,13 @@ from peclip.metrics.video_features import VideoFeatures
 from peclip.models.frozen import FrozenModel
 from peclip.recognizers.recognizer import Recognizer
 from peclip.runs.recipe import read_recipe, run_config
-from peclip.runs.run_folder import CONFIG
+from peclip.runs.run_files import CONFIG
 from peclip.runs.run_results import fold_folders
 from peclip.runs.splits import read_run_splits
 from peclip.runtime import memory_errors, windows_at_once
 from peclip.training.collate import to_batch
 from peclip.training.videos import videos_of
-from peclip.weights.checkpoint import MODEL, last_stage
+from peclip.weights.folder import MODEL, last_stage
 
 _WORKERS = 2
 

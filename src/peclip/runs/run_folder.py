@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-import re
 import shutil
-import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -18,34 +16,27 @@ from typing import IO, Any
 import torch
 
 from peclip.errors import ConfigError, MissingExtraError, TrainingError
-from peclip.files import LOCK, final_name, replacing, write_rows
+from peclip.files import replacing, write_rows
 from peclip.metrics.plots import plot_confusion, plot_curve
 from peclip.metrics.prediction_table import PredictionTable
 from peclip.metrics.report import Report
 from peclip.results.figures import save_figure
 from peclip.runs.recipe import RunConfig, read_recipe, run_config
-from peclip.runs.run_report import ModelReport
-from peclip.text.bounds import read_text
-from peclip.text.comparison import differences
-from peclip.text.parsing import parse_json
-from peclip.training import checkpointer
-from peclip.training.reporting import JOURNAL
-from peclip.training.state import STATE, STATES, best_weights, writing
-from peclip.weights.checkpoint import MODEL, is_stage
-
-CONFIG, COMMAND, ENVIRONMENT, HISTORY, LOG = (
-    "config.yaml",
-    "command.txt",
-    "env.json",
-    "metrics.jsonl",
-    "log.txt",
+from peclip.runs.run_files import (
+    CONFIG,
+    CONFUSION,
+    CURVE,
+    ENVIRONMENT,
+    HISTORY,
+    LOG,
+    PREDICTIONS,
+    REPORT,
+    replaceable_files,
 )
-REPORT, PREDICTIONS, CONFUSION, CURVE = "report.json", "predictions.csv", "confusion", "curve.png"
-
-_FILES = {CONFIG, COMMAND, ENVIRONMENT, HISTORY, LOG, REPORT, PREDICTIONS, CURVE, JOURNAL} | {
-    *(f"{CONFUSION}.csv", f"{CONFUSION}.png", "checkpoints", MODEL, "tensorboard", "wandb"),
-}
-"""Files written by a run and its trackers; nothing else is overwritten."""
+from peclip.text.comparison import differences
+from peclip.training import checkpointer
+from peclip.training.state import STATE, STATES, best_weights, writing
+from peclip.weights.folder import is_stage
 
 MAY_CHANGE = {
     *("data.root", "data.annotations", "data.captions", "data.votes", "report_to"),
@@ -84,19 +75,7 @@ class RunFolder:
         Raises:
             ConfigError: it is not empty, and `overwrite` is false or it is not a run folder.
         """
-        held = sorted(self.path.iterdir()) if self.path.is_dir() else []
-        held = [entry for entry in held if entry.name != LOCK]
-        if held and not overwrite:
-            raise ConfigError(
-                f"The run folder {str(self.path)!r} is not empty. Choose another --name or --out, "
-                "resume the run with --resume, or replace it with --overwrite."
-            )
-        strange = [entry.name for entry in held if not _is_of_a_run(entry.name)]
-        if strange:
-            raise ConfigError(
-                f"{str(self.path)!r} will not be overwritten, because it contains {strange[0]!r}, "
-                "which was not written by a run. Choose another folder."
-            )
+        held = replaceable_files(self.path, overwrite=overwrite)
         with writing(self.path):
             for entry in held:
                 shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
@@ -209,12 +188,6 @@ class RunFolder:
             save_figure(figure, self.path / name)
 
 
-def _is_of_a_run(name: str) -> bool:
-    return (
-        final_name(name) in _FILES or is_stage(Path(name)) or bool(re.fullmatch(r"fold-\d+", name))
-    )
-
-
 def _comparable(config: RunConfig) -> dict[str, Any]:
     """Returns the settings of a run, with its stages by name."""
     values = config.model_dump(mode="json")
@@ -224,33 +197,3 @@ def _comparable(config: RunConfig) -> dict[str, Any]:
     ):  # the run may have moved, with the stage that this one starts from
         values["base"] = Path(config.base).name
     return values
-
-
-def read_report(path: Path) -> ModelReport:
-    """Reads the report of a finished training.
-
-    Raises:
-        ConfigError: it is corrupt.
-    """
-    try:
-        return ModelReport.from_dict(parse_json(read_text(path / REPORT, limit=None)))
-    except Exception:  # a corrupt report lacks fields, or has other types of any depth
-        raise ConfigError(
-            f"{str(path / REPORT)!r} is corrupt. Delete it and resume the run; only the "
-            "evaluation on the test videos is repeated."
-        ) from None
-
-
-def free_path(parent: Path, name: str) -> Path:
-    """Returns an unused folder path: `name`, `name2`, `name3` and so on."""
-    path, number = parent / name, 2
-    while path.exists():
-        path, number = parent / f"{name}{number}", number + 1
-    return path
-
-
-def command_line() -> str:
-    """Returns the command line of this process, quoted for a shell."""
-    import shlex
-
-    return shlex.join(["peclip", *sys.argv[1:]]) + "\n"

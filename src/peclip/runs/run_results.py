@@ -15,11 +15,11 @@ from peclip.metrics.figures.plot_data import PlotData
 from peclip.metrics.prediction_file import read_predictions
 from peclip.metrics.prediction_table import PredictionTable
 from peclip.metrics.scoring import score
-from peclip.runs.run_folder import CONFIG, ENVIRONMENT, HISTORY, PREDICTIONS, REPORT, read_report
+from peclip.runs.run_files import CONFIG, ENVIRONMENT, HISTORY, PREDICTIONS, REPORT, read_report
 from peclip.runs.run_report import ModelReport
 from peclip.text.bounds import read_text
 from peclip.text.parsing import parse_json
-from peclip.weights.checkpoint import last_stage
+from peclip.weights.folder import last_stage
 
 
 def read_run(folder: Path, *, resamples: int = RESAMPLES, seed: int = 0) -> PlotData:

@@ -9,10 +9,13 @@ from peclip.data import (
     Split,
     carve_validation,
     check_captions,
+    check_missing,
     find_benchmark,
     load_split,
+    read_split,
 )
 from peclip.errors import ConfigError, DatasetError
+from peclip.labels import LabelSet
 from peclip.training.config import TrainConfig
 
 
@@ -87,3 +90,50 @@ def read_run_splits(data: DataConfig, config: TrainConfig) -> RunSplits:
     if val is None and config.select_on == "val":
         train, val = carve_validation(train, config.val_fraction, config.seed)
     return RunSplits(train, val, test)
+
+
+def read_fold_splits(
+    data: DataConfig, name: str | None, *, all_folds: bool
+) -> dict[int | None, Split]:
+    """Reads the split that is evaluated, by the number of the fold, with the samples whose video is missing.
+
+    Args:
+        data: the data set; its split is ignored.
+        name: of the split; by default, the one that papers report scores on.
+        all_folds: whether to read it for every fold.
+
+    Raises:
+        ConfigError: the split `all` was requested for all folds.
+        DatasetError: the data set is missing, or videos are and `allow_missing` is not set.
+    """
+    benchmark = find_benchmark(data.dataset)
+    folds = benchmark.fold_numbers() if all_folds else (data.fold,)
+    name = name or benchmark.test_split
+    if name == "all" and len(folds) > 1:
+        raise ConfigError(
+            f"The split 'all' of {data.dataset} contains the same videos in every fold, so each "
+            f"video would be counted {len(folds)} times. Use a single --fold, or another --split."
+        )
+    splits = {
+        fold: read_split(data.model_copy(update={"fold": fold, "split": name})) for fold in folds
+    }
+    for split in splits.values():
+        check_captions(split, data)
+        check_missing(split, data)
+    return splits
+
+
+def known_samples(split: Split, labels: LabelSet) -> Split:
+    """Returns the available videos whose label is one of a model's.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    present = split.without_missing()
+    known = present.with_samples(s for s in present.samples if s.label in labels.names)
+    if not len(known):
+        raise ConfigError(
+            f"None of the labels of {split.title} ({', '.join(split.labels)}) is a label of the "
+            f"model ({', '.join(labels)}). Pass matching labels with --labels."
+        )
+    return known

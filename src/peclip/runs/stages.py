@@ -22,15 +22,16 @@ from peclip.runs.recipe import (
     stage_config,
     to_yaml,
 )
-from peclip.runs.run_folder import COMMAND, RunFolder
-from peclip.runs.run_folder import CONFIG as CONFIG_FILE
+from peclip.runs.run_files import COMMAND
+from peclip.runs.run_files import CONFIG as CONFIG_FILE
+from peclip.runs.run_folder import RunFolder
 from peclip.runs.run_report import RunReport, StageReport
 from peclip.runs.run_results import training_minutes
 from peclip.runs.splits import read_run_splits
 from peclip.settings import load_settings
 from peclip.training.state import claimed, writing
 from peclip.training.trackers import load_module
-from peclip.weights.checkpoint import stage_name
+from peclip.weights.folder import stage_name
 from peclip.weights.resolve import resolve
 
 

@@ -132,19 +132,34 @@ async def serve(
         UserError: the model cannot be loaded, or the port is taken.
     """
     _log_to_root()
+    _check_port(access.host, port)  # before the model is loaded, which takes seconds
     async with service.running():
         server = new_server(create_app(service, access), service, access.host, port)
         try:
             sockets = [server.config.bind_socket()]
         except SystemExit:
-            raise ConfigError(
-                f"Port {port} of {access.host} cannot be used. Choose another one with --port, or stop "
-                "the program that uses it."
-            ) from None
+            raise _unusable(access.host, port) from None
         name = f"[{access.host}]" if ":" in access.host else access.host
         port = sockets[0].getsockname()[1]
         server.on_start = lambda: on_start(f"http://{name}:{port}/")
         await server.serve(sockets=sockets)
+
+
+def _check_port(host: str, port: int) -> None:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as uvicorn does
+        try:
+            probe.bind((host, port))
+        except OSError:
+            raise _unusable(host, port) from None
+
+
+def _unusable(host: str, port: int) -> ConfigError:
+    return ConfigError(
+        f"Port {port} of {host} cannot be used. Choose another one with --port, or stop the program "
+        "that uses it."
+    )
 
 
 def _log_to_root() -> None:

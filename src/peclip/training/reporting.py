@@ -17,6 +17,7 @@ from peclip.text.comparison import flatten
 from peclip.text.parsing import parse_json
 from peclip.training.progress import Hooks, Progress
 from peclip.training.trackers import (
+    JOURNAL,
     TRACKERS,
     Position,
     TrackedRun,
@@ -27,7 +28,6 @@ from peclip.training.trackers import (
 
 _log = logging.getLogger(__name__)
 SCORES = ("uar", "war", "macro_f1", "ece", "recall")
-JOURNAL = "trackers.json"
 
 
 class Trackers:

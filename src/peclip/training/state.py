@@ -13,7 +13,7 @@ import torch
 
 from peclip.errors import CheckpointError, ConfigError, TrainingError, first_line
 from peclip.files import locked, replacing
-from peclip.weights.checkpoint import CONFIG
+from peclip.weights.folder import CONFIG
 
 STATE, BEST_NAME = "state.pt", "best"
 """The state file, and the folder of the best model so far, next to the state's folder."""

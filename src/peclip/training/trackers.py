@@ -9,6 +9,7 @@ import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -16,6 +17,8 @@ from peclip.errors import ConfigError, MissingExtraError
 from peclip.text.comparison import flatten
 
 PROJECT = "peclip"
+JOURNAL = "trackers.json"
+"""File in the run folder with what was reported to each tracker."""
 _BATCH = 100
 """MLflow's limit of parameters per request; a request per step would be slow."""
 
@@ -185,6 +188,17 @@ def check_names(names: Sequence[str]) -> None:
                 f"Unknown tracker {name!r}; choose one or more of {', '.join(TRACKERS)}, "
                 "separated by commas."
             )
+
+
+def check_installed(names: Sequence[str]) -> None:
+    """Checks that the libraries of trackers are installed, without importing them.
+
+    Raises:
+        MissingExtraError: one is not.
+    """
+    for name in names:
+        if find_spec("tensorboard" if name == "tensorboard" else TRACKERS[name][0]) is None:
+            raise MissingExtraError(f"Reporting to {name}", name)
 
 
 def load_module(name: str) -> Any:

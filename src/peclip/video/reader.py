@@ -110,16 +110,6 @@ def _is_images(path: Path) -> bool:
     return os.path.isdir(path) or (path.suffix.lower() in IMAGE_SUFFIXES and not is_gif(path))
 
 
-def available_decoders() -> dict[str, str]:
-    """Returns the decoders that work on this machine, with their versions, the default first."""
-    from peclip.video.readers import pyav_probe, torchcodec
-
-    decoders = {"pyav": pyav_probe.version()}
-    if torchcodec.load_problem() is None:
-        decoders["torchcodec"] = torchcodec.version()
-    return decoders
-
-
 def check_decoder(decoder: DecoderName) -> None:
     """Checks that a decoder can be used on this machine.
 
@@ -128,9 +118,9 @@ def check_decoder(decoder: DecoderName) -> None:
     """
     if decoder != "torchcodec":
         return
-    from peclip.video.readers import torchcodec
+    from peclip.video.readers import ffmpeg, torchcodec
 
-    problem = torchcodec.load_problem()
+    problem = ffmpeg.torchcodec_state()[1] or torchcodec.load_problem()
     if problem is not None:
         raise DeviceError(
             f"torchcodec cannot be used: {problem}. Install FFmpeg (apt install ffmpeg, brew "

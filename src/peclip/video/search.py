@@ -168,7 +168,7 @@ class FaceSearch:
 
     def _changed(self, image: Image, full: int, time: float) -> Region | None:
         """Returns the region with all that has changed and all known faces; `None` for the whole image."""
-        rectangle, everything = self._changes.rectangle(image), whole(image, full)
+        rectangle, everything = self._changes.rectangle(image, time), whole(image, full)
         if time < self._last_whole + _WHOLE_PERIOD:
             faces = [*self._known, *(face for _, face in self._lost)]
             parts = [around(image, face, everything.scale) for face in faces]

@@ -1,4 +1,4 @@
-"""Model folders: `config.json` and `model.safetensors`.
+"""The tensors of model folders: `config.json` and `model.safetensors`.
 
 A model on a published backbone stores only its trained tensors and the backbone's name; a model whose
 backbone has no published weights stores everything. Nothing is ever unpickled.
@@ -6,11 +6,8 @@ backbone has no published weights stores everything. Nothing is ever unpickled.
 
 from __future__ import annotations
 
-import os
-import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,95 +23,16 @@ from peclip.downloads.hub import hub_cache
 from peclip.errors import CheckpointError, ConfigError
 from peclip.files import locked, replacing
 from peclip.models.base import ExpressionModel
-from peclip.models.registry import build_model, read_config
+from peclip.models.registry import build_model
 from peclip.nn.backbone_config import least_parameters
 from peclip.nn.tensor_file import copy_tensors, count_numbers, counted, read_tensors
-from peclip.nn.weight_file import WeightFile
+from peclip.nn.weight_name import is_local_file
 from peclip.settings import Settings
-from peclip.text.bounds import read_text
+from peclip.weights.folder import CONFIG, TENSORS, Checkpoint
 
-CONFIG, TENSORS = "config.json", "model.safetensors"
-MODEL = "model"
-"""The model's subfolder in a run folder."""
-
-_STAGE = re.compile(r"stage-[0-9]{1,3}-[a-z][a-z0-9_-]*")
 _DEBUG_SEED = 20260101
-_LARGE = 2**25  # parameters: 128 MiB in fp32; less is no harm to build
-
-
-@dataclass(frozen=True, slots=True)
-class Checkpoint:
-    """A configuration, and the tensors to load into its network."""
-
-    name: str
-    revision: str
-    config: ModelConfig
-    tensors: Path | None
-    """`None`: freshly initialised adapters."""
-
-
-def stage_name(number: int, name: str) -> str:
-    """Returns the name of the folder of a stage in the folder of its run; the first stage has the number 1."""
-    return f"stage-{number}-{name}"
-
-
-def is_stage(folder: Path) -> bool:
-    """Returns whether a folder is that of a stage, judging by its name."""
-    return _STAGE.fullmatch(folder.name) is not None
-
-
-def last_stage(folder: Path) -> Path:
-    """Returns the folder of the last stage of a run in stages; any other folder is returned unchanged."""
-    try:
-        stages = [entry for entry in folder.iterdir() if is_stage(entry) and entry.is_dir()]
-    except (OSError, ValueError):  # a name that is not a path, as in resolve
-        return folder
-    return max(stages, key=lambda stage: int(stage.name.split("-")[1]), default=folder)
-
-
-def model_folder(folder: Path) -> Path:
-    """Returns the model folder of a run folder; any other folder is returned unchanged."""
-    if os.path.isfile(folder / CONFIG):
-        return folder
-    inner = last_stage(folder) / MODEL
-    # As in resolve: a name that is not a path is not a folder.
-    return inner if os.path.isdir(inner) else folder
-
-
-def read_checkpoint(
-    folder: Path, *, name: str, revision: str = "", with_tensors: bool = True
-) -> Checkpoint:
-    """Reads the configuration of a model directory.
-
-    Raises:
-        CheckpointError: a file is missing or the configuration is invalid.
-    """
-    for file in (CONFIG, TENSORS) if with_tensors else (CONFIG,):
-        if not (folder / file).is_file():
-            folds = sorted(str(fold.parent) for fold in folder.glob(f"fold-*/{MODEL}"))
-            one = (
-                f" This run has one model per fold; use one of them, such as {folds[0]!r}."
-                if folds
-                else ""
-            )
-            raise CheckpointError(
-                f"{file} is missing from {str(folder)!r}. A peclip model directory contains "
-                f"{CONFIG} and {TENSORS}, as written by save_pretrained.{one}"
-            )
-    try:
-        text = read_text(folder / CONFIG)
-    except ConfigError as error:
-        raise CheckpointError(f"{str(folder / CONFIG)!r} cannot be used: it {error}.") from None
-    try:
-        config = read_config(text)
-    except ConfigError as error:
-        raise CheckpointError(f"{str(folder / CONFIG)!r} cannot be used: {error}") from None
-    if config.pretrained is not None and _is_local(config.pretrained):
-        raise CheckpointError(
-            f"{str(folder / CONFIG)!r} cannot be used: pretrained names a file of another machine. Save the model again; "
-            "a model on the weights of a local file stores them."
-        )
-    return Checkpoint(name, revision, config, folder / TENSORS)
+LARGE = 2**25
+"""Parameters of a backbone: 128 MiB in fp32. A smaller one may be built in any case."""
 
 
 def load_model(
@@ -134,7 +52,7 @@ def load_model(
     if checkpoint.tensors is not None:
         _check_size(checkpoint.config, checkpoint.tensors)
     full = checkpoint.tensors is not None and checkpoint.config.pretrained is None
-    with _seeded(seed), _Undrawn() if full else nullcontext():
+    with _seeded(seed), Undrawn() if full else nullcontext():
         model = build_model(
             checkpoint.config, cache_dir=hub_cache(settings), offline=settings.offline
         )
@@ -152,7 +70,7 @@ def _check_size(config: ModelConfig, path: Path) -> None:
         CheckpointError: it is not, or is corrupt.
     """
     least = least_parameters(config.backbone)
-    if config.pretrained is not None or least < _LARGE:
+    if config.pretrained is not None or least < LARGE:
         return
     held = count_numbers(path)
     if held < least:
@@ -215,7 +133,7 @@ def save_model(
     Raises:
         ConfigError: the folder cannot be written, or another process is writing to it.
     """
-    if full or config.pretrained is None or _is_local(config.pretrained):
+    if full or config.pretrained is None or is_local_file(config.pretrained):
         config = config.self_contained()
     tensors = {
         name: (tensor.detach().half() if half and tensor.is_floating_point() else tensor.detach())
@@ -233,11 +151,6 @@ def save_model(
                 partial.write_text(config.model_dump_json(indent=2) + "\n", encoding="utf-8")
     except (OSError, SafetensorError) as error:
         raise ConfigError(f"The model cannot be saved in {str(folder)!r}: {error}") from None
-
-
-def _is_local(pretrained: str) -> bool:
-    file = WeightFile.parse(pretrained)
-    return file is not None and file.is_local
 
 
 def stored_tensors(model: ExpressionModel, config: ModelConfig) -> dict[str, Tensor]:
@@ -263,14 +176,16 @@ _DRAWING = (
 )
 
 
-class _Undrawn(TorchFunctionMode):
-    """Leaves new parameters as they are allocated, because the file of a full model has all of them."""
+class Undrawn(TorchFunctionMode):
+    """Leaves new parameters as they are allocated: their values are loaded from a file, or not needed."""
 
     def __torch_function__(
         self, function: Any, types: Any, args: Any = (), kwargs: Any = None
     ) -> Any:
         if function in _DRAWING:
             return args[0] if args else kwargs["tensor"]
+        if function is torch.randn:
+            function = torch.empty
         return function(*args, **(kwargs or {}))
 
 

@@ -7,11 +7,15 @@ import torch
 from peclip.config import ModelConfig
 from peclip.models.base import ExpressionModel
 from peclip.models.registry import build_model
+from peclip.nn.backbone_config import least_parameters
+from peclip.weights.checkpoint import LARGE, Undrawn
 
 
 def outline(config: ModelConfig) -> ExpressionModel:
-    """Builds the network of a configuration without any weights: its shapes, labels and texts."""
-    with torch.device("meta"):
+    """Builds the network of a configuration without weights: its shapes, labels and texts."""
+    # Arithmetic on the device "meta" imports torch._dynamo, which takes longer than to allocate a small network.
+    small = least_parameters(config.backbone) < LARGE
+    with torch.device("cpu" if small else "meta"), Undrawn():
         return build_model(config.self_contained())
 
 

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from importlib import resources
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 from peclip.config import BackboneSizes, ModelConfig, PreprocessConfig
 from peclip.downloads.hub import download_repository, hub_cache
 from peclip.errors import ConfigError
 from peclip.literals import ExportFormat
 from peclip.models.registry import DEFAULT, untrained_configs
-from peclip.nn.backbone_config import backbone_config, is_published
-from peclip.nn.clip import shorter_tower
-from peclip.nn.weight_file import WeightFile
+from peclip.nn.backbone_config import (
+    backbone_config,
+    check_published_weights,
+    is_plain,
+    is_published,
+)
+from peclip.nn.weight_name import WeightFile
 from peclip.settings import Settings
-from peclip.weights.checkpoint import CONFIG, TENSORS, Checkpoint, model_folder, read_checkpoint
+from peclip.weights.folder import CONFIG, TENSORS, Checkpoint, model_folder, read_checkpoint
 from peclip.weights.model_card import CARD
 
 EMBEDDED = {
@@ -82,7 +86,7 @@ def resolve(
     owner, _, rest = text.partition("/")
     if rest and is_published(owner) and _is_weights(rest) and revision is None:
         return Checkpoint(named, rest, backbone_model_config(owner, rest, architecture), None)
-    if text.partition("@")[0].count("/") == 1 and not text.startswith((".", "/", "~")):
+    if _is_repository(text):
         return _read_repository(text, revision, settings, with_tensors=with_tensors)
     raise ConfigError(
         f"Unknown model {text!r}. Use one of {', '.join([*EMBEDDED, *SPECIAL])}, BACKBONE/WEIGHTS "
@@ -90,6 +94,29 @@ def resolve(
         "clip:BACKBONE/WEIGHTS for plain CLIP, lora:BACKBONE/WEIGHTS for CLIP with LoRA), a "
         "directory with a config.json, or a hub repository owner/name[@revision]. To list the models, run: peclip models list"
     )
+
+
+def find_config(name: str | Path | None, *, settings: Settings) -> ModelConfig | None:
+    """Returns the configuration of a model, or `None` if that needs the network or open_clip, which imports torch.
+
+    Raises:
+        UserError: there is no such model; see `resolve`.
+    """
+    _, text = _without_prefix("nano" if name is None else str(name), DEFAULT)
+    if not os.path.isdir(text):
+        backbone, slash, tag = text.partition("/")
+        if slash and is_published(backbone) and _is_weights(tag):
+            backbone_config(backbone)
+            if WeightFile.parse(tag) is None:
+                check_published_weights(backbone, tag)
+            return None
+        if _is_repository(text) and not settings.offline:
+            return None
+    return resolve(name, settings=settings).config
+
+
+def _is_repository(text: str) -> bool:
+    return text.partition("@")[0].count("/") == 1 and not text.startswith((".", "/", "~"))
 
 
 def _check_suffix(text: str) -> None:
@@ -164,12 +191,22 @@ def backbone_model_config(
     """
     config = backbone_config(backbone)
     sizes = BackboneSizes(
-        layers=shorter_tower(backbone),
+        layers=_shorter_tower(backbone, config),
         preprocess=_preprocess(backbone, tag, config["vision_cfg"]["image_size"]),
         quick_gelu=bool(config.get("quick_gelu", False)),
         context=config["text_cfg"].get("context_length", 77),
     )
     return untrained_configs()[architecture].for_backbone(backbone, tag, sizes)
+
+
+def _shorter_tower(backbone: str, config: Mapping[str, Any]) -> int:
+    """Returns the number of layers of the shorter tower."""
+    if is_plain(config):
+        return min(int(config[part]["layers"]) for part in ("vision_cfg", "text_cfg"))
+    from peclip.nn.published import outline  # builds the towers, with torch
+
+    vision, text = outline(backbone)
+    return min(len(vision.blocks), len(text.blocks))
 
 
 def _preprocess(backbone: str, tag: str | None, image_size: int) -> PreprocessConfig:

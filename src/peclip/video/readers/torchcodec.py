@@ -11,7 +11,6 @@ import logging
 import math
 import re
 from collections.abc import Iterator, Sequence
-from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,6 +21,7 @@ from peclip.errors import VideoError
 from peclip.video.frames import Frames
 from peclip.video.interface import VideoMetadata
 from peclip.video.readers.clock import Clock
+from peclip.video.readers.ffmpeg import MISSING
 from peclip.video.readers.orientation import AS_STORED, Orientation, Turner
 from peclip.video.readers.pyav import PyAVReader
 from peclip.video.readers.pyav_changes import first_matrix
@@ -67,16 +67,8 @@ def load_problem() -> str | None:
     except (ImportError, OSError, RuntimeError) as error:
         return _reason(error)
     if getattr(torchcodec, "ffmpeg_major_version", 0) is None:
-        return "no FFmpeg of version 4 to 9 was found"
+        return MISSING
     return None
-
-
-def version() -> str:
-    """Returns the versions of torchcodec and of the FFmpeg that it found."""
-    import torchcodec
-
-    ffmpeg = getattr(torchcodec, "ffmpeg_major_version", "of an unknown version")
-    return f"torchcodec {metadata.version('torchcodec')}, FFmpeg {ffmpeg}"
 
 
 def reads_exactly(source: Path | str, probe: Probe) -> bool:
