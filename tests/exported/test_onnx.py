@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 import re
 import subprocess
 import sys
@@ -22,11 +23,11 @@ import peclip
 from peclip import PredictOptions
 from peclip.cli.app import run
 from peclip.engines.base import Job, fingerprint, pinned
-from peclip.errors import CheckpointError, ConfigError, DeviceError, MissingExtraError
+from peclip.errors import CheckpointError, ConfigError, DeviceError, MissingExtraError, UserError
 from peclip.exported import onnx as onnx_loader
 from peclip.exported.facts import ExportedFacts
 from peclip.exported.model import ExportedModel
-from peclip.exported.onnx import load_onnx
+from peclip.exported.onnx import load_onnx, read_facts
 from peclip.exported.onnx_file import ONNXFile
 from peclip.runs.fold_models import load_fold_models
 
@@ -206,6 +207,16 @@ def unknown_operator(proto: Any) -> None:
         (long_metadata, "longer than 1,000,000"),
         (facts(lambda values: values.update(format_version=2)), "format_version"),
         (facts(lambda values: values.update(name="a\x1b[2J")), "control character"),
+        (facts(lambda values: values.update(name=" ")), "name: is empty"),
+        (facts(lambda values: values.update(licence="")), "licence: is empty"),
+        (facts(lambda values: values["config"].update(architecture="")), "architecture: is empty"),
+        (facts(lambda values: values["config"].update(backbone="x" * 2000)), "at most 1,000"),
+        (
+            facts(lambda values: values["config"].update(face_ranges={"size": [math.nan, 1]})),
+            "size",
+        ),
+        (facts(lambda values: values["config"]["preprocess"].update(std=[math.nan] * 3)), "std"),
+        (facts(lambda values: values["texts"].update(happiness="")), "'happiness' is empty"),
         (facts(lambda values: values["texts"].pop("happiness")), "texts"),
         (facts(lambda values: values["config"].update(num_frames=0)), "num_frames"),
         (facts(lambda values: values["config"].update(num_frames=5)), "do not match"),
@@ -246,6 +257,49 @@ def test_a_corrupt_file_is_refused(tmp_path: Path, content: bytes) -> None:
     path.write_bytes(content)
     with pytest.raises(CheckpointError, match=r"bad\.onnx"):
         load_onnx(path)
+
+
+def wrong_gru(proto: Any) -> None:
+    for node in proto.graph.node:
+        for attribute in node.attribute:
+            if attribute.name == "hidden_size":
+                attribute.i += 1
+
+
+def other_bytes_in_names(proto: Any) -> None:
+    proto.graph.node[0].op_type = proto.graph.node[0].name = "Unheard" * 3
+
+
+def no_nodes(proto: Any) -> None:
+    del proto.graph.node[:]
+
+
+@pytest.mark.parametrize("change", [wrong_gru, other_bytes_in_names, no_nodes, unknown_operator])
+def test_onnxruntime_prints_nothing(
+    exported: Path, tmp_path: Path, change: Callable[[Any], None], capfd: pytest.CaptureFixture[str]
+) -> None:
+    proto = onnx.load(exported)
+    change(proto)
+    content = proto.SerializeToString().replace(b"Unheard" * 3, b"\xff" * 21)
+    path = tmp_path / "changed.onnx"
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=r"changed\.onnx"):
+        load_onnx(path).logits(np.zeros((1, 4, 32, 32, 3), np.uint8))
+    assert capfd.readouterr() == ("", "")
+
+
+def test_models_info_and_path_take_a_file(
+    exported: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["models", "info", str(exported), "-f", "json"]) == 0
+    about, facts = json.loads(capsys.readouterr().out), read_facts(exported)
+    assert about["labels"] == facts.texts
+    assert (about["name"], about["licence"]) == (facts.name, facts.licence)
+    assert about["config"]["num_frames"] == 4
+    assert run(["models", "info", str(exported)]) == 0
+    assert f"licence        {facts.licence}" in capsys.readouterr().out
+    assert run(["models", "path", str(exported)]) == 0
+    assert capsys.readouterr().out == f"{exported}\n"
 
 
 def test_every_cut_of_a_file_is_refused_or_read(exported: Path) -> None:
