@@ -33,6 +33,32 @@ if TYPE_CHECKING:
 
 _RUNS = Path("runs")
 
+SetOpt = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="FIELD=VALUE",
+        help="Set any field of the configuration, e.g. train.lr.adapters=1e-4, or of a stage, "
+        "e.g. stages.stills.train.epochs=9; can be repeated.",
+    ),
+]
+TextsOpt = Annotated[
+    Path | None,
+    typer.Option(
+        "--labels",
+        help="YAML/JSON file with a text for each label, instead of the model's own. The labels are those of the "
+        "data set.",
+    ),
+]
+FaceCropOpt = Annotated[
+    bool | None,
+    typer.Option(
+        "--face-crop/--no-face-crop",
+        help="Whether the videos are face crops, so that predictions with the trained model crop faces, or "
+        "something else, so that they use whole frames; by default, as for the initial model. Training itself "
+        "always reads whole frames.",
+    ),
+]
 
 _DATA = ("dataset", "root", "annotations", "captions")
 _TRAIN = ("select_on", "epochs", "batch_size", "seed", "workers", "precision")
@@ -59,16 +85,10 @@ def train(
             "pe-clip-l14-lora-{dfew,ferv39k,mafw,cremad,ravdess,stills-dfew}, or a .yaml file."
         ),
     ] = None,
-    changes: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set",
-            metavar="FIELD=VALUE",
-            help="Set any field of the configuration, e.g. train.lr.adapters=1e-4, or of a stage, "
-            "e.g. stages.stills.train.epochs=9; can be repeated.",
-        ),
-    ] = None,
+    changes: SetOpt = None,
     training: Annotated[dict[str, Any], Fields(TrainConfig, *_TRAIN, changes=True)],
+    texts: TextsOpt = None,
+    face_crop: FaceCropOpt = None,
     report_to: Annotated[
         list[str] | None,
         typer.Option(
@@ -107,13 +127,15 @@ def train(
     peclip train --dataset folder --data-root crops -m nano --epochs 10
     """
     flags = {"base": model, "data": data, "train": training, "report_to": _names(report_to)}
+    flags["model"] = model_changes(texts, face_crop)
     if resume is None:
-        config = _configure(recipe, flags, fold, changes or [])
+        config = configure(recipe, flags, fold, changes or [])
     else:
         begun = {"--name": name, "--out": out, "--fold": fold, "--recipe": recipe, "-m": model}
+        begun |= {"--labels": texts, "--no-face-crop": face_crop is not None}
         begun |= {"--dataset": data.get("dataset"), "--data-root": data.get("root")}
         _refuse(begun | {"--overwrite": overwrite})
-        config = _configure(str(_config_of(resume)), flags, None, changes or [])
+        config = configure(str(_config_of(resume)), flags, None, changes or [])
     folder = resume or _folder(config, name, out, overwrite=overwrite)
     from peclip.runs.early_checks import check_run
 
@@ -123,7 +145,7 @@ def train(
         _print(report, folder, form)
 
 
-def _configure(
+def configure(
     recipe: str | None, flags: dict[str, Any], fold: str | None, changes: list[str]
 ) -> RunConfig:
     """Merges recipe, flags and --set; later ones override earlier ones."""
@@ -140,6 +162,27 @@ def _configure(
     config = run_config(values)
     check_reach(config, {key: value for key, value in given.items() if key != "stages"})
     return config
+
+
+def model_changes(texts: Path | None, face_crop: bool | None) -> dict[str, Any]:
+    """Returns the fields of the model's configuration that `--labels` and `--face-crop` set.
+
+    Raises:
+        ConfigError: the file is invalid, or has no text.
+    """
+    changes: dict[str, Any] = {}
+    if texts is not None:
+        from peclip.models.descriptions import read_label_file
+
+        changes["label_texts"] = read_label_file(texts)[1]
+        if not changes["label_texts"]:
+            raise ConfigError(
+                f"The label file {str(texts)!r} contains no texts. Training takes the labels from the data set; "
+                "use a mapping from each label to its text, or remove --labels."
+            )
+    if face_crop is not None:
+        changes["preprocess"] = {"face_crop": face_crop}
+    return changes
 
 
 def _names(lists: list[str] | None) -> list[str] | None:

@@ -22,7 +22,12 @@ ETHICS = (
     "in the European Union (AI Act, Art. 5(1)(f)), and other uses are high-risk. Inform the "
     "people you record and get their consent."
 )
-"""The two sentences in every model card."""
+"""The sentences in the card of every model that reads faces."""
+
+NO_FACES = (
+    "This model reads whole frames. It recognises only the labels above, in videos like those it was trained on; "
+    "any other video gets one of them, too. If the videos show people, inform them and get their consent."
+)
 
 NOT_RECORDED = "Training data and scores: not recorded by `save_pretrained`; please add them here."
 
@@ -47,16 +52,18 @@ def model_card(
         story: its training data and scores.
     """
     place = name if _HUB_NAME.fullmatch(name) else "path/to/this/folder"
+    of_faces = config.preprocess.face_crop
+    task = "facial expression recognition" if of_faces else "recognition"
     return f"""---
 library_name: peclip
 license: other
 license_name: research-only
-tags: [facial-expression-recognition, video, clip, {config.architecture}]
+tags: [{"facial-expression-recognition" if of_faces else "video-classification"}, video, clip, {config.architecture}]
 ---
 
 # {markdown(name)}
 
-A {config.architecture} model for facial expression recognition in video. This folder contains
+A {config.architecture} model for {task} in video. This folder contains
 {_stored(config, full, trained)}.
 
 ```python
@@ -75,7 +82,7 @@ print(peclip.load("{place}").predict("video.mp4").label)
 
 ## Use
 
-{ETHICS}
+{ETHICS if of_faces else NO_FACES}
 """
 
 
@@ -105,10 +112,13 @@ def _rows(labels: Sequence[str], texts: Sequence[str]) -> str:
 
 def _input(config: ModelConfig) -> str:
     crop = config.preprocess
+    shown, crops = ("a face", f"face margin {crop.face_margin}")
+    if not crop.face_crop:
+        shown, crops = "the scene", "the centre square of each frame"
     return (
-        f"Input: {config.num_frames} frames of a face, {crop.image_size}x{crop.image_size} pixels,\n"
+        f"Input: {config.num_frames} frames of {shown}, {crop.image_size}x{crop.image_size} pixels,\n"
         f"{'grey' if crop.grayscale else 'colour'}, mean {crop.mean}, standard deviation {crop.std},\n"
-        f"face margin {crop.face_margin}."
+        f"{crops}."
     )
 
 
