@@ -22,7 +22,8 @@ from peclip.cli.options import (
     check_output,
     print_report,
 )
-from peclip.cli.train import FaceCropOpt, SetOpt, TextsOpt, configure, model_changes
+from peclip.cli.train import configure
+from peclip.cli.training_options import FaceCropOpt, SetOpt, TextsOpt, model_changes
 from peclip.config import check
 from peclip.data.config import DataConfig
 from peclip.errors import SOME_FAILED, ConfigError

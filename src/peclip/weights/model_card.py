@@ -24,12 +24,16 @@ ETHICS = (
 )
 """The sentences in the card of every model that reads faces."""
 
-NO_FACES = (
+_NO_FACES = (
     "This model reads whole frames. It recognises only the labels above, in videos like those it was trained on; "
     "any other video gets one of them, too. If the videos show people, inform them and get their consent."
 )
 
 NOT_RECORDED = "Training data and scores: not recorded by `save_pretrained`; please add them here."
+
+FACES = "facial-expression-recognition", "facial expression recognition", ETHICS
+WHOLE_FRAMES = "video-classification", "recognition", _NO_FACES
+"""Tag, task and use of models that read face crops, and of those that read whole frames."""
 
 
 def model_card(
@@ -51,14 +55,12 @@ def model_card(
         trained: whether it has weights besides the backbone's: CLIP itself has none.
         story: its training data and scores.
     """
-    place = name if _HUB_NAME.fullmatch(name) else "path/to/this/folder"
-    of_faces = config.preprocess.face_crop
-    task = "facial expression recognition" if of_faces else "recognition"
+    tag, task, use = FACES if config.preprocess.face_crop else WHOLE_FRAMES
     return f"""---
 library_name: peclip
 license: other
 license_name: research-only
-tags: [{"facial-expression-recognition" if of_faces else "video-classification"}, video, clip, {config.architecture}]
+tags: [{tag}, video, clip, {config.architecture}]
 ---
 
 # {markdown(name)}
@@ -69,7 +71,7 @@ A {config.architecture} model for {task} in video. This folder contains
 ```python
 import peclip
 
-print(peclip.load("{place}").predict("video.mp4").label)
+print(peclip.load("{_place(name)}").predict("video.mp4").label)
 ```
 
 | label | text |
@@ -82,8 +84,12 @@ print(peclip.load("{place}").predict("video.mp4").label)
 
 ## Use
 
-{ETHICS if of_faces else NO_FACES}
+{use}
 """
+
+
+def _place(name: str) -> str:
+    return name if _HUB_NAME.fullmatch(name) else "path/to/this/folder"
 
 
 def licence_of(folder: Path) -> str:
