@@ -102,8 +102,8 @@ def train(
     peclip train --dataset folder --data-root crops -m nano --epochs 10
     """
     flags = {"base": model, "data": data, "train": training, "report_to": _names(report_to)}
-    flags["model"] = model_changes(texts, face_crop)
     if resume is None:
+        flags["model"] = model_changes(texts, face_crop)
         config = configure(recipe, flags, fold, changes or [])
     else:
         begun = {"--name": name, "--out": out, "--fold": fold, "--recipe": recipe, "-m": model}
