@@ -34,7 +34,7 @@ _VERDICTS = {
     "them with --no-face-crop",
     "portrait": "portraits that are not cropped to the face as {model} needs it: run `peclip data prepare` "
     "before training, and predict them without --no-face-crop",
-    "scene": "whole scenes: run `peclip data prepare` before training, unless the labels are not about faces",
+    "scene": "whole scenes: run `peclip data prepare` before training",
     "unclear": "unclear: inspect some frames, and run `peclip data prepare` unless they are cropped faces",
 }
 

@@ -107,7 +107,7 @@ def train(
         config = configure(recipe, flags, fold, changes or [])
     else:
         begun = {"--name": name, "--out": out, "--fold": fold, "--recipe": recipe, "-m": model}
-        begun |= {"--labels": texts, "--no-face-crop": face_crop is not None}
+        begun |= {"--labels": texts, "--face-crop/--no-face-crop": face_crop}
         begun |= {"--dataset": data.get("dataset"), "--data-root": data.get("root")}
         _refuse(begun | {"--overwrite": overwrite})
         config = configure(str(_config_of(resume)), flags, None, changes or [])

@@ -72,7 +72,7 @@ def fit_probe(features: Tensor, classes: Tensor, num_classes: int, penalty: floa
         return total
 
     with torch.enable_grad():
-        optimizer.step(closure)  # type: ignore[arg-type]
+        optimizer.step(closure)  # type: ignore[no-untyped-call]
     return LinearProbe(weights.detach(), bias.detach(), centre, spread, penalty)
 
 
