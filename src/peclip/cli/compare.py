@@ -109,6 +109,7 @@ def compare(
     models = None if backbones is None else [name.strip() for name in backbones.split(",")]
     if resume is not None:
         begun = {**data, "--out": out, "--recipe": recipe, "--fold": fold, "--labels": texts}
+        begun["--no-face-crop"] = face_crop is not None
         _refuse(begun | training | {"--set": changes, "--overwrite": overwrite})
         config = _resumed(resume, models)
     else:

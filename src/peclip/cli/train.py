@@ -106,8 +106,8 @@ def train(
         flags["model"] = model_changes(texts, face_crop)
         config = configure(recipe, flags, fold, changes or [])
     else:
-        begun = {"--name": name, "--out": out, "--fold": fold, "--recipe": recipe, "-m": model}
-        begun |= {"--labels": texts, "--face-crop/--no-face-crop": face_crop}
+        begun: dict[str, Any] = {"--name": name, "--out": out, "--fold": fold, "--recipe": recipe}
+        begun |= {"-m": model, "--labels": texts, "--no-face-crop": face_crop is not None}
         begun |= {"--dataset": data.get("dataset"), "--data-root": data.get("root")}
         _refuse(begun | {"--overwrite": overwrite})
         config = configure(str(_config_of(resume)), flags, None, changes or [])
