@@ -5,7 +5,7 @@
 Draws short videos of a hand that swipes left, swipes right, waves or is still, and trains a model on whole frames. A
 swipe to the left is a swipe to the right played backwards, so only the order of the frames tells them apart. The
 backbone is `debug`, random and frozen, so that nothing is downloaded and only PE-CLIP's adapters and a temporal head can learn. It takes
-about a minute of CPU time. docs/other_tasks.md has advice for real data sets.
+two minutes of CPU time. docs/other_tasks.md has advice for real data sets.
 """
 
 from __future__ import annotations

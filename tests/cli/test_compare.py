@@ -80,6 +80,7 @@ def test_a_comparison_resumes_with_more_models(
     assert "epochs" in refused(capsys, "compare", "--resume", str(linear))
 
 
+@pytest.mark.slow
 def test_adapters_and_lora_are_trained_by_runs(root: Path, tmp_path: Path, capsys: Output) -> None:
     """Each is a run folder, so `predict -m` takes it; an interrupted one is resumed at its epoch."""
     out, table = tmp_path / "c", tmp_path / "table.md"
@@ -111,6 +112,7 @@ def test_adapters_and_lora_are_trained_by_runs(root: Path, tmp_path: Path, capsy
     assert same == [{**row, "window_s": 0, "train_s": 0} for row in told["rows"]]
 
 
+@pytest.mark.slow
 def test_a_saved_model_is_evaluated_as_it_is(root: Path, tmp_path: Path, capsys: Output) -> None:
     """The labels of nano are others, so its zero-shot texts are those of the folder; LoRA is added to it."""
     names = (
