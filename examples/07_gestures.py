@@ -4,8 +4,8 @@
 
 Draws short videos of a hand that swipes left, swipes right, waves or is still, and trains a model on whole frames. A
 swipe to the left is a swipe to the right played backwards, so only the order of the frames tells them apart. The
-backbone is `debug`, random and frozen, so that nothing is downloaded and only PE-CLIP's adapters and a temporal head can learn. It takes
-two minutes of CPU time. docs/other_tasks.md has advice for real data sets.
+backbone is `debug`, random and frozen, so that nothing is downloaded, and only PE-CLIP's adapters and a temporal head
+can learn. It takes two minutes of CPU time. docs/other_tasks.md has advice for real data sets.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ def write_videos(folder: Path) -> None:
 
 
 def train(videos: Path, folder: Path) -> None:
-    """Trains PE-CLIP's adapters and a temporal head on the videos of the split train; part of them selects the epoch."""
+    """Trains adapters and a temporal head on the videos of the split train; part of them selects the epoch."""
     (folder / "texts.yaml").write_text("".join(f"{name}: {text}\n" for name, text in TEXTS.items()))
     settings = {
         "model.temporal_head.heads": "4",
