@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 FOLDER = Path(__file__).parents[1] / "examples"
-ORDER_OF_TIME = FOLDER / "05_order_of_time.py"
-EXAMPLES = sorted(set(FOLDER.glob("[0-9]*.py")) - {ORDER_OF_TIME})
+ORDER_OF_TIME, GESTURES = FOLDER / "05_order_of_time.py", FOLDER / "07_gestures.py"
+EXAMPLES = sorted(set(FOLDER.glob("[0-9]*.py")) - {ORDER_OF_TIME, GESTURES})
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
@@ -52,3 +52,16 @@ def test_only_temporal_parts_tell_the_order_of_frames(
     assert set(scores) == {"mean", "LoRA"}
     assert all(35 <= score <= 65 for score in scores.values())
     assert (tmp_path / "order_of_time.png").exists()
+
+
+@pytest.mark.slow
+def test_gestures_are_recognised_by_their_motion(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Backwards, every swipe is the other one; a single frame tells at most what a guess would."""
+    monkeypatch.setattr(sys, "argv", [str(GESTURES), str(tmp_path)])
+    results = runpy.run_path(str(GESTURES), run_name="__main__")["results"]
+    assert results["as-recorded"] >= 85
+    assert results["reversed"] <= 60
+    assert results["repeat-peak"] <= 60
+    assert "swipe left: predicted as swipe left" in capsys.readouterr().out

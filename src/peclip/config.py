@@ -66,8 +66,10 @@ class Config(BaseModel):
 
 
 class PreprocessConfig(Config):
-    """How face crops are preprocessed for the vision tower."""
+    """How face crops, or whole frames, are preprocessed for the vision tower."""
 
+    face_crop: bool = True
+    """Whether the model reads face crops. If false, predictions use whole frames by default, without face detection."""
     image_size: int = Field(224, ge=8, le=4096)
     """Side of the square input in pixels."""
     mean: tuple[float, float, float] = _CLIP_MEAN

@@ -80,5 +80,8 @@ SoundUse = Literal["single", "everyone", "off"]
 FrameOrder = Literal["as-recorded", "shuffled", "reversed", "repeat-peak"]
 """Frame order in evaluation."""
 
+ShortTraining = Literal["none", "linear", "adapters", "lora"]
+"""What `peclip compare` trains."""
+
 Selection = Literal["val", "last", "test"]
 """Videos on which the training epoch is selected."""

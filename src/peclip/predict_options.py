@@ -31,8 +31,9 @@ class PredictOptions(Config, use_attribute_docstrings=True):
     time_origin: TimeOrigin = "video"
     """What time 0 refers to: the first frame of the video, or the start of the container, so that times match
     the audio and transcripts even if the video starts later."""
-    face_crop: bool = True
-    """Detect and crop faces. Disable this for videos that are already cropped to a face."""
+    face_crop: bool | None = None
+    """Detect and crop faces. Disable this for videos that are already cropped to a face, and for recognition of
+    anything but faces. By default, as the model was trained."""
     detector: DetectorName = "auto"
     """Face detector: yunet, haar (OpenCV's Haar cascade), or auto (YuNet, falling back to Haar)."""
     detect_rate: float = Field(10.0, ge=1)

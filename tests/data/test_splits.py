@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from peclip.data import Sample, Split, carve_validation
+from peclip.data.splits import limited
 from peclip.errors import ConfigError, DatasetError
 from peclip.labels import LabelSet
 
@@ -172,3 +173,15 @@ def test_invalid_fractions(fraction: float) -> None:
 def test_too_few_videos_to_split(whole: Split) -> None:
     with pytest.raises(DatasetError, match="cannot be divided"):
         carve_validation(whole, 0.5, seed=0)
+
+
+def test_a_limit_draws_the_same_videos_of_each_label() -> None:
+    whole = split_of({"happiness": 50, "sadness": 3, "disgust": 10})
+    few = limited(whole, 4)
+    assert few.counts() == {"happiness": 4, "sadness": 3, "disgust": 4}
+    assert ids(limited(whole, 2)) < ids(few), "a larger limit adds videos"
+    turned = limited(whole.with_samples(whole.samples[::-1]), 4)
+    assert turned.samples == few.samples[::-1]
+    assert [s.id for s in few.samples if s.label == "happiness"] != [
+        f"happiness/{n}" for n in range(4)
+    ]

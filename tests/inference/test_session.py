@@ -53,7 +53,9 @@ def debug() -> PEClip:
 
 @pytest.fixture
 def bright(debug: PEClip, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(debug, "detector", lambda options: Bright() if options.face_crop else None)
+    monkeypatch.setattr(
+        debug, "detector", lambda options: None if options.face_crop is False else Bright()
+    )
 
 
 def drawn(count: int, *people: tuple[int, range], width: int = 30) -> np.ndarray:

@@ -156,3 +156,20 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
         read_label_file(tmp_path / "none.yaml")
     with pytest.raises(ConfigError, match="directory"):
         read_label_file(tmp_path)
+
+
+def test_a_model_of_whole_frames_describes_videos() -> None:
+    """Without a text, only the sentence differs; emotions keep their texts."""
+    from peclip.models.pe_clip_config import PEClipConfig
+    from peclip.weights.parameter_counts import outline
+
+    values = {
+        "backbone": "debug",
+        "pretrained": None,
+        "labels": ("fear", "wave"),
+        "prompt_depth": 2,
+    }
+    whole = {"image_size": 32, "face_crop": False}
+    model = outline(PEClipConfig.model_validate(values | {"preprocess": whole}))
+    assert model.texts == (load_descriptions("action_units")["fear"], "a video of wave.")
+    assert model.with_labels(LabelSet(("still", "wave")), {}).texts[0] == "a video of still."

@@ -120,3 +120,11 @@ def test_the_card_of_the_working_folder_has_a_name(
     monkeypatch.chdir(tmp_path)
     debug.save_pretrained(".")
     assert 'from_pretrained("")' not in (tmp_path / "README.md").read_text(encoding="utf-8")
+
+
+def test_the_card_of_whole_frames_is_not_about_faces() -> None:
+    preprocess = PreprocessConfig(face_crop=False)
+    text = card(PEClipConfig(labels=("wave", "still"), preprocess=preprocess))
+    assert "face" not in text.lower()
+    assert "video-classification" in text
+    assert "whole frames" in text

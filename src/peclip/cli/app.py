@@ -26,6 +26,7 @@ COMMANDS = {
     "export": "peclip.cli.export:export",
     "explain": "peclip.cli.explain:explain",
     "evaluate": "peclip.cli.evaluate:evaluate",
+    "compare": "peclip.cli.compare:compare",
     "score": "peclip.cli.score:score",
     "plots": "peclip.cli.plots:plots",
     "summarise": "peclip.cli.summarise:summarise",

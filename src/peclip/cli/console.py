@@ -131,9 +131,8 @@ class RowTable:
         if row.source != self._source:
             self._source = row.source
             out().print(f"[bold]{escape(one_line(row.source))}[/]")
-            heading = (
-                f"{'person':>8}  {'seconds':>15}  {'expression':<15} {'score':>5}  {'face':>4}"
-            )
+            what = "label" if _is_whole_frame(row) else "expression"
+            heading = f"{'person':>8}  {'seconds':>15}  {what:<15} {'score':>5}  {'face':>4}"
             out().print(f"[dim]{heading}  next[/]")
         who = "-" if row.track_id < 0 else str(row.track_id)
         span = f"{row.start_s:.2f} - {row.end_s:.2f}"
@@ -162,6 +161,11 @@ class RowTable:
 
     def close(self) -> None:
         """Does nothing: every row is printed already."""
+
+
+def _is_whole_frame(row: Row) -> bool:
+    """Returns whether a row is of a source in which no faces are detected."""
+    return row.track_id < 0 and bool(row.scores)
 
 
 def print_table(heading: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

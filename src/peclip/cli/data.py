@@ -13,7 +13,7 @@ from peclip.cli.field_options import Fields, from_fields
 from peclip.cli.options import ModelOpt, ProgressOpt, ReportFormatOpt, print_report
 from peclip.config import check
 from peclip.data.config import DataConfig
-from peclip.errors import SOME_FAILED
+from peclip.errors import SOME_FAILED, ConfigError
 from peclip.literals import DetectorName
 from peclip.predict_options import PredictOptions
 from peclip.text.display import printable
@@ -102,7 +102,10 @@ def check_copy(
     config = check(DataConfig, data)
     # before a detector is downloaded for nothing
     find_benchmark(config.dataset).check_root(config.root)
-    margin = _preprocess(model).face_margin if face_videos else 0.0
+    margin = 0.0
+    if face_videos:
+        preprocess = _preprocess(model)
+        margin, face_videos = preprocess.face_margin, face_videos * preprocess.face_crop
     with console.progress_bar(enabled=progress) as bar:
         task = bar.add_task(f"checking {config.dataset}", total=None, position="")
         report = check_dataset(
@@ -173,6 +176,11 @@ def prepare(
     settings, config = load_settings(), check(DataConfig, data)
     options = check(PredictOptions, faces)
     preprocess = _preprocess(model)
+    if not preprocess.face_crop:
+        raise ConfigError(
+            f"{model!r} reads whole frames, so it needs no face crops. Pass a model that reads face crops with -m, or "
+            "use the videos as they are."
+        )
     splits = read_splits(config.dataset, config.root, config.annotations, fold)
     samples = {s.source: s for split in splits for s in split.without_missing().samples}
     missing = {s.source for split in splits for s in split.missing}

@@ -75,7 +75,8 @@ class Fields:
 
     def _option(self, name: str, field: FieldInfo) -> Any:
         flags = FLAGS.get(name, (f"--{name.replace('_', '-')}",))
-        if field.annotation is bool and field.default and not self._changes:
+        switch = field.annotation is bool and field.default and not self._changes
+        if switch or field.annotation == bool | None:
             flags = (f"{flags[0]}/--no-{flags[0].removeprefix('--')}",)
         as_time = {"parser": seconds, "metavar": "TIME"} if name in TIMES else {}
         shown = self._changes and field.default not in (None, False, PydanticUndefined)

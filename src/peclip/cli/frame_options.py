@@ -31,7 +31,7 @@ def chosen_blur(
         raise ConfigError(
             f"{given} requires a video; add --save-video FILE.mp4, or remove {given}."
         )
-    if not options.face_crop:
+    if options.face_crop is False:
         raise ConfigError(
             f"{given} requires face detection, which --no-face-crop disables; remove one of them."
         )

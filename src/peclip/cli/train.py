@@ -22,6 +22,7 @@ from peclip.cli.options import (
     print_report,
     read_fold,
 )
+from peclip.cli.training_options import FaceCropOpt, SetOpt, TextsOpt, model_changes
 from peclip.data.config import DataConfig
 from peclip.errors import ConfigError
 from peclip.training.config import TrainConfig
@@ -59,16 +60,10 @@ def train(
             "pe-clip-l14-lora-{dfew,ferv39k,mafw,cremad,ravdess,stills-dfew}, or a .yaml file."
         ),
     ] = None,
-    changes: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set",
-            metavar="FIELD=VALUE",
-            help="Set any field of the configuration, e.g. train.lr.adapters=1e-4, or of a stage, "
-            "e.g. stages.stills.train.epochs=9; can be repeated.",
-        ),
-    ] = None,
+    changes: SetOpt = None,
     training: Annotated[dict[str, Any], Fields(TrainConfig, *_TRAIN, changes=True)],
+    texts: TextsOpt = None,
+    face_crop: FaceCropOpt = None,
     report_to: Annotated[
         list[str] | None,
         typer.Option(
@@ -108,12 +103,14 @@ def train(
     """
     flags = {"base": model, "data": data, "train": training, "report_to": _names(report_to)}
     if resume is None:
-        config = _configure(recipe, flags, fold, changes or [])
+        flags["model"] = model_changes(texts, face_crop)
+        config = configure(recipe, flags, fold, changes or [])
     else:
-        begun = {"--name": name, "--out": out, "--fold": fold, "--recipe": recipe, "-m": model}
+        begun: dict[str, Any] = {"--name": name, "--out": out, "--fold": fold, "--recipe": recipe}
+        begun |= {"-m": model, "--labels": texts, "--no-face-crop": face_crop is not None}
         begun |= {"--dataset": data.get("dataset"), "--data-root": data.get("root")}
         _refuse(begun | {"--overwrite": overwrite})
-        config = _configure(str(_config_of(resume)), flags, None, changes or [])
+        config = configure(str(_config_of(resume)), flags, None, changes or [])
     folder = resume or _folder(config, name, out, overwrite=overwrite)
     from peclip.runs.early_checks import check_run
 
@@ -123,7 +120,7 @@ def train(
         _print(report, folder, form)
 
 
-def _configure(
+def configure(
     recipe: str | None, flags: dict[str, Any], fold: str | None, changes: list[str]
 ) -> RunConfig:
     """Merges recipe, flags and --set; later ones override earlier ones."""

@@ -48,6 +48,9 @@ class DataConfig(Config, use_attribute_docstrings=True):
     """Stills that occur in more than one split: `keep` them, drop them from train if they are also in val
     or test, or drop them from val and test if they are also in train."""
 
+    limit: int | None = Field(None, ge=1, le=1_000_000)
+    """Use at most this many videos per class of each split, drawn at random, the same ones in every run."""
+
     @field_validator("root", "annotations", "captions", "votes")
     @classmethod
     def _expand(cls, path: Path | None) -> Path | None:

@@ -114,7 +114,7 @@ def _choose_subjects(
 def read_split(config: DataConfig) -> Split:
     """Reads a split with all listed videos, including missing ones, for checks.
 
-    Samples dropped by `targets` and `copies` are excluded.
+    Samples dropped by `targets`, `copies` and `limit` are excluded.
 
     Raises:
         DatasetError: the data set or its votes are missing, or a list or file name is invalid.
@@ -130,7 +130,21 @@ def read_split(config: DataConfig) -> Split:
     if config.targets != "labels":
         votes = find_benchmark(config.dataset).read_votes(config, split.labels)
         split = with_votes(split, votes, config)
+    split = split if config.limit is None else limited(split, config.limit)
     return split if config.captions is None else split.with_captions(read_captions(config.captions))
+
+
+def limited(split: Split, count: int) -> Split:
+    """Returns a split with at most `count` videos per label, in their order; names alone decide which."""
+    by_label: dict[str, list[str]] = defaultdict(list)
+    for sample in split.samples:
+        by_label[sample.label].append(sample.id)
+
+    def drawn(names: list[str]) -> list[str]:
+        return sorted(names, key=lambda name: hashlib.sha256(name.encode()).digest())[:count]
+
+    kept = {(label, name) for label, names in by_label.items() for name in drawn(names)}
+    return split.with_samples(s for s in split.samples if (s.label, s.id) in kept)
 
 
 def _listed(config: DataConfig) -> Split:

@@ -172,7 +172,8 @@ class VideoPredictor(ABC):
         Raises:
             WeightsError: YuNet was requested but is unavailable.
         """
-        if not options.face_crop:
+        given = options.face_crop
+        if not (self.config.preprocess.face_crop if given is None else given):
             return None
         # Threads that read several sources would otherwise wait for each other's faces.
         key = (threading.get_ident(), options.detector, options.face_threshold)

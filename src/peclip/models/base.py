@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from peclip.config import ModelConfig, TowerSize
 from peclip.errors import ConfigError
 from peclip.labels import LabelSet, prior_over
+from peclip.models.descriptions import EXPRESSION
 from peclip.nn.clip import Backbone
 from peclip.nn.clip_block import ClipBlock
 from peclip.nn.towers import VisionTower
@@ -44,6 +45,8 @@ class ExpressionModel(nn.Module, ABC):
     texts: tuple[str, ...]
     own_texts: Mapping[str, str] = MappingProxyType({})
     """Custom texts by label name, included in `texts`."""
+    sentence = EXPRESSION
+    """For labels without a text."""
     temperature: float
     mirror = False
     """Whether predictions average a window and its mirror image; applied by `FrozenModel`."""

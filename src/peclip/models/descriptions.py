@@ -20,6 +20,9 @@ from peclip.text.parsing import parse_json, parse_yaml
 
 STYLES = ("action_units", "names", "sentences")
 
+EXPRESSION, VIDEO = "a person with an expression of {}.", "a video of {}."
+"""Sentences for names without a text, for models that read face crops and for those that read whole frames."""
+
 
 def load_descriptions(style: str) -> dict[str, str]:
     """Returns the texts of a style by emotion name.
@@ -37,17 +40,20 @@ def load_descriptions(style: str) -> dict[str, str]:
     return dict(json.loads(text))
 
 
-def describe(labels: LabelSet, style: str, own: Mapping[str, str] | None = None) -> tuple[str, ...]:
+def describe(
+    labels: LabelSet,
+    style: str,
+    own: Mapping[str, str] | None = None,
+    *,
+    sentence: str = EXPRESSION,
+) -> tuple[str, ...]:
     """Returns one text per label, in the order of the label set.
 
     Custom texts take precedence over the texts of the style. A name missing from the style is put into
-    the sentence "a person with an expression of NAME.", since a bare word is a weak prompt for CLIP;
-    `Recognizer.texts` shows the texts in use.
+    the sentence, since a bare word is a weak prompt for CLIP; `Recognizer.texts` shows the texts in use.
     """
     known = load_descriptions(style) | {canonical(name): text for name, text in (own or {}).items()}
-    return tuple(
-        known.get(canonical(name), f"a person with an expression of {name}.") for name in labels
-    )
+    return tuple(known.get(canonical(name), sentence.format(name)) for name in labels)
 
 
 def read_label_file(path: Path) -> tuple[LabelSet, dict[str, str]]:

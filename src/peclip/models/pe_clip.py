@@ -17,7 +17,7 @@ from peclip.errors import ConfigError
 from peclip.labels import LabelSet
 from peclip.models.base import ExpressionModel, Output, check_fit, clip_block
 from peclip.models.bricks import add_lora, frame_pooling
-from peclip.models.descriptions import describe
+from peclip.models.descriptions import EXPRESSION, VIDEO, describe
 from peclip.models.pe_clip_config import PEClipConfig
 from peclip.models.sound_stream import SoundStream, audio_loss, build_sound_stream
 from peclip.nn.adapters import Adapter, TemporalDynamicAdapter
@@ -89,6 +89,7 @@ class PEClipModel(ExpressionModel):
         temperature: divides the cosines.
         style: of the texts of new labels.
         audio: of the sound, or `None`.
+        sentence: for new labels without a text in this style.
     """
 
     def __init__(
@@ -102,6 +103,7 @@ class PEClipModel(ExpressionModel):
         temperature: float,
         style: str = "action_units",
         audio: SoundStream | None = None,
+        sentence: str = EXPRESSION,
     ) -> None:
         super().__init__()
         self.vision = vision
@@ -111,12 +113,12 @@ class PEClipModel(ExpressionModel):
         self.labels = labels
         self.texts = tuple(texts)
         self.temperature = temperature
-        self.style = style
         self.audio = audio
+        self.style, self.sentence = style, sentence
 
     def describe(self, labels: LabelSet, own: Mapping[str, str]) -> tuple[str, ...]:
         """Returns the texts of labels in the style of this model."""
-        return describe(labels, self.style, own)
+        return describe(labels, self.style, own, sentence=self.sentence)
 
     def encode_labels(self) -> Tensor:
         """Returns the text features of the labels, (C, D), unit length."""
@@ -217,7 +219,8 @@ def build_pe_clip(
             config.prompt_depth,
             half=config.prompt_half,
         )
-    texts = describe(config.label_set, config.descriptions, config.label_texts)
+    sentence = EXPRESSION if config.preprocess.face_crop else VIDEO
+    texts = describe(config.label_set, config.descriptions, config.label_texts, sentence=sentence)
     return PEClipModel(
         vision,
         text,
@@ -228,6 +231,7 @@ def build_pe_clip(
         config.temperature,
         config.descriptions,
         build_sound_stream(config.audio, vision.feature_width, offline=offline),
+        sentence,
     )
 
 

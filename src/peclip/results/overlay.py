@@ -153,7 +153,7 @@ def _check_blur(blur: str | None, metadata: Any) -> None:
     if blur is not None and metadata["face_detector"] is None:
         raise ConfigError(
             "Faces cannot be blurred, because the prediction was made without face detection. Predict the video "
-            "with face detection (without --no-face-crop)."
+            "with face detection (--face-crop)."
         )
 
 

@@ -213,7 +213,10 @@ class Prediction:
     def __repr__(self) -> str:
         best = f", {self.label!r} ({self.confidence:.2f})" if self.confidence is not None else ""
         people, rows = len(self.tracks), len(self.rows)
-        counts = f"{people} {'person' if people == 1 else 'people'}, {rows} {'row' if rows == 1 else 'rows'}"
+        who = f"{people} {'person' if people == 1 else 'people'}"
+        if -1 in self.tracks:
+            who = "whole frame"
+        counts = f"{who}, {rows} {'row' if rows == 1 else 'rows'}"
         return f"Prediction({self.source!r}: {counts}{best})"
 
     def _repr_html_(self) -> str:

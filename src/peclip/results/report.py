@@ -41,6 +41,10 @@ LIMITS = (
     "prohibited (AI Act, Art. 5(1)(f)), and other uses are classified as high-risk. Inform the "
     "people you record and obtain their consent.",
 )
+_WHOLE_FRAME_LIMITS = (
+    "The model reads whole frames and gives every window one of its labels, whatever the video shows.",
+    "Inform the people you record and obtain their consent.",
+)
 
 _WIDE, _NARROW = 10.0, 4.4
 """Inches, of the timelines for desktops and phones."""
@@ -150,20 +154,31 @@ class Report:
         """Removes the sections without writing the page."""
         self._sections.close()
 
+    @property
+    def _of_faces(self) -> bool:
+        """Whether the model reads face crops, and not whole frames; unknown for rows from files."""
+        return bool(self._metadata.get("preprocessing", {}).get("face_crop", True))
+
     def _beginning(self) -> dict[str, str]:
         summary = joined(self._parts)
         names = self._sources
-        people = sum(line.totals.people for line in summary.lines)
+        people = sum(line.totals.people for line in summary.lines if line.keys["track_id"] >= 0)
+        whole = any(line.totals.people for line in summary.lines if line.keys["track_id"] < 0)
         title = base_name(names[0]) if len(names) == 1 else f"{len(names)} sources"
         model = self._metadata.get("model")
-        counts = f"{len(names)} {'source' if len(names) == 1 else 'sources'}, "
-        counts += f"{people} {'person' if people == 1 else 'people'}"
+        counts = f"{len(names)} {'source' if len(names) == 1 else 'sources'}"
+        if people or not whole:
+            counts += f", {people} {'person' if people == 1 else 'people'}"
         if model is not None:
             counts += f", model {model}"
         return {
-            "title": text(f"Facial expressions: {title}"),
+            "title": text(f"{'Facial expressions' if self._of_faces else 'Predictions'}: {title}"),
             "about": text(f"{counts}; peclip {VERSION}"),
-            "limits": "\n".join(f"<p>{text(sentence)}</p>" for sentence in LIMITS),
+            "limits": "\n".join(
+                f"<p>{text(said)}</p>"
+                for said in (LIMITS if self._of_faces else _WHOLE_FRAME_LIMITS)
+            ),
+            "heading": "People" if people or not whole else "Whole frames",
             "summary": summary_table(summary),
         }
 
@@ -187,7 +202,8 @@ class Report:
         wanted = [((row.track_id, episode.label), row) for episode, row in peaks]
         found = pictures_of(prediction, wanted, video=video) if self._pictures else {}
         colours = label_colours(prediction.labels)
-        self._sections.write('<h3>Expression peaks</h3>\n<div class="people">\n')
+        heading = "Expression peaks" if self._of_faces else "Peaks"
+        self._sections.write(f'<h3>{heading}</h3>\n<div class="people">\n')
         for track, person in itertools.groupby(peaks, key=lambda pair: pair[1].track_id):
             figures = "".join(
                 _peak(episode, colours[episode.label], found.get((track, episode.label)))

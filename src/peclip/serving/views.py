@@ -97,6 +97,8 @@ class ModelView(BaseModel):
     device: str = Field(examples=["cpu"])
     precision: str = Field(examples=["fp32"])
     num_frames: int = Field(examples=[8])
+    face_crop: bool = Field(examples=[True])
+    """Whether the model reads face crops; otherwise, faces are not detected by default."""
     labels: list[str] = Field(examples=[["happiness", "sadness"]])
     label_texts: dict[str, str] = Field(examples=[{"happiness": "cheek raiser, lip corner puller"}])
     label_colours: dict[str, str] = Field(examples=[{"happiness": "#E69F00"}])

@@ -53,6 +53,7 @@ def about_model(predictor: VideoPredictor) -> dict[str, Any]:
         "device": facts["device"],
         "precision": facts["precision"],
         "num_frames": facts["num_frames"],
+        "face_crop": facts["preprocessing"]["face_crop"],
         "labels": list(labels),
         "label_texts": facts["label_texts"],
         "label_colours": label_colours(labels),

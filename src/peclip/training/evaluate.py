@@ -43,9 +43,14 @@ def mean_loss(table: PredictionTable, labels: LabelSet) -> float:
     return float(-own.clamp(min=1e-12).log().mean())
 
 
-def evaluate(loaded: LoadedModel, split: Split, runtime: Runtime) -> PredictionTable:
+def evaluate(
+    loaded: LoadedModel,
+    split: Split,
+    runtime: Runtime,
+    on_batch: Callable[[int], None] = lambda videos: None,
+) -> PredictionTable:
     """Returns the predictions for every video of a split, as it was recorded; see `evaluate_views`."""
-    (table,) = evaluate_views(loaded, split, runtime, [as_recorded])
+    (table,) = evaluate_views(loaded, split, runtime, [as_recorded], on_batch=on_batch)
     return table
 
 

@@ -80,7 +80,8 @@ class Learner:
             self._network = lower_frozen(model, dtype)
         self._texts = model.texts
         self._styles = [
-            describe(model.labels, style, model.own_texts) for style in config.text_styles
+            describe(model.labels, style, model.own_texts, sentence=model.sentence)
+            for style in config.text_styles
         ]
         if config.compile:
             # On a CPU in bf16 a teacher uses packed encoders instead, which are not compiled.

@@ -22,9 +22,18 @@ ETHICS = (
     "in the European Union (AI Act, Art. 5(1)(f)), and other uses are high-risk. Inform the "
     "people you record and get their consent."
 )
-"""The two sentences in every model card."""
+"""The sentences in the card of every model that reads faces."""
+
+_NO_FACES = (
+    "This model reads whole frames. It recognises only the labels above, in videos like those it was trained on; "
+    "any other video gets one of them, too. If the videos show people, inform them and get their consent."
+)
 
 NOT_RECORDED = "Training data and scores: not recorded by `save_pretrained`; please add them here."
+
+FACES = "facial-expression-recognition", "facial expression recognition", ETHICS
+WHOLE_FRAMES = "video-classification", "recognition", _NO_FACES
+"""Tag, task and use of models that read face crops, and of those that read whole frames."""
 
 
 def model_card(
@@ -46,23 +55,23 @@ def model_card(
         trained: whether it has weights besides the backbone's: CLIP itself has none.
         story: its training data and scores.
     """
-    place = name if _HUB_NAME.fullmatch(name) else "path/to/this/folder"
+    tag, task, use = FACES if config.preprocess.face_crop else WHOLE_FRAMES
     return f"""---
 library_name: peclip
 license: other
 license_name: research-only
-tags: [facial-expression-recognition, video, clip, {config.architecture}]
+tags: [{tag}, video, clip, {config.architecture}]
 ---
 
 # {markdown(name)}
 
-A {config.architecture} model for facial expression recognition in video. This folder contains
+A {config.architecture} model for {task} in video. This folder contains
 {_stored(config, full, trained)}.
 
 ```python
 import peclip
 
-print(peclip.load("{place}").predict("video.mp4").label)
+print(peclip.load("{_place(name)}").predict("video.mp4").label)
 ```
 
 | label | text |
@@ -75,8 +84,12 @@ print(peclip.load("{place}").predict("video.mp4").label)
 
 ## Use
 
-{ETHICS}
+{use}
 """
+
+
+def _place(name: str) -> str:
+    return name if _HUB_NAME.fullmatch(name) else "path/to/this/folder"
 
 
 def licence_of(folder: Path) -> str:
@@ -105,10 +118,13 @@ def _rows(labels: Sequence[str], texts: Sequence[str]) -> str:
 
 def _input(config: ModelConfig) -> str:
     crop = config.preprocess
+    shown, crops = ("a face", f"face margin {crop.face_margin}")
+    if not crop.face_crop:
+        shown, crops = "the scene", "the centre square of each frame"
     return (
-        f"Input: {config.num_frames} frames of a face, {crop.image_size}x{crop.image_size} pixels,\n"
+        f"Input: {config.num_frames} frames of {shown}, {crop.image_size}x{crop.image_size} pixels,\n"
         f"{'grey' if crop.grayscale else 'colour'}, mean {crop.mean}, standard deviation {crop.std},\n"
-        f"face margin {crop.face_margin}."
+        f"{crops}."
     )
 
 

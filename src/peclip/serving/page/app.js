@@ -32,6 +32,7 @@ async function begin() {
     state.limits = found.limits;
     const model = state.model;
     $("model").textContent = `${model.name}: ${model.labels.length} labels, ${model.device}, ${model.precision}`;
+    $("about-faces").hidden = !model.face_crop;
     $("keep").textContent = found.limits.keep_s >= 60 ? `${Math.round(found.limits.keep_s / 60)} minutes`
       : `${found.limits.keep_s} seconds`;
     $("token-panel").hidden = true;
