@@ -163,7 +163,7 @@ def _refuse(flags: Mapping[str, Any]) -> None:
 
 
 def _free_folder(config: ComparisonConfig) -> Path:
-    from peclip.runs.run_folder import free_path
+    from peclip.runs.run_files import free_path
 
     return free_path(Path("runs"), f"compare-{config.run.data.dataset}")
 
@@ -180,7 +180,7 @@ def _compare(
     from peclip.cli import evaluation_bar, training_bar
     from peclip.runs.comparison import COMPARISON, compare_models
     from peclip.runs.contender_measurement import ComparisonContext
-    from peclip.runs.run_folder import command_line
+    from peclip.runs.run_files import command_line
     from peclip.runtime import choose_device
 
     console.note(f"folder of the comparison: {folder}")

@@ -175,12 +175,7 @@ def prepare(
 
     settings, config = load_settings(), check(DataConfig, data)
     options = check(PredictOptions, faces)
-    preprocess = _preprocess(model)
-    if not preprocess.face_crop:
-        raise ConfigError(
-            f"{model!r} reads whole frames, so it needs no face crops. Pass a model that reads face crops with -m, or "
-            "use the videos as they are."
-        )
+    preprocess = _crop_geometry(model)
     splits = read_splits(config.dataset, config.root, config.annotations, fold)
     samples = {s.source: s for split in splits for s in split.without_missing().samples}
     missing = {s.source for split in splits for s in split.missing}
@@ -240,6 +235,21 @@ def _print_prepared(
         typer.echo(f"sound found in {heard:,} of {len(results):,} videos")
     if counts.keys() & {"decode_error", "no_face", "missing"}:
         raise typer.Exit(SOME_FAILED)
+
+
+def _crop_geometry(model: str) -> PreprocessConfig:
+    """Returns how a model crops faces.
+
+    Raises:
+        ConfigError: it reads whole frames.
+    """
+    preprocess = _preprocess(model)
+    if preprocess.face_crop:
+        return preprocess
+    raise ConfigError(
+        f"{model!r} reads whole frames, so it needs no face crops. Pass a model that reads face crops with -m, or "
+        "use the videos as they are."
+    )
 
 
 def _preprocess(model: str) -> PreprocessConfig:

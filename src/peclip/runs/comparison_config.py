@@ -57,6 +57,11 @@ class ComparisonConfig(Config):
             raise ValueError(f"{twice[0]!r} is given twice; name every model once")
         if self.run.all_folds:
             raise ValueError("a comparison has one fold; set a fold number instead of all")
+        if self.run.stages:
+            raise ValueError(
+                "a comparison trains in one stage; choose a recipe without stages, or compare the finished runs "
+                "with train=none"
+            )
         if self.run.train.select_on == "test" or not self.run.train.test:
             raise ValueError(
                 "a comparison selects on validation videos and reports on test videos; remove "

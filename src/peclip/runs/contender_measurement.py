@@ -16,7 +16,6 @@ from peclip.data import Split, carve_validation
 from peclip.metrics.prediction_file import read_predictions
 from peclip.metrics.prediction_table import PredictionTable
 from peclip.metrics.scoring import score
-from peclip.recognizers.pretrained import load_pretrained
 from peclip.recognizers.recognizer import Recognizer
 from peclip.runs.comparison_config import ComparisonConfig, Contender
 from peclip.runs.leakage import known_warning
@@ -24,8 +23,8 @@ from peclip.runs.measured_contender import Cost, Measured
 from peclip.runs.one_fold import FoldListener, RunContext, run_fold
 from peclip.runs.recipe import RunConfig
 from peclip.runs.run_features import features_of
-from peclip.runs.run_folder import HISTORY, PREDICTIONS
-from peclip.runs.run_results import read_history
+from peclip.runs.run_files import PREDICTIONS
+from peclip.runs.run_results import training_minutes
 from peclip.runs.splits import RunSplits
 from peclip.runs.warm_start import base_recognizer
 from peclip.runtime import choose_precision, device_name
@@ -143,11 +142,11 @@ def _trained(run: RunConfig, contender: Contender, context: ComparisonContext) -
     )
     report = run_fold(run, place, context.listen)
     precision = choose_precision(run.train.precision, context.device)
-    recognizer = load_pretrained(folder, device=str(context.device), precision=precision)  # type: ignore[arg-type]
+    recognizer = Recognizer.from_pretrained(folder, device=str(context.device), precision=precision)  # type: ignore[arg-type]
     own = sum(p.numel() for p in recognizer.model.parameters() if p.requires_grad)
     if run.train.lr.backbone > 0:
         own = sum(p.numel() for p in recognizer.model.parameters())
-    seconds = sum(entry["seconds"] for entry in read_history(folder / HISTORY))
+    seconds = 60 * training_minutes(folder)
     facts: dict[str, object] = {"epoch": report.selected_epoch}
     if report.warning is not None:
         facts["warning"] = report.warning

@@ -50,9 +50,7 @@ def read_run(folder: Path, *, resamples: int = RESAMPLES, seed: int = 0) -> Plot
         table=table,
         report=None if table is None else score(table, resamples=resamples, seed=seed),
         histories={
-            names[part]: read_history(part / HISTORY)
-            for part in parts
-            if (part / HISTORY).is_file()
+            names[part]: _history(part / HISTORY) for part in parts if (part / HISTORY).is_file()
         },
         selected={names[part]: report.selected_epoch for part, report in reports.items()},
         warning=next((one.warning for one in reports.values() if one.warning), None),
@@ -125,12 +123,7 @@ def _network(folder: Path, report: ModelReport | None) -> str:
     return network if report is None else f"{network}, trained from {report.base}"
 
 
-def read_history(path: Path) -> list[dict[str, Any]]:
-    """Reads the epochs of a run.
-
-    Raises:
-        ConfigError: the file is corrupt.
-    """
+def _history(path: Path) -> list[dict[str, Any]]:
     try:
         entries = [parse_json(line) for line in read_text(path, limit=None).splitlines() if line]
     except ConfigError as error:

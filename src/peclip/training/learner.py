@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from random import Random
 from typing import Any
 
@@ -79,10 +80,8 @@ class Learner:
         if can_lower(device, dtype):
             self._network = lower_frozen(model, dtype)
         self._texts = model.texts
-        self._styles = [
-            describe(model.labels, style, model.own_texts, sentence=model.sentence)
-            for style in config.text_styles
-        ]
+        described = partial(describe, own=model.own_texts, sentence=model.sentence)
+        self._styles = [described(model.labels, style) for style in config.text_styles]
         if config.compile:
             # On a CPU in bf16 a teacher uses packed encoders instead, which are not compiled.
             taught = teacher.encoders() if teacher else []
