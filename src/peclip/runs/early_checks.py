@@ -23,7 +23,9 @@ def check_run(
     check_computation(device, config.train.precision)
     check_installed(config.report_to)
     if (base := check_model(config.base)) is not None:
-        model_config(base, config.model)
+        # Their labels are those of the data set, which are checked when it has been read.
+        changes = {name: value for name, value in config.model.items() if name != "label_texts"}
+        model_config(base, changes)
     folds = find_benchmark(config.data.dataset).fold_numbers() if config.all_folds else ()
     number = folds[0] if folds else config.data.fold
     read_run_splits(config.data.model_copy(update={"fold": number}), config.train)
