@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import ceil
+
 from torch import nn
 
 from peclip.config import ModelConfig
@@ -55,7 +57,7 @@ def frame_pooling(
     if inner * head.mlp_ratio < 1:
         raise ConfigError(
             f"temporal_head.mlp_ratio is {head.mlp_ratio}, so the hidden layer of a temporal head of "
-            f"width {inner} would be empty. Set temporal_head.mlp_ratio to at least {1 / inner:.2g}."
+            f"width {inner} would be empty. Set temporal_head.mlp_ratio to at least {ceil(1000 / inner) / 1000:g}."
         )
     return TemporalHead(
         width,
