@@ -15,6 +15,7 @@ import csv
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -85,7 +86,10 @@ def result(run_folder: Path, cpu_s: float) -> Result:
     return Result(sum(count_parameters(config)["trainable"].values()), cpu_s, hits)
 
 
-def main(folder: Path) -> dict[str, Result]:
+def main(
+    folder: Path, variants: Sequence[str] = tuple(VARIANTS), epochs: int = 25
+) -> dict[str, Result]:
+    """Trains some of the variants; returns their results by name."""
     rng = np.random.default_rng(0)
     write_split(folder / "data" / "train", TRAIN, rng)
     write_split(folder / "data" / "test", TEST, rng)
@@ -105,10 +109,12 @@ def main(folder: Path) -> dict[str, Result]:
         "model.num_frames": str(FRAMES),
     }
     results = {}
-    for name, (model, changes) in VARIANTS.items():
+    for name in variants:
+        model, changes = VARIANTS[name]
         out = folder / name
         arguments = ["--dataset", "folder", "--data-root", str(folder / "data"), "-m", model]
-        arguments += ["--epochs", "25", "--batch-size", "16", "--workers", "0", "--device", "cpu"]
+        arguments += ["--epochs", str(epochs), "--batch-size", "16"]
+        arguments += ["--workers", "0", "--device", "cpu"]
         for field, value in (settings | changes).items():
             arguments += ["--set", f"{field}={value}"]
         start = time.process_time()

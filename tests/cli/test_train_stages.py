@@ -100,6 +100,11 @@ def test_one_command_trains_all_stages(recipe: Path, tmp_path: Path, capsys: Out
     assert (one.config.num_frames, two.config.num_frames) == (1, 4)
     assert one.labels.names == ("happiness", "sadness", "anger")
     assert two.labels.names == ("happiness", "sadness"), "the folder of the run is its last model"
+    card = " ".join((out / "stage-2-video/model/README.md").read_text().split())
+    assert (
+        "starting from the model of stage-1-stills (trained on table, starting from debug)" in card
+    )
+    assert str(tmp_path) not in card
     asked = ["evaluate", "--dataset", "folder", "--data-root", str(recipe.parent / "none")]
     asked[-1] = second["data"]["root"]
     found = trained(capsys, *asked, "-m", str(out), "--workers", "0", "--device", "cpu")
@@ -185,6 +190,33 @@ def test_settings_of_stages(recipe: Path, tmp_path: Path, capsys: Output) -> Non
     assert not (tmp_path / "no").exists(), "found before the first stage is trained"
 
 
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (["model={temporal_head: {heads: 5}}"], "temporal_head.heads is 5"),
+        (["model={lora: {rank: 65}}"], "lora.rank is 65"),
+        (["train.teacher={model: nano}"], "The teacher 'nano' has the labels"),
+        (["train.teacher={model: no/where}", "base=debug"], "no/where"),
+        (["model={audio: {encoder: debug-wav2vec2, weights: null}}"], "set model.audio to null"),
+    ],
+)
+def test_every_stage_is_checked_before_the_first_is_trained(
+    recipe: Path,
+    tmp_path: Path,
+    capsys: Output,
+    monkeypatch: pytest.MonkeyPatch,
+    changes: list[str],
+    message: str,
+) -> None:
+    monkeypatch.setenv("PECLIP_OFFLINE", "1")
+    given = [part for change in changes for part in ("--set", f"stages.video.{change}")]
+    assert run(command(recipe, tmp_path / "no", *given)) != 0
+    error = " ".join(capsys.readouterr().err.split())
+    assert "Stage video: " in error
+    assert message in error
+    assert not (tmp_path / "no").exists()
+
+
 @pytest.mark.slow
 def test_a_stage_with_another_base_and_without_stages(
     recipe: Path, tmp_path: Path, capsys: Output
@@ -203,8 +235,13 @@ def test_a_stage_with_another_base_and_without_stages(
 
 @pytest.mark.slow
 def test_folds_are_those_of_the_last_stage(
-    stills: Path, recipe: Path, tmp_path: Path, capsys: Output
+    stills: Path,
+    recipe: Path,
+    tmp_path: Path,
+    capsys: Output,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    """Also of a run that was interrupted before this stage began."""
     data = tmp_path / "ravdess"
     for actor in range(1, 25, 2):
         for emotion, colour in (("03", COLOURS["happy"]), ("04", COLOURS["sad"])):
@@ -212,7 +249,15 @@ def test_folds_are_those_of_the_last_stage(
     out = tmp_path / "run"
     changes = ("--dataset", "ravdess", "--data-root", str(data), "--fold", "all")
     quick = ("--set", "stages.stills.train.epochs=1", "--set", "stages.video.train.epochs=1")
-    report = trained(capsys, *command(recipe, out, *changes, *quick))
+
+    def interrupted(self: RunFolder, history: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as stopped:
+        stopped.setattr(RunFolder, "write_history", interrupted)
+        assert run(command(recipe, out, *changes, *quick)) == 130
+    report = trained(capsys, "train", "--resume", str(out), "--device", "cpu")
+    assert yaml.safe_load((out / "stage-2-video/config.yaml").read_text())["all_folds"] is True
     assert [fold["fold"] for fold in report["folds"]] == [1, 2, 3, 4, 5, 6]
     assert {fold["base"] for fold in report["folds"]} == {str(out / "stage-1-stills")}
     assert report["stages"][1]["war"] == report["war"]

@@ -44,6 +44,7 @@ def changed(pictures: Tensor, name: str, strength: float) -> list[int]:
         ("posterize", 0.5, [0, 100, 200, 252]),  # 2 of 8 bits are cleared
         ("posterize", -1.0, [0, 96, 192, 240]),  # 4 of 8 bits
         ("solarize", 0.5, [0, 100, 55, 0]),  # from 128 on inverted
+        ("solarize", 0.0, [0, 100, 200, 255]),  # from 256 on: nothing
         ("colour", 0.7, [0, 100, 200, 255]),  # grey has no colour
     ],
 )

@@ -269,6 +269,10 @@ def test_a_configuration_from_before_the_bricks_is_read(tmp_path: Path) -> None:
         ({"lora": {"towers": []}}, "lora.towers"),
         ({"temporal_head": {"heads": 5}}, "heads is 5, .* 32. Change temporal_head.heads"),
         ({"temporal_head": {"width": 12, "heads": 8}}, "temporal head, 12"),
+        (
+            {"temporal_head": {"width": 16, "mlp_ratio": 0.06}},
+            r"width 16 .*\.mlp_ratio to at least 0\.063",
+        ),
     ],
 )
 def test_an_invalid_brick_is_refused(fields: dict[str, Any], says: str) -> None:

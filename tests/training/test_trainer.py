@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import functools
+import json
 import os
 from collections.abc import Callable
 from dataclasses import replace
@@ -34,7 +35,7 @@ from peclip.training.config import TrainConfig
 from peclip.training.ema import Ema
 from peclip.training.learner import class_weights
 from peclip.training.progress import Hooks, Progress
-from peclip.training.state import STATE, load_state
+from peclip.training.state import STATE, load_state, save_state
 from peclip.training.trainer import TrainResult, train_model
 from peclip.training.videos import videos_of
 from peclip.types import Batch
@@ -114,6 +115,25 @@ def test_a_training_with_other_settings_is_not_resumed(videos: Split, tmp_path: 
         run(videos, quick(), state_folder=tmp_path / "none", resume=True)
     (tmp_path / STATE).write_bytes(b"no archive")
     with pytest.raises(CheckpointError, match="is not a valid training state"):
+        run(videos, quick(), state_folder=tmp_path, resume=True)
+
+
+def test_a_state_without_newer_settings_is_resumed(videos: Split, tmp_path: Path) -> None:
+    """Such as one saved before there was drop path, which is off by default."""
+    whole, _ = run(videos, quick())
+    with pytest.raises(Killed):
+        run(videos, quick(), state_folder=tmp_path, hooks=killed_after(5))
+    state = load_state(tmp_path)
+    settings = json.loads(state["identity"]["settings"])
+    del settings["drop_path"], settings["lr"]["lora"], settings["augment"]["erasing"]
+    state["identity"]["settings"] = json.dumps(settings)
+    save_state(state, tmp_path)
+    with pytest.raises(ConfigError, match="different settings"):
+        run(videos, quick(drop_path=0.1), state_folder=tmp_path, resume=True)
+    assert_equal(whole, run(videos, quick(), state_folder=tmp_path, resume=True)[0])
+    state["identity"]["settings"] = json.dumps(settings | {"a field of long ago": 1})
+    save_state(state, tmp_path)
+    with pytest.raises(ConfigError, match="different settings"):
         run(videos, quick(), state_folder=tmp_path, resume=True)
 
 

@@ -105,7 +105,8 @@ def _posterize(pictures: Tensor, strength: float) -> Tensor:
 
 def _solarize(pictures: Tensor, strength: float) -> Tensor:
     threshold = round(256 * (1 - abs(strength)))
-    return pictures.where(pictures < threshold, 255 - pictures)
+    # 256 in uint8 is 0, which would invert everything.
+    return pictures if threshold > 255 else pictures.where(pictures < threshold, 255 - pictures)
 
 
 def _factor(strength: float) -> float:

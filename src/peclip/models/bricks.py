@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import ceil
+
 from torch import nn
 
 from peclip.config import ModelConfig
@@ -42,7 +44,7 @@ def frame_pooling(
     """Returns what pools the features of the frames of a video: their mean, or a temporal head.
 
     Raises:
-        ConfigError: the heads of the temporal head do not divide its width.
+        ConfigError: the heads of the temporal head do not divide its width, or its hidden layer is empty.
     """
     if head is None:
         return MeanOverFrames()
@@ -51,6 +53,11 @@ def frame_pooling(
         raise ConfigError(
             f"temporal_head.heads is {head.heads}, which does not divide the width of the temporal "
             f"head, {inner}. Change temporal_head.heads or temporal_head.width."
+        )
+    if inner * head.mlp_ratio < 1:
+        raise ConfigError(
+            f"temporal_head.mlp_ratio is {head.mlp_ratio}, so the hidden layer of a temporal head of "
+            f"width {inner} would be empty. Set temporal_head.mlp_ratio to at least {ceil(1000 / inner) / 1000:g}."
         )
     return TemporalHead(
         width,

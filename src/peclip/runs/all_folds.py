@@ -40,10 +40,12 @@ def run(config: RunConfig, place: RunContext, listen: FoldListener | None = None
     if place.resume:
         top.check_unchanged(config)
     with claimed(top.path) if place.world.is_main else nullcontext():
-        if place.world.is_main and not place.resume:
-            top.begin(overwrite=place.overwrite)
-            top.write(CONFIG_FILE, to_yaml(config))
-            top.write(COMMAND, place.command)
+        if place.world.is_main:
+            if not place.resume:
+                top.begin(overwrite=place.overwrite)
+            if not (top.path / CONFIG_FILE).is_file():  # nor of a stage that a resumed run begins
+                top.write(CONFIG_FILE, to_yaml(config))
+                top.write(COMMAND, place.command)
         return _run_folds(config, place, folds, listen)
 
 

@@ -23,6 +23,7 @@ from peclip.runs.run_files import COMMAND, CONFIG, read_report
 from peclip.runs.run_folder import RunFolder
 from peclip.runs.run_report import ModelReport
 from peclip.runs.splits import RunSplits, read_run_splits
+from peclip.runs.training_story import training_story
 from peclip.runs.warm_start import base_recognizer
 from peclip.runtime import device_name
 from peclip.training.checks import batch_size_warning, check_streams
@@ -227,7 +228,7 @@ def _finish(
     if splits.reported is not None:
         report = _with_scores(report, splits.reported, config, place, recognizer)
     if is_main:
-        _write_card(folder, recognizer, _story(config, splits, report))
+        _write_card(folder, recognizer, training_story(config, splits, report))
         folder.write_report(report.to_dict())
         folder.log("finished")
     place.world.wait()
@@ -272,29 +273,3 @@ def _write_card(folder: RunFolder, recognizer: Recognizer, story: str) -> None:
             full=False,
             story=story,
         )
-
-
-def _story(config: RunConfig, splits: RunSplits, report: ModelReport) -> str:
-    """Returns the model card's text on training and scores."""
-    epoch = "the last one"
-    if splits.val is not None and config.train.select_on != "last":
-        epoch = f"the one with the best {config.train.select_by.upper()} on {splits.val.title}"
-    told = [
-        f"It was trained on the {len(splits.train):,} videos in {splits.train.title}, starting "
-        f"from {config.base}. Its weights are from epoch {report.selected_epoch} of "
-        f"{report.epochs}, {epoch}."
-    ]
-    point = report.operating_point
-    if point is not None and config.train.prior == "fit":
-        told.append(
-            "Its predictions are adjusted for the label prior with a weight of "
-            f"{point['prior_weight']:.3g}, chosen on {point['chosen_on']} (criterion: "
-            f"{point['criterion']})."
-        )
-    if report.scores is not None:
-        told.append(
-            f"On the {report.scores.num_videos:,} videos in {report.reported_on}, its UAR is "
-            f"{report.scores.in_words('uar')} and its WAR {report.scores.in_words('war')}."
-        )
-    told += [*report.notes, *([] if report.warning is None else [report.warning])]
-    return "\n".join(told)

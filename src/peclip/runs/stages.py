@@ -10,6 +10,7 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 
+from peclip.config import ModelConfig
 from peclip.data import find_benchmark
 from peclip.errors import UserError
 from peclip.runs.all_folds import run as run_plain
@@ -29,9 +30,13 @@ from peclip.runs.run_report import RunReport, StageReport
 from peclip.runs.run_results import training_minutes
 from peclip.runs.splits import read_run_splits
 from peclip.settings import load_settings
+from peclip.training.checks import check_streams, check_validation
+from peclip.training.distributed import World
 from peclip.training.state import claimed, writing
+from peclip.training.teacher import find_teacher
 from peclip.training.trackers import load_module
 from peclip.weights.folder import stage_name
+from peclip.weights.parameter_counts import outline
 from peclip.weights.resolve import resolve
 
 
@@ -54,9 +59,12 @@ def run(config: RunConfig, place: RunContext, listen: FoldListener | None = None
         place.folder / stage_name(number, stage.name)
         for number, stage in enumerate(config.stages, start=1)
     ]
-    configs = _stage_configs(config, folders)
+    configs, models = _stage_configs(config, folders)
     # Errors in any stage are reported before a folder is touched, and before the first stage takes hours.
-    _check(configs, config.stages, folders)
+    for number, stage in enumerate(config.stages):
+        if not RunFolder(folders[number]).is_finished:
+            with _naming(stage):
+                _check(configs[number], models[number], folders[:number], place.world)
     with claimed(top.path) if place.world.is_main else nullcontext():
         if place.world.is_main:
             if not place.resume:
@@ -69,10 +77,16 @@ def run(config: RunConfig, place: RunContext, listen: FoldListener | None = None
         return _run_stages(configs, config.stages, place, folders, listen)
 
 
-def _stage_configs(config: RunConfig, folders: Sequence[Path]) -> list[RunConfig]:
-    """Returns the configuration of every stage; what a stage changes in the model, the next one changes back."""
+def _stage_configs(
+    config: RunConfig, folders: Sequence[Path]
+) -> tuple[list[RunConfig], list[ModelConfig]]:
+    """Returns the configuration of every stage and of its model, with the labels of the base.
+
+    What a stage changes in the model, the next one changes back.
+    """
     settings = load_settings()
     configs: list[RunConfig] = []
+    models: list[ModelConfig] = []
     before, changed = config.base, set[str]()
     original = own = resolve(config.base, settings=settings).config
     for number, (stage, folder) in enumerate(zip(config.stages, folders, strict=True)):
@@ -85,8 +99,9 @@ def _stage_configs(config: RunConfig, folders: Sequence[Path]) -> list[RunConfig
             model = merged({key: values[key] for key in values if key in changed}, found.model)
             own = model_config(own, model)
         configs.append(found.model_copy(update={"model": model}))
+        models.append(own)
         before, changed = str(folder), changed | set(stage.model)
-    return configs
+    return configs, models
 
 
 def _run_stages(
@@ -110,19 +125,22 @@ def _run_stages(
     return whole
 
 
-def _check(
-    configs: Sequence[RunConfig], stages: Sequence[StageConfig], folders: Sequence[Path]
-) -> None:
-    """Reads the videos of all unfinished stages."""
-    for config, stage, folder in zip(configs, stages, folders, strict=True):
-        if RunFolder(folder).is_finished:
-            continue
-        with _naming(stage):
-            data = config.data
-            if config.all_folds:
-                first = find_benchmark(data.dataset).fold_numbers()[0]
-                data = data.model_copy(update={"fold": first})
-            read_run_splits(data, config.train)
+def _check(config: RunConfig, model: ModelConfig, earlier: Sequence[Path], world: World) -> None:
+    """Reads the videos of a stage, and checks that its model can be built and can learn from them.
+
+    A teacher that an earlier stage trains is checked when it exists.
+    """
+    data = config.data
+    if config.all_folds:
+        first = find_benchmark(data.dataset).fold_numbers()[0]
+        data = data.model_copy(update={"fold": first})
+    splits = read_run_splits(data, config.train)
+    check_validation(config.train, splits.val)
+    check_streams(model, config.train, splits.train, splits.val, splits.test, world=world)
+    outline(model)
+    teacher = config.train.teacher
+    if teacher is not None and not any(Path(teacher.model).is_relative_to(f) for f in earlier):
+        find_teacher(teacher, model.with_labels(splits.train.labels.names, {}))
 
 
 @contextmanager

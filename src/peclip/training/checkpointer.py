@@ -14,6 +14,7 @@ from peclip.data.samples import Split
 from peclip.errors import ConfigError, TrainingError
 from peclip.labels import LabelSet
 from peclip.text.comparison import differences
+from peclip.training.config import TrainConfig
 from peclip.training.learner import Learner
 from peclip.training.progress import Progress
 from peclip.training.running_metrics import RunningMetrics
@@ -72,7 +73,9 @@ class Checkpointer:
         assert self._folder is not None, "the caller names the folder"
         state = load_state(self._folder)
         with valid_content(self._folder):
-            changed = differences(state["identity"], self._identity)
+            before = state["identity"]
+            before |= {"settings": _completed(before["settings"])}
+            changed = differences(before, self._identity)
         if changed:
             names = ", ".join(f"different {what.name}" for what in changed)
             raise ConfigError(
@@ -110,6 +113,15 @@ def _identity(data: VideoDataset, watched: Split | None, learner: Learner) -> di
         "settings": learner.config.model_dump_json(exclude=MAY_CHANGE),
         "network or precision": _hash(network),
     }
+
+
+def _completed(settings: str) -> str:
+    """Returns saved settings with the defaults of fields that are newer, which leave the training as it was."""
+    try:
+        known = TrainConfig.model_validate_json(settings)
+    except ValueError:  # a field was removed
+        return settings
+    return known.model_dump_json(exclude=MAY_CHANGE)
 
 
 def _listing(split: Split, labels: LabelSet) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from peclip.config import ModelConfig
 from peclip.errors import ConfigError
 from peclip.models.base import ExpressionModel
 from peclip.models.frozen import FrozenModel
@@ -15,7 +16,7 @@ from peclip.settings import load_settings
 from peclip.training.config import TeacherConfig
 from peclip.training.runtime import Runtime
 from peclip.types import Batch
-from peclip.weights.checkpoint import load_model
+from peclip.weights.checkpoint import Checkpoint, load_model
 from peclip.weights.resolve import resolve
 
 
@@ -61,34 +62,46 @@ class Teacher:
         return softened
 
 
-def load_teacher(config: TeacherConfig, student: LoadedModel, runtime: Runtime) -> Teacher:
-    """Loads the teacher.
+def find_teacher(config: TeacherConfig, student: ModelConfig) -> Checkpoint:
+    """Finds the teacher of a student.
 
     Raises:
-        ConfigError: its labels or its preprocessing differ from the student's.
-        UserError: it cannot be found or loaded.
+        ConfigError: its labels, its preprocessing or its inputs do not match the student's.
+        UserError: it cannot be found.
     """
-    settings, labels = load_settings(), student.labels
-    checkpoint = resolve(config.model, settings=settings)
-    known = checkpoint.config.label_set
+    checkpoint = resolve(config.model, settings=load_settings())
+    known, labels = checkpoint.config.label_set, student.label_set
     if set(known) != set(labels):
         raise ConfigError(
             f"The teacher {config.model!r} has the labels {', '.join(known)}, but the student has "
             f"{', '.join(labels)}. Use a teacher with the labels of the student."
         )
-    if checkpoint.config.preprocess != student.config.preprocess:
+    if checkpoint.config.preprocess != student.preprocess:
         raise ConfigError(
             f"The preprocessing of the teacher {config.model!r} differs from the student's, but "
             "both receive the same frames. Use a teacher with the same preprocess settings in "
             "its config.json."
         )
     if lacking := " and ".join(
-        name for name in checkpoint.config.streams if name not in student.config.streams
+        name for name in checkpoint.config.streams if name not in student.streams
     ):
         raise ConfigError(
             f"The teacher {config.model!r} reads {lacking}, but the student does not, so these "
             f"inputs would be missing. Use a teacher that does not read {lacking}, or a student "
             "that does."
         )
-    model = load_model(checkpoint, settings=settings).to(runtime.device).requires_grad_(False)
-    return Teacher(model, [known.index(name) for name in labels], config, runtime)
+    return checkpoint
+
+
+def load_teacher(config: TeacherConfig, student: LoadedModel, runtime: Runtime) -> Teacher:
+    """Loads the teacher.
+
+    Raises:
+        ConfigError: as `find_teacher`.
+        UserError: it cannot be found or loaded.
+    """
+    checkpoint = find_teacher(config, student.config)
+    model = load_model(checkpoint, settings=load_settings())
+    model = model.to(runtime.device).requires_grad_(False)
+    known = checkpoint.config.label_set
+    return Teacher(model, [known.index(name) for name in student.labels], config, runtime)
