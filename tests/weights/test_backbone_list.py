@@ -1,6 +1,9 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -74,3 +77,26 @@ def test_the_command(capsys: Output) -> None:
     captured = capsys.readouterr()
     assert not captured.err
     assert {one["name"] for one in json.loads(captured.out)} >= CONFIGS.keys() | REFUSED.keys()
+
+
+def test_a_kept_list_of_other_backbones_is_replaced() -> None:
+    first = list_backbones(load_settings())
+    (kept,) = load_settings().cache_dir.glob("backbones-*.json")
+    kept.write_text("[]")
+    assert list_backbones(load_settings()) == first
+    assert json.loads(kept.read_text())
+
+
+def test_the_kept_list_needs_no_torch(capsys: Output) -> None:
+    """Importing torch takes longer than everything else in this command."""
+    facts = [asdict(backbone) for backbone in list_backbones(load_settings())]
+    code = (
+        "import sys; sys.modules['torch'] = None\n"
+        "from peclip.settings import load_settings\n"
+        "from peclip.weights import backbone_list\n"
+        f"facts = {facts!r}\n"
+        "backbone_list.published_names = lambda: [one['name'] for one in facts[2:]]\n"
+        "backbone_list._read = lambda path: [backbone_list.BackboneFacts(**one) for one in facts]\n"
+        "assert len(backbone_list.list_backbones(load_settings())) == len(facts)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -11,6 +11,7 @@ import re
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -18,8 +19,8 @@ from torch import Tensor
 
 from peclip.errors import CheckpointError, first_line
 from peclip.nn.backbone_config import is_plain, published_config, published_names
-from peclip.nn.jit_archive import is_jit_archive, read_jit_archive
-from peclip.nn.tensor_file import read_tensors
+from peclip.nn.jit_archive import is_jit_archive, read_jit_archive, zip_entries
+from peclip.nn.tensor_file import counted, read_tensors
 
 LAYOUTS = ("OpenAI", "open_clip", "Hugging Face")
 
@@ -28,6 +29,8 @@ _IGNORED = re.compile(
     r"|num_batches_tracked)"
 )
 """Not part of the towers, or computed."""
+_MOST_UNPACKED = 4
+"""Times the size of a file. Tensors are stored as they are; only the code of a TorchScript archive is compressed."""
 _CONTAINERS = ("state_dict", "model_state_dict", "model")
 _WHOLE = {
     "vision_model.embeddings.class_embedding": "visual.class_embedding",
@@ -60,14 +63,45 @@ def read_state(path: Path) -> dict[str, Tensor]:
         CheckpointError: it is none of the accepted formats, or contains other classes.
     """
     if path.suffix == ".safetensors":
-        return read_tensors(path)
-    if is_jit_archive(path):
-        return read_jit_archive(path)
+        state = read_tensors(path)
+    elif sum(entry.file_size for entry in zip_entries(path)) > _MOST_UNPACKED * path.stat().st_size:
+        raise CheckpointError(f"{str(path)!r} is rejected: unpacked, it is many times larger.")
+    else:
+        state = read_jit_archive(path) if is_jit_archive(path) else _read_checkpoint(path)
+    state = {name.removeprefix("module."): tensor for name, tensor in state.items()}
+    _check_memory(state, path)
+    return state
+
+
+def _check_memory(state: Mapping[str, Tensor], path: Path) -> None:
+    """Checks that tensors are ordinary, and no larger than their file: some would expand when they are converted."""
+    odd = [
+        name
+        for name, tensor in state.items()
+        if tensor.layout != torch.strided or tensor.device.type != "cpu"
+    ]
+    if odd:
+        raise CheckpointError(
+            f"{str(path)!r} is rejected: {counted('tensors are sparse or have no values', odd)}."
+        )
+    if sum(tensor.nbytes for tensor in state.values()) > _MOST_UNPACKED * path.stat().st_size:
+        raise CheckpointError(
+            f"{str(path)!r} is rejected: its tensors are many times larger than the file."
+        )
+
+
+def _read_checkpoint(path: Path) -> dict[str, Tensor]:
+    """Reads a torch checkpoint: a state dict, or a dict that contains one."""
     try:
         content: Any = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # a corrupt archive raises many types
         found = re.search(r"GLOBAL (\S+)", str(error))
-        reason = f"it contains {found[1]}" if found else first_line(error).rstrip(".")
+        if found:
+            reason = f"it contains {found[1]}"
+        elif isinstance(error, UnpicklingError | EOFError):  # torch would advise to run its code
+            reason = "it is damaged or not a torch checkpoint"
+        else:
+            reason = first_line(error).rstrip(".")
         raise CheckpointError(
             f"{str(path)!r} cannot be read: {reason}. Accepted are safetensors, the state dict of a torch checkpoint, and "
             "TorchScript archives; other classes are rejected, because a pickle can run code."
@@ -77,11 +111,7 @@ def read_state(path: Path) -> dict[str, Tensor]:
             inner = [content[key] for key in _CONTAINERS if isinstance(content.get(key), Mapping)]
             content = inner[0] if inner else content
     tensors = content.items() if isinstance(content, Mapping) else ()
-    return {
-        str(name).removeprefix("module."): value
-        for name, value in tensors
-        if isinstance(value, Tensor)
-    }
+    return {str(name): value for name, value in tensors if isinstance(value, Tensor)}
 
 
 def canonical_tensors(state: Mapping[str, Tensor], path: Path) -> tuple[str, dict[str, Tensor]]:

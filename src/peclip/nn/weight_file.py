@@ -48,11 +48,11 @@ def load_weight_file(
     }
     if problem := _misfit(found, expected):
         fitting = [name for name, known in sizes_of_backbones().items() if known == sizes(found)]
-        advice = (
-            f"It fits {' or '.join(fitting[:4])}." if fitting else "No plain ViT has these sizes."
-        )
+        advice = "" if backbone in fitting else "No plain ViT has these sizes. "
+        if fitting and advice:
+            advice = f"It fits {' or '.join(fitting[:4])}. "
         raise CheckpointError(
-            f"{str(path)!r} contains a CLIP in the layout of {layout}, but not {backbone}: {problem}. {advice} Accepted "
+            f"{str(path)!r} contains a CLIP in the layout of {layout}, but not {backbone}: {problem}. {advice}Accepted "
             f"are files in the layout of {', '.join(LAYOUTS)}, with the sizes of the backbone."
         )
     _check_activation(path, layout, backbone, quick_gelu)
@@ -123,9 +123,14 @@ def _check_activation(path: Path, layout: str, backbone: str, quick_gelu: bool) 
     config = path.with_name("config.json")
     if layout != "Hugging Face" or not config.is_file():
         return
-    content = parse_json(read_text(config))
-    parts = [content.get(part) or {} for part in ("vision_config", "text_config")]
-    found = {str(part.get("hidden_act", "quick_gelu")) for part in parts}
+    try:
+        content = parse_json(read_text(config))
+        parts = [content.get(part) or {} for part in ("vision_config", "text_config")]
+        found = {str(part.get("hidden_act", "quick_gelu")) for part in parts}
+    except ConfigError as error:
+        raise CheckpointError(f"{str(config)!r} {error}.") from None
+    except AttributeError:
+        raise CheckpointError(f"{str(config)!r} is not a configuration of CLIPModel.") from None
     if found != {"quick_gelu" if quick_gelu else "gelu"}:
         other = backbone.removesuffix("-quickgelu") if quick_gelu else f"{backbone}-quickgelu"
         raise ConfigError(

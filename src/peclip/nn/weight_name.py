@@ -43,7 +43,8 @@ class WeightFile:
         rest, _, revision = rest.partition("@")
         owner, _, inside = rest.partition("/")
         name, _, path = inside.partition("/")
-        if not path or not _REPOSITORY.fullmatch(f"{owner}/{name}"):
+        outside = path.startswith("/") or ".." in path.split("/")
+        if not path or outside or not _REPOSITORY.fullmatch(f"{owner}/{name}"):
             raise ConfigError(f"Invalid weights {text!r}; use {_FORMS}.")
         return cls(path, f"{owner}/{name}", revision or None, digest or None)
 

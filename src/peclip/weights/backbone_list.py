@@ -23,7 +23,6 @@ from peclip.nn.backbone_config import (
     published_config,
     published_names,
 )
-from peclip.nn.token_pooling import AttentionToken, ClassToken, MeanToken
 from peclip.settings import Settings
 
 
@@ -47,11 +46,8 @@ class BackboneFacts:
     """Why it cannot be adapted; empty if it can."""
 
 
-_POOLINGS: dict[type, str] = {
-    ClassToken: "class token",
-    MeanToken: "mean",
-    AttentionToken: "attention",
-}
+_POOLINGS = {"ClassToken": "class token", "MeanToken": "mean", "AttentionToken": "attention"}
+"""By class of `peclip.nn.token_pooling`, which imports torch."""
 
 
 def list_backbones(
@@ -64,9 +60,9 @@ def list_backbones(
         advance: called with the name of a backbone before it is built.
     """
     path = settings.cache_dir / f"backbones-{_digest()}.json"
-    if (kept := _read(path)) is not None:
-        return kept
     names = (*own_backbones(), *published_names())
+    if (kept := _read(path)) is not None and tuple(facts.name for facts in kept) == names:
+        return kept
     found = [backbone_facts(name, advance) for name in names]
     _keep(path, found)
     return found
@@ -103,7 +99,7 @@ def _built_facts(name: str, advance: Callable[[str], None]) -> dict[str, str]:
     first: Any = vision.blocks[0]
     rotary = getattr(first.attn, "turn", None) is not None
     return {
-        "pooling": _POOLINGS[type(vision.pool)],
+        "pooling": _POOLINGS[type(vision.pool).__name__],
         "positions": "learned, rotary" if rotary else "learned",
         "text_mask": "full" if text.mask is None else "causal",
     }
@@ -133,7 +129,7 @@ def _modules() -> list[Path]:
 def _read(path: Path) -> list[BackboneFacts] | None:
     try:
         return [BackboneFacts(**facts) for facts in json.loads(path.read_text(encoding="utf-8"))]
-    except (OSError, ValueError, TypeError):  # missing, or damaged: computed again
+    except (OSError, ValueError, TypeError, RecursionError):  # missing, or damaged: computed again
         return None
 
 
