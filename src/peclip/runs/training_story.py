@@ -6,10 +6,11 @@ from pathlib import Path
 
 from peclip.errors import ConfigError
 from peclip.runs.recipe import RunConfig
-from peclip.runs.run_folder import RunFolder, read_report
+from peclip.runs.run_files import read_report
+from peclip.runs.run_folder import RunFolder
 from peclip.runs.run_report import ModelReport
 from peclip.runs.splits import RunSplits
-from peclip.weights.checkpoint import is_stage
+from peclip.weights.folder import is_stage
 
 
 def training_story(config: RunConfig, splits: RunSplits, report: ModelReport) -> str:

@@ -16,7 +16,8 @@ from peclip.settings import load_settings
 from peclip.training.config import TeacherConfig
 from peclip.training.runtime import Runtime
 from peclip.types import Batch
-from peclip.weights.checkpoint import Checkpoint, load_model
+from peclip.weights.checkpoint import load_model
+from peclip.weights.folder import Checkpoint
 from peclip.weights.resolve import resolve
 
 
