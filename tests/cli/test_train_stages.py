@@ -199,6 +199,7 @@ def test_settings_of_stages(recipe: Path, tmp_path: Path, capsys: Output) -> Non
     [
         (["model={temporal_head: {heads: 5}}"], "temporal_head.heads is 5"),
         (["model={lora: {rank: 65}}"], "lora.rank is 65"),
+        (["base=clip:debug"], "Nothing to train"),
         (["train.teacher={model: nano}"], "The teacher 'nano' has the labels"),
         (["train.teacher={model: no/where}", "base=debug"], "no/where"),
         (["model={audio: {encoder: debug-wav2vec2, weights: null}}"], "set model.audio to null"),
