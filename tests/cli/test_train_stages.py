@@ -14,6 +14,7 @@ from frame_folders import coloured, write_frames
 
 import peclip
 from peclip.cli.app import run
+from peclip.errors import CheckpointError
 from peclip.runs.run_folder import RunFolder
 
 COLOURS = {"happy": (40, 220, 220), "sad": (220, 60, 40), "angry": (30, 30, 200)}
@@ -139,6 +140,9 @@ def test_resume_in_either_stage(
         assert run(command(recipe, out)) == 130
     assert f"resume with: peclip train --resume {out}" in " ".join(capsys.readouterr().err.split())
     assert not (out / "report.json").exists()
+    with pytest.raises(CheckpointError, match=f"peclip train --resume '{out}'") as unfinished:
+        peclip.load(out)
+    assert ("such as" in str(unfinished.value)) == (stage == 2), "the model of the first stage"
     kept = {p: p.stat().st_mtime_ns for p in (out / "stage-1-stills").rglob("*.safetensors")}
     moved = tmp_path / "moved"
     out.rename(moved)  # the path of the first stage is part of the second one's settings
@@ -195,6 +199,7 @@ def test_settings_of_stages(recipe: Path, tmp_path: Path, capsys: Output) -> Non
     [
         (["model={temporal_head: {heads: 5}}"], "temporal_head.heads is 5"),
         (["model={lora: {rank: 65}}"], "lora.rank is 65"),
+        (["base=clip:debug"], "Nothing to train"),
         (["train.teacher={model: nano}"], "The teacher 'nano' has the labels"),
         (["train.teacher={model: no/where}", "base=debug"], "no/where"),
         (["model={audio: {encoder: debug-wav2vec2, weights: null}}"], "set model.audio to null"),
@@ -262,6 +267,8 @@ def test_folds_are_those_of_the_last_stage(
     assert {fold["base"] for fold in report["folds"]} == {str(out / "stage-1-stills")}
     assert report["stages"][1]["war"] == report["war"]
     assert (out / "stage-2-video/fold-6/report.json").is_file()
+    with pytest.raises(CheckpointError, match=r"one model per fold.*stage-2-video/fold-1"):
+        peclip.load(out)
     asked = ("evaluate", "--dataset", "ravdess", "--data-root", str(data), "--fold", "all")
     found = trained(capsys, *asked, "-m", str(out), "--workers", "0", "--device", "cpu")
     assert found["war"] == pytest.approx(report["war"], abs=1e-5)

@@ -161,6 +161,6 @@ def test_the_recipe_in_stages_with_votes_in_both(tmp_path: Path, capsys: Output)
     assert (first["model"]["temporal_head"], first["model"]["num_frames"]) == (None, 1)
     assert (second["model"]["temporal_head"], second["model"]["num_frames"]) == ({"layers": 1}, 4)
     log = (out / "stage-2-video/log.txt").read_text()
-    assert "randomly initialised (not in the base model): pooling" in log
+    assert "randomly initialised (not in the base model): pooling, " in log
     again = trained(capsys, "train", "--resume", str(out), "--device", "cpu", "-f", "json")
     assert again["war"] == report["war"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
@@ -155,7 +156,10 @@ def _log_start(
 ) -> None:
     """Logs what is special about the weights, the videos and the settings of a run."""
     if fresh:
-        new = {re.sub(r"\.\d+\.", ".*.", name).rpartition(".")[0] for name in fresh}
+        modules = Counter(name.rpartition(".")[0] for name in fresh)
+        # A single one may be the only new parameter of its module, such as the positions of a temporal head.
+        new = {name if modules[m := name.rpartition(".")[0]] == 1 else m for name in fresh}
+        new = {re.sub(r"\.\d+\.", ".*.", name) for name in new}
         folder.log(f"randomly initialised (not in the base model): {', '.join(sorted(new))}")
     for note in splits.notes:
         folder.log(note)

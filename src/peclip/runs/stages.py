@@ -13,6 +13,7 @@ from pathlib import Path
 from peclip.config import ModelConfig
 from peclip.data import find_benchmark
 from peclip.errors import UserError
+from peclip.models.loaded import LoadedModel
 from peclip.runs.all_folds import run as run_plain
 from peclip.runs.one_fold import FoldListener, RunContext
 from peclip.runs.recipe import (
@@ -32,6 +33,8 @@ from peclip.runs.splits import read_run_splits
 from peclip.settings import load_settings
 from peclip.training.checks import check_streams, check_validation
 from peclip.training.distributed import World
+from peclip.training.fitting import begin_training
+from peclip.training.optim import make_optimizers
 from peclip.training.state import claimed, writing
 from peclip.training.teacher import find_teacher
 from peclip.training.trackers import load_module
@@ -137,7 +140,9 @@ def _check(config: RunConfig, model: ModelConfig, earlier: Sequence[Path], world
     splits = read_run_splits(data, config.train)
     check_validation(config.train, splits.val)
     check_streams(model, config.train, splits.train, splits.val, splits.test, world=world)
-    outline(model)
+    network = begin_training(LoadedModel.of(outline(model), model), config.train).network
+    make_optimizers(network, config.train)
+    network.drop_path(config.train.drop_path)
     teacher = config.train.teacher
     if teacher is not None and not any(Path(teacher.model).is_relative_to(f) for f in earlier):
         find_teacher(teacher, model.with_labels(splits.train.labels.names, {}))

@@ -79,6 +79,18 @@ def model_of(name: str | Path, fold: int | None) -> str | Path:
     return name if found == folder else found
 
 
+def _models_of_run(folder: Path) -> str:
+    """Returns the sentence that names the models of a run without a model of its own; empty for any other folder."""
+    last = last_stage(folder)
+    if folds := sorted(str(fold.parent) for fold in last.glob(f"fold-*/{MODEL}")):
+        return f" This run has one model per fold; use one of them, such as {folds[0]!r}."
+    if last == folder:
+        return ""
+    done = sorted(str(stage.parent) for stage in folder.glob(f"stage-*/{MODEL}"))
+    other = f", or use the model of an earlier stage, such as {done[-1]!r}" if done else ""
+    return f" Finish this run with peclip train --resume {str(folder)!r}{other}."
+
+
 def read_checkpoint(
     folder: Path, *, name: str, revision: str = "", with_tensors: bool = True
 ) -> Checkpoint:
@@ -89,15 +101,9 @@ def read_checkpoint(
     """
     for file in (CONFIG, TENSORS) if with_tensors else (CONFIG,):
         if not (folder / file).is_file():
-            folds = sorted(str(fold.parent) for fold in folder.glob(f"fold-*/{MODEL}"))
-            one = (
-                f" This run has one model per fold; use one of them, such as {folds[0]!r}."
-                if folds
-                else ""
-            )
             raise CheckpointError(
                 f"{file} is missing from {str(folder)!r}. A peclip model directory contains "
-                f"{CONFIG} and {TENSORS}, as written by save_pretrained.{one}"
+                f"{CONFIG} and {TENSORS}, as written by save_pretrained.{_models_of_run(folder)}"
             )
     try:
         text = read_text(folder / CONFIG)
