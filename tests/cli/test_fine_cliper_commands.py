@@ -97,6 +97,7 @@ def test_the_recipe_trains_all_streams_and_evaluates_them(
     assert silent["num_videos"] == 11
 
 
+@pytest.mark.slow
 def test_zero_shot_learns_from_captions_and_predicts_another_data_set(
     mafw: tuple[Path, Path], tmp_path: Path, capsys: Output
 ) -> None:
@@ -243,6 +244,7 @@ def test_a_teacher_cannot_read_a_stream_the_student_lacks(
     assert "reads parts, but the student does not" in error
 
 
+@pytest.mark.slow
 def test_resuming_checks_the_captions(
     mafw: tuple[Path, Path], tmp_path: Path, capsys: Output
 ) -> None:

@@ -92,7 +92,7 @@ def sources_of(path: Path) -> list[str]:
 @pytest.mark.parametrize(
     ("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)], ids=["SIGTERM", "Ctrl-C"]
 )
-@sweep("ending", ["csv", "jsonl", "json", "parquet"], default=["csv", "jsonl"])
+@sweep("ending", ["csv", "jsonl", "json", "parquet"], default=["csv"])
 def test_at_any_line(
     ending: str,
     number: signal.Signals,

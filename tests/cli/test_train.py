@@ -77,6 +77,7 @@ def test_learns_and_fills_the_run_folder(root: Path, tmp_path: Path, capsys: Out
     assert environment["model"]["num_frames"] == 4
 
 
+@pytest.mark.slow
 def test_config_of_a_run_repeats_it(root: Path, tmp_path: Path, capsys: Output) -> None:
     first = trained(capsys, *command(root, tmp_path / "a", "--epochs", "1"))
     recipe = ["--recipe", str(tmp_path / "a/config.yaml"), "--device", "cpu", "-f", "json"]
@@ -249,6 +250,7 @@ def test_only_training_creates_a_prior(root: Path, tmp_path: Path, capsys: Outpu
     assert "set train.prior" in refused(capsys, *command(root, tmp_path / "run", *change))
 
 
+@pytest.mark.slow
 def test_without_test_videos(root: Path, tmp_path: Path, capsys: Output) -> None:
     shutil.copytree(root / "train", tmp_path / "own")
     changes = ("--epochs", "1", "--set", "train.val_fraction=0.5")

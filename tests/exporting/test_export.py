@@ -134,6 +134,7 @@ def test_the_text_encoder_is_not_in_the_file(exported: Path) -> None:
     assert str(Path(peclip.__file__).parent).encode() not in exported.read_bytes()
 
 
+@pytest.mark.slow
 def test_finecliper_is_exported(tmp_path: Path) -> None:
     pytest.importorskip("onnxscript")
     assert (
@@ -145,6 +146,7 @@ def test_finecliper_is_exported(tmp_path: Path) -> None:
     assert model.config.architecture == "finecliper"
 
 
+@pytest.mark.slow
 def test_lora_is_exported_merged_and_the_head_with_it(tmp_path: Path) -> None:
     pytest.importorskip("onnxscript")
     model = PEClip.from_pretrained("debug", device="cpu")

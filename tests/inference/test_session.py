@@ -351,6 +351,7 @@ def test_a_picture_that_is_shown_for_seconds_is_one_row(
     assert (row.start_s, row.end_s, row.end_frame) == (0, pytest.approx(2.4), 1)
 
 
+@pytest.mark.slow
 def test_rows_come_before_the_video_ends(debug: PEClip, bright: None, monkeypatch) -> None:
     seen = 0
 

@@ -102,6 +102,7 @@ def test_a_video_does_not_depend_on_its_batch() -> None:
     assert torch.allclose(together[[2, 0, 1]], reordered, rtol=0, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_overfits_eight_videos() -> None:
     """Adapters and prompts alone learn eight random videos by heart: gradients reach what they must."""
     model = build().train()

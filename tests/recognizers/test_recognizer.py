@@ -210,6 +210,7 @@ def test_cuda_is_chosen_and_agrees_with_the_cpu() -> None:
     assert exact.score([_nano_window()])[0] == pytest.approx(on_cpu, abs=1e-3)
 
 
+@pytest.mark.slow
 def test_nano_reads_the_clear_clips(yunet: Path, clips: Path) -> None:
     nano = PEClip.from_pretrained(device="cpu")
     names = ("angry", "happy", "neutral", "surprise", "no_face")

@@ -219,7 +219,7 @@ def test_what_cannot_be_drawn_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="no faces per frame"):
         Prediction(made.source, made.labels, made.rows, made.metadata).render(out)
     whole = {**made.metadata, "face_detector": None}
-    with pytest.raises(ConfigError, match="no-face-crop"):
+    with pytest.raises(ConfigError, match="--face-crop"):
         Prediction(made.source, made.labels, made.rows, whole, faces=made.faces).render(
             out, blur="all"
         )

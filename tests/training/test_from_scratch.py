@@ -143,6 +143,7 @@ def test_a_step_skipped_by_one_optimiser_is_skipped_by_both(
     assert any(not torch.equal(weight, kept[2][name]) for name, weight in kept[0].items())
 
 
+@pytest.mark.slow
 def test_killed_and_resumed_with_two_optimisers(videos: Split, tmp_path: Path) -> None:
     """Weights, their average and both optimisers are part of the state."""
 
@@ -365,6 +366,7 @@ def test_likeness_of_texts_by_hand() -> None:
     assert mean_squared_cosine(features).item() == pytest.approx((0.36 + 0.64 + 0.0) / 3)
 
 
+@pytest.mark.slow
 def test_spread_keeps_texts_apart(videos: Split) -> None:
     alike = []
     for spread in (0.0, 20.0):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
@@ -197,7 +198,8 @@ def check_installed(names: Sequence[str]) -> None:
         MissingExtraError: one is not.
     """
     for name in names:
-        if find_spec("tensorboard" if name == "tensorboard" else TRACKERS[name][0]) is None:
+        module = "tensorboard" if name == "tensorboard" else TRACKERS[name][0]
+        if module not in sys.modules and find_spec(module) is None:
             raise MissingExtraError(f"Reporting to {name}", name)
 
 

@@ -38,6 +38,7 @@ def check_sizes(name: str, expected: list[tuple[int, int]], root: Path, annotati
         assert (len(train), len(test)) == sizes, f"{name} fold {fold}"
 
 
+@pytest.mark.slow
 def test_dfew(root: Path, annotations: Path) -> None:
     """The five test splits are apart, and together they are everything."""
     check_sizes("dfew", DFEW_SIZES, root, annotations)
@@ -59,6 +60,7 @@ def test_dfew(root: Path, annotations: Path) -> None:
         assert {s.id for s in train.samples} == set(names) - {s.id for s in test.samples}
 
 
+@pytest.mark.slow
 def test_ferv39k(root: Path, annotations: Path) -> None:
     train = from_real_lists("ferv39k", None, "train", root, annotations)
     test = from_real_lists("ferv39k", None, "test", root, annotations)
@@ -69,6 +71,7 @@ def test_ferv39k(root: Path, annotations: Path) -> None:
     assert len({s.id for split in (train, test) for s in split.samples}) == 38_935
 
 
+@pytest.mark.slow
 def test_mafw(root: Path, annotations: Path) -> None:
     check_sizes("mafw", MAFW_SIZES, root, annotations)
     tests = [from_real_lists("mafw", fold, "test", root, annotations) for fold in range(1, 6)]
