@@ -81,6 +81,12 @@ def test_one_epoch_on_cremad_and_everything_after_it(tmp_path: Path, capsys: Out
     assert evaluated["confusion"] == report["confusion"]
     assert evaluated["without_sound"] == 1
 
+    off = trained(
+        *(capsys, "evaluate", "--dataset", "cremad", "--data-root", str(root), "--fold", "1"),
+        *("-m", str(out), "--device", "cpu", "--workers", "0", "--sound", "off"),
+    )
+    assert (off["sound"], off["without_sound"]) == ("off", 12)
+
     video = str(root / "VideoFlash/1001_DFA_HAP_XX.mov")
     told = ["predict", video, "-m", str(out), "--no-face-crop", "-f", "json", "--device", "cpu"]
     predicted = trained(capsys, *told)

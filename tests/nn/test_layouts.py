@@ -33,7 +33,7 @@ def test_a_damaged_zip_archive(name: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("content", [b"", b"<!DOCTYPE html>", b"version https://git-lfs\noid"])
 def test_what_is_no_checkpoint_is_not_called_untrusted(content: bytes, tmp_path: Path) -> None:
-    """Torch would advise to load it with `weights_only=False`, which runs code."""
+    """The advice of torch is to load it with `weights_only=False`, which runs code."""
     (tmp_path / "a.pt").write_bytes(content)
     with pytest.raises(CheckpointError, match="damaged or not a torch checkpoint") as error:
         read_state(tmp_path / "a.pt")

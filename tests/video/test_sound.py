@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import struct
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -152,6 +154,39 @@ def test_stereo_becomes_mono(tmp_path: Path) -> None:
     path = write_sounding(tmp_path / "a.mkv", [Track(np.stack([left, right], 1))])
     samples = heard(path, 0.0, 1.0)
     np.testing.assert_allclose(samples, (left + right) / 2, atol=2 / 32767)
+
+
+@pytest.mark.parametrize(("layout", "channels"), [("5.1", 6), ("7.1", 8), ("22.2", 24)])
+def test_surround_sound_becomes_mono(layout: str, channels: int, tmp_path: Path) -> None:
+    tone = tones([440], rate=48_000)
+    whole = np.round(np.outer(tone, np.arange(channels) / (channels - 1)) * 32767).astype(np.int16)
+    with av.open(str(tmp_path / "a.wav"), "w") as container:
+        stream = container.add_stream("pcm_s16le", rate=48_000)
+        stream.layout = layout
+        frame = av.AudioFrame.from_ndarray(whole.reshape(1, -1), format="s16", layout=layout)
+        frame.sample_rate = 48_000
+        container.mux(stream.encode(frame))
+    with SoundReader(tmp_path / "a.wav", 48_000) as reader:
+        found = reader.read(0, 1)
+    assert found is not None
+    np.testing.assert_allclose(found, tone / 2, atol=1e-4)  # the mean of 0 to 1 is a half
+
+
+@pytest.mark.parametrize(
+    ("rate", "channels", "says"),
+    [(1, 1, "fewer than 1000"), (2**31 - 1, 1, "ends early"), (16_000, 65, "ends early")],
+)
+def test_a_header_that_no_sound_has(rate: int, channels: int, says: str, tmp_path: Path) -> None:
+    data = bytes(2 * 16_000 * channels)
+    about = struct.pack(
+        "<IHHIIHH", 16, 1, channels, rate, rate * 2 % 2**32, 2 * channels % 2**16, 16
+    )
+    header = b"RIFF" + struct.pack("<I", 36 + len(data)) + b"WAVEfmt " + about
+    (tmp_path / "a.wav").write_bytes(header + b"data" + struct.pack("<I", len(data)) + data)
+    with SoundReader(tmp_path / "a.wav", RATE) as reader:
+        assert reader.read(0, 1) is None
+        assert reader.problem is not None
+        assert says in reader.problem
 
 
 def test_the_first_of_several_tracks_is_read(tmp_path: Path) -> None:

@@ -109,7 +109,7 @@ class WindowSound:
     def _several(self) -> None:
         if not self._counts["several_people"]:
             logger.warning(
-                "%s shows several people at the same time, and it is not known who speaks, so the sound of these windows "
+                "%s shows several people in the same window, and it is not known who speaks, so the sound of these windows "
                 "is not used. To use it for everyone, add --sound everyone.",
                 self._name,
             )

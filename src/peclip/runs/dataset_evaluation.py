@@ -147,6 +147,8 @@ def evaluate_fold(
     Raises:
         ConfigError: the model has none of the labels of the split.
     """
+    if options.sound == "off" and recognizer.config.sound is None:
+        raise ConfigError(f"{recognizer.name} does not read sound. Remove --sound off.")
     present = split.without_missing()
     known = known_samples(split, recognizer.labels)
     tables = _predict(recognizer, known, options, world, skipped, on_batch)
@@ -159,7 +161,8 @@ def evaluate_fold(
     if recognizer.config.reads_captions:
         facts |= {"captions": known.num_captions, "silent": len(known) - known.num_captions}
     if recognizer.config.sound is not None:
-        facts["without_sound"] = count_silent(known)
+        silent = len(known) if options.sound == "off" else count_silent(known)
+        facts |= {"sound": options.sound, "without_sound": silent}
     if data.captions is not None and not recognizer.config.reads_captions:
         _log.warning(
             "%s does not read captions, so the given captions are ignored", recognizer.name
@@ -206,6 +209,7 @@ def _predict(
         prior_weight=options.prior_weight,
         skipped=skipped,
         clips=views.clips,
+        without=("audio",) if options.sound == "off" else (),
         on_batch=tell,
     )
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import Field, field_validator
 
 from peclip.config import MAX_WORKERS, RESAMPLES, Config, default_readers
@@ -25,6 +27,8 @@ class EvaluateOptions(Config, use_attribute_docstrings=True):
     tta: str = "none"
     """Test-time augmentation: views of each video whose probabilities are averaged, such as flip or
     clips=2,crops=2,flip (8 views, so 8 times the computation)."""
+    sound: Literal["on", "off"] = "on"
+    """For models that read sound: off evaluates them on the frames alone."""
     prior_weight: float | None = Field(None, ge=0, le=1)
     """Label prior assumed at prediction time: 0 for the label frequencies of the training videos, 1 for a
     uniform prior, or a value in between to interpolate. Defaults to the value stored in the model."""

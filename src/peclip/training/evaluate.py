@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from functools import partial
 
 import torch
@@ -66,6 +66,7 @@ def evaluate_views(
     prior_weight: float | None = None,
     skipped: list[Unreadable] | None = None,
     clips: int = 1,
+    without: Collection[str] = (),
     on_batch: Callable[[int], None] = lambda videos: None,
 ) -> list[PredictionTable]:
     """Predicts every video of a split once, whatever the number of ranks.
@@ -79,6 +80,7 @@ def evaluate_views(
         prior_weight: instead of the model's own.
         skipped: receives unreadable videos, which get no prediction; `None`: the first is an error.
         clips: of each video, which the views receive one after the other.
+        without: streams that the model does not get.
         on_batch: called with the number of videos that all ranks have done.
 
     Returns:
@@ -93,7 +95,7 @@ def evaluate_views(
     frozen = FrozenModel(loaded.network, runtime.device, runtime.precision)
     predict = partial(_probabilities, frozen, prior_weight)
     unreadable = None if skipped is None else list[Unreadable]()
-    for count, videos in _read(split, loaded, runtime, unreadable, clips):
+    for count, videos in _read(split, loaded, runtime, unreadable, clips, without):
         if videos is not None:
             ids = [split.samples[index].id for index in videos.indices.tolist()]
             with memory_errors(runtime.device, "Use a smaller batch size (-b 1)."):
@@ -127,6 +129,7 @@ def _read(
     runtime: Runtime,
     unreadable: list[Unreadable] | None,
     clips: int,
+    without: Collection[str],
 ) -> Iterator[tuple[int, Videos | None]]:
     """Yields for every batch its size over all ranks, and the videos of this rank."""
     world = runtime.world
@@ -135,7 +138,7 @@ def _read(
     # A still takes a fiftieth of the time that nano takes for it, so more workers would only wait.
     stills = runtime.device.type == "cpu" and all(s.num_frames == 1 for s in split.samples)
     read = load_batches(
-        videos_of(split, loaded, clips=clips),
+        videos_of(split, loaded, clips=clips, without=without),
         own,
         workers=min(runtime.workers, 1) if stills else runtime.workers,
         pin_memory=runtime.device.type == "cuda",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from peclip.data.animation import AnimatedStills
 from peclip.data.dataset import VideoDataset
 from peclip.data.samples import Split
@@ -11,7 +13,12 @@ from peclip.training.config import TrainConfig
 
 
 def videos_of(
-    split: Split, loaded: LoadedModel, config: TrainConfig | None = None, *, clips: int = 1
+    split: Split,
+    loaded: LoadedModel,
+    config: TrainConfig | None = None,
+    *,
+    clips: int = 1,
+    without: Collection[str] = (),
 ) -> VideoDataset:
     """Returns a split as a dataset for a model; with a training configuration, for training.
 
@@ -20,6 +27,7 @@ def videos_of(
         loaded: the model.
         config: of the training.
         clips: of each video, in evaluation; see `VideoDataset`.
+        without: streams that are left out, in evaluation.
 
     Raises:
         ConfigError: a label is not one of the model's, or a stream is missing from animated stills.
@@ -43,6 +51,6 @@ def videos_of(
         seed=0 if config is None else config.seed,
         labels=loaded.labels,
         augment=None if config is None else config.augment,
-        streams=sources_of(own),
+        streams={name: one for name, one in sources_of(own).items() if name not in without},
         clips=clips,
     )

@@ -22,6 +22,9 @@ _TOLERANCE_S = 0.01
 """Difference between the stamp of a frame and the end of the one before it, from which on there is a gap. Matroska and
 Flash round stamps to milliseconds."""
 
+_LEAST_RATE = 1000
+"""Telephones have 8,000 samples per second. One packet of a file that claims one would become hours, in memory."""
+
 _START = -(2**62)
 """A position before every sample."""
 
@@ -108,6 +111,8 @@ class SoundReader:
             self.problem = "it has no sound"
         elif tracks[0].codec_context is None or not tracks[0].codec_context.sample_rate:
             self.problem = "its sound has an unsupported codec"
+        elif tracks[0].codec_context.sample_rate < _LEAST_RATE:
+            self.problem = f"its sound has fewer than {_LEAST_RATE} samples per second"
         else:
             start = self._container.start_time
             begin = 0.0 if start is None else start / av.time_base
@@ -121,11 +126,16 @@ class SoundReader:
             origin: the stamp of time 0, in seconds.
         """
         reached = self._reached
-        for begin, samples in self._stretches(track, origin):
-            new = samples[max(0, reached - begin) :]  # stamps may go back
-            if len(new):
-                reached = begin + len(samples)
-                yield reached - len(new), new
+        try:
+            for begin, samples in self._stretches(track, origin):
+                new = samples[max(0, reached - begin) :]  # stamps may go back
+                if len(new):
+                    reached = begin + len(samples)
+                    yield reached - len(new), new
+        except Exception as error:
+            if is_bug(error):
+                raise
+            self.problem = f"its sound ends early ({reason(error)})"
 
     def _stretches(self, track: Any, origin: float) -> Iterator[Block]:
         """Yields the sound of a track stretch by stretch, as stamped."""
@@ -145,18 +155,13 @@ class SoundReader:
 
     def _frames(self, track: Any) -> Iterator[AudioFrame]:
         """Decodes a track past damaged packets."""
-        try:
-            for packet in packets_of(self._container, track):
-                frames: list[Any] = []
-                try:
-                    frames = packet.decode()
-                except (av.FFmpegError, ValueError) as error:
-                    self.problem = f"some of its sound is damaged ({reason(error)})"
-                yield from frames
-        except Exception as error:
-            if is_bug(error):
-                raise
-            self.problem = f"its sound ends early ({reason(error)})"
+        for packet in packets_of(self._container, track):
+            frames: list[Any] = []
+            try:
+                frames = packet.decode()
+            except (av.FFmpegError, ValueError) as error:
+                self.problem = f"some of its sound is damaged ({reason(error)})"
+            yield from frames
 
 
 class _Stretch:
@@ -172,7 +177,8 @@ class _Stretch:
         self._format, self._start_s = _format(frame), start_s
         self._read = 0
         self._position = round(start_s * rate)
-        self._resampler = av.AudioResampler("fltp", frame.layout, rate)
+        # Interleaved: PyAV crashes when it reads the planes of eight channels (7.1).
+        self._resampler = av.AudioResampler("flt", frame.layout, rate)
 
     @property
     def end_s(self) -> float:
@@ -198,7 +204,8 @@ class _Stretch:
         blocks: list[Block] = []
         for frame in frames:
             # The mean of the channels: FFmpeg's own mix of floats may exceed 1.
-            samples = np.clip(np.nan_to_num(frame.to_ndarray().mean(0)), -1, 1)
+            channels = frame.to_ndarray().reshape(-1, frame.layout.nb_channels)
+            samples = np.clip(np.nan_to_num(channels.mean(1)), -1, 1)
             blocks.append((self._position, samples))
             self._position += len(samples)
         return blocks
