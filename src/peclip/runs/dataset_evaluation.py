@@ -13,7 +13,7 @@ from typing import Any
 from peclip.data import DataConfig, Sample, Split
 from peclip.data.dataset import Unreadable
 from peclip.data.streams.audio import count_silent
-from peclip.errors import DatasetError
+from peclip.errors import ConfigError, DatasetError
 from peclip.files import locked
 from peclip.labels import effective_prior_weight
 from peclip.literals import Precision

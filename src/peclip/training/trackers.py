@@ -199,8 +199,14 @@ def check_installed(names: Sequence[str]) -> None:
     """
     for name in names:
         module = "tensorboard" if name == "tensorboard" else TRACKERS[name][0]
-        if module not in sys.modules and find_spec(module) is None:
+        if not _is_installed(module):
             raise MissingExtraError(f"Reporting to {name}", name)
+
+
+def _is_installed(module: str) -> bool:
+    if module in sys.modules:
+        return sys.modules[module] is not None
+    return find_spec(module) is not None
 
 
 def load_module(name: str) -> Any:
