@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 
 import pytest
-from command_line import Output, refused, scored, trained
+from command_line import Output, refused, scored, train_command, trained
 
 from peclip.cli.app import run
 from peclip.metrics.prediction_file import read_predictions
@@ -73,8 +73,17 @@ def test_a_comparison_resumes_with_more_models(
     assert len(unchanged) == 3
     rows = list(csv.DictReader(table.read_text().splitlines()))
     assert [float(row["uar"]) for row in rows] == [row["uar"] for row in told["rows"]]
-    said = refused(capsys, "compare", "--resume", str(linear), "--epochs", "3")
-    assert "epochs" in said
+    for given in (
+        ("--epochs", "3"),
+        ("--train", "linear"),
+        ("--bootstrap", "7"),
+        ("--data-root", "x"),
+    ):
+        assert f"with {given[0]}." in refused(capsys, "compare", "--resume", str(linear), *given)
+    again = ("compare", "--resume", str(linear), "--device", "cpu", "-o", str(table))
+    assert "--overwrite" in refused(capsys, *again, "--backbones", "debug")
+    assert scored(capsys, *again, "--backbones", "debug", "--overwrite")
+    assert table.read_text().count("\n") == 3
     settings = linear / "comparison.yaml"
     settings.write_text(settings.read_text().replace("epochs: 1\n", "epochs: x\n"))
     assert "epochs" in refused(capsys, "compare", "--resume", str(linear))
@@ -137,6 +146,7 @@ def test_a_saved_model_is_evaluated_as_it_is(root: Path, tmp_path: Path, capsys:
     [
         (("--backbones", "debug,debug"), "debug"),
         ((), "--backbones"),
+        (("--backbones", "debug,"), "empty"),
         (("--backbones", "debug", "-o", "table.txt"), ".md, .csv, .json"),
         (("--backbones", "debug", "--set", "train.select_on=test"), "select_on"),
         (("--backbones", "debug", "--set", "train.test=false"), "train.test"),
@@ -171,3 +181,22 @@ def test_if_all_models_fail_the_code_is_that_of_the_first(
     names = ("--backbones", "owner/missing,unknown")
     assert run(command(root, tmp_path / "c", *names)) == 4
     assert "unknown" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_a_saved_model_is_never_evaluated_with_random_values(
+    root: Path, tmp_path: Path, capsys: Output, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A temporal head has positions for its number of frames. The name `.` leads to no other folder."""
+    head = ("--set", "model.temporal_head={layers: 1, heads: 4}", "--epochs", "1")
+    trained(capsys, *train_command(root, tmp_path / "run", "--dataset", "folder", *head))
+    monkeypatch.chdir(tmp_path / "run" / "model")
+    model = ("--backbones", ".", "--train", "none")
+    told = trained(capsys, *command(root, tmp_path / "c", *model))
+    assert told["rows"][0]["base"] == "."
+    assert sorted(path.name for path in (tmp_path / "c").iterdir() if path.is_file()) == [
+        "comparison.yaml"
+    ]
+    other = command(root, tmp_path / "d", *model, "--set", "model.num_frames=3", "-f", "json")
+    assert run(other) == 2
+    assert "model.num_frames" in json.loads(capsys.readouterr().out)["rows"][0]["error"]

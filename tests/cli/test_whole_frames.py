@@ -121,6 +121,16 @@ def test_other_outputs_are_not_about_faces(
     }
 
 
+def test_faces_that_are_not_detected_cannot_be_blurred(
+    model: Path, video: str, tmp_path: Path, capsys: Output
+) -> None:
+    out = tmp_path / "out.mp4"
+    for blur in ("--blur-all", "--blur-others"):
+        given = (video, "-m", str(model), "--device", "cpu", "--save-video", str(out), blur)
+        assert "--face-crop" in refused(capsys, "predict", *given)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_face_crops_are_not_prepared_for_it(
     gestures: Path, model: Path, tmp_path: Path, capsys: Output
 ) -> None:

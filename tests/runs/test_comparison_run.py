@@ -44,6 +44,14 @@ def test_the_contenders_of_a_name(name: str, training: str, expected: list[str])
     assert [one.training for one in found] == ["none", training][: len(expected)]
 
 
+@pytest.mark.parametrize("base", [".", "..", "x" * 300, "é" * 200, "a/b", "comparison.yaml", "a b"])
+def test_every_contender_has_a_folder_inside(tmp_path: Path, base: str) -> None:
+    name = Contender(base, "none").folder_name
+    (tmp_path / name).mkdir()
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+    assert name not in (base, Contender(base + "/", "none").folder_name)
+
+
 def test_fine_cliper_has_no_lora() -> None:
     with pytest.raises(ConfigError, match="finecliper"):
         contenders_of("finecliper:debug", "lora")

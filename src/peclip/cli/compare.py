@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from peclip.cli import console
-from peclip.cli.field_options import Fields, from_fields
+from peclip.cli.field_options import Fields, flag_of, from_fields
 from peclip.cli.options import (
     DeviceOpt,
     FoldOpt,
@@ -64,6 +64,7 @@ TrainingOpt = Annotated[
 
 @from_fields
 def compare(
+    context: typer.Context,
     *,
     backbones: ModelsOpt = None,
     data: Annotated[dict[str, Any], Fields(DataConfig, *_DATA, changes=True)],
@@ -88,7 +89,7 @@ def compare(
         typer.Option(
             "--resume",
             help="Continue the comparison in this folder with its original settings; finished models are not "
-            "repeated. --backbones may name more models.",
+            "repeated. --backbones may name more models, and --overwrite replaces the file of -o.",
         ),
     ] = None,
     output: OutputOpt = None,
@@ -105,12 +106,22 @@ def compare(
 
     peclip compare --backbones debug,lora:debug --train adapters --dataset folder --data-root crops -o table.md
     """
-    check_output(output, overwrite=overwrite or resume is not None, endings=ENDINGS)
+    check_output(output, overwrite=overwrite, endings=ENDINGS)
     models = None if backbones is None else [name.strip() for name in backbones.split(",")]
     if resume is not None:
-        begun = {**data, "--out": out, "--recipe": recipe, "--fold": fold, "--labels": texts}
+        begun = {
+            "--out": out,
+            "--recipe": recipe,
+            "--fold": fold,
+            "--labels": texts,
+            "--set": changes,
+        }
         begun["--no-face-crop"] = face_crop is not None
-        _refuse(begun | training | {"--set": changes, "--overwrite": overwrite})
+        begun |= {
+            "--train": _is_given(context, "train"),
+            "--bootstrap": _is_given(context, "resamples"),
+        }
+        _refuse(begun | {flag_of(name): True for name in (*data, *training)})
         config = _resumed(resume, models)
     else:
         if not models:
@@ -160,6 +171,12 @@ def _refuse(flags: Mapping[str, Any]) -> None:
             "--resume keeps the original settings of a comparison and cannot be combined with "
             f"{', '.join(given)}. Remove these options, or start a new comparison without --resume."
         )
+
+
+def _is_given(context: typer.Context, name: str) -> bool:
+    """Returns whether an option with a default was given."""
+    source = context.get_parameter_source(name)
+    return source is not None and source.name != "DEFAULT"
 
 
 def _free_folder(config: ComparisonConfig) -> Path:

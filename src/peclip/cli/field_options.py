@@ -74,7 +74,7 @@ class Fields:
         return {name: value for name, value in taken.items() if value is not None}
 
     def _option(self, name: str, field: FieldInfo) -> Any:
-        flags = FLAGS.get(name, (f"--{name.replace('_', '-')}",))
+        flags = FLAGS.get(name, (_long(name),))
         switch = field.annotation is bool and field.default and not self._changes
         if switch or field.annotation == bool | None:
             flags = (f"{flags[0]}/--no-{flags[0].removeprefix('--')}",)
@@ -86,6 +86,15 @@ class Fields:
             show_default=f"from the recipe, otherwise {field.default}" if shown else True,
             **as_time,  # type: ignore[arg-type]
         )
+
+
+def flag_of(name: str) -> str:
+    """Returns the long flag of a field, such as `--data-root`."""
+    return FLAGS.get(name, (_long(name),))[-1]
+
+
+def _long(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
 
 
 def from_fields(command: Callable[..., None]) -> Callable[..., None]:

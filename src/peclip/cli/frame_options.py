@@ -11,6 +11,7 @@ from peclip.literals import Blur, EngineName
 from peclip.predict_options import PredictOptions
 
 if TYPE_CHECKING:
+    from peclip.engines.base import Engine, Job
     from peclip.video.sources import Source
 
 
@@ -36,6 +37,19 @@ def chosen_blur(
             f"{given} requires face detection, which --no-face-crop disables; remove one of them."
         )
     return "others" if others else "all"
+
+
+def check_faces_found(job: Job, engine: Engine) -> None:
+    """Checks that faces are detected, so that they can be made unrecognisable.
+
+    Raises:
+        ConfigError: the model reads whole frames.
+    """
+    if job.options.face_crop is None and not engine.describe()["preprocessing"]["face_crop"]:
+        raise ConfigError(
+            f"{job.model!r} reads whole frames, so no faces are detected that could be made unrecognisable. Add "
+            "--face-crop, or remove --blur-others and --blur-all."
+        )
 
 
 def check_frame_outputs(

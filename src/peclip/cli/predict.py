@@ -15,7 +15,7 @@ import typer
 from peclip.cli import console
 from peclip.cli.batch import PredictionRun
 from peclip.cli.field_options import Fields, from_fields
-from peclip.cli.frame_options import check_frame_outputs, chosen_blur
+from peclip.cli.frame_options import check_faces_found, check_frame_outputs, chosen_blur
 from peclip.cli.interruption import Interruption
 from peclip.cli.options import (
     BlurAllOpt,
@@ -41,7 +41,7 @@ from peclip.cli.reading_bar import ReadingBar
 from peclip.config import check
 from peclip.errors import ConfigError, VideoError
 from peclip.files import locked
-from peclip.literals import EngineName, Precision, RowFormat
+from peclip.literals import Blur, EngineName, Precision, RowFormat
 from peclip.predict_options import PredictOptions
 
 if TYPE_CHECKING:
@@ -179,7 +179,7 @@ def predict(
     rows = partial(rows, excel=excel, top_k=top_k, resume=resume)
     single, folder = (output, None) if files is None else (None, output)
     lock = partial(locked, single, *sides.paths, folder=folder)
-    _write(job, engine, sources, rows, lock, len(all_names) > 1, bar=bar)
+    _write(job, engine, sources, rows, lock, len(all_names) > 1, blur=blur, bar=bar)
 
 
 def _check_model(
@@ -207,6 +207,7 @@ def _write(
     lock: Callable[[], AbstractContextManager[None]],
     several: bool,
     *,
+    blur: Blur | None,
     bar: bool,
 ) -> None:
     """Reads the sources and writes their outputs, which are locked against other processes."""
@@ -217,6 +218,8 @@ def _write(
         with Interruption() as interruption, lock():
             interruption.release()
             with ENGINES[engine](job) as opened, rows(opened) as target:
+                if blur is not None:
+                    check_faces_found(job, opened)
                 batch = PredictionRun(target, reading_bar, interruption, several=several)
                 batch.write(opened, sources)
     batch.leave()

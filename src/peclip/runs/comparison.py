@@ -24,7 +24,7 @@ COMPARISON = "comparison.yaml"
 
 _log = logging.getLogger(__name__)
 
-_MAY_CHANGE = {"models", "resamples", *(f"run.{name}" for name in MAY_CHANGE)}
+_MAY_CHANGE = {"models", *(f"run.{name}" for name in MAY_CHANGE)}
 """Fields that change no finished model, so that models may be added to a comparison."""
 
 

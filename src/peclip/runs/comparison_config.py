@@ -18,6 +18,10 @@ from peclip.runs.recipe import RunConfig, Values, merged
 from peclip.settings import load_settings
 from peclip.weights.resolve import resolve
 
+_LONGEST = 100
+_PLAIN = re.compile(rf"[\w-]{{1,{_LONGEST}}}", re.ASCII)
+_SPECIAL = re.compile(r"[^\w.-]+", re.ASCII)
+
 _ZERO_SHOT = {*ModelConfig.model_fields, "descriptions"}
 """Fields of a model that do not concern what is trained."""
 
@@ -31,11 +35,11 @@ class Contender(NamedTuple):
 
     @property
     def folder_name(self) -> str:
-        """The base as the name of a folder."""
-        plain = re.sub(r"[^\w.-]+", "_", self.base)
-        return (
-            plain if plain == self.base else f"{plain}-{sha256(self.base.encode()).hexdigest()[:6]}"
-        )
+        """The base as the name of a folder, which is never one such as `..`."""
+        if _PLAIN.fullmatch(self.base):
+            return self.base
+        plain = _SPECIAL.sub("_", self.base)[:_LONGEST].lstrip(".")
+        return f"{plain}-{sha256(self.base.encode(errors='replace')).hexdigest()[:6]}"
 
 
 class ComparisonConfig(Config):
@@ -52,6 +56,8 @@ class ComparisonConfig(Config):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
+        if not all(self.models):
+            raise ValueError("a name is empty; separate the names by single commas")
         twice = [name for name, count in Counter(self.models).items() if count > 1]
         if twice:
             raise ValueError(f"{twice[0]!r} is given twice; name every model once")

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from peclip.data import Split, carve_validation
+from peclip.errors import ConfigError
 from peclip.metrics.prediction_file import read_predictions
 from peclip.metrics.prediction_table import PredictionTable
 from peclip.metrics.scoring import score
@@ -65,7 +66,12 @@ def measure(
         table, cost, facts = _trained(run, contender, context)
     else:
         labels = splits.train.labels
-        recognizer = base_recognizer(run, labels, context.device)[0]
+        recognizer, fresh = base_recognizer(run, labels, context.device)
+        if fresh:
+            raise ConfigError(
+                f"{contender.base!r} has no {fresh[0]} that fits {', '.join(f'model.{name}' for name in run.model)}, "
+                f"so that it would be evaluated with random values. Remove these settings, or start from another model."
+            )
         find = _probed if contender.training == "linear" else _evaluated
         table, cost, facts = find(recognizer, run, contender, splits, context)
     assert splits.test is not None, "checked by `compare_models`"

@@ -2,7 +2,7 @@
 
 Protocol of Radford et al., "Learning Transferable Visual Models From Natural Language Supervision", ICML 2021,
 appendix A.3: full-batch L-BFGS, and the strength of the L2 penalty by a sweep on validation videos. Differences are
-listed in docs/evaluation.md.
+listed in docs/compare.md.
 """
 
 from __future__ import annotations
