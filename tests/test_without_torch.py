@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import csv
+import json
+import os
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
+
+from peclip.cli import app
 
 PROGRAM = """
 import sys
@@ -83,3 +89,48 @@ def test_a_video_becomes_rows_in_a_process_that_cannot_import_torch(
         assert (row["window"], row["track_id"], row["status"]) == (str(number), "0", "ok")
         assert float(row["w"]) > 50
         assert (row["prob_neutral"], row["label"]) == ("0.1", "happiness")
+
+
+REFUSED = """
+import json, sys
+
+sys.modules["torch"] = None  # every import of torch fails
+
+from peclip.cli.app import run
+
+print(*[run(arguments) for arguments in json.loads(sys.argv[1])])
+"""
+
+
+def test_commands_that_need_torch_say_so(astronaut: Path, tmp_path: Path) -> None:
+    rows, model = tmp_path / "rows.csv", tmp_path / "model.onnx"
+    commands = [
+        ["predict", str(astronaut), "--detector", "haar", "-o", str(rows)],
+        ["explain", str(astronaut)],
+        ["export", "nano", "-o", str(model)],
+    ]
+    done = subprocess.run(
+        [sys.executable, "-c", REFUSED, json.dumps(commands)],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, "COLUMNS": "1000"},
+    )
+    assert done.stdout.split() == ["5"] * len(commands), done.stderr
+    errors = [line for line in done.stderr.splitlines() if line.startswith("peclip: error: ")]
+    assert len(errors) == len(commands)
+    for line in errors:
+        assert "'torch'" in line
+        assert "-m FILE.onnx" in line
+    assert "Traceback" not in done.stderr
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_missing_module_of_peclip_is_a_bug(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail() -> None:
+        raise ModuleNotFoundError("No module named 'peclip.old'", name="peclip.old")
+
+    monkeypatch.setitem(app.COMMANDS, "doctor", f"{__name__}:doctor")
+    monkeypatch.setattr(sys.modules[__name__], "doctor", fail, raising=False)
+    with pytest.raises(ModuleNotFoundError, match="peclip.old"):
+        app.run(["doctor"])

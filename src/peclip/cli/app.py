@@ -17,7 +17,7 @@ import typer
 from peclip.cli import console
 from peclip.cli.logging_options import QuietOpt, VerboseOpt, with_logging
 from peclip.cli.option_file import with_option_file
-from peclip.errors import EXIT_CODES, UserError
+from peclip.errors import EXIT_CODES, MissingExtraError, UserError
 
 COMMANDS = {
     "predict": "peclip.cli.predict:predict",
@@ -105,11 +105,25 @@ def run(arguments: Sequence[str]) -> int:
             return 0  # the reader closed the pipe (`peclip predict … | head`); typer silenced the streams
         return stop.code if isinstance(stop.code, int) else 0
     except UserError as error:
-        if logging.getLogger("peclip").level == logging.DEBUG:
-            traceback.print_exc()
-        console.error(str(error))
-        return error.exit_code
+        return _report(str(error), error.exit_code)
+    except ModuleNotFoundError as error:
+        package = (error.name or "peclip").partition(".")[0]
+        if package == "peclip":  # a bug
+            raise
+        return _report(
+            f"This command requires {package!r}, which is not installed. Install all dependencies "
+            "of peclip. Without torch, predict with a file that peclip export wrote (-m FILE.onnx).",
+            MissingExtraError.exit_code,
+        )
     return 0
+
+
+def _report(message: str, code: int) -> int:
+    """Prints an error, after its traceback with --verbose, and returns its exit code."""
+    if logging.getLogger("peclip").level == logging.DEBUG:
+        traceback.print_exc()
+    console.error(message)
+    return code
 
 
 def main() -> None:
