@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Sequence
-from functools import partial
 
 import torch
 from torch import Tensor
@@ -74,8 +73,7 @@ def evaluate_views(
         seed: of views that draw something.
         prior_weight: instead of the model's own.
         skipped: receives unreadable videos, which get no prediction; `None`: the first is an error.
-        clips: of each video, which the views receive one after the other.
-        without: streams that the model does not get.
+        clips: of each video, one after the other; `without` names streams that the model does not get.
         on_batch: called with the number of videos that all ranks have done.
 
     Returns:
@@ -87,8 +85,7 @@ def evaluate_views(
         DeviceError: the memory is too small, or a prediction is NaN or infinite.
     """
     found = torch.zeros(len(views), len(split), len(loaded.labels), device=runtime.device)
-    frozen = FrozenModel(loaded.network, runtime.device, runtime.precision)
-    predict = partial(_probabilities, frozen, prior_weight)
+    predict = _predictor(loaded, runtime, prior_weight)
     unreadable = None if skipped is None else list[Unreadable]()
     for count, videos in _read(split, loaded, runtime, unreadable, clips, without):
         if videos is not None:
@@ -105,8 +102,12 @@ def evaluate_views(
     return _tables(split, lost, loaded.labels, found.cpu().double(), runtime.precision)
 
 
-def _probabilities(frozen: FrozenModel, prior_weight: float | None, videos: Batch) -> Tensor:
-    return frozen(videos, prior_weight).softmax(-1)
+def _predictor(
+    loaded: LoadedModel, runtime: Runtime, prior_weight: float | None
+) -> Callable[[Batch], Tensor]:
+    """Returns what maps a batch to probabilities (B, C)."""
+    frozen = FrozenModel(loaded.network, runtime.device, runtime.precision)
+    return lambda videos: frozen(videos, prior_weight).softmax(-1)
 
 
 def _tables(
