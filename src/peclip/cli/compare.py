@@ -109,7 +109,7 @@ def compare(
     check_output(output, overwrite=overwrite, endings=ENDINGS)
     models = None if backbones is None else [name.strip() for name in backbones.split(",")]
     if resume is not None:
-        begun = {
+        begun: dict[str, object] = {
             "--out": out,
             "--recipe": recipe,
             "--fold": fold,
