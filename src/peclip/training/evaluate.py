@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Sequence
-from functools import partial
 
 import torch
 from torch import Tensor
@@ -70,7 +69,7 @@ def evaluate_views(
         loaded: on the device, in eval mode.
         split: its labels must be labels of the model.
         runtime: of the computation.
-        views: ways to show a video; it is read once for all of them.
+        views: ways to show a video, which is read once.
         seed: of views that draw something.
         prior_weight: instead of the model's own.
         skipped: receives unreadable videos, which get no prediction; `None`: the first is an error.
@@ -82,13 +81,11 @@ def evaluate_views(
         The predictions in every view, the videos in the order of the split; every rank has all of them.
 
     Raises:
-        ConfigError: a label is not one of the model's.
-        DatasetError: a video cannot be read.
-        DeviceError: the memory is too small, or a prediction is NaN or infinite.
+        UserError: a label is not one of the model's, a video cannot be read, the memory is too small, or a prediction is
+            NaN or infinite.
     """
     found = torch.zeros(len(views), len(split), len(loaded.labels), device=runtime.device)
-    frozen = FrozenModel(loaded.network, runtime.device, runtime.precision)
-    predict = partial(_probabilities, frozen, prior_weight)
+    predict = _predictor(loaded, runtime, prior_weight)
     unreadable = None if skipped is None else list[Unreadable]()
     for count, videos in _read(split, loaded, runtime, unreadable, clips, without):
         if videos is not None:
@@ -105,8 +102,12 @@ def evaluate_views(
     return _tables(split, lost, loaded.labels, found.cpu().double(), runtime.precision)
 
 
-def _probabilities(frozen: FrozenModel, prior_weight: float | None, videos: Batch) -> Tensor:
-    return frozen(videos, prior_weight).softmax(-1)
+def _predictor(
+    loaded: LoadedModel, runtime: Runtime, prior_weight: float | None
+) -> Callable[[Batch], Tensor]:
+    """Returns what maps a batch to probabilities (B, C)."""
+    frozen = FrozenModel(loaded.network, runtime.device, runtime.precision)
+    return lambda videos: frozen(videos, prior_weight).softmax(-1)
 
 
 def _tables(
