@@ -104,7 +104,7 @@ def measured(
         "OMP_WAIT_POLICY": "passive",
     }
     done = subprocess.run(
-        [*command, *arguments], env=environment, check=True, capture_output=True, text=True
+        [*command, *arguments], env=environment, check=True, stdout=subprocess.PIPE, text=True
     )
     return dict(json.loads(done.stdout.splitlines()[-1]))
 
