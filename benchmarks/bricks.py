@@ -113,7 +113,8 @@ def line(name: str, folder: Path, reference: Path, times: Path) -> str:
     cells = [name, f"{trained:,}"]
     for value, interval in ((report.uar, report.uar_ci), (report.war, report.war_ci)):
         assert interval is not None, "training computes intervals"
-        cells.append(f"{value:.1f} ({interval[0]:.1f} to {interval[1]:.1f})")
+        low, high = interval
+        cells.append(f"{100 * value:.1f} ({100 * low:.1f} to {100 * high:.1f})")
     if folder == reference:
         cells += ["", ""]
     else:
