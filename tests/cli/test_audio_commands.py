@@ -125,6 +125,12 @@ def test_one_epoch_on_ravdess(tmp_path: Path, capsys: Output) -> None:
     assert report["reported_on"] == "ravdess fold 1 test"
     assert report["num_videos"] == 16
     assert "without sound" not in (out / "log.txt").read_text()
+    again = trained(capsys, "train", "--resume", str(out), "--device", "cpu")
+    evaluated = trained(
+        *(capsys, "evaluate", "--dataset", "ravdess", "--data-root", str(root), "--fold", "1"),
+        *("-m", str(out), "--device", "cpu", "--workers", "0"),
+    )
+    assert again["confusion"] == evaluated["confusion"] == report["confusion"]
 
 
 def test_an_export_is_refused(tmp_path: Path, capsys: Output) -> None:

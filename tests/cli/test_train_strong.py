@@ -66,6 +66,18 @@ def write_videos(root: Path, name: str) -> None:
 
 
 @pytest.mark.slow
+def interrupt_epochs(stopped: pytest.MonkeyPatch, name: str) -> None:
+    """Interrupts the training in a folder of this name after an epoch."""
+    write = RunFolder.write_history
+
+    def interrupted(self: RunFolder, history: Any) -> None:
+        write(self, history)
+        if self.path.name == name:
+            raise KeyboardInterrupt
+
+    stopped.setattr(RunFolder, "write_history", interrupted)
+
+
 @pytest.mark.parametrize("name", SETS)
 def test_a_strong_recipe_trains_resumes_and_evaluates(
     tmp_path: Path, capsys: Output, monkeypatch: pytest.MonkeyPatch, name: str
@@ -76,14 +88,8 @@ def test_a_strong_recipe_trains_resumes_and_evaluates(
     fold = () if name == "ferv39k" else ("--fold", "1")
     command = train_command(root, out, *recipe, *fold)
     command[command.index("debug")] = "lora:debug"
-    write = RunFolder.write_history
-
-    def interrupted(self: RunFolder, history: Any) -> None:
-        write(self, history)
-        raise KeyboardInterrupt
-
     with monkeypatch.context() as stopped:
-        stopped.setattr(RunFolder, "write_history", interrupted)
+        interrupt_epochs(stopped, out.name)
         assert run(command) == 130
     report = trained(capsys, "train", "--resume", str(out), "--device", "cpu", "-f", "json")
     assert report["epochs"] == 2
@@ -100,7 +106,9 @@ def test_a_strong_recipe_trains_resumes_and_evaluates(
 
 
 @pytest.mark.slow
-def test_the_recipe_in_stages_with_votes_in_both(tmp_path: Path, capsys: Output) -> None:
+def test_the_recipe_in_stages_with_votes_in_both(
+    tmp_path: Path, capsys: Output, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """FER+ votes for stills and DFEW's for videos, with smoothing, mixing and EMA."""
     root, stills, out = tmp_path / "dfew", tmp_path / "fer", tmp_path / "run"
     write_tree(root, "dfew")
@@ -149,7 +157,17 @@ def test_the_recipe_in_stages_with_votes_in_both(tmp_path: Path, capsys: Output)
         *("--set", "data.targets=mixed", "--set", f"data.votes={root / 'annotation.csv'}"),
     )
     command[command.index("debug")] = "lora:debug"
-    report = trained(capsys, *command)
+    resume = ("train", "--resume", str(out), "--device", "cpu", "-f", "json")
+    with monkeypatch.context() as stopped:
+        interrupt_epochs(stopped, "stage-1-stills")
+        assert run(command) == 130
+        assert not (out / "stage-2-video/metrics.jsonl").exists()
+    with monkeypatch.context() as stopped:
+        interrupt_epochs(stopped, "stage-2-video")
+        assert run(list(resume)) == 130
+        assert (out / "stage-2-video/metrics.jsonl").is_file()
+    capsys.readouterr()
+    report = trained(capsys, *resume)
     assert [stage["dataset"] for stage in report["stages"]] == ["fer2013", "dfew"]
     assert report["targets"] == "mixed"
     assert "extra votes" in report["notes"][0]
@@ -162,5 +180,8 @@ def test_the_recipe_in_stages_with_votes_in_both(tmp_path: Path, capsys: Output)
     assert (second["model"]["temporal_head"], second["model"]["num_frames"]) == ({"layers": 1}, 4)
     log = (out / "stage-2-video/log.txt").read_text()
     assert "randomly initialised (not in the base model): pooling, " in log
-    again = trained(capsys, "train", "--resume", str(out), "--device", "cpu", "-f", "json")
-    assert again["war"] == report["war"]
+    assert trained(capsys, *resume)["war"] == report["war"]
+    asked = ("--dataset", "dfew", "--data-root", str(root), "--fold", "2", "-m", str(out))
+    votes = ("--set", "data.targets=mixed", "--set", f"data.votes={root / 'annotation.csv'}")
+    evaluated = trained(capsys, "evaluate", *asked, *votes, "--device", "cpu", "--workers", "0")
+    assert evaluated["war"] == pytest.approx(report["war"], abs=1e-5)
