@@ -130,7 +130,8 @@ def test_a_missing_module_of_peclip_is_a_bug(monkeypatch: pytest.MonkeyPatch) ->
     def fail() -> None:
         raise ModuleNotFoundError("No module named 'peclip.old'", name="peclip.old")
 
-    monkeypatch.setitem(app.COMMANDS, "doctor", f"{__name__}:doctor")
-    monkeypatch.setattr(sys.modules[__name__], "doctor", fail, raising=False)
+    # A name of its own, because the application of a command is kept.
+    monkeypatch.setitem(app.COMMANDS, "failing", f"{__name__}:failing")
+    monkeypatch.setattr(sys.modules[__name__], "failing", fail, raising=False)
     with pytest.raises(ModuleNotFoundError, match="peclip.old"):
-        app.run(["doctor"])
+        app.run(["failing"])
