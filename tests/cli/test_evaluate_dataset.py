@@ -106,6 +106,7 @@ def test_an_unwritable_predictions_folder_is_reported_first(
     assert "predictions.csv' is not writable" in told
 
 
+@pytest.mark.slow
 def test_folds(tmp_path: Path, capsys: Output) -> None:
     """RAVDESS has folds of its actors; a run with all folds brings a model for each."""
     for actor in range(1, 25):

@@ -312,6 +312,7 @@ def write_dfew(root: Path) -> None:
             path.write_text("\n".join(entries))
 
 
+@pytest.mark.slow
 def test_all_folds_and_their_mean(tmp_path: Path, capsys: Output) -> None:
     write_dfew(tmp_path / "dfew")
     out = tmp_path / "run"

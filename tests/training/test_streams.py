@@ -92,6 +92,7 @@ def accuracy(recognizer: FineCLIPER, split: Split) -> float:
     return score(table, resamples=0).war
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("streams", "learnt"),
     [({}, False), ({"parts": True}, True), ({"captions": True}, True)],

@@ -353,6 +353,7 @@ def test_both_decoders_give_equal_frames(name, tmp_path):
     assert_equal(write_video(tmp_path / name, frames, **options))
 
 
+@pytest.mark.slow
 @needs_torchcodec
 def test_both_decoders_give_equal_frames_of_real_videos(clips):
     for name in ("happy.mp4", "single_face.mp4", "nasa_13013_rotated.mp4", "classroom.gif"):
