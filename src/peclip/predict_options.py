@@ -11,7 +11,7 @@ from peclip.config import MAX_SECONDS, Config, ModelConfig
 from peclip.errors import ConfigError
 from peclip.labels import effective_prior_weight
 from peclip.literals import BaselineName, DecoderName, DetectorName, SoundUse, TimeOrigin
-from peclip.text.views import Views, parse_views
+from peclip.text.views import Views, ViewsText, parse_views
 
 
 class PredictOptions(Config, use_attribute_docstrings=True):
@@ -78,7 +78,7 @@ class PredictOptions(Config, use_attribute_docstrings=True):
     """Maximum time without data before a live source (MJPEG, HLS, RTSP) counts as failed."""
     reconnect: int = Field(0, ge=0, le=1_000_000)
     """Maximum number of consecutive attempts to reconnect to a live source that failed or ended."""
-    tta: str = "none"
+    tta: ViewsText = "none"
     """Test-time augmentation: views of each window whose probabilities are averaged, such as flip or
     clips=2,crops=2,flip (8 views, so 8 times the computation)."""
     captions: Path | None = None
@@ -94,11 +94,6 @@ class PredictOptions(Config, use_attribute_docstrings=True):
     @classmethod
     def _drop_infinity(cls, value: float | None) -> float | None:
         return None if value == math.inf else value
-
-    @field_validator("tta")
-    @classmethod
-    def _check_views(cls, text: str) -> str:
-        return str(parse_views(text))
 
     @property
     def views(self) -> Views:

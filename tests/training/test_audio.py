@@ -10,22 +10,19 @@ import numpy as np
 import pytest
 import torch
 from frame_folders import write_frames
+from small import accuracy, learning
 from sounding_videos import RATE, Track, tones, write_flac, write_sounding
 
 from peclip import PEClip
 from peclip.data import Sample, Split
-from peclip.data.augmentation import NO_AUGMENTATION
 from peclip.data.dataset import Item, VideoDataset, collate
 from peclip.data.streams.audio import AudioStream, count_silent, silent_warning
 from peclip.data.streams.registry import sources_of
 from peclip.errors import ConfigError
 from peclip.labels import LabelSet
-from peclip.metrics.scoring import score
 from peclip.settings import load_settings
 from peclip.training.checks import check_streams
-from peclip.training.config import LearningRates, TrainConfig
-from peclip.training.evaluate import evaluate
-from peclip.training.runtime import Runtime
+from peclip.training.config import TrainConfig
 from peclip.video.sound import SOUND_FILE
 from peclip.weights.checkpoint import load_model
 from peclip.weights.folder import Checkpoint
@@ -67,23 +64,7 @@ def fresh(encoder: str | None = "debug-wav2vec2", **audio: Any) -> PEClip:
 
 
 def settings(**changes: Any) -> TrainConfig:
-    values: dict[str, Any] = {
-        "epochs": 12,
-        "batch_size": 8,
-        "lr": LearningRates(adapters=5e-3),
-        "warmup_epochs": 0,
-        "warmup_lr": 0,
-        "mixing": {"mixup": 0, "fmix": 0},
-        "augment": NO_AUGMENTATION,
-        "select_on": "last",
-        "workers": 0,
-    }
-    return TrainConfig.model_validate(values | changes)
-
-
-def accuracy(recognizer: PEClip, split: Split) -> float:
-    table = evaluate(recognizer.loaded, split, Runtime(recognizer.device))
-    return score(table, resamples=0).war
+    return learning(**{"batch_size": 8} | changes)
 
 
 @pytest.mark.slow

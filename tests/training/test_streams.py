@@ -10,22 +10,19 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from small import accuracy, learning
 
 from peclip import FineCLIPER
 from peclip.data import Sample, Split
-from peclip.data.augmentation import NO_AUGMENTATION
 from peclip.data.dataset import Item, Unreadable, VideoDataset
 from peclip.data.streams.parts import PartsStream
 from peclip.data.streams.registry import sources_of
 from peclip.errors import ConfigError, DatasetError
 from peclip.labels import LabelSet
-from peclip.metrics.scoring import score
 from peclip.settings import load_settings
 from peclip.training.checks import check_streams
-from peclip.training.config import LearningRates, TrainConfig
+from peclip.training.config import TrainConfig
 from peclip.training.distributed import SINGLE, World
-from peclip.training.evaluate import evaluate
-from peclip.training.runtime import Runtime
 from peclip.video.parts import Parts, parts_path, save_parts
 from peclip.weights.checkpoint import load_model
 from peclip.weights.folder import Checkpoint
@@ -73,23 +70,7 @@ def fresh(**changes: Any) -> FineCLIPER:
 
 
 def settings(**changes: Any) -> TrainConfig:
-    values: dict[str, Any] = {
-        "epochs": 12,
-        "batch_size": 16,
-        "lr": LearningRates(adapters=5e-3),
-        "warmup_epochs": 0,
-        "warmup_lr": 0,
-        "mixing": {"mixup": 0, "fmix": 0},
-        "augment": NO_AUGMENTATION,
-        "select_on": "last",
-        "workers": 0,
-    }
-    return TrainConfig.model_validate(values | changes)
-
-
-def accuracy(recognizer: FineCLIPER, split: Split) -> float:
-    table = evaluate(recognizer.loaded, split, Runtime(recognizer.device))
-    return score(table, resamples=0).war
+    return learning(**{"batch_size": 16} | changes)
 
 
 @pytest.mark.slow

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field
 
 from peclip.config import MAX_WORKERS, RESAMPLES, Config, default_readers
 from peclip.literals import FrameOrder
-from peclip.text.views import Views, parse_views
+from peclip.text.views import Views, ViewsText, parse_views
 
 
 class EvaluateOptions(Config, use_attribute_docstrings=True):
@@ -24,7 +24,7 @@ class EvaluateOptions(Config, use_attribute_docstrings=True):
     frames: FrameOrder = "as-recorded"
     """Frame order. All orders except as-recorded destroy temporal information; compare the scores with
     those of as-recorded to see whether the model uses it."""
-    tta: str = "none"
+    tta: ViewsText = "none"
     """Test-time augmentation: views of each video whose probabilities are averaged, such as flip or
     clips=2,crops=2,flip (8 views, so 8 times the computation)."""
     sound: Literal["on", "off"] = "on"
@@ -42,11 +42,6 @@ class EvaluateOptions(Config, use_attribute_docstrings=True):
     """Number of bootstrap samples for the confidence intervals; 0 disables them."""
     skip_unreadable: bool = False
     """Skip videos that cannot be read; the report states how many."""
-
-    @field_validator("tta")
-    @classmethod
-    def _check_views(cls, text: str) -> str:
-        return str(parse_views(text))
 
     @property
     def views(self) -> Views:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
+
+from pydantic import AfterValidator
 
 MAX_CLIPS, MAX_CROPS = 10, 6
 _NONE, _FLIP = "none", "flip"
@@ -54,3 +56,7 @@ def parse_views(text: str) -> Views:
             raise ValueError(f"{name} is given twice; give it once")
         given[name] = count
     return Views(given.get("clips", 1), given.get("crops", 1), _FLIP in given)
+
+
+ViewsText = Annotated[str, AfterValidator(lambda text: str(parse_views(text)))]
+"""Type of a field with views as text, in one form whatever the order of its parts."""
