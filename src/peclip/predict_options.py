@@ -106,6 +106,10 @@ class PredictOptions(Config, use_attribute_docstrings=True):
             raise ValueError(f"end ({self.end}) must be after start ({self.start})")
         return self
 
+    def crops_faces(self, config: ModelConfig) -> bool:
+        """Returns whether faces are cropped in predictions with a model."""
+        return config.preprocess.face_crop if self.face_crop is None else self.face_crop
+
     def prior_weight_for(self, model: str, config: ModelConfig) -> float | None:
         """Returns the prior weight of predictions with a model; `None` does not adjust them.
 

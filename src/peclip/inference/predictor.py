@@ -172,8 +172,7 @@ class VideoPredictor(ABC):
         Raises:
             WeightsError: YuNet was requested but is unavailable.
         """
-        given = options.face_crop
-        if not (self.config.preprocess.face_crop if given is None else given):
+        if not options.crops_faces(self.config):
             return None
         # Threads that read several sources would otherwise wait for each other's faces.
         key = (threading.get_ident(), options.detector, options.face_threshold)

@@ -39,7 +39,8 @@ def check_prediction(model: str, device: str, precision: str, options: PredictOp
         from peclip.video.reader import check_decoder
 
         check_decoder(options.decoder)
-    if options.detector == "yunet" and options.face_crop:
+    crops = options.face_crop if config is None else options.crops_faces(config)
+    if options.detector == "yunet" and crops:
         from peclip.video.detectors.registry import load_detector
 
         load_detector(options.detector, settings=load_settings())
