@@ -29,7 +29,7 @@ class Rectangle(NamedTuple):
 
 
 def draw_rectangle(config: ErasingConfig, size: int, random: Random) -> Rectangle | None:
-    """Returns the rectangle to erase; `None` if none is drawn.
+    """Returns the rectangle to erase; `None` if nothing is erased.
 
     An area of the fraction `a` and an aspect ratio `r` give a height of `size * sqrt(a * r)` and a width of
     `size * sqrt(a / r)`, rounded; a rectangle that does not fit is drawn again.

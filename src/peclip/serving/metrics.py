@@ -32,7 +32,7 @@ class Metrics:
         self._counts[name, labels] += amount  # type: ignore[assignment]
 
     def text(self, gauges: dict[tuple[str, str], float]) -> str:
-        """Returns all counters and gauges by name and labels."""
+        """Returns all counters and gauges in the text format of Prometheus."""
         counts = {key: float(value) for key, value in self._counts.items()}
         lines = []
         for name, about in _HELP.items():
