@@ -57,6 +57,11 @@ def write_rows(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
         writer.writerows(rows)
 
 
+def closest_existing(folder: Path) -> Path:
+    """Returns a folder or, if it does not exist yet, its closest parent that does."""
+    return next(path for path in (folder, *folder.absolute().parents) if os.path.exists(path))
+
+
 def write_problem(folder: Path) -> str | None:
     """Returns why no file can be created in a folder, `None` if one can.
 

@@ -247,3 +247,10 @@ def effective_prior_weight(model: HasPrior, given: float | None) -> float | None
             "train.prior=fit)."
         )
     return model.prior_weight if given is None else given
+
+
+def in_usual_order(names: Iterable[str], usual: Iterable[str] = EMOTIONS) -> list[str]:
+    """Returns distinct names: those of `usual` in its order, then the others sorted."""
+    found = set(names)
+    first = [name for name in usual if name in found]
+    return [*first, *sorted(found.difference(first))]

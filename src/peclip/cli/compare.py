@@ -23,7 +23,13 @@ from peclip.cli.options import (
     print_report,
 )
 from peclip.cli.train import configure
-from peclip.cli.training_options import FaceCropOpt, SetOpt, TextsOpt, model_changes
+from peclip.cli.training_options import (
+    FaceCropOpt,
+    SetOpt,
+    TextsOpt,
+    model_changes,
+    refuse_with_resume,
+)
 from peclip.config import check
 from peclip.data.config import DataConfig
 from peclip.errors import SOME_FAILED, ConfigError
@@ -121,7 +127,9 @@ def compare(
             "--train": _is_given(context, "train"),
             "--bootstrap": _is_given(context, "resamples"),
         }
-        _refuse(begun | {flag_of(name): True for name in (*data, *training)})
+        refuse_with_resume(
+            "comparison", begun | {flag_of(name): True for name in (*data, *training)}
+        )
         config = _resumed(resume, models)
     else:
         if not models:
@@ -162,15 +170,6 @@ def _resumed(folder: Path, models: list[str] | None) -> ComparisonConfig:
 
     values = read_comparison(folder)
     return check(ComparisonConfig, values if models is None else values | {"models": models})
-
-
-def _refuse(flags: Mapping[str, Any]) -> None:
-    given = [flag for flag, value in flags.items() if value]
-    if given:
-        raise ConfigError(
-            "--resume keeps the original settings of a comparison and cannot be combined with "
-            f"{', '.join(given)}. Remove these options, or start a new comparison without --resume."
-        )
 
 
 def _is_given(context: typer.Context, name: str) -> bool:

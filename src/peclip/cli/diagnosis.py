@@ -13,7 +13,7 @@ from typing import Literal
 
 from peclip.downloads.direct import RemoteFile
 from peclip.errors import install_command, optional_requirements
-from peclip.files import write_problem
+from peclip.files import closest_existing, write_problem
 from peclip.settings import Settings, load_settings
 from peclip.video.detectors.registry import DETECTORS
 from peclip.video.parts import LANDMARKER
@@ -123,8 +123,7 @@ def _devices() -> Iterator[Finding]:
 
 def _cache(settings: Settings) -> Iterator[Finding]:
     folder = settings.cache_dir
-    # The folder may not exist yet: check its closest existing parent.
-    existing = next(path for path in (folder, *folder.absolute().parents) if os.path.exists(path))
+    existing = closest_existing(folder)
     writable = write_problem(existing) is None and _can_be_named(folder)
     yield Finding(
         "cache",

@@ -13,7 +13,6 @@ from peclip.cli.options import ReportFormat, print_report
 from peclip.files import locked
 
 if TYPE_CHECKING:
-    from peclip.metrics.intervals import Interval
     from peclip.metrics.report import Report
     from peclip.metrics.scoring import Evaluation
 
@@ -91,6 +90,8 @@ def draw(evaluation: Evaluation, path: Path) -> None:
 
 
 def print_evaluation(evaluation: Evaluation) -> None:
+    from peclip.metrics.report import interval_text
+
     merged, several = evaluation.merged, len(evaluation.folds) > 1
     if several:
         _print_folds(evaluation)
@@ -107,6 +108,8 @@ def print_evaluation(evaluation: Evaluation) -> None:
 
 
 def _print_folds(evaluation: Evaluation) -> None:
+    from peclip.metrics.report import interval_text
+
     rows = []
     for fold in evaluation.folds:
         report = fold.report
@@ -157,8 +160,3 @@ def _mean(evaluation: Evaluation) -> str:
 def percent_text(fraction: float | None) -> str:
     """Returns a score as a percentage of 6 characters, without the sign."""
     return f"{'-':>6}" if fraction is None else f"{100 * fraction:>6.2f}"
-
-
-def interval_text(interval: Interval | None) -> str:
-    """Returns an interval in per cent, without the sign; empty if there is none."""
-    return "" if interval is None else f"{100 * interval[0]:.2f} - {100 * interval[1]:.2f}"

@@ -242,15 +242,10 @@ def _print(comparison: Comparison) -> None:
         console.note(note)
     rows = []
     for one in (comparison.uar, comparison.war, *comparison.recall):
-        ends = (
-            ""
-            if one.interval is None
-            else "{:+.2f} to {:+.2f}".format(*(100 * x for x in one.interval))
-        )
         name = one.name.upper() if one in (comparison.uar, comparison.war) else one.name
         change = f"{100 * one.value:+.2f}"
         numbers = [f"{one.num_videos:>6}", percent_text(one.first), percent_text(one.second)]
-        rows.append([name, *numbers, f"{change:>10}", ends, one.p_text])
+        rows.append([name, *numbers, f"{change:>10}", one.interval_text, one.p_text])
     heading = ["score (%)", "videos", " first", "second", "difference", "95 % interval", "p"]
     console.print_table(heading, rows)
     people = "" if comparison.num_subjects is None else f", {comparison.num_subjects} subjects"

@@ -22,7 +22,13 @@ from peclip.cli.options import (
     print_report,
     read_fold,
 )
-from peclip.cli.training_options import FaceCropOpt, SetOpt, TextsOpt, model_changes
+from peclip.cli.training_options import (
+    FaceCropOpt,
+    SetOpt,
+    TextsOpt,
+    model_changes,
+    refuse_with_resume,
+)
 from peclip.data.config import DataConfig
 from peclip.errors import ConfigError
 from peclip.training.config import TrainConfig
@@ -109,7 +115,7 @@ def train(
         begun: dict[str, Any] = {"--name": name, "--out": out, "--fold": fold, "--recipe": recipe}
         begun |= {"-m": model, "--labels": texts, "--no-face-crop": face_crop is not None}
         begun |= {"--dataset": data.get("dataset"), "--data-root": data.get("root")}
-        _refuse(begun | {"--overwrite": overwrite})
+        refuse_with_resume("run", begun | {"--overwrite": overwrite})
         config = configure(str(_config_of(resume)), flags, None, changes or [])
     folder = resume or _folder(config, name, out, overwrite=overwrite)
     from peclip.runs.early_checks import check_run
@@ -144,15 +150,6 @@ def _names(lists: list[str] | None) -> list[str] | None:
         return None
     names = [name.strip() for part in lists for name in part.split(",")]
     return [] if names == ["none"] else names
-
-
-def _refuse(flags: dict[str, Any]) -> None:
-    given = [flag for flag, value in flags.items() if value]
-    if given:
-        raise ConfigError(
-            "--resume keeps the original settings of a run and cannot be combined with "
-            f"{', '.join(given)}. Remove these options, or start a new run without --resume."
-        )
 
 
 def _config_of(folder: Path) -> Path:
@@ -245,7 +242,8 @@ def _print_stages(report: RunReport) -> None:
 
 
 def _print_table(report: RunReport, folder: Path) -> None:
-    from peclip.cli.evaluation_table import interval_text, percent_text
+    from peclip.cli.evaluation_table import percent_text
+    from peclip.metrics.report import interval_text
 
     if report.stages:
         _print_stages(report)

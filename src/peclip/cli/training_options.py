@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -56,3 +57,21 @@ def model_changes(texts: Path | None, face_crop: bool | None) -> dict[str, Any]:
     if face_crop is not None:
         changes["preprocess"] = {"face_crop": face_crop}
     return changes
+
+
+def refuse_with_resume(noun: str, flags: Mapping[str, object]) -> None:
+    """Checks that no option is given that would change what is resumed.
+
+    Args:
+        noun: what is resumed.
+        flags: the value of each option; falsy if it is not given.
+
+    Raises:
+        ConfigError: one is given.
+    """
+    given = [flag for flag, value in flags.items() if value]
+    if given:
+        raise ConfigError(
+            f"--resume keeps the original settings of a {noun} and cannot be combined with "
+            f"{', '.join(given)}. Remove these options, or start a new {noun} without --resume."
+        )

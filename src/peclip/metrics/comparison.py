@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from peclip.config import RESAMPLES
 from peclip.errors import ConfigError
-from peclip.labels import EMOTIONS, canonical
+from peclip.labels import EMOTIONS, canonical, in_usual_order
 from peclip.metrics.intervals import MAX_DRAWN, Interval
 from peclip.metrics.paired_draws import intervals, p_values, scores_of
 from peclip.metrics.prediction_table import PredictionTable
@@ -41,6 +41,14 @@ class Difference:
     def value(self) -> float:
         """Second - first, -1 to 1."""
         return self.second - self.first
+
+    @property
+    def interval_text(self) -> str:
+        """The interval for tables, in percentage points; empty if not requested."""
+        if self.interval is None:
+            return ""
+        low, high = self.interval
+        return f"{100 * low:+.2f} to {100 * high:+.2f}"
 
     @property
     def p_text(self) -> str:
@@ -133,8 +141,7 @@ def compare(
         raise ConfigError(f"bootstrap is {resamples}; it must be 0 or more.")
     pairs, notes = _paired(first, second)
     found = {target for _, target, _, _ in pairs}
-    usual = [name for name in map(canonical, first.classes or EMOTIONS) if name in found]
-    names = [*usual, *sorted(found.difference(usual))]
+    names = in_usual_order(found, map(canonical, first.classes or EMOTIONS))
     groups = None if subjects is None else _subjects_of([video for video, *_ in pairs], subjects)
     classes = np.array([names.index(target) for _, target, _, _ in pairs])
     right = np.array([(one == target, other == target) for _, target, one, other in pairs])

@@ -183,6 +183,11 @@ class Report:
         )
 
 
+def interval_text(interval: Interval | None) -> str:
+    """Returns an interval in per cent, without the sign; empty if there is none."""
+    return "" if interval is None else f"{100 * interval[0]:.2f} - {100 * interval[1]:.2f}"
+
+
 def percent(fraction: float | None) -> float | None:
     """Returns a fraction as a percentage, rounded to six places; `None` stays `None`."""
     return None if fraction is None else round(100 * fraction, 6)

@@ -24,7 +24,7 @@ from typing import Any
 from peclip.config import RESAMPLES
 from peclip.errors import ConfigError
 from peclip.files import replacing, write_rows
-from peclip.labels import EMOTIONS, MAX_LABELS, LabelSet, canonical
+from peclip.labels import MAX_LABELS, LabelSet, canonical, in_usual_order
 from peclip.metrics.calibration_error import calibration_error
 from peclip.metrics.confusion import ConfusionMatrix
 from peclip.metrics.folds import FoldMean, mean_over_folds
@@ -248,8 +248,7 @@ def _model_labels(
 def _all_names(tables: Sequence[PredictionTable]) -> tuple[str, ...]:
     """Returns the names in tables, those of the field first."""
     found = {canonical(name) for table in tables for name in (*table.targets, *table.labels)}
-    usual = [name for name in EMOTIONS if name in found]
-    return (*usual, *sorted(found.difference(usual)))
+    return tuple(in_usual_order(found))
 
 
 def _flat(fold: FoldReport) -> dict[str, Any]:

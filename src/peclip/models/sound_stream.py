@@ -14,6 +14,7 @@ from peclip.models.audio_config import AudioConfig
 from peclip.models.base import Output
 from peclip.nn.audio_encoder import build_audio_encoder
 from peclip.nn.audio_fusion import AudioFusion
+from peclip.runtime import on_device
 from peclip.types import Batch
 
 
@@ -55,8 +56,8 @@ class SoundStream(nn.Module):
         fused = compare(
             self.fusion(output.video_features, sound.samples, sound.lengths), output.label_features
         )
-        known = torch.tensor([length > 0 for length in sound.lengths])[:, None]
-        known = known.to(fused.logits.device, non_blocking=True)
+        heard = torch.tensor([length > 0 for length in sound.lengths])[:, None]
+        known = on_device(heard, fused.logits.device)
         return SoundOutput(
             torch.where(known, fused.logits, output.logits),
             torch.where(known, fused.video_features, output.video_features),

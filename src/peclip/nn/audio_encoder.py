@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrize import register_parametrization
 
 from peclip.downloads.hub import download_repository
-from peclip.errors import CheckpointError, MissingExtraError, WeightsError
+from peclip.errors import CheckpointError, MissingExtraError, WeightsError, first_line
 from peclip.nn.audio_config import AudioPreset
 from peclip.nn.log_mel import LogMel
 from peclip.nn.lora import LowRank
@@ -248,8 +248,9 @@ def _read_config(folder: Path, config_class: Any) -> tuple[str, Mapping[str, Any
         kind = str(inner.get("model_type", values.get("model_type"))).removesuffix("_audio_model")
         return kind, config_class.from_dict(inner).to_dict()
     except (OSError, ValueError, TypeError, AttributeError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise CheckpointError(f"{str(folder / _CONFIG)!r} cannot be read: {reason}") from None
+        raise CheckpointError(
+            f"{str(folder / _CONFIG)!r} cannot be read: {first_line(error)}"
+        ) from None
 
 
 def _load(network: nn.Module, path: Path) -> None:

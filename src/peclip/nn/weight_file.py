@@ -41,11 +41,7 @@ def load_weight_file(
     """
     path = _located(file, backbone, offline=offline)
     layout, found = canonical_tensors(read_state(path), path)
-    expected = {
-        name if hasattr(model, "text") or name.startswith("visual.") else f"text.{name}": tensor
-        for name, tensor in model.state_dict().items()
-        if name.rpartition(".")[2] not in ("logit_scale", "logit_bias", "num_batches_tracked")
-    }
+    _, expected = canonical_tensors(model.state_dict(), path)
     if problem := _misfit(found, expected):
         fitting = [name for name, known in sizes_of_backbones().items() if known == sizes(found)]
         advice = "" if backbone in fitting else "No plain ViT has these sizes. "

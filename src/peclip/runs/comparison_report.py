@@ -11,7 +11,7 @@ from typing import Any, Self
 from peclip.errors import ConfigError
 from peclip.files import replacing, write_rows
 from peclip.metrics.comparison import Comparison, compare
-from peclip.metrics.report import percent
+from peclip.metrics.report import interval_text, percent
 from peclip.runs.comparison_config import ComparisonConfig, Contender
 from peclip.runs.measured_contender import Measured
 from peclip.runs.splits import RunSplits
@@ -66,8 +66,7 @@ class ComparisonRow:
         report, cost, difference = self.measured.report, self.measured.cost, self.difference
         scores = []
         for value, ci in ((report.uar, report.uar_ci), (report.war, report.war_ci)):
-            ends = "" if ci is None else f"{100 * ci[0]:.2f} - {100 * ci[1]:.2f}"
-            scores += [f"{100 * value:.2f}", ends]
+            scores += [f"{100 * value:.2f}", interval_text(ci)]
         against = (
             [f"{100 * difference.uar.value:+.2f}", difference.uar.p_text]
             if difference

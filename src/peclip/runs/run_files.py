@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import re
 import shlex
 import sys
 from pathlib import Path
 
 from peclip.errors import ConfigError
-from peclip.files import LOCK, final_name, write_problem
+from peclip.files import LOCK, closest_existing, final_name, write_problem
 from peclip.runs.run_report import ModelReport
 from peclip.text.bounds import read_text
 from peclip.text.parsing import parse_json
 from peclip.training.trackers import JOURNAL
-from peclip.weights.folder import MODEL, is_stage
+from peclip.weights.folder import MODEL, is_fold, is_stage
 
 CONFIG, COMMAND, ENVIRONMENT, HISTORY, LOG = (
     "config.yaml",
@@ -36,8 +35,7 @@ def replaceable_files(folder: Path, *, overwrite: bool) -> list[Path]:
     Raises:
         ConfigError: it is not empty, and `overwrite` is false or it is not a run folder; or it cannot be written.
     """
-    existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
-    if (problem := write_problem(existing)) is not None:
+    if (problem := write_problem(closest_existing(folder))) is not None:
         raise ConfigError(
             f"The run folder {str(folder)!r} cannot be written: {problem}. Choose another --out."
         )
@@ -58,9 +56,7 @@ def replaceable_files(folder: Path, *, overwrite: bool) -> list[Path]:
 
 
 def _is_of_a_run(name: str) -> bool:
-    return (
-        final_name(name) in _FILES or is_stage(Path(name)) or bool(re.fullmatch(r"fold-\d+", name))
-    )
+    return final_name(name) in _FILES or is_stage(Path(name)) or is_fold(Path(name))
 
 
 def read_report(path: Path) -> ModelReport:

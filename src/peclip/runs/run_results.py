@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,7 @@ from peclip.runs.run_files import CONFIG, ENVIRONMENT, HISTORY, PREDICTIONS, REP
 from peclip.runs.run_report import ModelReport
 from peclip.text.bounds import read_text
 from peclip.text.parsing import parse_json
-from peclip.weights.folder import last_stage
+from peclip.weights.folder import is_fold, last_stage
 
 
 def read_run(folder: Path, *, resamples: int = RESAMPLES, seed: int = 0) -> PlotData:
@@ -63,7 +62,7 @@ def fold_folders(folder: Path) -> list[Path]:
     found = {
         int(entry.name.removeprefix("fold-")): entry
         for entry in folder.iterdir()
-        if re.fullmatch(r"fold-\d+", entry.name) and entry.is_dir()
+        if is_fold(entry) and entry.is_dir()
     }
     return [found[number] for number in sorted(found)]
 

@@ -57,17 +57,13 @@ class Server(uvicorn.Server):
     Args:
         config: of uvicorn.
         on_exit: called when it is interrupted.
-        on_start: called when it accepts requests and handles signals.
     """
 
-    def __init__(
-        self,
-        config: uvicorn.Config,
-        on_exit: Callable[[], object],
-        on_start: Callable[[], object] = lambda: None,
-    ) -> None:
+    def __init__(self, config: uvicorn.Config, on_exit: Callable[[], object]) -> None:
         super().__init__(config)
-        self._on_exit, self.on_start = on_exit, on_start
+        self._on_exit = on_exit
+        self.on_start: Callable[[], object] = lambda: None
+        """Called when it accepts requests and handles signals."""
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Starts to accept requests."""

@@ -175,7 +175,7 @@ class Worker:
             progress=running.check,
         )
         running.is_fetching = False
-        self._output.send("fetched", running.request["id"], path=str(path))
+        self._output.send("fetched", running.request["id"])
         return path
 
     def _session(self, path: Path, request: dict[str, Any]) -> Session:

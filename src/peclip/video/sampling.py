@@ -22,11 +22,7 @@ def segment_indices(num_frames: int, num_segments: int) -> list[int]:
     Raises:
         ConfigError: a number is less than one.
     """
-    _check(num_frames, num_segments)
-    if num_frames < num_segments:
-        return _padded(num_frames, num_segments)
-    tick = num_frames / num_segments
-    return [int(tick / 2 + tick * k) for k in range(num_segments)]
+    return clip_indices(num_frames, num_segments, 1)
 
 
 def clip_indices(num_frames: int, num_segments: int, clips: int) -> list[int]:

@@ -35,6 +35,11 @@ def stage_name(number: int, name: str) -> str:
     return f"stage-{number}-{name}"
 
 
+def is_fold(folder: Path) -> bool:
+    """Returns whether a folder is that of a fold, judging by its name."""
+    return re.fullmatch(r"fold-\d+", folder.name) is not None
+
+
 def is_stage(folder: Path) -> bool:
     """Returns whether a folder is that of a stage, judging by its name."""
     return _STAGE.fullmatch(folder.name) is not None

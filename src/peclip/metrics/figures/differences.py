@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from peclip.metrics.comparison import Difference
 from peclip.metrics.figures.plot_data import PlotData
-from peclip.metrics.figures.titles import add_title, as_plain_text, class_names
+from peclip.metrics.figures.titles import add_title, as_plain_text, class_names, warnings_of
 from peclip.results.figures import PALETTE
 from peclip.text.display import columns
 
@@ -57,9 +57,8 @@ def draw(data: PlotData) -> Figure:
         interval,
         *map(_in_words, scores),
         *(f"{note}." for note in found.notes),
+        *warnings_of(data),
     ]
-    if data.warning is not None:
-        facts.append("The scores may be too high: see the warning in report.json.")
     add_title(figure, "Difference between two models", facts)
     return figure
 
@@ -83,5 +82,4 @@ def _in_words(one: Difference) -> str:
     text = f"{one.name.upper()} {100 * one.first:.2f} to {100 * one.second:.2f} % ({100 * one.value:+.2f}"
     if one.interval is None:
         return f"{text} points)"
-    ends = "{:+.2f} to {:+.2f}".format(*(100 * end for end in one.interval))
-    return f"{text} points, {ends}, p = {one.p_text})".replace("= <", "< ")
+    return f"{text} points, {one.interval_text}, p = {one.p_text})".replace("= <", "< ")

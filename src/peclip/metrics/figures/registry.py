@@ -18,9 +18,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class FigureKind:
-    """A figure: what it shows, how it is drawn, and what it needs."""
+    """A figure: how it is drawn, and what it needs."""
 
-    shows: str
     draw: Callable[[PlotData], Figure]
     has_numbers: Callable[[PlotData], bool]
     needs: str
@@ -30,43 +29,36 @@ class FigureKind:
 _PREDICTIONS = "predictions, which this run has not written: finish it with peclip train --resume"
 FIGURES: dict[str, FigureKind] = {
     "confusion": FigureKind(
-        "confusion matrix in per cent of each true class",
         confusion.draw_shares,
         lambda data: data.report is not None,
         _PREDICTIONS,
     ),
     "confusion-counts": FigureKind(
-        "confusion matrix in videos",
         confusion.draw_counts,
         lambda data: data.report is not None,
         _PREDICTIONS,
     ),
     "reliability": FigureKind(
-        "accuracy against confidence, and the calibration error",
         reliability.draw,
         lambda data: data.table is not None and data.table.probabilities is not None,
         "probabilities: predictions with the columns prob_<label>",
     ),
     "recall": FigureKind(
-        "recall of each class with its interval",
         recall.draw,
         lambda data: data.report is not None,
         _PREDICTIONS,
     ),
     "curves": FigureKind(
-        "loss, UAR and WAR of each epoch",
         curves.draw,
         lambda data: any(data.histories.values()),
         "a training history: pass a run folder with metrics.jsonl",
     ),
     "tsne": FigureKind(
-        "video features in the plane",
         tsne.draw,
         lambda data: data.features is not None,
         "video features: pass a run folder, or --features FILE.npz",
     ),
     "differences": FigureKind(
-        "differences between two models",
         differences.draw,
         lambda data: data.comparison is not None,
         "two models: --compare RUN_A RUN_B",

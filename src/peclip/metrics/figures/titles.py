@@ -34,9 +34,14 @@ def facts_of(data: PlotData, *more: str) -> list[str]:
     found += more
     if data.report is not None and data.report.caution is not None:
         found.append(f"{data.report.caution}.")
-    if data.warning is not None:
-        found.append("The scores may be too high: see the warning in report.json.")
-    return found
+    return found + warnings_of(data)
+
+
+def warnings_of(data: PlotData) -> list[str]:
+    """Returns the line about the warning of a report, if it has one."""
+    if data.warning is None:
+        return []
+    return ["The scores may be too high: see the warning in report.json."]
 
 
 def scores_of(report: Report) -> list[str]:

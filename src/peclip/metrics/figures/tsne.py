@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from peclip.labels import EMOTIONS
+from peclip.labels import in_usual_order
 from peclip.metrics.embedding import chosen, embed
 from peclip.metrics.figures.plot_data import PlotData
 from peclip.metrics.figures.titles import add_title, class_names
@@ -50,9 +50,7 @@ def draw(data: PlotData) -> Figure:
     kept = chosen(len(features), seed=data.seed)
     embedding = embed(features.values[kept], seed=data.seed)
     targets = np.array([features.targets[number] for number in kept])
-    present = set(targets.tolist())
-    usual = [name for name in EMOTIONS if name in present]
-    labels = [*usual, *sorted(present.difference(usual))]
+    labels = in_usual_order(targets.tolist())
     columns = 1 + (len(labels) - 1) // 24
     figure = Figure((8.6 + 3.6 * (columns - 1), 7.4), layout="constrained")
     axes = figure.subplots()
