@@ -5,6 +5,8 @@ huggingface_hub is imported on use, because an embedded model and one in a folde
 
 from __future__ import annotations
 
+import errno
+import logging
 import os
 import re
 from collections.abc import Iterator, Sequence
@@ -17,6 +19,9 @@ from peclip.settings import Settings, load_settings
 
 _NAMES = re.compile(r'"(sha|oid)"\s*:\s*"((?:[^"\\]|\\.)*)"')
 """JSON keys of commits and blobs."""
+
+_UNWRITABLE = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT}
+"""What the cache's file system answers, not the hub."""
 
 
 def hub_cache(settings: Settings) -> Path | None:
@@ -68,10 +73,16 @@ def download_repository(
             "token."
         ) from None
     except Exception as error:  # the client's connection errors share no narrower base class
+        cache = str(hub_cache(settings) or "of HF_HOME")
+        if isinstance(error, OSError) and error.errno in _UNWRITABLE:
+            raise WeightsError(
+                f"{repo!r} cannot be saved in the cache {cache!r}: {error.strerror}. Free up disk "
+                "space, or set PECLIP_CACHE_DIR to a writable folder."
+            ) from error
         reason = f"the hub cannot be reached ({first_line(error)})"
         state = "peclip is in offline mode" if settings.offline else reason
         raise WeightsError(
-            f"{repo!r} is not in the cache {str(hub_cache(settings) or 'of HF_HOME')!r}, and {state}. "
+            f"{repo!r} is not in the cache {cache!r}, and {state}. "
             f"{advice or f'Once online, download it with: peclip models download {repo}'}"
         ) from error
     return Path(folder)
@@ -81,9 +92,11 @@ def download_repository(
 def checked_responses() -> Iterator[None]:
     """Rejects hub responses with files that are too large, or names that escape the cache.
 
-    The client turns those names into paths.
+    The client turns those names into paths. Its warnings are not shown: they are of errors that it
+    ignores, and one that it does not ignore is raised.
     """
     from huggingface_hub import get_session
+    from huggingface_hub.utils.logging import get_verbosity, set_verbosity
 
     limit = load_settings().max_download_bytes
 
@@ -92,12 +105,14 @@ def checked_responses() -> Iterator[None]:
         _check_response(response)
 
     session: Any = get_session()
-    hooks = session.event_hooks
+    hooks, verbosity = session.event_hooks, get_verbosity()
+    set_verbosity(logging.ERROR)
     session.event_hooks = hooks | {"response": [*hooks["response"], check]}
     try:
         yield
     finally:
         session.event_hooks = hooks
+        set_verbosity(verbosity)
 
 
 def _check_response(response: Any) -> None:
