@@ -57,6 +57,13 @@ class Clocks:
 
 def worker(video: str, options: dict[str, Any], arguments: argparse.Namespace) -> None:
     """Prints the CPU seconds of the stages and the rows; runs with the code on the path, old or new."""
+    try:
+        from peclip.cli.app import ENVIRONMENT
+    except ImportError:  # before all variables of the command had one place
+        ENVIRONMENT = {"OMP_WAIT_POLICY": "PASSIVE"}
+    for name, value in ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+
     import numpy as np
 
     import peclip
@@ -99,10 +106,7 @@ def measured(
 ) -> dict[str, Any]:
     """Returns what a worker with the code in a folder prints."""
     command = [sys.executable, __file__, "--worker", str(video), "--options", json.dumps(options)]
-    environment = os.environ | {
-        "PYTHONPATH": str(source / "src"),
-        "OMP_WAIT_POLICY": "passive",
-    }
+    environment = os.environ | {"PYTHONPATH": str(source / "src")}
     done = subprocess.run(
         [*command, *arguments], env=environment, check=True, stdout=subprocess.PIPE, text=True
     )

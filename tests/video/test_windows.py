@@ -171,7 +171,7 @@ class Sees:
 
     name = "bright"
 
-    def detect(self, image: Image) -> list[FaceBox]:
+    def detect(self, image: Image, max_side: int = 640) -> list[FaceBox]:
         columns = np.flatnonzero(image[..., 0].max(0) > 200)
         if not len(columns):
             return []
@@ -227,7 +227,7 @@ class Follows:
     def __init__(self) -> None:
         self.asked: list[int] = []
 
-    def detect(self, image: np.ndarray) -> list[FaceBox]:
+    def detect(self, image: np.ndarray, max_side: int = 640) -> list[FaceBox]:
         number = int(image[0, 0, 0])
         self.asked.append(number)
         x = 10.0 + 2 * number
@@ -241,14 +241,17 @@ def numbered(count: int, rate: float = 30.0) -> Frames:
 
 
 def test_faces_between_two_detections_are_interpolated() -> None:
-    """At 30 frames and 10 looks a second every third frame is searched, and the last one."""
+    """At 30 frames and 10 looks a second, every third frame is searched, and the last one.
+
+    The motion is known to be even after three, and the next one, 9, is left out.
+    """
     often, seldom = Follows(), Follows()
     every = list(Observer(often, size=8).observe([numbered(12)]))
     list(Observer(seldom, size=8, detect_rate=10.0).observe([numbered(7)]))
     assert often.asked == list(range(12))
     assert seldom.asked == [0, 3, 6]
     some = list(Observer(seldom, size=8, detect_rate=10.0).observe([numbered(12)]))
-    assert seldom.asked == [0, 3, 6, 0, 3, 6, 9, 11]
+    assert seldom.asked == [0, 3, 6, 0, 3, 6, 11]
     for a, b in zip(every, some, strict=True):
         ((one,), (other,)) = a.sightings, b.sightings
         assert (a.index, a.time, one.track_id) == (b.index, b.time, other.track_id)
@@ -256,6 +259,65 @@ def test_faces_between_two_detections_are_interpolated() -> None:
         assert other.face.eyes is not None
         assert other.face.eyes[0] == pytest.approx((one.face.x + 5, 15))
         assert np.array_equal(one.crop, other.crop)
+
+
+class Jumps(Follows):
+    """Sees a face at rest, which is elsewhere from some frame on."""
+
+    def __init__(self, moved: int) -> None:
+        super().__init__()
+        self._moved = moved
+
+    def detect(self, image: np.ndarray, max_side: int = 640) -> list[FaceBox]:
+        number = int(image[0, 0, 0])
+        self.asked.append(number)
+        return [FaceBox(14.0 if number >= self._moved else 10.0, 10, 20, 20, 0.9)]
+
+
+def test_every_other_detection_is_left_out_while_faces_move_evenly() -> None:
+    detector = Jumps(moved=1000)
+    list(Observer(detector, size=8, detect_rate=10.0).observe([numbered(40)]))
+    assert detector.asked == [0, 3, 6, 12, 18, 24, 30, 36, 39]
+
+
+def test_a_search_of_the_whole_frame_is_never_left_out() -> None:
+    """In frames of this size, it is due every half second, which is every 15th frame."""
+    detector = Jumps(moved=1000)
+    data = np.empty((40, 400, 400, 3), np.uint8)
+    data[:] = np.arange(40)[:, None, None, None]
+    list(Observer(detector, size=8, detect_rate=10.0).observe([Frames(data, np.arange(40) / 30)]))
+    assert detector.asked == [0, 3, 6, 12, 15, 21, 27, 30, 36, 39]
+
+
+def test_detections_are_not_left_out_after_a_face_has_moved_unevenly() -> None:
+    detector = Jumps(moved=18)
+    list(Observer(detector, size=8, detect_rate=10.0).observe([numbered(40)]))
+    assert detector.asked == [0, 3, 6, 12, 18, 21, 24, 30, 36, 39]
+
+
+def test_detections_are_left_out_neither_at_higher_rates_nor_in_a_full_search() -> None:
+    for options in ({"detect_rate": 15.0}, {"detect_rate": 10.0, "full_search": True}):
+        detector = Jumps(moved=1000)
+        list(Observer(detector, size=8, **options).observe([numbered(13)]))  # type: ignore[arg-type]
+        assert detector.asked == list(range(0, 13, 3 if "full_search" in options else 2))
+
+
+def test_who_comes_or_goes_is_looked_for_where_detection_was_left_out() -> None:
+    """At 10 frames a second; 3 and 5 are left out, and the face is gone from 6 on, or there from 3 on."""
+    for seen, expected in ((range(6), range(6)), (range(5, 12), range(5, 12))):
+        observer = Observer(Sees(), size=8, detect_rate=10.0)
+        found = list(observer.observe([frames(12, seen)]))
+        assert [o.index for o in found if o.sightings] == list(expected)
+        assert {s.track_id for o in found for s in o.sightings} == {0}
+
+
+def test_before_a_cut_the_detection_that_was_left_out_is_made_up_for() -> None:
+    detector = Jumps(moved=12)
+    video = numbered(18)
+    video.data[12:, 1:] = 255
+    seen = list(Observer(detector, size=8, detect_rate=10.0).observe([video]))
+    assert detector.asked == [0, 3, 6, 9, 12, 15, 17]
+    assert [s.face.x for o in seen[7:10] for s in o.sightings] == [10.0] * 3
 
 
 def test_slow_videos_are_searched_in_every_frame() -> None:

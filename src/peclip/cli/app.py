@@ -38,6 +38,16 @@ COMMANDS = {
 }
 """Functions and groups by name, as `module:object`: only what a command line names is imported."""
 
+ENVIRONMENT = {
+    # Waiting threads of torch would spin on the cores that decoding and reading need.
+    "OMP_WAIT_POLICY": "PASSIVE",
+    # Decoding, detection and the model run at the same time, and a detection in two threads takes a third more CPU time.
+    "OPENCV_FOR_THREADS_NUM": str(max(1, (os.cpu_count() or 1) // 4)),
+    # Large tensors in huge pages on Linux: less time in page faults (docs/performance.md).
+    "THP_MEM_ALLOC_ENABLE": "1",
+}
+"""Variables that a command sets for the libraries if the user has not."""
+
 
 def _version(value: bool) -> None:
     if value:
@@ -93,10 +103,8 @@ def __getattr__(name: str) -> typer.Typer:
 
 def run(arguments: Sequence[str]) -> int:
     """Runs a command line and returns its exit code; a user error is printed as one line."""
-    # Before a command imports torch, whose threads would spin on the cores that decoding and reading need.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    # Large tensors in huge pages on Linux: less time in page faults (docs/performance.md).
-    os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
+    for name, value in ENVIRONMENT.items():  # before a command imports the libraries that read it
+        os.environ.setdefault(name, value)
     named = arguments[:1] if arguments[:1] and arguments[0] in COMMANDS else COMMANDS
     try:
         _new_app(*named)(list(arguments), standalone_mode=True, prog_name="peclip")

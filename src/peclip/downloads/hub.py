@@ -73,19 +73,25 @@ def download_repository(
             "token."
         ) from None
     except Exception as error:  # the client's connection errors share no narrower base class
-        cache = str(hub_cache(settings) or "of HF_HOME")
-        if isinstance(error, OSError) and error.errno in _UNWRITABLE:
-            raise WeightsError(
-                f"{repo!r} cannot be saved in the cache {cache!r}: {error.strerror}. Free up disk "
-                "space, or set PECLIP_CACHE_DIR to a writable folder."
-            ) from error
-        reason = f"the hub cannot be reached ({first_line(error)})"
-        state = "peclip is in offline mode" if settings.offline else reason
-        raise WeightsError(
-            f"{repo!r} is not in the cache {cache!r}, and {state}. "
-            f"{advice or f'Once online, download it with: peclip models download {repo}'}"
-        ) from error
+        raise _not_downloaded(repo, error, settings, advice) from error
     return Path(folder)
+
+
+def _not_downloaded(
+    repo: str, error: Exception, settings: Settings, advice: str | None
+) -> WeightsError:
+    cache = str(hub_cache(settings) or "of HF_HOME")
+    if isinstance(error, OSError) and error.errno in _UNWRITABLE:
+        return WeightsError(
+            f"{repo!r} cannot be saved in the cache {cache!r}: {error.strerror}. Free up disk "
+            "space, or set PECLIP_CACHE_DIR to a writable folder."
+        )
+    reason = f"the hub cannot be reached ({first_line(error)})"
+    state = "peclip is in offline mode" if settings.offline else reason
+    return WeightsError(
+        f"{repo!r} is not in the cache {cache!r}, and {state}. "
+        f"{advice or f'Once online, download it with: peclip models download {repo}'}"
+    )
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -15,13 +16,23 @@ from peclip.video.frames import Frames
 from peclip.video.reidentification import CutFinder
 from peclip.video.search import FaceSearch
 from peclip.video.sighting import WHOLE_FRAME, Sighting
-from peclip.video.tracking import FaceTracker, interpolate
+from peclip.video.tracking import FaceTracker, distance, interpolate
 
 EPSILON = 1e-6
 """Seconds; times that differ by less are equal."""
 
 WAITING_BYTES = 256 * 2**20
 """Maximum size of frames waiting for the next detection, regardless of their times: ten frames of 4K video."""
+
+_USUAL = 0.1
+"""Minimum seconds between two detections of which every other may be left out: whoever asks for more gets them."""
+
+_LONGEST = 0.3
+"""Maximum seconds between two detections if the one between them is left out."""
+
+_STEADY = 0.02
+"""Distance of a face from its way between the detections before and after, relative to its side, up to which the next
+detection can be left out: interpolation would have been as good."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -63,7 +74,8 @@ class Observer:
         min_face: the size of the smallest faces to find, in pixels, if `detect_size` is `None`.
         detect_rate: maximum frames per second passed to the detector. If a person is found in two
             consecutive ones, the box is interpolated in the frames in between, which are kept in memory until then.
-            If these exceed 256 MiB, faces are detected earlier.
+            If these exceed 256 MiB, faces are detected earlier. If it is at most 10, every other detection is left out
+            while all faces move evenly.
         full_search: detect faces in the whole of these frames; see `FaceSearch`.
     """
 
@@ -91,6 +103,9 @@ class Observer:
         )
         self._interval = 1 / detect_rate
         self._last: tuple[float, dict[int, FaceBox]] = (-math.inf, {})
+        self._earlier: tuple[float, dict[int, FaceBox]] = (-math.inf, {})
+        self._checked = -math.inf  # time of the last frame that was detected in, or left out
+        self._is_steady = False
         self._size, self._margin, self._shift, self._align = size, margin, shift, align
         self._cuts = CutFinder()
         self._tracker = FaceTracker(max_gap=max_gap, reidentify=reidentify)
@@ -110,17 +125,24 @@ class Observer:
                 yield Observation(frame.index, frame.time, (sighting,), duration=frame.duration)
             return
         waiting: list[_Frame] = []
+        left_out = 0  # number of frames up to the one in which detection was left out
         try:
             for frame in self._frames(chunks, start, end):
                 waiting.append(frame)
-                due = frame.time >= self._last[0] + self._interval - EPSILON
-                if due or len(waiting) * frame.image.nbytes >= WAITING_BYTES:
-                    yield from self._look(self._search, waiting)
-                    waiting = []
+                full = len(waiting) * frame.image.nbytes >= WAITING_BYTES
+                if not full and frame.time < self._checked + self._interval - EPSILON:
+                    continue
+                self._checked = frame.time
+                is_cut = self._cuts.is_cut(frame.image)
+                if not (is_cut or full or left_out) and self._can_wait(self._search, frame.time):
+                    left_out = len(waiting)
+                    continue
+                yield from self._look(self._search, waiting, left_out, is_cut)
+                waiting, left_out = [], 0
         except VideoError:  # keep what was read before it
-            yield from self._look(self._search, waiting)
+            yield from self._rest(self._search, waiting, left_out)
             raise
-        yield from self._look(self._search, waiting)
+        yield from self._rest(self._search, waiting, left_out)
 
     def _frames(self, chunks: Iterable[Frames], start: float, end: float) -> Iterator[_Frame]:
         for frames in chunks:
@@ -135,25 +157,61 @@ class Observer:
                     yield _Frame(self._index, time, image, min(shown, end - time))
                 self._index += 1
 
-    def _look(self, search: FaceSearch, waiting: list[_Frame]) -> Iterator[Observation]:
+    def _can_wait(self, search: FaceSearch, now: float) -> bool:
+        """Returns whether detection in a frame can be left out, since the faces are known well enough."""
+        is_usual = self._interval >= _USUAL - EPSILON
+        soon = 2 * (now - self._last[0]) <= _LONGEST + EPSILON
+        return is_usual and soon and self._is_steady and not search.is_due(now)
+
+    def _rest(
+        self, search: FaceSearch, waiting: list[_Frame], left_out: int
+    ) -> Iterator[Observation]:
+        """Looks at the last frames, which may be fewer than usual."""
+        if waiting:
+            yield from self._look(search, waiting, left_out, self._cuts.is_cut(waiting[-1].image))
+
+    def _look(
+        self, search: FaceSearch, waiting: list[_Frame], left_out: int, is_cut: bool
+    ) -> Iterator[Observation]:
+        """Detects faces in the last frame of a group; also where that was left out, if a cut follows."""
+        if is_cut and left_out:
+            yield from self._detect(search, waiting[:left_out], is_cut=False)
+            waiting, left_out = waiting[left_out:], 0
+        yield from self._detect(search, waiting, left_out, is_cut=is_cut)
+
+    def _detect(
+        self, search: FaceSearch, waiting: list[_Frame], left_out: int = 0, *, is_cut: bool
+    ) -> Iterator[Observation]:
         """Detects faces in the last frame of a group, and interpolates in the others."""
-        if not waiting:
-            return
         before, known = self._last
         now = waiting[-1].time
         image = np.ascontiguousarray(waiting[-1].image)
-        is_cut = self._cuts.is_cut(image)
         found = search.find(image, now, is_cut=is_cut)
         faces = dict(self._tracker.update(found, now, image, is_cut=is_cut))
         renamed = self._tracker.renamed
         known = {renamed.get(name, name): face for name, face in known.items()}
+        views = [(before, known), (now, faces)]
+        if left_out:  # who comes or goes was there already, or still
+            middle = waiting[left_out - 1]
+            changed = {name: (known | faces)[name] for name in known.keys() ^ faces.keys()}
+            others = list(_boxes_between(views, middle.time).values())
+            views.insert(1, (middle.time, search.locate(middle.image, changed, others)))
         for frame in waiting[:-1]:
-            part = (frame.time - before) / (now - before)
-            both = [name for name in faces if name in known]
-            between = {name: interpolate(known[name], faces[name], part) for name in both}
-            yield self._observe(frame, between, renamed)
+            yield self._observe(frame, _boxes_between(views, frame.time), renamed)
         yield self._observe(waiting[-1], faces, renamed)
-        self._last = now, faces
+        self._is_steady = self._moves_evenly(now, faces)
+        self._earlier, self._last = (before, known), (now, faces)
+
+    def _moves_evenly(self, now: float, faces: dict[int, FaceBox]) -> bool:
+        """Returns whether the last boxes of all faces are on the way from the boxes before to those of now."""
+        (first, earlier), (second, last) = self._earlier, self._last
+        if not faces.keys() == last.keys() == earlier.keys():
+            return False
+        part = (second - first) / (now - first)
+        return all(
+            distance(interpolate(earlier[name], face, part), last[name]) <= _STEADY
+            for name, face in faces.items()
+        )
 
     def _observe(
         self, frame: _Frame, faces: Mapping[int, FaceBox], renamed: Mapping[int, int]
@@ -176,3 +234,16 @@ class Observer:
         return Observation(
             frame.index, frame.time, sightings, duration=frame.duration, renamed=renamed
         )
+
+
+def _boxes_between(
+    views: list[tuple[float, dict[int, FaceBox]]], time: float
+) -> dict[int, FaceBox]:
+    """Returns the interpolated boxes of a frame, given those of two or three others, each with its time."""
+    boxes: dict[int, FaceBox] = {}
+    for (before, known), (after, faces) in itertools.combinations(views, 2):
+        if before <= time <= after:
+            part = (time - before) / (after - before)
+            both = [name for name in faces if name in known and name not in boxes]
+            boxes |= {name: interpolate(known[name], faces[name], part) for name in both}
+    return boxes

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 
 from peclip.video.changes import Changes
 from peclip.video.detectors.detector import MAX_SIDE, FaceDetector
@@ -98,7 +99,7 @@ class FaceSearch:
         full = full_side(
             max(image.shape[:2]), detect_size=self._detect_size, min_face=self._min_face
         )
-        is_due = is_cut or self._everywhere or time >= self._last_full + _PERIOD - 1e-6
+        is_due = is_cut or self.is_due(time)
         is_due |= whole(image, full).cost < _SMALL_FRAME
         if not is_due:
             self._lost = [(since, face) for since, face in self._lost if time <= since + _LOST]
@@ -112,6 +113,25 @@ class FaceSearch:
         self._lost = [(since, face) for since, face in self._lost if not _is_among(face, found)]
         self._lost += [(time, face) for face in missing]
         self._known = found
+        return found
+
+    def is_due(self, time: float) -> bool:
+        """Returns whether faces must be detected in the whole frame at a time in seconds, for new ones."""
+        return self._everywhere or time >= self._last_full + _PERIOD - 1e-6
+
+    def locate(
+        self, image: Image, faces: Mapping[int, FaceBox], others: Sequence[FaceBox]
+    ) -> dict[int, FaceBox]:
+        """Returns the boxes of those faces of a nearby frame that are in this one too, beside the others."""
+        full = full_side(
+            max(image.shape[:2]), detect_size=self._detect_size, min_face=self._min_face
+        )
+        found: dict[int, FaceBox] = {}
+        for name, face in faces.items():
+            region = self._region(image, face, self._smaller(image, full, [face]))
+            same = self._same(image, face, region)
+            if same is not None and not _is_among(same, [*others, *found.values()]):
+                found[name] = same
         return found
 
     def _again(self, image: Image, full: int) -> list[FaceBox] | None:
@@ -189,5 +209,5 @@ class FaceSearch:
         return self._detector.detect(image, max_side=side)
 
 
-def _is_among(face: FaceBox, others: list[FaceBox]) -> bool:
+def _is_among(face: FaceBox, others: Sequence[FaceBox]) -> bool:
     return any(iou(face, other) >= _SAME_FACE for other in others)

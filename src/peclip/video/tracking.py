@@ -216,6 +216,15 @@ def interpolate(a: FaceBox, b: FaceBox, part: float) -> FaceBox:
     )
 
 
+def distance(a: FaceBox, b: FaceBox) -> float:
+    """Returns how far apart the corners and the eyes of two boxes are, at most, relative to the side of `b`."""
+    pairs = [((a.x, a.y), (b.x, b.y))]
+    pairs += [((a.x + a.width, a.y + a.height), (b.x + b.width, b.y + b.height))]
+    if a.eyes is not None and b.eyes is not None:
+        pairs += zip(a.eyes, b.eyes, strict=True)
+    return max(math.dist(*pair) for pair in pairs) / b.side
+
+
 def affinity(expected: FaceBox, face: FaceBox) -> float:
     """Returns how well a face fits an expected position: above 0 is possible, 1 is perfect."""
     size = face.side / expected.side

@@ -34,7 +34,7 @@ class Bright:
     name = "bright"
     asked = 0
 
-    def detect(self, image: Image) -> list[FaceBox]:
+    def detect(self, image: Image, max_side: int = 640) -> list[FaceBox]:
         type(self).asked += 1
         columns = (image[..., 0] > 150).any(0).astype(np.int8)
         edges = np.flatnonzero(np.diff(np.concatenate([[0], columns, [0]])))
@@ -105,7 +105,7 @@ def test_a_second_run_skips_finished_videos(root: Path, tmp_path: Path) -> None:
 
 def test_a_killed_run_leaves_no_partial_video(root: Path, tmp_path: Path) -> None:
     class Killed(Bright):
-        def detect(self, image: Image) -> list[FaceBox]:
+        def detect(self, image: Image, max_side: int = 640) -> list[FaceBox]:
             if Killed.asked > 15:
                 raise KeyboardInterrupt
             return super().detect(image)
