@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import csv
 import json
+import os
+import signal
 from pathlib import Path
+from typing import Any
 
 import pytest
 from command_line import Output, refused, scored, train_command, trained
@@ -12,6 +15,7 @@ from command_line import Output, refused, scored, train_command, trained
 from peclip.cli.app import run
 from peclip.metrics.prediction_file import read_predictions
 from peclip.metrics.scoring import score
+from peclip.runs import comparison
 
 
 def command(root: Path, out: Path, *more: str) -> list[str]:
@@ -200,3 +204,34 @@ def test_a_saved_model_is_never_evaluated_with_random_values(
     other = command(root, tmp_path / "d", *model, "--set", "model.num_frames=3", "-f", "json")
     assert run(other) == 2
     assert "model.num_frames" in json.loads(capsys.readouterr().out)["rows"][0]["error"]
+
+
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)], ids=["SIGTERM", "Ctrl-C"]
+)
+def test_a_signal_leaves_finished_models_and_says_how_to_resume(
+    number: signal.Signals,
+    code: int,
+    root: Path,
+    tmp_path: Path,
+    capsys: Output,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It comes while the second model is measured."""
+    out, before = tmp_path / "comparison", signal.getsignal(number)
+    names = ("--backbones", "debug,nano-untrained", "--train", "none")
+    measure = comparison.measure
+
+    def interrupted(contender: Any, *given: Any, **named: Any) -> Any:
+        if list(out.glob("clip_debug*/none.json")):
+            os.kill(os.getpid(), number)
+        return measure(contender, *given, **named)
+
+    with monkeypatch.context() as signalled:
+        signalled.setattr(comparison, "measure", interrupted)
+        assert run(command(root, out, *names)) == code
+    assert signal.getsignal(number) is before
+    message = " ".join(capsys.readouterr().err.split())
+    assert f"interrupted; resume with: peclip compare --resume {out}" in message
+    told = trained(capsys, "compare", "--resume", str(out), "--device", "cpu")
+    assert [row["error"] for row in told["rows"]] == [None, None]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,6 +10,7 @@ import typer
 
 from peclip.cli import console
 from peclip.cli.field_options import Fields, flag_of, from_fields
+from peclip.cli.interruption import resumable
 from peclip.cli.options import (
     DeviceOpt,
     FoldOpt,
@@ -210,13 +210,8 @@ def _compare(
             listen=training_bar.listener(bar),
             on_batch=evaluation_bar.listener(bar),
         )
-        try:
+        with resumable("compare", folder, COMPARISON):
             return compare_models(config, context)
-        except (KeyboardInterrupt, SystemExit):
-            if (folder / COMPARISON).is_file():
-                again = shlex.join(["peclip", "compare", "--resume", str(folder)])
-                console.note(f"interrupted; resume with: {again}")
-            raise
 
 
 def _show(report: ComparisonReport, form: ReportFormat, output: Path | None) -> None:

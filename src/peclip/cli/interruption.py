@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import shlex
 import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any, Self
+
+from peclip.cli import console
 
 
 class Interruption:
@@ -55,3 +61,28 @@ class Interruption:
 
 def _stop(number: int) -> BaseException:
     return KeyboardInterrupt() if number == signal.SIGINT else SystemExit(128 + number)
+
+
+@contextmanager
+def resumable(command: str, folder: Path, begun: str) -> Iterator[None]:
+    """Makes SIGTERM end the block like Ctrl-C, which closes files and trackers, and says how to resume.
+
+    Args:
+        command: the command of peclip, which takes `--resume FOLDER`.
+        folder: the one that is resumed.
+        begun: name of the file without which it cannot be resumed.
+    """
+
+    def stop(number: int, frame: object) -> None:
+        raise _stop(number)
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    except (KeyboardInterrupt, SystemExit):
+        if (folder / begun).is_file():
+            resume = shlex.join(["peclip", command, "--resume", str(folder)])
+            console.note(f"interrupted; resume with: {resume}")
+        raise
+    finally:
+        signal.signal(signal.SIGTERM, before)

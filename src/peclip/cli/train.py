@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import shlex
-import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,6 +10,7 @@ import typer
 
 from peclip.cli import console
 from peclip.cli.field_options import Fields, from_fields
+from peclip.cli.interruption import resumable
 from peclip.cli.options import (
     DeviceOpt,
     FoldOpt,
@@ -189,7 +187,7 @@ def _run(
         place = RunContext(folder, chosen, world, command_line(), overwrite, resume)
         if world.is_main:
             console.note(f"run folder: {folder}")
-        with _terminable(folder):
+        with resumable("train", folder, "config.yaml"):
             report = run(config, place, listener(bar))
     return report if world.is_main else None
 
@@ -202,25 +200,6 @@ def device_of(name: str, world: World) -> Any:
     if world.size > 1 and device.type == "cuda" and device.index is None:
         return choose_device(f"cuda:{world.local_rank}")
     return device
-
-
-@contextmanager
-def _terminable(folder: Path) -> Iterator[None]:
-    """Makes SIGTERM end the block like Ctrl-C: files, trackers and the bar are closed."""
-
-    def stop(number: int, frame: object) -> None:
-        raise SystemExit(128 + number)
-
-    before = signal.signal(signal.SIGTERM, stop)
-    try:
-        yield
-    except (KeyboardInterrupt, SystemExit):
-        if (folder / "config.yaml").is_file():
-            resume = shlex.join(["peclip", "train", "--resume", str(folder)])
-            console.note(f"interrupted; resume with: {resume}")
-        raise
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def _print(report: RunReport, folder: Path, form: ReportFormat) -> None:
