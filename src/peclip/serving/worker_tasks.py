@@ -87,10 +87,12 @@ class Worker:
         # The same for all, without a download for each.
         self._options = PredictOptions(detector=detector.name if detector else "auto")
         apart = bool(predictor.config.streams)  # scores then depend on the source
-        at_once = predictor.windows_at_once
-        score = predictor.scorer("", self._options)
-        self._score = None if apart else SharedScorer(score, at_once)
-        self._explained = predictor if self._score is None else _sharing(predictor, self._score)
+        self._score: SharedScorer | None = None
+        self._explained = predictor
+        if not apart:
+            scorer = predictor.scorer("", self._options)
+            self._score = SharedScorer(scorer, predictor.windows_at_once)
+            self._explained = _sharing(predictor, self._score)
         self._videos = ThreadPoolExecutor(1 if apart else settings["jobs"], "peclip-video")
         # Overlays and stills do not wait for long videos.
         self._others = self._videos if apart else ThreadPoolExecutor(2, "peclip-other")
