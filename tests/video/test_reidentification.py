@@ -177,6 +177,18 @@ def test_a_cut_is_a_change_of_the_whole_picture() -> None:
     assert [moving.is_cut(frame((0, x))) for x in (40, 60, 200)] == [False] * 3
 
 
+@pytest.mark.parametrize("height", [1080, 720])
+def test_lines_that_scroll_are_no_cut(height: int) -> None:
+    """Stripes as far apart as the rows of a 64th of the height, which move by half of that."""
+    pitch = height // 64
+    white = np.arange(height) % pitch < pitch // 2
+    page = np.where(white[:, None, None], 255, 0).astype(np.uint8)
+    page = np.ascontiguousarray(np.broadcast_to(page, (height, 640, 3)))
+    cuts = CutFinder()
+    assert [cuts.is_cut(np.roll(page, move, axis=0)) for move in (0, pitch // 2, 0)] == [False] * 3
+    assert cuts.is_cut(np.zeros_like(page))
+
+
 class Bright:
     """A detector that finds the bright square of a drawn video."""
 

@@ -311,6 +311,45 @@ def test_who_comes_or_goes_is_looked_for_where_detection_was_left_out() -> None:
         assert {s.track_id for o in found for s in o.sightings} == {0}
 
 
+class Counts(Sees):
+    """Counts the images in which it looks for faces."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    def detect(self, image: Image, max_side: int = 640) -> list[FaceBox]:
+        self.asked += 1
+        return super().detect(image, max_side)
+
+
+def test_who_jumps_is_looked_for_where_detection_was_left_out() -> None:
+    """At 10 frames a second: 3 and 5 are left out, and the face, which is recognised, jumps to 70 in 5 or 6."""
+    for jump in (5, 6):
+        data = np.zeros((7, 40, 120, 3), np.uint8)
+        data[:jump, 10:30, 20:40, 0] = 255
+        data[jump:, 10:30, 70:90, 0] = 255
+        observer = Observer(Sees(), size=8, detect_rate=10.0)
+        found = list(observer.observe([Frames(data, np.arange(7) / 10)]))
+        assert {s.track_id for o in found for s in o.sightings} == {0}
+        assert [s.face.x for o in found for s in o.sightings] == [20.0] * jump + [70.0] * (7 - jump)
+
+
+def test_a_video_that_ends_where_detection_was_left_out_is_searched_there_once() -> None:
+    """At 10 frames a second, 3 is left out, and so would be 5, the last frame, in which the face is gone."""
+    detector = Counts()
+    found = list(Observer(detector, size=8, detect_rate=10.0).observe([frames(6, range(5))]))
+    assert [len(o.sightings) for o in found] == [1, 1, 1, 1, 1, 0]
+    assert detector.asked == 5
+
+
+def test_detections_are_at_most_three_tenths_apart_before_a_pause() -> None:
+    """In 3, detection is left out until it turns out that the next frame follows much later."""
+    detector, video = Jumps(moved=1000), numbered(6)
+    times = np.array([0.0, 0.1, 0.2, 0.3, 5.0, 5.1])
+    list(Observer(detector, size=8, detect_rate=10.0).observe([Frames(video.data, times)]))
+    assert detector.asked == [0, 1, 2, 3, 4, 5]
+
+
 def test_before_a_cut_the_detection_that_was_left_out_is_made_up_for() -> None:
     detector = Jumps(moved=12)
     video = numbered(18)

@@ -16,7 +16,7 @@ from peclip.video.frames import Frames
 from peclip.video.reidentification import CutFinder
 from peclip.video.search import FaceSearch
 from peclip.video.sighting import WHOLE_FRAME, Sighting
-from peclip.video.tracking import FaceTracker, distance, interpolate
+from peclip.video.tracking import FaceTracker, affinity, distance, interpolate
 
 EPSILON = 1e-6
 """Seconds; times that differ by less are equal."""
@@ -173,8 +173,9 @@ class Observer:
     def _look(
         self, search: FaceSearch, waiting: list[_Frame], left_out: int, is_cut: bool
     ) -> Iterator[Observation]:
-        """Detects faces in the last frame of a group; also where that was left out, if a cut follows."""
-        if is_cut and left_out:
+        """Detects faces in the last frame of a group; also where that was left out, if a cut or a pause follows."""
+        is_late = waiting[-1].time > self._last[0] + _LONGEST + EPSILON
+        if left_out and (is_cut or is_late):
             yield from self._detect(search, waiting[:left_out], is_cut=False)
             waiting, left_out = waiting[left_out:], 0
         yield from self._detect(search, waiting, left_out, is_cut=is_cut)
@@ -191,11 +192,9 @@ class Observer:
         renamed = self._tracker.renamed
         known = {renamed.get(name, name): face for name, face in known.items()}
         views = [(before, known), (now, faces)]
-        if left_out:  # who comes or goes was there already, or still
+        if 0 < left_out < len(waiting):
             middle = waiting[left_out - 1]
-            changed = {name: (known | faces)[name] for name in known.keys() ^ faces.keys()}
-            others = list(_boxes_between(views, middle.time).values())
-            views.insert(1, (middle.time, search.locate(middle.image, changed, others)))
+            views.insert(1, (middle.time, _locate(search, middle, views)))
         for frame in waiting[:-1]:
             yield self._observe(frame, _boxes_between(views, frame.time), renamed)
         yield self._observe(waiting[-1], faces, renamed)
@@ -236,12 +235,26 @@ class Observer:
         )
 
 
+def _locate(
+    search: FaceSearch, middle: _Frame, views: list[tuple[float, dict[int, FaceBox]]]
+) -> dict[int, FaceBox]:
+    """Returns who comes, goes or jumps, if they are in the frame in which detection was left out."""
+    (_, known), (_, faces) = views
+    others = {
+        name: box
+        for name, box in _boxes_between(views, middle.time).items()
+        if affinity(known[name], faces[name]) > 0
+    }
+    places = [(name, view[name]) for view in (known, faces) for name in view if name not in others]
+    return search.locate(middle.image, places, list(others.values()))
+
+
 def _boxes_between(
     views: list[tuple[float, dict[int, FaceBox]]], time: float
 ) -> dict[int, FaceBox]:
     """Returns the interpolated boxes of a frame, given those of two or three others, each with its time."""
     boxes: dict[int, FaceBox] = {}
-    for (before, known), (after, faces) in itertools.combinations(views, 2):
+    for (before, known), (after, faces) in [*itertools.pairwise(views), (views[0], views[-1])]:
         if before <= time <= after:
             part = (time - before) / (after - before)
             both = [name for name in faces if name in known and name not in boxes]

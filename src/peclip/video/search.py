@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from peclip.video.changes import Changes
 from peclip.video.detectors.detector import MAX_SIDE, FaceDetector
@@ -120,14 +120,16 @@ class FaceSearch:
         return self._everywhere or time >= self._last_full + _PERIOD - 1e-6
 
     def locate(
-        self, image: Image, faces: Mapping[int, FaceBox], others: Sequence[FaceBox]
+        self, image: Image, places: Sequence[tuple[int, FaceBox]], others: Sequence[FaceBox]
     ) -> dict[int, FaceBox]:
-        """Returns the boxes of those faces of a nearby frame that are in this one too, beside the others."""
+        """Returns who is in a frame at one of their places in nearby frames, each with an id, beside the others."""
         full = full_side(
             max(image.shape[:2]), detect_size=self._detect_size, min_face=self._min_face
         )
         found: dict[int, FaceBox] = {}
-        for name, face in faces.items():
+        for name, face in places:
+            if name in found:
+                continue
             region = self._region(image, face, self._smaller(image, full, [face]))
             same = self._same(image, face, region)
             if same is not None and not _is_among(same, [*others, *found.values()]):
