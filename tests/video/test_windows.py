@@ -350,6 +350,14 @@ def test_detections_are_at_most_three_tenths_apart_before_a_pause() -> None:
     assert detector.asked == [0, 1, 2, 3, 4, 5]
 
 
+@pytest.mark.parametrize("rate", [10.0, math.inf])
+def test_frames_at_the_same_time_have_faces(rate: float) -> None:
+    """Times that differ by less than the resolution of a float once an origin is added to them."""
+    video = Frames(numbered(9).data, np.full(9, 1e9))
+    seen = list(Observer(Jumps(moved=1000), size=8, detect_rate=rate).observe([video]))
+    assert [[s.face.x for s in o.sightings] for o in seen] == [[10.0]] * 9
+
+
 def test_before_a_cut_the_detection_that_was_left_out_is_made_up_for() -> None:
     detector = Jumps(moved=12)
     video = numbered(18)

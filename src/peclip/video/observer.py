@@ -206,7 +206,7 @@ class Observer:
         (first, earlier), (second, last) = self._earlier, self._last
         if not faces.keys() == last.keys() == earlier.keys():
             return False
-        part = (second - first) / (now - first)
+        part = (second - first) / max(now - first, EPSILON)
         return all(
             distance(interpolate(earlier[name], face, part), last[name]) <= _STEADY
             for name, face in faces.items()
@@ -256,7 +256,7 @@ def _boxes_between(
     boxes: dict[int, FaceBox] = {}
     for (before, known), (after, faces) in [*itertools.pairwise(views), (views[0], views[-1])]:
         if before <= time <= after:
-            part = (time - before) / (after - before)
+            part = (time - before) / max(after - before, EPSILON)
             both = [name for name in faces if name in known and name not in boxes]
             boxes |= {name: interpolate(known[name], faces[name], part) for name in both}
     return boxes
