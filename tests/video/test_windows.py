@@ -179,7 +179,7 @@ class Sees:
 
 
 def frames(count: int, seen: range) -> Frames:
-    data = np.zeros((count, 40, 60, 3), np.uint8)
+    data = np.zeros((count, 200, 220, 3), np.uint8)
     for index in seen:
         data[index, 10:30, 20:40, 0] = 255
     return Frames(data, np.arange(count) / 10)
@@ -201,7 +201,7 @@ def test_an_observer_numbers_frames_over_all_chunks() -> None:
 def test_without_a_detector_every_frame_is_one_crop() -> None:
     seen = list(Observer(None, size=8).observe([frames(3, range(0))]))
     assert [[s.track_id for s in o.sightings] for o in seen] == [[WHOLE_FRAME]] * 3
-    assert seen[0].sightings[0].face == FaceBox(10, 0, 40, 40, 1.0), "the square that is read"
+    assert seen[0].sightings[0].face == FaceBox(10, 0, 200, 200, 1.0), "the square that is read"
 
 
 def test_frames_are_numbered_from_the_beginning_of_the_video() -> None:
@@ -235,8 +235,9 @@ class Follows:
 
 
 def numbered(count: int, rate: float = 30.0) -> Frames:
-    data = np.zeros((count, 40, 100, 3), np.uint8)
-    data[:, 0, 0] = np.arange(count)[:, None]
+    """Frames that are large enough for detections to be left out, filled with their numbers."""
+    data = np.empty((count, 200, 220, 3), np.uint8)
+    data[:] = np.arange(count)[:, None, None, None]
     return Frames(data, np.arange(count) / rate)
 
 
@@ -275,24 +276,23 @@ class Jumps(Follows):
 
 
 def test_every_other_detection_is_left_out_while_faces_move_evenly() -> None:
+    """Searches of the whole frame are not: they are due every half second, which is every 15th frame."""
     detector = Jumps(moved=1000)
     list(Observer(detector, size=8, detect_rate=10.0).observe([numbered(40)]))
-    assert detector.asked == [0, 3, 6, 12, 18, 24, 30, 36, 39]
-
-
-def test_a_search_of_the_whole_frame_is_never_left_out() -> None:
-    """In frames of this size, it is due every half second, which is every 15th frame."""
-    detector = Jumps(moved=1000)
-    data = np.empty((40, 400, 400, 3), np.uint8)
-    data[:] = np.arange(40)[:, None, None, None]
-    list(Observer(detector, size=8, detect_rate=10.0).observe([Frames(data, np.arange(40) / 30)]))
     assert detector.asked == [0, 3, 6, 12, 15, 21, 27, 30, 36, 39]
+
+
+def test_no_detection_is_left_out_in_frames_so_small_that_they_are_always_searched() -> None:
+    detector, video = Jumps(moved=1000), numbered(13)
+    small = Frames(video.data[:, :150, :200], video.timestamps)
+    list(Observer(detector, size=8, detect_rate=10.0).observe([small]))
+    assert detector.asked == [0, 3, 6, 9, 12]
 
 
 def test_detections_are_not_left_out_after_a_face_has_moved_unevenly() -> None:
     detector = Jumps(moved=18)
     list(Observer(detector, size=8, detect_rate=10.0).observe([numbered(40)]))
-    assert detector.asked == [0, 3, 6, 12, 18, 21, 24, 30, 36, 39]
+    assert detector.asked == [0, 3, 6, 12, 15, 21, 24, 27, 30, 36, 39]
 
 
 def test_detections_are_left_out_neither_at_higher_rates_nor_in_a_full_search() -> None:
@@ -325,7 +325,7 @@ class Counts(Sees):
 def test_who_jumps_is_looked_for_where_detection_was_left_out() -> None:
     """At 10 frames a second: 3 and 5 are left out, and the face, which is recognised, jumps to 70 in 5 or 6."""
     for jump in (5, 6):
-        data = np.zeros((7, 40, 120, 3), np.uint8)
+        data = np.zeros((7, 200, 220, 3), np.uint8)
         data[:jump, 10:30, 20:40, 0] = 255
         data[jump:, 10:30, 70:90, 0] = 255
         observer = Observer(Sees(), size=8, detect_rate=10.0)
@@ -429,7 +429,7 @@ def test_durations_reach_the_observations_and_end_with_the_range() -> None:
 
 def test_waiting_frames_are_bounded_by_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
     """Frames a microsecond apart do not wait for a tenth of a second to pass."""
-    monkeypatch.setattr(observer, "WAITING_BYTES", 4 * 40 * 100 * 3)
+    monkeypatch.setattr(observer, "WAITING_BYTES", 4 * 200 * 220 * 3)
     detector = Follows()
     seen = list(Observer(detector, size=8, detect_rate=10.0).observe([numbered(12, rate=1e6)]))
     assert [o.index for o in seen] == list(range(12))

@@ -134,7 +134,7 @@ class Observer:
                     continue
                 self._checked = frame.time
                 is_cut = self._cuts.is_cut(frame.image)
-                if not (is_cut or full or left_out) and self._can_wait(self._search, frame.time):
+                if not (is_cut or full or left_out) and self._can_wait(self._search, frame):
                     left_out = len(waiting)
                     continue
                 yield from self._look(self._search, waiting, left_out, is_cut)
@@ -157,11 +157,12 @@ class Observer:
                     yield _Frame(self._index, time, image, min(shown, end - time))
                 self._index += 1
 
-    def _can_wait(self, search: FaceSearch, now: float) -> bool:
+    def _can_wait(self, search: FaceSearch, frame: _Frame) -> bool:
         """Returns whether detection in a frame can be left out, since the faces are known well enough."""
         is_usual = self._interval >= _USUAL - EPSILON
-        soon = 2 * (now - self._last[0]) <= _LONGEST + EPSILON
-        return is_usual and soon and self._is_steady and not search.is_due(now)
+        soon = 2 * (frame.time - self._last[0]) <= _LONGEST + EPSILON
+        known = is_usual and soon and self._is_steady
+        return known and not search.is_due(frame.image, frame.time)
 
     def _rest(
         self, search: FaceSearch, waiting: list[_Frame], left_out: int

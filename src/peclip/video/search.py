@@ -96,12 +96,8 @@ class FaceSearch:
 
         `is_cut` states whether a new shot begins with this frame.
         """
-        full = full_side(
-            max(image.shape[:2]), detect_size=self._detect_size, min_face=self._min_face
-        )
-        is_due = is_cut or self.is_due(time)
-        is_due |= whole(image, full).cost < _SMALL_FRAME
-        if not is_due:
+        full = self._full_side(image)
+        if not (is_cut or self.is_due(image, time)):
             self._lost = [(since, face) for since, face in self._lost if time <= since + _LOST]
             found = self._again(image, full)
             if found is not None:
@@ -115,17 +111,17 @@ class FaceSearch:
         self._known = found
         return found
 
-    def is_due(self, time: float) -> bool:
-        """Returns whether faces must be detected in the whole frame at a time in seconds, for new ones."""
-        return self._everywhere or time >= self._last_full + _PERIOD - 1e-6
+    def is_due(self, image: Image, time: float) -> bool:
+        """Returns whether the whole frame must be searched at a time in seconds, for new faces, or may well be."""
+        full = self._full_side(image)
+        is_small = whole(image, full).cost < _SMALL_FRAME
+        return self._everywhere or is_small or time >= self._last_full + _PERIOD - 1e-6
 
     def locate(
         self, image: Image, places: Sequence[tuple[int, FaceBox]], others: Sequence[FaceBox]
     ) -> dict[int, FaceBox]:
         """Returns who is in a frame at one of their places in nearby frames, each with an id, beside the others."""
-        full = full_side(
-            max(image.shape[:2]), detect_size=self._detect_size, min_face=self._min_face
-        )
+        full = self._full_side(image)
         found: dict[int, FaceBox] = {}
         for name, face in places:
             if name in found:
@@ -204,6 +200,11 @@ class FaceSearch:
                 return part
         self._last_whole = time
         return None
+
+    def _full_side(self, image: Image) -> int:
+        return full_side(
+            max(image.shape[:2]), detect_size=self._detect_size, min_face=self._min_face
+        )
 
     def _at(self, image: Image, side: int) -> list[FaceBox]:
         if min(side, max(image.shape[:2])) == min(MAX_SIDE, max(image.shape[:2])):
