@@ -49,9 +49,10 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument("backbones", nargs="*", default=BACKBONES)
+    backbones = parser.parse_args().backbones
     heading = ["backbone", "frozen", *PARTS, "PE-CLIP, trained", "FineCLIPER, trained"]
     print(f"| {' | '.join(heading)} |\n|{'---|' * len(heading)}")
-    for backbone in parser.parse_args().backbones:
+    for backbone in backbones:
         print(f"| {' | '.join(row(backbone))} |", flush=True)
 
 

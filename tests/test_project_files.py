@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import ast
 import re
+import sys
 import tomllib
+from importlib.metadata import packages_distributions, requires
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +38,43 @@ def pages(entry: Any) -> list[str]:
         return [entry]
     parts = entry.values() if isinstance(entry, dict) else entry
     return [page for part in parts for page in pages(part)]
+
+
+# Packages
+
+BROUGHT = {"timm": "open_clip_torch", "pydantic_core": "pydantic", "annotated_types": "pydantic"}
+"""Modules that come with a package that requires them."""
+
+
+def package_names(requirements: list[str]) -> set[str]:
+    """Returns the normalised names in requirements such as `ray[data]>=2.60`."""
+    names = [re.split(r"[^\w.-]", one)[0] for one in requirements]
+    return {re.sub("[-_.]+", "-", name).lower() for name in names}
+
+
+def imported_modules(path: Path) -> set[str]:
+    """Returns the names of the top-level packages that a file imports."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.module is not None, f"{path} has a relative import"
+            names.add(node.module)
+    return {name.partition(".")[0] for name in names}
+
+
+def test_every_package_that_is_imported_is_required() -> None:
+    project = PROJECT["project"]
+    extras = [one for names in project["optional-dependencies"].values() for one in names]
+    required = package_names(project["dependencies"] + extras)
+    used = set().union(*map(imported_modules, (ROOT / "src").rglob("*.py")))
+    installed = packages_distributions()
+    for module in used - {*sys.stdlib_module_names, "peclip"}:
+        if module in BROUGHT:
+            assert package_names([module]) <= package_names(requires(BROUGHT[module]) or [])
+        else:  # an optional package that is not installed has the name of its module
+            assert package_names(installed.get(module, [module])) & required, module
 
 
 # Tools

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from peclip import PEClip, errors
-from peclip.cli.app import run
+from peclip.cli.app import opencv_threads, run
 
 Output = pytest.CaptureFixture[str]
 
@@ -139,6 +139,18 @@ def test_without_a_command_help_is_shown(arguments: list[str], capsys: Output) -
 def test_version(capsys: Output) -> None:
     assert run(["--version"]) == 0
     assert capsys.readouterr().out == f"peclip {importlib.metadata.version('peclip')}\n"
+
+
+def test_opencv_gets_a_quarter_of_the_cores_of_this_process(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("os.cpu_count", lambda: 64)
+    monkeypatch.setattr("os.sched_getaffinity", lambda process: range(12), raising=False)
+    assert opencv_threads() == 3
+    monkeypatch.setattr("os.sched_getaffinity", lambda process: range(2))
+    assert opencv_threads() == 1
+    monkeypatch.delattr("os.sched_getaffinity")
+    assert opencv_threads() == 16
 
 
 def test_how_torch_waits_and_allocates_is_set_unless_the_user_has_set_it(

@@ -87,6 +87,19 @@ def test_the_rows_of_a_file_are_told_from_those_of_another(exported: Path, tmp_p
     assert job.load().labels.names == peclip.load(exported).labels.names
 
 
+@pytest.mark.parametrize("shape", [(1, 7), (3, 7), (2, 6), (14,)])
+def test_a_model_returns_one_row_per_window(exported: Path, shape: tuple[int, ...]) -> None:
+    model = ExportedModel(
+        read_facts(exported),
+        lambda crops: np.zeros(shape, np.float32),
+        computed_by="test",
+        digest="",
+        file="wrong.onnx",
+    )
+    with pytest.raises(CheckpointError, match=r"wrong\.onnx.*2 windows and 7 labels"):
+        model.logits(np.zeros((2, 4, 32, 32, 3), np.uint8))
+
+
 def test_other_labels_are_refused(
     exported: Path, astronaut: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -190,6 +203,10 @@ def long_metadata(proto: Any) -> None:
     proto.metadata_props[0].value = " " * 1_000_001
 
 
+def fixed_batch(proto: Any) -> None:
+    proto.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 2
+
+
 def unknown_operator(proto: Any) -> None:
     proto.graph.node[0].op_type = "Unheard"
 
@@ -221,6 +238,7 @@ def unknown_operator(proto: Any) -> None:
         (facts(lambda values: values["config"].update(num_frames=0)), "num_frames"),
         (facts(lambda values: values["config"].update(num_frames=5)), "do not match"),
         (facts(lambda values: values["config"]["labels"].reverse()), None),
+        (fixed_batch, "do not match"),
         (unknown_operator, "onnxruntime cannot load"),
     ],
 )
@@ -257,6 +275,12 @@ def test_a_corrupt_file_is_refused(tmp_path: Path, content: bytes) -> None:
     path.write_bytes(content)
     with pytest.raises(CheckpointError, match=r"bad\.onnx"):
         load_onnx(path)
+
+
+def test_no_field_is_hidden_by_bits_that_protobuf_ignores(exported: Path) -> None:
+    graph = b"\xba\x80\x80\x80\x20\x00"  # number 7, with a bit above the 32 of a key
+    with pytest.raises(CheckpointError, match="corrupt"):
+        ONNXFile(exported.read_bytes() + graph, "hidden.onnx")
 
 
 def wrong_gru(proto: Any) -> None:

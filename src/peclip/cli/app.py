@@ -38,11 +38,18 @@ COMMANDS = {
 }
 """Functions and groups by name, as `module:object`: only what a command line names is imported."""
 
+
+def opencv_threads() -> int:
+    """Returns how many threads a command lets OpenCV use: a quarter of the cores that this process may use."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return max(1, (cores or 1) // 4)
+
+
 ENVIRONMENT = {
     # Waiting threads of torch would spin on the cores that decoding and reading need.
     "OMP_WAIT_POLICY": "PASSIVE",
     # Decoding, detection and the model run at the same time, and a detection in two threads takes a third more CPU time.
-    "OPENCV_FOR_THREADS_NUM": str(max(1, (os.cpu_count() or 1) // 4)),
+    "OPENCV_FOR_THREADS_NUM": str(opencv_threads()),
     # Large tensors in huge pages on Linux: less time in page faults (docs/performance.md).
     "THP_MEM_ALLOC_ENABLE": "1",
 }

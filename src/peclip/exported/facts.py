@@ -18,7 +18,7 @@ _MAX_FACT = 1000
 def _check_fact(value: str) -> str:
     if not value.strip():
         raise ValueError("is empty")
-    check_text("It", value, limit=_MAX_FACT)
+    check_text("The text", value, limit=_MAX_FACT)
     return value
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from peclip.errors import ConfigError, DeviceError
+from peclip.errors import CheckpointError, ConfigError, DeviceError
 from peclip.exported.facts import ExportedConfig, ExportedFacts
 from peclip.inference.predictor import VideoPredictor
 from peclip.inference.session import ScoreFn
@@ -105,6 +105,7 @@ class ExportedModel(VideoPredictor):
 
         Raises:
             ConfigError: the crops do not have the shape that the model expects.
+            CheckpointError: the file does not return one row per window.
             DeviceError: the logits are NaN or infinite: the first label would be predicted.
         """
         config = self.config
@@ -114,6 +115,11 @@ class ExportedModel(VideoPredictor):
                 f"The model expects windows of shape {expected}; got {crops.shape[1:]}."
             )
         logits = self._logits(crops)
+        if logits.shape != (len(crops), len(self.labels)):
+            raise CheckpointError(
+                f"{self._file!r} returned logits of shape {logits.shape} for {len(crops)} windows and "
+                f"{len(self.labels)} labels. Use a file written by peclip export."
+            )
         if not np.isfinite(logits).all():
             raise DeviceError(
                 f"The output of {self._file!r} is NaN or infinite, so its weights are corrupt."

@@ -158,8 +158,8 @@ def _check_shapes(session: InferenceSession, config: ExportedConfig, name: str) 
     side = config.preprocess.image_size
     found = [_signature(one) for one in (*session.get_inputs(), *session.get_outputs())]
     expected = [
-        (INPUT, "tensor(uint8)", [config.num_frames, side, side, 3]),
-        (OUTPUT, "tensor(float)", [len(config.labels)]),
+        (INPUT, "tensor(uint8)", [None, config.num_frames, side, side, 3]),
+        (OUTPUT, "tensor(float)", [None, len(config.labels)]),
     ]
     if found != expected:
         raise CheckpointError(
@@ -169,5 +169,9 @@ def _check_shapes(session: InferenceSession, config: ExportedConfig, name: str) 
 
 
 def _signature(value: Any) -> tuple[str, str, list[object]]:
-    """Returns the name, the type and the shape of an input or output, without the batch."""
-    return value.name, value.type, list(value.shape[1:])
+    """Returns the name, the type and the shape of an input or output, with `None` for a free batch size."""
+    shape = [
+        None if place == 0 and not isinstance(size, int) else size
+        for place, size in enumerate(value.shape)
+    ]
+    return value.name, value.type, shape
