@@ -47,6 +47,18 @@ def test_the_position_of_a_bar_is_its_line(monkeypatch: pytest.MonkeyPatch) -> N
     ]
 
 
+def test_testing_after_the_last_step_gets_lines(monkeypatch: pytest.MonkeyPatch) -> None:
+    written, tested = list[str](), threading.Event()
+    monkeypatch.setattr(console, "note", lambda line: (written.append(line), tested.set()))
+    with console.progress_bar(enabled=True) as bar:
+        task = bar.add_task("dfew", total=9, completed=9, position="epoch 1/1")
+        bar.update(task, completed=9)
+        assert bar.tasks[0].finished
+        bar.update(task, total=9, completed=3, position="testing 3 of 9 videos")
+        assert tested.wait(60)
+    assert written == ["dfew: testing 3 of 9 videos"]
+
+
 def test_the_state_is_asked_for_before_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
     written, polled = threading.Event(), list[int]()
     monkeypatch.setattr(console, "note", lambda line: written.set())

@@ -152,8 +152,11 @@ def test_the_bar_fits_a_narrow_terminal() -> None:
     line = shown()
     assert "dfew fold 1 " in line
     assert "epoch 12/30 loss 0.750 UAR 62.5 WAR 62.5 6:10:00 left" in line
-    hooks.on_phase("validating")
-    assert "epoch 12/30 validating" in shown()
+    on_batch = hooks.follow("validating", 1170)
+    assert "epoch 12/30 validating 0 of 1170 videos" in shown()
+    on_batch(8)
+    on_batch(8)
+    assert "epoch 12/30 validating 16 of 1170 videos" in shown()
     listener(bar)("dfew fold 2 train")
     assert len(bar.tasks) == 1, "one line, also with five folds"
     assert "dfew fold 2" in shown()

@@ -112,7 +112,9 @@ def test_an_epoch_that_cannot_be_evaluated_names_them_too(
     begun: list[str] = []
     recognizer = fresh()
 
-    def spoil(phase: str) -> None:
+    def spoil(phase: str, done: int, videos: int) -> None:
+        if done > 0:
+            return
         begun.append(phase)
         if len(begun) == epoch:
             with torch.no_grad():

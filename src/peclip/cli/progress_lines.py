@@ -36,7 +36,8 @@ def _write_lines(bar: LiveBar, write: Callable[[str], None], stopped: threading.
     while not stopped.wait(INTERVAL_S):
         if bar.poll is not None:
             bar.poll()
-        line = "; ".join(line_of(task) for task in bar.tasks if not task.finished)
+        # A task that starts again, such as the testing after a training, stays `finished`.
+        line = "; ".join(line_of(task) for task in bar.tasks if task.completed != task.total)
         if line and line != before:
             try:
                 write(line)

@@ -33,8 +33,9 @@ def listener(bar: Bar) -> FoldListener:
             )
             bar.update(task, total=total, completed=done, position=position)
 
-        def on_phase(name: str) -> None:
-            bar.update(task, total=None, position=f"{epoch} {name}".strip())  # the bar pulses
+        def on_phase(name: str, done: int, videos: int) -> None:
+            position = f"{epoch} {name} {done} of {videos} videos".strip()
+            bar.update(task, total=videos, completed=done, position=position)
 
         return Hooks(on_step=on_step, on_phase=on_phase)
 

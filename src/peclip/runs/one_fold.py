@@ -116,8 +116,7 @@ def _train(
             hooks=trackers.watch(_hooks(folder if world.is_main else None, hooks)),
         )
         recognizer.loaded = replace(recognizer.loaded, config=result.config)
-        hooks.on_phase("testing")
-        report = _finish(config, place, recognizer, splits, result)
+        report = _finish(config, place, recognizer, splits, result, hooks)
         # Including the last one of a run that stopped right after it.
         trackers.log_epochs(result.history)
         trackers.log_report(report.to_dict())
@@ -207,6 +206,7 @@ def _finish(
     recognizer: Recognizer,
     splits: RunSplits,
     result: TrainResult,
+    hooks: Hooks,
 ) -> ModelReport:
     """Predicts the reported videos, and writes all results of a run."""
     folder, is_main = RunFolder(place.folder), place.world.is_main
@@ -230,7 +230,7 @@ def _finish(
         warning=_doubts(config, splits),
     )
     if splits.reported is not None:
-        report = _with_scores(report, splits.reported, config, place, recognizer)
+        report = _with_scores(report, splits.reported, config, place, recognizer, hooks)
     if is_main:
         _write_card(folder, recognizer, training_story(config, splits, report))
         folder.write_report(report.to_dict())
@@ -240,12 +240,17 @@ def _finish(
 
 
 def _with_scores(
-    report: ModelReport, split: Split, config: RunConfig, place: RunContext, recognizer: Recognizer
+    report: ModelReport,
+    split: Split,
+    config: RunConfig,
+    place: RunContext,
+    recognizer: Recognizer,
+    hooks: Hooks,
 ) -> ModelReport:
     """Predicts the reported videos, and writes the predictions."""
     folder, is_main = RunFolder(place.folder), place.world.is_main
     runtime = Runtime.of(config.train, place.device, place.world)
-    table = evaluate(recognizer.loaded, split, runtime)
+    table = evaluate(recognizer.loaded, split, runtime, hooks.follow("testing", len(split)))
     scores = score(table)
     captions = split.num_captions if recognizer.config.reads_captions else None
     if is_main:

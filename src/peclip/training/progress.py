@@ -53,9 +53,21 @@ class Hooks:
     """Callbacks; an exception in a hook ends the training at that point."""
 
     on_step: Callable[[Progress], None] = lambda progress: None
-    on_phase: Callable[[str], None] = lambda name: None
-    """Before `validating` or `testing`, which have no steps."""
+    on_phase: Callable[[str, int, int], None] = lambda name, done, videos: None
+    """During `validating` and `testing`: the videos predicted so far, at first 0, and their number."""
     on_best: Callable[[Progress], None] = lambda progress: None
     """Called with the best weights in the model."""
     on_epoch: Callable[[Progress], None] = lambda progress: None
     """After the state is saved; on all ranks."""
+
+    def follow(self, phase: str, videos: int) -> Callable[[int], None]:
+        """Begins a phase, and returns what is called with the number of videos in each of its batches."""
+        done = 0
+
+        def on_batch(count: int) -> None:
+            nonlocal done
+            done += count
+            self.on_phase(phase, done, videos)
+
+        on_batch(0)
+        return on_batch

@@ -178,9 +178,9 @@ def train_one_epoch(
 def _evaluate(learner: Learner, watched: Split | None, hooks: Hooks) -> PredictionTable | None:
     if watched is None:
         return None
-    hooks.on_phase("validating")
+    on_batch = hooks.follow("validating", len(watched))
     try:
-        return evaluate(learner.loaded, watched, learner.runtime)
+        return evaluate(learner.loaded, watched, learner.runtime, on_batch)
     except DeviceError as error:
         raise TrainingError(f"{error} Changing this option requires a new run.") from None
 
