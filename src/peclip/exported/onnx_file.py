@@ -94,9 +94,8 @@ class ONNXFile:
             if self._fields > _MAX_FIELDS:
                 raise self._refuse(f"more than {_MAX_FIELDS:,} fields")
             key, at = self._varint(message, at)
-            if (
-                key >> 32
-            ):  # protobuf would ignore these bits, and read another field than this check
+            # Protobuf would ignore these bits, and read another field than this check.
+            if key >> 32:
                 raise self._corrupt()
             kind = key & 7
             if kind == _VARINT:
