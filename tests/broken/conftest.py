@@ -15,6 +15,7 @@ from pathlib import Path
 
 import broken_videos
 import pytest
+from decoders import DECODERS
 from outcomes import Outcome, Predict, checked, open_files, threads, threads_left
 
 from peclip.cli.app import run
@@ -51,7 +52,7 @@ def _warm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Libraries open files and start threads at their first use; those are not leaks."""
     folder = tmp_path_factory.mktemp("warm")
     video = broken_videos.faststart(folder / "a.mp4")
-    for decoder in ("auto", "pyav"):
+    for decoder in DECODERS:
         arguments = ["--decoder", decoder, "-m", "debug", "--device", "cpu", "--detector", "haar"]
         assert run(["predict", str(video), *arguments, "-o", str(folder / f"{decoder}.csv")]) == 0
     gc.collect()

@@ -20,7 +20,6 @@ from sweeps import slow, sweep
 from peclip.cli.app import run
 from peclip.video import reader as readers
 
-both = pytest.mark.parametrize("decoder", ["auto", "pyav"])
 Good = dict[str, bytes]
 Powerless = Callable[[], AbstractContextManager[None]]
 
@@ -145,7 +144,7 @@ def test_a_deeply_nested_folder_is_searched(
 # --- permissions --------------------------------------------------------------------------------
 
 
-@both
+@each_decoder
 def test_a_file_without_read_permission_is_a_one_line_error(
     decoder: str, good: Good, predict: Predict, powerless: Powerless, tmp_path: Path
 ) -> None:

@@ -7,16 +7,16 @@ from pathlib import Path
 
 import broken_videos
 import pytest
+from decoders import DECODERS, each_decoder, is_refusal
 from outcomes import Predict
 from sweeps import sweep
 
-both = pytest.mark.parametrize("decoder", ["auto", "pyav"])
 Good = dict[str, bytes]
 
 TENTHS = range(1, 10)
 
 
-@both
+@each_decoder
 @sweep("tenth", TENTHS, default=(3, 7))
 def test_a_truncated_file_with_a_leading_index_gives_its_rows_and_an_error(
     tenth: int, decoder: str, good: Good, predict: Predict, tmp_path: Path
@@ -31,7 +31,7 @@ def test_a_truncated_file_with_a_leading_index_gives_its_rows_and_an_error(
         assert outcome.code == 6
 
 
-@both
+@each_decoder
 @sweep("tenth", TENTHS, default=(5,))
 def test_a_truncated_file_with_a_trailing_index_cannot_be_read(
     tenth: int, decoder: str, good: Good, predict: Predict, tmp_path: Path
@@ -48,13 +48,12 @@ def test_a_truncated_file_with_a_trailing_index_cannot_be_read(
 @pytest.mark.parametrize(
     ("name", "decoder"),
     [
-        ("plain.mkv", "auto"),
-        ("plain.mkv", "pyav"),
-        ("plain.avi", "auto"),
-        ("plain.avi", "pyav"),
-        ("plain.ts", "pyav"),
-        ("plain.gif", "auto"),
-        ("plain.h264", "pyav"),
+        *(
+            (name, decoder)
+            for name in ("plain.mkv", "plain.avi", "plain.gif")
+            for decoder in DECODERS
+        ),
+        *((name, "pyav") for name in ("plain.ts", "plain.h264")),
     ],
 )
 def test_a_truncated_stream_gives_rows_or_a_one_line_error(
@@ -165,7 +164,7 @@ ONE_PER_CLASS = [
 ]
 
 
-@both
+@each_decoder
 @sweep("name", DAMAGED, default=ONE_PER_CLASS)
 def test_a_corrupt_file_gives_rows_or_a_one_line_error(
     name: str, decoder: str, good: Good, predict: Predict, tmp_path: Path
@@ -174,9 +173,11 @@ def test_a_corrupt_file_gives_rows_or_a_one_line_error(
     path = tmp_path / file
     path.write_bytes(change(good))
     outcome = predict(path, decoder=decoder)
-    assert outcome.code in codes, outcome
     assert len(outcome.errors) == (outcome.code != 0)
     assert all(str(path) in line for line in outcome.errors)
+    if outcome.errors and is_refusal(decoder, outcome.errors[0]):
+        return
+    assert outcome.code in codes, outcome
     if says:
         assert any(says.replace("\\", "") in line for line in outcome.errors)
 
@@ -234,7 +235,7 @@ BROKEN_AMONG_GOOD = ["nothing", "noise", "headers-only", "never-written", "damag
                      "too-many-frames", "unknown-codec", "mp4-named-png"]  # fmt: skip
 
 
-@both
+@each_decoder
 @sweep("name", BROKEN_AMONG_GOOD, default=["nothing", "never-written", "damaged-all"])
 def test_a_broken_file_does_not_affect_the_rows_of_valid_files(
     name: str, decoder: str, good: Good, predict: Predict, tmp_path: Path

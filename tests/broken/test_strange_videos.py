@@ -9,6 +9,7 @@ import av
 import broken_videos
 import numpy as np
 import pytest
+from decoders import DECODERS, each_decoder, is_refusal
 from outcomes import Predict
 from sweeps import sweep
 
@@ -18,7 +19,6 @@ from peclip.video.frames import Frames
 from peclip.video.reader import open_video
 from peclip.video.readers.pyav_picture import ToRGB
 
-both = pytest.mark.parametrize("decoder", ["auto", "pyav"])
 Good = dict[str, bytes]
 
 STRANGE: dict[str, Callable[[Path], object]] = {
@@ -87,7 +87,7 @@ ONE_PER_CLASS = [
 ]
 
 
-@pytest.mark.parametrize(("decoder", "crop"), [("auto", True), ("pyav", False)])
+@pytest.mark.parametrize(("decoder", "crop"), [("auto", True), (DECODERS[0], False)])
 @sweep("name", STRANGE, default=ONE_PER_CLASS)
 def test_a_strange_video_gives_rows(
     name: str, decoder: str, crop: bool, predict: Predict, tmp_path: Path
@@ -95,12 +95,14 @@ def test_a_strange_video_gives_rows(
     path = tmp_path / name
     STRANGE[name](path)
     outcome = predict(path, decoder=decoder, crop=crop)
+    if outcome.errors and is_refusal(decoder, outcome.errors[0]):
+        return
     assert outcome.code == 0
     assert {row["source"] for row in outcome.rows} == {str(path)}
     assert max(int(row["end_frame"]) for row in outcome.rows) <= broken_videos.FRAMES  # type: ignore[call-overload]
 
 
-@both
+@each_decoder
 def test_an_audio_only_file_is_a_one_line_error(
     decoder: str, predict: Predict, tmp_path: Path
 ) -> None:
@@ -109,7 +111,7 @@ def test_an_audio_only_file_is_a_one_line_error(
     assert "no video stream (1 audio stream found)" in outcome.errors[0]
 
 
-@both
+@each_decoder
 @sweep("name", ["none.mp4", "none.mkv", "none.avi"], default=["none.mp4"])
 def test_a_stream_without_packets_is_a_one_line_error(
     name: str, decoder: str, predict: Predict, tmp_path: Path
@@ -137,7 +139,7 @@ HUGE: dict[str, Callable[[Good], bytes]] = {
 }
 
 
-@both
+@each_decoder
 @sweep(
     "name",
     HUGE,

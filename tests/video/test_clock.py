@@ -348,12 +348,11 @@ def test_the_file_whose_video_starts_at_two_seconds(decoder: str, shared_data: P
         assert reader.metadata.start_s == pytest.approx(2.0, abs=1e-6)
 
 
-@pytest.mark.parametrize("decoder", ["auto", "pyav"])
 def test_times_that_were_never_set_give_one_warning(
-    decoder: str, shared_data: Path, caplog: pytest.LogCaptureFixture
+    shared_data: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """1,000 frames, 1/90,000 s apart; torchcodec refuses their pixels of 3:4."""
-    with open_video(shared_data / "hard/unset_timestamps_90000fps.mp4", decoder=decoder) as reader:
+    with open_video(shared_data / "hard/unset_timestamps_90000fps.mp4") as reader:
         assert len(reader) == 1000
         with caplog.at_level(logging.WARNING):
             caplog.clear()

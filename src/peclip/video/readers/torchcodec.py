@@ -119,7 +119,8 @@ class TorchcodecReader(ProcessBound):
             first = self._decoder.get_frame_at(0)
         except DECODING_ERRORS as error:
             raise VideoError(
-                f"{source} cannot be opened with torchcodec: {_reason(error)}."
+                f"{source} cannot be opened with torchcodec: {_reason(error)}. If it is not damaged, "
+                "use the auto or pyav decoder."
             ) from error
         start = self._decoder.metadata.begin_stream_seconds
         # Some files begin before time 0, where torchcodec does not seek: it starts at a later key frame.
