@@ -6,7 +6,6 @@ import os
 import random
 from pathlib import Path
 
-import pytest
 from decoders import DECODERS
 from outcomes import Predict
 from sweeps import sweep
@@ -76,7 +75,7 @@ def mutated(data: bytes, seed: str) -> bytes:
 
 
 @sweep("batch", range(BATCHES), default=(0,))
-@pytest.mark.parametrize("name", CONTAINERS)
+@sweep("name", CONTAINERS, default=("front.mp4",))
 def test_changed_bytes_give_rows_or_a_one_line_error(
     name: str, batch: int, good: dict[str, bytes], predict: Predict, tmp_path: Path
 ) -> None:

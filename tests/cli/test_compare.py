@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from command_line import Output, refused, scored, train_command, trained
+from sweeps import sweep
 
 from peclip.cli.app import run
 from peclip.metrics.prediction_file import read_predictions
@@ -206,8 +207,8 @@ def test_a_saved_model_is_never_evaluated_with_random_values(
     assert "model.num_frames" in json.loads(capsys.readouterr().out)["rows"][0]["error"]
 
 
-@pytest.mark.parametrize(
-    ("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)], ids=["SIGTERM", "Ctrl-C"]
+@sweep(
+    "number,code", [(signal.SIGTERM, 143), (signal.SIGINT, 130)], default=[(signal.SIGTERM, 143)]
 )
 def test_a_signal_leaves_finished_models_and_says_how_to_resume(
     number: signal.Signals,

@@ -9,6 +9,7 @@ import pytest
 import yaml
 from command_line import Output, train_command, trained
 from frame_folders import coloured, write_frames
+from sweeps import sweep
 from test_train_benchmarks import write_tree
 
 import peclip
@@ -78,7 +79,7 @@ def interrupt_epochs(stopped: pytest.MonkeyPatch, name: str) -> None:
     stopped.setattr(RunFolder, "write_history", interrupted)
 
 
-@pytest.mark.parametrize("name", SETS)
+@sweep("name", SETS, default=SETS[:2])
 def test_a_strong_recipe_trains_resumes_and_evaluates(
     tmp_path: Path, capsys: Output, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:

@@ -329,6 +329,7 @@ def test_the_command_writes_what_python_returns(
     assert "extension" in refused(capsys, *arguments, "-o", str(tmp_path / "why.gif"))
 
 
+@pytest.mark.slow  # the export takes ten seconds
 def test_an_exported_model_cannot_be_explained(
     exported: Path, astronaut: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
