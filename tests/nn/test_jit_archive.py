@@ -21,7 +21,7 @@ def archive(path: Path, pickled: bytes) -> Path:
     return path
 
 
-def doubled(levels: int) -> bytes:
+def modules_within_modules(levels: int) -> bytes:
     """Modules that contain the one before twice: 2^levels names in a few hundred bytes."""
     pickled = MODULE + b"q\x00"
     for level in range(levels):
@@ -33,7 +33,7 @@ def doubled(levels: int) -> bytes:
 @pytest.mark.parametrize(
     ("pickled", "says"),
     [
-        (doubled(30), "too many modules"),
+        (modules_within_modules(30), "too many modules"),
         (MODULE + b"q\x00}" + A + b"h\x00sb", "nested too deeply"),
         (b"cbuiltins\neval\n" + A + b"\x85R", r"it contains builtins\.eval"),
         (b"ctorch._utils\n_rebuild_tensor_v2.__globals__\n", "it contains torch._utils._rebuild"),
@@ -47,4 +47,4 @@ def test_odd_contents(pickled: bytes, says: str, tmp_path: Path) -> None:
 
 
 def test_modules_may_be_shared(tmp_path: Path) -> None:
-    assert read_jit_archive(archive(tmp_path / "a.pt", doubled(5))) == {}
+    assert read_jit_archive(archive(tmp_path / "a.pt", modules_within_modules(5))) == {}

@@ -126,8 +126,7 @@ class FaceSearch:
         for name, face in places:
             if name in found:
                 continue
-            region = self._region(image, face, self._smaller(image, full, [face]))
-            same = self._same(image, face, region)
+            same = self._near(image, face, full)
             if same is not None and not _is_among(same, [*others, *found.values()]):
                 found[name] = same
         return found
@@ -146,11 +145,15 @@ class FaceSearch:
                 return None
             found.append(same)
         for _, face in self._lost:
-            side = self._smaller(image, full, [face])
-            same = self._same(image, face, self._region(image, face, side))
+            same = self._near(image, face, full)
             if same is not None and not _is_among(same, found):
                 found.append(same)
         return sorted(found, key=lambda face: -face.score)
+
+    def _near(self, image: Image, face: FaceBox, full: int) -> FaceBox | None:
+        """Returns a face that is looked for by itself, around where it was in another frame."""
+        side = self._smaller(image, full, [face])
+        return self._same(image, face, self._region(image, face, side))
 
     def _same(self, image: Image, face: FaceBox, region: Region) -> FaceBox | None:
         """Returns the face of a region that fits an earlier one best, if any does."""
